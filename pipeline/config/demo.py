@@ -1,0 +1,26 @@
+"""The `demo` preset: the embedded source and sizes that two cores train in minutes."""
+
+from __future__ import annotations
+
+from pipeline.config import (
+    ClassifierConfig,
+    Config,
+    DecisionConfig,
+    LabelConfig,
+    ShardConfig,
+    SourceConfig,
+    SplitConfig,
+)
+
+
+def demo() -> Config:
+    """Return the preset of `lampworks demo`."""
+    return Config(
+        preset="demo",
+        source=SourceConfig(spec="arcade", batch_size=16),
+        split=SplitConfig(val_share=0.3),
+        labels=LabelConfig(min_per_class=8),
+        classifier=ClassifierConfig(width=16, steps=300, batch=32, min_auc=0.7),
+        decision=DecisionConfig(),
+        shards=ShardConfig(samples_per_shard=32),
+    )

@@ -1,0 +1,57 @@
+"""Identifiers of videos and clips: stable across searches, safe as file names, shard keys and partition keys.
+
+The alphabet is `[A-Za-z0-9_-]`: no dots (WebDataset splits keys at the first one), no slashes, nothing that a
+title from outside could smuggle into a path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+
+_SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+START_DIGITS = 9
+
+
+def short_hash(text: str, length: int = 12) -> str:
+    """Return the first `length` hex digits of the text's sha256."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+
+
+def slug(text: str, length: int = 40) -> str:
+    """Return text reduced to the id alphabet (accents folded, everything else a hyphen), at most `length` long."""
+    folded = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_]+", "-", folded).strip("-")[:length].strip("-")
+
+
+def video_id_of(extractor: str, native_id: str | None, url: str) -> str:
+    """Return `<extractor>-<native id>`, or `<extractor>-<hash of the URL>` where the native id cannot serve.
+
+    It cannot where the extractor is generic (its id is the URL's base name and collides across hosts, measured)
+    or where the id leaves the alphabet.
+    """
+    key = slug(extractor.lower()) or "unknown"
+    generic = key in {"generic", "html5"}
+    if native_id and not generic and _SAFE.fullmatch(native_id):
+        return f"{key}-{native_id}"
+    return f"{key}-{short_hash(url, 16)}"
+
+
+def file_video_id(relative_path: str) -> str:
+    """Return the id of a file in a folder source: a slug of its name and a hash of its relative path."""
+    stem = relative_path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    return "-".join(part for part in ("folder", slug(stem), short_hash(relative_path, 10)) if part)
+
+
+def clip_id_of(video_id: str, start_ms: int, clip_spec: str) -> str:
+    """Return `<video_id>-<start in ms, 9 digits>-<clip_spec>`."""
+    return f"{video_id}-{start_ms:0{START_DIGITS}d}-{clip_spec}"
+
+
+def split_clip_id(clip_id: str) -> tuple[str, int, str]:
+    """Return (video_id, start_ms, clip_spec) of a clip id; a ValueError names an id of another form."""
+    match = re.fullmatch(rf"(.+)-(\d{{{START_DIGITS}}})-([0-9a-f]+)", clip_id)
+    if match is None:
+        raise ValueError(f"clip id {clip_id!r} is not of the form <video_id>-<start_ms>-<clip_spec>")
+    return match[1], int(match[2]), match[3]

@@ -1,0 +1,81 @@
+"""Progress of long work: stage, items done of total, rate and time left, on a terminal or in a log.
+
+    with Progress("clips", total=45, unit="videos") as progress:
+        for row in rows:
+            progress.advance()
+
+A terminal gets one line that is redrawn; anything else gets a line at most every `every_s` seconds, so that a log
+of a day stays readable. `listen` lets a caller (Dagster's log) hear the same lines.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TextIO
+
+Listener = Callable[[str], None]
+
+
+class Progress:
+    """A stage's count of items done; `advance` is cheap enough to call per item."""
+
+    def __init__(
+        self,
+        stage: str,
+        total: int | None = None,
+        unit: str = "items",
+        *,
+        stream: TextIO | None = None,
+        every_s: float = 5.0,
+        listen: Listener | None = None,
+    ) -> None:
+        self.stage, self.total, self.unit = stage, total, unit
+        self.done = 0
+        self.note = ""
+        self._stream = sys.stderr if stream is None else stream
+        self._terminal = self._stream.isatty()
+        self._every_s = 0.2 if self._terminal else every_s
+        self._listen = listen
+        self._start = self._shown = time.monotonic()
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count items as done; `note` is shown behind the figures (a loss, a name)."""
+        self.done += count
+        self.note = note or self.note
+        if time.monotonic() - self._shown >= self._every_s:
+            self._show()
+
+    def line(self) -> str:
+        """Return the line that is shown: stage, done of total, rate, time left."""
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        rate = self.done / elapsed
+        total = "" if self.total is None else f"/{self.total}"
+        text = f"{self.stage}: {self.done}{total} {self.unit}, {rate:.1f}/s"
+        if self.total is not None and 0 < self.done < self.total:
+            left = (self.total - self.done) / rate
+            text += f", {int(left // 60)}:{int(left % 60):02d} left"
+        return text + (f" ({self.note})" if self.note else "")
+
+    def _show(self, end: bool = False) -> None:
+        self._shown = time.monotonic()
+        line = self.line()
+        if end:
+            line += f", took {self._shown - self._start:.1f} s"
+        if self._terminal:
+            self._stream.write(f"\r\x1b[K{line}" + ("\n" if end else ""))
+        else:
+            self._stream.write(line + "\n")
+        self._stream.flush()
+        if self._listen is not None:
+            self._listen(line)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._show(end=True)

@@ -1,0 +1,320 @@
+"""The store: one root URL with Delta tables (rows) and immutable blobs (tars, models, pictures).
+
+`file:` paths by default, `s3:` through s3fs and delta-rs with one configuration for both, any fsspec URL for
+blobs. Blobs are written under a temporary name and renamed (or sent in one PUT), and always before the rows that
+name them; a blob that no row names does not exist for readers. Tables are read as committed, never in between.
+
+    store = Store("lampworks-data")
+    store.write_blob("reports/index.html", b"...")
+    store.append("downloads", rows)
+    table = store.read("clips", columns=["clip_id"], where=pc.field("batch") == "2026w47-0001")
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+
+from pipeline.errors import UserError
+from pipeline.tables import SCHEMA_VERSION, SCHEMAS
+
+Rows = pa.Table | Sequence[Mapping[str, Any]]
+_DESCRIPTION = "lampworks schema {}"
+_INPUTS_KEY = "lampworks.inputs"
+
+
+def rows_table(name: str, rows: Rows) -> pa.Table:
+    """Return rows (dicts or an Arrow table) as the table's own schema; a missing column becomes null."""
+    schema = SCHEMAS[name]
+    if isinstance(rows, pa.Table):
+        return rows.select(schema.names).cast(schema)
+    return pa.Table.from_pylist([{field: row.get(field) for field in schema.names} for row in rows], schema=schema)
+
+
+class Store:
+    """A root of tables and blobs. Cheap to make, safe to pickle into worker processes."""
+
+    def __init__(self, root: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
+        """Open (not create) a root.
+
+        Args:
+            root: a folder, or an fsspec URL such as `s3://bucket/prefix`.
+            storage_options: `key`, `secret`, `endpoint_url`, `region` for S3; empty means the environment's own.
+        """
+        text = str(root)
+        self.storage_options = dict(storage_options or {})
+        self.is_local = "://" not in text or text.startswith("file:")
+        if self.is_local:
+            path = Path(text.removeprefix("file://")).expanduser()
+            self.root = str(path.absolute())
+            self._fs = fsspec.filesystem("file")
+        else:
+            self.root = text.rstrip("/")
+            self._fs = fsspec.filesystem(text.split("://", 1)[0], **self._fsspec_options())
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str, dict[str, str]]]:
+        return Store, (self.root, self.storage_options)
+
+    # -- where things are -------------------------------------------------------------------------------------
+
+    def url(self, key: str) -> str:
+        """Return the full path or URL of a blob key."""
+        if key.startswith("/") or ".." in key.split("/"):
+            raise ValueError(f"blob key {key!r} must be relative to the root and hold no '..'")
+        return f"{self.root}/{key}"
+
+    def _fsspec_options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {k: v for k, v in self.storage_options.items() if k in {"key", "secret", "token"}}
+        client = {
+            "endpoint_url": self.storage_options.get("endpoint_url"),
+            "region_name": self.storage_options.get("region"),
+        }
+        options["client_kwargs"] = {k: v for k, v in client.items() if v}
+        return options
+
+    def _delta_options(self) -> dict[str, str]:
+        if self.is_local:
+            return {}
+        names = {
+            "key": "AWS_ACCESS_KEY_ID",
+            "secret": "AWS_SECRET_ACCESS_KEY",
+            "token": "AWS_SESSION_TOKEN",
+            "endpoint_url": "AWS_ENDPOINT_URL",
+            "region": "AWS_REGION",
+        }
+        options = {names[k]: v for k, v in self.storage_options.items() if k in names}
+        if options.get("AWS_ENDPOINT_URL", "").startswith("http:"):
+            options["AWS_ALLOW_HTTP"] = "true"
+        # conditional PUT makes a commit atomic without a lock table (S3 itself and its emulators support it)
+        options["conditional_put"] = "etag"
+        return options
+
+    def check_writable(self) -> None:
+        """Write and delete a probe; raise UserError naming the root and the fix."""
+        probe = f".probe-{uuid.uuid4().hex}"
+        try:
+            self.write_blob(probe, b"lampworks")
+            self.delete(probe)
+        except (OSError, PermissionError) as exc:
+            raise UserError(
+                f"store root {self.root!r} is not writable: {exc}. Choose another with --root, or free space and "
+                "give this user write access."
+            ) from exc
+
+    # -- blobs --------------------------------------------------------------------------------------------------
+
+    def write_blob(self, key: str, data: bytes) -> None:
+        """Publish bytes under a key, atomically: readers see all of them or none."""
+        with self.write_file(key) as file:
+            file.write(data)
+
+    @contextmanager
+    def write_file(self, key: str) -> Iterator[IO[bytes]]:
+        """Yield a local file that is published under the key when the block ends without an error."""
+        target = self.url(key)
+        if self.is_local:
+            folder = Path(target).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / f".tmp-{uuid.uuid4().hex}"
+            try:
+                with temporary.open("wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
+            return
+        with tempfile.NamedTemporaryFile(prefix="lampworks-") as file:
+            yield file
+            file.flush()
+            self._fs.put_file(file.name, target)
+
+    def put_file(self, key: str, source: Path) -> None:
+        """Publish a local file under a key (copied, the source stays)."""
+        with self.write_file(key) as target, source.open("rb") as file:
+            shutil.copyfileobj(file, target, 1 << 20)
+
+    def read_blob(self, key: str) -> bytes:
+        """Return all bytes of a blob; FileNotFoundError if absent."""
+        return bytes(self._fs.cat_file(self.url(key)))
+
+    def read_range(self, key: str, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` of a blob (one ranged GET on S3)."""
+        data = bytes(self._fs.cat_file(self.url(key), start=offset, end=offset + size))
+        if len(data) != size:
+            raise EOFError(f"blob {key} ends before byte {offset + size}: it is not the one its row describes")
+        return data
+
+    @contextmanager
+    def local_file(self, key: str) -> Iterator[Path]:
+        """Yield the blob as a local path (itself on a folder, a temporary copy elsewhere)."""
+        if self.is_local:
+            path = Path(self.url(key))
+            if not path.exists():
+                raise FileNotFoundError(path)
+            yield path
+            return
+        with tempfile.TemporaryDirectory(prefix="lampworks-") as folder:
+            path = Path(folder) / Path(key).name
+            self._fs.get_file(self.url(key), str(path))
+            yield path
+
+    def exists(self, key: str) -> bool:
+        """Tell whether a blob is there."""
+        return bool(self._fs.exists(self.url(key)))
+
+    def list_blobs(self, prefix: str) -> list[str]:
+        """Return the sorted keys under a prefix folder (temporary names of unfinished writes included)."""
+        base = self.url(prefix)
+        self._fs.invalidate_cache()
+        if not self._fs.exists(base):
+            return []
+        start = self._fs._strip_protocol(self.root)
+        return sorted(str(path)[len(start) :].lstrip("/") for path in self._fs.find(base))
+
+    def delete(self, key: str) -> None:
+        """Delete a blob; one that is absent is fine."""
+        if self._fs.exists(self.url(key)):
+            self._fs.rm_file(self.url(key))
+
+    # -- tables -------------------------------------------------------------------------------------------------
+
+    def _table_url(self, name: str) -> str:
+        return self.url(f"tables/{name}")
+
+    def _open(self, name: str) -> DeltaTable | None:
+        try:
+            table = DeltaTable(self._table_url(name), storage_options=self._delta_options() or None)
+        except TableNotFoundError:
+            return None
+        # the table's description holds it: delta-rs refuses table properties that it does not know
+        found = int((table.metadata().description or _DESCRIPTION.format(SCHEMA_VERSION)).rsplit(" ", 1)[1])
+        if found > SCHEMA_VERSION:
+            raise UserError(
+                f"table {name!r} of {self.root} was written by a newer lampworks (schema {found}, this one reads up "
+                f"to {SCHEMA_VERSION}): update lampworks, or use another --root."
+            )
+        return table
+
+    def version(self, name: str) -> int:
+        """Return the table's version (-1 while it does not exist): it rises with every commit."""
+        table = self._open(name)
+        return -1 if table is None else int(table.version())
+
+    def inputs(self, name: str) -> dict[str, Any]:
+        """Return what the table's last commit recorded as its inputs ({} if nothing)."""
+        table = self._open(name)
+        if table is None:
+            return {}
+        for commit in table.history(1):
+            if _INPUTS_KEY in commit:
+                return dict(json.loads(commit[_INPUTS_KEY]))
+        return {}
+
+    def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+        """Return the committed rows (an empty table of the right schema while it does not exist)."""
+        schema = SCHEMAS[name]
+        wanted = schema if columns is None else pa.schema([schema.field(column) for column in columns])
+        table = self._open(name)
+        if table is None:
+            return wanted.empty_table()
+        dataset = table.to_pyarrow_dataset()
+        return dataset.to_table(columns=wanted.names, filter=where).cast(wanted)
+
+    def scan(
+        self, name: str, columns: Sequence[str], where: pc.Expression | None = None, batch_rows: int = 65536
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the committed rows in record batches, so that memory does not grow with the table."""
+        table = self._open(name)
+        if table is not None:
+            yield from table.to_pyarrow_dataset().to_batches(columns=list(columns), filter=where, batch_size=batch_rows)
+
+    def append(self, name: str, rows: Rows, inputs: Mapping[str, Any] | None = None) -> int:
+        """Append rows in one commit and return the new version; no rows, no commit."""
+        data = rows_table(name, rows)
+        if len(data):
+            self._write(name, data, "append", inputs)
+        return self.version(name)
+
+    def replace(
+        self, name: str, rows: Rows, where: str | None = None, inputs: Mapping[str, Any] | None = None
+    ) -> int:
+        """Replace all rows, or those that match a SQL predicate (`batch = 'x'`), in one commit.
+
+        New rows must match the predicate themselves. Without it the rows stand alone afterwards.
+        """
+        data = rows_table(name, rows)
+        if where is not None and self._open(name) is None:
+            return self.append(name, data, inputs)
+        self._write(name, data, "overwrite", inputs, where)
+        return self.version(name)
+
+    def merge(
+        self, name: str, rows: Rows, on: Sequence[str], inputs: Mapping[str, Any] | None = None
+    ) -> int:
+        """Insert rows, or update those whose `on` columns are already there, in one commit."""
+        data = rows_table(name, rows)
+        if not len(data):
+            return self.version(name)
+        if self._open(name) is None:
+            return self.append(name, data, inputs)
+        predicate = " AND ".join(f"target.{column} = source.{column}" for column in on)
+
+        def commit() -> None:
+            table = self._open(name)
+            assert table is not None
+            merger = table.merge(
+                data, predicate, source_alias="source", target_alias="target", commit_properties=_commit(inputs)
+            )
+            merger.when_matched_update_all().when_not_matched_insert_all().execute()
+
+        self._retrying(commit)
+        return self.version(name)
+
+    def _write(
+        self, name: str, data: pa.Table, mode: Any, inputs: Mapping[str, Any] | None, where: str | None = None
+    ) -> None:
+        def commit() -> None:
+            write_deltalake(
+                self._table_url(name),
+                data,
+                mode=mode,
+                predicate=where,
+                description=_DESCRIPTION.format(SCHEMA_VERSION) if self._open(name) is None else None,
+                storage_options=self._delta_options() or None,
+                commit_properties=_commit(inputs),
+            )
+
+        if self.is_local:
+            Path(self._table_url(name)).mkdir(parents=True, exist_ok=True)
+        self._retrying(commit)
+
+    @staticmethod
+    def _retrying(commit: Any) -> None:
+        # delta-rs retries appends by itself; a conflicting merge or overwrite must read the table again
+        for attempt in range(10):
+            try:
+                return commit()
+            except CommitFailedError:
+                if attempt == 9:
+                    raise
+
+
+def _commit(inputs: Mapping[str, Any] | None) -> CommitProperties | None:
+    if inputs is None:
+        return None
+    return CommitProperties(custom_metadata={_INPUTS_KEY: json.dumps(inputs, sort_keys=True)})

@@ -1,0 +1,84 @@
+"""What one row of each table is: the Arrow schemas of the store, and the one place that changes them.
+
+A change that old readers cannot read raises `SCHEMA_VERSION`; a store written by a newer version is refused.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+_TIME = pa.timestamp("us", tz="UTC")
+_TEXTS = pa.list_(pa.string())
+
+
+def _schema(**fields: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in fields.items()])
+
+
+_STR, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+SCHEMAS: dict[str, pa.Schema] = {
+    # one pass of one query over a source
+    "searches": _schema(
+        search_id=_STR, source=_STR, query=_STR, round=_INT, rules_version=_STR, inputs=_STR,
+        found=_INT, kept=_INT, rejected=_INT, new=_INT, searched_at=_TIME,
+    ),
+    # one discovered video: metadata, the queries that found it, the verdict (kept | rejected) and the deciding rule
+    "videos": _schema(
+        video_id=_STR, source=_STR, extractor=_STR, native_id=_STR, url=_STR, title=_STR, description=_STR,
+        tags=_TEXTS, channel_id=_STR, channel=_STR, duration_s=_FLOAT, upload_date=_STR, licence=_STR,
+        age_limit=_INT, live_status=_STR, language=_STR, queries=_TEXTS, verdict=_STR, rule=_STR,
+        rules_version=_STR, batch=_STR, found_at=_TIME,
+    ),
+    # one attempt to download (append-only); a video's state is the fold of its attempts
+    "downloads": _schema(
+        attempt_id=_STR, video_id=_STR, batch=_STR, attempt=_INT, state=_STR, error_class=_STR, message=_STR,
+        started_at=_TIME, finished_at=_TIME, next_try_at=_TIME, http_status=_INT, bytes=_INT, sha256=_STR,
+        path=_STR, format=_STR, codec=_STR, width=_INT, height=_INT, fps=_FLOAT, duration_claimed_s=_FLOAT,
+        duration_s=_FLOAT, tool_version=_STR,
+    ),
+    # one video cut under one clip_spec (state ok | failed): where the seconds of the source went
+    "clippings": _schema(
+        video_id=_STR, batch=_STR, clip_spec=_STR, source_sha256=_STR, state=_STR, error_class=_STR, message=_STR,
+        num_clips=_INT, source_ms=_INT, clip_ms=_INT, remainder_ms=_INT, tar=_STR, tar_bytes=_INT, tar_sha256=_STR,
+    ),
+    # one clip: span, bytes in its tar, what was measured of it (flags are columns, never deletions)
+    "clips": _schema(
+        clip_id=_STR, video_id=_STR, batch=_STR, clip_spec=_STR, start_ms=_INT, end_ms=_INT, source_sha256=_STR,
+        tar=_STR, offset=_INT, size=_INT, sha256=_STR, frames_offset=_INT, frames_size=_INT, num_frames=_INT,
+        width=_INT, height=_INT, fps=_FLOAT, display_aspect=_FLOAT, black_share=_FLOAT, still_share=_FLOAT,
+        letterbox_share=_FLOAT, num_cuts=_INT, overlay_share=_FLOAT, motion=_FLOAT, flags=_TEXTS,
+        features=pa.list_(pa.float32()), hashes=pa.binary(),
+    ),
+    # one clip's group of near-duplicates, named by its representative
+    "duplicates": _schema(clip_id=_STR, representative=_STR, is_representative=_BOOL, distance=_INT, group_size=_INT),
+    # one label event (append-only, `kind` rate | skip | undo); the current label is the fold of a clip's events
+    "labels": _schema(
+        event_id=_STR, clip_id=_STR, video=_STR, start_s=_FLOAT, rating=_INT, kind=_STR, annotator=_STR,
+        stream=_STR, seconds=_FLOAT, resolved=_BOOL, origin=_STR, labelled_at=_TIME,
+    ),
+    # one clip's calibrated probability of being good, under one model version
+    "scores": _schema(
+        clip_id=_STR, batch=_STR, model_version=_STR, probability=_FLOAT, logit_mean=_FLOAT, logit_min=_FLOAT,
+        logit_std=_FLOAT,
+    ),
+    # one clip's decision (keep | drop | review) and reason, under one rule and one model version
+    "curated": _schema(
+        clip_id=_STR, video_id=_STR, batch=_STR, decision=_STR, reason=_STR, probability=_FLOAT, rating=_INT,
+        split=_STR, rule_version=_STR, model_version=_STR,
+    ),
+    # one training tar
+    "shards": _schema(
+        version=_STR, split=_STR, path=_STR, samples=_INT, bytes=_INT, sha256=_STR, curated_version=_INT,
+        curated_sha256=_STR,
+    ),
+    # one published model or evaluation: what it is, what it saw, what it reached
+    "models": _schema(
+        model_id=_STR, kind=_STR, path=_STR, parameters=_INT, steps=_INT, config=_STR, figures=_STR, inputs=_STR,
+        shards_version=_STR, created_at=_TIME,
+    ),
+    # one tombstone (kind video | channel): every writer reads these again just before it publishes
+    "takedowns": _schema(takedown_id=_STR, kind=_STR, target=_STR, reason=_STR, requested_at=_TIME),
+}
