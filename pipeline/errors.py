@@ -16,7 +16,7 @@ class PermanentError(Exception):
 
 
 class RetryableError(Exception):
-    """The world's fault, worth another try: the item stays pending until `retry_after_s` (None: own backoff) is over."""
+    """The world's fault, worth another try after `retry_after_s` (None: own backoff): the item stays pending."""
 
     def __init__(self, message: str, *, error_class: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)

@@ -250,9 +250,7 @@ class Store:
             self._write(name, data, "append", inputs)
         return self.version(name)
 
-    def replace(
-        self, name: str, rows: Rows, where: str | None = None, inputs: Mapping[str, Any] | None = None
-    ) -> int:
+    def replace(self, name: str, rows: Rows, where: str | None = None, inputs: Mapping[str, Any] | None = None) -> int:
         """Replace all rows, or those that match a SQL predicate (`batch = 'x'`), in one commit.
 
         New rows must match the predicate themselves. Without it the rows stand alone afterwards.
@@ -263,9 +261,7 @@ class Store:
         self._write(name, data, "overwrite", inputs, where)
         return self.version(name)
 
-    def merge(
-        self, name: str, rows: Rows, on: Sequence[str], inputs: Mapping[str, Any] | None = None
-    ) -> int:
+    def merge(self, name: str, rows: Rows, on: Sequence[str], inputs: Mapping[str, Any] | None = None) -> int:
         """Insert rows, or update those whose `on` columns are already there, in one commit."""
         data = rows_table(name, rows)
         if not len(data):

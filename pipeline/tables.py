@@ -19,6 +19,7 @@ def _schema(**fields: pa.DataType) -> pa.Schema:
 
 _STR, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
+# fmt: off
 SCHEMAS: dict[str, pa.Schema] = {
     # one pass of one query over a source
     "searches": _schema(
@@ -82,3 +83,4 @@ SCHEMAS: dict[str, pa.Schema] = {
     # one tombstone (kind video | channel): every writer reads these again just before it publishes
     "takedowns": _schema(takedown_id=_STR, kind=_STR, target=_STR, reason=_STR, requested_at=_TIME),
 }
+# fmt: on
