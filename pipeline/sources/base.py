@@ -1,0 +1,101 @@
+"""What a source of videos is: it searches (metadata, cheap) and fetches (one video into one folder).
+
+A source is a context manager, because some must start something first (the embedded one starts its site), and it
+is pickled into worker processes for `fetch`, so it carries plain values only: a URL, a folder, options. Ids, titles
+and URLs come from strangers: no path is ever built from them, except from a `video_id` of `pipeline.ids`.
+
+    with open_source(config, home) as source:
+        for candidate in source.search():
+            ...
+        fetched = source.fetch(row_of_videos, folder, config.download)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from pipeline.config.source import DownloadConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One search result: the metadata columns of `videos`, before any verdict."""
+
+    video_id: str
+    """From `ids.video_id_of` or `ids.file_video_id`."""
+    extractor: str
+    """yt-dlp's extractor key, lower case, or `folder`."""
+    native_id: str
+    """The id that the source itself uses; a file's path relative to its folder."""
+    url: str
+    """Where to fetch it: a page, a media file, or an absolute path."""
+    query: str
+    """What found it: a search text, a feed's URL, a folder."""
+    title: str = ""
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    channel_id: str | None = None
+    channel: str | None = None
+    duration_s: float | None = None
+    upload_date: str | None = None
+    """YYYYMMDD."""
+    licence: str | None = None
+    age_limit: int | None = None
+    live_status: str | None = None
+    language: str | None = None
+    error_class: str | None = None
+    """Why the metadata is missing, where the source was asked for it and failed (see `pipeline.faults`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """One fetched file, not yet verified."""
+
+    path: Path
+    """Inside the folder that was given to `fetch`."""
+    format: str
+    """yt-dlp's format, as `144p (256x144)`, or `file`."""
+    duration_claimed_s: float | None = None
+    """Seconds that the source says it lasts; None where it says nothing."""
+    http_status: int | None = None
+    """Status of the last response, where there was one."""
+    tool_version: str = ""
+    """What fetched it, as `yt-dlp 2026.10.26`."""
+
+
+class Source(Protocol):
+    """Search and fetch; picklable, usable in worker processes once entered."""
+
+    kind: str
+    """First part of `source.spec`: arcade, folder, urls, youtube."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def search(self, round: int | None = None) -> Iterator[Candidate]:
+        """Yield candidates in the source's own order, the same order each time.
+
+        Args:
+            round: which growth of a closed world to see (the embedded source); None means all there is.
+
+        Raises:
+            UserError: the source itself is missing or unreachable. One bad item never raises: it is yielded with
+                its `error_class`.
+        """
+        ...
+
+    def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:
+        """Fetch one video (a row of `videos`) into an empty folder of its own.
+
+        Raises:
+            PermanentError: trying again will not help.
+            RetryableError: worth another try, after `retry_after_s` where the source said so.
+        """
+        ...
