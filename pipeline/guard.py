@@ -1,0 +1,228 @@
+"""The guard in front of every local page: who may talk to it, whatever framework it is written with.
+
+A page on 127.0.0.1 is reachable by every web page that this machine's browser has open, so being local protects
+nothing by itself. The guard is a raw ASGI callable around an app, with three refusals:
+
+- Host: the name in the address bar must be this machine's (a name that was rebound to 127.0.0.1 is not).
+- Origin: a request that another site's script or form makes is refused.
+- Token: an address that others can reach asks for one, as `?token=...` once (kept in a cookie), or as a bearer.
+
+    server = Guard(app, host="127.0.0.1", token=None)
+
+Run it behind `open_socket(host, port)`, which also says which port it got for port 0.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+import re
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from pipeline.errors import UserError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+COOKIE = "lampworks_token"
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach a name or address."""
+    name = host.strip("[]").lower()
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def check_address(host: str, token: str | None) -> None:
+    """Raise UserError where others could reach the page without a token, or the token is too easy to guess."""
+    if token is None and not is_loopback(host):
+        raise UserError(
+            f"host {host!r} can be reached by other machines: give --token (16 characters or more), or use "
+            "--host 127.0.0.1"
+        )
+    if token is not None and not re.fullmatch(r"[A-Za-z0-9_-]{16,}", token):
+        raise UserError(
+            "the token must be 16 or more letters, digits, '-' and '_', as `openssl rand -hex 16` prints them"
+        )
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Return a listening socket (port 0: a free one); UserError names an address that cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = socket.socket(family, socket.SOCK_STREAM)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        server.bind((host.strip("[]"), port))
+        server.listen(128)
+    except OSError as exc:
+        server.close()
+        raise UserError(
+            f"cannot serve on {host}:{port}: {exc.strerror or exc}. Choose another --host or --port (0: a free one)"
+        ) from exc
+    return server
+
+
+def url_of(host: str, server: socket.socket, token: str | None = None) -> str:
+    """Return the address to open in a browser, with the token where one is asked for."""
+    name = f"[{host.strip('[]')}]" if ":" in host else host
+    query = f"?token={quote(token, safe='')}" if token else ""
+    return f"http://{name}:{server.getsockname()[1]}/{query}"
+
+
+def content_policy(html: str) -> str:
+    """Return a Content-Security-Policy that lets a page run its own inline scripts and styles and nothing else."""
+
+    def sources(tag: str) -> str:
+        bodies = re.findall(rf"<{tag}(?:\s[^>]*)?>(.*?)</{tag}>", html, re.DOTALL)
+        digests = [base64.b64encode(hashlib.sha256(body.encode()).digest()).decode() for body in bodies]
+        return " ".join(["'self'", *(f"'sha256-{digest}'" for digest in digests)])
+
+    return (
+        f"default-src 'none'; script-src {sources('script')}; style-src {sources('style')}; "
+        "img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+class Guard:
+    """An ASGI app that lets through what this machine's user asks and refuses the rest."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        host: str = "127.0.0.1",
+        token: str | None = None,
+        policy: str = "default-src 'self'; frame-ancestors 'none'",
+        max_body: int = 1 << 20,
+    ) -> None:
+        """Wrap an app.
+
+        Args:
+            app: any ASGI app.
+            host: the address that it is served on.
+            token: what a visitor must show; required where `host` is not this machine alone.
+            policy: the Content-Security-Policy of every answer, see `content_policy`.
+            max_body: largest body in bytes of a request.
+        """
+        check_address(host, token)
+        self._app, self._host, self._token, self._max_body = app, host.strip("[]").lower(), token, max_body
+        self._headers = [
+            (b"content-security-policy", policy.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"cross-origin-resource-policy", b"same-origin"),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection of ASGI."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            raise ValueError(f"the guard serves http alone, not {scope['type']!r}")
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._refusal(str(scope["method"]), headers)
+        if refusal is not None:
+            await self._answer(send, *refusal)
+            return
+        if self._token is not None:
+            query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
+            shown = query.pop("token", None)
+            if shown is not None and self._is_token(shown) and scope["method"] in _SAFE_METHODS:
+                await self._welcome(send, str(scope["path"]), query)
+                return
+            if not self._knows_token(headers):
+                await self._answer(send, 401, "open the address with ?token=... that the server printed")
+                return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), *self._headers]}
+            await send(message)
+
+        await self._app(scope, receive, send_guarded)
+
+    def _refusal(self, method: str, headers: dict[str, str]) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        if not self._is_own(host):
+            return 421, f"host {host!r} is not this server; open it as http://{self._host}"
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return 403, f"origin {origin!r} is another site"
+        if headers.get("sec-fetch-site") in {"cross-site", "same-site"} and method not in _SAFE_METHODS:
+            return 403, "another site sent this request"
+        if method not in _SAFE_METHODS:
+            # without a length a body could be endless; browsers always send it
+            length = headers.get("content-length", "")
+            if not length.isdecimal():
+                return 411, "the request's length is missing"
+            if int(length) > self._max_body:
+                return 413, f"the request has {length} bytes, the limit is {self._max_body}"
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            return False
+        if not name:
+            return False
+        if is_loopback(name) or name == self._host:
+            return True
+        if self._token is None:
+            return False
+        # an address in numbers cannot be rebound by a name server, nor can this machine's own name be a stranger's
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name == socket.gethostname().lower()
+        return True
+
+    def _is_token(self, shown: str) -> bool:
+        return self._token is not None and hmac.compare_digest(shown.encode(), self._token.encode())
+
+    def _knows_token(self, headers: dict[str, str]) -> bool:
+        scheme, _, value = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._is_token(value.strip()):
+            return True
+        try:
+            morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return morsel is not None and self._is_token(morsel.value)
+
+    async def _welcome(self, send: Send, path: str, query: dict[str, str]) -> None:
+        # the token leaves the address bar (and with it the history and any shared screen) for a cookie
+        assert self._token is not None
+        cookie: SimpleCookie = SimpleCookie({COOKIE: self._token})
+        cookie[COOKIE]["path"] = "/"
+        cookie[COOKIE]["httponly"] = True
+        cookie[COOKIE]["samesite"] = "Strict"
+        target = "/" + quote(path.lstrip("/\\")) + (f"?{urlencode(query)}" if query else "")
+        headers = [(b"location", target.encode()), (b"set-cookie", cookie[COOKIE].OutputString().encode("latin-1"))]
+        await self._answer(send, 303, "", headers)
+
+    async def _answer(
+        self, send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None
+    ) -> None:
+        body = text.encode()
+        head = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+        start = {"type": "http.response.start", "status": status, "headers": [*head, *(headers or []), *self._headers]}
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
