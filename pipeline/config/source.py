@@ -26,8 +26,9 @@ class SourceConfig:
     """Results taken per query."""
     batch_size: int = 250
     """Videos per batch, the unit of partitions."""
-    apply_rules: bool = True
-    """Whether the search rules decide; `folder` and `urls` may switch them off (every video is then kept)."""
+    apply_rules: bool | None = None
+    """Whether the search rules decide. Unset: they do for `arcade` and `youtube`, and your own `folder` or `urls`
+    are taken whole."""
 
     def __post_init__(self) -> None:
         kind, _, argument = self.spec.partition(":")
@@ -37,6 +38,15 @@ class SourceConfig:
             raise UserError(f"source.spec = {self.spec!r}: say where, as {kind}:PATH")
         if self.batch_size < 1:
             raise UserError(f"source.batch_size = {self.batch_size}: must be at least 1")
+        if self.max_results < 1:
+            raise UserError(f"source.max_results = {self.max_results}: must be at least 1")
+        if kind == "youtube" and not any(query.strip() for query in self.queries):
+            raise UserError("source.queries is empty: name at least one search query for youtube")
+
+    @property
+    def rules_apply(self) -> bool:
+        """Whether the search rules decide, after the default for this kind of source."""
+        return self.kind in {"arcade", "youtube"} if self.apply_rules is None else self.apply_rules
 
     @property
     def kind(self) -> str:
@@ -67,25 +77,46 @@ class ArcadeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RulesConfig:
-    """The search rules of Genie App. B.1: word-wise, blind to case and accents."""
+    """The search rules of Genie App. B.1: word-wise, blind to case and accents. An empty list switches its rule off.
+
+    Words that say little alone ("run", "level", "game") are left out on purpose: "jump and run" would then be
+    its own action word.
+    """
 
     __pydantic_config__ = _FORBID
 
     keywords: tuple[str, ...] = (
-        "platformer", "platform game", "jump and run", "jump'n'run", "side scroller", "sidescroller", "metroidvania",
-        "runner game", "arcade platform", "jeu de plateforme", "plataformas", "plattformer",
+        "platformer", "platformers", "platform game", "platform games", "platforming", "platform adventure",
+        "arcade platform", "jump and run", "jump & run", "jump'n'run", "jump n run", "side scroller",
+        "sidescroller", "side scrolling", "sidescrolling", "metroidvania", "run and gun", "precision platformer",
+        "jeu de plateforme", "jeu de plateformes", "juego de plataformas", "plataformas", "jogo de plataforma",
+        "plattformer", "plattformspiel", "jump-and-run-spiel", "gioco di piattaforme", "платформер",
+        "プラットフォーマー", "横スクロール", "横版过关", "플랫포머",
+        "super mario bros", "super mario world", "super mario maker", "donkey kong country", "mega man",
+        "sonic the hedgehog", "sonic mania", "super meat boy", "hollow knight", "rayman legends", "rayman origins",
+        "shovel knight", "castlevania", "yoshi's island", "kirby's adventure", "ninja gaiden", "cave story",
+        "supertux", "geometry dash",
     )  # fmt: skip
-    """TITLE must hold one: names of, or words for, 2D platform games."""
+    """TITLE must hold one: words for 2D platform games, and names of series that are nothing else."""
     action_words: tuple[str, ...] = (
-        "speedrun", "playthrough", "longplay", "walkthrough", "gameplay", "let's play", "lets play", "full game",
-        "any%", "100%", "world record", "no commentary", "level", "run",
+        "speedrun", "speedruns", "speedrunning", "speed run", "playthrough", "play through", "longplay",
+        "long play", "walkthrough", "walk through", "gameplay", "game play", "let's play", "full game",
+        "full playthrough", "any%", "100%", "world record", "personal best", "no commentary", "no hit", "no death",
+        "no deaths", "deathless", "glitchless", "all levels", "all bosses", "all coins", "all stages", "boss rush",
+        "playing", "tool assisted", "tas", "gameplay footage", "detonado", "let's-play", "jugando",
+        "прохождение", "геймплей", "実況", "プレイ動画", "攻略", "실황",
     )  # fmt: skip
-    """TITLE or DESCRIPTION must hold one."""
+    """TITLE or DESCRIPTION must hold one: somebody plays, from a start to an end."""
     negations: tuple[str, ...] = (
-        "movie", "film", "trailer", "unboxing", "review", "reaction", "tutorial", "how to", "podcast", "news",
-        "toy", "toys", "soundtrack", "ost", "fan art", "cosplay", "interview", "documentary", "compilation",
+        "movie", "movies", "film", "trailer", "teaser", "unboxing", "review", "reviews", "reaction", "reacts",
+        "reacting", "tutorial", "how to make", "how i made", "devlog", "dev log", "making of", "podcast", "news",
+        "toy", "toys", "lego", "plush", "soundtrack", "ost", "music", "remix", "cover song", "fan art", "fanart",
+        "cosplay", "interview", "documentary", "retrospective", "explained", "theory", "lore", "iceberg",
+        "tier list", "ranking", "ranked", "top 10", "top 5", "compilation", "montage", "animation", "animated",
+        "cartoon", "episode reaction", "live action", "asmr", "vlog", "giveaway", "shorts", "meme", "memes",
+        "3d platformer", "vr",
     )  # fmt: skip
-    """TITLE must hold none."""
+    """TITLE must hold none: about the game, not in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +132,30 @@ class DownloadConfig:
     max_attempts: int = 4
     """Attempts before a retryable failure becomes final."""
     backoff_s: float = 900.0
-    """Pause before the second attempt, doubled for each further one."""
+    """Pause before the second attempt, doubled for each further one; a longer Retry-After of the site wins."""
     deadline_s: float = 1800.0
     """An attempt that takes longer is ended and counted."""
+    socket_timeout_s: float = 30.0
+    """Longest silence of a server before the attempt gives up."""
     duration_tolerance: float = 0.1
-    """Share by which the measured duration may differ from the claimed one."""
+    """Share by which the measured duration may differ from the claimed one (and at least one second)."""
     max_failed_share: float = 0.5
     """A batch with a larger share of failed videos fails its run."""
+    min_free_gb: float = 1.0
+    """Downloads do not start with less room on the disk of the root."""
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "min_height", "max_attempts"):
+            if getattr(self, name) < 1:
+                raise UserError(f"download.{name} = {getattr(self, name)}: must be at least 1")
+        for name in ("backoff_s", "min_free_gb", "duration_tolerance"):
+            if getattr(self, name) < 0:
+                raise UserError(f"download.{name} = {getattr(self, name)}: must not be negative")
+        for name in ("deadline_s", "socket_timeout_s"):
+            if getattr(self, name) <= 0:
+                raise UserError(f"download.{name} = {getattr(self, name)}: must be above 0")
+        if not 0 <= self.max_failed_share <= 1:
+            raise UserError(f"download.max_failed_share = {self.max_failed_share}: must lie between 0 and 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,4 +169,12 @@ class EngineConfig:
     max_attempts: int = 3
     """Attempts of an item that kills its worker before it is quarantined."""
     deadline_s: float = 900.0
-    """An item that runs longer is ended and counted as an attempt."""
+    """An item that runs longer is ended with its worker and not tried again in the same run."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise UserError(f"engine.workers = {self.workers}: must be 0 (one per core) or more")
+        if self.max_attempts < 1:
+            raise UserError(f"engine.max_attempts = {self.max_attempts}: must be at least 1")
+        if self.deadline_s <= 0:
+            raise UserError(f"engine.deadline_s = {self.deadline_s}: must be above 0")
