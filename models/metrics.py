@@ -1,0 +1,182 @@
+"""The figures that a world model is judged by, on arrays alone: PSNR, information of codes, intervals.
+
+PSNR is taken on RGB in [0, 1], per frame, with the mean squared error floored at 1e-6 (a perfect frame is 60 dB).
+Information is in nats. Intervals come from a bootstrap over source videos, since the windows of one video are not
+independent: each source is reduced to one number (or one table of counts) first.
+
+Shapes: N clips or windows, T frames, H W C pixels, S sources, K codes, A actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+MSE_FLOOR = 1e-6
+_MIN_MOVING_PIXELS = 50  # fewer say nothing about a frame
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % interval and the number of source videos behind it."""
+
+    value: float
+    low: float
+    high: float
+    num_sources: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Return the figure as JSON-able values."""
+        return asdict(self)
+
+
+def psnr(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """Return the PSNR in dB of every frame.
+
+    Args:
+        truth: uint8 (..., H, W, C).
+        guess: uint8 of the same shape.
+
+    Returns:
+        float64 (...).
+    """
+    return _decibel(_squared_error(truth, guess).mean((-3, -2, -1)))
+
+
+def moving_psnr(truth: np.ndarray, guess: np.ndarray, threshold: int = 10) -> np.ndarray:
+    """Return the PSNR of every frame but the first over the pixels that moved in the true video.
+
+    Args:
+        truth: uint8 (..., T, H, W, C).
+        guess: uint8 of the same shape.
+        threshold: a pixel moved where a channel differs by more than this from the true frame before.
+
+    Returns:
+        float64 (..., T - 1); nan where fewer than 50 pixels moved.
+    """
+    change = np.abs(truth[..., 1:, :, :, :].astype(np.int16) - truth[..., :-1, :, :, :])
+    moved = change.max(-1) > threshold
+    count = moved.sum((-2, -1))
+    error = _squared_error(truth[..., 1:, :, :, :], guess[..., 1:, :, :, :]).mean(-1)
+    total = np.where(moved, error, 0.0).sum((-2, -1))
+    return np.where(count >= _MIN_MOVING_PIXELS, _decibel(total / np.maximum(count, 1)), np.nan)
+
+
+def _squared_error(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    if truth.shape != guess.shape:
+        raise ValueError(f"truth {truth.shape} and guess {guess.shape} differ in shape")
+    return ((truth.astype(np.float32) - guess.astype(np.float32)) / 255.0) ** 2
+
+
+def _decibel(mse: np.ndarray) -> np.ndarray:
+    return -10.0 * np.log10(np.maximum(mse.astype(np.float64), MSE_FLOOR))
+
+
+# -- information ------------------------------------------------------------------------------------------------
+
+
+def count_pairs(codes: np.ndarray, actions: np.ndarray, num_codes: int, num_actions: int) -> np.ndarray:
+    """Return how often each code meets each action: int64 (K, A)."""
+    pairs = np.bincount(codes.astype(np.int64) * num_actions + actions, minlength=num_codes * num_actions)
+    return pairs.reshape(num_codes, num_actions)
+
+
+def mutual_information(counts: np.ndarray) -> np.ndarray:
+    """Return the mutual information in nats of tables of counts (..., K, A): the plug-in estimate, which is biased up.
+
+    The bias is why it is read against its shuffle baseline only.
+    """
+    joint = counts / np.maximum(counts.sum((-2, -1), keepdims=True), 1)
+    independent = joint.sum(-1, keepdims=True) * joint.sum(-2, keepdims=True)
+    terms = joint * np.log(np.where(joint > 0, joint, 1.0) / np.where(joint > 0, independent, 1.0))
+    return np.maximum(terms.sum((-2, -1)), 0.0)
+
+
+def entropy(counts: np.ndarray) -> np.ndarray:
+    """Return the entropy in nats of counts (..., K)."""
+    share = counts / np.maximum(counts.sum(-1, keepdims=True), 1)
+    return -(share * np.log(np.where(share > 0, share, 1.0))).sum(-1)
+
+
+def shuffled_information(
+    codes: Sequence[np.ndarray],
+    actions: Sequence[np.ndarray],
+    num_codes: int,
+    num_actions: int,
+    *,
+    shuffles: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the information that is left when each clip's codes are shuffled within the clip.
+
+    A code that only names its clip keeps all its information under the shuffle, one that follows the actions loses
+    it: what is left is the baseline that a latent action must beat.
+
+    Args:
+        codes: per clip, int (T - 1,).
+        actions: per clip, the true actions, int (T - 1,).
+        num_codes: K.
+        num_actions: A.
+        shuffles: draws.
+        rng: source of the permutations.
+
+    Returns:
+        float64 (shuffles,) in nats.
+    """
+    aligned = np.concatenate(list(actions))
+    results = np.empty(shuffles)
+    for draw in range(shuffles):
+        shuffled = np.concatenate([rng.permutation(clip) for clip in codes])
+        results[draw] = mutual_information(count_pairs(shuffled, aligned, num_codes, num_actions))
+    return results
+
+
+def entropy_within(codes: np.ndarray, groups: np.ndarray, num_codes: int) -> float:
+    """Return the mean entropy in nats of the code within a group (a clip, a time index), weighted by size.
+
+    Zero says that the code is a function of the group: it names the scene, or counts the frames.
+    """
+    _, index = np.unique(groups, return_inverse=True)
+    counts = count_pairs(index, codes, int(index.max()) + 1, num_codes)
+    return float((entropy(counts) * counts.sum(-1)).sum() / counts.sum())
+
+
+# -- intervals --------------------------------------------------------------------------------------------------
+
+
+def per_source(values: np.ndarray, sources: Sequence[str]) -> np.ndarray:
+    """Return the mean of each source's values (S,), in the order of the source ids; nan values are left out."""
+    names = np.asarray(sources)
+    values = np.asarray(values, np.float64)
+    means = []
+    for name in np.unique(names):
+        own = values[names == name]
+        own = own[~np.isnan(own)]
+        means.append(own.mean() if len(own) else np.nan)
+    return np.array(means)
+
+
+def bootstrap(
+    per_source_values: np.ndarray, *, draws: int, seed: int, reduce: Callable[[np.ndarray], np.ndarray] | None = None
+) -> Interval | None:
+    """Return a figure and its 95 % interval over resampled sources; None where no source has a value.
+
+    The same number of sources and seed gives the same resamples, so that figures of one evaluation are paired.
+
+    Args:
+        per_source_values: (S, ...), a row per source; rows with nan are left out.
+        draws: resamples.
+        seed: of the resamples.
+        reduce: takes (draws, S, ...) to (draws,); the mean over sources if None.
+    """
+    values = np.asarray(per_source_values, np.float64)
+    values = values[~np.isnan(values).reshape(len(values), -1).any(1)]
+    if not len(values):
+        return None
+    take = reduce or (lambda resampled: resampled.mean(1))
+    chosen = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
+    resampled = take(values[chosen])
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Interval(float(take(values[None])[0]), float(low), float(high), len(values))

@@ -1,0 +1,115 @@
+"""What the figures say of cases whose answer is known."""
+
+import numpy as np
+import pytest
+
+from models.metrics import (
+    bootstrap,
+    count_pairs,
+    entropy_within,
+    moving_psnr,
+    mutual_information,
+    per_source,
+    psnr,
+    shuffled_information,
+)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_psnr_of_a_constant_error_is_its_formula_and_a_perfect_frame_is_60_db():
+    truth = np.full((2, 3, 4, 5, 3), 100, np.uint8)
+    guess = truth.copy()
+    guess[1] += 51  # a fifth of the range
+    assert psnr(truth, guess).shape == (2, 3)
+    assert psnr(truth, guess)[0] == pytest.approx(60)
+    assert psnr(truth, guess)[1] == pytest.approx(-20 * np.log10(0.2))
+
+
+def test_psnr_is_per_frame_before_the_mean():
+    truth = np.zeros((2, 4, 4, 3), np.uint8)
+    guess = truth.copy()
+    guess[1] = 255
+    assert psnr(truth, guess).tolist() == [60.0, 0.0]
+
+
+def test_psnr_does_not_wrap_around_in_uint8():
+    assert psnr(np.full((1, 2, 2, 3), 0, np.uint8), np.full((1, 2, 2, 3), 255, np.uint8))[0] == 0
+
+
+def test_moving_psnr_sees_only_what_moved():
+    truth = np.zeros((3, 20, 20, 3), np.uint8)
+    truth[1, :10] = 200
+    truth[2, :10] = 200
+    guess = truth.copy()
+    guess[1, 10:] = 255  # wrong where nothing moved
+    values = moving_psnr(truth, guess)
+    assert values[0] == 60
+    assert np.isnan(values[1])  # nothing moved from frame 1 to 2
+    guess[1, :10] = 149
+    assert moving_psnr(truth, guess)[0] == pytest.approx(-20 * np.log10(0.2))
+
+
+def test_a_code_that_equals_the_action_has_the_actions_entropy_and_an_unrelated_one_nothing(rng):
+    actions = rng.integers(0, 4, 20000)
+    same = mutual_information(count_pairs(3 - actions, actions, 8, 4))
+    assert same == pytest.approx(np.log(4), abs=1e-3)
+    unrelated = mutual_information(count_pairs(rng.integers(0, 8, 20000), actions, 8, 4))
+    assert 0 <= unrelated < 0.002
+
+
+def test_a_code_that_names_the_clip_does_not_beat_its_shuffle(rng):
+    actions = [np.full(100, clip % 2) for clip in range(6)]  # each clip has one action only
+    codes = [np.full(100, clip) for clip in range(6)]
+    found = mutual_information(count_pairs(np.concatenate(codes), np.concatenate(actions), 8, 2))
+    left = shuffled_information(codes, actions, 8, 2, shuffles=20, rng=rng)
+    assert found == pytest.approx(np.log(2))
+    assert left == pytest.approx(found)
+
+
+def test_a_code_that_follows_the_actions_loses_its_information_under_the_shuffle(rng):
+    actions = [rng.integers(0, 3, 200) for _ in range(6)]
+    left = shuffled_information(actions, actions, 8, 3, shuffles=50, rng=rng)
+    assert np.percentile(left, 95) < 0.02
+
+
+def test_entropy_within_tells_a_scene_name_and_a_frame_counter_from_a_code():
+    clips = np.repeat(np.arange(8), 8)
+    times = np.tile(np.arange(8), 8)
+    assert entropy_within(clips, clips, 8) == 0
+    assert entropy_within(clips, times, 8) == pytest.approx(np.log(8))
+    assert entropy_within(times, times, 8) == 0
+
+
+def test_per_source_means_leave_out_frames_without_a_value():
+    means = per_source(np.array([1.0, 3.0, np.nan, 5.0, np.nan]), ["b", "b", "a", "a", "c"])
+    assert means[:2].tolist() == [5.0, 2.0]
+    assert np.isnan(means[2])
+
+
+def test_the_interval_is_over_sources_and_covers_about_95_percent(rng):
+    inside = 0
+    for trial in range(200):
+        interval = bootstrap(rng.normal(2.0, 1.0, 30), draws=300, seed=trial)
+        inside += interval.low <= 2.0 <= interval.high
+        assert interval.num_sources == 30
+    assert 0.88 <= inside / 200 <= 0.99
+
+
+def test_the_same_seed_gives_the_same_interval_and_nothing_gives_none():
+    values = np.array([1.0, 2.0, np.nan, 4.0])
+    first, second = (bootstrap(values, draws=100, seed=3) for _ in range(2))
+    assert first == second
+    assert first.value == pytest.approx(7 / 3)
+    assert first.num_sources == 3
+    assert bootstrap(np.array([np.nan]), draws=10, seed=0) is None
+
+
+def test_information_is_resampled_by_whole_sources(rng):
+    tables = np.stack([count_pairs(a, a, 2, 2) for a in rng.integers(0, 2, (5, 50))])
+    interval = bootstrap(tables, draws=100, seed=0, reduce=lambda drawn: mutual_information(drawn.sum(1)))
+    assert interval.low <= interval.value <= interval.high <= np.log(2) + 1e-9
+    assert interval.value == pytest.approx(np.log(2), abs=0.05)
