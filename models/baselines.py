@@ -1,0 +1,127 @@
+"""What a tokenizer must beat: reconstructions that need no network.
+
+Copies (the previous frame, the first frame, the window's mean) measure how much the video changes at all; k-means of
+patches with the tokenizer's own patch and codebook size measures what a codebook alone gives. Without them a PSNR says
+nothing: in a slow video copying the previous frame beats many a trained network.
+
+Shapes: N windows, T frames, H W C pixels, P patches, E values of a patch, K codes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+_CHUNK = 16384  # rows of a distance matrix at a time
+
+
+def previous_frame(video_NTHWC: np.ndarray) -> np.ndarray:
+    """Return each frame's predecessor; the first frame stands for itself."""
+    return np.concatenate([video_NTHWC[:, :1], video_NTHWC[:, :-1]], 1)
+
+
+def first_frame(video_NTHWC: np.ndarray) -> np.ndarray:
+    """Return each window's first frame, repeated."""
+    return np.repeat(video_NTHWC[:, :1], video_NTHWC.shape[1], 1)
+
+
+def mean_frame(video_NTHWC: np.ndarray) -> np.ndarray:
+    """Return each window's mean frame, repeated."""
+    mean = np.rint(video_NTHWC.astype(np.float32).mean(1, keepdims=True)).astype(np.uint8)
+    return np.repeat(mean, video_NTHWC.shape[1], 1)
+
+
+@dataclass(frozen=True)
+class PatchCodebook:
+    """Patches that stand for all others: the k-means baseline."""
+
+    patch: int
+    centres: torch.Tensor
+
+    def reconstruct(self, video_NTHWC: np.ndarray) -> np.ndarray:
+        """Return the video with every patch replaced by its nearest centre."""
+        *lead, height, width, _ = video_NTHWC.shape
+        frames = video_NTHWC.reshape(-1, height, width, 3)
+        patches = patches_of(frames, self.patch)
+        nearest = self.centres[_nearest(patches, self.centres)[0]]
+        return frames_of(nearest, self.patch, height, width).reshape(*lead, height, width, 3)
+
+
+def fit_patch_codebook(
+    frames_NHWC: np.ndarray, *, patch: int, num_codes: int, max_patches: int = 20000, rounds: int = 8, seed: int = 0
+) -> PatchCodebook:
+    """Fit k-means of patches: the better of two starts on the same patches.
+
+    A start by farthest points keeps the rare patches, one by k-means++ the frequent ones; which is better depends on
+    the video, and the baseline should be as strong as it can be.
+
+    Args:
+        frames_NHWC: uint8 training frames.
+        patch: side of a patch in pixels.
+        num_codes: K; fewer where there are fewer distinct patches.
+        max_patches: patches drawn of the frames.
+        rounds: Lloyd rounds.
+        seed: of the draw.
+    """
+    patches = patches_of(frames_NHWC, patch)
+    generator = torch.Generator().manual_seed(seed)
+    if len(patches) > max_patches:
+        patches = patches[torch.randperm(len(patches), generator=generator)[:max_patches]]
+    distinct = torch.unique(patches, dim=0)
+    if len(distinct) <= num_codes:
+        return PatchCodebook(patch, distinct)
+    fits = [_lloyd(patches, _start(patches, num_codes, generator, far), rounds) for far in (True, False)]
+    return PatchCodebook(patch, min(fits, key=lambda centres: float(_nearest(patches, centres)[1].mean())))
+
+
+def patches_of(frames_NHWC: np.ndarray, patch: int) -> torch.Tensor:
+    """Return patches of uint8 frames, float32 (N * P, E) in [0, 1]; bottom and right are padded by replication."""
+    frames = torch.from_numpy(np.ascontiguousarray(frames_NHWC)).permute(0, 3, 1, 2).float() / 255
+    height, width = frames.shape[-2:]
+    frames = F.pad(frames, (0, -width % patch, 0, -height % patch), mode="replicate")
+    return F.unfold(frames, patch, stride=patch).transpose(1, 2).reshape(-1, 3 * patch * patch)
+
+
+def frames_of(patches: torch.Tensor, patch: int, height: int, width: int) -> np.ndarray:
+    """Return the uint8 frames (N, H, W, C) of patches (N * P, E): the inverse of `patches_of`."""
+    padded = (height + -height % patch, width + -width % patch)
+    per_frame = (padded[0] // patch) * (padded[1] // patch)
+    columns = patches.reshape(-1, per_frame, patches.shape[-1]).transpose(1, 2)
+    frames = F.fold(columns, padded, patch, stride=patch)[:, :, :height, :width]
+    return (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def _start(patches: torch.Tensor, num_codes: int, generator: torch.Generator, far: bool) -> torch.Tensor:
+    # both starts pick one by one by the squared distance to what was picked: its maximum, or in proportion to it
+    chosen = int(torch.randint(len(patches), (1,), generator=generator))
+    squares = patches.square().sum(1)
+    nearest = torch.full((len(patches),), float("inf"))
+    picked = []
+    for _ in range(num_codes):
+        picked.append(chosen)
+        distance = squares + squares[chosen] - 2 * patches @ patches[chosen]
+        nearest = torch.minimum(nearest, distance.clamp_min(0))
+        if float(nearest.max()) <= 0:
+            break
+        chosen = int(nearest.argmax() if far else torch.multinomial(nearest, 1, generator=generator))
+    return patches[picked].clone()
+
+
+def _lloyd(patches: torch.Tensor, centres: torch.Tensor, rounds: int) -> torch.Tensor:
+    for _ in range(rounds):
+        index = _nearest(patches, centres)[0]
+        counts = torch.bincount(index, minlength=len(centres)).unsqueeze(1)
+        sums = torch.zeros_like(centres).index_add_(0, index, patches)
+        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
+    return centres
+
+
+def _nearest(patches: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    # (index, squared distance) of the nearest centre
+    squares = centres.square().sum(1)
+    found = [torch.min(squares - 2 * chunk @ centres.T, 1) for chunk in patches.split(_CHUNK)]
+    values = torch.cat([minimum.values for minimum in found]) + patches.square().sum(1)
+    return torch.cat([minimum.indices for minimum in found]), values
