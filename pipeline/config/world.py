@@ -1,13 +1,13 @@
 """Configuration of the world model: tokenizer, latent action model, dynamics, training, evaluation, play.
 
-Defaults are the paper's (Genie tables in the appendices); `pipeline.config.demo` names every setting that the
-small model needs instead.
+Defaults are the paper's (Genie, appendices C and D); where it is silent the docstring says so. Every departure that
+a small model needs has a name here, is off by default, and is switched on in `pipeline.config.demo`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 
@@ -16,25 +16,216 @@ from pipeline.errors import UserError
 _FORBID = ConfigDict(extra="forbid")
 
 
+def _at_least(section: str, minimum: float, **values: float) -> None:
+    for name, value in values.items():
+        if value < minimum:
+            raise UserError(f"{section}.{name} = {value}: must be at least {minimum}")
+
+
 @dataclass(frozen=True, kw_only=True)
-class TokenizerConfig:
-    """The video tokenizer."""
+class StackConfig:
+    """The size of a stack of ST-transformer blocks; every number is independent of the others."""
 
     __pydantic_config__ = _FORBID
+
+    layers: int
+    """Blocks: spatial attention, causal temporal attention, one feed-forward."""
+    d_model: int
+    """Width of the residual stream."""
+    heads: int
+    """Attention heads."""
+    head_dim: int = 64
+    """Size of a head's keys and queries (the paper's k/q size; heads times it need not be `d_model`)."""
+    kv_heads: int = 1
+    """Heads of keys and values; 1 is multi-query, the reading that fits the published parameter counts."""
+    ffw_multiple: float = 2.0
+    """Feed-forward width over `d_model`; 2 fits the published parameter counts."""
+    qk_norm: bool = False
+    """Normalise queries and keys (the paper's dynamics)."""
+    temporal_attention: bool = True
+    """Whether a block looks at earlier frames at all."""
+    temporal_positions: Literal["rotary", "lag_bias"] = "rotary"
+    """How time is known: rotary angles, or a learned bias per head and lag. Never absolute positions."""
+    depthwise_conv: Literal["none", "frame", "causal"] = "none"
+    """A 3x3 depthwise convolution at the start of each block: over the frame, or over it and the one before."""
+
+    def __post_init__(self) -> None:
+        _at_least("stack", 1, layers=self.layers, d_model=self.d_model, heads=self.heads, head_dim=self.head_dim)
+        if self.kv_heads < 1 or self.heads % self.kv_heads:
+            raise UserError(f"stack.kv_heads = {self.kv_heads}: must divide heads = {self.heads}")
+        if self.temporal_positions == "rotary" and self.head_dim % 2:
+            raise UserError(f"stack.head_dim = {self.head_dim}: must be even for rotary positions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW and its schedule."""
+
+    __pydantic_config__ = _FORBID
+
+    learning_rate: float = 3e-5
+    """Peak, after the warm-up."""
+    final_learning_rate: float = 3e-6
+    """At the last step."""
+    warmup_steps: int = 5000
+    """Steps of linear warm-up."""
+    schedule: Literal["cosine", "late_linear"] = "cosine"
+    """`late_linear` stays at the peak for half of the steps and then falls in a line."""
+    beta1: float = 0.9
+    """AdamW."""
+    beta2: float = 0.9
+    """AdamW."""
+    weight_decay: float = 1e-4
+    """AdamW."""
+    clip_norm: float = 1.0
+    """Gradients are scaled down to this norm (the paper is silent)."""
+
+    def __post_init__(self) -> None:
+        _at_least("optimizer", 0, warmup_steps=self.warmup_steps, weight_decay=self.weight_decay)
+        if not (self.learning_rate > 0 and self.clip_norm > 0):
+            raise UserError(
+                f"optimizer: learning_rate = {self.learning_rate}, clip_norm = {self.clip_norm}: must be above 0"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """The video tokenizer: an ST-ViViT VQ-VAE."""
+
+    __pydantic_config__ = _FORBID
+
+    patch: int = 4
+    """Pixels of a square patch; 160x90 is padded to 160x92, 920 tokens a frame."""
+    codebook_size: int = 1024
+    """Codes."""
+    latent_dim: int = 32
+    """Size of a code."""
+    encoder: StackConfig = field(default_factory=lambda: StackConfig(layers=12, d_model=512, heads=8))
+    """Encoder blocks."""
+    decoder: StackConfig = field(default_factory=lambda: StackConfig(layers=20, d_model=1024, heads=16))
+    """Decoder blocks."""
+    window: int = 16
+    """Frames seen at once."""
+    batch: int = 64
+    """Windows a step."""
+    steps: int = 300_000
+    """Training steps."""
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(learning_rate=3e-4, final_learning_rate=3e-4, warmup_steps=10_000)
+    )
+    """Learning rates (flat after the warm-up in the paper)."""
+    reconstruction_weight: float = 1.0
+    """Weight of the mean squared error of pixels in [0, 1]."""
+    commitment: float = 0.25
+    """Weight of the commitment loss (the paper is silent; VQ-VAE's)."""
+    ema_decay: float = 0.0
+    """Codes follow the mean of their latents with this decay; 0 learns them by gradient."""
+    start: Literal["random", "patches"] = "random"
+    """`patches` starts from data: principal components of patches, and codes spread over them farthest-point first."""
+    start_coverage: float = 0.02
+    """`patches`: codes are added until none of the patches is farther than this squared, a latent dimension."""
+    min_psnr: float = 25.0
+    """Floor in dB on held-out clips; a tokenizer below it does not go on (the paper reaches 35.7)."""
+
+    def __post_init__(self) -> None:
+        _at_least(
+            "tokenizer", 1, patch=self.patch, codebook_size=self.codebook_size, latent_dim=self.latent_dim,
+            window=self.window, batch=self.batch, steps=self.steps,
+        )  # fmt: skip
+        if not 0 <= self.ema_decay < 1:
+            raise UserError(f"tokenizer.ema_decay = {self.ema_decay}: must lie in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentActionConfig:
-    """The latent action model."""
+    """The latent action model (LAM): a VQ-VAE of what changes between two frames."""
 
     __pydantic_config__ = _FORBID
+
+    patch: int = 16
+    """Pixels of a square patch; 160x90 is padded to 160x96, 60 tokens a frame."""
+    num_actions: int = 8
+    """Codes, and so keys of the player."""
+    latent_dim: int = 32
+    """Size of a code."""
+    encoder: StackConfig = field(default_factory=lambda: StackConfig(layers=20, d_model=1024, heads=16))
+    """Encoder blocks."""
+    decoder: StackConfig = field(default_factory=lambda: StackConfig(layers=20, d_model=1024, heads=16))
+    """Decoder blocks."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Learning rates."""
+    pooling: Literal["mean", "antisymmetric"] = "mean"
+    """`mean`: the causal encoder's tokens at frame t+1. `antisymmetric`: the pair (t, t+1) less the pair swapped."""
+    normalize_latent: bool = False
+    """Bring each latent to mean 0 and variance 1 before it is quantized."""
+    continuous_start_steps: int = 0
+    """Steps without quantization, the LAM alone; k-means then starts the codes."""
+    decoder_output: Literal["sigmoid", "residual", "sigmoid_residual"] = "sigmoid"
+    """The next frame itself, or its difference to the present one (added to it, or to its logit)."""
+    reconstruction_weight: float = 1.0
+    """Weight of the mean squared error of pixels in [0, 1]."""
+    commitment: float = 0.25
+    """Weight of the commitment loss (the paper is silent; VQ-VAE's)."""
+    ema_decay: float = 0.0
+    """Codes follow the mean of their latents with this decay; 0 learns them by gradient."""
+    restart_below: float = 0.0
+    """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never, needs `ema_decay`."""
+    pca_start: bool = False
+    """Start the patch embeddings at principal components of patches."""
+
+    def __post_init__(self) -> None:
+        _at_least("latent_actions", 1, patch=self.patch, num_actions=self.num_actions, latent_dim=self.latent_dim)
+        if self.pooling == "antisymmetric" and self.encoder.temporal_attention:
+            raise UserError(
+                "latent_actions.pooling = 'antisymmetric' sees pairs alone: set "
+                "latent_actions.encoder.temporal_attention = false"
+            )
+        if self.restart_below and not self.ema_decay:
+            raise UserError(f"latent_actions.restart_below = {self.restart_below}: needs ema_decay above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicsConfig:
-    """The MaskGIT dynamics model."""
+    """The MaskGIT dynamics model, and the joint training of it and the LAM."""
 
     __pydantic_config__ = _FORBID
+
+    stack: StackConfig = field(
+        default_factory=lambda: StackConfig(layers=48, d_model=5120, heads=36, head_dim=128, qk_norm=True)
+    )
+    """Blocks (10.1 billion parameters)."""
+    context: int = 16
+    """Frames seen at once, in training and in play."""
+    batch: int = 512
+    """Windows a step of the joint training."""
+    steps: int = 125_000
+    """Steps of the joint training."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Learning rates."""
+    min_mask_rate: float = 0.5
+    """Each sample draws its mask rate evenly between this and 1."""
+    full_mask_share: float = 0.0
+    """Share of samples whose rate is exactly 1."""
+    clean_prefix_share: float = 0.0
+    """Share of samples whose first frames (a random number of them) are not masked, as in play."""
+    embedding_start: Literal["random", "codebook"] = "random"
+    """`codebook` starts the token embeddings with the tokenizer's codes."""
+    sampling_steps: int = 25
+    """MaskGIT steps a frame."""
+    token_temperature: float = 2.0
+    """Divides the logits before a token is drawn; 0 takes the most probable one."""
+    choice_temperature: float = 1.0
+    """Noise on the confidences that choose which drawn tokens stay, falling to 0 over the steps (paper silent)."""
+
+    def __post_init__(self) -> None:
+        _at_least("dynamics", 1, batch=self.batch, steps=self.steps, sampling_steps=self.sampling_steps)
+        _at_least("dynamics", 2, context=self.context)
+        _at_least(
+            "dynamics", 0, token_temperature=self.token_temperature, choice_temperature=self.choice_temperature,
+            full_mask_share=self.full_mask_share, clean_prefix_share=self.clean_prefix_share,
+        )  # fmt: skip
+        if not 0 < self.min_mask_rate <= 1:
+            raise UserError(f"dynamics.min_mask_rate = {self.min_mask_rate}: must lie in (0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +236,22 @@ class TrainingConfig:
 
     seed: int = 0
     """Same seed, same weights on the same machine."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes the GPU where there is one."""
+    dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the matrix products; `auto` takes bf16 where the hardware multiplies it fast."""
+    threads: int = 0
+    """CPU threads; 0 means one per core."""
+    checkpoint_every: int = 1000
+    """Steps between checkpoints, from which a killed run goes on."""
+    cache_clips: int = 64
+    """Decoded clips kept in memory, 6.9 MB each."""
+    eval_windows: int = 64
+    """Held-out windows measured after training."""
+
+    def __post_init__(self) -> None:
+        _at_least("training", 0, threads=self.threads, eval_windows=self.eval_windows)
+        _at_least("training", 1, checkpoint_every=self.checkpoint_every, cache_clips=self.cache_clips)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,48 +260,6 @@ class EvaluationConfig:
 
     __pydantic_config__ = _FORBID
 
-    min_sources: int = 8
-    """Held-out sources under which the intervals mean little: the figures then say so."""
-    max_sources: int = 64
-    """Held-out sources that are measured; the first ones in the order of their hash."""
-    clips_per_source: int = 1
-    """Clips taken of each source."""
-    windows_per_clip: int = 4
-    """Windows taken of each clip, spread evenly."""
-    prompt_frames: int = 4
-    """True frames before a rollout; a prompt of one frame (the paper's) is always measured beside it."""
-    horizon: int = 4
-    """Generated frames of a rollout: t of the delta-t PSNR (Genie section 3.1: 4)."""
-    random_draws: int = 3
-    """Draws of random actions per window."""
-    maskgit_steps: int = 25
-    """MaskGIT steps per frame (Genie: 25)."""
-    token_temperature: float = 2.0
-    """Divides the token logits (Genie: 2); 0 takes the likeliest token."""
-    bootstrap_draws: int = 1000
-    """Resamples of the sources behind every interval of 95 %."""
-    shuffles: int = 200
-    """Shuffles of the codes within their clip behind the baseline of the mutual information."""
-    kmeans_patches: int = 20000
-    """Patches of training frames that the k-means baseline is fitted on."""
-    moving_threshold: int = 10
-    """A pixel moves where a channel differs by more than this (of 255) from the frame before."""
-    rollout_frames: int = 8
-    """Frames of the pictures that hold one latent action down."""
-    start_frames: int = 8
-    """Start frames offered by the play page."""
-    seed: int = 0
-    """Same seed, same figures."""
-
-    def __post_init__(self) -> None:
-        for name in ("min_sources", "max_sources", "clips_per_source", "windows_per_clip", "prompt_frames", "horizon",
-                     "random_draws", "maskgit_steps", "bootstrap_draws", "shuffles", "kmeans_patches",
-                     "rollout_frames", "start_frames"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise UserError(f"evaluation.{name} = {getattr(self, name)}: must be at least 1")
-        if self.token_temperature < 0:
-            raise UserError(f"evaluation.token_temperature = {self.token_temperature}: must not be negative")
-
 
 @dataclass(frozen=True, kw_only=True)
 class PlayConfig:
@@ -102,22 +267,17 @@ class PlayConfig:
 
     __pydantic_config__ = _FORBID
 
-    maskgit_steps: int = 25
-    """MaskGIT steps per frame (Genie: 25); fewer answer sooner."""
-    token_temperature: float = 2.0
-    """Divides the token logits (Genie: 2); 0 takes the likeliest token."""
-    max_sessions: int = 32
-    """Games kept at a time; the one that was idle longest makes room."""
-    seed: int = 0
-    """Same seed and keys, same game."""
-
-    def __post_init__(self) -> None:
-        if self.maskgit_steps < 1 or self.max_sessions < 1:
-            raise UserError("play.maskgit_steps and play.max_sessions must be at least 1")
-        if self.token_temperature < 0:
-            raise UserError(f"play.token_temperature = {self.token_temperature}: must not be negative")
-
 
 def coinrun_models() -> dict[str, Any]:
-    """Return the sections of the `coinrun` preset (Genie App. F)."""
-    return {}
+    """Return the sections of the `coinrun` preset (Genie App. F; the LAM's patch is not in its tables)."""
+    stack = StackConfig(layers=8, d_model=512, heads=8)
+    return {
+        "tokenizer": TokenizerConfig(encoder=stack, decoder=stack, batch=48),
+        "latent_actions": LatentActionConfig(num_actions=6, encoder=stack, decoder=stack),
+        "dynamics": DynamicsConfig(
+            stack=StackConfig(layers=12, d_model=512, heads=8, qk_norm=True),
+            batch=36,
+            steps=200_000,
+            token_temperature=1.0,
+        ),
+    }
