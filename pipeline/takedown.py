@@ -1,0 +1,91 @@
+"""Tombstones: videos and channels that must not be in anything published from now on.
+
+`request_takedown` records one; every writer calls `taken_down` again just before it publishes and leaves those
+out, so that a request made while a batch is at work still counts. What was published earlier is replaced by the
+next pass (duplicates, decision and shards see that the table of takedowns moved on), and `lampworks gc` then
+deletes the blobs.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow.compute as pc
+
+from pipeline.errors import UserError
+from pipeline.store import Store
+
+KINDS = ("video", "channel")
+
+
+@dataclass(frozen=True)
+class TakenDown:
+    """The tombstones as of one read of the table."""
+
+    videos: frozenset[str]
+    """Ids of videos asked for by name."""
+    channels: frozenset[str]
+    """Channel ids, all of whose videos are meant."""
+
+    def hides(self, video: str | Mapping[str, Any], channel_id: str | None = None) -> bool:
+        """Tell whether a video (a row of `videos`, or its id with its channel's) must not be published."""
+        if not isinstance(video, str):
+            channel_id = video.get("channel_id") or channel_id
+            video = str(video["video_id"])
+        return video in self.videos or (channel_id is not None and channel_id in self.channels)
+
+    def hidden_videos(self, store: Store) -> frozenset[str]:
+        """Return the ids of all videos that are hidden, those of the channels included (read from `videos`)."""
+        if not self.channels:
+            return self.videos
+        rows = store.read("videos", ["video_id"], pc.field("channel_id").isin(sorted(self.channels)))
+        return self.videos | frozenset(rows["video_id"].to_pylist())
+
+
+def taken_down(store: Store) -> TakenDown:
+    """Return the tombstones as committed now."""
+    rows = store.read("takedowns", ["kind", "target"]).to_pylist()
+    named = {kind: frozenset(row["target"] for row in rows if row["kind"] == kind) for kind in KINDS}
+    return TakenDown(videos=named["video"], channels=named["channel"])
+
+
+def request_takedown(store: Store, kind: str, target: str, reason: str) -> bool:
+    """Record a takedown; return False where it was already there.
+
+    Args:
+        store: the store.
+        kind: `video` or `channel`.
+        target: a video's id or URL, or a channel's id. One that is unknown so far is recorded too, so that a later
+            search cannot bring it in.
+        reason: why, for whoever reads the table later.
+
+    Raises:
+        UserError: the kind is unknown, or the target or the reason is empty.
+    """
+    if kind not in KINDS:
+        raise UserError(f"takedown kind {kind!r} is unknown; choose one of: {', '.join(KINDS)}")
+    target, reason = target.strip(), reason.strip()
+    if not target or not reason:
+        raise UserError(f"takedown of a {kind} needs a target and a reason; got target {target!r}, reason {reason!r}")
+    if kind == "video":
+        known = store.read("videos", ["video_id"], pc.field("url") == target)["video_id"].to_pylist()
+        target = known[0] if known else target
+    if target in (taken_down(store).videos if kind == "video" else taken_down(store).channels):
+        return False
+    store.append(
+        "takedowns",
+        [
+            {
+                "takedown_id": str(uuid.uuid4()),
+                "kind": kind,
+                "target": target,
+                "reason": reason,
+                "requested_at": datetime.now(UTC),
+            }
+        ],
+    )
+    return True

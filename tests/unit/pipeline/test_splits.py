@@ -1,0 +1,49 @@
+"""The division of sources: by channel, for ever, near the share that was asked for."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.clips import SplitConfig
+from pipeline.splits import group_of, split_of
+
+
+def test_videos_of_one_channel_are_one_group() -> None:
+    first = {"video_id": "youtube-a", "extractor": "Youtube", "channel_id": "UC1"}
+    second = {"video_id": "youtube-b", "extractor": "youtube", "channel_id": "UC1"}
+    assert group_of(first) == group_of(second)
+
+
+def test_equal_channel_ids_of_two_sites_are_two_groups() -> None:
+    assert group_of({"video_id": "a-1", "extractor": "a", "channel_id": "1"}) != group_of(
+        {"video_id": "b-1", "extractor": "b", "channel_id": "1"}
+    )
+
+
+def test_a_video_without_a_channel_is_its_own_group() -> None:
+    rows = [{"video_id": f"folder-{i}", "extractor": "folder", "channel_id": None} for i in range(2)]
+    assert group_of(rows[0]) != group_of(rows[1])
+
+
+def test_a_channel_cannot_pose_as_a_video() -> None:
+    channel = group_of({"video_id": "x", "extractor": "video", "channel_id": "abc"})
+    assert channel != group_of({"video_id": "abc", "extractor": "video", "channel_id": None})
+
+
+def test_the_split_never_moves() -> None:
+    config = SplitConfig(val_share=0.3)
+    assert [split_of(f"group-{i}", config) for i in range(8)] == [
+        "train", "val", "train", "train", "train", "train", "train", "train",
+    ]  # fmt: skip
+
+
+def test_the_share_is_met_over_many_groups() -> None:
+    held_out = sum(split_of(f"group-{i}", SplitConfig(val_share=0.2)) == "val" for i in range(5000))
+    assert 900 < held_out < 1100
+
+
+@given(st.text(), st.floats(0.01, 0.5), st.floats(0.5, 0.99))
+def test_a_larger_share_only_adds_to_val(group: str, small: float, large: float) -> None:
+    if split_of(group, SplitConfig(val_share=small)) == "val":
+        assert split_of(group, SplitConfig(val_share=large)) == "val"
