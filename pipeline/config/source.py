@@ -65,14 +65,24 @@ class ArcadeConfig:
 
     __pydantic_config__ = _FORBID
 
-    videos: int = 45
-    """Number of recordings."""
+    videos: int = 48
+    """Number of recordings; some 40 of them survive the search rules."""
     seconds: float = 50.0
-    """Length of a typical recording."""
-    seed: int = 7
-    """Same seed, same videos."""
+    """Length of a recording (those whose title the rules reject are cut short: nobody downloads them)."""
+    seed: int = 86
+    """Same seed, same videos. This one divides well: 9 good sources or more in a 30 % validation split."""
     rounds: int = 2
     """The feed grows this many times: the first search sees about two thirds, later ones the rest."""
+
+    def __post_init__(self) -> None:
+        if self.videos < 1:
+            raise UserError(f"arcade.videos = {self.videos}: must be at least 1")
+        if not 1 <= self.seconds <= 36000:
+            raise UserError(f"arcade.seconds = {self.seconds}: must lie between 1 and 36000")
+        if self.seed < 0:
+            raise UserError(f"arcade.seed = {self.seed}: must not be negative")
+        if not 1 <= self.rounds <= 52:
+            raise UserError(f"arcade.rounds = {self.rounds}: must lie between 1 and 52")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,16 +113,16 @@ class RulesConfig:
         "long play", "walkthrough", "walk through", "gameplay", "game play", "let's play", "full game",
         "full playthrough", "any%", "100%", "world record", "personal best", "no commentary", "no hit", "no death",
         "no deaths", "deathless", "glitchless", "all levels", "all bosses", "all coins", "all stages", "boss rush",
-        "playing", "tool assisted", "tas", "gameplay footage", "detonado", "let's-play", "jugando",
+        "tool assisted", "tas", "gameplay footage", "detonado", "let's-play", "jugando",
         "прохождение", "геймплей", "実況", "プレイ動画", "攻略", "실황",
     )  # fmt: skip
     """TITLE or DESCRIPTION must hold one: somebody plays, from a start to an end."""
     negations: tuple[str, ...] = (
         "movie", "movies", "film", "trailer", "teaser", "unboxing", "review", "reviews", "reaction", "reacts",
         "reacting", "tutorial", "how to make", "how i made", "devlog", "dev log", "making of", "podcast", "news",
-        "toy", "toys", "lego", "plush", "soundtrack", "ost", "music", "remix", "cover song", "fan art", "fanart",
+        "toy", "toys", "lego", "plush", "soundtrack", "ost", "music video", "remix", "cover song", "fan art", "fanart",
         "cosplay", "interview", "documentary", "retrospective", "explained", "theory", "lore", "iceberg",
-        "tier list", "ranking", "ranked", "top 10", "top 5", "compilation", "montage", "animation", "animated",
+        "tier list", "ranking", "top 10", "top 5", "compilation", "montage", "animation", "animated",
         "cartoon", "episode reaction", "live action", "asmr", "vlog", "giveaway", "shorts", "meme", "memes",
         "3d platformer", "vr",
     )  # fmt: skip

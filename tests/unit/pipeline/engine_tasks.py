@@ -1,0 +1,98 @@
+"""What the engine's tests run in workers: functions that behave, die, hang, and raise what cannot be pickled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def double(item: int) -> int:
+    return 2 * item
+
+
+def environment(item: int) -> tuple[str, bool, bool]:
+    return os.environ["OMP_NUM_THREADS"], "dagster" in sys.modules, "torch" in sys.modules
+
+
+def die_once(item: int, folder: str) -> int:
+    mark = Path(folder) / "died"
+    if item == 7 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def die_always_on_seven(item: int) -> int:
+    if item == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def die_while_answering(item: int, folder: str) -> bytes:
+    if item == 7:
+        mark = Path(folder) / "pid"
+        if mark.exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        mark.write_text(str(os.getpid()))
+        # the answer is far larger than a socket's buffer, so the alarm finds the worker in the middle of it
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        return bytes(20_000_000)
+    return bytes(100)
+
+
+def hang_on_seven(item: int, folder: str) -> int:
+    if item == 7:
+        child = subprocess.Popen(["sleep", "600"])
+        (Path(folder) / "child").write_text(str(child.pid))
+        time.sleep(600)
+    return item
+
+
+class Unpicklable(Exception):
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__("only the text travels")
+        self.lock = (first, second, lambda: None)
+
+
+class Coded(Exception):
+    error_class = "rate_limited"
+
+
+def misbehave(item: int) -> Any:
+    if item == 1:
+        raise Unpicklable(1, 2)
+    if item == 2:
+        raise Coded("come back later")
+    if item == 3:
+        return lambda: None
+    if item == 4:
+        raise SystemExit(3)
+    return item
+
+
+def fail_to_start() -> None:
+    raise OSError("no such disk")
+
+
+def note_pid(folder: str) -> None:
+    (Path(folder) / f"pid-{os.getpid()}").touch()
+
+
+def sleep_long(item: int) -> None:
+    time.sleep(600)
+
+
+def run_until_killed(folder: str) -> None:
+    """Be a parent whose workers sleep; the test kills it."""
+    from functools import partial
+
+    from pipeline.engine import LocalEngine
+
+    for _ in LocalEngine(2).run(sleep_long, range(4), initializer=partial(note_pid, folder)):
+        pass
