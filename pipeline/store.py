@@ -34,14 +34,37 @@ from pipeline.tables import SCHEMA_VERSION, SCHEMAS
 Rows = pa.Table | Sequence[Mapping[str, Any]]
 _DESCRIPTION = "lampworks schema {}"
 _INPUTS_KEY = "lampworks.inputs"
+# delta-rs decodes percent signs twice, takes backslashes for slashes and panics on brackets (seen on 1.6.6)
+_BAD_ROOT = frozenset("%\\[]|^")
 
 
 def rows_table(name: str, rows: Rows) -> pa.Table:
     """Return rows (dicts or an Arrow table) as the table's own schema; a missing column becomes null."""
     schema = SCHEMAS[name]
     if isinstance(rows, pa.Table):
-        return rows.select(schema.names).cast(schema)
-    return pa.Table.from_pylist([{field: row.get(field) for field in schema.names} for row in rows], schema=schema)
+        return _with_columns(rows, schema)
+    plain = [{field: row.get(field) for field in schema.names} for row in rows]
+    try:
+        return pa.Table.from_pylist(plain, schema=schema)
+    except UnicodeEncodeError:
+        # a page may hand out half a surrogate pair (a title cut inside an emoji), which no UTF-8 can hold
+        return pa.Table.from_pylist(
+            [{field: _utf8(value) for field, value in row.items()} for row in plain], schema=schema
+        )
+
+
+def _with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return the schema's columns; one that the table lacks (written before it was added) becomes null."""
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
+
+
+def _utf8(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    return [_utf8(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class Store:
@@ -58,8 +81,11 @@ class Store:
         self.storage_options = dict(storage_options or {})
         self.is_local = "://" not in text or text.startswith("file:")
         if self.is_local:
-            path = Path(text.removeprefix("file://")).expanduser()
+            path = Path(text.removeprefix("file://").removeprefix("file:")).expanduser()
             self.root = str(path.absolute())
+            bad = sorted({repr(letter) for letter in self.root if letter in _BAD_ROOT or not letter.isprintable()})
+            if bad:
+                raise UserError(f"store root {self.root!r} holds {', '.join(bad)}: choose another with --root.")
             self._fs = fsspec.filesystem("file")
         else:
             self.root = text.rstrip("/")
@@ -108,7 +134,7 @@ class Store:
         try:
             self.write_blob(probe, b"lampworks")
             self.delete(probe)
-        except (OSError, PermissionError) as exc:
+        except Exception as exc:  # each object store has its own exceptions for "no"
             raise UserError(
                 f"store root {self.root!r} is not writable: {exc}. Choose another with --root, or free space and "
                 "give this user write access."
@@ -194,7 +220,8 @@ class Store:
     # -- tables -------------------------------------------------------------------------------------------------
 
     def _table_url(self, name: str) -> str:
-        return self.url(f"tables/{name}")
+        url = self.url(f"tables/{name}")
+        return Path(url).as_uri() if self.is_local else url
 
     def _open(self, name: str) -> DeltaTable | None:
         try:
@@ -202,7 +229,14 @@ class Store:
         except TableNotFoundError:
             return None
         # the table's description holds it: delta-rs refuses table properties that it does not know
-        found = int((table.metadata().description or _DESCRIPTION.format(SCHEMA_VERSION)).rsplit(" ", 1)[1])
+        description = table.metadata().description or _DESCRIPTION.format(SCHEMA_VERSION)
+        prefix, _, number = description.rpartition(" ")
+        if not number.isdigit() or f"{prefix} {{}}" != _DESCRIPTION:
+            raise UserError(
+                f"table {name!r} of {self.root} was not written by lampworks (its description is {description!r}): "
+                "use another --root."
+            )
+        found = int(number)
         if found > SCHEMA_VERSION:
             raise UserError(
                 f"table {name!r} of {self.root} was written by a newer lampworks (schema {found}, this one reads up "
@@ -233,15 +267,22 @@ class Store:
         if table is None:
             return wanted.empty_table()
         dataset = table.to_pyarrow_dataset()
-        return dataset.to_table(columns=wanted.names, filter=where).cast(wanted)
+        present = [column for column in wanted.names if column in dataset.schema.names]
+        return _with_columns(dataset.to_table(columns=present, filter=where), wanted)
 
     def scan(
         self, name: str, columns: Sequence[str], where: pc.Expression | None = None, batch_rows: int = 65536
     ) -> Iterator[pa.RecordBatch]:
         """Yield the committed rows in record batches, so that memory does not grow with the table."""
         table = self._open(name)
-        if table is not None:
-            yield from table.to_pyarrow_dataset().to_batches(columns=list(columns), filter=where, batch_size=batch_rows)
+        if table is None:
+            return
+        dataset = table.to_pyarrow_dataset()
+        wanted = pa.schema([SCHEMAS[name].field(column) for column in columns])
+        present = [column for column in wanted.names if column in dataset.schema.names]
+        for batch in dataset.to_batches(columns=present, filter=where, batch_size=batch_rows):
+            if len(batch):
+                yield _with_columns(pa.Table.from_batches([batch]), wanted).combine_chunks().to_batches()[0]
 
     def append(self, name: str, rows: Rows, inputs: Mapping[str, Any] | None = None) -> int:
         """Append rows in one commit and return the new version; no rows, no commit."""
@@ -274,7 +315,12 @@ class Store:
             table = self._open(name)
             assert table is not None
             merger = table.merge(
-                data, predicate, source_alias="source", target_alias="target", commit_properties=_commit(inputs)
+                data,
+                predicate,
+                source_alias="source",
+                target_alias="target",
+                merge_schema=_lacks_columns(table, data),
+                commit_properties=_commit(inputs),
             )
             merger.when_matched_update_all().when_not_matched_insert_all().execute()
 
@@ -285,18 +331,20 @@ class Store:
         self, name: str, data: pa.Table, mode: Any, inputs: Mapping[str, Any] | None, where: str | None = None
     ) -> None:
         def commit() -> None:
+            table = self._open(name)
             write_deltalake(
                 self._table_url(name),
                 data,
                 mode=mode,
                 predicate=where,
-                description=_DESCRIPTION.format(SCHEMA_VERSION) if self._open(name) is None else None,
+                schema_mode="merge" if table is not None and _lacks_columns(table, data) else None,
+                description=_DESCRIPTION.format(SCHEMA_VERSION) if table is None else None,
                 storage_options=self._delta_options() or None,
                 commit_properties=_commit(inputs),
             )
 
         if self.is_local:
-            Path(self._table_url(name)).mkdir(parents=True, exist_ok=True)
+            Path(self.url(f"tables/{name}")).mkdir(parents=True, exist_ok=True)
         self._retrying(commit)
 
     @staticmethod
@@ -308,6 +356,11 @@ class Store:
             except CommitFailedError:
                 if attempt == 9:
                     raise
+
+
+def _lacks_columns(table: DeltaTable, data: pa.Table) -> bool:
+    # a column was added to the schema since the table was made: old rows read it as null
+    return not {field.name for field in table.schema().fields}.issuperset(data.column_names)
 
 
 def _commit(inputs: Mapping[str, Any] | None) -> CommitProperties | None:
