@@ -1,0 +1,40 @@
+import re
+
+import pyarrow as pa
+import pytest
+
+from pipeline.tables import SCHEMAS
+
+KEYS = {
+    "searches": "search_id",
+    "videos": "video_id",
+    "downloads": "attempt_id",
+    "clippings": "video_id",
+    "clips": "clip_id",
+    "duplicates": "clip_id",
+    "labels": "event_id",
+    "scores": "clip_id",
+    "curated": "clip_id",
+    "shards": "version",
+    "models": "model_id",
+    "takedowns": "takedown_id",
+}
+
+
+def test_every_table_starts_with_what_its_rows_are_known_by():
+    assert {name: schema.names[0] for name, schema in SCHEMAS.items()} == KEYS
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_columns_are_words_of_one_alphabet_and_times_carry_their_zone(name: str):
+    for field in SCHEMAS[name]:
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", field.name)
+        if pa.types.is_timestamp(field.type):
+            assert field.type.tz == "UTC"
+            assert field.name.endswith("_at")
+
+
+@pytest.mark.parametrize("name", ["clippings", "clips", "duplicates", "scores", "curated", "shards"])
+def test_derived_tables_hold_no_time_of_day(name: str):
+    # the same inputs must give the same rows, whenever they are computed
+    assert not any(pa.types.is_timestamp(field.type) for field in SCHEMAS[name])
