@@ -159,7 +159,7 @@ class _Run:
                 return
             worker = _start_worker()
             self.workers.append(worker)
-            with contextlib.suppress(OSError):  # dead already: _wait finds out
+            with contextlib.suppress(OSError):
                 worker.connection.send_bytes(self.setup)
             self._give(worker, task)
 
@@ -180,9 +180,8 @@ class _Run:
 
     def _give(self, worker: _Worker, task: _Task) -> None:
         worker.task, worker.started = task, time.monotonic()
-        if worker.ready:
-            with contextlib.suppress(OSError):
-                worker.connection.send_bytes(task.payload)
+        with contextlib.suppress(OSError):  # dead already: _wait finds out
+            worker.connection.send_bytes(task.payload)
 
     # -- hearing back ---------------------------------------------------------------------------------------------
 
@@ -209,9 +208,8 @@ class _Run:
             state, detail = pickle.loads(message)
             if state != READY:
                 raise RuntimeError(f"a worker process could not start:\n{detail}")
-            worker.ready, self.start_deaths = True, 0
-            if worker.task is not None:
-                self._give(worker, worker.task)
+            # the deadline is the item's: it does not count the worker's own start
+            worker.ready, worker.started, self.start_deaths = True, time.monotonic(), 0
             return
         task = worker.task
         assert task is not None, "a worker answered without a question"
