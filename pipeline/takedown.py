@@ -43,7 +43,7 @@ class TakenDown:
         if not self.channels:
             return self.videos
         rows = store.read("videos", ["video_id"], pc.field("channel_id").isin(sorted(self.channels)))
-        return self.videos | frozenset(rows["video_id"].to_pylist())
+        return self.videos | frozenset(str(video) for video in rows["video_id"].to_pylist())
 
 
 def taken_down(store: Store) -> TakenDown:
@@ -73,8 +73,9 @@ def request_takedown(store: Store, kind: str, target: str, reason: str) -> bool:
         raise UserError(f"takedown of a {kind} needs a target and a reason; got target {target!r}, reason {reason!r}")
     if kind == "video":
         known = store.read("videos", ["video_id"], pc.field("url") == target)["video_id"].to_pylist()
-        target = known[0] if known else target
-    if target in (taken_down(store).videos if kind == "video" else taken_down(store).channels):
+        target = str(known[0]) if known else target
+    hidden = taken_down(store)
+    if target in (hidden.videos if kind == "video" else hidden.channels):
         return False
     store.append(
         "takedowns",

@@ -1,0 +1,351 @@
+"""Frames picked by timestamp: exact on every rate, whole clips only, and broken videos end with a reason."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import chain, pairwise
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.clips import ClipConfig
+from pipeline.decode import fit_box, frames_before, open_video, pick_frames
+from pipeline.errors import PermanentError
+
+SHORT = ClipConfig(seconds=2, fps=10)
+BITS = 10
+
+
+def counter_frame(index: int, width: int = 160, height: int = 96) -> np.ndarray:
+    """Return a picture that shows `index` in binary: two rows of five bright or dark squares."""
+    picture = np.full((height, width, 3), 60, np.uint8)
+    cell_w, cell_h = width // 5, height // 2
+    for bit in range(BITS):
+        row, column = divmod(bit, 5)
+        value = 230 if index >> bit & 1 else 20
+        picture[row * cell_h : (row + 1) * cell_h, column * cell_w : (column + 1) * cell_w] = value
+    return picture
+
+
+def read_counter(picture: np.ndarray) -> int:
+    """Return the number that a (scaled, unpadded) counter picture shows."""
+    height, width = picture.shape[:2]
+    centres = [
+        picture[(2 * (bit // 5) + 1) * height // 4, (2 * (bit % 5) + 1) * width // 10].mean() for bit in range(BITS)
+    ]
+    return sum((value > 128) << bit for bit, value in enumerate(centres))
+
+
+def write_counter(
+    path: Path,
+    times_s: list[Fraction],
+    *,
+    codec: str = "libx264",
+    time_base: Fraction = Fraction(1, 90000),
+    size: tuple[int, int] = (160, 96),
+    rate: Fraction | int = 30,
+) -> Path:
+    """Write counter frames shown at the given times."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = time_base
+        stream.options = (
+            {"preset": "ultrafast", "crf": "20", "g": "30"}
+            if codec == "libx264"
+            else {"deadline": "realtime", "cpu-used": "8"}
+        )
+        for index, time in enumerate(times_s):
+            frame = av.VideoFrame.from_ndarray(counter_frame(index, *size), format="rgb24")
+            frame.pts, frame.time_base = round(time / time_base), time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def constant(rate: Fraction | int, seconds: float, start: Fraction = Fraction(0)) -> list[Fraction]:
+    return [start + index / Fraction(rate) for index in range(round(seconds * Fraction(rate)))]
+
+
+def on_screen(times: list[Fraction], count: int, fps: int = 10) -> list[int]:
+    """Return the truth: for each k/fps the last frame shown no later (with the timestamps as written, to 1/90000)."""
+    shown = [Fraction(round(time * 90000), 90000) for time in times]
+    return [max(i for i, time in enumerate(shown) if time - shown[0] <= Fraction(k, fps)) for k in range(count)]
+
+
+def counters(path: Path, config: ClipConfig = SHORT) -> list[list[int]]:
+    """Return the counters of each clip's frames (the pictures are wider than 16:9 is not: bars cut off)."""
+    clips = []
+    for _, frames in open_video(path, config).clips():
+        columns = np.flatnonzero(frames.max(axis=(0, 1, 3)) > 10)
+        clips.append([read_counter(picture[:, columns[0] : columns[-1] + 1]) for picture in frames])
+    return clips
+
+
+@pytest.mark.parametrize(
+    "rate", [7, 10, 15, 24, 25, Fraction(30000, 1001), 30, 60], ids=lambda rate: f"{float(rate):.2f}fps"
+)
+def test_each_frame_is_the_one_on_screen_at_its_time(tmp_path: Path, rate: Fraction) -> None:
+    times = constant(rate, 4.5)
+    clips = counters(write_counter(tmp_path / "v.mp4", times, rate=rate))
+    assert list(chain.from_iterable(clips)) == on_screen(times, 40)
+
+
+def test_a_variable_rate_is_exact_too(tmp_path: Path) -> None:
+    steps = np.random.default_rng(0).choice([1 / 60, 1 / 30, 0.11, 0.37], 90)
+    times = [Fraction(round(float(t) * 90000), 90000) for t in np.concatenate([[0], np.cumsum(steps)])]
+    times = [time for time in times if time < 8]
+    clips = counters(write_counter(tmp_path / "v.mp4", times))
+    assert len(clips) >= 3
+    assert list(chain.from_iterable(clips)) == on_screen(times, 20 * len(clips))
+
+
+@pytest.mark.parametrize(("name", "codec"), [("v.mkv", "libx264"), ("v.ts", "libx264"), ("v.webm", "libvpx-vp9")])
+def test_a_first_timestamp_that_is_not_zero_moves_nothing(tmp_path: Path, name: str, codec: str) -> None:
+    # 25 FPS: 40 ms is exact in Matroska's whole milliseconds
+    times = constant(25, 4.2, start=Fraction(37, 10))
+    clips = counters(write_counter(tmp_path / name, times, codec=codec, rate=25))
+    assert list(chain.from_iterable(clips)) == on_screen(times, 40)
+
+
+def test_clips_are_consecutive_and_the_rest_is_counted(tmp_path: Path) -> None:
+    video = open_video(write_counter(tmp_path / "v.mp4", constant(30, 5.5)), SHORT)
+    clips = list(video.clips())
+    assert [start for start, _ in clips] == [0, 2000]
+    assert all(frames.shape == (20, 90, 160, 3) and frames.dtype == np.uint8 for _, frames in clips)
+    assert video.source_ms == 5500
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+@pytest.mark.parametrize("rate", [30, 60, 24])
+def test_a_video_of_exactly_whole_clips_loses_none_to_rounding(tmp_path: Path, name: str, rate: int) -> None:
+    video = open_video(write_counter(tmp_path / name, constant(rate, 4), rate=rate), SHORT)
+    assert len(list(video.clips())) == 2
+    assert video.source_ms == 4000
+
+
+def test_a_short_video_has_no_clips_and_is_all_remainder(tmp_path: Path) -> None:
+    video = open_video(write_counter(tmp_path / "v.mp4", constant(30, 1.9)), SHORT)
+    assert list(video.clips()) == []
+    assert video.source_ms == 1900
+
+
+def test_a_last_frame_that_leaves_too_early_makes_no_clip(tmp_path: Path) -> None:
+    # all of 0, 0.1 ... 1.9 s are on screen, but the video ends at 1.95 s
+    video = open_video(write_counter(tmp_path / "v.mp4", constant(20, 1.95), rate=20), SHORT)
+    assert list(video.clips()) == []
+
+
+# -- geometry -----------------------------------------------------------------------------------------------------
+
+
+def white_box(frames: np.ndarray) -> tuple[int, int, int, int]:
+    """Return (top, bottom, left, right) of what is not black in the first frame."""
+    bright = frames[0].max(axis=2) > 40
+    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def write_white(path: Path, width: int, height: int, sar: Fraction | None = None) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"
+        stream.options = {"preset": "ultrafast"}
+        if sar is not None:
+            stream.codec_context.sample_aspect_ratio = sar
+        for _ in range(20):
+            frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 255, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "sar", "box"),
+    [
+        (320, 180, None, (0, 90, 0, 160)),
+        (320, 240, None, (0, 90, 20, 140)),  # 4:3 between bars
+        (90, 160, None, (0, 90, 54, 105)),  # vertical
+        (420, 180, None, (10, 79, 0, 160)),  # 21:9
+        (240, 180, Fraction(4, 3), (0, 90, 0, 160)),  # 4:3 pixels shown as 16:9
+        (161, 91, None, (0, 90, 0, 159)),  # odd sizes
+    ],
+)
+def test_padding_keeps_the_whole_picture_and_its_aspect(
+    tmp_path: Path, width: int, height: int, sar: Fraction | None, box: tuple[int, int, int, int]
+) -> None:
+    video = open_video(write_white(tmp_path / "v.mp4", width, height, sar), SHORT)
+    [(_, frames)] = list(video.clips())
+    assert white_box(frames) == box
+    assert video.display_aspect == pytest.approx(width / height * float(sar or 1), rel=1e-3)
+
+
+@pytest.mark.parametrize("aspect", ["crop", "stretch"])
+@pytest.mark.parametrize("size", [(320, 240), (90, 160), (420, 180)])
+def test_cropping_and_stretching_fill_the_frame(tmp_path: Path, aspect: str, size: tuple[int, int]) -> None:
+    config = ClipConfig(seconds=2, aspect=aspect)
+    [(_, frames)] = list(open_video(write_white(tmp_path / "v.mp4", *size), config).clips())
+    assert white_box(frames) == (0, 90, 0, 160)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_rotated_video_is_shown_as_players_show_it(tmp_path: Path, degrees: int) -> None:
+    upright = write_counter(tmp_path / "v.mp4", constant(10, 2), rate=10)
+    turned = tmp_path / "turned.mp4"
+    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
+    subprocess.run(
+        [ffmpeg, "-v", "error", "-display_rotation", str(degrees), "-i", upright, "-c", "copy", turned], check=True
+    )
+    shown = subprocess.run(
+        [ffmpeg, "-v", "error", "-i", turned, "-frames:v", "1", "-vf", "format=rgb24", "-f", "rawvideo", "-"],
+        check=True,
+        capture_output=True,
+    ).stdout
+    shape = (160, 96) if degrees % 180 else (96, 160)
+    truth = np.frombuffer(shown, np.uint8).reshape(*shape, 3)
+    config = ClipConfig(seconds=2, width=shape[1], height=shape[0])
+    [(_, frames)] = list(open_video(turned, config).clips())
+    assert np.abs(frames[0].astype(int) - truth).mean() < 4
+
+
+@given(
+    st.integers(1, 5000),
+    st.integers(1, 5000),
+    st.sampled_from(["pad", "crop", "stretch"]),
+    st.sampled_from([0, 90, 180, -90]),
+)
+def test_a_box_touches_the_frame_or_covers_it(width: int, height: int, aspect: str, rotation: int) -> None:
+    box, _ = fit_box(width, height, Fraction(1), rotation, ClipConfig(aspect=aspect))
+    shown = (box.height, box.width) if box.turns % 2 else (box.width, box.height)
+    if aspect == "pad":
+        assert shown[0] <= 160
+        assert shown[1] <= 90
+        assert shown[0] == 160 or shown[1] == 90
+    else:
+        assert shown[0] >= 160
+        assert shown[1] >= 90
+    assert min(shown) >= 1
+
+
+# -- broken videos --------------------------------------------------------------------------------------------------
+
+
+def faststart(source: Path, target: Path) -> bytes:
+    """Return the file's bytes with its index in front, so that what is cut off is pictures."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", source, "-c", "copy", "-movflags", "+faststart"]
+    subprocess.run([*command, target], check=True)
+    return target.read_bytes()
+
+
+def noise_video(path: Path, seconds: float) -> Path:
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.options = {"preset": "ultrafast", "g": "10"}
+        for _ in range(round(seconds * 10)):
+            picture = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def reason(path: Path) -> PermanentError:
+    with pytest.raises(PermanentError) as caught:
+        list(open_video(path, SHORT).clips())
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("empty.mp4", b""),
+        ("page.mp4", b"<!doctype html><html><body>not here</body></html>"),
+        ("noise.mp4", b"\0" * 999),
+    ],
+)
+def test_what_is_no_video_is_named(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    error = reason(tmp_path / name)
+    assert error.error_class == "decode_error"
+    assert str(tmp_path) not in str(error)
+
+
+def test_a_file_without_pictures_is_named(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
+    assert reason(tmp_path / "a.mp4").error_class == "no_video"
+
+
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
+def test_a_truncated_video_has_no_clips(tmp_path: Path, name: str) -> None:
+    whole = noise_video(tmp_path / name, 8)
+    data = faststart(whole, tmp_path / f"front-{name}")
+    (tmp_path / f"cut-{name}").write_bytes(data[: len(data) * 6 // 10])
+    assert reason(tmp_path / f"cut-{name}").error_class == "decode_error"
+
+
+def test_damage_in_the_middle_fails_the_video(tmp_path: Path) -> None:
+    data = bytearray(noise_video(tmp_path / "v.mp4", 8).read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 4000] = np.random.default_rng(1).integers(0, 255, 4000, dtype=np.uint8).tobytes()
+    (tmp_path / "v.mp4").write_bytes(data)
+    assert reason(tmp_path / "v.mp4").error_class == "decode_error"
+
+
+def test_a_last_second_that_is_broken_costs_only_itself(tmp_path: Path) -> None:
+    data = faststart(noise_video(tmp_path / "v.mp4", 5), tmp_path / "front.mp4")
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) - len(data) // 20])
+    video = open_video(tmp_path / "cut.mp4", SHORT)
+    assert [start for start, _ in video.clips()] == [0, 2000]
+    assert 4000 < video.source_ms < 5000
+
+
+def test_a_jump_of_the_clock_is_not_filled_with_copies(tmp_path: Path) -> None:
+    times = [*constant(10, 2), *constant(10, 2, start=Fraction(1000))]
+    assert "jump" in str(reason(write_counter(tmp_path / "v.mp4", times)))
+
+
+# -- the law of picking ----------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.integers(1, 5000), min_size=1, max_size=60),
+    st.integers(-(10**6), 10**6),
+    st.sampled_from([Fraction(1, 90000), Fraction(1, 1000), Fraction(1001, 30000), Fraction(1, 12288)]),
+    st.sampled_from([1, 7, 10, 25]),
+)
+def test_picking_takes_the_last_frame_that_is_not_later(
+    steps: list[int], start: int, time_base: Fraction, fps: int
+) -> None:
+    pts = [start]
+    for step in steps:
+        pts.append(pts[-1] + max(1, round(step / 1000 / time_base / 10)))
+    *shown, end = pts
+    picks = pick_frames(shown, end, time_base, fps)
+    for k, index in enumerate(picks):
+        time = Fraction(k, fps)
+        assert (shown[index] - start) * time_base <= time
+        assert index + 1 == len(shown) or (shown[index + 1] - start) * time_base > time
+    assert len(picks) == frames_before(end - start, time_base, fps)
+    assert all(a <= b for a, b in pairwise(picks))
+
+
+def test_the_decoder_follows_the_law_of_picking(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    pts = [0, 3000, 3003, 20000, 21000, 45000, 90000, 99000, 180000, 183000]
+    pictures = np.stack([counter_frame(index) for index in range(len(pts))])
+    path = make_video(tmp_path / "v.mp4", pictures, pts=pts)
+    picks = pick_frames(pts, 186000, Fraction(1, 90000), 10)
+    assert counters(path) == [picks[:20]]
