@@ -1,0 +1,92 @@
+"""The dynamics: a decoder-only MaskGIT over tokens, led by latent actions (Genie section 2.1).
+
+Input z_1..z_T with some tokens of frames 2..T masked; the logits at a masked position predict its own token (no
+shift), so a frame can be refined in several steps. The paper's text masks z_2..z_T-1 and predicts z_2..z_T: read
+literally that is a shifted model whose present frame is not in its input, which no number of steps can refine. So
+here frame 1 is never masked, frames 2..T are, and the loss is taken where they are.
+
+a_t is the change from frame t to frame t + 1: its row is added to every token of frame t + 1; frame 1 has none. The
+rows come detached: the LAM learns by its own loss alone.
+
+Shapes: B windows, T frames, P tokens of a frame, K codes, D width, L latent of an action.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.quantizer import PARKED
+from models.transformer import STTransformer
+from pipeline.config.world import DynamicsConfig
+
+
+class Dynamics(nn.Module):
+    """Tokens and latent actions to logits of tokens."""
+
+    def __init__(self, config: DynamicsConfig, *, num_codes: int, grid: tuple[int, int], action_dim: int) -> None:
+        """Build the dynamics.
+
+        Args:
+            config: its sizes.
+            num_codes: K of the tokenizer; index K is the mask.
+            grid: rows and columns of tokens of a frame.
+            action_dim: L of the LAM's codebook.
+        """
+        super().__init__()
+        self.config, self.mask_id = config, num_codes
+        d = config.stack.d_model
+        self.embed = nn.Embedding(num_codes + 1, d)
+        nn.init.normal_(self.embed.weight, std=0.02 if config.embedding_start == "random" else 0.2)
+        self.embed_action = nn.Linear(action_dim, d)
+        self.transformer = STTransformer(config.stack, grid, config.context)
+        self.norm = nn.LayerNorm(d)
+        self.head = nn.Linear(d, num_codes)
+
+    def hidden(self, tokens_BTP: Tensor, actions_BTL: Tensor) -> Tensor:
+        """Return the normalised residual stream (B, T, P, D) before the head.
+
+        Args:
+            tokens_BTP: int64, `mask_id` where masked.
+            actions_BTL: rows of the LAM's codebook for the T-1 transitions of the window.
+        """
+        actions = F.pad(self.embed_action(actions_BTL), (0, 0, 1, 0))
+        return self.norm(self.transformer(self.embed(tokens_BTP) + actions[:, :, None]))
+
+    def forward(self, tokens_BTP: Tensor, actions_BTL: Tensor) -> Tensor:
+        """Return the logits (B, T, P, K) of every position."""
+        return self.head(self.hidden(tokens_BTP, actions_BTL))
+
+    def loss(self, tokens_BTP: Tensor, actions_BTL: Tensor, mask_BTP: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cross-entropy over masked tokens, and of each of them (N,) in the mask's order."""
+        hidden = self.hidden(tokens_BTP.masked_fill(mask_BTP, self.mask_id), actions_BTL.detach())
+        # logits of masked positions alone: the others would only cost memory
+        each = F.cross_entropy(self.head(hidden[mask_BTP]).float(), tokens_BTP[mask_BTP], reduction="none")
+        return each.mean(), each
+
+
+@torch.no_grad()
+def start_from_codebook(dynamics: Dynamics, codebook_KL: Tensor) -> None:
+    """Start the first L channels of the token embeddings at the tokenizer's codes (parked ones and the mask at 0)."""
+    codes = torch.where(codebook_KL.abs().amax(1, keepdim=True) < PARKED / 2, codebook_KL, 0.0)
+    latent = min(codes.shape[1], dynamics.embed.embedding_dim)
+    dynamics.embed.weight[:, :latent] = F.pad(codes, (0, 0, 0, 1))[:, :latent]
+
+
+def draw_mask(config: DynamicsConfig, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    """Return which tokens (B, T, P) of a training batch are masked, bool, on the CPU.
+
+    One rate a sample, evenly from `min_mask_rate` to 1, or exactly 1 for a share of samples; for a share the first
+    frames (1..T-1 of them) stay whole, as the past does in play. Frame 1 is never masked.
+    """
+    b, t, p = shape
+
+    def uniform(*size: int) -> Tensor:
+        return torch.rand(size, generator=generator)
+
+    rate = config.min_mask_rate + (1 - config.min_mask_rate) * uniform(b)
+    rate = torch.where(uniform(b) < config.full_mask_share, 1.0, rate)
+    prefix = torch.randint(1, t, (b,), generator=generator)
+    prefix = torch.where(uniform(b) < config.clean_prefix_share, prefix, 1)
+    return (uniform(b, t, p) < rate[:, None, None]) & (torch.arange(t)[:, None] >= prefix[:, None, None])

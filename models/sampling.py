@@ -1,0 +1,83 @@
+"""MaskGIT sampling: a frame's tokens are drawn all at once, the surest kept, the rest drawn again (Genie App. C).
+
+Step s of S keeps a share of the frame that grows as 1 - cos(pi/2 * s/S); the last step keeps all. Two temperatures:
+`token_temperature` divides the logits before a token is drawn (0 takes the most probable), `choice_temperature`
+scales noise on the confidences that decide which drawn tokens stay, and falls to 0 over the steps.
+
+Shapes: B windows, T frames, P tokens of a frame, K codes, L latent of an action.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from models.dynamics import Dynamics
+
+
+def keep_counts(num_tokens: int, steps: int) -> list[int]:
+    """Return how many tokens are fixed after each step, by the cosine schedule; the last is all of them."""
+    return [round(num_tokens * (1 - math.cos(math.pi / 2 * (step + 1) / steps))) for step in range(steps)]
+
+
+@torch.no_grad()
+def sample_frame(
+    dynamics: Dynamics,
+    tokens_BTP: Tensor,
+    actions_BTL: Tensor,
+    *,
+    steps: int,
+    token_temperature: float,
+    choice_temperature: float = 0.0,
+    known_BP: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return the tokens (B, P) of the window's last frame.
+
+    Args:
+        dynamics: the model.
+        tokens_BTP: the window; of its last frame only the tokens that are known matter.
+        actions_BTL: rows of the LAM's codebook for its T-1 transitions.
+        steps: forward passes.
+        token_temperature: divides the logits; 0 is greedy.
+        choice_temperature: scale of the noise on confidences.
+        known_BP: which tokens of the last frame are given and returned as they are; none by default.
+        generator: of the noise, on the tokens' device.
+    """
+    b, _, p = tokens_BTP.shape
+    frame = tokens_BTP[:, -1]
+    known = torch.zeros_like(frame, dtype=torch.bool) if known_BP is None else known_BP
+    unknown_P = (~known).sum(1)
+    fixed = known
+    frame = frame.masked_fill(~fixed, dynamics.mask_id)
+    for step, share in enumerate(keep_counts(1_000_000, steps)):
+        window = torch.cat([tokens_BTP[:, :-1], frame[:, None]], 1)
+        logits = dynamics.head(dynamics.hidden(window, actions_BTL)[:, -1]).float()
+        drawn = _draw(logits, token_temperature, generator)
+        confidence = logits.log_softmax(-1).gather(-1, drawn[..., None])[..., 0]
+        noise = choice_temperature * (1 - (step + 1) / steps)
+        if noise:
+            confidence = confidence + noise * _gumbel(confidence.shape, logits.device, generator)
+        frame = torch.where(fixed, frame, drawn)
+        if step == steps - 1:
+            return frame
+        # a fixed token stays fixed; of the others the surest join, up to the schedule's share of the unknown
+        rank = confidence.masked_fill(fixed, float("inf")).argsort(1, descending=True).argsort(1)
+        keep = known.sum(1) + (unknown_P * share + 999_999) // 1_000_000
+        fixed = fixed | (rank < keep[:, None])
+        frame = frame.masked_fill(~fixed, dynamics.mask_id)
+    raise AssertionError("steps must be at least 1")
+
+
+def _draw(logits_BPK: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+    if temperature == 0:
+        return logits_BPK.argmax(-1)
+    noise = _gumbel(logits_BPK.shape, logits_BPK.device, generator)
+    return (logits_BPK / temperature + noise).argmax(-1)
+
+
+def _gumbel(shape: torch.Size, device: torch.device, generator: torch.Generator | None) -> Tensor:
+    uniform = torch.rand(shape, generator=generator, device=device).clamp(1e-20, 1 - 1e-7)
+    return -(-uniform.log()).log()

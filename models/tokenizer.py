@@ -1,0 +1,119 @@
+"""The video tokenizer: an ST-ViViT VQ-VAE (Genie section 2.1, appendix C).
+
+Frames become patches, a causal ST-transformer reads them, each position's latent becomes the nearest of K codes; a
+second transformer turns codes back to pixels. The token of frame t depends on frames up to t of its window only.
+
+Shapes: B windows, T frames, H W C pixels, P tokens of a frame, X values of a patch, D width, L latent, K codes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.patches import as_float, from_patches, grid_of, to_patches
+from models.quantizer import Quantized, VectorQuantizer
+from models.starts import farthest_points, lloyd, principal_components
+from models.transformer import STTransformer
+from pipeline.config.world import TokenizerConfig
+
+_START_SAMPLES = 30_000
+
+
+class Reconstruction(NamedTuple):
+    """A forward pass."""
+
+    video_BTHWC: Tensor
+    """Pixels, not clamped."""
+    latents_BTPL: Tensor
+    quantized: Quantized
+
+
+class VideoTokenizer(nn.Module):
+    """Video to tokens and back."""
+
+    def __init__(self, config: TokenizerConfig, height: int, width: int) -> None:
+        """Build a tokenizer for frames of one size (any size: each frame is padded to whole patches)."""
+        super().__init__()
+        self.config, self.height, self.width = config, height, width
+        self.grid = grid_of(height, width, config.patch)
+        values, latent = 3 * config.patch**2, config.latent_dim
+        self.embed = nn.Linear(values, config.encoder.d_model)
+        self.encoder = STTransformer(config.encoder, self.grid, config.window)
+        self.pre = nn.Linear(config.encoder.d_model, latent)
+        self.quantizer = VectorQuantizer(
+            config.codebook_size, latent, commitment=config.commitment, ema_decay=config.ema_decay
+        )
+        self.post = nn.Linear(latent, config.decoder.d_model)
+        self.decoder = STTransformer(config.decoder, self.grid, config.window)
+        self.out = nn.Linear(config.decoder.d_model, values)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a frame."""
+        return self.grid[0] * self.grid[1]
+
+    def latents(self, video_BTHWC: Tensor) -> Tensor:
+        """Return the latents (B, T, P, L) before quantization of a video in uint8, or float in [0, 1]."""
+        patches = to_patches(as_float(video_BTHWC), self.config.patch)
+        return self.pre(self.encoder(self.embed(patches)))
+
+    def encode(self, video_BTHWC: Tensor) -> Tensor:
+        """Return the tokens (B, T, P), int64."""
+        return self.quantizer.nearest(self.latents(video_BTHWC))
+
+    def decode_latents(self, latents_BTPL: Tensor) -> Tensor:
+        """Return the pixels (B, T, H, W, 3), fp32, of quantized latents."""
+        patches = self.out(self.decoder(self.post(latents_BTPL)))
+        return from_patches(patches.float(), self.config.patch, self.height, self.width)
+
+    def decode(self, tokens_BTP: Tensor) -> Tensor:
+        """Return the pixels (B, T, H, W, 3), fp32 in [0, 1], of tokens."""
+        return self.decode_latents(self.quantizer.lookup(tokens_BTP)).clamp(0, 1)
+
+    def forward(self, video_BTHWC: Tensor) -> Reconstruction:
+        latents = self.latents(video_BTHWC)
+        quantized = self.quantizer(latents)
+        return Reconstruction(self.decode_latents(quantized.straight), latents, quantized)
+
+    def loss(self, video_BTHWC: Tensor) -> tuple[Tensor, Reconstruction]:
+        """Return the training loss and the forward pass behind it."""
+        result = self(video_BTHWC)
+        error = F.mse_loss(result.video_BTHWC, as_float(video_BTHWC))
+        return self.config.reconstruction_weight * error + result.quantized.loss, result
+
+
+@torch.no_grad()
+def start_from_patches(tokenizer: VideoTokenizer, video_BTHWC: Tensor) -> int:
+    """Start a tokenizer so that its latents are principal components of patches; return how many codes are used.
+
+    The first L channels of both networks carry the components (whitened) from the patch to the code and back; all
+    blocks add nothing at the start, so this is PCA and vector quantization, and training refines it.
+    """
+    config = tokenizer.config
+    patches = to_patches(as_float(video_BTHWC), config.patch).flatten(0, 2)
+    patches = patches[:: max(1, len(patches) // _START_SAMPLES)]
+    latent = config.latent_dim
+    mean, axes, scale = principal_components(patches, latent)
+    used = len(axes)
+    tokenizer.embed.weight[:used] = axes / scale[:, None]
+    tokenizer.embed.bias[:used] = -(axes @ mean) / scale
+    for linear in (tokenizer.pre, tokenizer.post):
+        nn.init.zeros_(linear.bias)
+        linear.weight.copy_(torch.eye(*linear.weight.shape))
+    tokenizer.out.weight.zero_()
+    tokenizer.out.weight[:, :used] = axes.T * scale
+    tokenizer.out.bias.copy_(mean)
+    for stack in (tokenizer.encoder, tokenizer.decoder):
+        stack.positions[:, :latent] = 0
+    latents = ((patches - mean) @ axes.T) / scale
+    latents = F.pad(latents, (0, latent - used))
+    rows = farthest_points(latents, config.codebook_size, config.start_coverage * latent)
+    rows, counts = lloyd(latents, rows, rounds=3)
+    # as many latents a step as a batch holds, so that the first steps move the rows no more than later ones
+    step = config.batch * config.window * tokenizer.num_tokens
+    tokenizer.quantizer.start(rows, counts * step / len(latents))
+    return len(rows)

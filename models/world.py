@@ -1,0 +1,176 @@
+"""A trained world: pixels to tokens, tokens to pixels, transitions to latent actions, actions to new frames.
+
+    world = WorldModel.load(store)                        # the newest published world model
+    tokens_BTP = world.encode(video_BTHWC)                # uint8 in
+    actions_BT = world.infer_actions(video_BTHWC)         # T-1 transitions
+    tokens_BTP = world.generate(tokens_BTP[:, :1], actions_BT, steps=25, token_temperature=2.0, generator=noise)
+    video_BTHWC = world.decode(tokens_BTP)                # uint8 out
+
+a_t is the change from frame t to frame t + 1. Videos and token sequences may be longer than the networks' windows:
+each frame is then seen together with as many frames before it as a window holds.
+
+Shapes: B videos, T frames, H W C pixels, P tokens of a frame, A latent actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.compute import Compute, choose_compute
+from models.dynamics import Dynamics
+from models.latent_actions import LatentActionModel
+from models.sampling import sample_frame
+from models.tokenizer import VideoTokenizer
+from pipeline.store import Store
+
+_FRAMES_AT_ONCE = 320
+
+
+class WorldModel:
+    """Tokenizer, latent action model and dynamics that were trained together, ready to be asked."""
+
+    def __init__(
+        self,
+        tokenizer: VideoTokenizer,
+        latent_actions: LatentActionModel,
+        dynamics: Dynamics,
+        *,
+        compute: Compute,
+        model_id: str = "",
+        tokenizer_id: str = "",
+        figures: dict[str, Any] | None = None,
+    ) -> None:
+        """Take three networks over: they are moved to the compute's device and put into evaluation mode."""
+        self.tokenizer = tokenizer.to(compute.device).eval()
+        self.latent_actions = latent_actions.to(compute.device).eval()
+        self.dynamics = dynamics.to(compute.device).eval()
+        self.compute, self.model_id, self.tokenizer_id = compute, model_id, tokenizer_id
+        self.figures = figures or {}
+
+    @classmethod
+    def load(cls, store: Store, model_id: str | None = None, compute: Compute | None = None) -> WorldModel:
+        """Load a published world model with its tokenizer.
+
+        Args:
+            store: where the `models` table and the weights are.
+            model_id: which one; the newest by default.
+            compute: device and dtype; chosen from the machine by default.
+
+        Raises:
+            UserError: there is none, or its weights do not fit its configuration.
+        """
+        from models.publish import load_world  # publish builds WorldModel objects
+
+        return load_world(store, model_id, compute or choose_compute())
+
+    @property
+    def num_actions(self) -> int:
+        """Latent actions to choose from."""
+        return self.latent_actions.config.num_actions
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of a frame."""
+        return self.tokenizer.num_tokens
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width of a frame in pixels."""
+        return self.tokenizer.height, self.tokenizer.width
+
+    @property
+    def context(self) -> int:
+        """Frames that the dynamics sees at once, the one being drawn included."""
+        return self.dynamics.config.context
+
+    @torch.inference_mode()
+    def encode(self, video_BTHWC: Tensor) -> Tensor:
+        """Return the tokens (B, T, P), int64, of a uint8 video (or float in [0, 1])."""
+        return self._sliding(self.tokenizer.encode, video_BTHWC, self.tokenizer.config.window)
+
+    @torch.inference_mode()
+    def decode(self, tokens_BTP: Tensor) -> Tensor:
+        """Return the video (B, T, H, W, 3), uint8, of tokens."""
+
+        def pixels(tokens: Tensor) -> Tensor:
+            return (self.tokenizer.decode(tokens) * 255).round().to(torch.uint8)
+
+        return self._sliding(pixels, tokens_BTP, self.tokenizer.config.window)
+
+    @torch.inference_mode()
+    def infer_actions(self, video_BTHWC: Tensor) -> Tensor:
+        """Return the latent actions (B, T-1), int64, of a uint8 video: entry t is the change from frame t to t + 1."""
+        first = video_BTHWC[:, :1]
+
+        def codes(window: Tensor) -> Tensor:
+            return self.latent_actions.encode(window)
+
+        # a window of n frames has n - 1 transitions: a repeated first frame gives every frame one, and is dropped
+        padded = torch.cat([first, video_BTHWC], 1)
+        window = 2 if self.latent_actions.pairs else self.context
+        return self._sliding(codes, padded, window, lost=1)[:, 1:]
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prompt_tokens_BTP: Tensor,
+        latent_actions_BA: Tensor,
+        *,
+        steps: int,
+        token_temperature: float,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the prompt's tokens followed by new frames' tokens, (B, A + 1, P).
+
+        Args:
+            prompt_tokens_BTP: T0 >= 1 frames.
+            latent_actions_BA: A >= T0 latent actions, of all transitions from frame 1 on: the first T0 - 1 lie
+                inside the prompt, each further one leads to a new frame.
+            steps: MaskGIT steps a frame.
+            token_temperature: divides the logits; 0 takes the most probable token.
+            generator: of the noise, on this world's device; the same seed gives the same frames.
+        """
+        tokens = prompt_tokens_BTP.to(self.compute.device)
+        codes = latent_actions_BA.to(self.compute.device)
+        if codes.shape[1] < tokens.shape[1]:
+            raise ValueError(f"{codes.shape[1]} latent actions lead to no new frame after {tokens.shape[1]}")
+        if int(codes.min()) < 0 or int(codes.max()) >= self.num_actions:
+            raise ValueError(f"latent actions must lie in 0..{self.num_actions - 1}")
+        rows = self.latent_actions.quantizer.lookup(codes)
+        for frame in range(tokens.shape[1], codes.shape[1] + 1):
+            # the oldest frame of the window has no action, as in training
+            start = max(0, frame + 1 - self.context)
+            window = torch.cat([tokens[:, start:], tokens[:, -1:]], 1)
+            with self.compute.autocast():
+                new = sample_frame(
+                    self.dynamics,
+                    window,
+                    rows[:, start:frame],
+                    steps=steps,
+                    token_temperature=token_temperature,
+                    choice_temperature=self.dynamics.config.choice_temperature if token_temperature else 0.0,
+                    generator=generator,
+                )
+            tokens = torch.cat([tokens, new[:, None]], 1)
+        return tokens
+
+    def _sliding(self, function: Callable[[Tensor], Tensor], x_BT: Tensor, window: int, lost: int = 0) -> Tensor:
+        """Return a causal function of every frame and the `window - 1` frames before it.
+
+        The first window is one call; each later frame is the last of a window of its own. `lost` is by how many
+        frames the function's result is shorter than its window.
+        """
+        x_BT = x_BT.to(self.compute.device)
+        total = x_BT.shape[1]
+        with self.compute.autocast():
+            parts = [function(x_BT[:, :window])]
+            for start in range(1, total - window + 1, chunk := max(1, _FRAMES_AT_ONCE // (window * len(x_BT)))):
+                count = min(chunk, total - window + 1 - start)
+                windows = torch.stack([x_BT[:, start + i : start + i + window] for i in range(count)], 1)
+                result = function(windows.flatten(0, 1))[:, window - 1 - lost]
+                parts.append(result.unflatten(0, (len(x_BT), count)))
+        return torch.cat(parts, 1)
