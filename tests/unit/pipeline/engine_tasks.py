@@ -38,7 +38,8 @@ def die_while_answering(item: int, folder: str) -> bytes:
         mark = Path(folder) / "pid"
         if mark.exists():
             os.kill(os.getpid(), signal.SIGKILL)
-        mark.write_text(str(os.getpid()))
+        mark.with_suffix(".tmp").write_text(str(os.getpid()))
+        mark.with_suffix(".tmp").replace(mark)
         # the answer is far larger than a socket's buffer, so the alarm finds the worker in the middle of it
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, 0.3)
