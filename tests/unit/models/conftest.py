@@ -1,0 +1,82 @@
+"""A world whose rules are known: a picture on a ring that scrolls, in two themes."""
+
+import numpy as np
+import pytest
+import torch
+
+RING, HEIGHT, WIDTH, STEP = 64, 20, 30, 4
+LEFT, RIGHT = 1, 2  # indices into the arcade's actions
+
+
+def _pictures():
+    rng = np.random.default_rng(5)
+    rings = [np.kron(rng.integers(0, 200, (HEIGHT // 2, RING // 2, 3)), np.ones((2, 2, 1))) for _ in range(2)]
+    columns = (np.arange(RING)[:, None] + np.arange(WIDTH)) % RING
+    # (theme * RING + offset) -> frame
+    return np.concatenate([ring[:, columns].transpose(1, 0, 2, 3) for ring in rings]).astype(np.uint8)
+
+
+class RingWorld:
+    """One token a frame: theme and offset. Codes 0 stand, 1 left, 2 right; or, for `scene`, the theme's name."""
+
+    num_actions = 4
+    context = 9
+
+    def __init__(self, names_scene=False):
+        self.names_scene = names_scene
+        self.pictures = torch.from_numpy(_pictures())
+        self.calls = []
+
+    def encode(self, video):
+        distance = torch.cdist(video.reshape(-1, HEIGHT * WIDTH * 3).float(), self.pictures.flatten(1).float())
+        return distance.argmin(1).reshape(*video.shape[:2], 1)
+
+    def decode(self, tokens):
+        return self.pictures[tokens[..., 0]]
+
+    def infer_actions(self, video):
+        tokens = self.encode(video)[..., 0]
+        if self.names_scene:
+            return tokens[:, 1:] // RING
+        moved = (tokens[:, 1:] - tokens[:, :-1]) % RING
+        return torch.where(moved == 0, 0, torch.where(moved > RING // 2, LEFT, RIGHT))
+
+    def generate(self, prompt, latent_actions, *, steps, token_temperature, generator):
+        self.calls.append((steps, token_temperature, generator.initial_seed()))
+        tokens = prompt
+        for step in range(prompt.shape[1] - 1, latent_actions.shape[1]):
+            theme, offset = tokens[:, -1:] // RING, tokens[:, -1:] % RING
+            action = latent_actions[:, step, None, None]
+            if self.names_scene:
+                theme = action % 2
+            else:
+                offset = (offset + torch.where(action == LEFT, -STEP, torch.where(action == RIGHT, STEP, 0))) % RING
+            tokens = torch.cat([tokens, theme * RING + offset], 1)
+        return tokens
+
+
+def ring_clip(source, clip, num_frames=41):
+    """A clip that runs left and right at random; the theme is the source's parity."""
+    from models.held_out import HeldOutClip
+
+    rng = np.random.default_rng((source, clip))
+    actions = rng.choice([0, LEFT, RIGHT], num_frames - 1)
+    steps = np.where(actions == LEFT, -STEP, np.where(actions == RIGHT, STEP, 0))
+    offsets = (rng.integers(0, RING) + np.concatenate([[0], np.cumsum(steps)])) % RING
+    frames = _pictures()[source % 2 * RING + offsets]
+    return HeldOutClip(f"v{source}-{clip}", f"v{source}", clip * 16000, frames, actions)
+
+
+@pytest.fixture
+def ring_world():
+    return RingWorld()
+
+
+@pytest.fixture
+def scene_world():
+    return RingWorld(names_scene=True)
+
+
+@pytest.fixture
+def ring_clips():
+    return [ring_clip(source, clip) for source in range(9) for clip in range(2)]

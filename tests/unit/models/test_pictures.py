@@ -1,0 +1,59 @@
+"""Pictures hold the frames that they claim to hold."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+from models.pictures import contact_sheet, frame_of, png_of, rollout_gif, rollout_sheet
+from models.rollouts import ActionName
+
+NAMES = [ActionName(code, "view moves left", "←", -4.0, 0.0, 1.0) for code in range(5)]
+
+
+def _frames(*shape):
+    return np.random.default_rng(0).integers(0, 256, (*shape, 90, 160, 3), dtype=np.uint8)
+
+
+def _holds(picture, frame):
+    # where the frame's first row is found, the rest must follow
+    pixels = np.asarray(picture.convert("RGB"))
+    for top in range(pixels.shape[0] - 89):
+        for left in np.flatnonzero((pixels[top] == frame[0, 0]).all(-1)):
+            if np.array_equal(pixels[top : top + 90, left : left + 160], frame):
+                return True
+    return False
+
+
+def test_the_contact_sheet_holds_true_and_reconstructed_frames():
+    true, shown = _frames(2, 3), _frames(2, 3)[::-1].copy()
+    with Image.open(io.BytesIO(contact_sheet(true, shown))) as sheet:
+        assert sheet.height >= 4 * 90
+        assert _holds(sheet, true[1, 2])
+        assert _holds(sheet, shown[0, 0])
+        assert not _holds(sheet, _frames(3, 3)[2, 0])
+
+
+def test_the_rollout_sheet_has_a_row_for_every_action():
+    held = _frames(5, 4)
+    with Image.open(io.BytesIO(rollout_sheet(held, NAMES))) as sheet:
+        assert all(_holds(sheet, held[code, 3]) for code in range(5))
+
+
+def test_the_gif_loops_through_every_frame_and_is_the_same_every_time():
+    held = _frames(5, 4) // 64 * 64
+    data = rollout_gif(held, NAMES)
+    assert data == rollout_gif(held, NAMES)
+    with Image.open(io.BytesIO(data)) as gif:
+        assert gif.n_frames == 4
+        assert gif.info["loop"] == 0
+        assert gif.info["duration"] == 400
+        first = np.asarray(gif.convert("RGB"))
+        gif.seek(1)
+        assert gif.info["duration"] == 200
+        assert not np.array_equal(first, np.asarray(gif.convert("RGB")))
+
+
+def test_a_frame_comes_back_from_its_png():
+    frame = _frames(1)[0]
+    assert np.array_equal(frame_of(png_of(frame)), frame)
