@@ -74,6 +74,7 @@ def test_an_item_that_always_kills_its_worker_is_quarantined_and_the_others_are_
 def test_a_worker_killed_in_the_middle_of_its_answer_garbles_nobody_else(tasks, tmp_path: Path) -> None:
     run = LocalEngine(2, max_attempts=2).run(partial(tasks.die_while_answering, folder=str(tmp_path)), [1, 7, 2, 3])
     first = next(run)
+    (tmp_path / "go").touch()
     # nobody listens until the worker is dead, so it died with half of its answer sent
     assert eventually(lambda: (tmp_path / "pid").exists() and is_gone(int((tmp_path / "pid").read_text())))
     results = dict([first, *run])
