@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,3 +48,73 @@ def trap_folder(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[.
     hostile = folder / "sub" / ("x 'quote\" \n newline 🎮 " + "w" * 150 + ".mp4")
     make_video(hostile, gameplay(11, 17, fps=10), fps=10)
     return folder
+
+
+TINY_STACK = {"layers": 1, "d_model": 32, "heads": 2, "head_dim": 16, "kv_heads": 2}
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> dict[str, object]:
+    """Settings over the demo preset with which the whole graph runs in well under a minute."""
+    return {
+        "preset": "demo",
+        "engine": {"workers": 2},
+        "labels": {"min_per_class": 2},
+        "classifier": {"width": 8, "steps": 20, "batch": 8, "folds": 2, "min_auc": 0.0},
+        "decision": {"target_precision": 0.1, "drop_below": 0.0, "middle": "keep"},
+        "tokenizer": {"steps": 6, "batch": 2, "encoder": TINY_STACK, "decoder": TINY_STACK, "min_psnr": 0.0},
+        "latent_actions": {"continuous_start_steps": 3, "encoder": TINY_STACK, "decoder": TINY_STACK},
+        "dynamics": {"steps": 6, "batch": 2, "stack": TINY_STACK},
+        "training": {"checkpoint_every": 2, "eval_windows": 4, "threads": 1},
+        "evaluation": {
+            "windows_per_clip": 1, "maskgit_steps": 1, "bootstrap_draws": 20, "shuffles": 20, "rollout_frames": 2,
+            "kmeans_patches": 500, "random_draws": 1,
+        },
+    }  # fmt: skip
+
+
+class Command:
+    """`lampworks` as a user starts it: a process of its own, from another folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("LAMPWORKS_")}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command and return its process."""
+        return subprocess.Popen(
+            [str(Path(sys.executable).with_name("lampworks")), *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Run a command to its end, expect its exit code, and return what it printed."""
+        process = self.start(*arguments)
+        output = process.communicate(timeout=280)[0]
+        assert process.returncode == code, f"lampworks {' '.join(arguments)} ended with {process.returncode}:\n{output}"
+        return output
+
+
+@pytest.fixture
+def lampworks(tmp_path: Path) -> Command:
+    """The command, started in an empty folder."""
+    return Command(tmp_path)
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Return the sha256 of every file under a root: what a second run must leave as it was."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="session")
+def digests_of() -> Callable[[Path], dict[str, str]]:
+    """The function `digests`."""
+    return digests

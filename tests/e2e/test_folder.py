@@ -1,0 +1,100 @@
+"""`lampworks run` on a folder of real recordings with every trap in it, as a user would start it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+GOOD = ("plain.mp4", "sixty.mp4", "vp9.webm", "silent and sounding.mkv", "variable.mp4", "late.mkv")
+ODD = ("vertical.mp4", "four by three.mp4")
+BROKEN = {"zero.mp4", "page.mp4", "truncated.mp4"}
+
+
+@pytest.mark.timeout(290)
+def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
+    tmp_path: Path,
+    trap_folder: Path,
+    tiny_settings: dict[str, Any],
+    lampworks: Any,
+    digests_of: Callable[[Path], dict[str, str]],
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump({**tiny_settings, "split": {"val_share": 0.5}}), "utf-8")
+    labels = tmp_path / "labels.csv"
+    rows = [f"{name},0,5" for name in GOOD] + [f"{name},0,1" for name in ODD] + ["zero.mp4,0,1", "short.mp4,0,3"]
+    labels.write_text("video,start_s,rating\n" + "\n".join(rows) + "\n", "utf-8")
+    root = tmp_path / "root"
+    arguments = ("--root", str(root), "--source", f"folder:{trap_folder}", "--config", str(config))
+
+    output = lampworks("run", *arguments, "--labels", str(labels), "--select", "+curated_clips")
+    assert "Traceback" not in output
+
+    state = json.loads(lampworks("status", "--root", str(root), "--json"))
+    assert state["conserved"] is True
+    assert state["videos"]["found"] == state["videos"]["kept"] == 13
+    assert sum(state["downloads"]["failed"].values()) + sum(state["clips"]["failed"].values()) == len(BROKEN)
+    assert state["downloads"]["pending"] == 0
+    assert state["clips"]["total"] == 9  # every whole recording of 17 s gives one; the one of 5 s gives none
+    assert state["labels"]["by_rating"] == {"1": 2, "5": 6}
+    assert state["labels"]["unresolved"] == 2
+    assert sum(state["curated"][name] for name in ("keep", "drop", "review")) == 9
+
+    for name in sorted(BROKEN):
+        told = lampworks("why", name, "--root", str(root))
+        assert "invalid_media" in told or "decode_error" in told, told
+    assert "remainder" in lampworks("why", "short.mp4", "--root", str(root))
+
+    before = digests_of(root)
+    lampworks("run", *arguments, "--labels", str(labels), "--select", "+curated_clips")
+    assert digests_of(root) == before
+
+    table = tmp_path / "clips.parquet"
+    lampworks("export", str(table), "--root", str(root))
+    assert table.stat().st_size > 0
+
+
+def test_a_wrong_start_says_what_is_wrong_and_writes_nothing(tmp_path: Path, lampworks: Any) -> None:
+    root = tmp_path / "root"
+    config = tmp_path / "wrong.yaml"
+    config.write_text("clips: {crv: 20}\n", "utf-8")
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    bad = tmp_path / "bad.csv"
+    bad.write_text("clip_id,rating\nx,5\ny,9\n", "utf-8")
+
+    assert "clips.crv" in lampworks("run", "--root", str(root), "--config", str(config), code=2)
+    assert "nowhere" in lampworks("run", "--root", str(root), "--source", f"folder:{tmp_path}/nowhere", code=2)
+    assert str(videos) in lampworks("run", "--root", str(root), "--source", f"folder:{videos}", code=2)
+    assert "line 3" in lampworks("label", "import", str(bad), "--root", str(root), code=2)
+    assert not (root / "tables").exists()
+
+
+def test_without_labels_the_graph_stops_at_the_classifier_and_a_flags_only_decision_is_possible(
+    tmp_path: Path, make_video: Callable[..., Path], tiny_settings: dict[str, Any], lampworks: Any
+) -> None:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    world = rng.integers(0, 255, (9, 64, 3)).repeat(10, 0).repeat(10, 1).astype(np.uint8)
+    frames = np.stack([np.roll(world, -3 * step, 1)[:, :160] for step in range(170)])
+    make_video(tmp_path / "videos" / "one.mp4", frames, fps=10)
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(tiny_settings), "utf-8")
+    arguments = ("--root", str(tmp_path / "root"), "--source", f"folder:{tmp_path}/videos", "--config", str(config))
+
+    output = lampworks("run", *arguments, code=2)
+    assert "lampworks label" in output
+    assert "2 more" in output
+    state = json.loads(lampworks("status", "--root", str(tmp_path / "root"), "--json"))
+    assert state["clips"]["total"] == 1
+
+    config.write_text(yaml.safe_dump({**tiny_settings, "decision": {"mode": "flags"}}), "utf-8")
+    output = lampworks("run", *arguments, "--select", "+curated_clips")
+    assert "flags" in output
+    state = json.loads(lampworks("status", "--root", str(tmp_path / "root"), "--json"))
+    assert state["curated"]["keep"] == 1

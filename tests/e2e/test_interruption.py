@@ -1,0 +1,58 @@
+"""A run that is killed again and again, in every stage, ends where an undisturbed one ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+# as soon as one of these appears, the run is killed in the middle of what writes it
+MOMENTS = (
+    "arcade/*/*", "tables/videos", "raw/*/*", "clips/*/*/*", "tables/duplicates", "tables/labels",
+    "models/quality_classifier/*", "tables/scores", "tables/curated", "shards/*/*/*",
+    "models/video_tokenizer/*/checkpoints/*", "models/world_model/*/checkpoints/*", "models/world_evaluation/*/*",
+)  # fmt: skip
+KEPT = ("clips/", "shards/", "models/")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_run_killed_in_every_stage_ends_with_the_same_store_as_an_undisturbed_one(
+    tmp_path: Path,
+    tiny_settings: dict[str, Any],
+    lampworks: Any,
+    digests_of: Callable[[Path], dict[str, str]],
+) -> None:
+    config = tmp_path / "config.yaml"
+    settings = {**tiny_settings, "arcade": {"videos": 20, "seconds": 17.0}, "source": {"spec": "arcade"}}
+    config.write_text(yaml.safe_dump(settings), "utf-8")
+    calm, disturbed = tmp_path / "calm", tmp_path / "disturbed"
+    lampworks("run", "--root", str(calm), "--config", str(config))
+
+    seen = []
+    for moment in MOMENTS:
+        process = lampworks.start("run", "--root", str(disturbed), "--config", str(config))
+        while process.poll() is None and not any(disturbed.glob(moment)):
+            time.sleep(0.02)
+        if process.poll() is None:
+            seen.append(moment)
+            process.kill()
+        process.communicate()
+    lampworks("run", "--root", str(disturbed), "--config", str(config))
+
+    assert len(seen) >= len(MOMENTS) - 2, f"killed in {seen} only"
+    states = [json.loads(lampworks("status", "--root", str(root), "--json")) for root in (calm, disturbed)]
+    assert states[1]["conserved"] is True
+    assert states[0] == states[1]
+    garbage = lampworks("gc", "--root", str(disturbed))
+    assert garbage
+    published = [
+        {name: digest for name, digest in digests_of(root).items() if name.startswith(KEPT) and ".tmp" not in name}
+        for root in (calm, disturbed)
+    ]
+    assert published[0] == published[1]
