@@ -1,0 +1,316 @@
+"""What is measured of a clip while its frames are in memory: flags' measurements, baseline features, hashes.
+
+Nothing here decides: shares and counts become columns of `clips`, and flags are thresholds on them
+(`flags_of`). All of it works on the planes that the encoder is given anyway (luma and half-size chroma, 8 bits),
+mostly in 8-bit arithmetic, so that it costs a small part of the decode.
+
+Shapes: T frames, H rows, W columns. luma (T, H, W), chroma (T, 2, H/2, W/2), both uint8 in video range (16..235).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.config.clips import ClipConfig
+
+Planes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+NUM_SAMPLES = 8
+"""Frames of a clip that are stored as pictures and hashed: the centres of eight equal parts."""
+HASH_BYTES = NUM_SAMPLES * 8
+"""Difference hashes of the sampled frames; as many bytes again follow for the mirrored frames."""
+
+_CHANGED = 6  # levels by which a pixel must differ to have changed: above what re-encoding a still picture leaves
+_STILL_SHARE = 0.001  # changed pixels (14 of 160x90) up to which a frame equals its predecessor
+_DARK = 40  # video-range luma of a border
+_HASH_MARGIN = 1.0  # levels by which a neighbour must be brighter: flat areas hash to zeros, not to noise
+_ROWS, _COLUMNS = 9, 16  # coarse grid of the cut score
+_CUT_SCORE, _CUT_RATIO, _CUT_HISTOGRAM = 6.0, 3.0, 0.12
+_BLOCK = 5  # pixels a side of the overlay map's blocks
+
+FEATURE_NAMES: tuple[str, ...] = (
+    "luma_mean", "luma_std", "saturation", "sharpness", "edge_density", "edge_density_std", "luma_entropy",
+    "diff_mean", "diff_p95", "changed_mean", "changed_p95", "still_share", "longest_still", "num_cuts", "cut_peak",
+    "black_share", "letterbox_share", "overlay_share", "static_share", "corner_motion_max", "corner_motion_min",
+    "centre_motion", "corner_variance", "scroll_share", "scroll_strength", "scroll_speed", "vertical_share",
+    "palette_drift", "bytes_per_frame",
+)  # fmt: skip
+"""What each number of `clips.features` is, in order: the input of the classifier's baseline."""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What one clip measured."""
+
+    black_share: float
+    """Share of frames whose picture is darker than `black_luma`."""
+    still_share: float
+    """Share of frames that equal their predecessor."""
+    letterbox_share: float
+    """Share of the picture that is a dark border, constant in time and place."""
+    num_cuts: int
+    """Scene changes."""
+    overlay_share: float
+    """Share of the picture that stands still while most of the rest moves."""
+    motion: float
+    """Mean share of pixels that change from frame to frame."""
+    features: list[float]
+    """The numbers that FEATURE_NAMES names; all finite."""
+    hashes: bytes
+    """Eight 64-bit difference hashes, then those of the mirrored frames."""
+
+
+def sample_indices(num_frames: int) -> list[int]:
+    """Return the sampled frames of a clip: the centres of eight equal parts."""
+    return [min(num_frames - 1, (2 * i + 1) * num_frames // (2 * NUM_SAMPLES)) for i in range(NUM_SAMPLES)]
+
+
+def measure(luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig) -> Measurements:
+    """Measure one clip.
+
+    Args:
+        luma: (T, H, W) uint8.
+        chroma: (T, 2, H/2, W/2) uint8.
+        num_bytes: size of the encoded clip.
+        config: holds `black_luma`.
+    """
+    samples = luma[sample_indices(len(luma))]
+    diff = np.maximum(luma[1:], luma[:-1]) - np.minimum(luma[1:], luma[:-1])
+    changed = diff > _CHANGED
+    pixels = luma[0].size
+    changed_share = np.array([np.count_nonzero(step) for step in changed]) / pixels
+    activity = changed.sum(axis=0, dtype=np.uint16) / len(changed)
+    still = changed_share <= _STILL_SHARE
+    top, bottom, left, right = dark_border(luma)
+    inner = luma[:, top:bottom, left:right]
+    letterbox = 1 - inner[0].size / pixels
+    shown = inner if inner.size else luma
+    frame_luma = (shown.reshape(len(shown), -1).sum(axis=1, dtype=np.uint32) / shown[0].size - 16) * (255 / 219)
+    black_share = float(np.mean(frame_luma < config.black_luma))
+    overlay, static = _overlay(activity, samples[NUM_SAMPLES // 2], (top, bottom, left, right))
+    histograms = _histograms(luma)
+    cuts, cut_peak = _cuts(luma, chroma, histograms)
+    motion = float(changed_share.mean())
+    diff_mean = diff.reshape(len(diff), -1).sum(axis=1, dtype=np.uint32) / pixels
+    corners, centre = _corner_motion(activity)
+    sharpness, edges = _texture(samples)
+    features = [
+        float(samples.mean()), float(samples.std()), _saturation(chroma), sharpness,
+        float(edges.mean()), float(edges.std()), _entropy(histograms.mean(axis=0)),
+        float(diff_mean.mean()), float(np.percentile(diff_mean, 95)), motion, float(np.percentile(changed_share, 95)),
+        float(still.mean()), _longest(still), float(cuts), cut_peak,
+        black_share, letterbox, overlay, static, max(corners), min(corners), centre, _corner_variance(samples),
+        *_scroll(luma), float(np.abs(histograms[0] - histograms[-1]).sum() / 2), num_bytes / len(luma),
+    ]  # fmt: skip
+    return Measurements(
+        black_share=black_share,
+        still_share=float(still.mean()),
+        letterbox_share=letterbox,
+        num_cuts=cuts,
+        overlay_share=overlay,
+        motion=motion,
+        features=features,
+        hashes=hash_frames(samples) + hash_frames(samples[:, :, ::-1]),
+    )
+
+
+# -- flags -----------------------------------------------------------------------------------------------------------
+
+_LIMITS = (
+    ("black", "black_share", "max_black_share"),
+    ("still", "still_share", "max_still_share"),
+    ("letterbox", "letterbox_share", "max_letterbox_share"),
+    ("cuts", "num_cuts", "max_cuts"),
+    ("overlay", "overlay_share", "max_overlay_share"),
+)
+FLAGS: tuple[str, ...] = tuple(flag for flag, _, _ in _LIMITS)
+
+
+def flags_of(measurements: Measurements | Mapping[str, Any], config: ClipConfig) -> list[str]:
+    """Return the flags of a clip's measurements (or of its row in `clips`) under these thresholds."""
+    values = vars(measurements) if isinstance(measurements, Measurements) else measurements
+    return [flag for flag, column, limit in _LIMITS if values[column] > getattr(config, limit)]
+
+
+def flag_masks(clips: pa.Table, config: ClipConfig) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return, for each flag, which rows of `clips` carry it under these thresholds.
+
+    The `flags` column holds those of the day a clip was cut; a changed threshold needs only this.
+    """
+    return {
+        flag: np.asarray(clips[column].to_numpy(zero_copy_only=False) > getattr(config, limit), bool)
+        for flag, column, limit in _LIMITS
+    }
+
+
+# -- hashes ----------------------------------------------------------------------------------------------------------
+
+
+def hash_frames(luma: Planes) -> bytes:
+    """Return the 64-bit difference hash of each frame (N, H, W): whether a cell is brighter than its left neighbour.
+
+    Cells are means over an 8x9 grid. Neighbours must differ by more than a level, so a hash and that of the mirrored
+    frame together say where the picture rises, falls and is flat.
+    """
+    grid = _cells(luma, 8, 9)
+    return np.packbits((grid[:, :, 1:] - grid[:, :, :-1] > _HASH_MARGIN).reshape(len(luma), 64), axis=1).tobytes()
+
+
+def _cells(planes: Planes, rows: int, columns: int) -> Floats:
+    """Return means over a grid of cells whose sizes differ by a pixel at most."""
+    height, width = planes.shape[1:]
+    row_edges, column_edges = np.arange(rows) * height // rows, np.arange(columns) * width // columns
+    sums = np.add.reduceat(np.add.reduceat(planes.astype(np.float32), row_edges, axis=1), column_edges, axis=2)
+    heights, widths = np.diff([*row_edges, height]), np.diff([*column_edges, width])
+    return np.asarray(sums / (heights[:, None] * widths[None, :]), np.float32)
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+
+
+def dark_border(luma: Planes) -> tuple[int, int, int, int]:
+    """Return (top, bottom, left, right) of the picture inside a border that stays dark; all 0 for a dark clip."""
+    dark = luma.max(axis=0) <= _DARK
+    rows, columns = np.flatnonzero(~dark.all(axis=1)), np.flatnonzero(~dark.all(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _overlay(activity: Any, picture: Planes, inner: tuple[int, int, int, int]) -> tuple[float, float]:
+    """Return the shares of the picture that are overlay, and that stand still at all.
+
+    Overlay is what stands still and has texture, and whole columns of the picture that stand still, while the rest
+    changes most of the time: a flat sky above a scrolling level is none, nor is the scenery of a game that does not
+    scroll, where only small figures move.
+    """
+    top, bottom, left, right = (edge // _BLOCK for edge in inner)
+    height, width = picture.shape[0] // _BLOCK, picture.shape[1] // _BLOCK
+
+    def blocks(plane: Any) -> Any:
+        cut = plane[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK)
+        return cut.transpose(0, 2, 1, 3).reshape(height, width, -1)[top:bottom, left:right]
+
+    share = blocks(activity)
+    if not share.size:
+        return 0.0, 1.0
+    static = share.max(axis=2) <= 0.02
+    static_share = float(static.sum() / (height * width))
+    moving = share.mean(axis=2)[~static]
+    if moving.size < 0.1 * static.size or moving.mean() < 0.1:
+        return 0.0, static_share
+    values = blocks(picture)
+    overlay = static & (values.max(axis=2).astype(np.int16) - values.min(axis=2) > 24)
+    still_columns = static.all(axis=0)
+    from_left, from_right = np.logical_and.accumulate(still_columns), np.logical_and.accumulate(still_columns[::-1])
+    overlay[:, from_left | from_right[::-1]] = True
+    return float(overlay.sum() / (height * width)), static_share
+
+
+def _histograms(luma: Planes) -> Floats:
+    """Return each frame's histogram over 16 levels of luma, of every ninth pixel; rows sum to 1."""
+    levels = (luma[:, ::3, ::3] >> 4).reshape(len(luma), -1).astype(np.int32)
+    levels += np.arange(len(luma), dtype=np.int32)[:, None] * 16
+    counts = np.bincount(levels.ravel(), minlength=len(luma) * 16).reshape(len(luma), 16)
+    return np.asarray(counts / levels.shape[1], np.float32)
+
+
+def _cuts(luma: Planes, chroma: Planes, histograms: Floats) -> tuple[int, float]:
+    """Return the number of scene changes and the greatest ratio of a step to its neighbours.
+
+    A cut is a step of the coarse picture that is large, several times its neighbours, and changes the histogram: a
+    fast scroll is as large at every step, and keeps its colours.
+    """
+    step = np.zeros(len(luma) - 1, np.float32)
+    for plane in (luma, chroma[:, 0], chroma[:, 1]):
+        step += np.abs(np.diff(_coarse(plane), axis=0)).mean(axis=(1, 2))
+    padded = np.pad(step, 2, mode="reflect") if len(step) > 2 else np.pad(step, 2)
+    neighbours = (padded[:-4] + padded[1:-3] + padded[3:-1] + padded[4:]) / 4
+    ratio = step / (neighbours + 1)
+    palette = np.abs(np.diff(histograms, axis=0)).sum(axis=1) / 2
+    cut = (step >= _CUT_SCORE) & (ratio >= _CUT_RATIO) & (palette >= _CUT_HISTOGRAM)
+    return int(cut.sum()), float(ratio.max())
+
+
+def _coarse(plane: Planes) -> Floats:
+    """Return means over a 9x16 grid (pixels beyond whole cells are left out)."""
+    height, width = plane.shape[1] // _ROWS, plane.shape[2] // _COLUMNS
+    cut = plane[:, : height * _ROWS, : width * _COLUMNS]
+    rows = cut.reshape(len(plane), _ROWS, height, -1).sum(axis=2, dtype=np.uint16)
+    return rows.reshape(len(plane), _ROWS, _COLUMNS, width).sum(axis=3, dtype=np.float32) / (height * width)
+
+
+def _corner_motion(activity: Any) -> tuple[list[float], float]:
+    """Return the mean activity in each quarter-size corner, and in the middle: a face camera is one lively corner."""
+    height, width = activity.shape[0] // 4, activity.shape[1] // 4
+    corners = [
+        activity[:height, :width], activity[:height, -width:], activity[-height:, :width], activity[-height:, -width:],
+    ]  # fmt: skip
+    return [float(corner.mean()) for corner in corners], float(activity[height:-height, width:-width].mean())
+
+
+def _corner_variance(samples: Planes) -> float:
+    height, width = samples.shape[1] // 4, samples.shape[2] // 4
+    return float(min(samples[:, y, x].std() for y in (slice(height), slice(-height, None))
+                     for x in (slice(width), slice(-width, None))))  # fmt: skip
+
+
+def _texture(samples: Planes) -> tuple[float, Floats]:
+    """Return the variance of the Laplacian, and each sampled frame's share of edge pixels."""
+    values = samples.astype(np.float32)
+    centre = values[:, 1:-1, 1:-1]
+    down, across = values[:, 2:, 1:-1], values[:, 1:-1, 2:]
+    laplacian = values[:, :-2, 1:-1] + down + values[:, 1:-1, :-2] + across - 4 * centre
+    edges = np.abs(down - centre) + np.abs(across - centre) > 30
+    return float(laplacian.var()), edges.mean(axis=(1, 2), dtype=np.float32)
+
+
+def _saturation(chroma: Planes) -> float:
+    values = chroma[sample_indices(len(chroma))].astype(np.float32) - 128
+    return float(np.sqrt((values**2).sum(axis=1)).mean())
+
+
+def _entropy(histogram: Floats) -> float:
+    filled = histogram[histogram > 0]
+    return float(-(filled * np.log2(filled)).sum())
+
+
+def _longest(still: npt.NDArray[np.bool_]) -> float:
+    """Return the longest run of still frames as a share of the clip."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], still.view(np.int8), [0]])))
+    return float((edges[1::2] - edges[::2]).max() / len(still)) if len(edges) else 0.0
+
+
+def _scroll(luma: Planes) -> tuple[float, float, float, float]:
+    """Return how much the picture scrolls sideways: share of steps, strength, pixels a step; and share up or down.
+
+    By phase correlation of 16 pairs of frames at half size; signs are left out, a level may run either way.
+    """
+    first = np.linspace(0, len(luma) - 2, 16).astype(int)
+    window = np.outer(np.hanning(luma[0, ::2].shape[0]), np.hanning(luma[0, 0, ::2].shape[0])).astype(np.float32)
+
+    def spectra(indices: Any) -> Any:
+        small = luma[indices, ::2, ::2].astype(np.float32)
+        return np.fft.rfft2((small - small.mean(axis=(1, 2), keepdims=True)) * window)
+
+    cross = spectra(first) * np.conj(spectra(first + 1))
+    surface = np.fft.irfft2(cross / (np.abs(cross) + 1e-3), s=window.shape)
+    peaks = surface.reshape(len(first), -1).argmax(axis=1)
+    strength = surface.reshape(len(first), -1).max(axis=1)
+    dy, dx = np.divmod(peaks, window.shape[1])
+    dy, dx = np.minimum(dy, window.shape[0] - dy), np.minimum(dx, window.shape[1] - dx)
+    clear = strength > 0.05
+    sideways, upwards = clear & (dx > 0) & (dy <= 1), clear & (dy > 0) & (dx <= 1)
+    return (
+        float(sideways.mean()),
+        float((strength * sideways).mean()),
+        float((2 * dx * sideways).mean()),
+        float(upwards.mean()),
+    )
