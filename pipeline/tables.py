@@ -60,10 +60,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         event_id=_STR, clip_id=_STR, video=_STR, start_s=_FLOAT, rating=_INT, kind=_STR, annotator=_STR,
         stream=_STR, seconds=_FLOAT, resolved=_BOOL, origin=_STR, labelled_at=_TIME,
     ),
-    # one clip's calibrated probability of being good, under one model version
+    # one clip's calibrated probability of being good, under one model version (null where its frames are unreadable)
     "scores": _schema(
         clip_id=_STR, batch=_STR, model_version=_STR, probability=_FLOAT, logit_mean=_FLOAT, logit_min=_FLOAT,
-        logit_std=_FLOAT,
+        logit_std=_FLOAT, error_class=_STR, message=_STR,
     ),
     # one clip's decision (keep | drop | review) and reason, under one rule and one model version
     "curated": _schema(

@@ -1,0 +1,137 @@
+"""Rated clips as arrays: frames for the network, measurements for the baselines, sources for the folds.
+
+Dimension keys: N clips, K frames of a clip, H rows, W columns, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from classifier.pool import Pool
+from pipeline.clips import read_frames
+from pipeline.config import ClassifierConfig
+from pipeline.features import FEATURE_NAMES
+from pipeline.store import Store
+
+FLAGS = ("black", "still", "letterbox", "cuts", "overlay")
+MEASUREMENTS = tuple(name for name in ("motion", "overlay_share", "letterbox_share") if name not in FEATURE_NAMES)
+"""Columns of `clips` that are no hand features already."""
+FRAME_COLUMNS = ("tar", "frames_offset", "frames_size")
+READERS = 4
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N rated clips, sorted by clip_id."""
+
+    clip_ids: tuple[str, ...]
+    rating_N: NDArray[np.int64]
+    groups: tuple[str, ...]
+    """Source of each clip: what no fold and no split divides."""
+    val_N: NDArray[np.bool_]
+    """Whether the clip's source is held out."""
+    frames_NKCHW: Tensor
+    """uint8, at the network's input size."""
+    features_NF: NDArray[np.float64]
+    """Measurements and hand features, `feature_names`; not a number where one could not be taken."""
+    flags_NF: NDArray[np.bool_]
+    """Technical flags, in the order of `FLAGS`."""
+    unreadable: Mapping[str, str]
+    """Clips whose frames could not be read, and why; they are not among the N."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Return the names of the features' columns."""
+        return (*MEASUREMENTS, *FEATURE_NAMES)
+
+    def take(self, rows: NDArray[np.bool_]) -> Examples:
+        """Return the clips of a mask."""
+        index = np.flatnonzero(rows)
+        return Examples(
+            clip_ids=tuple(self.clip_ids[i] for i in index),
+            rating_N=self.rating_N[index],
+            groups=tuple(self.groups[i] for i in index),
+            val_N=self.val_N[index],
+            frames_NKCHW=self.frames_NKCHW[torch.from_numpy(index)],
+            features_NF=self.features_NF[index],
+            flags_NF=self.flags_NF[index],
+            unreadable=self.unreadable,
+        )
+
+
+def clip_frames(frames_KHWC: NDArray[np.uint8], config: ClassifierConfig) -> Tensor:
+    """Return a clip's stored frames as the network sees them: uint8 (K, 3, H, W), evenly chosen, averaged down."""
+    stored = len(frames_KHWC)
+    count = min(config.frames_per_clip, stored)
+    chosen = [(2 * i + 1) * stored // (2 * count) for i in range(count)]
+    frames = torch.from_numpy(np.ascontiguousarray(frames_KHWC[chosen])).permute(0, 3, 1, 2)
+    factor = max(1, frames.shape[2] // config.input_height)
+    if factor == 1:
+        return frames.contiguous()
+    return torch.nn.functional.avg_pool2d(frames.float(), factor).round().to(torch.uint8)
+
+
+def read_clip_frames(
+    store: Store, rows: Sequence[Mapping[str, Any]], config: ClassifierConfig
+) -> list[Tensor | Exception]:
+    """Return the frames of clips in the rows' order, or the error of a clip whose frames cannot be read.
+
+    Args:
+        store: the store.
+        rows: rows of `clips` with `FRAME_COLUMNS`.
+        config: number of frames and size.
+    """
+
+    def read(row: Mapping[str, Any]) -> Tensor | Exception:
+        # a damaged or missing tar is this clip's fault alone; whatever else goes wrong is ours and is raised
+        try:
+            return clip_frames(read_frames(store, row), config)
+        except (OSError, EOFError, ValueError) as exc:
+            return exc
+
+    # in the order of the tars, so that neighbouring ranges are read one after the other
+    order = sorted(range(len(rows)), key=lambda i: (rows[i]["tar"] or "", rows[i]["frames_offset"] or 0))
+    with ThreadPoolExecutor(READERS) as readers:
+        found = dict(zip(order, readers.map(lambda i: read(rows[i]), order), strict=True))
+    return [found[i] for i in range(len(rows))]
+
+
+def load_examples(pool: Pool, ratings: Mapping[str, int], config: ClassifierConfig) -> Examples:
+    """Return the rated clips of a pool as arrays; all frames in memory (8 of 160x90: 0.35 MB a clip).
+
+    Args:
+        pool: the clips that count.
+        ratings: rating by clip_id; clips that are not in the pool are left out.
+        config: number of frames and size.
+    """
+    columns = [*FRAME_COLUMNS, *MEASUREMENTS, "flags", "features"]
+    rows = pool.scan(columns, clip_ids=ratings.keys()).to_pylist()
+    loaded = list(zip(rows, read_clip_frames(pool.store, rows, config), strict=True))
+    unreadable = {row["clip_id"]: str(found) for row, found in loaded if isinstance(found, Exception)}
+    good = [(row, found) for row, found in loaded if isinstance(found, Tensor)]
+    rows = [row for row, _ in good]
+    empty = torch.zeros(0, config.frames_per_clip, 3, 1, 1, dtype=torch.uint8)
+    return Examples(
+        clip_ids=tuple(row["clip_id"] for row in rows),
+        rating_N=np.array([ratings[row["clip_id"]] for row in rows], np.int64),
+        groups=tuple(pool.group(row["video_id"]) for row in rows),
+        val_N=np.array([pool.split(row["video_id"]) == "val" for row in rows], bool),
+        frames_NKCHW=torch.stack([found for _, found in good]) if good else empty,
+        features_NF=np.array([_features(row) for row in rows], np.float64).reshape(len(rows), -1),
+        flags_NF=np.array([[flag in (row["flags"] or ()) for flag in FLAGS] for row in rows], bool).reshape(-1, 5),
+        unreadable=unreadable,
+    )
+
+
+def _features(row: Mapping[str, Any]) -> list[float]:
+    hand = list(row["features"] or ())
+    hand += [np.nan] * (len(FEATURE_NAMES) - len(hand))
+    return [np.nan if value is None else float(value) for value in (*(row[name] for name in MEASUREMENTS), *hand)]

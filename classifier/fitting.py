@@ -1,0 +1,135 @@
+"""Train one ResNet18 on frames of clips rated good or bad. The same seed gives the same weights on a machine.
+
+Dimension keys: N clips, K frames of a clip, B frames of a step, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from classifier.resnet import ResNet18, frame_logits
+from pipeline.config import ClassifierConfig
+
+SMOOTHING = 0.05
+"""Targets are 0.05 and 0.95: logits stay finite, which the calibration thanks."""
+
+
+def device_of(config: ClassifierConfig) -> torch.device:
+    """Return the device that the configuration asks for."""
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.device)
+
+
+@contextmanager
+def fixed_threads(count: int) -> Iterator[None]:
+    """Compute with this many threads inside the block, and as before after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def train_network(
+    frames_NKCHW: Tensor,
+    good_N: NDArray[np.bool_],
+    groups: Sequence[str],
+    config: ClassifierConfig,
+    *,
+    seed: int,
+    on_step: Callable[[float], None] | None = None,
+) -> ResNet18:
+    """Return a network trained on single frames, in evaluation mode.
+
+    Args:
+        frames_NKCHW: uint8 frames of the clips.
+        good_N: which clips are examples of good (the others of bad).
+        groups: source of each clip; sources of a class are drawn alike, whatever their number of clips.
+        config: sizes and rates.
+        seed: of the weights, the draws and the augmentation.
+        on_step: hears each step's loss.
+    """
+    device = device_of(config)
+    draw = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = ResNet18(config.width)
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    weights = torch.from_numpy(_weights(good_N, groups))
+    target_N = torch.from_numpy(np.where(good_N, 1 - SMOOTHING, SMOOTHING).astype(np.float32))
+    for step in range(config.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * _schedule(step, config.steps)
+        clips_B = torch.multinomial(weights, config.batch, replacement=True, generator=draw)
+        picks_B = torch.randint(frames_NKCHW.shape[1], (config.batch,), generator=draw)
+        frames_BCHW = augment(frames_NKCHW[clips_B, picks_B].float() / 255, draw).to(device)
+        loss = F.binary_cross_entropy_with_logits(model(frames_BCHW), target_N[clips_B].to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if on_step is not None:
+            on_step(float(loss.detach()))
+    return model.eval()
+
+
+def augment(frames_BCHW: Tensor, draw: torch.Generator) -> Tensor:
+    """Return frames flipped, shifted by up to 4 % and varied in brightness and contrast a little.
+
+    A flip is safe here (a menu is a menu either way), and shifts stay small because overlays sit at the border.
+    """
+    size, _, height, width = frames_BCHW.shape
+    flips = torch.rand(size, generator=draw) < 0.5
+    frames_BCHW = torch.where(flips[:, None, None, None], frames_BCHW.flip(3), frames_BCHW)
+    pad = max(1, round(height * 0.04))
+    padded = F.pad(frames_BCHW, (pad, pad, pad, pad), mode="replicate")
+    tops, lefts = torch.randint(2 * pad + 1, (2, size), generator=draw).tolist()
+    frames_BCHW = torch.stack([
+        picture[:, top : top + height, left : left + width]
+        for picture, top, left in zip(padded, tops, lefts, strict=True)
+    ])  # fmt: skip
+    contrast, brightness = torch.rand(2, size, 1, 1, 1, generator=draw) * 2 - 1
+    return (frames_BCHW * (1 + 0.15 * contrast) + 0.08 * brightness).clamp_(0, 1)
+
+
+def logits_of(model: ResNet18, frames_NKCHW: Tensor) -> NDArray[np.float64]:
+    """Return (N, K) frame logits.
+
+    One clip a pass on a processor: the sums are then the same whatever clips come before or after, and eight
+    frames already fill the machine.
+    """
+    per_pass = 1 if next(model.parameters()).device.type == "cpu" else 64
+    found = []
+    for clips in frames_NKCHW.split(per_pass):
+        found.append(frame_logits(model, clips.flatten(0, 1)).reshape(clips.shape[:2]))
+    if not found:
+        return np.zeros(frames_NKCHW.shape[:2])
+    return torch.cat(found).double().numpy()
+
+
+def _weights(good_N: NDArray[np.bool_], groups: Sequence[str]) -> NDArray[np.float64]:
+    """Return draw weights: both classes alike, and within a class every source alike."""
+    keys = [(bool(good), group) for good, group in zip(good_N, groups, strict=True)]
+    clips: dict[tuple[bool, str], int] = {}
+    for key in keys:
+        clips[key] = clips.get(key, 0) + 1
+    sources = {kind: sum(1 for good, _ in clips if good is kind) for kind in (False, True)}
+    return np.array([1 / (clips[key] * sources[key[0]]) for key in keys])
+
+
+def _schedule(step: int, steps: int) -> float:
+    warm_up = max(1, steps // 20)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))

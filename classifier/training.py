@@ -1,0 +1,277 @@
+"""Train the quality classifier: 5 against 1, split by source, calibrated, compared, published (Genie App. B.1).
+
+The sources that the split holds out are never learned from: the figures called `held_out` come from them. On the
+others, folds grouped by source give every rated clip a score by a network that never saw its source; those
+out-of-fold scores calibrate and set the threshold, over all five ratings, because the clips to decide on are mostly
+neither fives nor ones. The network that is published learns from all fives and ones of the training sources.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from safetensors.torch import load, save
+from sklearn.model_selection import StratifiedGroupKFold
+from torch import Tensor
+
+from classifier.baseline import BASELINES
+from classifier.calibration import Bools, Floats, clip_features, fit_platt
+from classifier.examples import Examples, load_examples
+from classifier.figures import classifier_figures
+from classifier.fitting import device_of, fixed_threads, logits_of, train_network
+from classifier.pool import Pool, load_pool
+from classifier.resnet import ResNet18, num_parameters
+from pipeline.config import ClassifierConfig, Config, fingerprint
+from pipeline.errors import UserError
+from pipeline.label_events import load_labels
+from pipeline.progress import Listener, Progress
+from pipeline.store import Store
+
+KIND = "quality_classifier"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ClassifierReport:
+    """The classifier that stands after a call."""
+
+    model_id: str
+    trained: bool
+    """False where the published one already fits labels, clips and configuration."""
+    figures: Mapping[str, Any]
+    """What it reached, see `classifier.figures`."""
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Scores of training clips by models that never saw their source."""
+
+    logits_NK: Floats
+    baselines: Mapping[str, Floats]
+    fold_N: NDArray[np.int64]
+
+
+# -- what is published --------------------------------------------------------------------------------------------
+
+
+def latest_model(store: Store) -> dict[str, Any] | None:
+    """Return the row of the published classifier, the newest; None where there is none."""
+    rows = store.read("models", where=pc.field("kind") == KIND).to_pylist()
+    return max(rows, key=lambda row: (row["created_at"], row["model_id"]), default=None)
+
+
+def load_document(store: Store, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's `model.json`: sizes, calibration, out-of-fold and held-out scores."""
+    return dict(json.loads(store.read_blob(f"{model['path']}/model.json")))
+
+
+def load_network(store: Store, model: Mapping[str, Any], config: ClassifierConfig) -> ResNet18:
+    """Return a published network in evaluation mode, on the configured device."""
+    network = ResNet18(json.loads(model["config"])["width"])
+    network.load_state_dict(load(store.read_blob(f"{model['path']}/weights.safetensors")))
+    return network.to(device_of(config)).eval()
+
+
+def classifier_is_current(store: Store, config: Config) -> bool:
+    """Tell whether the published classifier was trained on today's labels, clips and configuration."""
+    model = latest_model(store)
+    if model is None:
+        return False
+    pool = load_pool(store, config)
+    return bool(json.loads(model["inputs"])["fingerprint"] == _fingerprint(pool, _pool_ratings(pool), config))
+
+
+def _pool_ratings(pool: Pool) -> dict[str, int]:
+    ratings = load_labels(pool.store, pool.config).ratings
+    there = set(pool.scan([], clip_ids=ratings.keys())["clip_id"].to_pylist())
+    return {clip_id: rating for clip_id, rating in ratings.items() if clip_id in there}
+
+
+def _fingerprint(pool: Pool, ratings: Mapping[str, int], config: Config) -> str:
+    rows = pool.scan(["sha256"], clip_ids=ratings.keys()).to_pylist()
+    labels = [[row["clip_id"], row["sha256"], ratings[row["clip_id"]], pool.split(row["video_id"])] for row in rows]
+    return fingerprint(FORMAT, labels, config.classifier, pool.spec)
+
+
+# -- training -----------------------------------------------------------------------------------------------------
+
+
+def train_classifier(store: Store, config: Config, *, listen: Listener | None = None) -> ClassifierReport:
+    """Train, measure and publish the classifier, unless the published one is current.
+
+    Args:
+        store: the store; clips and labels are read, one row of `models` and two blobs are written, the row last.
+        config: `classifier`, and of `labels`, `split`, `clips` and `decision` what concerns it.
+        listen: hears the lines of progress.
+
+    Raises:
+        UserError: too few labels, labels of too few sources, or an AUC on held-out sources below
+            `classifier.min_auc` (nothing is then published).
+    """
+    pool = load_pool(store, config)
+    ratings = _pool_ratings(pool)
+    inputs = _fingerprint(pool, ratings, config)
+    model = latest_model(store)
+    if model is not None and json.loads(model["inputs"])["fingerprint"] == inputs:
+        return ClassifierReport(model_id=model["model_id"], trained=False, figures=json.loads(model["figures"]))
+    _require_labels(ratings, config)
+    examples = load_examples(pool, ratings, config.classifier)
+    train, held = examples.take(~examples.val_N), examples.take(examples.val_N)
+    folds = list(_folds(train, config.classifier))
+    total = config.classifier.steps * (len(folds) + 1)
+    with fixed_threads(config.classifier.threads), Progress("quality classifier", total, "steps", listen=listen) as bar:
+        out_of_fold = _out_of_fold(train, folds, config.classifier, bar)
+        losses: list[float] = []
+        network = _fit(train, config.classifier, config.classifier.seed, bar, losses)
+        held_logits_NK = logits_of(network, held.frames_NKCHW)
+    good_N = train.rating_N >= config.classifier.good_rating
+    calibration = fit_platt(clip_features(out_of_fold.logits_NK), good_N)
+    held_baselines = _baseline_scores(train, held)
+    figures, scores = classifier_figures(
+        train, held, out_of_fold.logits_NK, held_logits_NK, out_of_fold.baselines, held_baselines, calibration, config
+    )
+    figures |= {"curve": _curve(losses), "folds": len(folds), "unreadable": dict(examples.unreadable)}
+    _require_floor(figures, config)
+    document = {
+        "format": FORMAT, "clip_spec": pool.spec, "width": config.classifier.width,
+        "input_height": config.classifier.input_height, "frames_per_clip": config.classifier.frames_per_clip,
+        "good_rating": config.classifier.good_rating, "calibration": calibration, **scores,
+    }  # fmt: skip
+    model_id = _publish(store, network, document, figures, inputs, config.classifier)
+    return ClassifierReport(model_id=model_id, trained=True, figures=figures)
+
+
+def _require_labels(ratings: Mapping[str, int], config: Config) -> None:
+    least = config.labels.min_per_class
+    missing = {rating: least - sum(1 for r in ratings.values() if r == rating) for rating in (5, 1)}
+    if max(missing.values()) <= 0:
+        return
+    more = " and ".join(f"{count} more {'clip' if count == 1 else 'clips'} rated {rating}"
+                        for rating, count in missing.items() if count > 0)  # fmt: skip
+    raise UserError(
+        f"too few labels for the quality classifier: {more} needed (labels.min_per_class = {least}, {len(ratings)} "
+        "clips are rated now). Rate some with `lampworks label --root ROOT`, or import a CSV with "
+        "`lampworks label import FILE`. Everything before this step stays done; without labels, decision.mode = "
+        "flags decides by technical flags alone."
+    )
+
+
+def _folds(train: Examples, config: ClassifierConfig) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield (rows to learn from, rows to score), no source on both sides, both classes always to learn from."""
+    extremes = [{g for g, r in zip(train.groups, train.rating_N, strict=True) if r == rating} for rating in (5, 1)]
+    most = min(config.folds, *(len(groups) for groups in extremes))
+    good_N = train.rating_N >= config.good_rating
+    for count in range(most, 1, -1):
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=config.seed)
+        folds = list(splitter.split(np.zeros(len(good_N)), good_N, np.array(train.groups, dtype=object).astype(str)))
+        if all({1, 5} <= set(train.rating_N[learn].tolist()) for learn, _ in folds):
+            yield from folds
+            return
+    raise UserError(
+        "labels come from too few sources to learn without cheating: fives from "
+        f"{len(extremes[0])} and ones from {len(extremes[1])} sources that are not held out, at least 2 of each are "
+        "needed. Rate clips of other videos: `lampworks label --root ROOT` offers them in turn."
+    )
+
+
+def _extremes(examples: Examples) -> Bools:
+    return np.asarray((examples.rating_N == 5) | (examples.rating_N == 1))
+
+
+def _fit(
+    examples: Examples, config: ClassifierConfig, seed: int, bar: Progress, losses: list[float] | None = None
+) -> ResNet18:
+    def on_step(loss: float) -> None:
+        if losses is not None:
+            losses.append(loss)
+        bar.advance(note=f"loss {loss:.3f}")
+
+    paper = examples.take(_extremes(examples))
+    return train_network(paper.frames_NKCHW, paper.rating_N == 5, paper.groups, config, seed=seed, on_step=on_step)
+
+
+def _out_of_fold(
+    train: Examples,
+    folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    config: ClassifierConfig,
+    bar: Progress,
+) -> OutOfFold:
+    logits_NK = np.zeros(train.frames_NKCHW.shape[:2])
+    baselines = {name: np.zeros(len(train.clip_ids)) for name in BASELINES}
+    fold_N = np.zeros(len(train.clip_ids), np.int64)
+    for number, (learn, score) in enumerate(folds):
+        learning, scored = _rows(train, learn), _rows(train, score)
+        network = _fit(learning, config, config.seed + 1 + number, bar)
+        logits_NK[score] = logits_of(network, scored.frames_NKCHW)
+        fold_N[score] = number
+        for name, found in _baseline_scores(learning, scored).items():
+            baselines[name][score] = found
+    return OutOfFold(logits_NK=logits_NK, baselines=baselines, fold_N=fold_N)
+
+
+def _rows(examples: Examples, rows: NDArray[np.int64]) -> Examples:
+    mask = np.zeros(len(examples.clip_ids), bool)
+    mask[rows] = True
+    return examples.take(mask)
+
+
+def _baseline_scores(learning: Examples, scored: Examples) -> dict[str, Floats]:
+    paper = learning.take(_extremes(learning))
+    if not len(scored.clip_ids):
+        return {name: np.zeros(0) for name in BASELINES}
+    return {name: fit(paper.features_NF, paper.rating_N == 5)(scored.features_NF) for name, fit in BASELINES.items()}
+
+
+def _curve(losses: list[float], points: int = 60) -> list[dict[str, float]]:
+    """Return the loss averaged over stretches of steps."""
+    stretches = [part for part in np.array_split(np.array(losses), min(points, len(losses))) if len(part)]
+    ends = np.cumsum([len(part) for part in stretches])
+    return [{"step": int(end), "loss": round(float(part.mean()), 5)} for end, part in zip(ends, stretches, strict=True)]
+
+
+def _require_floor(figures: Mapping[str, Any], config: Config) -> None:
+    judged = figures["judged"]
+    if judged["auc"] < config.classifier.min_auc:
+        raise UserError(
+            f"the quality classifier tells fives from ones with an AUC of {judged['auc']:.3f} on {judged['on']}, below "
+            f"classifier.min_auc = {config.classifier.min_auc}: nothing was published. More labels of more sources "
+            "help most; else raise classifier.steps, or lower the floor knowingly."
+        )
+
+
+# -- publishing ---------------------------------------------------------------------------------------------------
+
+
+def _publish(
+    store: Store,
+    network: ResNet18,
+    document: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    inputs: str,
+    config: ClassifierConfig,
+) -> str:
+    tensors: dict[str, Tensor] = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    weights = save(tensors)
+    text = json.dumps(document, sort_keys=True).encode()
+    model_id = f"quality-classifier-{hashlib.sha256(weights + text).hexdigest()[:12]}"
+    path = f"models/{KIND}/{model_id}"
+    store.write_blob(f"{path}/weights.safetensors", weights)
+    store.write_blob(f"{path}/model.json", text)
+    row = {
+        "model_id": model_id, "kind": KIND, "path": path, "parameters": num_parameters(network),
+        "steps": config.steps, "config": json.dumps(dataclasses.asdict(config), sort_keys=True),
+        "figures": json.dumps(figures, sort_keys=True),
+        "inputs": json.dumps({"fingerprint": inputs, "clip_spec": document["clip_spec"]}, sort_keys=True),
+        "created_at": datetime.now(UTC),
+    }  # fmt: skip
+    store.append("models", [row])
+    return model_id

@@ -1,0 +1,194 @@
+"""Label events and their fold: what every clip is rated now.
+
+Events are only ever appended (`kind` rate, skip or undo). A clip's rating by one annotator is that annotator's
+last event, ordered by (labelled_at, event_id): a skip or an undo last means no rating. Several annotators give the
+median; a tie between two ratings goes towards the middle (4 and 5 make 4, 1 and 2 make 2), so that a clip is never
+called an example of an extreme on which people disagree. The embedded source's own knowledge (annotator `arcade`)
+stands in for a labeller and counts only where no person rated the clip.
+
+An event may name its clip by video and second instead; it is resolved when it is read, so that a label which came
+before its clip counts as soon as the clip is there.
+"""
+
+from __future__ import annotations
+
+import statistics
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.clips import clip_spec
+from pipeline.config import Config
+from pipeline.store import Store
+
+STAND_IN = "arcade"
+"""Annotator under which the embedded source's own knowledge is stored."""
+START_TOLERANCE_MS = 500
+"""A stated start this close to a clip's own names that clip."""
+
+Event = Mapping[str, Any]
+Place = tuple[str, float]
+"""A video's name and a second in it."""
+
+
+def fold(events: Iterable[Event]) -> dict[str, dict[str, Event]]:
+    """Return clip_id -> annotator -> the rate event that holds; events without a clip are left out."""
+    unique = {event["event_id"]: event for event in events if event["clip_id"]}
+    current: dict[str, dict[str, Event]] = {}
+    for event in sorted(unique.values(), key=lambda event: (event["labelled_at"], event["event_id"])):
+        of_clip = current.setdefault(event["clip_id"], {})
+        if event["kind"] == "rate":
+            of_clip[event["annotator"]] = event
+        else:
+            of_clip.pop(event["annotator"], None)
+    return {clip_id: by for clip_id, by in sorted(current.items()) if by}
+
+
+def agreed_rating(ratings: Collection[int]) -> int:
+    """Return the median of ratings; between two, the one nearer the middle of the scale."""
+    middle = statistics.median(ratings)
+    return int(middle) if middle == int(middle) else int(middle - 0.5 if middle > 3 else middle + 0.5)
+
+
+def _rating(by_annotator: Mapping[str, Event]) -> int:
+    people = [int(event["rating"]) for name, event in by_annotator.items() if name != STAND_IN]
+    return agreed_rating(people or [int(by_annotator[STAND_IN]["rating"])])
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a store as they stand."""
+
+    ratings: Mapping[str, int]
+    """Rating 1..5 by clip_id, of clips that exist."""
+    by_people: frozenset[str]
+    """Clips whose rating comes from a person, not from the stand-in."""
+    annotators: Mapping[str, int]
+    """Clips rated, by annotator."""
+    unresolved: int
+    """Current labels whose clip does not exist."""
+    events: Mapping[str, Mapping[str, Event]]
+    """The events behind the ratings, by clip and annotator."""
+
+    @property
+    def by_rating(self) -> dict[int, int]:
+        """Return the number of clips per rating, 1 to 5."""
+        counts = Counter(self.ratings.values())
+        return {rating: counts.get(rating, 0) for rating in range(1, 6)}
+
+
+def load_labels(store: Store, config: Config | None = None) -> Labels:
+    """Return the fold of a store's label events over the clips that exist.
+
+    Args:
+        store: the store.
+        config: resolves videos and seconds to clips of its clip_spec; without it, of any (the first by id).
+    """
+    events = store.read("labels").to_pylist()
+    places = {(event["video"], event["start_s"]) for event in events if not event["clip_id"] and event["video"]}
+    found = find_places(store, places, config)
+    for event in events:
+        if not event["clip_id"]:
+            event["clip_id"] = found.get((event["video"], event["start_s"]))
+    lost = {(e["video"], e["start_s"], e["annotator"]) for e in events if not e["clip_id"] and e["kind"] == "rate"}
+    current = fold(events)
+    there = existing_clips(store, current, config)
+    known = {clip_id: by for clip_id, by in current.items() if clip_id in there}
+    return Labels(
+        ratings={clip_id: _rating(by) for clip_id, by in known.items()},
+        by_people=frozenset(clip_id for clip_id, by in known.items() if set(by) != {STAND_IN}),
+        annotators=dict(sorted(Counter(name for by in known.values() for name in by).items())),
+        unresolved=len(lost) + sum(len(by) for clip_id, by in current.items() if clip_id not in there),
+        events=known,
+    )
+
+
+def current_labels(store: Store, config: Config | None = None) -> dict[str, int]:
+    """Return clip_id -> rating 1..5 as it stands now, sorted by clip_id."""
+    return dict(load_labels(store, config).ratings)
+
+
+# -- clips named by video and second ------------------------------------------------------------------------------
+
+
+def existing_clips(store: Store, clip_ids: Collection[str], config: Config | None = None) -> set[str]:
+    """Return those of the clip ids that are committed clips of a video whose cut is complete."""
+    if not clip_ids:
+        return set()
+    table = store.read("clips", ["clip_id", "video_id", "clip_spec"], pc.field("clip_id").isin(sorted(clip_ids)))
+    complete = _complete_cuts(store, {row["video_id"] for row in table.to_pylist()}, config)
+    return {row["clip_id"] for row in table.to_pylist() if (row["video_id"], row["clip_spec"]) in complete}
+
+
+def find_places(store: Store, places: Collection[Place], config: Config | None = None) -> dict[Place, str]:
+    """Return the clip of each (video, second) that has one.
+
+    It is the clip whose own start is nearest, within half a second, else the one whose span holds the second. A
+    video goes by its id, native id, URL or file name; a name that several videos bear finds nothing.
+    """
+    if not places:
+        return {}
+    videos = {
+        name: next(iter(ids)) for name, ids in find_videos(store, {v for v, _ in places}).items() if len(ids) == 1
+    }
+    spans: dict[str, list[tuple[int, int, str]]] = {}
+    where = pc.field("video_id").isin(sorted(set(videos.values())))
+    columns = ["clip_id", "video_id", "clip_spec", "start_ms", "end_ms"]
+    complete = _complete_cuts(store, set(videos.values()), config)
+    for row in store.read("clips", columns, where).sort_by("clip_id").to_pylist():
+        if (row["video_id"], row["clip_spec"]) in complete:
+            spans.setdefault(row["video_id"], []).append((row["start_ms"], row["end_ms"], row["clip_id"]))
+    found = {}
+    for video, start_s in places:
+        clip_id = _clip_at(spans.get(videos.get(video, ""), []), round(start_s * 1000))
+        if clip_id is not None:
+            found[(video, start_s)] = clip_id
+    return found
+
+
+def _clip_at(spans: list[tuple[int, int, str]], at_ms: int) -> str | None:
+    near = [(abs(start - at_ms), clip_id) for start, _, clip_id in spans if abs(start - at_ms) <= START_TOLERANCE_MS]
+    if near:
+        return min(near)[1]
+    return next((clip_id for start, end, clip_id in spans if start <= at_ms < end), None)
+
+
+def find_videos(store: Store, names: Collection[str]) -> dict[str, set[str]]:
+    """Return name -> the ids of the videos that go by it: video id, native id, URL, or file name."""
+    wanted: dict[str, list[str]] = {}
+    for name in names:
+        wanted.setdefault(_normal(name), []).append(name)
+    found: dict[str, set[str]] = {}
+    for batch in store.scan("videos", ["video_id", "native_id", "url"]):
+        for row in batch.to_pylist():
+            for alias in _aliases(row["video_id"], row["native_id"] or "", row["url"] or "") & wanted.keys():
+                for name in wanted[alias]:
+                    found.setdefault(name, set()).add(row["video_id"])
+    return found
+
+
+def _aliases(video_id: str, native_id: str, url: str) -> set[str]:
+    paths = [native_id, unquote(urlsplit(url).path) if "://" in url else url]
+    # a file name has an ending: "watch" of a page's address names nothing
+    files = [name for path in paths if "." in (name := PurePosixPath(path.replace("\\", "/")).name)]
+    return {_normal(alias) for alias in (video_id, native_id, url, *files) if alias}
+
+
+def _normal(name: str) -> str:
+    # file systems differ in how they compose accents
+    return unicodedata.normalize("NFC", name.strip())
+
+
+def _complete_cuts(store: Store, video_ids: Collection[str], config: Config | None) -> set[tuple[str, str]]:
+    where = (pc.field("state") == "ok") & pc.field("video_id").isin(pa.array(sorted(video_ids), pa.string()))
+    if config is not None:
+        where = where & (pc.field("clip_spec") == clip_spec(config.clips))
+    rows = store.read("clippings", ["video_id", "clip_spec"], where).to_pylist()
+    return {(row["video_id"], row["clip_spec"]) for row in rows}
