@@ -24,7 +24,7 @@ def open_source(config: Config, home: Home) -> Source:
     if kind == "urls":
         from pipeline.sources.urls import UrlsSource
 
-        return UrlsSource(config.source.argument, config.source)
+        return UrlsSource(config.source, config.download)
     from pipeline.sources.youtube import YouTubeSource
 
-    return YouTubeSource(config.source, config.rules)
+    return YouTubeSource(config.source, config.rules, config.download)

@@ -61,8 +61,6 @@ class Fetched:
     """yt-dlp's format, as `144p (256x144)`, or `file`."""
     duration_claimed_s: float | None = None
     """Seconds that the source says it lasts; None where it says nothing."""
-    http_status: int | None = None
-    """Status of the last response, where there was one."""
     tool_version: str = ""
     """What fetched it, as `yt-dlp 2026.10.26`."""
 
@@ -72,6 +70,8 @@ class Source(Protocol):
 
     kind: str
     """First part of `source.spec`: arcade, folder, urls, youtube."""
+    failures: dict[str, str]
+    """Queries of the last search that yielded nothing because of an error, with its message."""
 
     def __enter__(self) -> Self: ...
 
