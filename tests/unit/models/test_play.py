@@ -1,0 +1,129 @@
+"""The play page's addresses: every action is answered with the next frame, and nothing else gets through."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from models.play import Games, StartFrame, play_app
+from pipeline.config import PlayConfig
+from pipeline.errors import UserError
+
+LEFT, RIGHT = 1, 2
+CONFIG = PlayConfig(maskgit_steps=2, token_temperature=0, max_sessions=3)
+
+
+@pytest.fixture
+def starts(ring_world):
+    return [StartFrame(ring_world.pictures[offset].numpy(), f"clip-{offset}") for offset in (10, 70)]
+
+
+@pytest.fixture
+def client(ring_world, starts):
+    app = play_app(ring_world, starts, CONFIG, names=[{"code": RIGHT, "label": "view moves right", "symbol": "→"}])
+    with TestClient(app, base_url="http://127.0.0.1:8000") as client:
+        yield client
+
+
+def _pixels(answer):
+    with Image.open(io.BytesIO(answer.content)) as picture:
+        return np.asarray(picture)
+
+
+def _step(client, game, action, t):
+    return client.post("/api/step", json={"game": game, "action": action, "t": t})
+
+
+def test_a_game_starts_at_its_frame_and_every_action_leads_to_the_next(client, ring_world):
+    first = client.post("/api/start", json={"start": 0})
+    assert np.array_equal(_pixels(first), ring_world.pictures[10])
+    game, offset = first.headers["x-game"], 10
+    for t, action in enumerate([RIGHT] * 12 + [LEFT, 0]):
+        answer = _step(client, game, action, t)
+        offset += {RIGHT: 4, LEFT: -4, 0: 0}[action]
+        assert answer.headers["x-t"] == str(t + 1)
+        assert np.array_equal(_pixels(answer), ring_world.pictures[offset])
+
+
+def test_the_page_and_what_it_asks_for_first(client, starts):
+    page = client.get("/")
+    assert "image-rendering: pixelated" in page.text
+    assert "sha256-" in page.headers["content-security-policy"]
+    about = client.get("/api/world").json()
+    assert [action["symbol"] for action in about["actions"]] == ["", "", "→", ""]
+    assert [start["clip_id"] for start in about["starts"]] == ["clip-10", "clip-70"]
+    assert np.array_equal(_pixels(client.get("/api/starts/1.png")), starts[1].frame_HWC)
+    assert client.get("/api/starts/2.png").status_code == 404
+
+
+def test_a_step_is_taken_once(client):
+    game = client.post("/api/start", json={"start": 0}).headers["x-game"]
+    assert _step(client, game, RIGHT, 0).status_code == 200
+    again = _step(client, game, RIGHT, 0)
+    assert again.status_code == 409
+    assert "not at frame 0" in again.json()["error"]
+    assert _step(client, game, RIGHT, 1).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("/api/step", {"game": "x", "action": 4, "t": 0}, "action = 4"),
+        ("/api/step", {"game": "x", "action": -1, "t": 0}, "action = -1"),
+        ("/api/step", {"game": "x", "action": True, "t": 0}, "action = True"),
+        ("/api/step", {"game": "x", "action": "1", "t": 0}, "action = '1'"),
+        ("/api/step", {"game": "x", "action": 1}, "t = None"),
+        ("/api/start", {"start": 2}, "start = 2"),
+        ("/api/start", [0], "JSON object"),
+        ("/api/start", None, "JSON"),
+    ],
+)
+def test_a_request_of_another_form_is_refused_with_what_is_wrong(client, path, body, says):
+    answer = client.post(path, json=body) if body is not None else client.post(path, content=b"{")
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]
+
+
+def test_the_game_that_was_idle_longest_makes_room_and_says_so(client):
+    games = [client.post("/api/start", json={"start": 0}).headers["x-game"] for _ in range(3)]
+    assert _step(client, games[0], RIGHT, 0).status_code == 200
+    client.post("/api/start", json={"start": 1})
+    gone = _step(client, games[1], RIGHT, 0)
+    assert gone.status_code == 410
+    assert "start again" in gone.json()["error"]
+    assert _step(client, games[0], RIGHT, 1).status_code == 200
+
+
+def test_a_games_memory_does_not_grow(ring_world, starts):
+    games = Games(ring_world, starts, CONFIG, history=5)
+    name, _ = games.start(0)
+    for t in range(20):
+        assert games.step(name, RIGHT, t)[0] == t + 1
+    kept = games._games[name]
+    assert len(kept.tokens_TP) == 5
+    assert len(kept.actions) == 4
+
+
+def test_another_site_and_a_foreign_host_are_refused(client):
+    body = {"start": 0}
+    assert client.post("/api/start", json=body, headers={"origin": "http://evil.example"}).status_code == 403
+    assert client.post("/api/start", json=body, headers={"host": "evil.example"}).status_code == 421
+    assert client.post("/api/start", json=body, headers={"origin": "http://127.0.0.1:8000"}).status_code == 200
+
+
+def test_an_open_address_needs_its_token(ring_world, starts):
+    token = "0123456789abcdef"
+    app = play_app(ring_world, starts, CONFIG, host="0.0.0.0", token=token)
+    with TestClient(app, base_url="http://192.168.1.5:8000") as client:
+        assert client.get("/api/world").status_code == 401
+        assert "held-out" in client.get(f"/?token={token}").text
+        assert client.get("/api/world").status_code == 200  # the cookie is kept
+    with pytest.raises(UserError, match="other machines"):
+        TestClient(play_app(ring_world, starts, CONFIG, host="0.0.0.0")).get("/")
+
+
+def test_without_a_start_frame_there_is_nothing_to_play(ring_world):
+    with pytest.raises(UserError, match="no start frame"):
+        play_app(ring_world, [], CONFIG)
