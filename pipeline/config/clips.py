@@ -39,11 +39,23 @@ class ClipConfig:
     max_still_share: float = 0.8
     """Flag `still`: a larger share of frames that equal their predecessor."""
     max_letterbox_share: float = 0.4
-    """Flag `letterbox`: a larger share of the picture is constant border."""
+    """Flag `letterbox`: a larger share of the picture is a border that stays dark."""
     max_cuts: int = 4
     """Flag `cuts`: more scene changes in one clip."""
     max_overlay_share: float = 0.35
     """Flag `overlay`: a larger share of the picture stands still while the rest moves."""
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "fps", "gop"):
+            if getattr(self, name) < 1:
+                raise UserError(f"clips.{name} = {getattr(self, name)}: must be at least 1")
+        for name in ("width", "height"):
+            if getattr(self, name) < 48 or getattr(self, name) % 2:
+                raise UserError(f"clips.{name} = {getattr(self, name)}: must be even and at least 48 pixels")
+        if self.num_frames < 16:
+            raise UserError(f"clips.seconds x clips.fps = {self.num_frames} frames: must be at least 16")
+        if not 0 <= self.crf <= 51:
+            raise UserError(f"clips.crf = {self.crf}: must lie between 0 (lossless) and 51")
 
     @property
     def num_frames(self) -> int:
@@ -61,6 +73,15 @@ class DuplicateConfig:
     """Largest mean Hamming distance of the 8 frame hashes (re-encodes 0-4, unrelated frames above 13; measured)."""
     mirrored: bool = True
     """Also match a clip against mirrored ones."""
+    min_texture: float = 12.0
+    """Mean number of differences (of 64) that a clip's frames must show; plainer clips match equal bytes only."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_distance <= 24:
+            raise UserError(
+                f"duplicates.max_distance = {self.max_distance}: must lie between 0 and 24 (unrelated frames differ "
+                "by 13 and more of 64)"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +108,9 @@ class ShardConfig:
 
     samples_per_shard: int = 512
     """Clips per tar (about 60 MB)."""
+    seed: int = 0
+    """Order of the clips within a split, so that a shard mixes sources."""
+
+    def __post_init__(self) -> None:
+        if self.samples_per_shard < 1:
+            raise UserError(f"shards.samples_per_shard = {self.samples_per_shard}: must be at least 1")

@@ -1,0 +1,279 @@
+"""A batch of downloaded videos to clips: 16 s of 160 frames each, in one tar per video, measured in the same pass.
+
+Worker processes decode each video once (`pipeline.cutting`) and publish its tar before any row names it; then come
+the rows of `clips`, and last the row of `clippings`, which makes them count. Rows are committed every few videos, so
+a run that is killed loses little, and the next one goes on with the videos that have no row.
+
+    report = cut_batch(store, config, home, "2026w47-0001")
+    row = read_clips(store, config, ["tar", "offset", "size"]).to_pylist()[0]
+    frames = decode_clip(read_clip(store, row))   # (160, 90, 160, 3) uint8
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.config import Config
+from pipeline.cutting import CutJob, CutVideo, clip_spec, cut_or_blame, cut_video
+from pipeline.decode import Frames, decode_clip
+from pipeline.download import download_states
+from pipeline.encode import decode_frames
+from pipeline.engine import TIMEOUT, WORKER_DIED, Outcome, make_engine
+from pipeline.errors import UserError
+from pipeline.features import FLAGS
+from pipeline.home import Home
+from pipeline.progress import Listener, Progress
+from pipeline.store import Store
+from pipeline.tables import SCHEMAS
+from pipeline.takedown import taken_down
+
+__all__ = [
+    "ClipReport", "batch_is_cut", "clip_report", "clip_spec", "cut_batch", "cut_video", "decode_clip", "read_clip",
+    "read_clips", "read_frames",
+]  # fmt: skip
+
+_COMMIT_VIDEOS, _COMMIT_S = 16, 10.0
+
+
+@dataclass(frozen=True)
+class ClipReport:
+    """What a batch holds after a cut: all of it, not only what this run added."""
+
+    batch: str
+    clip_spec: str
+    ok: int
+    """Videos cut (those shorter than a clip included)."""
+    failed: dict[str, int]
+    """Videos that cannot be cut, by error class."""
+    pending: int
+    """Videos downloaded and not cut."""
+    taken_down: int
+    """Videos cut before they were taken down: they count nowhere else."""
+    num_clips: int
+    flags: dict[str, int]
+    """Clips that carry each flag."""
+    source_ms: int
+    clip_ms: int
+    remainder_ms: int
+    tar_bytes: int
+    new: int = 0
+    """Videos that this run added, failed ones included."""
+
+    @property
+    def failed_share(self) -> float:
+        """Failed videos as a share of those tried."""
+        failed = sum(self.failed.values())
+        return failed / max(1, self.ok + failed)
+
+
+def cut_batch(
+    store: Store,
+    config: Config,
+    home: Home,
+    batch: str,
+    *,
+    retry_failed: bool = False,
+    listen: Listener | None = None,
+) -> ClipReport:
+    """Cut every downloaded video of a batch that was not cut yet under the current clip_spec.
+
+    A video that cannot be cut is recorded with its reason and left; it is tried again when it is downloaded anew, or
+    with `retry_failed`. Nothing due, nothing written.
+
+    Raises:
+        UserError: the machine (a full or read-only disk) stopped the work; what was cut before it is committed.
+    """
+    jobs = _due_jobs(store, config, home, batch, retry_failed)
+    if not jobs:
+        return clip_report(store, config, batch)
+    home.tmp.mkdir(parents=True, exist_ok=True)
+    writer = _Writer(store, batch, clip_spec(config.clips))
+    blocked = ""
+    engine = make_engine(config.engine)
+    try:
+        with Progress("clips", total=len(jobs), unit="videos", listen=listen) as progress:
+            for job, outcome in engine.run(cut_or_blame, jobs):
+                if outcome.ok and isinstance(outcome.value, str):
+                    blocked = outcome.value
+                    break
+                writer.add(outcome.value if outcome.ok else _failure(job, outcome))
+                progress.advance(note=f"{batch} {job.video_id}")
+    finally:
+        writer.flush()  # also when interrupted: what is cut is cut
+    if blocked:
+        raise UserError(
+            f"batch {batch}: clips cannot be written ({blocked}) to {store.root} or {home.tmp}. Free space or give "
+            "write access, and run again: what was cut is kept."
+        )
+    report = clip_report(store, config, batch)
+    return ClipReport(**{**vars(report), "new": writer.added})
+
+
+def _due_jobs(store: Store, config: Config, home: Home, batch: str, retry_failed: bool) -> list[CutJob]:
+    spec = clip_spec(config.clips)
+    where = (pc.field("batch") == batch) & (pc.field("clip_spec") == spec)
+    done = {
+        (row["video_id"], row["source_sha256"])
+        for row in store.read("clippings", ["video_id", "source_sha256", "state"], where).to_pylist()
+        if row["state"] == "ok" or not retry_failed
+    }
+    return [
+        CutJob(store, config.clips, batch, video_id, str(state.path), str(state.sha256), str(home.tmp))
+        for video_id, state in sorted(download_states(store, batch).items())
+        if state.state == "ok" and (video_id, state.sha256) not in done
+    ]
+
+
+def _failure(job: CutJob, outcome: Outcome) -> CutVideo:
+    known = outcome.error_class in {WORKER_DIED, TIMEOUT}
+    message = outcome.message.replace(job.store.root, "").replace(job.tmp, "")
+    row = {
+        "video_id": job.video_id,
+        "batch": job.batch,
+        "clip_spec": clip_spec(job.config),
+        "source_sha256": job.sha256,
+        "state": "failed",
+        "error_class": outcome.error_class,
+        "message": f"cutting: {message}" if known else message,
+        "num_clips": 0,
+    }
+    return CutVideo(row, [])
+
+
+@dataclass
+class _Writer:
+    """Commits the rows of finished videos every few videos or seconds: clips first, clippings last."""
+
+    store: Store
+    batch: str
+    spec: str
+    added: int = 0
+    waiting: list[CutVideo] = field(default_factory=list)
+    since: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        where = (pc.field("batch") == self.batch) & (pc.field("clip_spec") == self.spec)
+        # rows that an interrupted run or an older download left: theirs are replaced, not doubled
+        self.before = {
+            name: set(self.store.read(name, ["video_id"], where)["video_id"].to_pylist())
+            for name in ("clips", "clippings")
+        }
+        rows = self.store.read("videos", ["video_id", "channel_id"], pc.field("batch") == self.batch).to_pylist()
+        self.channels = {row["video_id"]: row["channel_id"] for row in rows}
+
+    def add(self, cut: CutVideo) -> None:
+        self.waiting.append(cut)
+        if len(self.waiting) >= _COMMIT_VIDEOS or time.monotonic() - self.since > _COMMIT_S:
+            self.flush()
+
+    def flush(self) -> None:
+        hidden = taken_down(self.store)
+        ids = [cut.clipping["video_id"] for cut in self.waiting]
+        shown = [
+            cut
+            for cut, video in zip(self.waiting, ids, strict=True)
+            if not hidden.hides(video, self.channels.get(video))
+        ]
+        self._write("clips", [(cut.clipping["video_id"], cut.clips) for cut in shown])
+        self._write("clippings", [(cut.clipping["video_id"], [cut.clipping]) for cut in shown])
+        self.added += len(shown)
+        self.waiting, self.since = [], time.monotonic()
+
+    def _write(self, name: str, groups: Iterable[tuple[str, list[dict[str, Any]]]]) -> None:
+        fresh: list[dict[str, Any]] = []
+        for video_id, rows in groups:
+            if video_id in self.before[name]:
+                # ids hold no quotes: see pipeline.ids
+                where = f"batch = '{self.batch}' AND video_id = '{video_id}' AND clip_spec = '{self.spec}'"
+                self.store.replace(name, rows, where=where)
+            else:
+                fresh.extend(rows)
+        self.store.append(name, fresh)
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def batch_is_cut(store: Store, config: Config, batch: str) -> bool:
+    """Tell whether every downloaded video of a batch was cut, or recorded as failed, under the current clip_spec."""
+    home = Home(Path())
+    return not _due_jobs(store, config, home, batch, retry_failed=False)
+
+
+def scan_clips(
+    store: Store, config: Config, columns: Sequence[str], where: pc.Expression | None = None
+) -> Iterator[pa.Table]:
+    """Yield the clips that count, a part at a time: of the current clip_spec, of videos that were cut to their end.
+
+    Clips of videos that were taken down are left out.
+    """
+    spec = pc.field("clip_spec") == clip_spec(config.clips)
+    good = store.read("clippings", ["video_id", "source_sha256"], spec & (pc.field("state") == "ok"))
+    hidden = taken_down(store).hidden_videos(store)
+    if hidden:
+        good = good.filter(pc.invert(pc.is_in(good["video_id"], pa.array(sorted(hidden)))))
+    keys = ["video_id", "source_sha256"]
+    wanted = list(dict.fromkeys([*columns, *keys]))
+    for batch in store.scan("clips", wanted, spec if where is None else spec & where):
+        part = pa.Table.from_batches([batch]).cast(_schema(wanted))
+        counting = pa.Table.from_pydict({"row": pa.array(range(len(part))), **{key: part[key] for key in keys}})
+        rows = counting.join(good, keys, join_type="left semi")["row"].sort()
+        yield part.take(rows).select(list(columns))
+
+
+def read_clips(
+    store: Store, config: Config, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+) -> pa.Table:
+    """Return the clips that count (see `scan_clips`), in the order of clip_id."""
+    names = list(SCHEMAS["clips"].names if columns is None else columns)
+    wanted = list(dict.fromkeys([*names, "clip_id"]))
+    parts = list(scan_clips(store, config, wanted, where))
+    table = pa.concat_tables([_schema(wanted).empty_table(), *parts])
+    return table.take(pc.sort_indices(table["clip_id"])).select(names)
+
+
+def clip_report(store: Store, config: Config, batch: str) -> ClipReport:
+    """Return what a batch holds under the current clip_spec, read from its rows."""
+    spec = clip_spec(config.clips)
+    where = (pc.field("batch") == batch) & (pc.field("clip_spec") == spec)
+    hidden = taken_down(store).hidden_videos(store)
+    all_cuts = store.read("clippings", where=where).to_pylist()
+    cuts = [row for row in all_cuts if row["video_id"] not in hidden]
+    good = [row for row in cuts if row["state"] == "ok"]
+    flags = Counter(flag for row in read_clips(store, config, ["flags"], where).to_pylist() for flag in row["flags"])
+    return ClipReport(
+        batch=batch,
+        clip_spec=spec,
+        ok=len(good),
+        failed=dict(sorted(Counter(row["error_class"] for row in cuts if row["state"] != "ok").items())),
+        pending=len(_due_jobs(store, config, Home(Path()), batch, retry_failed=False)),
+        taken_down=len(all_cuts) - len(cuts),
+        num_clips=sum(row["num_clips"] for row in good),
+        flags={flag: flags[flag] for flag in FLAGS},
+        source_ms=sum(row["source_ms"] for row in good),
+        clip_ms=sum(row["clip_ms"] for row in good),
+        remainder_ms=sum(row["remainder_ms"] for row in good),
+        tar_bytes=sum(row["tar_bytes"] for row in good),
+    )
+
+
+def read_clip(store: Store, row: Mapping[str, Any]) -> bytes:
+    """Return the mp4 bytes of a row of `clips` (its `tar`, `offset` and `size`), one ranged read."""
+    return store.read_range(row["tar"], row["offset"], row["size"])
+
+
+def read_frames(store: Store, row: Mapping[str, Any]) -> Frames:
+    """Return the eight sampled frames of a row of `clips` as uint8 RGB (8, H, W, 3), one ranged read."""
+    return decode_frames(store.read_range(row["tar"], row["frames_offset"], row["frames_size"]))
+
+
+def _schema(columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([SCHEMAS["clips"].field(name) for name in columns])

@@ -1,0 +1,142 @@
+"""One video to its clips, as a worker process does it: decode once, encode, measure, write one tar, return rows.
+
+The tar is `clips/<clip_spec>/<batch>/<video_id>-<sha12>.tar` with two members a clip: `<clip_id>.mp4` and
+`<clip_id>.frames.jpg` (eight frames side by side). It grows in a file of the home's `tmp` and is published before
+this process returns the rows that name it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import ClipConfig, fingerprint
+from pipeline.decode import Frames, open_video
+from pipeline.encode import TarWriter, encode_clip, encode_frames
+from pipeline.errors import PermanentError
+from pipeline.features import flags_of, measure
+from pipeline.ids import clip_id_of
+from pipeline.store import Store
+
+_CODE_VERSION = 1  # raise it when the code below changes pixels or spans
+# the machine's fault, not the video's: nothing is recorded of it, and the run stops with the reason
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE}
+
+
+def clip_spec(config: ClipConfig) -> str:
+    """Return the 8 hex digits that name everything which changes a clip's pixels, bytes or span."""
+    fixed = {"filter": "area", "pick": "last frame not later", "window": "consecutive", "codec": "libx264 veryfast"}
+    chosen = {name: getattr(config, name) for name in ("seconds", "fps", "width", "height", "aspect", "crf", "gop")}
+    return fingerprint(_CODE_VERSION, fixed, chosen, length=8)
+
+
+@dataclass(frozen=True)
+class CutJob:
+    """One video to cut; travels to a worker process."""
+
+    store: Store
+    config: ClipConfig
+    batch: str
+    video_id: str
+    path: str
+    """Blob key of the download."""
+    sha256: str
+    tmp: str
+    """Folder for the tar while it grows."""
+
+
+@dataclass(frozen=True)
+class CutVideo:
+    """The rows of one video that was cut; its tar is published."""
+
+    clipping: dict[str, Any]
+    clips: list[dict[str, Any]]
+
+
+def cut_video(job: CutJob) -> CutVideo:
+    """Cut one video, publish its tar, return its rows.
+
+    Raises:
+        PermanentError: the video cannot be decoded (`decode_error`, `no_video`), or is gone (`raw_missing`).
+    """
+    with suppress(FileNotFoundError), job.store.local_file(job.path) as source:
+        return _cut(job, source)
+    raise PermanentError(f"download {job.path} is not in the store", error_class="raw_missing")
+
+
+def _cut(job: CutJob, source: Path) -> CutVideo:
+    spec = clip_spec(job.config)
+    video = open_video(source, job.config)
+    rows: list[dict[str, Any]] = []
+    with tempfile.NamedTemporaryFile(dir=job.tmp, prefix="cut-", suffix=".tar") as file:
+        tar = TarWriter(file)
+        for start_ms, frames in video.clips():
+            rows.append(_add_clip(tar, clip_id_of(job.video_id, start_ms, spec), start_ms, frames, job.config))
+        tar.close()
+        file.flush()
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = file.tell()
+        key = f"clips/{spec}/{job.batch}/{job.video_id}-{digest[:12]}.tar"
+        if rows and not job.store.exists(key):
+            job.store.put_file(key, Path(file.name))
+    shared = {
+        "video_id": job.video_id,
+        "batch": job.batch,
+        "clip_spec": spec,
+        "source_sha256": job.sha256,
+        "tar": key if rows else None,
+    }
+    for row in rows:
+        row.update(shared, display_aspect=video.display_aspect)
+    clip_ms = sum(row["end_ms"] - row["start_ms"] for row in rows)
+    assert clip_ms <= video.source_ms, f"{clip_ms} ms of clips from {video.source_ms} ms"
+    clipping = shared | {
+        "state": "ok",
+        "num_clips": len(rows),
+        "source_ms": video.source_ms,
+        "clip_ms": clip_ms,
+        "remainder_ms": video.source_ms - clip_ms,
+        "tar_bytes": size if rows else 0,
+        "tar_sha256": digest if rows else None,
+    }
+    return CutVideo(clipping, rows)
+
+
+def _add_clip(tar: TarWriter, clip_id: str, start_ms: int, frames: Frames, config: ClipConfig) -> dict[str, Any]:
+    encoded = encode_clip(frames, config)
+    strip = encode_frames(frames)
+    measured = measure(encoded.luma, encoded.chroma, len(encoded.mp4), config)
+    offset = tar.add(f"{clip_id}.mp4", encoded.mp4)
+    return {
+        "clip_id": clip_id,
+        "start_ms": start_ms,
+        "end_ms": start_ms + config.seconds * 1000,
+        "offset": offset,
+        "size": len(encoded.mp4),
+        "sha256": hashlib.sha256(encoded.mp4).hexdigest(),
+        "frames_offset": tar.add(f"{clip_id}.frames.jpg", strip),
+        "frames_size": len(strip),
+        "num_frames": len(frames),
+        "width": frames.shape[2],
+        "height": frames.shape[1],
+        "fps": float(config.fps),
+        "flags": flags_of(measured, config),
+        **vars(measured),
+    }
+
+
+def cut_or_blame(job: CutJob) -> CutVideo | str:
+    """Cut one video; return a text where the machine, not the video, is at fault."""
+    try:
+        return cut_video(job)
+    except OSError as exc:
+        if exc.errno in _NO_ROOM:
+            return exc.strerror or type(exc).__name__
+        # the text of an OSError names paths of this machine, which rows must not
+        raise PermanentError(exc.strerror or type(exc).__name__, error_class=type(exc).__name__) from exc
