@@ -1,0 +1,106 @@
+"""The checks of the graph: their names, what each one asks, and which of them block.
+
+They ride in the asset's own step (`check_specs`): a check of its own would be another process. A blocking check that
+fails stops everything behind its asset; what it asks is also verified by the stage before it publishes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+# asset -> check -> (blocks, what it asks)
+CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
+    "search_results": {
+        "rules_hold": (True, "Every stored verdict is what the search rules say of the video's title and description."),
+        "new_videos": (False, "The search found videos that were not known."),
+    },
+    "raw_videos": {
+        "conservation": (
+            True,
+            "Every video of the batch is downloaded, failed, pending or taken down: nothing is lost.",
+        ),
+        "decodable_share": (False, "The share of videos that did not fail stays above the configured floor."),
+    },
+    "clips": {
+        "clip_format": (True, "Every clip has the configured frames, size and rate (160 frames, 160x90, 10 FPS)."),
+        "conservation": (
+            True,
+            "Source time = clip time + remainder for every video, and no downloaded video is missing.",
+        ),
+    },
+    "near_duplicates": {
+        "groups_cover_index": (True, "Every clip is in exactly one group, and every group has one representative."),
+        "members_close": (True, "No member is farther from its representative than the configured distance."),
+    },
+    "label_queue": {"strata_sizes": (False, "There are clips to label, from more than one source.")},
+    "quality_labels": {
+        "rating_range": (True, "Every rating lies between 1 and 5."),
+        "coverage": (False, "There are enough 5s and 1s for the classifier."),
+        "agreement": (False, "Where several people rated a clip, most differ by one at most."),
+    },
+    "quality_classifier": {
+        "auc_floor": (True, "AUC on held-out sources reaches the configured floor."),
+        "calibration": (False, "Probabilities mean what they say: the expected calibration error is small."),
+        "beats_baseline": (False, "The network ranks held-out clips at least as well as the scikit-learn baseline."),
+    },
+    "clip_scores": {
+        "in_range": (True, "Every probability lies between 0 and 1."),
+        "none_missing": (True, "Every clip of the batch has a score of the current model."),
+    },
+    "curated_clips": {
+        "one_model": (True, "All batches were decided under one rule and one model version."),
+        "conservation": (True, "Every clip has one decision: keep, drop or review."),
+        "keep_rate": (False, "The share kept is plausible (Genie kept 12.4 % of its clips)."),
+        "precision_bound": (False, "On labelled clips the kept ones are good as often as the threshold promises."),
+        "drift": (False, "The share kept moved little against the decision before."),
+    },
+    "training_shards": {
+        "counts_and_checksums": (True, "Every tar is there with the samples, bytes and sha256 that its row names."),
+        "no_taken_down": (True, "No shard holds a clip of a video or channel that was taken down."),
+        "no_leak": (True, "No source and no duplicate group lies in both train and val."),
+    },
+    "video_tokenizer": {
+        "psnr_floor": (True, "Reconstructions beat a constant picture: PSNR reaches the floor."),
+        "codebook_usage": (False, "A fair share of the codebook is used."),
+    },
+    "world_model": {
+        "finite": (True, "All losses and figures are finite numbers."),
+        "control": (False, "The control figures come with the evaluation; here: several latent actions are used."),
+    },
+    "world_evaluation": {
+        "gates": (False, "Every figure of the evaluation reaches its own threshold."),
+        "control": (
+            False,
+            "Delta-t PSNR with the clip's own actions permuted reaches its gate with its whole interval.",
+        ),
+        "action_information": (False, "Latent actions tell of true actions more than their shuffle baseline does."),
+        "delta_t_psnr": (False, "Delta-t PSNR did not fall against the best evaluation before this one."),
+    },
+    "playable_world": {"loads_and_steps": (True, "The world loads and answers each of its actions with a frame.")},
+    "curation_ablation": {
+        "beats_random": (False, "Trained on curated clips, the model is better than on as many random clips.")
+    },
+}
+
+
+def check_specs(asset: str) -> list[dg.AssetCheckSpec]:
+    """Return the check specs of an asset."""
+    return [
+        dg.AssetCheckSpec(name, asset=asset, blocking=blocks, description=asks)
+        for name, (blocks, asks) in CHECKS[asset].items()
+    ]
+
+
+def verdict(
+    asset: str, name: str, passed: bool, description: str = "", metadata: Mapping[str, Any] | None = None
+) -> dg.AssetCheckResult:
+    """Return a check's result: a blocking one fails as an error, any other as a warning."""
+    blocks, _ = CHECKS[asset][name]
+    return dg.AssetCheckResult(
+        passed=bool(passed),
+        check_name=name,
+        severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
+        description=description or None,
+        metadata=dict(metadata or {}),
+    )

@@ -1,0 +1,67 @@
+"""The command `lampworks`: what Dagster does not do.
+
+    lampworks demo                       # the whole graph on the embedded source
+    lampworks run --source folder:DIR    # the same graph on your videos
+    lampworks ui                         # Dagster's pages on the same root
+
+Exit codes: 0 success, 1 something failed, 2 something to mend on your side (the message says what), 130 stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+
+from assets import cli_data, cli_doctor, cli_label, cli_run, cli_ui
+from assets.cli_options import Parsers
+from pipeline.errors import UserError
+
+_EPILOG = """\
+start here:
+  lampworks demo                                  the whole graph on games played on this machine (10 minutes)
+  lampworks run --source folder:VIDEOS --labels L.csv    the same on your own recordings
+  lampworks play                                  play the world that was trained
+  lampworks ui                                    its runs, checks and charts in Dagster
+  lampworks COMMAND --help                        what a command does, with an example
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    top = argparse.ArgumentParser(
+        prog="lampworks",
+        description="From gameplay video to a playable world model, as one Dagster graph.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = Parsers(top.add_subparsers(title="commands", metavar="COMMAND", required=True))
+    for module in (cli_run, cli_ui, cli_label, cli_data, cli_doctor):
+        module.add_commands(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.handler(args))
+    except UserError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped. What was published stays; the same command carries on from there.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader of our output has seen enough (`| head`)
+        sys.stderr.close()
+        return 1
+    except Exception as exc:
+        traceback.print_exc()
+        print(f"error: {type(exc).__name__}: {exc}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Commands about the data: status, why, export, takedown, gc, reconcile, arcade."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from assets.cli_options import Parsers, used_settings
+from pipeline.errors import UserError
+
+
+def add_commands(commands: Parsers) -> None:
+    """Add the commands about the data."""
+    status = commands.add(
+        "status",
+        run_status,
+        "Show the funnel from found videos to the model's figures, and whether every sum holds.",
+        "Counts come from the tables alone. `conserved` is false where a video or clip is in no state, or in two.",
+        "  lampworks status --root DIR --json | jq .curated",
+    )
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    why = commands.add(
+        "why",
+        run_why,
+        "Tell all that is known of one video or clip.",
+        "Query, rule, attempts, flags, labels, score, decision, shards, models.",
+        "  lampworks why folder-level-1-0123456789 --root DIR",
+    )
+    why.add_argument("id", metavar="ID", help="a video id, a clip id, a URL or a file name")
+    why.add_argument("--json", action="store_true", help="print one JSON object")
+    export = commands.add(
+        "export",
+        run_export,
+        "Write one flat row per clip as Parquet.",
+        "clip_id, video, source, title, span, tar with byte range, every flag, rating, score, decision, reason, split.",
+        "  lampworks export clips.parquet --root DIR\n"
+        "  duckdb -c \"select decision, count(*) from 'clips.parquet' group by 1\"",
+    )
+    export.add_argument("file", metavar="FILE.parquet")
+    takedown = commands.add(
+        "takedown",
+        run_takedown,
+        "Take a video or a channel out of everything that is published from now on.",
+        "Records a tombstone that every stage reads just before it publishes. Then `lampworks run` decides and shards\n"
+        "anew without it, and `lampworks gc` deletes what nothing names any more.",
+        "  lampworks takedown --video youtube-abc123 --reason 'asked by its owner'",
+    )
+    target = takedown.add_mutually_exclusive_group(required=True)
+    target.add_argument("--video", metavar="ID", help="a video id or URL")
+    target.add_argument("--channel", metavar="ID", help="a channel id: all its videos")
+    takedown.add_argument("--reason", required=True, metavar="TEXT", help="who asked, and when")
+    gc = commands.add(
+        "gc",
+        run_gc,
+        "Delete blobs that no row names, and unfinished files of killed processes.",
+        "Readers never see such blobs; this gives their space back.",
+        "  lampworks gc --dry-run --root DIR",
+    )
+    gc.add_argument("--dry-run", action="store_true", help="list them, delete nothing")
+    commands.add(
+        "reconcile",
+        run_reconcile,
+        "Rebuild the Dagster home from the store: batches as partitions, and what is materialized.",
+        "The store is the truth. After moving a root to another machine, or losing its Dagster home, Dagster knows\n"
+        "nothing of it; this tells it.",
+        "  lampworks reconcile --root s3://bucket/lampworks",
+    )
+    arcade = commands.add(
+        "arcade",
+        run_arcade,
+        "Record games played on this machine as videos: as many hours as you like.",
+        "The embedded source's own recorder. The same seed gives the same videos; what is there already is kept.",
+        "  lampworks arcade --videos 200 --seconds 60 --out recordings",
+        root=False,
+    )
+    arcade.add_argument("--videos", type=int, default=45, metavar="N", help="recordings (default: %(default)s)")
+    arcade.add_argument(
+        "--seconds", type=float, default=50.0, metavar="S", help="typical length (default: %(default)s)"
+    )
+    arcade.add_argument("--seed", type=int, default=7, metavar="N", help="default: %(default)s")
+    arcade.add_argument("--workers", type=int, default=0, metavar="N", help="processes, 0: one per core")
+    arcade.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+
+
+def run_status(args: argparse.Namespace) -> int:
+    """Print the funnel."""
+    settings = used_settings(args)
+    from pipeline.status import format_status, status
+
+    found = status(settings.store, settings.config)
+    print(json.dumps(found, indent=2, default=str) if args.json else format_status(found))
+    return 0
+
+
+def run_why(args: argparse.Namespace) -> int:
+    """Print all that is known of one thing."""
+    settings = used_settings(args)
+    from pipeline.why import format_why, why
+
+    found = why(settings.store, settings.config, args.id)
+    print(json.dumps(found, indent=2, default=str) if args.json else format_why(found))
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Write the flat table."""
+    settings = used_settings(args)
+    from pipeline.export import export_clips
+
+    path = Path(args.file)
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"folder {str(path.absolute().parent)!r} does not exist: make it, or choose another FILE.")
+    export_clips(settings.store, settings.config, path)
+    import pyarrow.parquet as pq
+
+    print(f"{pq.read_metadata(path).num_rows} clips written to {path}")
+    return 0
+
+
+def run_takedown(args: argparse.Namespace) -> int:
+    """Record a tombstone."""
+    settings = used_settings(args)
+    from pipeline.takedown import request_takedown
+
+    kind, target = ("video", args.video) if args.video else ("channel", args.channel)
+    if request_takedown(settings.store, kind, target, args.reason):
+        print(f"{kind} {target} is taken down. `lampworks run` publishes without it; `lampworks gc` frees its space.")
+    else:
+        print(f"{kind} {target} was taken down before")
+    return 0
+
+
+def run_gc(args: argparse.Namespace) -> int:
+    """Delete what no row names."""
+    settings = used_settings(args)
+    from assets.lock import lock_home
+    from pipeline.gc import collect_garbage
+
+    with lock_home(settings.home, settings.store.root):
+        keys = collect_garbage(settings.store, dry_run=args.dry_run)
+    for key in keys:
+        print(key)
+    print(f"{len(keys)} blobs {'would be deleted' if args.dry_run else 'deleted'}")
+    return 0
+
+
+def run_reconcile(args: argparse.Namespace) -> int:
+    """Tell a Dagster home what the store holds."""
+    settings = used_settings(args)
+    from assets.lock import lock_home
+    from assets.reconcile import reconcile
+
+    with lock_home(settings.home, settings.store.root):
+        found = reconcile(settings)
+    print(f"{len(found.batches)} batches registered")
+    for asset, count in found.reported.items():
+        print(f"  {asset}: {count} reported as materialized")
+    return 0
+
+
+def run_arcade(args: argparse.Namespace) -> int:
+    """Record games."""
+    from pipeline.arcade import record_arcade
+    from pipeline.config import ArcadeConfig
+
+    if args.videos < 1 or args.seconds <= 0:
+        raise UserError(f"--videos {args.videos}, --seconds {args.seconds:g}: both must be above zero.")
+    config = ArcadeConfig(videos=args.videos, seconds=args.seconds, seed=args.seed)
+    recordings = record_arcade(config, Path(args.out), workers=args.workers or None)
+    print(f"{len(recordings)} recordings in {args.out}")
+    return 0

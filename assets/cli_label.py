@@ -1,0 +1,88 @@
+"""`lampworks label`: the labelling page, and labels in and out as files."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+
+from assets.cli_options import Parsers, add_root_options, used_settings
+from assets.cli_ui import add_server_options
+
+
+def add_commands(commands: Parsers) -> None:
+    """Add `label` with `import` and `export` below it."""
+    label = commands.add(
+        "label",
+        run_label,
+        "Rate clips in a browser, one key each; or import and export labels.",
+        "Serves one page on this machine: a looping clip, keys 1 to 5 rate it and go on, u undoes. It resumes where\n"
+        "you stopped, and a label that was acknowledged is on disk. The next `lampworks run` learns from them.\n\n"
+        "  lampworks label import FILE.csv     columns clip_id,rating or video,start_s,rating\n"
+        "  lampworks label export FILE.csv     one row per clip and annotator",
+        "  lampworks label --root DIR --annotator ada\n  lampworks label import ratings.csv --root DIR --annotator ada",
+    )
+    add_server_options(label, 8001)
+    label.add_argument("--annotator", default=None, metavar="NAME", help="who rates (default: your user name)")
+    files = label.add_subparsers(title="files", metavar="")
+    for name, handler, summary in (
+        ("import", run_import, "Add the ratings of a CSV or Parquet file, all or none."),
+        ("export", run_export, "Write the labels as CSV, or as Parquet by the file's ending."),
+    ):
+        command = files.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example:\n  lampworks label {name} ratings.csv --root DIR",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument("file", metavar="FILE")
+        if name == "import":
+            command.add_argument(
+                "--annotator", default=None, metavar="NAME", help="who rated (default: your user name)"
+            )
+        add_root_options(command)
+        command.set_defaults(handler=handler)
+
+
+def run_label(args: argparse.Namespace) -> int:
+    """Serve the labelling page until it is stopped."""
+    settings = used_settings(args)
+    from classifier.page import serve_labels
+
+    serve_labels(
+        settings.store,
+        settings.config,
+        settings.home,
+        host=args.host,
+        port=args.port,
+        annotator=_annotator(args),
+        token=args.token,
+    )
+    return 0
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """Import a file of labels."""
+    settings = used_settings(args)
+    from classifier.labels import import_labels
+
+    report = import_labels(settings.store, args.file, _annotator(args), settings.config)
+    print(f"{report.rows} ratings: {report.added} new, {report.resolved} of clips here, {report.unresolved} unresolved")
+    print("by rating: " + ", ".join(f"{count} rated {rating}" for rating, count in report.by_rating.items()))
+    for example in report.examples:
+        print(f"  unresolved, {example}")
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Export the labels as they stand."""
+    settings = used_settings(args)
+    from classifier.labels import export_labels
+
+    count = export_labels(settings.store, args.file, settings.config)
+    print(f"{count} labels written to {args.file}")
+    return 0
+
+
+def _annotator(args: argparse.Namespace) -> str:
+    return args.annotator or getpass.getuser()

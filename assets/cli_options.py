@@ -1,0 +1,81 @@
+"""Options that many commands share, and the settings that they amount to."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from assets.settings import DEFAULT_ROOT, Settings, load_settings, parse_storage_options
+from pipeline.errors import UserError
+
+Handler = Callable[[argparse.Namespace], int]
+
+
+class Parsers:
+    """The place where commands are added, each with a description, an example and a handler."""
+
+    def __init__(self, subparsers: Any) -> None:
+        self._subparsers = subparsers
+
+    def add(
+        self, name: str, handler: Handler, summary: str, text: str, example: str, *, root: bool = True
+    ) -> argparse.ArgumentParser:
+        """Add a command; `root` gives it the options that name a root."""
+        command: argparse.ArgumentParser = self._subparsers.add_parser(
+            name,
+            help=summary,
+            description=f"{summary}\n\n{text}",
+            epilog=f"example:\n{example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(handler=handler)
+        if root:
+            add_root_options(command)
+        return command
+
+
+def add_root_options(command: argparse.ArgumentParser) -> None:
+    """Add the options that say which root, which configuration and where local state lies."""
+    group = command.add_argument_group("root and configuration")
+    group.add_argument(
+        "--root",
+        metavar="DIR",
+        help=f"folder or s3://bucket/prefix of all data (LAMPWORKS_ROOT, else ./{DEFAULT_ROOT})",
+    )
+    group.add_argument(
+        "--config", metavar="FILE", help="YAML of settings (LAMPWORKS_CONFIG, else what the root remembers)"
+    )
+    group.add_argument("--home", metavar="DIR", help="folder of local state (LAMPWORKS_HOME, else the root itself)")
+    group.add_argument(
+        "--storage-options",
+        metavar="K=V,...",
+        help="of S3: key, secret, token, endpoint_url, region (LAMPWORKS_STORAGE_OPTIONS, else the AWS variables, "
+        "which keep secrets out of the process list)",
+    )
+
+
+def settings_of(args: argparse.Namespace, *, base: str | None = None) -> Settings:
+    """Return the settings that the options amount to."""
+    options = parse_storage_options(args.storage_options) if args.storage_options else None
+    return load_settings(
+        args.root,
+        config=args.config,
+        source=getattr(args, "source", None),
+        home=args.home,
+        storage_options=options,
+        base=base,
+    )
+
+
+def used_settings(args: argparse.Namespace) -> Settings:
+    """Return the settings of a root that holds something; UserError where it does not."""
+    settings = settings_of(args)
+    store = settings.store
+    if store.is_local and not (Path(store.root) / "tables").is_dir():
+        raise UserError(
+            f"root {store.root!r} holds nothing yet: name another with --root, or fill it with `lampworks demo` or "
+            "`lampworks run --source folder:DIR`."
+        )
+    return settings

@@ -1,0 +1,155 @@
+"""`lampworks demo` and `lampworks run`: a full pass without a browser, with progress and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from assets.cli_options import Parsers, settings_of
+from assets.settings import Settings
+from pipeline.errors import UserError
+
+_NEXT = """\
+next:
+  lampworks play{root}      play the world in a browser
+  lampworks ui{root}        the runs, checks and charts in Dagster
+  lampworks label{root}     rate clips yourself, one key each
+  lampworks status{root}    the funnel again"""
+
+
+def add_commands(commands: Parsers) -> None:
+    """Add `demo` and `run`."""
+    demo = commands.add(
+        "demo",
+        run_demo,
+        "Make a playable world from nothing, in about ten minutes on a laptop.",
+        "Records games on this machine, publishes them on a loopback site, and takes them through the whole graph:\n"
+        "search, download, clips, duplicates, labels, classifier, shards, tokenizer, world model, evaluation.\n"
+        "Run again it finds everything done; stopped at any point it carries on from what was published.",
+        "  lampworks demo --root ./lampworks-data",
+    )
+    run = commands.add(
+        "run",
+        run_pass,
+        "Take a real source through the graph.",
+        "Searches, fetches what is due, and makes whatever is out of date, upstream first. The root remembers source\n"
+        "and settings, so the next `lampworks run` needs neither. Without --config the sizes are those of the demo\n"
+        "preset, which a laptop trains; `--preset platformers` has the paper's.",
+        "  lampworks run --root DIR --source folder:VIDEOS --labels ratings.csv\n"
+        "  lampworks run --root DIR --select +clips         up to the clips, no labels needed\n"
+        "  lampworks run --root DIR --plan                  what it would fetch, before anything is fetched",
+    )
+    run.add_argument("--source", metavar="SPEC", help="folder:DIR, urls:FILE, youtube or arcade (LAMPWORKS_SOURCE)")
+    run.add_argument("--preset", metavar="NAME", help="demo (default), coinrun or platformers, where no file names one")
+    run.add_argument(
+        "--labels", metavar="FILE", help="CSV or Parquet of ratings to import before the classifier learns"
+    )
+    run.add_argument("--annotator", default="import", metavar="NAME", help="who rated them (default: %(default)s)")
+    run.add_argument("--ablation-steps", type=int, metavar="N", help="training steps of each arm of curation_ablation")
+    for command in (demo, run):
+        command.add_argument(
+            "--select",
+            metavar="ASSETS",
+            action="append",
+            help="a part of the graph: clips, +clips (with all before), clips+",
+        )
+        command.add_argument("--plan", action="store_true", help="print videos, bytes and hours, and start nothing")
+
+
+def run_demo(args: argparse.Namespace) -> int:
+    """Run the demo preset."""
+    settings = settings_of(args, base="demo")
+    if settings.config.source.kind != "arcade":
+        raise UserError(
+            f"root {settings.store.root!r} belongs to source {settings.config.source.spec!r}: go on with `lampworks run "
+            f"--root {settings.store.root}`, or give the demo a --root of its own."
+        )
+    return _pass(args, settings)
+
+
+def run_pass(args: argparse.Namespace) -> int:
+    """Run the driver on a real source."""
+    settings = settings_of(args, base=args.preset)
+    named = args.source or args.config or os.environ.get("LAMPWORKS_SOURCE") or os.environ.get("LAMPWORKS_CONFIG")
+    if not named and not settings.config_path.is_file():
+        raise UserError(
+            "say where videos come from: --source folder:DIR, urls:FILE, youtube, or arcade (games played here)."
+        )
+    if args.preset and settings.config.preset != args.preset:
+        raise UserError(
+            f"--preset {args.preset!r}: the configuration says {settings.config.preset!r}; change `preset:` in "
+            f"{args.config or settings.config_path}, or use another --root."
+        )
+    labels = Path(args.labels) if args.labels else None
+    if labels is not None and not labels.is_file():
+        raise UserError(f"label file {args.labels!r} does not exist: check --labels.")
+    return _pass(args, settings, labels)
+
+
+def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = None) -> int:
+    if args.plan:
+        from assets.plan import format_plan, plan_pass
+
+        print(format_plan(plan_pass(settings)))
+        return 0
+    if labels is not None:
+        from classifier.label_files import check_label_file
+
+        check_label_file(labels)
+    from assets.driver import PassError, full_pass
+
+    start = time.monotonic()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = full_pass(
+            settings,
+            args.select,
+            listen=_say,
+            labels=labels,
+            annotator=getattr(args, "annotator", "import"),
+            ablation_steps=getattr(args, "ablation_steps", None),
+        )
+    except PassError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        print(
+            f"everything before it stays done. `lampworks ui{_root(args)}` shows run {exc.run_id[:8]}; the same command "
+            "goes on from here.",
+            file=sys.stderr,
+        )
+        return 2 if exc.by_user else 1
+    if not result.runs:
+        print("everything is done: nothing was started, nothing was written")
+    _summary(args, settings, result.warnings, time.monotonic() - start)
+    return 0
+
+
+def _say(text: str) -> None:
+    # progress lines go to stderr too: their order is kept, and stdout is the summary alone
+    print(text, file=sys.stderr, flush=True)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _root(args: argparse.Namespace) -> str:
+    return f" --root {args.root}" if args.root else ""
+
+
+def _summary(args: argparse.Namespace, settings: Settings, warnings: list[str], seconds: float) -> None:
+    from assets.report import report_path
+    from pipeline.status import format_status, status
+
+    print(format_status(status(settings.store, settings.config)))
+    for warning in warnings:
+        print(f"warning: {warning}")
+    where = report_path(settings.store)
+    if where is not None:
+        print(f"report: {where}")
+    print(f"took {int(seconds // 60)}:{int(seconds % 60):02d}")
+    print(_NEXT.format(root=_root(args)))

@@ -1,0 +1,159 @@
+"""Group `clips`: videos cut into clips, and the clips that are copies of each other."""
+
+from collections import Counter
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.checks import check_specs, verdict
+from assets.collect import raw_videos
+from assets.partitions import VIDEO_BATCH
+from assets.records import current_clips
+from assets.resources import Lampworks
+from assets.work import Result, Work, bars, batch_of, histogram, materialized, table, working
+from pipeline.config import fingerprint
+
+
+@dg.asset(
+    group_name="clips",
+    deps=[raw_videos],
+    partitions_def=VIDEO_BATCH,
+    kinds={"python", "deltalake"},
+    check_specs=check_specs("clips"),
+)
+def clips(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
+    """One row is one clip: 16 s at 10 FPS and 160x90, its bytes in a tar, and its technical flags.
+
+    Frame k is the source frame on screen at start + k/10 s; other aspects are padded. Black, still, letterboxed, cut
+    and overlaid clips are flagged, never deleted: the decision comes later.
+    """
+    batch = batch_of(context)
+    with working(context, lampworks) as work:
+        from pipeline.clips import clip_spec, cut_batch
+
+        cut_batch(work.store, work.config, work.home, batch, listen=work.listen)
+        return _cut(work, batch, clip_spec(work.config.clips))
+
+
+def _cut(work: Work, batch: str, spec: str) -> Result:
+    ours = (pc.field("batch") == batch) & (pc.field("clip_spec") == spec)
+    cuttings = work.store.read(
+        "clippings",
+        ["video_id", "state", "error_class", "message", "num_clips", "source_ms", "clip_ms", "remainder_ms"],
+        ours,
+    ).to_pylist()
+    done = {row["video_id"] for row in cuttings if row["state"] == "ok"}
+    columns = ["clip_id", "video_id", "sha256", "num_frames", "width", "height", "fps", "motion", "flags"]
+    rows = work.store.read("clips", columns, ours)
+    rows = rows.filter(pc.is_in(rows["video_id"], pa.array(sorted(done), pa.string())))
+    flags = Counter(flag for value in rows["flags"].to_pylist() for flag in value or ())
+    seconds = {name: sum(row[f"{name}_ms"] or 0 for row in cuttings) / 1000 for name in ("source", "clip", "remainder")}
+    failures = [row for row in cuttings if row["state"] != "ok"]
+    return materialized(
+        len(rows),
+        fingerprint(spec, sorted(zip(rows["clip_id"].to_pylist(), rows["sha256"].to_pylist(), strict=True))),
+        [_format(work, rows), _conservation(work, batch, cuttings, rows)],
+        {
+            "videos cut": len(done),
+            "videos failed": len(failures),
+            "source seconds": seconds["source"],
+            "clip seconds": seconds["clip"],
+            "remainder seconds": seconds["remainder"],
+            "flags": bars(dict(flags.most_common()), "flags") if flags else None,
+            "motion": histogram([value for value in rows["motion"].to_pylist() if value is not None], 0, 20, "motion"),
+            "failures": table(
+                [{"video": r["video_id"], "class": r["error_class"], "message": r["message"]} for r in failures], 10
+            ),
+            "clip_spec": spec,
+            "path": dg.MetadataValue.path(work.store.url(f"clips/{spec}/{batch}")),
+        },
+    )
+
+
+def _format(work: Work, rows: pa.Table) -> dg.AssetCheckResult:
+    wanted = (work.config.clips.num_frames, work.config.clips.width, work.config.clips.height, work.config.clips.fps)
+    found = zip(*(rows[name].to_pylist() for name in ("num_frames", "width", "height", "fps")), strict=True)
+    wrong = sum(shape != wanted for shape in found)
+    frames, width, height, fps = wanted
+    return verdict(
+        "clips",
+        "clip_format",
+        wrong == 0,
+        f"{len(rows)} clips, {wrong} not {frames} frames of {width}x{height} at {fps}",
+    )
+
+
+def _conservation(work: Work, batch: str, cuttings: list[dict[str, object]], rows: pa.Table) -> dg.AssetCheckResult:
+    from pipeline.download import download_states
+
+    counted = Counter(rows["video_id"].to_pylist())
+    unbalanced = [
+        row["video_id"]
+        for row in cuttings
+        if row["state"] == "ok"
+        and (row["source_ms"] != row["clip_ms"] + row["remainder_ms"] or row["num_clips"] != counted[row["video_id"]])  # type: ignore[operator]
+    ]
+    known = {row["video_id"] for row in cuttings}
+    missing = [
+        name for name, state in download_states(work.store, batch).items() if state.state == "ok" and name not in known
+    ]
+    return verdict(
+        "clips",
+        "conservation",
+        not unbalanced and not missing,
+        f"{len(cuttings)} videos; unbalanced {len(unbalanced)}, without a result {len(missing)}",
+        {"first": str((unbalanced + missing)[0])} if unbalanced or missing else None,
+    )
+
+
+@dg.asset(group_name="clips", deps=[clips], kinds={"python", "deltalake"}, check_specs=check_specs("near_duplicates"))
+def near_duplicates(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
+    """One row is one clip and the near-duplicate group it belongs to, named by the group's representative.
+
+    Over all batches at once: re-encodes, re-uploads and mirrored copies are found by the hashes of eight frames.
+    """
+    with working(context, lampworks) as work:
+        from pipeline.duplicates import find_duplicates
+
+        find_duplicates(work.store, work.config, listen=work.listen)
+        return _grouped(work)
+
+
+def _grouped(work: Work) -> Result:
+    groups = work.store.read("duplicates")
+    index = current_clips(work.store, work.config)
+    ids = groups["clip_id"].to_pylist()
+    representatives = [
+        row["clip_id"]
+        for row in groups.select(["clip_id", "is_representative"]).to_pylist()
+        if row["is_representative"]
+    ]
+    named = set(groups["representative"].to_pylist())
+    covered = len(ids) == len(set(ids)) and set(ids) == index and set(representatives) == named
+    farthest = int(pc.max(groups["distance"]).as_py() or 0) if len(groups) else 0
+    sizes = Counter(
+        row["group_size"]
+        for row in groups.select(["is_representative", "group_size"]).to_pylist()
+        if row["is_representative"]
+    )
+    limit = work.config.duplicates.max_distance
+    return materialized(
+        len(groups),
+        work.store.version("duplicates"),
+        [
+            verdict(
+                "near_duplicates",
+                "groups_cover_index",
+                covered,
+                f"{len(index)} clips, {len(ids)} rows, {len(named)} groups",
+            ),
+            verdict("near_duplicates", "members_close", farthest <= limit, f"farthest {farthest}, limit {limit}"),
+        ],
+        {
+            "clips": len(ids),
+            "groups": len(named),
+            "duplicates": len(ids) - len(named),
+            "groups by size": bars({f"{size} clips": count for size, count in sorted(sizes.items())}, "groups by size"),
+        },
+    )

@@ -1,0 +1,168 @@
+"""What has something to do: asked of the store before a run is launched, so that a pass with nothing to do is silent.
+
+Only reads. The driver, the sensor and `lampworks run --plan` share it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+import pyarrow.compute as pc
+
+from assets.records import latest_model
+from assets.settings import Settings
+from pipeline.config import Config
+from pipeline.store import Store
+
+
+def rounds_due(settings: Settings) -> Iterator[int | None]:
+    """Yield the searches to make, one after the other: round numbers of the embedded source, None for any other.
+
+    The embedded source is a closed world that grows by rounds: one that was searched has no more to say. The world
+    outside may always have something new, so it is searched on every pass.
+    """
+    from pipeline.search import search_is_done
+
+    if settings.config.source.kind != "arcade":
+        yield None
+        return
+    for round_number in range(1, settings.config.arcade.rounds + 1):
+        if not search_is_done(settings.store, settings.config, round_number):
+            yield round_number
+
+
+def collect_due(store: Store, config: Config, now: datetime) -> dict[str, str]:
+    """Return the batches with something to download or to cut, in order, each with a text that names its state.
+
+    The text changes with every attempt at the batch: two requests with the same one ask for the same work.
+    """
+    from pipeline.clips import clip_spec
+    from pipeline.download import due_batches
+
+    spec = clip_spec(config.clips)
+    attempts = Counter(store.read("downloads", ["batch"])["batch"].to_pylist())
+    due = {batch: f"{attempts[batch]}-{spec}" for batch in due_batches(store, config, now)}
+    for batch in uncut_batches(store, config):
+        due.setdefault(batch, f"{attempts[batch]}-{spec}-cut")
+    return dict(sorted(due.items()))
+
+
+def uncut_batches(store: Store, config: Config) -> list[str]:
+    """Return the batches that hold a downloaded video without a result under the current clip_spec."""
+    from pipeline.clips import clip_spec
+    from pipeline.download import download_states
+    from pipeline.takedown import taken_down
+
+    rows = store.read("clippings", ["video_id", "source_sha256"], pc.field("clip_spec") == clip_spec(config.clips))
+    done = set(zip(rows["video_id"].to_pylist(), rows["source_sha256"].to_pylist(), strict=True))
+    hidden = taken_down(store).hidden_videos(store)
+    uncut = {
+        name
+        for name, state in download_states(store).items()
+        if state.state == "ok" and (name, state.sha256) not in done and name not in hidden
+    }
+    if not uncut:
+        return []
+    batch_of = store.read("videos", ["video_id", "batch"], pc.field("video_id").isin(sorted(uncut)))
+    return sorted(set(batch_of["batch"].to_pylist()))
+
+
+def unscored_batches(settings: Settings) -> list[str]:
+    """Return the batches that hold a clip without a score of the current model."""
+    from classifier.scoring import batch_is_scored
+    from pipeline.search import batches
+
+    return [batch for batch in batches(settings.store) if not batch_is_scored(settings.store, batch)]
+
+
+def is_due(asset: str, settings: Settings) -> bool:
+    """Tell whether a global asset has something to do."""
+    return _DUE[asset](settings)
+
+
+def _duplicates(settings: Settings) -> bool:
+    from pipeline.duplicates import duplicates_are_current
+
+    return not duplicates_are_current(settings.store, settings.config)
+
+
+def _queue(settings: Settings) -> bool:
+    from classifier.label_queue import queue_is_current
+
+    return not queue_is_current(settings.store, settings.config)
+
+
+def _labels(settings: Settings) -> bool:
+    from classifier.labels import labels_are_current
+
+    return not labels_are_current(settings.store, settings.home, settings.config)
+
+
+def _classifier(settings: Settings) -> bool:
+    from classifier.training import classifier_is_current
+
+    return not classifier_is_current(settings.store, settings.config)
+
+
+def _decision(settings: Settings) -> bool:
+    from classifier.decision import decision_is_current
+
+    return not decision_is_current(settings.store, settings.config)
+
+
+def _shards(settings: Settings) -> bool:
+    from pipeline.shards import shards_are_current
+
+    return not shards_are_current(settings.store, settings.config)
+
+
+def _tokenizer(settings: Settings) -> bool:
+    from models.training import tokenizer_is_current
+
+    return not tokenizer_is_current(settings.store, settings.config)
+
+
+def _world(settings: Settings) -> bool:
+    from models.training import world_model_is_current
+
+    return not world_model_is_current(settings.store, settings.config)
+
+
+def _evaluation(settings: Settings) -> bool:
+    from models.evaluation import evaluation_is_current
+
+    return not evaluation_is_current(settings.store, settings.config)
+
+
+def _playable(settings: Settings) -> bool:
+    world, tried = latest_model(settings.store, "world_model"), latest_model(settings.store, "playable_world")
+    return world is not None and (tried is None or tried["inputs"].get("world_model") != world["model_id"])
+
+
+def _ablation(settings: Settings) -> bool:
+    return True
+
+
+_DUE: dict[str, Callable[[Settings], bool]] = {
+    "near_duplicates": _duplicates,
+    "label_queue": _queue,
+    "quality_labels": _labels,
+    "quality_classifier": _classifier,
+    "curated_clips": _decision,
+    "training_shards": _shards,
+    "video_tokenizer": _tokenizer,
+    "world_model": _world,
+    "world_evaluation": _evaluation,
+    "playable_world": _playable,
+    "curation_ablation": _ablation,
+}
+
+
+def has_clips(store: Store, config: Config) -> bool:
+    """Tell whether any clip was cut at all."""
+    from pipeline.clips import clip_spec
+
+    where = (pc.field("clip_spec") == clip_spec(config.clips)) & (pc.field("num_clips") > 0)
+    return any(len(rows) for rows in store.scan("clippings", ["video_id"], where))

@@ -1,0 +1,40 @@
+"""The jobs of a full pass. One never mixes assets per batch with assets of the whole store.
+
+A run without a key that meets a per-batch asset dies, and a run with one makes a global asset once per batch; so a
+full pass is several runs, ordered by `assets.driver`.
+"""
+
+import dagster as dg
+
+# job -> the assets it makes, in the order of a full pass
+JOBS: dict[str, tuple[str, ...]] = {
+    "discover": ("search_results",),
+    "collect_batch": ("raw_videos", "clips"),
+    "compare_clips": ("near_duplicates",),
+    "label": ("label_queue", "quality_labels"),
+    "learn": ("quality_classifier",),
+    "score_batch": ("clip_scores",),
+    "decide": ("curated_clips", "training_shards"),
+    "train_world_model": ("video_tokenizer", "world_model"),
+    "evaluate": ("world_evaluation", "playable_world"),
+    "ablate": ("curation_ablation",),
+}
+_DESCRIPTIONS = {
+    "discover": "Search the source and register new batches.",
+    "collect_batch": "Download one batch of videos and cut it into clips; needs a partition.",
+    "compare_clips": "Find near-duplicates over all batches.",
+    "label": "Choose clips to label and collect the labels.",
+    "learn": "Train the quality classifier on the labels.",
+    "score_batch": "Score the clips of one batch; needs a partition.",
+    "decide": "Keep, drop or review every clip, and write the training shards.",
+    "train_world_model": "Train the tokenizer, then latent actions and dynamics. Never started by itself.",
+    "evaluate": "Measure the newest world on held-out sources and see that it can be played.",
+    "ablate": "Compare curated clips with random ones. Only when asked for.",
+}
+PER_BATCH = ("raw_videos", "clips", "clip_scores")
+ON_REQUEST = ("curation_ablation",)
+ASSETS = tuple(asset for assets in JOBS.values() for asset in assets)
+
+jobs = [
+    dg.define_asset_job(name, selection=list(assets), description=_DESCRIPTIONS[name]) for name, assets in JOBS.items()
+]

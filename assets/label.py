@@ -1,0 +1,127 @@
+"""Group `label`: which clips people are asked about, and what they said."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import pyarrow.compute as pc
+from pydantic import Field
+
+from assets.checks import check_specs, verdict
+from assets.clips import clips, near_duplicates
+from assets.resources import Lampworks
+from assets.work import Result, Work, bars, materialized, working
+from pipeline.config import fingerprint
+
+
+@dg.asset(
+    group_name="label", deps=[clips, near_duplicates], kinds={"python", "json"}, check_specs=check_specs("label_queue")
+)
+def label_queue(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
+    """One entry is one clip that a person is asked to rate, in the order of the queue.
+
+    A seeded choice over sources, without copies and with few clips of one source: the same store gives the same
+    queue. `lampworks label` serves it.
+    """
+    with working(context, lampworks) as work:
+        from classifier.label_queue import QUEUE_KEY
+        from classifier.labels import label_queue as make_queue
+
+        report = make_queue(work.store, work.config)
+        return materialized(
+            report.size,
+            fingerprint(hashlib.sha256(work.store.read_blob(QUEUE_KEY)).hexdigest()),
+            [
+                verdict(
+                    "label_queue",
+                    "strata_sizes",
+                    report.size > 0 and report.sources > 1,
+                    f"{report.size} clips of {report.sources} sources: "
+                    + ", ".join(f"{count} {stream}" for stream, count in report.strata.items()),
+                )
+            ],
+            {
+                "clips": report.size,
+                "sources": report.sources,
+                "streams": bars(dict(report.strata), "streams"),
+                "path": dg.MetadataValue.path(work.store.url(QUEUE_KEY)),
+            },
+        )
+
+
+class LabelSource(dg.Config):
+    """Where labels come from beside the labelling page."""
+
+    file: str = Field(default="", description="CSV or Parquet of labels to import first; empty: none.")
+    annotator: str = Field(default="import", description="Who rated the clips of that file.")
+
+
+@dg.asset(
+    group_name="label",
+    deps=[clips, label_queue],
+    kinds={"python", "deltalake"},
+    check_specs=check_specs("quality_labels"),
+)
+def quality_labels(context: dg.AssetExecutionContext, config: LabelSource, lampworks: Lampworks) -> Result:
+    """One row of `labels` is one event of one person about one clip; the label is what the events amount to.
+
+    Collects what the labelling page wrote into its journal, a file if one is named, and, for the embedded source,
+    what it knows of its own recordings (annotator `arcade`: it stands in for a person and says so).
+    """
+    with working(context, lampworks) as work:
+        from classifier.labels import import_labels, import_truth, load_labels, sync_journal
+
+        added = {"page": sync_journal(work.store, work.home)}
+        if config.file:
+            imported = import_labels(work.store, config.file, config.annotator, work.config)
+            added["file"] = imported.added
+            context.log.info(
+                f"{config.file}: {imported.rows} rows, {imported.resolved} resolved, {imported.unresolved} not"
+            )
+        if work.config.source.kind == "arcade":
+            added["arcade"] = import_truth(work.store, work.home, work.config)
+        labels = load_labels(work.store, work.config)
+        return materialized(
+            len(labels.ratings),
+            work.store.version("labels"),
+            _checks(work, labels.by_rating, [list(by.values()) for by in labels.events.values()]),
+            {
+                "labelled clips": len(labels.ratings),
+                "by people": len(labels.by_people),
+                "unresolved": labels.unresolved,
+                "added": sum(added.values()),
+                "ratings": bars({str(rating): count for rating, count in labels.by_rating.items()}, "ratings"),
+                "annotators": bars(dict(labels.annotators), "annotators"),
+            },
+        )
+
+
+def _checks(
+    work: Work, by_rating: Mapping[int, int], groups: Sequence[Sequence[Mapping[str, Any]]]
+) -> list[dg.AssetCheckResult]:
+    ratings = Counter(work.store.read("labels", ["rating"], pc.field("kind") == "rate")["rating"].to_pylist())
+    outside = sum(count for rating, count in ratings.items() if rating not in (1, 2, 3, 4, 5))
+    need = work.config.labels.min_per_class
+    several = [[event["rating"] for event in group] for group in groups if len(group) > 1]
+    close = sum(max(values) - min(values) <= 1 for values in several)
+    return [
+        verdict(
+            "quality_labels", "rating_range", outside == 0, f"{sum(ratings.values())} ratings, {outside} outside 1..5"
+        ),
+        verdict(
+            "quality_labels",
+            "coverage",
+            min(by_rating.get(5, 0), by_rating.get(1, 0)) >= need,
+            f"{by_rating.get(5, 0)} clips rated 5, {by_rating.get(1, 0)} rated 1; the classifier needs {need} of each",
+        ),
+        verdict(
+            "quality_labels",
+            "agreement",
+            2 * close >= len(several),
+            f"{close} of {len(several)} clips with several ratings differ by one at most"
+            if several
+            else "no clip was rated by several people",
+        ),
+    ]

@@ -1,0 +1,196 @@
+"""Which root, which configuration: worked out once, the same way for the command, the driver, the UI and a worker.
+
+The command line wins over the environment (`LAMPWORKS_ROOT`, `LAMPWORKS_CONFIG`, `LAMPWORKS_SOURCE`,
+`LAMPWORKS_HOME`, `LAMPWORKS_STORAGE_OPTIONS`), which wins over what the root remembers of its last pass
+(`<home>/config.yaml`: the preset and what differs from it), which wins over the preset. So `lampworks ui` and the
+weekly schedule go on with the source and settings of the last `lampworks run` without being told again.
+
+    settings = load_settings(root="lampworks-data", source="folder:/videos")
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.config import Config, load_config, preset
+from pipeline.errors import UserError
+from pipeline.home import Home, home_of
+from pipeline.store import Store
+
+DEFAULT_ROOT = "lampworks-data"
+_HEADER = "# what the last `lampworks` pass over this root was told; a field that is absent is the preset's own\n"
+# what delta-rs must be told in its own words although s3fs would find it in the environment by itself
+_AWS = {
+    "key": ("AWS_ACCESS_KEY_ID",),
+    "secret": ("AWS_SECRET_ACCESS_KEY",),
+    "token": ("AWS_SESSION_TOKEN",),
+    "endpoint_url": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A root, its configuration and its local home."""
+
+    store: Store
+    config: Config
+    home: Home
+
+    @property
+    def config_path(self) -> Path:
+        """Where the root remembers its configuration."""
+        return self.home.folder / "config.yaml"
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables by which a child process (Dagster's, a worker's) finds the same settings."""
+        values = {
+            "LAMPWORKS_ROOT": self.store.root,
+            "LAMPWORKS_HOME": str(self.home.folder),
+            "LAMPWORKS_CONFIG": str(self.config_path),
+            "LAMPWORKS_SOURCE": "",
+            "LAMPWORKS_STORAGE_OPTIONS": "",
+            "DAGSTER_HOME": str(self.home.dagster),
+        }
+        if self.store.storage_options:
+            values["LAMPWORKS_STORAGE_OPTIONS"] = json.dumps(self.store.storage_options)
+        return values
+
+    @contextmanager
+    def exported(self) -> Iterator[None]:
+        """Set the variables in this process while the block runs."""
+        names = self.environment()
+        before = {name: os.environ.get(name) for name in names}
+        os.environ.update(names)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def load_settings(
+    root: str | None = None,
+    *,
+    config: str | Path | None = None,
+    source: str | None = None,
+    home: str | Path | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    base: str | None = None,
+) -> Settings:
+    """Return the settings of a root.
+
+    Args:
+        root: folder or URL; default `LAMPWORKS_ROOT`, else `./lampworks-data`.
+        config: YAML file; default `LAMPWORKS_CONFIG`, else what the root remembers.
+        source: overrides `source.spec` (`folder:DIR`, `urls:FILE`, `youtube`, `arcade`).
+        home: folder of local state; default `LAMPWORKS_HOME`, else the root itself, or a folder here for S3.
+        storage_options: of S3; default `LAMPWORKS_STORAGE_OPTIONS` (JSON), else the AWS variables.
+        base: preset to start from where neither a file nor the root names one; default `demo`, which a laptop trains.
+
+    Raises:
+        UserError: a wrong field, with its name, value and fix.
+    """
+    root = root or os.environ.get("LAMPWORKS_ROOT") or DEFAULT_ROOT
+    if storage_options is None:
+        storage_options = parse_storage_options(os.environ.get("LAMPWORKS_STORAGE_OPTIONS", ""))
+    if "://" in root and not root.startswith("file:"):
+        storage_options = {**_aws_options(), **storage_options}
+    store = Store(root, storage_options)
+    place = home_of(store, home or os.environ.get("LAMPWORKS_HOME") or None)
+    chosen: str | Path | None = config or os.environ.get("LAMPWORKS_CONFIG") or None
+    remembered = place.folder / "config.yaml"
+    if chosen is None and remembered.is_file():
+        chosen = remembered
+    source = source or os.environ.get("LAMPWORKS_SOURCE") or None
+    overrides: dict[str, Any] = {"source": {"spec": source}} if source else {}
+    return Settings(store, _absolute(load_config(chosen, base=base or "demo", **overrides)), place)
+
+
+def parse_storage_options(text: str) -> dict[str, str]:
+    """Return storage options of `key=...,secret=...,endpoint_url=...,region=...` or of a JSON object."""
+    if not text.strip():
+        return {}
+    if text.lstrip().startswith("{"):
+        try:
+            return {str(name): str(value) for name, value in json.loads(text).items()}
+        except json.JSONDecodeError as exc:
+            raise UserError(f"storage options are not JSON: {exc}") from exc
+    options = {}
+    for part in text.split(","):
+        name, separator, value = part.partition("=")
+        if not separator or name.strip() not in _AWS:
+            # the value may be a secret: name the field alone
+            raise UserError(f"storage option {name.strip()!r}: expected NAME=VALUE with one of {', '.join(_AWS)}")
+        options[name.strip()] = value.strip()
+    return options
+
+
+def save_config(settings: Settings) -> bool:
+    """Write `<home>/config.yaml` if it would change; tell whether it did."""
+    text = _HEADER + yaml.safe_dump(config_changes(settings.config), sort_keys=False, allow_unicode=True)
+    path = settings.config_path
+    with suppress(FileNotFoundError):
+        if path.read_text("utf-8") == text:
+            return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".tmp-", delete=False) as file:
+        file.write(text)
+    Path(file.name).replace(path)
+    return True
+
+
+def config_changes(config: Config) -> dict[str, Any]:
+    """Return the configuration as the YAML of its preset and what differs from it."""
+    changes = _difference(_plain(dataclasses.asdict(config)), _plain(dataclasses.asdict(preset(config.preset))))
+    return {"preset": config.preset, **changes}
+
+
+def _difference(mine: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for name, value in mine.items():
+        if isinstance(value, dict) and isinstance(base.get(name), dict):
+            inner = _difference(value, base[name])
+            if inner:
+                changes[name] = inner
+        elif value != base.get(name):
+            changes[name] = value
+    return changes
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _absolute(config: Config) -> Config:
+    # the schedule and the UI run from other folders: what is remembered must not depend on this one
+    kind, argument = config.source.kind, config.source.argument
+    if kind not in {"folder", "urls"} or "://" in argument:
+        return config
+    spec = f"{kind}:{Path(argument).expanduser().absolute()}"
+    return dataclasses.replace(config, source=dataclasses.replace(config.source, spec=spec))
+
+
+def _aws_options() -> dict[str, str]:
+    found = {}
+    for option, names in _AWS.items():
+        for name in names:
+            if os.environ.get(name):
+                found[option] = os.environ[name]
+                break
+    return found

@@ -1,0 +1,123 @@
+"""Group `train`: the video tokenizer, then latent actions and dynamics together (the paper's two phases)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets.checks import check_specs, verdict
+from assets.dataset import training_shards
+from assets.records import latest_model
+from assets.resources import Lampworks
+from assets.work import Curves, Result, Work, figures, line, materialized, working
+
+
+@dg.asset(
+    group_name="train", deps=[training_shards], kinds={"pytorch"}, pool="training",
+    check_specs=check_specs("video_tokenizer"),
+)  # fmt: skip
+def video_tokenizer(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
+    """One published tokenizer: an ST-transformer VQ-VAE that turns 16 frames into discrete tokens and back.
+
+    Its checkpoints resume: a run that was stopped goes on where it was. The curves of a running training are under
+    Plots.
+    """
+    with working(context, lampworks) as work:
+        from models.training import train_tokenizer
+
+        curves = Curves(context, work.config.tokenizer.steps)
+        train_tokenizer(work.store, work.config, listen=work.listen, on_step=curves)
+        model = _published(work, "video_tokenizer")
+        psnr, floor = _number(model, "psnr"), work.config.tokenizer.min_psnr
+        usage = _number(model, "codebook_usage")
+        return _result(
+            work,
+            model,
+            [
+                verdict("video_tokenizer", "psnr_floor", psnr >= floor, f"PSNR {psnr:.2f} dB, floor {floor} dB"),
+                verdict("video_tokenizer", "codebook_usage", usage >= 0.1, f"{usage:.0%} of the codes are used"),
+            ],
+        )
+
+
+@dg.asset(
+    group_name="train",
+    deps=[training_shards, video_tokenizer],
+    kinds={"pytorch"},
+    pool="training",
+    check_specs=check_specs("world_model"),
+)
+def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
+    """One published world: a latent action model of 8 codes and a MaskGIT dynamics, trained together.
+
+    The tokenizer stands still; latent actions learn from pixels by their own loss and reach the dynamics through a
+    stop-gradient. How well keys control the world is measured by `world_evaluation` on held-out sources.
+    """
+    with working(context, lampworks) as work:
+        from models.training import train_world_model
+
+        curves = Curves(context, work.config.dynamics.steps)
+        train_world_model(work.store, work.config, listen=work.listen, on_step=curves)
+        model = _published(work, "world_model")
+        bad = [name for name, value in _numbers(model["figures"]).items() if not math.isfinite(value)]
+        codes = _number(model, "codes_used")
+        return _result(
+            work,
+            model,
+            [
+                verdict(
+                    "world_model", "finite", not bad, f"not finite: {', '.join(bad)}" if bad else "all figures finite"
+                ),
+                verdict("world_model", "control", codes > 1, f"{codes:.0f} latent actions are in use"),
+            ],
+        )
+
+
+def _published(work: Work, kind: str) -> dict[str, Any]:
+    model = latest_model(work.store, kind)
+    assert model is not None
+    return model
+
+
+def _result(work: Work, model: dict[str, Any], checks: Sequence[dg.AssetCheckResult]) -> Result:
+    return materialized(
+        1,
+        model["model_id"],
+        checks,
+        {
+            "model_id": model["model_id"],
+            "parameters": model["parameters"],
+            "steps": model["steps"],
+            "shards": model["shards_version"],
+            **figures(model["figures"]),
+            **_curves(work, model),
+            "path": dg.MetadataValue.path(work.store.url(model["path"])),
+        },
+    )
+
+
+def _curves(work: Work, model: dict[str, Any]) -> dict[str, Any]:
+    import json
+
+    key = f"{model['path'].rstrip('/')}/curve.json"
+    if not work.store.exists(key):
+        return {}
+    curve = json.loads(work.store.read_blob(key))
+    columns = {name: values for name, values in curve.items() if isinstance(values, list)}
+    return {f"curve {name}": line(values, name) for name, values in columns.items() if name != "step"}
+
+
+def _numbers(values: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found.update(_numbers(value, f"{prefix}{name}."))
+        elif isinstance(value, int | float):
+            found[f"{prefix}{name}"] = float(value)
+    return found
+
+
+def _number(model: dict[str, Any], name: str) -> float:
+    value = model["figures"].get(name)
+    return float(value) if isinstance(value, int | float) else float("nan")

@@ -1,0 +1,184 @@
+"""What every asset body shares: its settings, its listener, errors as sentences, and metadata that people look at."""
+
+import errno
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from assets.resources import Lampworks
+from assets.settings import Settings
+from assets.visuals import bars_svg, histogram_svg, sparkline_svg, svg_markdown
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.home import Home
+from pipeline.progress import Listener
+from pipeline.store import Store
+
+# an asset writes its own tables and blobs: nothing is handed to an IO manager
+Result = dg.MaterializeResult[None]
+USER_ERROR = "lampworks/user_error"
+# one event is 1-2 kB in Dagster's database: a line of progress every few seconds would fill it
+_LOG_EVERY_S = 10.0
+_MAX_OBSERVATIONS = 200
+
+
+@dataclass(frozen=True)
+class Work:
+    """A step's own view: the store, the configuration, the home, and who hears its progress."""
+
+    context: dg.AssetExecutionContext
+    settings: Settings
+    listen: Listener
+
+    @property
+    def store(self) -> Store:
+        """Tables and blobs."""
+        return self.settings.store
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return self.settings.config
+
+    @property
+    def home(self) -> Home:
+        """Local state."""
+        return self.settings.home
+
+
+@contextmanager
+def working(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Iterator[Work]:
+    """Yield the step's Work; an error of the user's becomes a Failure that says its sentence and nothing else."""
+    with user_failure(lampworks):
+        yield Work(context, lampworks.settings(), _log_listener(context))
+
+
+@contextmanager
+def user_failure(lampworks: Lampworks) -> Iterator[None]:
+    """Turn an error that the user can mend into a Failure of one sentence; others keep their traceback."""
+    try:
+        yield
+    except UserError as exc:
+        raise dg.Failure(str(exc), metadata={USER_ERROR: True}, allow_retries=False) from None
+    except OSError as exc:
+        if exc.errno != errno.ENOSPC and "No space left" not in str(exc):
+            raise
+        raise dg.Failure(
+            f"no space left for root {lampworks.settings().store.root!r} ({exc}): free space, or move the root, and "
+            "start again; what was published stays.",
+            metadata={USER_ERROR: True},
+            allow_retries=False,
+        ) from exc
+
+
+def batch_of(context: dg.AssetExecutionContext) -> str:
+    """Return the run's batch; a run without one fails with a sentence, not with a traceback or on nothing."""
+    if context.has_partition_key:
+        return context.partition_key
+    name = context.asset_key.to_user_string()
+    raise dg.Failure(
+        f"{name} is made per batch and this run names none: choose a partition of `video_batch` in the launch window, "
+        "or let `lampworks run` order the batches.",
+        metadata={USER_ERROR: True},
+        allow_retries=False,
+    )
+
+
+def materialized(
+    rows: int,
+    version: object,
+    checks: Iterable[dg.AssetCheckResult],
+    metadata: Mapping[str, Any],
+) -> Result:
+    """Return an asset's result: its row count, its data version, its checks and what a person wants to see."""
+    shown = {name: value for name, value in metadata.items() if value is not None}
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": rows, **shown},
+        data_version=dg.DataVersion(str(version)),
+        check_results=list(checks),
+    )
+
+
+def bars(counts: Mapping[str, float], alt: str) -> dg.MarkdownMetadataValue:
+    """Return a bar chart that Dagster shows without a click."""
+    return dg.MetadataValue.md(svg_markdown(bars_svg(counts.items()), alt) if counts else "none")
+
+
+def histogram(values: Sequence[float], low: float, high: float, alt: str) -> dg.MarkdownMetadataValue:
+    """Return a histogram that Dagster shows without a click."""
+    return dg.MetadataValue.md(svg_markdown(histogram_svg(values, low=low, high=high), alt))
+
+
+def line(values: Sequence[float], alt: str) -> dg.MarkdownMetadataValue:
+    """Return a curve that Dagster shows without a click."""
+    return dg.MetadataValue.md(svg_markdown(sparkline_svg(values), alt))
+
+
+def table(rows: Sequence[Mapping[str, Any]], limit: int = 20) -> dg.TableMetadataValue | None:
+    """Return rows as a table of Dagster's (the first `limit`), or None without any."""
+    if not rows:
+        return None
+    records = [dg.TableRecord({name: _cell(value) for name, value in row.items()}) for row in rows[:limit]]
+    kinds = {bool: "bool", int: "int", float: "float"}
+    first = records[0].data
+    schema = dg.TableSchema([dg.TableColumn(name, kinds.get(type(value), "string")) for name, value in first.items()])
+    return dg.MetadataValue.table(records, schema)
+
+
+def figures(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain finite numbers among nested figures as flat metadata, which Dagster plots over time."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update({f"{name}/{inner}": number for inner, number in figures(value).items()})
+        elif isinstance(value, bool) or (isinstance(value, int | float) and math.isfinite(value)):
+            flat[name] = value
+    return flat
+
+
+class Curves:
+    """Receives a training's figures step by step and shows them live: the asset's plots in the UI.
+
+    At most 200 observations a run: their cost grows faster than their number.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext, total_steps: int) -> None:
+        self._context = context
+        self._every = max(1, -(-max(total_steps, 1) // _MAX_OBSERVATIONS))
+        self._left = _MAX_OBSERVATIONS
+
+    def __call__(self, step: int, values: Mapping[str, float]) -> None:
+        """Hear of one step; most are passed over."""
+        if step % self._every or not self._left:
+            return
+        self._left -= 1
+        numbers = {f"train/{name}": float(value) for name, value in values.items() if math.isfinite(float(value))}
+        self._context.log_event(
+            dg.AssetObservation(asset_key=self._context.asset_key, metadata={"train/step": step, **numbers})
+        )
+
+
+def _cell(value: Any) -> str | int | float | bool | None:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _log_listener(context: dg.AssetExecutionContext) -> Listener:
+    last = -math.inf
+
+    def listen(text: str) -> None:
+        nonlocal last
+        # the closing line of a stage always counts
+        if time.monotonic() - last < _LOG_EVERY_S and ", took " not in text:
+            return
+        last = time.monotonic()
+        context.log.info(text)
+
+    return listen
