@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.arcade.platformer import ACTIONS
-from pipeline.arcade.truth import load_truth
+from pipeline.arcade.truth import DIRECTIONS, load_truth
 from pipeline.clips import decode_clip
 from pipeline.config import Config
 from pipeline.errors import UserError
@@ -26,7 +25,7 @@ from pipeline.shards import current_shards, open_shards
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 
-DIRECTIONS = ("stand", "left", "right")
+NUM_DIRECTIONS = 3
 _STEP_MS = 100  # true actions are kept at 10 a second
 _TRAIN_CLIPS, _FRAMES_PER_TRAIN_CLIP = 24, 12
 
@@ -44,9 +43,8 @@ class HeldOutClip:
 
 
 def direction_of(actions: np.ndarray) -> np.ndarray:
-    """Return the index into `DIRECTIONS` of true actions: a jump to the left goes left."""
-    table = [2 if "right" in name else 1 if "left" in name else 0 for name in ACTIONS]
-    return np.array(table)[actions]
+    """Return which way true actions run: 0 left, 1 neither, 2 right (a jump to the left runs left)."""
+    return DIRECTIONS[actions].astype(np.int64) + 1
 
 
 def shards_version(store: Store) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from models import baselines
-from models.held_out import DIRECTIONS, HeldOutClip, direction_of, windows_of
+from models.held_out import NUM_DIRECTIONS, HeldOutClip, direction_of, windows_of
 from models.metrics import (
     Interval,
     bootstrap,
@@ -186,7 +186,7 @@ def measure_codes(
     known = [index for index, clip in enumerate(clips) if clip.actions is not None]
     for name, size, of in (
         ("latent_action_mutual_information", len(ACTIONS), lambda actions: actions),
-        ("latent_action_direction_information", len(DIRECTIONS), direction_of),
+        ("latent_action_direction_information", NUM_DIRECTIONS, direction_of),
     ):
         figures |= _information(
             name,

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from models.held_out import HeldOutClip
+
 RING, HEIGHT, WIDTH, STEP = 64, 20, 30, 4
 LEFT, RIGHT = 1, 2  # indices into the arcade's actions
 
@@ -57,14 +59,17 @@ class RingWorld:
 
 def ring_clip(source, clip, num_frames=41):
     """A clip that runs left and right at random; the theme is the source's parity."""
-    from models.held_out import HeldOutClip
-
     rng = np.random.default_rng((source, clip))
     actions = rng.choice([0, LEFT, RIGHT], num_frames - 1)
     steps = np.where(actions == LEFT, -STEP, np.where(actions == RIGHT, STEP, 0))
     offsets = (rng.integers(0, RING) + np.concatenate([[0], np.cumsum(steps)])) % RING
     frames = _pictures()[source % 2 * RING + offsets]
     return HeldOutClip(f"v{source}-{clip}", f"v{source}", clip * 16000, frames, actions)
+
+
+@pytest.fixture(scope="session")
+def make_ring_world():
+    return RingWorld
 
 
 @pytest.fixture
@@ -77,6 +82,6 @@ def scene_world():
     return RingWorld(names_scene=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ring_clips():
-    return [ring_clip(source, clip) for source in range(9) for clip in range(2)]
+    return [ring_clip(source, 0) for source in range(9)]
