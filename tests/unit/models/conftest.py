@@ -67,6 +67,15 @@ def ring_clip(source, clip, num_frames=41):
     return HeldOutClip(f"v{source}-{clip}", f"v{source}", clip * 16000, frames, actions)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Networks this small run ten times slower on two busy cores than on one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def make_ring_world():
     return RingWorld
