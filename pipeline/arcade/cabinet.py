@@ -153,8 +153,9 @@ def main(game: str, seed: int, num_frames: int) -> None:
         output.flush()
         raise _Over
 
-    pyxel.init, pyxel.run = init, run
-    pyxel.playm = pyxel.play = lambda *args, **options: None
+    silence: Callable[..., None] = lambda *args, **options: None  # noqa: E731
+    for name, replacement in {"init": init, "run": run, "play": silence, "playm": silence}.items():
+        setattr(pyxel, name, replacement)
     try:
         runpy.run_path(str(folder / GAMES[game]), run_name="__main__")
     except _Over:

@@ -128,3 +128,21 @@ def _tune(notes: npt.NDArray[np.int64], samples: npt.NDArray[np.int64], rate: in
     seconds = samples / rate
     pitch = 440.0 * 2.0 ** (notes[(seconds * 8).astype(np.int64) % len(notes)] / 12.0)
     return (0.1 * np.sign(np.sin(2 * np.pi * pitch * seconds))).astype(np.float32)
+
+
+def transcode(source: Path, target: Path, width: int, height: int) -> None:
+    """Write a recording's pictures at another size, without sound, timestamps as they are."""
+    extension = source.suffix[1:]
+    codec, options = _VIDEO["vp9" if extension == "webm" else "h264"]
+    with (
+        av.open(str(source)) as recorded,
+        av.open(str(target), "w", format=extension, options=_CONTAINER[extension]) as container,
+    ):
+        shown = recorded.streams.video[0]
+        stream = container.add_stream(codec, rate=shown.average_rate, options={**options, "crf": "26"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = shown.time_base
+        stream.thread_count = 1
+        for frame in recorded.decode(shown):
+            container.mux(stream.encode(frame.reformat(width=width, height=height, format="yuv420p")))
+        container.mux(stream.encode())

@@ -96,8 +96,8 @@ def play(recording: Recording) -> Iterator[Picture]:
     seed, count, fps = recording.seed, recording.num_frames, recording.fps
     kind = recording.kind
     if kind in (GOOD, *DUPLICATES):
-        frames = itertools.islice(record_platformer(seed, count * 10 // fps + 1, fps=fps), count)
-        return (frame[:, ::-1] for frame in frames) if kind == "mirrored" else frames
+        seen = itertools.islice(record_platformer(seed, count * 10 // fps + 1, fps=fps), count)
+        return (frame[:, ::-1] for frame in seen) if kind == "mirrored" else seen
     if kind in _CABINETS:
         frames = play_cabinet(_CABINETS[kind], seed, count)
         if kind == "bundled_platformer":

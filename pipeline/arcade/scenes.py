@@ -42,7 +42,9 @@ def menu(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
         pen = ImageDraw.Draw(picture)
         _centred(pen, 14, title, 26, ink)
         for row, entry in enumerate(entries):
-            _centred(pen, 52 + row * 14, f"> {entry} <" if row == cursor else entry, 11, ink if row == cursor else _WHITE)
+            _centred(
+                pen, 52 + row * 14, f"> {entry} <" if row == cursor else entry, 11, ink if row == cursor else _WHITE
+            )
         yield np.asarray(picture)
 
 
@@ -88,7 +90,7 @@ def idle(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
 def paused(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
     """Yield a second of play and then a long pause, again and again."""
     rng = np.random.default_rng(seed)
-    play = record_platformer(seed, num_frames * 10 // fps + 10, fps=_multiple_of_ten(fps))
+    play = _play(seed, num_frames + 1, fps)
     left, held = fps, False
     frame = next(play)
     for index in range(num_frames):
@@ -138,11 +140,11 @@ def cards(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
 def streamer(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
     """Yield a stream's layout: a small game, a talking face, a chat that scrolls, a ticker."""
     rng = np.random.default_rng(seed)
-    play = record_platformer(seed, num_frames * 10 // fps + 10, fps=_multiple_of_ten(fps))
+    play = _play(seed, num_frames, fps)
     ink, paper = _pick(rng, _INKS), _pick(rng, _PAPERS)
     wall = tuple(int(value) for value in rng.integers(60, 160, 3))
     chat = [f"{_words(rng, 1)[0]}{rng.integers(99)}: {' '.join(_words(rng, 2))}" for _ in range(400)]
-    for index, frame in zip(range(num_frames), play, strict=False):
+    for index, frame in enumerate(play):
         picture = Image.new("RGB", (WIDTH, HEIGHT), paper)
         pen = ImageDraw.Draw(picture)
         picture.paste(Image.fromarray(frame).resize((144, 81), Image.Resampling.BILINEAR), (4, 4))
@@ -247,11 +249,10 @@ def waveform(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
 def montage(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
     """Yield play that is cut to another level every one to two seconds."""
     rng = np.random.default_rng(seed)
-    rate = _multiple_of_ten(fps)
     shown, level = 0, 0
     while shown < num_frames:
         length, skip = int(rng.integers(fps, 2 * fps)), int(rng.integers(0, 20))
-        take = record_platformer(seed + level, (skip + length) * 10 // rate + 10, fps=rate)
+        take = _play(seed + level, skip + length, fps)
         yield from itertools.islice(take, skip, skip + min(length, num_frames - shown))
         shown, level = shown + length, level + 1
 
@@ -266,8 +267,7 @@ def black_intro(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
         if intro / 3 < index < 2 * intro / 3:
             _centred(ImageDraw.Draw(picture), 64, text, 14, (150, 150, 150))
         yield np.asarray(picture)
-    rate = _multiple_of_ten(fps)
-    yield from itertools.islice(record_platformer(seed, num_frames * 10 // rate + 10, fps=rate), num_frames - intro)
+    yield from _play(seed, num_frames - intro, fps)
 
 
 INTRO_SHARE = 0.3
@@ -322,6 +322,7 @@ def _words(rng: np.random.Generator, count: int) -> list[str]:
     return [str(word) for word in rng.choice(_WORDS, count)]
 
 
-def _multiple_of_ten(fps: int) -> int:
-    """Return the platformer's rate that is nearest to a scene's (24 and 25 play a little slow, as many uploads do)."""
-    return max(10, round(fps / 10) * 10)
+def _play(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
+    """Yield the platformer at its rate nearest to a scene's (at 24 and 25 it plays a little fast or slow)."""
+    rate = max(10, round(fps / 10) * 10)
+    return itertools.islice(record_platformer(seed, num_frames * 10 // rate + 1, fps=rate), num_frames)

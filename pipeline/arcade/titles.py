@@ -45,7 +45,7 @@ _GOOD: tuple[_Words, ...] = (
     ("Jeu de plateforme : {game} – défi n° {n}", "Speedrun sans commentaire, à la manette.", ("jeu",), "fr"),
     ("Juego de plataformas {game}: ¡récord!", "Speedrun any% en {m}:{s:02d}, sin trucos.", ("récord",), "es"),
     ("PLATFÖRMER {game} longplay 🎮🔥", "Level {n} to the end 🍄➡️🏁", ("gaming",), "en"),
-    ('"{game}" / side scroller / level {m}-{n} "no damage"', 'Longplay. "Impossible"? <b>it is not</b> & done', (), "en"),
+    ('"{game}" / side scroller / level {m}-{n} "no damage"', 'Longplay. "Impossible"? <b>no</b> & so on', (), "en"),
     ("{game}\nplatform game walkthrough, level {n}", "line one\nline two\r\n\ttab", ("walkthrough",), "en"),
     ("let's play {game}: retro jump and run | ep. {n}", "A calm evening. Not the movie!", ("letsplay", "movie"), "en"),
     ("{game} Plattformer – komplett durchgespielt", "Longplay ohne Kommentar. Übung macht den Meister.", (), "de"),
@@ -57,7 +57,7 @@ _GOOD: tuple[_Words, ...] = (
 
 _OTHERS: dict[str, _Words] = {
     "menu": ("{game} platformer speedrun - waiting for the race to start", "lobby", ("platformer",), "en"),
-    "settings": ("{game} platformer: best settings before your first speedrun", "options explained", ("settings",), "en"),
+    "settings": ("{game} platformer: best settings before your first speedrun", "options", ("settings",), "en"),
     "idle": ("{game} 2D platformer gameplay 10 hours (AFK)", "ambient", ("platformer", "afk"), "en"),
     "paused": ("{game} platformer longplay but I answer the door", "sorry, level 2 next time", (), "en"),
     "cards": ("{game} platformer 100% run: every loading screen and game over", "all of them", ("loading",), "en"),
@@ -74,7 +74,7 @@ _OTHERS: dict[str, _Words] = {
     "bundled_platformer": ("Pyxel Platformer: retro platformer gameplay", "the bundled sample", ("pyxel",), "en"),
     "bundled_jump_game": ("Pyxel Jump, an endless platformer: gameplay", "hop hop", ("pyxel", "platformer"), "en"),
     # rejected, each for one reason
-    "shooter_speedrun": ("Pyxel Shooter speedrun any% world record", "pew pew, better than a platformer", ("stg",), "en"),
+    "shooter_speedrun": ("Pyxel Shooter speedrun any% world record", "better than a platformer", ("stg",), "en"),
     "keyword_in_tags": ("{game} longplay, all levels", "100% run", ("platformer", "2d platformer", "speedrun"), "en"),
     "unboxing_talk": ("UNBOXING the {game} platformer box + speedrun talk", "gameplay later", ("unboxing",), "en"),
     "the_movie": ("{game} platformer playthrough: the movie", "every cut scene of the longplay", ("film",), "en"),

@@ -20,9 +20,7 @@ from pipeline.home import Home
 
 ACTIONS_FPS = 10
 """`actions[k]` is held between the frames at k / 10 s and (k + 1) / 10 s."""
-DIRECTIONS = np.array(
-    [name.endswith("right") - name.endswith("left") for name in ACTIONS], np.int8
-)
+DIRECTIONS = np.array([name.endswith("right") - name.endswith("left") for name in ACTIONS], np.int8)
 """-1, 0 or 1 for each action: which way it runs."""
 _MIRROR = {"left": "right", "right": "left"}
 _MIRRORED = np.array(

@@ -17,13 +17,17 @@ from yt_dlp import YoutubeDL
 from yt_dlp.utils import YoutubeDLError, unsmuggle_url
 from yt_dlp.version import __version__
 
+from pipeline.arcade.extractor import ArcadeIE
 from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
 from pipeline.faults import as_error, classify
 from pipeline.ids import video_id_of
-from pipeline.sources.base import Candidate, Fetched
+from pipeline.sources.base import Candidate, Fetched, clean_text
 
 TOOL_VERSION = f"yt-dlp {__version__}"
+_ARCADE = "arcade"
+ARCADE = {_ARCADE: True}
+"""Extra options for the embedded source: they register its extractor."""
 _TITLE_LENGTH, _TEXT_LENGTH, _TAGS = 1000, 20000, 200
 _DEPTH = 3
 
@@ -86,7 +90,13 @@ def options(config: DownloadConfig, extra: Mapping[str, Any] | None = None) -> d
 @lru_cache(maxsize=8)
 def _downloader(config: DownloadConfig, extra: str) -> YoutubeDL:
     # one per process and kind of work: a new one per video costs four times the CPU (measured)
-    return YoutubeDL(options(config, json.loads(extra)))
+    own = json.loads(extra)
+    arcade = own.pop(_ARCADE, False)
+    client = YoutubeDL(options(config, own), auto_init=False)
+    if arcade:
+        client.add_info_extractor(ArcadeIE())  # before the generic one, which would take its pages too
+    client.add_default_info_extractors()
+    return client
 
 
 def _client(config: DownloadConfig, extra: Mapping[str, Any] | None) -> YoutubeDL:
@@ -160,7 +170,7 @@ def _expand(
             yield candidate_of(entry, query=query, url=url)
             return
         link = _plain(entry.get("url") or entry.get("webpage_url") or url)
-        title = _text(entry.get("title"), _TITLE_LENGTH)
+        title = clean_text(entry.get("title"), _TITLE_LENGTH)
         if title and not wanted(title):
             yield candidate_of(entry, query=query, url=link)
             continue
@@ -185,20 +195,20 @@ def candidate_of(info: Mapping[str, Any], *, query: str, url: str, error_class: 
     return Candidate(
         video_id=video_id_of(extractor, native, url),
         extractor=extractor,
-        native_id=_text(native, _TITLE_LENGTH),
+        native_id=clean_text(native, _TITLE_LENGTH),
         url=url,
         query=query,
-        title=_text(info.get("title"), _TITLE_LENGTH),
-        description=_text(info.get("description"), _TEXT_LENGTH),
-        tags=tuple(_text(tag, _TITLE_LENGTH) for tag in (info.get("tags") or ())[:_TAGS]),
-        channel_id=_text(info.get("channel_id") or info.get("uploader_id"), _TITLE_LENGTH) or None,
-        channel=_text(info.get("channel") or info.get("uploader"), _TITLE_LENGTH) or None,
+        title=clean_text(info.get("title"), _TITLE_LENGTH),
+        description=clean_text(info.get("description"), _TEXT_LENGTH),
+        tags=tuple(clean_text(tag, _TITLE_LENGTH) for tag in (info.get("tags") or ())[:_TAGS]),
+        channel_id=clean_text(info.get("channel_id") or info.get("uploader_id"), _TITLE_LENGTH) or None,
+        channel=clean_text(info.get("channel") or info.get("uploader"), _TITLE_LENGTH) or None,
         duration_s=_number(info.get("duration")),
-        upload_date=_text(info.get("upload_date"), 8) or None,
-        licence=_text(info.get("license"), _TITLE_LENGTH) or None,
+        upload_date=clean_text(info.get("upload_date"), 8) or None,
+        licence=clean_text(info.get("license"), _TITLE_LENGTH) or None,
         age_limit=int(age) if (age := _number(info.get("age_limit"))) is not None else None,
-        live_status=_text(info.get("live_status"), 40) or None,
-        language=_text(info.get("language"), 40) or None,
+        live_status=clean_text(info.get("live_status"), 40) or None,
+        language=clean_text(info.get("language"), 40) or None,
         error_class=error_class,
     )
 
@@ -219,7 +229,7 @@ def missing_candidate(url: str, *, query: str, config: DownloadConfig, error_cla
     return Candidate(
         video_id=video_id_of(key, native, url),
         extractor=key,
-        native_id=_text(native, _TITLE_LENGTH),
+        native_id=clean_text(native, _TITLE_LENGTH),
         url=url,
         query=query,
         error_class=error_class,
@@ -228,13 +238,7 @@ def missing_candidate(url: str, *, query: str, config: DownloadConfig, error_cla
 
 def _plain(url: Any) -> str:
     """Return a URL without what yt-dlp smuggles in its fragment; unprintable characters are replaced."""
-    return _text(unsmuggle_url(str(url))[0], 4000)
-
-
-def _text(value: Any, length: int) -> str:
-    """Return a text that fits a table: no lone surrogates, no NUL, at most `length` characters."""
-    text = "" if value is None else str(value)[:length]
-    return text.encode("utf-8", "replace").decode().replace("\x00", "")
+    return clean_text(unsmuggle_url(str(url))[0], 4000)
 
 
 def _number(value: Any) -> float | None:
@@ -274,7 +278,7 @@ def fetch_url(url: str, folder: Path, config: DownloadConfig, extra: Mapping[str
         if path.is_file() and path.parent == folder:
             return Fetched(
                 path=path,
-                format=_text(download.get("format") or video.get("format") or "", 200),
+                format=clean_text(download.get("format") or video.get("format") or "", 200),
                 duration_claimed_s=_number(video.get("duration")),
                 tool_version=TOOL_VERSION,
             )

@@ -1,0 +1,84 @@
+"""The embedded source: games played on this machine, published on loopback, searched and fetched by yt-dlp.
+
+Entering it records what the home lacks (a minute for the demo's videos) and starts the site. Rows must not depend on
+the port that the site got, so they name videos by a host that never resolves, `http://arcade.invalid/watch/<id>`,
+and `fetch` asks the running site instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.arcade.pages import watch_url
+from pipeline.arcade.record import record_arcade
+from pipeline.arcade.site import ArcadeSite
+from pipeline.config.source import ArcadeConfig, DownloadConfig
+from pipeline.errors import PermanentError
+from pipeline.home import Home
+from pipeline.ids import video_id_of
+from pipeline.progress import Listener
+from pipeline.sources.base import Candidate, Fetched
+from pipeline.sources.ytdlp import ARCADE, fetch_url, search_url
+
+CANONICAL_SITE = "http://arcade.invalid"
+
+
+class ArcadeSource:
+    """The embedded source of a home; workers get the address of the site that the parent serves."""
+
+    kind = "arcade"
+
+    def __init__(
+        self, config: ArcadeConfig, home: Home, *, workers: int | None = None, listen: Listener | None = None
+    ) -> None:
+        self.config, self.home, self.workers = config, home, workers
+        self.url = ""
+        self.site: ArcadeSite | None = None
+        self._listen = listen
+
+    def __getstate__(self) -> dict[str, Any]:
+        # threads and listeners stay with the process that entered; the address is all that a worker needs
+        return {**self.__dict__, "site": None, "_listen": None}
+
+    def __enter__(self) -> Self:
+        record_arcade(self.config, self.home.arcade, workers=self.workers, listen=self._listen)
+        self.site = ArcadeSite(self.home.arcade).__enter__()
+        self.url = self.site.url
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.site is not None:
+            self.site.__exit__(kind, error, trace)
+        self.site, self.url = None, ""
+
+    def search(self, round: int | None = None) -> Iterator[Candidate]:
+        """Yield the feed of a round (None, and rounds past the last: all there is), in the feed's order."""
+        assert self.url, "enter the source first"
+        number = self.config.rounds if round is None else min(round, self.config.rounds)
+        query = f"{CANONICAL_SITE}/feed/{number}.xml"
+        feed = f"{self.url}/feed/{number}.xml"
+        for candidate in search_url(feed, query=query, config=DownloadConfig(), extra=ARCADE):
+            yield _canonical(candidate, self.url)
+
+    def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:
+        """Fetch one video from the running site into its folder."""
+        native_id = str(video["native_id"])
+        if not re.fullmatch(r"[A-Za-z0-9_-]{11}", native_id):
+            raise PermanentError(f"{native_id!r} is no id of the embedded source", error_class="permanent")
+        return fetch_url(watch_url(self.url, native_id), folder, config, extra=ARCADE)
+
+
+def _canonical(candidate: Candidate, site: str) -> Candidate:
+    """Return a candidate without the site's port; one whose page failed gets the id that its success would have."""
+    url = candidate.url.replace(site, CANONICAL_SITE, 1)
+    native_id = url.rsplit("/", 1)[-1]
+    return dataclasses.replace(
+        candidate, url=url, extractor="arcade", native_id=native_id, video_id=video_id_of("arcade", native_id, url)
+    )
