@@ -38,6 +38,7 @@ class ArcadeSource:
     ) -> None:
         self.config, self.home, self.workers = config, home, workers
         self.url = ""
+        self.failures: dict[str, str] = {}
         self.site: ArcadeSite | None = None
         self._listen = listen
 

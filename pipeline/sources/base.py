@@ -21,6 +21,12 @@ from typing import Any, Protocol, Self
 from pipeline.config.source import DownloadConfig
 
 
+def clean_text(value: object, length: int) -> str:
+    """Return a text from outside as one that fits a table: no lone surrogates, no NUL, at most `length` characters."""
+    text = "" if value is None else str(value)[:length]
+    return text.encode("utf-8", "replace").decode().replace("\x00", "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One search result: the metadata columns of `videos`, before any verdict."""

@@ -18,10 +18,11 @@ from urllib.parse import unquote_to_bytes
 from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.ids import file_video_id
-from pipeline.sources.base import Candidate, Fetched
+from pipeline.sources.base import Candidate, Fetched, clean_text
 
-SUFFIXES = frozenset(
-    ".mp4 .m4v .mkv .webm .mov .avi .flv .ts .m2ts .mpg .mpeg .ogv .wmv .3gp .mts .vob .f4v".split()
+SUFFIXES = (
+    ".3gp", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
+    ".vob", ".webm", ".wmv",
 )  # fmt: skip
 
 
@@ -52,9 +53,7 @@ class FolderSource:
             found = True
             yield self._candidate(path)
         if not found:
-            raise UserError(
-                f"source.spec = 'folder:{self.folder}': no video in it (looked for {' '.join(sorted(SUFFIXES))})"
-            )
+            raise UserError(f"source.spec = 'folder:{self.folder}': no video in it (looked for {' '.join(SUFFIXES)})")
 
     def _candidate(self, path: Path) -> Candidate:
         relative = path.relative_to(self.folder).as_posix()
@@ -63,17 +62,17 @@ class FolderSource:
         return Candidate(
             video_id=file_video_id(relative),
             extractor=self.kind,
-            native_id=_text(relative, 4000),
+            native_id=clean_text(relative, 4000),
             url=_url(path),
             query=str(self.folder),
-            title=_text(info.get("title") or path.stem, 1000),
-            description=_text(info.get("description"), 20000),
-            tags=tuple(_text(tag, 1000) for tag in tags[:200]) if isinstance(tags, list) else (),
-            channel_id=_text(info.get("channel_id") or info.get("uploader_id"), 1000) or None,
-            channel=_text(info.get("channel") or info.get("uploader"), 1000) or None,
-            upload_date=_text(info.get("upload_date"), 8) or None,
-            licence=_text(info.get("license"), 1000) or None,
-            language=_text(info.get("language"), 40) or None,
+            title=clean_text(info.get("title") or path.stem, 1000),
+            description=clean_text(info.get("description"), 20000),
+            tags=tuple(clean_text(tag, 1000) for tag in tags[:200]) if isinstance(tags, list) else (),
+            channel_id=clean_text(info.get("channel_id") or info.get("uploader_id"), 1000) or None,
+            channel=clean_text(info.get("channel") or info.get("uploader"), 1000) or None,
+            upload_date=clean_text(info.get("upload_date"), 8) or None,
+            licence=clean_text(info.get("license"), 1000) or None,
+            language=clean_text(info.get("language"), 40) or None,
         )
 
     def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:
@@ -121,8 +120,3 @@ def _sidecar(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return info if isinstance(info, dict) else {}
-
-
-def _text(value: Any, length: int) -> str:
-    text = "" if value is None else str(value)[:length]
-    return text.encode("utf-8", "replace").decode().replace("\x00", "")
