@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 
-from assets.cli_options import Parsers, add_root_options, used_settings
+from assets.cli_options import Parsers, add_root_options, settings_of, used_settings
 from assets.cli_ui import add_server_options
 
 
@@ -63,7 +63,7 @@ def run_label(args: argparse.Namespace) -> int:
 
 def run_import(args: argparse.Namespace) -> int:
     """Import a file of labels."""
-    settings = used_settings(args)
+    settings = settings_of(args)
     from classifier.labels import import_labels
 
     report = import_labels(settings.store, args.file, _annotator(args), settings.config)

@@ -56,7 +56,7 @@ def add_commands(commands: Parsers) -> None:
             "--select",
             metavar="ASSETS",
             action="append",
-            help="a part of the graph: clips, +clips (with all before), clips+",
+            help="a part of the graph: clips, +clips (with all before it), clips+ (with all behind it), by commas",
         )
         command.add_argument("--plan", action="store_true", help="print videos, bytes and hours, and start nothing")
 
@@ -66,8 +66,8 @@ def run_demo(args: argparse.Namespace) -> int:
     settings = settings_of(args, base="demo")
     if settings.config.source.kind != "arcade":
         raise UserError(
-            f"root {settings.store.root!r} belongs to source {settings.config.source.spec!r}: go on with `lampworks run "
-            f"--root {settings.store.root}`, or give the demo a --root of its own."
+            f"root {settings.store.root!r} belongs to source {settings.config.source.spec!r}: go on with `lampworks "
+            f"run --root {settings.store.root}`, or give the demo a --root of its own."
         )
     return _pass(args, settings)
 
@@ -117,8 +117,8 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
     except PassError as exc:
         print(f"error: {exc}", file=sys.stderr)
         print(
-            f"everything before it stays done. `lampworks ui{_root(args)}` shows run {exc.run_id[:8]}; the same command "
-            "goes on from here.",
+            f"everything before it stays done. `lampworks ui{_root(args)}` shows run {exc.run_id[:8]}; the same "
+            "command goes on from here.",
             file=sys.stderr,
         )
         return 2 if exc.by_user else 1

@@ -25,8 +25,8 @@ def add_commands(commands: Parsers) -> None:
         run_ui,
         "Open Dagster on this root: assets, runs, checks, charts.",
         "Starts `dagster dev` on this machine alone, with the root's own Dagster home, source and settings.\n"
-        "Materialize assets and switch on the weekly re-curation there. While it runs, `lampworks run` on the same root\n"
-        "is refused.",
+        "Materialize assets and switch on the weekly re-curation there. While it runs, `lampworks run` on the same\n"
+        "root is refused.",
         "  lampworks ui --root ./lampworks-data --port 3000",
     )
     ui.add_argument("--port", type=int, default=3000, metavar="N", help="port on 127.0.0.1 (default: %(default)s)")

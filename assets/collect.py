@@ -1,6 +1,7 @@
 """Group `collect`: what a search found, and the videos themselves."""
 
 from collections import Counter
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -137,7 +138,9 @@ def _downloaded(work: Work, batch: str) -> Result:
             "pending": counts["pending"],
             "taken down": counts["taken_down"],
             "megabytes": round(total_bytes / 1e6, 2),
-            "failed by class": bars(dict(classes.most_common()), "failed by class") if classes else None,
+            "failed by class": bars({str(name): count for name, count in classes.most_common()}, "failed by class")
+            if classes
+            else None,
             "failures": table(
                 [{"video": r["video_id"], "class": r["error_class"], "message": r["message"]} for r in failures], 10
             ),
@@ -147,5 +150,5 @@ def _downloaded(work: Work, batch: str) -> Result:
     )
 
 
-def _counts(column: pa.ChunkedArray) -> dict[str, float]:
+def _counts(column: "pa.ChunkedArray[Any]") -> dict[str, float]:
     return dict(Counter(str(value) for value in column.to_pylist() if value).most_common())

@@ -103,7 +103,7 @@ def clip_scores(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
         missing = current_clips(work.store, work.config, batch) - set(rows["clip_id"].to_pylist())
         return materialized(
             len(rows),
-            fingerprint(model["model_id"], sorted(rows["clip_id"].to_pylist())),
+            fingerprint(model["model_id"], sorted(str(clip_id) for clip_id in rows["clip_id"].to_pylist())),
             [
                 verdict("clip_scores", "in_range", outside == 0, f"{len(rows)} scores, {outside} outside 0..1"),
                 verdict("clip_scores", "none_missing", not missing, f"{len(missing)} clips without a score"),
@@ -189,13 +189,13 @@ def _decided(work: Work, before: float | None) -> Result:
             "review": decisions["review"],
             "keep rate": rate,
             "decided by": "technical flags alone: no labels were used" if flags_only else "classifier and flags",
-            "reasons": bars(dict(reasons.most_common()), "reasons"),
+            "reasons": bars({str(reason): count for reason, count in reasons.most_common()}, "reasons"),
             "splits of kept": bars(_kept_splits(rows), "splits of kept"),
         },
     )
 
 
-def _keep_rate(decisions: pa.ChunkedArray) -> float | None:
+def _keep_rate(decisions: "pa.ChunkedArray[Any]") -> float | None:
     if not len(decisions):
         return None
     return float(pc.sum(pc.cast(pc.equal(decisions, pa.scalar("keep")), "int64")).as_py() or 0) / len(decisions)

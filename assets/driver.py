@@ -20,7 +20,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.due import collect_due, has_clips, is_due, rounds_due, unscored_batches
+from assets.due import collect_due, has_clips, is_due, labels_due, rounds_due, unscored_batches
 from assets.instance import open_instance, sweep_killed_runs
 from assets.jobs import ASSETS, JOBS, ON_REQUEST
 from assets.lock import lock_home
@@ -133,9 +133,11 @@ def _curate(runner: _Runner, labels: Path | None, annotator: str) -> None:
         runner.result.flags_only = True
         runner.listen("flags-only decision (decision.mode: flags): no labels, no classifier, no scores are used")
         runner.leave_out(_LABELLED)
-    forced = labels is not None and runner.wants("quality_labels")
-    config = {"quality_labels": {"file": str(labels.absolute()), "annotator": annotator}} if labels and forced else {}
-    runner.run_due("label", "labels", config=config, force=["quality_labels"] if forced else [])
+    config, force = {}, []
+    if labels is not None and runner.wants("quality_labels") and labels_due(settings, labels, annotator):
+        config = {"quality_labels": {"file": str(labels.absolute()), "annotator": annotator}}
+        force = ["quality_labels"]
+    runner.run_due("label", "labels", config=config, force=force)
     runner.run_due("learn", "quality classifier")
     if runner.wants("clip_scores"):
         for batch in unscored_batches(settings):

@@ -6,31 +6,64 @@ Only reads. The driver, the sensor and `lampworks run --plan` share it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 
 from assets.records import latest_model
 from assets.settings import Settings
 from pipeline.config import Config
-from pipeline.store import Store
+from pipeline.store import Rows, Store
+
+
+class Peek(Store):
+    """A store that notes what would be written to its tables instead of writing it: a stage asked what it would do."""
+
+    touched = False
+
+    def append(self, name: str, rows: Rows, inputs: Mapping[str, Any] | None = None) -> int:
+        """Note that rows would be appended."""
+        self.touched |= len(rows) > 0
+        return self.version(name)
+
+    def merge(self, name: str, rows: Rows, on: Sequence[str], inputs: Mapping[str, Any] | None = None) -> int:
+        """Note that rows would be merged."""
+        self.touched |= len(rows) > 0
+        return self.version(name)
 
 
 def rounds_due(settings: Settings) -> Iterator[int | None]:
     """Yield the searches to make, one after the other: round numbers of the embedded source, None for any other.
 
-    The embedded source is a closed world that grows by rounds: one that was searched has no more to say. The world
-    outside may always have something new, so it is searched on every pass.
+    The embedded source is a closed world that grows by rounds: one that was searched has no more to say. A folder or a
+    list is looked through, which is cheap, and searched where it holds something new. A site is searched on every pass.
     """
-    from pipeline.search import search_is_done
+    from pipeline.search import search_is_done, search_videos
 
-    if settings.config.source.kind != "arcade":
-        yield None
+    config, store = settings.config, settings.store
+    if config.source.kind == "arcade":
+        for number in range(1, config.arcade.rounds + 1):
+            if not search_is_done(store, config, number):
+                yield number
         return
-    for round_number in range(1, settings.config.arcade.rounds + 1):
-        if not search_is_done(settings.store, settings.config, round_number):
-            yield round_number
+    if config.source.kind in {"folder", "urls"}:
+        peek = Peek(store.root, store.storage_options)
+        search_videos(peek, config, settings.home)
+        if not peek.touched:
+            return
+    yield None
+
+
+def labels_due(settings: Settings, path: Path, annotator: str) -> bool:
+    """Tell whether a file holds labels that the store does not have; UserError where it cannot be imported."""
+    from classifier.labels import import_labels
+
+    peek = Peek(settings.store.root, settings.store.storage_options)
+    import_labels(peek, path, annotator, settings.config)
+    return peek.touched
 
 
 def collect_due(store: Store, config: Config, now: datetime) -> dict[str, str]:
@@ -66,7 +99,7 @@ def uncut_batches(store: Store, config: Config) -> list[str]:
     if not uncut:
         return []
     batch_of = store.read("videos", ["video_id", "batch"], pc.field("video_id").isin(sorted(uncut)))
-    return sorted(set(batch_of["batch"].to_pylist()))
+    return sorted({str(batch) for batch in batch_of["batch"].to_pylist()})
 
 
 def unscored_batches(settings: Settings) -> list[str]:

@@ -1,5 +1,7 @@
 """Group `evaluate`: how good the world is on held-out sources, whether it can be played, and whether curation paid."""
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -96,8 +98,6 @@ def _gate(gates: dict[str, Any], name: str) -> str:
 
 
 def _best_before(work: Work, model_id: str) -> float | None:
-    import json
-
     rows = work.store.read("models", ["model_id", "figures"], pc.field("kind") == "world_evaluation").to_pylist()
     scores = [
         _part(json.loads(row["figures"] or "{}"), "delta_t_psnr_permuted", "value")
@@ -129,13 +129,29 @@ def playable_world(context: dg.AssetExecutionContext, lampworks: Lampworks) -> R
         found = check_playable(work.store, work.config)
         model = latest_model(work.store, "world_model")
         assert model is not None
-        actions = work.config.latent_actions.num_actions
+        _record(work, model, found)
+        seen = f"{found['actions']} actions lead to {found['distinct_frames']} different frames, {found['fps']} FPS"
         return materialized(
             1,
             model["model_id"],
-            [verdict("playable_world", "loads_and_steps", True, f"{actions} actions, each answered with a frame")],
+            [verdict("playable_world", "loads_and_steps", found["actions"] > 0, seen)],
             {"world": model["model_id"], **figures(found), "play": "lampworks play"},
         )
+
+
+def _record(work: Work, world: dict[str, Any], found: dict[str, Any]) -> None:
+    """Note in `models` that this world was tried, so that the next pass needs not try it again."""
+    row = {
+        "model_id": f"playable-{world['model_id']}",
+        "kind": "playable_world",
+        "path": world["path"],
+        "config": "{}",
+        "figures": json.dumps(found, sort_keys=True),
+        "inputs": json.dumps({"world_model": world["model_id"]}),
+        "shards_version": world["shards_version"],
+        "created_at": datetime.now(UTC),
+    }
+    work.store.merge("models", [row], on=["model_id"])
 
 
 class AblationConfig(dg.Config):

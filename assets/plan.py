@@ -82,7 +82,7 @@ def format_plan(plan: Plan) -> str:
         f"plan ({'after a search' if plan.searched else 'from the configuration'}; estimates, nothing was started):",
         f"  videos   {plan.videos:,} in {plan.batches:,} batches"
         + (f", {plan.unknown:,} of unknown length" if plan.unknown else ""),
-        f"  hours    {plan.hours:,.1f} of video, about {max(plan.work_hours, 0.01):,.2f} h of one core to fetch and cut",
+        f"  hours    {plan.hours:,.1f} of video, about {max(plan.work_hours, 0.01):,.2f} of one core to fetch and cut",
         f"  bytes    about {_size(plan.fetch_bytes)} to fetch, {_size(plan.clip_bytes)} of clips",
         f"  clips    at most {plan.clips:,}",
     ]

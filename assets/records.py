@@ -17,7 +17,7 @@ def current_clips(store: Store, config: Config, batch: str | None = None) -> set
     from pipeline.clips import read_clips
 
     where = None if batch is None else pc.field("batch") == batch
-    return set[str](read_clips(store, config, ["clip_id"], where)["clip_id"].to_pylist())
+    return {str(clip_id) for clip_id in read_clips(store, config, ["clip_id"], where)["clip_id"].to_pylist()}
 
 
 def latest_model(store: Store, kind: str) -> dict[str, Any] | None:

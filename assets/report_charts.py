@@ -145,8 +145,9 @@ def reliability_chart(bins: Sequence[Mapping[str, float]]) -> str:
         return left + x * (size - left - 8), (size - 30) - y * (size - 40)
 
     corner, far = at(0, 0), at(1, 1)
+    wide, tall = far[0] - corner[0], corner[1] - far[1]
     parts = [
-        f'<rect class="frame" x="{corner[0]}" y="{far[1]}" width="{far[0] - corner[0]}" height="{corner[1] - far[1]}"/>',
+        f'<rect class="frame" x="{corner[0]}" y="{far[1]}" width="{wide}" height="{tall}"/>',
         f'<line class="mark" x1="{corner[0]}" y1="{corner[1]}" x2="{far[0]}" y2="{far[1]}"/>',
     ]
     most = max((bin_["clips"] for bin_ in bins), default=1)

@@ -20,6 +20,7 @@ from PIL import Image
 from assets.visuals import Picture, contact_sheet, data_uri, jpeg_bytes
 from pipeline.clips import clip_spec, read_clips, read_frames
 from pipeline.config import Config
+from pipeline.ids import split_clip_id
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 
@@ -227,7 +228,7 @@ def evaluation_pictures(store: Store, evaluation: Mapping[str, Any], most_bytes:
         {str(clip) for name in ("contact_sheet", "rollouts") for clip in about.get(name, {}).get("clips", [])}
     )
     hidden = taken_down(store).hidden_videos(store)
-    if any(clip_id.startswith(f"{video}-") for clip_id in clip_ids for video in hidden):
+    if any(split_clip_id(clip_id)[0] in hidden for clip_id in clip_ids):
         return Pictures({}, [], True)
     uris = {}
     for name in names:

@@ -9,6 +9,7 @@ import dagster as dg
 from assets.checks import check_specs, verdict
 from assets.dataset import training_shards
 from assets.records import latest_model
+from assets.report_parts import curve
 from assets.resources import Lampworks
 from assets.work import Curves, Result, Work, figures, line, materialized, working
 
@@ -98,14 +99,9 @@ def _result(work: Work, model: dict[str, Any], checks: Sequence[dg.AssetCheckRes
 
 
 def _curves(work: Work, model: dict[str, Any]) -> dict[str, Any]:
-    import json
-
-    key = f"{model['path'].rstrip('/')}/curve.json"
-    if not work.store.exists(key):
-        return {}
-    curve = json.loads(work.store.read_blob(key))
-    columns = {name: values for name, values in curve.items() if isinstance(values, list)}
-    return {f"curve {name}": line(values, name) for name, values in columns.items() if name != "step"}
+    return {
+        f"curve {name}": line([value for _, value in points], name) for name, points in curve(work.store, model).items()
+    }
 
 
 def _numbers(values: dict[str, Any], prefix: str = "") -> dict[str, float]:

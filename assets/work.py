@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -19,8 +19,11 @@ from pipeline.home import Home
 from pipeline.progress import Listener
 from pipeline.store import Store
 
-# an asset writes its own tables and blobs: nothing is handed to an IO manager
-Result = dg.MaterializeResult[None]
+# an asset writes its own tables and blobs, nothing is handed to an IO manager; Dagster reads the bare class alone
+if TYPE_CHECKING:
+    Result = dg.MaterializeResult[Any]
+else:
+    Result = dg.MaterializeResult
 USER_ERROR = "lampworks/user_error"
 # one event is 1-2 kB in Dagster's database: a line of progress every few seconds would fill it
 _LOG_EVERY_S = 10.0

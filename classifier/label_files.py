@@ -115,6 +115,18 @@ def import_labels(store: Store, path: str | Path, annotator: str, config: Config
     )
 
 
+def check_label_file(path: str | Path) -> int:
+    """Return the number of ratings in a file; UserError names the line of anything that an import would refuse.
+
+    Whether their clips exist is not asked: the file may be checked before the first video is fetched.
+    """
+    file = Path(path)
+    try:
+        return sum(1 for _ in _rows(file, file.read_bytes()))
+    except OSError as exc:
+        raise UserError(f"label file {str(path)!r} cannot be read: {exc.strerror or exc}") from exc
+
+
 def append_new_events(store: Store, events: Sequence[Mapping[str, Any]]) -> int:
     """Append those events whose id the store does not have, in one commit; return how many."""
     known = set(store.read("labels", ["event_id"])["event_id"].to_pylist())
