@@ -16,6 +16,7 @@ import torch
 
 Arm = Literal["categorical", "permuted"]
 _STILL_PIXELS = 0.75  # a mean shift below this many pixels a frame is a standing view
+_STEADY = 0.6  # share of steps that must agree before an action is named after them
 _REACH_X, _REACH_Y = 16, 10  # pixels that a view can move in one frame
 
 
@@ -206,11 +207,14 @@ def name_actions(held_NATHWC: np.ndarray) -> list[ActionName]:
 def _name(code: int, shifts: np.ndarray) -> ActionName:
     right, down = (float(value) for value in shifts.mean(0))
     if max(abs(right), abs(down)) < _STILL_PIXELS:
-        return ActionName(code, "view stands", "•", right, down, float((np.abs(shifts).max(1) <= 1).mean()))
-    axis = 0 if abs(right) >= abs(down) else 1
-    forward = (right, down)[axis] > 0
-    label, symbol = (("view moves right", "→"), ("view moves left", "←"))[not forward]
-    if axis == 1:
-        label, symbol = (("view moves down", "↓"), ("view moves up", "↑"))[not forward]
-    agreement = float(((shifts[:, axis] > 0) == forward)[shifts[:, axis] != 0].sum() / len(shifts))
+        label, symbol, agreeing = "view stands", "•", np.abs(shifts).max(1) <= 1
+    elif abs(right) >= abs(down):
+        label, symbol = ("view moves right", "→") if right > 0 else ("view moves left", "←")
+        agreeing = shifts[:, 0] * right > 0
+    else:
+        label, symbol = ("view moves down", "↓") if down > 0 else ("view moves up", "↑")
+        agreeing = shifts[:, 1] * down > 0
+    agreement = float(agreeing.mean())
+    if agreement < _STEADY:
+        label, symbol = "nothing steady", "~"
     return ActionName(code, label, symbol, right, down, agreement)

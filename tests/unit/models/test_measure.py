@@ -125,6 +125,13 @@ def test_a_view_that_moves_is_named_after_where_it_goes(ring_world, ring_clips):
     assert names[2].agreement == 1
 
 
+def test_an_action_that_does_now_this_now_that_gets_no_name(ring_world, ring_clips):
+    true = ring_clips[0].frames_THWC  # runs left and right at random
+    names = name_actions(np.stack([true, true[::-1]])[:, None])
+    assert names[0].label == "nothing steady"
+    assert names[0].agreement < 0.6
+
+
 def test_the_shift_of_the_view_is_found_in_both_axes():
     picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     assert view_shift(picture[10:40, 10:60], picture[13:43, 4:54]) == (-6, 3)
