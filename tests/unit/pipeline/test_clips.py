@@ -1,0 +1,242 @@
+"""A batch to clips: what is in a tar, what rows say, what is never done twice, and what a bad video leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+
+from pipeline.clips import batch_is_cut, clip_spec, cut_batch, decode_clip, read_clip, read_clips, read_frames
+from pipeline.config import ClipConfig, Config, EngineConfig
+from pipeline.errors import UserError
+from pipeline.features import FEATURE_NAMES
+from pipeline.home import Home, home_of
+from pipeline.store import Store
+from pipeline.takedown import request_takedown
+
+BATCH = "2026w47-0001"
+CONFIG = Config(clips=ClipConfig(seconds=2, fps=10), engine=EngineConfig(workers=2, deadline_s=60))
+
+
+def pictures(seconds: float, seed: int = 0, fps: int = 20) -> np.ndarray:
+    """Return frames (T, 96, 160, 3) of a textured level that scrolls."""
+    rng = np.random.default_rng(seed)
+    level = np.kron(rng.integers(0, 255, (12, 100, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
+    return np.stack([level[:, 2 * i : 2 * i + 160] for i in range(round(seconds * fps))])
+
+
+def add_video(store: Store, video_id: str, data: bytes, *, attempt: int = 1, batch: str = BATCH) -> str:
+    """Put a download in the store as the download stage does, and return its blob key."""
+    digest = hashlib.sha256(data).hexdigest()
+    key = f"raw/{batch}/{video_id}-{digest[:12]}.mp4"
+    store.write_blob(key, data)
+    if attempt == 1:
+        store.append("videos", [{"video_id": video_id, "batch": batch, "verdict": "kept", "channel_id": "UC1"}])
+    now = datetime.now(UTC)
+    row = {
+        "attempt_id": f"{video_id}-{attempt}", "video_id": video_id, "batch": batch, "attempt": attempt, "state": "ok",
+        "started_at": now, "finished_at": now, "bytes": len(data), "sha256": digest, "path": key,
+    }  # fmt: skip
+    store.append("downloads", [row])
+    return key
+
+
+@pytest.fixture(scope="module")
+def clip_of_5s(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> bytes:
+    return make_video(tmp_path_factory.mktemp("v") / "v.mp4", pictures(5), fps=20).read_bytes()
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
+    return {
+        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*") if p.is_file()
+    }
+
+
+def test_a_video_becomes_clips_that_its_rows_describe(store: Store, clip_of_5s: bytes) -> None:
+    add_video(store, "folder-a", clip_of_5s)
+    report = cut_batch(store, CONFIG, home_of(store), BATCH)
+    assert (report.ok, report.failed, report.num_clips, report.pending) == (1, {}, 2, 0)
+    assert (report.source_ms, report.clip_ms, report.remainder_ms) == (5000, 4000, 1000)
+    rows = read_clips(store, CONFIG).to_pylist()
+    spec = clip_spec(CONFIG.clips)
+    assert [row["clip_id"] for row in rows] == [f"folder-a-{start:09d}-{spec}" for start in (0, 2000)]
+    for row in rows:
+        mp4 = read_clip(store, row)
+        assert hashlib.sha256(mp4).hexdigest() == row["sha256"]
+        frames = decode_clip(mp4)
+        assert frames.shape == (20, 90, 160, 3)
+        strip = read_frames(store, row)
+        assert strip.shape == (8, 90, 160, 3)
+        assert np.abs(strip[0].astype(int) - frames[1]).mean() < 20
+        assert len(row["features"]) == len(FEATURE_NAMES)
+        assert np.isfinite(row["features"]).all()
+        assert len(row["hashes"]) == 128
+        assert row["end_ms"] - row["start_ms"] == 2000
+
+
+def test_the_tar_reads_as_a_tar_and_holds_nothing_of_this_machine(store: Store, clip_of_5s: bytes) -> None:
+    add_video(store, "folder-a", clip_of_5s)
+    cut_batch(store, CONFIG, home_of(store), BATCH)
+    [row] = store.read("clippings").to_pylist()
+    data = store.read_blob(row["tar"])
+    assert hashlib.sha256(data).hexdigest() == row["tar_sha256"]
+    assert row["tar"].endswith(f"folder-a-{row['tar_sha256'][:12]}.tar")
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        members = tar.getmembers()
+    assert [(m.mtime, m.uid, m.gid, m.uname, m.gname) for m in members] == [(0, 0, 0, "", "")] * 4
+    assert [m.name.split(".", 1)[1] for m in members] == ["mp4", "frames.jpg"] * 2
+
+
+def test_a_second_run_writes_nothing(store: Store, clip_of_5s: bytes) -> None:
+    add_video(store, "folder-a", clip_of_5s)
+    add_video(store, "folder-b", b"not a video")
+    cut_batch(store, CONFIG, home_of(store), BATCH)
+    before = snapshot(Path(store.root))
+    report = cut_batch(store, CONFIG, home_of(store), BATCH)
+    assert snapshot(Path(store.root)) == before
+    assert (report.ok, report.failed, report.new) == (1, {"decode_error": 1}, 0)
+    assert batch_is_cut(store, CONFIG, BATCH)
+
+
+def test_a_bad_video_leaves_a_row_with_its_reason_and_disturbs_nothing(
+    store: Store, clip_of_5s: bytes, tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    add_video(store, "folder-good", clip_of_5s)
+    add_video(store, "folder-empty", b"")
+    add_video(store, "folder-page", b"<!doctype html><title>404</title>")
+    add_video(store, "folder-cut", clip_of_5s[: len(clip_of_5s) // 2])
+    add_video(store, "folder-short", make_video(tmp_path / "s.mp4", pictures(1), fps=20).read_bytes())
+    gone = add_video(store, "folder-gone", clip_of_5s + b"\0")
+    store.delete(gone)
+    report = cut_batch(store, CONFIG, home_of(store), BATCH)
+    assert report.failed == {"decode_error": 3, "raw_missing": 1}
+    assert (report.ok, report.num_clips) == (2, 2)
+    rows = {row["video_id"]: row for row in store.read("clippings").to_pylist()}
+    short = rows["folder-short"]
+    assert (short["state"], short["num_clips"], short["tar"]) == ("ok", 0, None)
+    assert short["source_ms"] == short["remainder_ms"] == 1000
+    for row in rows.values():
+        assert (row["state"] == "ok") == (row["message"] is None)
+        assert store.root not in str(row["message"])
+    assert {row["video_id"] for row in read_clips(store, CONFIG).to_pylist()} == {"folder-good"}
+
+
+def test_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    videos = {
+        f"folder-{i}": make_video(tmp_path / f"{i}.mp4", pictures(4, seed=i), fps=20).read_bytes() for i in range(3)
+    }
+    tables, blobs = [], []
+    for workers in (1, 3):
+        store = Store(tmp_path / f"root{workers}")
+        for video_id, data in videos.items():
+            add_video(store, video_id, data)
+        cut_batch(store, replace(CONFIG, engine=EngineConfig(workers=workers)), home_of(store), BATCH)
+        tables.append([store.read(name).sort_by("video_id").to_pylist() for name in ("clippings", "clips")])
+        blobs.append({key: store.read_blob(key) for key in store.list_blobs("clips")})
+    assert tables[0][0] == tables[1][0]
+    assert sorted(map(str, tables[0][1])) == sorted(map(str, tables[1][1]))
+    assert blobs[0] == blobs[1]
+    assert len(blobs[0]) == 3
+
+
+def test_rows_of_an_interrupted_run_are_replaced_not_doubled(store: Store, clip_of_5s: bytes) -> None:
+    add_video(store, "folder-a", clip_of_5s)
+    cut_batch(store, CONFIG, home_of(store), BATCH)
+    rows = store.read("clips").to_pylist()
+    # as a run leaves them that was killed between its two commits
+    store.replace("clippings", [])
+    assert not len(read_clips(store, CONFIG))
+    cut_batch(store, CONFIG, home_of(store), BATCH)
+    assert store.read("clips").to_pylist() == rows
+    assert len(read_clips(store, CONFIG)) == 2
+
+
+def test_a_video_downloaded_anew_is_cut_anew(
+    store: Store, clip_of_5s: bytes, tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    add_video(store, "folder-a", clip_of_5s)
+    cut_batch(store, CONFIG, home_of(store), BATCH)
+    shorter = make_video(tmp_path / "s.mp4", pictures(3, seed=1), fps=20).read_bytes()
+    add_video(store, "folder-a", shorter, attempt=2)
+    assert not batch_is_cut(store, CONFIG, BATCH)
+    cut_batch(store, CONFIG, home_of(store), BATCH)
+    assert [row["num_clips"] for row in store.read("clippings").to_pylist()] == [1]
+    [row] = store.read("clips").to_pylist()
+    assert row["source_sha256"] == hashlib.sha256(shorter).hexdigest()
+
+
+def test_another_spec_stands_beside_the_first(store: Store, clip_of_5s: bytes) -> None:
+    add_video(store, "folder-a", clip_of_5s)
+    cut_batch(store, CONFIG, home_of(store), BATCH)
+    other = replace(CONFIG, clips=ClipConfig(seconds=4, fps=10))
+    cut_batch(store, other, home_of(store), BATCH)
+    assert [len(read_clips(store, config)) for config in (CONFIG, other)] == [2, 1]
+    assert len(store.read("clips")) == 3
+
+
+def test_thresholds_of_flags_change_no_clip() -> None:
+    assert clip_spec(ClipConfig(max_still_share=0.1)) == clip_spec(ClipConfig())
+    assert clip_spec(ClipConfig(crf=23)) != clip_spec(ClipConfig())
+
+
+def test_a_video_taken_down_while_it_is_cut_gets_no_rows(store: Store, clip_of_5s: bytes) -> None:
+    add_video(store, "folder-a", clip_of_5s)
+    add_video(store, "folder-b", clip_of_5s + b"\0")
+    request_takedown(store, "video", "folder-a", "asked by the owner")
+    cut_batch(store, CONFIG, home_of(store), BATCH)
+    assert {row["video_id"] for row in store.read("clips").to_pylist()} <= {"folder-b"}
+    request_takedown(store, "channel", "UC1", "asked by the owner")
+    assert not len(read_clips(store, CONFIG))
+
+
+def test_a_disk_that_cannot_be_written_is_named_and_blames_no_video(store: Store, clip_of_5s: bytes) -> None:
+    add_video(store, "folder-a", clip_of_5s)
+    home = Home(Path("/dev/full"))
+    with pytest.raises((UserError, OSError)):
+        cut_batch(store, CONFIG, home, BATCH)
+    assert store.version("clippings") == -1
+
+
+def test_a_run_that_is_killed_is_taken_up_where_it_was(
+    store: Store, tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    for i in range(8):
+        data = make_video(tmp_path / f"{i}.mp4", pictures(8, seed=i), fps=20).read_bytes()
+        add_video(store, f"folder-{i}", data)
+    code = (
+        "import sys\n"
+        "import pipeline.clips as clips\n"
+        "from pipeline.config import ClipConfig, Config, EngineConfig\n"
+        "from pipeline.home import home_of\n"
+        "from pipeline.store import Store\n"
+        "clips._COMMIT_VIDEOS = 1\n"
+        "config = Config(clips=ClipConfig(seconds=2, fps=10), engine=EngineConfig(workers=1))\n"
+        "store = Store(sys.argv[1])\n"
+        f"clips.cut_batch(store, config, home_of(store), {BATCH!r})\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, store.root], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while store.version("clippings") < 1 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = store.read("clippings").sort_by("video_id").to_pylist()
+    assert 0 < len(kept) < 8
+    report = cut_batch(store, CONFIG, home_of(store), BATCH)
+    assert (report.ok, report.num_clips, report.new) == (8, 32, 8 - len(kept))
+    ids = pc.field("video_id").isin([row["video_id"] for row in kept])
+    assert store.read("clippings", where=ids).sort_by("video_id").to_pylist() == kept
+    assert len(set(store.read("clips")["clip_id"].to_pylist())) == len(store.read("clips")) == 32
