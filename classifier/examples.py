@@ -18,10 +18,9 @@ from torch import Tensor
 from classifier.pool import Pool
 from pipeline.clips import read_frames
 from pipeline.config import ClassifierConfig
-from pipeline.features import FEATURE_NAMES
+from pipeline.features import FEATURE_NAMES, FLAGS
 from pipeline.store import Store
 
-FLAGS = ("black", "still", "letterbox", "cuts", "overlay")
 MEASUREMENTS = tuple(name for name in ("motion", "overlay_share", "letterbox_share") if name not in FEATURE_NAMES)
 """Columns of `clips` that are no hand features already."""
 FRAME_COLUMNS = ("tar", "frames_offset", "frames_size")
@@ -126,7 +125,9 @@ def load_examples(pool: Pool, ratings: Mapping[str, int], config: ClassifierConf
         val_N=np.array([pool.split(row["video_id"]) == "val" for row in rows], bool),
         frames_NKCHW=torch.stack([found for _, found in good]) if good else empty,
         features_NF=np.array([_features(row) for row in rows], np.float64).reshape(len(rows), -1),
-        flags_NF=np.array([[flag in (row["flags"] or ()) for flag in FLAGS] for row in rows], bool).reshape(-1, 5),
+        flags_NF=np.array([[flag in (row["flags"] or ()) for flag in FLAGS] for row in rows], bool).reshape(
+            -1, len(FLAGS)
+        ),
         unreadable=unreadable,
     )
 
@@ -135,3 +136,7 @@ def _features(row: Mapping[str, Any]) -> list[float]:
     hand = list(row["features"] or ())
     hand += [np.nan] * (len(FEATURE_NAMES) - len(hand))
     return [np.nan if value is None else float(value) for value in (*(row[name] for name in MEASUREMENTS), *hand)]
+
+
+def _flags(row: Mapping[str, Any]) -> list[bool]:
+    return [flag in (row["flags"] or ()) for flag in FLAGS]

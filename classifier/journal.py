@@ -96,13 +96,17 @@ class Journal:
                 "labels that were synchronised are in the store."
             ) from exc
 
-    def append(self, events: Sequence[Mapping[str, Any]], annotator: str) -> list[str]:
-        """Write checked events in one commit, in their order, and return their ids once they are on disk.
+    def append(self, events: Sequence[Mapping[str, Any]], annotator: str) -> tuple[list[str], dict[str, str]]:
+        """Write checked events in one commit, in their order; return once they are on disk.
+
+        Returns:
+            (ids that are stored, reason by id of those that are not: their id is already another label's).
 
         Args:
             events: results of `check_event`; one that is already there is left as it is.
             annotator: who labels.
         """
+        saved, refused = [], {}
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -116,20 +120,22 @@ class Journal:
                         f"VALUES ({', '.join('?' * len(_COLUMNS))})",
                         [values[column] for column in _COLUMNS],
                     )
-                    self._check_stored(values)
+                    # OR IGNORE is silent about any conflict: what is acknowledged must be there, and be the same
+                    if self._is_stored(values):
+                        saved.append(str(event["event_id"]))
+                    else:
+                        refused[str(event["event_id"])] = "this event_id is already another label's"
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
-        return [str(event["event_id"]) for event in events]
+        return saved, refused
 
-    def _check_stored(self, values: Mapping[str, Any]) -> None:
-        # OR IGNORE would also swallow a row that breaks a CHECK: what is acknowledged must be there, and the same
-        stored = self._db.execute(
-            "SELECT clip_id, annotator, kind, rating FROM events WHERE event_id = ?", [values["event_id"]]
-        ).fetchone()
-        if stored != tuple(values[column] for column in ("clip_id", "annotator", "kind", "rating")):
-            raise ValueError(f"event {values['event_id']} is already taken by another label")
+    def _is_stored(self, values: Mapping[str, Any]) -> bool:
+        names = ("clip_id", "annotator", "kind", "rating")
+        query = f"SELECT {', '.join(names)} FROM events WHERE event_id = ?"
+        stored = self._db.execute(query, [values["event_id"]]).fetchone()
+        return bool(stored == tuple(values[name] for name in names))
 
     def events(self) -> list[dict[str, Any]]:
         """Return all events in the order of their arrival, as rows of the `labels` table."""

@@ -22,7 +22,7 @@ from classifier.fitting import fixed_threads, logits_of
 from classifier.pool import Pool, load_pool
 from classifier.resnet import ResNet18
 from classifier.training import latest_model, load_document, load_network
-from pipeline.config import ClassifierConfig, Config
+from pipeline.config import ClassifierConfig, ClipConfig, Config
 from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress
 from pipeline.store import Store
@@ -90,13 +90,13 @@ def score_batch(store: Store, config: Config, batch: str, *, listen: Listener | 
 def batch_is_scored(store: Store, batch: str, config: Config | None = None) -> bool:
     """Tell whether every clip of a batch has its row under the published classifier.
 
-    Without a configuration the clips are those of the clip_spec that the classifier was trained on.
+    Without a configuration the clips are of the kind that the classifier was trained on.
     """
     model = latest_model(store)
     if model is None:
         return False
-    spec = None if config is not None else json.loads(model["inputs"])["clip_spec"]
-    clips = load_pool(store, config or Config(), spec).scan([], batch).to_pylist()
+    config = config or Config(clips=ClipConfig(**json.loads(model["inputs"])["clips"]))
+    clips = load_pool(store, config).scan([], batch).to_pylist()
     return _covers(store.read("scores", where=pc.field("batch") == batch).to_pylist(), clips, model)
 
 

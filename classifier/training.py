@@ -146,7 +146,7 @@ def train_classifier(store: Store, config: Config, *, listen: Listener | None = 
         "input_height": config.classifier.input_height, "frames_per_clip": config.classifier.frames_per_clip,
         "good_rating": config.classifier.good_rating, "calibration": calibration, **scores,
     }  # fmt: skip
-    model_id = _publish(store, network, document, figures, inputs, config.classifier)
+    model_id = _publish(store, network, document, figures, inputs, config)
     return ClassifierReport(model_id=model_id, trained=True, figures=figures)
 
 
@@ -257,7 +257,7 @@ def _publish(
     document: Mapping[str, Any],
     figures: Mapping[str, Any],
     inputs: str,
-    config: ClassifierConfig,
+    config: Config,
 ) -> str:
     tensors: dict[str, Tensor] = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     weights = save(tensors)
@@ -268,9 +268,13 @@ def _publish(
     store.write_blob(f"{path}/model.json", text)
     row = {
         "model_id": model_id, "kind": KIND, "path": path, "parameters": num_parameters(network),
-        "steps": config.steps, "config": json.dumps(dataclasses.asdict(config), sort_keys=True),
+        "steps": config.classifier.steps,
+        "config": json.dumps(dataclasses.asdict(config.classifier), sort_keys=True),
         "figures": json.dumps(figures, sort_keys=True),
-        "inputs": json.dumps({"fingerprint": inputs, "clip_spec": document["clip_spec"]}, sort_keys=True),
+        "inputs": json.dumps(
+            {"fingerprint": inputs, "clip_spec": document["clip_spec"], "clips": dataclasses.asdict(config.clips)},
+            sort_keys=True,
+        ),
         "created_at": datetime.now(UTC),
     }  # fmt: skip
     store.append("models", [row])
