@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -259,6 +260,13 @@ class Store:
                 return dict(json.loads(commit[_INPUTS_KEY]))
         return {}
 
+    def deleted_rows(self, name: str, commits: int = 10) -> int:
+        """Return the rows that something other than lampworks deleted in the last commits: lampworks deletes none."""
+        table = self._open(name)
+        history = [] if table is None else table.history(commits)
+        gone = [commit["operationMetrics"] for commit in history if commit.get("operation") == "DELETE"]
+        return sum(int(metrics.get("num_deleted_rows") or 0) for metrics in gone)
+
     def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Return the committed rows (an empty table of the right schema while it does not exist)."""
         schema = SCHEMAS[name]
@@ -268,7 +276,13 @@ class Store:
             return wanted.empty_table()
         dataset = table.to_pyarrow_dataset()
         present = [column for column in wanted.names if column in dataset.schema.names]
-        return _with_columns(dataset.to_table(columns=present, filter=where), wanted)
+        try:
+            return _with_columns(dataset.to_table(columns=present, filter=where), wanted)
+        except pa.ArrowNotImplementedError:
+            rows = [
+                _with_columns(pa.Table.from_batches([batch]), wanted) for batch in _matching(dataset, present, where)
+            ]
+            return pa.concat_tables([wanted.empty_table(), *rows])
 
     def scan(
         self, name: str, columns: Sequence[str], where: pc.Expression | None = None, batch_rows: int = 65536
@@ -280,7 +294,7 @@ class Store:
         dataset = table.to_pyarrow_dataset()
         wanted = pa.schema([SCHEMAS[name].field(column) for column in columns])
         present = [column for column in wanted.names if column in dataset.schema.names]
-        for batch in dataset.to_batches(columns=present, filter=where, batch_size=batch_rows):
+        for batch in _matching(dataset, present, where, batch_rows):
             if len(batch):
                 yield _with_columns(pa.Table.from_batches([batch]), wanted).combine_chunks().to_batches()[0]
 
@@ -361,6 +375,28 @@ class Store:
 def _lacks_columns(table: DeltaTable, data: pa.Table) -> bool:
     # a column was added to the schema since the table was made: old rows read it as null
     return not {field.name for field in table.schema().fields}.issuperset(data.column_names)
+
+
+def _matching(
+    dataset: Any, columns: list[str], where: pc.Expression | None, batch_rows: int = 65536
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows that match, in batches, whatever string type each file was written with.
+
+    Files that a merge rewrote hold string_view, for which Arrow has no comparison: those rows are cast first and
+    compared then. Files whose statistics exclude a match are not opened.
+    """
+    if where is None:
+        yield from dataset.to_batches(columns=columns, batch_size=batch_rows)
+        return
+    text = str(where)
+    needed = [name for name in dataset.schema.names if name in columns or re.search(rf"\b{re.escape(name)}\b", text)]
+    for fragment in dataset.get_fragments(filter=where):
+        options = {"schema": dataset.schema, "batch_size": batch_rows}
+        if not any(pa.types.is_string_view(kind) for kind in fragment.physical_schema.types):
+            yield from fragment.to_batches(columns=columns, filter=where, **options)
+            continue
+        for batch in fragment.to_batches(columns=needed, **options):
+            yield from pa.Table.from_batches([batch]).filter(where).select(columns).to_batches()
 
 
 def _commit(inputs: Mapping[str, Any] | None) -> CommitProperties | None:

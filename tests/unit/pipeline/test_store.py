@@ -392,3 +392,14 @@ def test_a_merge_where_the_table_is_new_shares_one_commit_with_no_duplicates(sto
     store.merge("takedowns", [tombstone(1), tombstone(2)], on=["takedown_id"])
     assert store.version("takedowns") == 0
     assert ids(store) == ["1", "2"]
+
+
+def test_rows_that_a_merge_rewrote_are_found_by_any_condition_on_their_text(store: Store):
+    store.append("takedowns", [tombstone(1), tombstone(2, "court")])
+    # a merge rewrites files with another string type, for which Arrow itself has no comparison
+    store.merge("takedowns", [tombstone(2, "court order"), tombstone(3)], on=["takedown_id"])
+    asked = (pc.field("reason") == "asked") & (pc.field("kind") == "video")
+    assert sorted(store.read("takedowns", ["target"], asked)["target"].to_pylist()) == ["v1", "v3"]
+    assert store.read("takedowns", ["reason"], pc.field("target").isin(["v2"]))["reason"].to_pylist() == ["court order"]
+    assert len(store.read("takedowns", where=pc.field("kind") == "channel")) == 0
+    assert sum(len(rows) for rows in store.scan("takedowns", ["target"], asked)) == 2
