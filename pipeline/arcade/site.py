@@ -74,12 +74,7 @@ class ArcadeSite:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        site = self
-
-        class Handler(_Handler):
-            arcade = site
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), type("_Handler", (_Handler,), {"arcade": self}))
         # requests are joined on closing: nothing outlives the site
         server.daemon_threads = False
         self._server, self.url = server, f"http://127.0.0.1:{server.server_address[1]}"
