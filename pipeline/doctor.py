@@ -1,0 +1,147 @@
+"""What this machine has and lacks: one finding a line, each with the fix.
+
+for finding in run_doctor(store, home, config):
+    print(finding.name, finding.ok, finding.detail, finding.fix)
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from pipeline.config import Config
+from pipeline.home import Home
+from pipeline.store import Store
+
+PYTHONS = ((3, 11), (3, 13))
+"""First version that works, and first that is not tried."""
+YTDLP_MAX_AGE_DAYS = 90
+_NODE_MIN, _DENO_MIN = 22, 2
+_TIMEOUT_S = 20
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    """What to do; empty where nothing needs doing."""
+
+
+def run_doctor(store: Store, home: Home, config: Config, *, today: date | None = None) -> list[Finding]:
+    """Look at everything the data path needs; nothing here raises.
+
+    Args:
+        store: its root is read and written (a probe that is deleted again).
+        home: its disk is measured.
+        config: says which source is used, and how much room downloads want.
+        today: the date that ages are counted to; the current one by default.
+    """
+    return [
+        check_python(sys.version_info[:3]),
+        check_ffmpeg(),
+        check_ytdlp(importlib.metadata.version("yt-dlp"), today or datetime.now(UTC).date()),
+        check_javascript(runtimes(), needed=config.source.kind == "youtube"),
+        check_disk(home.folder, config.download.min_free_gb),
+        check_store(store),
+    ]
+
+
+def check_python(version: tuple[int, ...]) -> Finding:
+    """Judge the interpreter's version."""
+    first, end = PYTHONS
+    text = ".".join(map(str, version))
+    if first <= version[:2] < end:
+        return Finding("python", True, text)
+    wanted = f"{first[0]}.{first[1]} or {end[0]}.{end[1] - 1}"
+    return Finding("python", False, f"{text} at {sys.executable}", f"use Python {wanted}")
+
+
+def check_ffmpeg() -> Finding:
+    """Run the ffmpeg that came with imageio-ffmpeg."""
+    import imageio_ffmpeg
+
+    fix = "reinstall it: pip install --force-reinstall imageio-ffmpeg"
+    try:
+        executable = imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        return Finding("ffmpeg", False, str(error).strip(), fix)
+    line = _first_line([executable, "-version"])
+    if not line.startswith("ffmpeg version"):
+        return Finding("ffmpeg", False, f"{executable} does not run ({line})", fix)
+    return Finding("ffmpeg", True, f"{line.split()[2]} ({executable})")
+
+
+def check_ytdlp(version: str, today: date) -> Finding:
+    """Judge yt-dlp by its age: sites change, and an old release fails in ways that look like dead videos."""
+    match = re.match(r"(\d{4})\.(\d{1,2})\.(\d{1,2})", version)
+    if match is None:
+        return Finding("yt-dlp", True, f"{version} (age unknown)")
+    age = (today - date(*(int(part) for part in match.groups()))).days
+    detail = f"{version}, {age} days old"
+    if age > YTDLP_MAX_AGE_DAYS:
+        return Finding("yt-dlp", False, detail, "update it: pip install --upgrade yt-dlp")
+    return Finding("yt-dlp", True, detail)
+
+
+def runtimes() -> dict[str, str]:
+    """Return the JavaScript runtimes found on the PATH or beside this interpreter: name to version."""
+    beside = str(Path(sys.executable).parent)
+    found = {}
+    for name in ("deno", "node"):
+        executable = shutil.which(name) or shutil.which(name, path=beside)
+        if executable and (match := re.search(r"\d+(?:\.\d+)*", _first_line([executable, "--version"]))):
+            found[name] = match[0]
+    return found
+
+
+def check_javascript(found: dict[str, str], *, needed: bool) -> Finding:
+    """Judge the JavaScript runtimes: without one, YouTube withholds formats and every video looks dead."""
+    name = "javascript"
+    for runtime, minimum in (("deno", _DENO_MIN), ("node", _NODE_MIN)):
+        if runtime in found and int(found[runtime].split(".")[0]) >= minimum:
+            return Finding(name, True, f"{runtime} {found[runtime]}")
+    old = ", ".join(f"{runtime} {version} is too old" for runtime, version in found.items()) or "no runtime"
+    if not needed:
+        return Finding(name, True, f"{old}; only YouTube needs one")
+    return Finding(name, False, old, f"pip install deno (or install node {_NODE_MIN} or newer)")
+
+
+def check_disk(folder: Path, min_free_gb: float) -> Finding:
+    """Measure the room where attempts and clips are made."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
+    free_gb = shutil.disk_usage(there).free / 1e9
+    detail = f"{free_gb:.1f} GB free at {folder}"
+    if free_gb < min_free_gb:
+        fix = f"free space or choose another --root: downloads want {min_free_gb:g} GB (download.min_free_gb)"
+        return Finding("disk", False, detail, fix)
+    return Finding("disk", True, detail)
+
+
+def check_store(store: Store) -> Finding:
+    """Read and write the store's root."""
+    try:
+        version = store.version("videos")
+        store.check_writable()
+    except Exception as error:  # whatever a file system or an object store raises: it is the finding
+        text = " ".join(str(error).split())[:300] or type(error).__name__
+        return Finding("store", False, f"{store.root}: {text}", "choose another --root, or give this user access to it")
+    state = "empty" if version < 0 else f"videos at version {version}"
+    return Finding("store", True, f"{store.root} is readable and writable, {state}")
+
+
+def _first_line(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return ((done.stdout or done.stderr).splitlines() or [""])[0]
