@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from PIL import Image
 
 from assets.visuals import Picture, contact_sheet, data_uri, jpeg_bytes
 from pipeline.clips import clip_spec, read_clips, read_frames
+from pipeline.columns import counts, pc, rows_with, rows_without, texts, unique
 from pipeline.config import Config
 from pipeline.ids import split_clip_id
 from pipeline.store import Store
@@ -67,12 +67,11 @@ def decided_clips(store: Store, config: Config) -> Decided:
     for batch in store.scan("curated", columns, None, _BATCH_ROWS):
         rows = pa.Table.from_batches([batch])
         rows = rows.filter(pc.ends_with(rows["clip_id"], f"-{spec}"))
-        if hidden:
-            rows = rows.filter(pc.invert(pc.is_in(rows["video_id"], value_set=pa.array(sorted(hidden)))))
-        for decision, counts in bins.items():
-            own = rows.filter(pc.equal(rows["decision"], decision))
+        rows = rows_without(rows, "video_id", hidden)
+        for decision, found in bins.items():
+            own = rows_with(rows, "decision", decision)
             values = own["probability"].drop_null().to_numpy()
-            counts += np.histogram(values, HISTOGRAM_BINS, (0.0, 1.0))[0]
+            found += np.histogram(values, HISTOGRAM_BINS, (0.0, 1.0))[0]
             _choose(candidates, own, decision)
     kept = sorted(candidates.pop("keep", []), key=lambda row: (-(row["probability"] or 0), row["clip_id"]))
     chosen = _one_a_video(kept)[:_KEPT]
@@ -94,7 +93,7 @@ def _choose(candidates: dict[str, list[dict[str, Any]]], rows: pa.Table, decisio
         candidates["keep"] = candidates.get("keep", []) + best.slice(0, 200).to_pylist()
         return
     kinds = pc.replace_substring_regex(rows["reason"], r"[0-9.]+|duplicate of .*", "")
-    for kind in sorted(pc.unique(kinds).to_pylist()):
+    for kind in unique(kinds):
         own = rows.filter(pc.equal(kinds, kind)).sort_by("clip_id").slice(0, 50).to_pylist()
         pool = candidates.setdefault(f"{decision} {kind}", [])
         pool.extend(own)
@@ -117,9 +116,9 @@ def _in_turn(candidates: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, A
 def _examples(store: Store, config: Config, rows: list[dict[str, Any]]) -> list[Example]:
     ids = [row["clip_id"] for row in rows]
     columns = ["clip_id", "tar", "start_ms", "frames_offset", "frames_size"]
-    where = pc.field("clip_id").isin(pa.array(ids, pa.string()))
+    where = pc.field("clip_id").isin(texts(ids))
     clips = {clip["clip_id"]: clip for clip in read_clips(store, config, columns, where).to_pylist()}
-    videos = pc.field("video_id").isin(pa.array(sorted({row["video_id"] for row in rows}), pa.string()))
+    videos = pc.field("video_id").isin(texts({row["video_id"] for row in rows}))
     named = store.read("videos", ["video_id", "title"], videos)
     titles = dict(zip(named["video_id"].to_pylist(), named["title"].to_pylist(), strict=True))
     return [
@@ -153,12 +152,12 @@ def rejected_videos(store: Store, per_rule: int = 3) -> dict[str, tuple[int, lis
     """Return rule -> (videos, a few of their titles), the most frequent rule first."""
     hidden = taken_down(store).hidden_videos(store)
     rows = store.read("videos", ["video_id", "title", "rule"], pc.field("verdict") != "kept").sort_by("video_id")
-    rows = rows.filter(pc.invert(pc.is_in(rows["video_id"], value_set=pa.array(sorted(hidden), pa.string()))))
-    counts = {item["values"]: item["counts"] for item in pc.value_counts(rows["rule"]).to_pylist()}
+    rows = rows_without(rows, "video_id", hidden)
+    by_rule = counts(rows["rule"])
     found = {}
-    for rule in sorted(counts, key=lambda name: (-counts[name], str(name)))[:40]:
-        titles = rows.filter(pc.equal(rows["rule"], rule))["title"].slice(0, per_rule).to_pylist()
-        found[str(rule)] = (counts[rule], [title or "(no title)" for title in titles])
+    for rule in sorted(by_rule, key=lambda name: (-by_rule[name], name))[:40]:
+        titles = rows_with(rows, "rule", rule)["title"].slice(0, per_rule).to_pylist()
+        found[rule] = (by_rule[rule], [title or "(no title)" for title in titles])
     return found
 
 
@@ -176,7 +175,7 @@ def failures(store: Store, config: Config, most: int = 12) -> list[dict[str, str
             if row["video_id"] not in hidden:
                 found[row["video_id"], stage] = {**row, "stage": stage}
     chosen = list(found.values())[:most]
-    ids = pc.field("video_id").isin(pa.array([row["video_id"] for row in chosen], pa.string()))
+    ids = pc.field("video_id").isin(texts({row["video_id"] for row in chosen}))
     named = store.read("videos", ["video_id", "title"], ids)
     titles = dict(zip(named["video_id"].to_pylist(), named["title"].to_pylist(), strict=True))
     return [{**row, "title": titles.get(row["video_id"]) or row["video_id"]} for row in chosen]

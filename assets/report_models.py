@@ -1,0 +1,236 @@
+"""The report's sections on models: the classifier, the learning curves, the world's pictures, its figures and gates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from assets.report_charts import Series, columns_chart, curves_chart, intervals_chart, reliability_chart
+from assets.report_parts import Pictures, curve
+from assets.report_text import (
+    amount,
+    card,
+    escape,
+    figure,
+    figure_name,
+    figure_unit,
+    interval,
+    legend,
+    missing,
+    number,
+    pill,
+    section,
+    table,
+)
+from pipeline.store import Store
+
+Row = Mapping[str, Any]
+
+
+# -- the world ----------------------------------------------------------------------------------------------------
+
+
+def world_section(models: Mapping[str, Row], pictures: Pictures | None) -> str:
+    """Return the pictures of the world: rollouts per latent action, reconstructions."""
+    head = section("The world", "From one start frame, one latent action held down: each tile is what the model draws.")
+    evaluation = models.get("world_evaluation")
+    if evaluation is None or pictures is None:
+        what = "The evaluation has" if "world_model" in models else "Training of the world has"
+        return head + missing(what, "lampworks run")
+    if pictures.withheld:
+        return head + '<p class="note">A clip that they show was taken down since: evaluate again to see others.</p>'
+    parts = []
+    if "rollouts.gif" in pictures.uris:
+        caption = (
+            "Generated frames, at half speed. No action was ever labelled: the model found them, and the words say "
+            "what the view does under each."
+        )
+        image = f'<img class="pixel" src="{pictures.uris["rollouts.gif"]}" alt="a rollout per latent action">'
+        parts.append(f'<div class="card">{figure(image, caption)}</div>')
+    actions = _actions_table(evaluation["figures"].get("latent_actions") or [])
+    if actions:
+        parts.append(f'<h3>What the latent actions do</h3><div class="card">{actions}</div>')
+    for name, title, caption in (
+        (
+            "rollouts.png",
+            "Frame by frame",
+            "A row per latent action, a column per frame, all from one start frame.",
+        ),
+        (
+            "contact-sheet.png",
+            "Reconstructions",
+            "Held-out clips: true frames, and below each what the tokenizer keeps.",
+        ),
+    ):
+        if name in pictures.uris:
+            image = f'<div class="wide"><img src="{pictures.uris[name]}" alt="{escape(title)}"></div>'
+            parts.append(f'<h3>{title}</h3><div class="card">{figure(image, caption)}</div>')
+    return head + "".join(parts)
+
+
+def _actions_table(actions: list[Row]) -> str:
+    if not actions:
+        return ""
+    rows = []
+    for action in actions:
+        used = sorted((action.get("true_actions") or {}).items(), key=lambda item: (-item[1], item[0]))
+        shares = "".join(
+            f'<div><span class="share" style="width:{share * 150:.0f}px"></span>{escape(name)} {share:.0%}</div>'
+            for name, share in used[:3]
+        )
+        rows.append([
+            f"<b>{int(action['code']) + 1}</b>",
+            f"{escape(action.get('symbol', ''))} {escape(action.get('label', ''))}",
+            number(action.get("right"), 1),
+            number(action.get("down"), 1),
+            shares or '<span class="soft">not known</span>',
+        ])  # fmt: skip
+    head = ["key", "the view moves", "px right", "px down", "true actions that it stood for"]
+    return table(head, rows, (2, 3))
+
+
+# -- the classifier -----------------------------------------------------------------------------------------------
+
+
+def classifier_section(model: Row | None) -> str:
+    """Return how well good and bad clips are told apart, and how honest the probabilities are."""
+    head = "<h2>The quality classifier</h2>"
+    if model is None:
+        return head + missing("Training of the classifier has", "lampworks run")
+    figures = model["figures"]
+    held = figures.get("held_out", {})
+    rows = _auc_rows(held.get("five_vs_one", {}))
+    parts = []
+    if rows:
+        network = held["five_vs_one"]["network"]
+        caption = (
+            f"AUC of telling fives from ones on {amount(network['clips'], 'clip')} of "
+            f"{amount(network['sources'], 'held-out source')}, with 95 % intervals over sources. Dashed: chance."
+        )
+        low = min(0.4, *(value for _, value, *_ in rows))
+        parts.append(card("Against simpler ways", figure(intervals_chart(rows, low=low, high=1.0, mark=0.5), caption)))
+    calibration = held.get("calibration") or {}
+    if calibration.get("bins"):
+        error = calibration.get("expected_error")
+        caption = "On the diagonal, a clip said to be good with 0.8 is good 8 times in 10." + (
+            f" Expected calibration error {error:.3f}." if error is not None else ""
+        )
+        parts.append(card("What a probability means", figure(reliability_chart(calibration["bins"]), caption)))
+    spread = calibration.get("histogram")
+    if spread and (sum(spread["good"]) or sum(spread["bad"])):
+        columns = list(zip(spread["good"], spread["bad"], strict=True))
+        chart = columns_chart([("", column) for column in columns], axis=("0", "probability 1"))
+        caption = "Held-out rated clips by their probability."
+        parts.append(card("Good and bad", legend(["good", "bad"]) + figure(chart, caption)))
+    said = _verdict(figures)
+    return f'{head}<p class="soft">{said}</p><div class="three">{"".join(parts)}</div>'
+
+
+def _auc_rows(side: Row) -> list[tuple[str, float, float | None, float | None]]:
+    single = side.get("single") or {}
+    named = [("ResNet", side.get("network"))]
+    named += [(f"baseline: {name.replace('_', ' ')}", found) for name, found in (side.get("baselines") or {}).items()]
+    for kind, text in (("best_measurement", "best measurement"), ("best_flag", "best flag")):
+        if single.get(kind):
+            named.append((f"{text}: {single[kind]['name']}", single[kind]))
+    return [
+        (name, found["auc"], *(found.get("interval") or (None, None)))
+        for name, found in named
+        if found and found.get("auc") is not None
+    ]
+
+
+def _verdict(figures: Row) -> str:
+    words = {True: "beats", False: "does not beat", None: "cannot be compared with"}
+    told = figures.get("labels", {})
+    return (
+        f"Trained on {told.get('train', 0)} rated clips, measured on {told.get('held_out', 0)} of other sources. It "
+        f"{words[figures.get('beats_best_flag')]} the best single flag and {words[figures.get('beats_baseline')]} the "
+        "scikit-learn baselines."
+    )
+
+
+# -- training -----------------------------------------------------------------------------------------------------
+
+_COLOURED = 2
+
+
+def training_section(store: Store, models: Mapping[str, Row]) -> str:
+    """Return the learning curves of every model, one small chart per figure."""
+    cards = []
+    for kind in ("video_tokenizer", "world_model", "quality_classifier"):
+        if kind not in models:
+            continue
+        for name, points in list(curve(store, models[kind]).items())[:8]:
+            title = f"{kind.replace('_', ' ')}: {name.replace('_', ' ')}"
+            last = points[-1][1]
+            chart = curves_chart({name: points}, height=150, width=320, x_label="steps")
+            cards.append(card(title, figure(chart, f"Ends at {last:.4g}.")))
+    head = section(
+        "Learning curves", "Step by step as they were trained; spans of more than a factor 30 are logarithmic."
+    )
+    if not cards:
+        return head + missing("Training has", "lampworks run")
+    return f'{head}<div class="three">{"".join(cards)}</div>'
+
+
+# -- figures ------------------------------------------------------------------------------------------------------
+
+
+def figures_section(evaluation: Row | None) -> str:
+    """Return the gates, the rollouts' quality over time, and every figure with its interval."""
+    head = "<h2>Figures on held-out sources</h2>"
+    if evaluation is None:
+        return head + missing("The evaluation has", "lampworks run")
+    found = evaluation["figures"]
+    few = ""
+    if found.get("enough_sources") is False:
+        few = " Fewer sources than asked for: the intervals mean little."
+    said = (
+        f"Measured on {amount(found.get('num_clips', 0), 'clip')} of {amount(found.get('num_sources', 0), 'source')} "
+        f"that no training saw. Intervals are 95 % bootstraps over sources.{few}"
+    )
+    gates = [
+        [escape(figure_name(name)), f"{number(gate['value'])} {figure_unit(name)}", f"≥ {number(gate['threshold'])}",
+         pill(gate["passed"])]
+        for name, gate in (found.get("gates") or {}).items()
+    ]  # fmt: skip
+    parts = [f'<p class="soft">{said}</p>']
+    cards = []
+    if gates:
+        cards.append(card("Gates", table(["figure", "value", "at least", ""], gates, (1, 2))))
+    chart = _over_time(found)
+    if chart:
+        cards.append(card("How far the world stays true", chart))
+    parts.append(f'<div class="two">{"".join(cards)}</div>')
+    rows = [
+        [escape(figure_name(name)), f"{number(value['value'], 3)}", interval(value.get("low"), value.get("high")),
+         figure_unit(name), f'<code class="soft">{escape(name)}</code>']
+        for name, value in found.items()
+        if isinstance(value, Mapping) and "value" in value
+    ]  # fmt: skip
+    head_row = ["figure", "value", "95 % interval", "unit", "name"]
+    parts.append(f'<h3>All figures</h3><div class="card">{table(head_row, rows, (1, 2))}</div>')
+    return head + "".join(parts)
+
+
+def _over_time(found: Row) -> str:
+    series: dict[str, Series] = {}
+    bands: dict[str, list[tuple[float, float, float]]] = {}
+    for pattern, title in ((r"psnr_t(\d+)", "predicted frame"), (r"copy_t(\d+)", "last frame, copied")):
+        points = sorted(
+            (int(match[1]), value)
+            for name, value in found.items()
+            if (match := re.fullmatch(pattern, name)) and value.get("value") is not None
+        )
+        if points:
+            series[title] = [(step, value["value"]) for step, value in points]
+            bands[title] = [
+                (step, value["low"], value["high"]) for step, value in points if value.get("low") is not None
+            ]
+    if not series:
+        return ""
+    chart = curves_chart(series, bands=bands, height=230, x_label="frames ahead")
+    caption = "PSNR in dB against the true frames, actions inferred from the video; shaded are the intervals."
+    return legend(list(series)) + figure(chart, caption)

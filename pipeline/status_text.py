@@ -1,0 +1,124 @@
+"""The status of a store for a terminal: the funnel line by line, what was lost and why, and the law."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_SHOWN_REASONS = 12
+# the figures that matter most, in the order in which they are read
+_FIGURES = {
+    "psnr": ("tokenizer PSNR", "dB"),
+    "psnr_above_mean_frame": ("  above the mean frame", "dB"),
+    "psnr_t1_above_copy": ("first frame above a copy", "dB"),
+    "delta_t_psnr": ("delta-t PSNR", "dB"),
+    "delta_t_psnr_permuted": ("  own actions permuted", "dB"),
+    "latent_action_mutual_information": ("action information", "nat"),
+    "latent_action_mutual_information_shuffled": ("  shuffled", "nat"),
+}
+
+
+def format_status(status: Mapping[str, Any]) -> str:
+    """Return what `pipeline.status.status` found, for people.
+
+    Args:
+        status: that object, or the same read back from JSON.
+    """
+    videos, downloads, clips = status["videos"], status["downloads"], status["clips"]
+    lines = [str(status["root"])]
+    rejected = sum(videos["rejected"].values())
+    lines.append(_line("videos", f"{videos['found']} found, {videos['kept']} kept, {rejected} rejected"))
+    lines += _reasons(videos["rejected"])
+    lines.append(_line("downloads", _parts(
+        ok=downloads["ok"], failed=sum(downloads["failed"].values()), pending=downloads["pending"],
+        taken_down=downloads["taken_down"],
+    )))  # fmt: skip
+    lines += _reasons(downloads["failed"])
+    lines += _clips(clips)
+    lines += _labels(status["labels"])
+    lines += _curated(status["curated"])
+    lines += _shards(status["shards"])
+    lines += _models(status["models"], status["evaluation"])
+    if status["conserved"]:
+        lines.append(_line("law", "every sum holds: nothing is unaccounted for"))
+    else:
+        lines.append(_line("law", "BROKEN"))
+        lines += [f"{'':13}{sentence}" for sentence in status["violations"]]
+    return "\n".join(lines)
+
+
+def _clips(clips: Mapping[str, Any]) -> list[str]:
+    pending = f", {clips['videos_pending']} videos not yet cut" if clips["videos_pending"] else ""
+    lines = [
+        _line("clips", f"{clips['total']} of {clips['videos_cut']} videos, {clips['duplicates']} copies{pending}"),
+        _line(
+            "", f"{clips['source_seconds']:,.0f} s of video = {clips['clip_seconds']:,.0f} s in clips"
+            f" + {clips['remainder_seconds']:,.0f} s left over",
+        ),
+    ]  # fmt: skip
+    if clips["flagged"]:
+        lines.append(_line("", "flagged: " + ", ".join(f"{count} {flag}" for flag, count in clips["flagged"].items())))
+    return [*lines, *_reasons(clips["failed"], "failed: ")]
+
+
+def _labels(labels: Mapping[str, Any]) -> list[str]:
+    if not labels["total"] and not labels["unresolved"]:
+        return [_line("labels", "none")]
+    rated = ", ".join(f"{count} rated {rating}" for rating, count in labels["by_rating"].items() if count)
+    who = ", ".join(f"{name} {count}" for name, count in labels["annotators"].items())
+    lost = f", {labels['unresolved']} without a clip" if labels["unresolved"] else ""
+    return [_line("labels", f"{labels['total']} clips{lost}: {rated}"), _line("", f"by {who}")]
+
+
+def _curated(curated: Mapping[str, Any]) -> list[str]:
+    if not curated["keep"] + curated["drop"] + curated["review"]:
+        return [_line("decision", "none")]
+    stale = "" if curated["current"] else " (something moved since: not current)"
+    counts = {name: curated[name] for name in ("keep", "drop", "review", "undecided")}
+    lines = [_line("decision", _parts(**counts) + stale)]
+    return [*lines, *_reasons({name: n for name, n in curated["reasons"].items() if not name.startswith("keep")})]
+
+
+def _shards(shards: Mapping[str, Any]) -> list[str]:
+    if shards["version"] is None:
+        return [_line("shards", "none")]
+    sizes = ", ".join(f"{split} {shards[split]['samples']} in {shards[split]['shards']}" for split in ("train", "val"))
+    return [_line("shards", f"{shards['version']}: {sizes}" + ("" if shards["current"] else " (not current)"))]
+
+
+def _models(models: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for kind in ("quality_classifier", "video_tokenizer", "world_model"):
+        if kind in models:
+            model = models[kind]
+            size = f"{model['parameters'] or 0:,} parameters, {model['steps'] or 0:,} steps"
+            lines.append(_line("models" if not lines else "", f"{kind.replace('_', ' ')}: {size}"))
+    if not lines:
+        lines.append(_line("models", "none"))
+    shown = [name for name in _FIGURES if evaluation.get(name, {}).get("value") is not None]
+    for name in shown:
+        figure, (text, unit) = evaluation[name], _FIGURES[name]
+        ends = "" if figure["low"] is None else f"  [{figure['low']:.2f}, {figure['high']:.2f}]"
+        lines.append(_line("figures" if name == shown[0] else "", f"{text:<28}{figure['value']:7.2f} {unit}{ends}"))
+    return lines
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<11}  {text}"
+
+
+def _parts(**counts: int) -> str:
+    return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+
+
+def _reasons(reasons: Mapping[str, int], prefix: str = "") -> list[str]:
+    order = sorted((name for name in reasons if reasons[name]), key=lambda name: (-reasons[name], name))
+    lines = [f"{'':13}{reasons[name]:>6}  {prefix}{_printable(name)}" for name in order[:_SHOWN_REASONS]]
+    if len(order) > _SHOWN_REASONS:
+        lines.append(f"{'':13}{sum(reasons[name] for name in order[_SHOWN_REASONS:]):>6}  for other reasons")
+    return lines
+
+
+def _printable(text: str) -> str:
+    # a reason may quote what a stranger wrote; a terminal obeys control characters
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:100]
