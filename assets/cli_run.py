@@ -142,14 +142,14 @@ def _root(args: argparse.Namespace) -> str:
 
 
 def _summary(args: argparse.Namespace, settings: Settings, warnings: list[str], seconds: float) -> None:
-    from assets.report import report_path
+    from assets.report import FOLDER
     from pipeline.status import format_status, status
 
     print(format_status(status(settings.store, settings.config)))
     for warning in warnings:
         print(f"warning: {warning}")
-    where = report_path(settings.store)
-    if where is not None:
-        print(f"report: {where}")
+    key = f"{FOLDER}/index.html"
+    if settings.store.exists(key):
+        print(f"report: {settings.store.url(key)}")
     print(f"took {int(seconds // 60)}:{int(seconds % 60):02d}")
     print(_NEXT.format(root=_root(args)))

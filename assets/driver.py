@@ -298,6 +298,9 @@ def _failure(title: str, outcome: dg.ExecuteInProcessResult) -> PassError:
             error = data.error
             while error is not None and error.cause is not None:
                 error = error.cause
+            if error is not None and error.cls_name == "DagsterExecutionInterruptedError":
+                # Ctrl-C inside a step: Dagster has closed the run; above it is Ctrl-C again
+                raise KeyboardInterrupt
             said = error.message.strip() if error is not None else "no error was recorded"
             return PassError(f"{title}: {said}", by_user=False, run_id=outcome.run_id)
     return PassError(f"{title}: the run failed before its first step", by_user=False, run_id=outcome.run_id)

@@ -9,7 +9,6 @@ import dagster as dg
 from assets.checks import check_specs, verdict
 from assets.dataset import training_shards
 from assets.records import latest_model
-from assets.report_parts import curve
 from assets.resources import Lampworks
 from assets.work import Curves, Result, Work, figures, line, materialized, working
 
@@ -99,6 +98,8 @@ def _result(work: Work, model: dict[str, Any], checks: Sequence[dg.AssetCheckRes
 
 
 def _curves(work: Work, model: dict[str, Any]) -> dict[str, Any]:
+    from assets.report_parts import curve
+
     return {
         f"curve {name}": line([value for _, value in points], name) for name, points in curve(work.store, model).items()
     }

@@ -1,0 +1,214 @@
+"""Runs of the graph: by batch, by sensor, by the driver; after a kill; and what a user's error looks like."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+from dagster._core.events import EngineEventData
+
+from assets.definitions import defs
+from assets.driver import PassError, full_pass
+from assets.instance import open_instance, sweep_killed_runs
+from assets.resources import Lampworks
+from assets.settings import Settings, load_settings
+from pipeline.config import EngineConfig
+from pipeline.errors import UserError
+from pipeline.search import batches
+from pipeline.store import Store
+
+pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
+
+
+def scrolling(seed: int, frames: int) -> np.ndarray:
+    """A moving, textured world (T, 90, 160, 3)."""
+    world = np.random.default_rng(seed).integers(0, 255, (9, 64, 3)).repeat(10, 0).repeat(10, 1).astype(np.uint8)
+    return np.stack([np.roll(world, -3 * step, 1)[:, :160] for step in range(frames)])
+
+
+@pytest.fixture
+def settings(tmp_path: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A root over a folder of one good and one broken video."""
+    for name in [name for name in os.environ if name.startswith(("LAMPWORKS_", "DAGSTER_HOME"))]:
+        monkeypatch.delenv(name)
+    make_video(tmp_path / "videos" / "good.mp4", scrolling(0, 165), fps=10)
+    (tmp_path / "videos" / "zero.mp4").write_bytes(b"")
+    found = load_settings(str(tmp_path / "root"), source=f"folder:{tmp_path}/videos")
+    return replace(found, config=replace(found.config, engine=EngineConfig(workers=1)))
+
+
+def files_of(root: Path) -> dict[str, tuple[int, int]]:
+    """Size and modification time of every file under a root."""
+    return {
+        str(path.relative_to(root)): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance of the settings' root."""
+    with open_instance(settings.home) as found:
+        yield found
+
+
+def run_job(name: str, instance: dg.DagsterInstance, **options: object) -> dg.ExecuteInProcessResult:
+    """Run a job quietly in this process."""
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    return defs.resolve_job_def(name).execute_in_process(
+        instance=instance, raise_on_error=False, run_config=quiet, **options
+    )
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    """The sentence with which a run failed."""
+    data = next(event.step_failure_data for event in result.all_events if event.is_step_failure)
+    assert data.user_failure_data is not None, data.error
+    return str(data.user_failure_data.description)
+
+
+@pytest.mark.parametrize("job", ["collect_batch", "score_batch"])
+def test_a_run_per_batch_without_a_batch_fails_with_a_sentence_that_says_so(
+    job: str, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    with settings.exported():
+        result = run_job(job, instance)
+    assert not result.success
+    assert "is made per batch and this run names none" in failure_of(result)
+
+
+def test_an_error_of_the_users_is_the_description_of_the_failure(settings: Settings, tmp_path: Path) -> None:
+    wrong = load_settings(str(tmp_path / "other"), source=f"folder:{tmp_path}/nowhere")
+    with wrong.exported(), open_instance(wrong.home) as instance:
+        os.environ["LAMPWORKS_CONFIG"] = ""
+        os.environ["LAMPWORKS_SOURCE"] = f"folder:{tmp_path}/nowhere"
+        result = run_job("discover", instance)
+    assert "nowhere" in failure_of(result)
+    assert "Traceback" not in failure_of(result)
+
+
+def test_a_pass_makes_a_run_per_step_and_a_second_one_launches_nothing_and_touches_no_file(settings: Settings) -> None:
+    said: list[str] = []
+    first = full_pass(settings, ["+clips"], listen=said.append, report=False)
+    assert [title.split(",")[0] for title in first.runs] == ["search", "raw_videos and clips"]
+    assert settings.store.read("clips").num_rows == 1
+    with open_instance(settings.home) as instance:
+        (batch,) = batches(settings.store)
+        assert instance.get_dynamic_partitions("video_batch") == [batch]
+        event = instance.get_latest_materialization_event(dg.AssetKey("clips"))
+        assert event is not None
+        assert event.asset_materialization is not None
+        assert event.asset_materialization.metadata["dagster/row_count"].value == 1
+        runs = instance.get_runs()
+        assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 2
+    root = Path(settings.store.root)
+    before = files_of(root)
+    second = full_pass(settings, ["+clips"], listen=said.append, report=False)
+    assert second.runs == []
+    assert files_of(root) == before
+
+
+def test_the_root_remembers_its_source_and_settings(settings: Settings) -> None:
+    full_pass(settings, ["search_results"], listen=lambda text: None, report=False)
+    again = load_settings(settings.store.root)
+    assert again.config == settings.config
+
+
+def test_a_source_that_finds_nothing_stops_the_pass_before_anything_is_launched(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    settings = load_settings(str(tmp_path / "root"), source=f"folder:{tmp_path}/empty")
+    with pytest.raises(UserError, match="no video in it"):
+        full_pass(settings, listen=lambda text: None, report=False)
+    assert not (tmp_path / "root" / "tables").exists()
+
+
+def test_a_failing_step_leaves_what_is_before_it_done_and_names_its_run(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(self: Store, key: str, source: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    full_pass(settings, ["+raw_videos"], listen=lambda text: None, report=False)
+    monkeypatch.setattr("pipeline.clips.cut_batch", lambda *args, **options: full_disk(settings.store, "", Path()))
+    with pytest.raises(PassError, match="no space left for root") as caught:
+        full_pass(settings, ["clips"], listen=lambda text: None, report=False)
+    assert caught.value.by_user
+    assert not (settings.home.dagster / "running").exists()
+
+
+def test_the_sensor_asks_for_due_batches_once_per_state(settings: Settings) -> None:
+    full_pass(settings, ["search_results"], listen=lambda text: None, report=False)
+    sensor = defs.resolve_sensor_def("due_batches_sensor")
+    (batch,) = batches(settings.store)
+    with settings.exported(), open_instance(settings.home) as instance:
+
+        def tick() -> list[tuple[str | None, str | None]]:
+            context = dg.build_sensor_context(instance=instance, resources={"lampworks": Lampworks()})
+            return [(request.partition_key, request.run_key) for request in sensor(context).run_requests]
+
+        asked = tick()
+        assert [key for key, _ in asked] == [batch]
+        assert tick() == asked
+        full_pass(settings, ["raw_videos"], listen=lambda text: None, report=False)
+        uncut = tick()
+        assert [key for key, _ in uncut] == [batch]
+        assert uncut != asked
+        full_pass(settings, ["clips"], listen=lambda text: None, report=False)
+        assert tick() == []
+
+
+KILLED = """
+import os, sys
+import dagster as dg
+from assets.instance import open_instance
+from pipeline.home import Home
+from pathlib import Path
+
+@dg.asset(pool="downloads")
+def killed(context) -> None:
+    os.kill(os.getpid(), 9)
+
+job = dg.define_asset_job("killed_job", selection="*")
+defs = dg.Definitions(assets=[killed], jobs=[job], executor=dg.in_process_executor)
+with open_instance(Home(Path(sys.argv[1]))) as instance:
+    defs.resolve_job_def("killed_job").execute_in_process(instance=instance)
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_run_is_marked_failed_its_pool_slot_is_freed_and_the_next_pass_goes_on(settings: Settings) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(settings.home.folder)], env=environment, capture_output=True, timeout=100
+    )
+    assert done.returncode == -9
+    with open_instance(settings.home) as instance:
+        (run,) = instance.get_runs()
+        assert run.status == dg.DagsterRunStatus.STARTED
+        assert instance.event_log_storage.get_concurrency_run_ids() == {run.run_id}
+    (settings.home.dagster / "running").touch()
+    said: list[str] = []
+    start = time.monotonic()
+    full_pass(settings, ["+raw_videos"], listen=said.append, report=False)
+    assert time.monotonic() - start < 100  # a slot that is not freed would be waited for without end
+    assert any(run.run_id[:8] in text for text in said)
+    with open_instance(settings.home) as instance:
+        found = instance.get_run_by_id(run.run_id)
+        assert found is not None
+        assert found.status == dg.DagsterRunStatus.FAILURE
+        assert instance.event_log_storage.get_concurrency_run_ids() == set()
+
+
+def test_a_run_whose_process_lives_is_left_alone(settings: Settings, instance: dg.DagsterInstance) -> None:
+    run = instance.create_run_for_job(defs.resolve_job_def("discover"), status=dg.DagsterRunStatus.STARTED)
+    instance.report_engine_event("Executing steps in process", run, EngineEventData.in_process(os.getpid()))
+    assert sweep_killed_runs(instance) == []
