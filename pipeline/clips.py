@@ -24,12 +24,12 @@ import pyarrow.compute as pc
 from pipeline.config import Config
 from pipeline.cutting import CutJob, CutVideo, clip_spec, cut_or_blame, cut_video
 from pipeline.decode import Frames, decode_clip
-from pipeline.download import download_states
 from pipeline.encode import decode_frames
 from pipeline.engine import TIMEOUT, WORKER_DIED, Outcome, make_engine
 from pipeline.errors import UserError
 from pipeline.features import FLAGS
 from pipeline.home import Home
+from pipeline.ledger import download_states
 from pipeline.progress import Listener, Progress
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS

@@ -54,7 +54,9 @@ SCHEMAS: dict[str, pa.Schema] = {
         features=pa.list_(pa.float32()), hashes=pa.binary(),
     ),
     # one clip's group of near-duplicates, named by its representative
-    "duplicates": _schema(clip_id=_STR, representative=_STR, is_representative=_BOOL, distance=_INT, group_size=_INT),
+    "duplicates": _schema(
+        clip_id=_STR, batch=_STR, representative=_STR, is_representative=_BOOL, distance=_INT, group_size=_INT,
+    ),
     # one label event (append-only, `kind` rate | skip | undo); the current label is the fold of a clip's events
     "labels": _schema(
         event_id=_STR, clip_id=_STR, video=_STR, start_s=_FLOAT, rating=_INT, kind=_STR, annotator=_STR,

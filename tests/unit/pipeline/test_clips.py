@@ -50,7 +50,9 @@ def add_video(store: Store, video_id: str, data: bytes, *, attempt: int = 1, bat
         "attempt_id": f"{video_id}-{attempt}", "video_id": video_id, "batch": batch, "attempt": attempt, "state": "ok",
         "started_at": now, "finished_at": now, "bytes": len(data), "sha256": digest, "path": key,
     }  # fmt: skip
-    store.append("downloads", [row])
+    # a first success is final: a new one stands in its place only where the old row is gone
+    kept = [old for old in store.read("downloads").to_pylist() if old["video_id"] != video_id]
+    store.replace("downloads", [*kept, row])
     return key
 
 
