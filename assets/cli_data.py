@@ -161,7 +161,7 @@ def run_reconcile(args: argparse.Namespace) -> int:
 
 def run_arcade(args: argparse.Namespace) -> int:
     """Record games."""
-    from pipeline.arcade import record_arcade
+    from pipeline.arcade.record import record_arcade
     from pipeline.config import ArcadeConfig
 
     if args.videos < 1 or args.seconds <= 0:
