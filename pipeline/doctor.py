@@ -133,7 +133,7 @@ def check_store(store: Store) -> Finding:
         version = store.version("videos")
         store.check_writable()
     except Exception as error:  # whatever a file system or an object store raises: it is the finding
-        text = " ".join(str(error).split())[:300] or type(error).__name__
+        text = " ".join(str(error.__cause__ or error).split())[:300] or type(error).__name__
         return Finding("store", False, f"{store.root}: {text}", "choose another --root, or give this user access to it")
     state = "empty" if version < 0 else f"videos at version {version}"
     return Finding("store", True, f"{store.root} is readable and writable, {state}")

@@ -43,7 +43,10 @@ _TEXTS: tuple[tuple[str, str], ...] = (
     (r"requested format is not available|only images are available|no video formats found", "environment"),
     (r"please report this issue|unable to extract|failed to parse", "extractor_bug"),
     (r"unsupported url|removed|terminated|copyright|no longer available|does not exist|unavailable", "permanent"),
-    (r"timed? ?out|connection|resolve|resolution|giving up after|data blocks|incomplete|more expected", "transient"),
+    (
+        r"timed? ?out|connection|resolve|resolution|service not known|unreachable|giving up after|data blocks|incomplete|more expected",
+        "transient",
+    ),
 )
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -84,12 +87,12 @@ def classify(error: BaseException, *, hide: Iterable[str] = ()) -> Fault:
         return Fault(_class_of_status(int(match[1])), text, int(match[1]))
     if any(isinstance(link, OSError) and link.errno in _DISK for link in chain):
         return Fault("environment", text)
-    names = {kind.__name__ for link in chain for kind in type(link).__mro__}
+    names = _type_names(chain)
     if "GeoRestrictedError" in names:
         return Fault("geo", text)
     if "UnsupportedError" in names:
         return Fault("permanent", text)
-    return Fault(_class_of_text(text, names), text)
+    return Fault(_class_of_text(text, chain), text)
 
 
 def as_error(fault: Fault) -> PermanentError | RetryableError:
@@ -141,15 +144,21 @@ def _class_of_status(status: int) -> str:
     return "permanent"
 
 
-def _class_of_text(text: str, names: set[str]) -> str:
+def _class_of_text(text: str, chain: list[BaseException]) -> str:
     for pattern, name in _TEXTS:
         if re.search(pattern, text, re.IGNORECASE):
             return name
+    names = _type_names(chain)
     if names & {"TransportError", "IncompleteRead", "ContentTooShortError", "TimeoutError", "ConnectionError"}:
         return "transient"
-    if "YoutubeDLError" in names:
-        return "permanent"
-    return "extractor_bug"
+    # yt-dlp marks what a site said as expected; the rest, and any plain Python error, is a fault of its own code
+    unexpected = any(getattr(link, "expected", True) is False for link in chain)
+    plain = any("YoutubeDLError" not in _type_names([link]) and not isinstance(link, OSError) for link in chain)
+    return "extractor_bug" if unexpected or plain else "permanent"
+
+
+def _type_names(chain: Iterable[BaseException]) -> set[str]:
+    return {kind.__name__ for link in chain for kind in type(link).__mro__}
 
 
 def _retry_after(response: BaseException) -> float | None:

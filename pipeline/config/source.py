@@ -123,7 +123,7 @@ class RulesConfig:
         "toy", "toys", "lego", "plush", "soundtrack", "ost", "music video", "remix", "cover song", "fan art", "fanart",
         "cosplay", "interview", "documentary", "retrospective", "explained", "theory", "lore", "iceberg",
         "tier list", "ranking", "top 10", "top 5", "compilation", "montage", "animation", "animated",
-        "cartoon", "episode reaction", "live action", "asmr", "vlog", "giveaway", "shorts", "meme", "memes",
+        "cartoon", "live action", "asmr", "vlog", "giveaway", "shorts", "meme", "memes",
         "3d platformer", "vr",
     )  # fmt: skip
     """TITLE must hold none: about the game, not in it."""

@@ -1,0 +1,125 @@
+"""The search rules, on titles as people write them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pipeline.config import RulesConfig
+from pipeline.errors import UserError
+from pipeline.rules import NO_ACTION, NO_KEYWORD, Verdict, judge, judge_title, rules_version, words
+
+RULES = RulesConfig(
+    keywords=("platformer", "jump'n'run", "jump & run", "jeu de plateforme", "プラットフォーマー"),
+    action_words=("speedrun", "let's play", "any%", "world record", "実況"),
+    negations=("movie", "unboxing", "ost", "top 10"),
+)
+
+
+@pytest.mark.parametrize(
+    ("title", "rule"),
+    [
+        ("Platformer speedrun", "kept:platformer+speedrun"),
+        ("PLATFORMER SPEEDRUN!!!", "kept:platformer+speedrun"),
+        ("Plátförmer: spéedrun", "kept:platformer+speedrun"),
+        ("Ｐｌａｔｆｏｒｍｅｒ 𝘀𝗽𝗲𝗲𝗱𝗿𝘂𝗻", "kept:platformer+speedrun"),
+        ("Plat\u200dformer\u00ad 🏃speedrun🏃", "kept:platformer+speedrun"),
+        ("2D-platformer|any%|#12", "kept:platformer+any%"),
+        ("platformer any %", "kept:platformer+any%"),
+        ("Jump’n’Run — LET’S PLAY #3", "kept:jump'n'run+let's play"),
+        ("jump and run lets play", "kept:jump & run+let's play"),
+        ("Jeu  de\nplateforme world/record", "kept:jeu de plateforme+world record"),
+        ("新作プラットフォーマーを実況する", "kept:プラットフォーマー+実況"),
+        ("platformer hosting speedrun lost", "kept:platformer+speedrun"),
+    ],
+)
+def test_a_title_is_kept_whatever_its_case_accents_and_decoration(title: str, rule: str) -> None:
+    assert judge(title, "", RULES) == Verdict(True, rule)
+
+
+@pytest.mark.parametrize(
+    ("title", "rule"),
+    [
+        ("Shooter speedrun any%", NO_KEYWORD),
+        ("platformers speedrun", NO_KEYWORD),  # another word: lists name their plurals
+        ("platformer", NO_ACTION),
+        ("platformer speedrunner", NO_ACTION),
+        ("platformer speedrun the MÓVIE", "negation:movie"),
+        ("platformer speedrun (OST)", "negation:ost"),
+        ("top-10 platformer speedrun", "negation:top 10"),
+        ("", NO_KEYWORD),
+        ("🎮🎮🎮", NO_KEYWORD),
+    ],
+)
+def test_a_rejection_names_the_rule_that_decided(title: str, rule: str) -> None:
+    assert judge(title, "", RULES) == Verdict(False, rule)
+
+
+def test_an_action_may_stand_in_the_description_but_a_keyword_may_not() -> None:
+    assert judge("A platformer", "a Speed run, no: a SPEEDRUN", RULES).kept
+    assert judge("speedrun", "of a platformer", RULES) == Verdict(False, NO_KEYWORD)
+
+
+def test_a_negation_counts_in_the_title_only() -> None:
+    assert judge("platformer speedrun", "better than the movie", RULES).kept
+
+
+def test_the_title_alone_already_tells_most_rejections() -> None:
+    assert judge_title("platformer", RULES) == Verdict(True, "kept:platformer")
+    assert judge_title("platformer unboxing", RULES) == Verdict(False, "negation:unboxing")
+
+
+def test_an_empty_list_switches_its_rule_off() -> None:
+    open_rules = RulesConfig(keywords=(), action_words=(), negations=())
+    assert judge("anything", "", open_rules).kept
+    assert not judge("anything", "", dataclasses.replace(open_rules, keywords=("platformer",))).kept
+
+
+def test_a_list_entry_without_a_word_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match=r"rules\.negations holds '!!'"):
+        judge("platformer", "", dataclasses.replace(RULES, negations=("movie", "!!")))
+
+
+def test_a_title_of_a_million_characters_is_judged() -> None:
+    assert not judge("platform " * 120_000, "", RULES).kept
+
+
+@pytest.mark.parametrize(
+    ("title", "description", "kept"),
+    [
+        ("Celestial Caves - 2D platformer speedrun any% in 12:34", "", True),
+        ("Super Mario World 96 exit playthrough", "", True),
+        ("Hollow Knight - Full Game Walkthrough (No Commentary)", "", True),
+        ("juego de plataformas - jugando el nivel 3", "", True),
+        ("Прохождение: платформер про лису", "", True),
+        ("jump and run", "we run and jump on every level", False),
+        ("platformer unboxing - speedrun talk", "", False),
+        ("platformer playthrough: the movie", "", False),
+        ("How to make a platformer in 10 minutes", "gameplay at the end", False),
+        ("Platformer OST - full soundtrack", "gameplay", False),
+        ("Pixel Shooter speedrun world record", "tags: platformer", False),
+        ("3D platformer playthrough", "", False),
+    ],
+)
+def test_the_default_lists_judge_as_a_person_would(title: str, description: str, kept: bool) -> None:
+    assert judge(title, description, RulesConfig()).kept is kept
+
+
+def test_every_default_keyword_is_kept_with_every_default_action_unless_negated() -> None:
+    rules = RulesConfig()
+    for keyword in rules.keywords:
+        assert judge(f"{keyword} {rules.action_words[0]}", "", rules).kept, keyword
+    for action in rules.action_words:
+        assert judge(f"platformer - {action}", "", rules).kept, action
+    for negation in rules.negations:
+        assert judge(f"platformer speedrun - {negation}", "", rules) == Verdict(False, f"negation:{negation}")
+
+
+def test_the_version_changes_with_any_word() -> None:
+    assert rules_version(RULES) == rules_version(dataclasses.replace(RULES))
+    assert rules_version(RULES) != rules_version(dataclasses.replace(RULES, negations=("movie",)))
+
+
+def test_words_split_scripts_without_spaces_by_character() -> None:
+    assert words("横版a过关 Jump&Run 100%") == ["横", "版", "a", "过", "关", "jump", "and", "run", "100", "%"]
