@@ -46,7 +46,6 @@ def sample_frame(
         known_BP: which tokens of the last frame are given and returned as they are; none by default.
         generator: of the noise, on the tokens' device.
     """
-    b, _, p = tokens_BTP.shape
     frame = tokens_BTP[:, -1]
     known = torch.zeros_like(frame, dtype=torch.bool) if known_BP is None else known_BP
     unknown_P = (~known).sum(1)

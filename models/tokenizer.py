@@ -90,7 +90,7 @@ class VideoTokenizer(nn.Module):
 def start_from_patches(tokenizer: VideoTokenizer, video_BTHWC: Tensor) -> int:
     """Start a tokenizer so that its latents are principal components of patches; return how many codes are used.
 
-    The first L channels of both networks carry the components (whitened) from the patch to the code and back; all
+    The first L channels of both networks carry the components from the patch to the code and back; all
     blocks add nothing at the start, so this is PCA and vector quantization, and training refines it.
     """
     config = tokenizer.config
@@ -98,6 +98,8 @@ def start_from_patches(tokenizer: VideoTokenizer, video_BTHWC: Tensor) -> int:
     patches = patches[:: max(1, len(patches) // _START_SAMPLES)]
     latent = config.latent_dim
     mean, axes, scale = principal_components(patches, latent)
+    # one scale for all: a squared distance of latents is then one of pixels, and no code is spent on faint detail
+    scale = scale.square().mean().sqrt().expand_as(scale)
     used = len(axes)
     tokenizer.embed.weight[:used] = axes / scale[:, None]
     tokenizer.embed.bias[:used] = -(axes @ mean) / scale

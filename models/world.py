@@ -104,15 +104,8 @@ class WorldModel:
     @torch.inference_mode()
     def infer_actions(self, video_BTHWC: Tensor) -> Tensor:
         """Return the latent actions (B, T-1), int64, of a uint8 video: entry t is the change from frame t to t + 1."""
-        first = video_BTHWC[:, :1]
-
-        def codes(window: Tensor) -> Tensor:
-            return self.latent_actions.encode(window)
-
-        # a window of n frames has n - 1 transitions: a repeated first frame gives every frame one, and is dropped
-        padded = torch.cat([first, video_BTHWC], 1)
         window = 2 if self.latent_actions.pairs else self.context
-        return self._sliding(codes, padded, window, lost=1)[:, 1:]
+        return self._sliding(self.latent_actions.encode, video_BTHWC, window, lost=1)
 
     @torch.inference_mode()
     def generate(

@@ -13,10 +13,12 @@ from pipeline.config import (
     SourceConfig,
     SplitConfig,
 )
+from pipeline.config.demo_world import demo_models
 
 
 def demo() -> Config:
     """Return the preset of `lampworks demo`."""
+    tokenizer, latent_actions, dynamics, training = demo_models()
     return Config(
         preset="demo",
         source=SourceConfig(spec="arcade", batch_size=16),
@@ -25,6 +27,10 @@ def demo() -> Config:
         classifier=ClassifierConfig(width=16, steps=300, batch=32, min_auc=0.7),
         decision=DecisionConfig(),
         shards=ShardConfig(samples_per_shard=32),
+        tokenizer=tokenizer,
+        latent_actions=latent_actions,
+        dynamics=dynamics,
+        training=training,
         # temperature 2 costs a model this small 6 dB, and more than two greedy steps gain nothing (measured)
         evaluation=EvaluationConfig(maskgit_steps=2, token_temperature=0.0),
         play=PlayConfig(maskgit_steps=2, token_temperature=0.0),

@@ -1,0 +1,86 @@
+"""Checkpoints of a training: everything that the next step depends on, published whole or not at all.
+
+A checkpoint is one safetensors file (weights, optimizer state, codebook counts) and one JSON file (the curve so
+far), the tensors last: what is seen is complete. All noise of a step is drawn from (seed, step), so there is no
+generator to save, and a run that was killed goes on to the same weights, bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from pipeline.store import Store
+
+_NAME = re.compile(r"step-(\d+)\.safetensors")
+
+
+class Checkpoint(NamedTuple):
+    """The state after `step` steps."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run, in a folder of a store; the newest is kept, older ones go."""
+
+    store: Store
+    folder: str
+
+    def save(self, step: int, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+        """Publish the state after `step` steps, then delete older ones."""
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        self.store.write_blob(f"{self.folder}/step-{step:08d}.json", json.dumps(about).encode())
+        self.store.write_blob(f"{self.folder}/step-{step:08d}.safetensors", save(plain))
+        for found in self._steps():
+            if found < step:
+                self._delete(found)
+
+    def latest(self) -> Checkpoint | None:
+        """Return the newest checkpoint; None without one."""
+        steps = self._steps()
+        if not steps:
+            return None
+        key = f"{self.folder}/step-{steps[-1]:08d}"
+        about = json.loads(self.store.read_blob(f"{key}.json"))
+        return Checkpoint(steps[-1], load(self.store.read_blob(f"{key}.safetensors")), about)
+
+    def clear(self) -> None:
+        """Delete everything, unfinished writes included: the model is published."""
+        for key in self.store.list_blobs(self.folder):
+            self.store.delete(key)
+
+    def _steps(self) -> list[int]:
+        names = (key.rsplit("/", 1)[-1] for key in self.store.list_blobs(self.folder))
+        return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+
+    def _delete(self, step: int) -> None:
+        # the tensors first: a JSON file alone is nothing, tensors alone would be a broken checkpoint
+        for end in ("safetensors", "json"):
+            self.store.delete(f"{self.folder}/step-{step:08d}.{end}")
+
+
+def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors with `prefix.` before each name."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def part_of(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return what `prefixed` was given."""
+    return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def step_generator(seed: int, stream: int, step: int) -> torch.Generator:
+    """Return a CPU generator for the noise of one step of one stream."""
+    # seeds of neighbouring steps must not give related numbers: spread them over the 64 bits
+    mixed = (seed * 0x9E3779B97F4A7C15 + stream * 0xBF58476D1CE4E5B9 + step * 0x94D049BB133111EB) % 2**63
+    return torch.Generator().manual_seed(mixed)

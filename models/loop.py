@@ -1,0 +1,78 @@
+"""The loop that every training runs in: steps, progress, curve, checkpoints, and a loss that must stay finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from models.checkpoint import Checkpoints
+from pipeline.errors import PermanentError
+from pipeline.progress import Listener, Progress
+
+OnStep = Callable[[int, Mapping[str, float]], None]
+Curve = list[dict[str, float]]
+
+_CURVE_POINTS = 2000
+
+
+class Trainable(Protocol):
+    """What the loop needs of a training."""
+
+    total_steps: int
+
+    def start(self) -> None:
+        """Prepare the networks before step 0; a resumed run does without."""
+
+    def step(self, step: int) -> dict[str, float]:
+        """Take step number `step` (0-based) and return its figures; all noise is drawn from the seed and `step`."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything that the next step depends on."""
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `tensors` returned."""
+
+
+def run(
+    training: Trainable,
+    checkpoints: Checkpoints | None,
+    *,
+    stage: str,
+    checkpoint_every: int,
+    listen: Listener | None = None,
+    on_step: OnStep | None = None,
+) -> Curve:
+    """Train to the last step, from the newest checkpoint where there is one; return the curve from step 1 on.
+
+    Raises:
+        PermanentError: a figure is not finite (`not_finite`); the last checkpoint stays.
+    """
+    saved = checkpoints.latest() if checkpoints is not None else None
+    curve: Curve = []
+    if saved is None:
+        training.start()
+    else:
+        training.load(saved.tensors)
+        curve = saved.about["curve"]
+    first, total = (0 if saved is None else saved.step), training.total_steps
+    keep_every = -(-total // _CURVE_POINTS)
+    with Progress(stage, total=total - first, unit="steps", listen=listen) as progress:
+        for step in range(first, total):
+            figures = training.step(step)
+            if not all(math.isfinite(value) for value in figures.values()):
+                raise PermanentError(
+                    f"{stage}: {figures} at step {step + 1} is not finite; lower the learning rate, or go on from the "
+                    "checkpoint with training.dtype = 'fp32'",
+                    error_class="not_finite",
+                )
+            if (step + 1) % keep_every == 0 or step + 1 == total:
+                curve.append({"step": step + 1, **{name: round(value, 6) for name, value in figures.items()}})
+            if on_step is not None:
+                on_step(step + 1, figures)
+            if checkpoints is not None and (step + 1) % checkpoint_every == 0 and step + 1 < total:
+                checkpoints.save(step + 1, training.tensors(), {"curve": curve})
+            progress.advance(note=", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+    return curve

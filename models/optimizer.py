@@ -1,0 +1,63 @@
+"""AdamW with the schedules of the configuration, and its state as named tensors (safetensors holds no pickle)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config.world import OptimizerConfig
+
+_STATES = ("step", "exp_avg", "exp_avg_sq")
+
+
+def learning_rate(config: OptimizerConfig, step: int, total: int) -> float:
+    """Return the learning rate of a step (0-based) of `total`."""
+    peak, final = config.learning_rate, config.final_learning_rate
+    if step < config.warmup_steps:
+        return peak * (step + 1) / config.warmup_steps
+    start = total // 2 if config.schedule == "late_linear" else config.warmup_steps
+    part = min(1.0, max(0.0, (step - start) / max(1, total - 1 - start)))
+    if config.schedule == "late_linear":
+        return peak + (final - peak) * part
+    return final + (peak - final) * (1 + math.cos(math.pi * part)) / 2
+
+
+class Optimizer:
+    """AdamW over the parameters of a network, with warm-up, decay and gradient clipping."""
+
+    def __init__(self, network: nn.Module, config: OptimizerConfig, total_steps: int) -> None:
+        self.config, self.total_steps = config, total_steps
+        self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+        self._adam = torch.optim.AdamW(
+            [parameter for _, parameter in self._named],
+            lr=config.learning_rate,
+            betas=(config.beta1, config.beta2),
+            weight_decay=config.weight_decay,
+        )
+
+    def step(self, loss: Tensor, step: int) -> float:
+        """Take a step down the gradient of a loss; return the gradient's norm before clipping."""
+        self._adam.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_([p for _, p in self._named], self.config.clip_norm)
+        for group in self._adam.param_groups:
+            group["lr"] = learning_rate(self.config, step, self.total_steps)
+        self._adam.step()
+        return float(norm)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the state as `<parameter>.<exp_avg | exp_avg_sq | step>`."""
+        return {
+            f"{name}.{key}": self._adam.state[parameter][key]
+            for name, parameter in self._named
+            if parameter in self._adam.state
+            for key in _STATES
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `tensors` returned."""
+        for name, parameter in self._named:
+            if f"{name}.step" in tensors:
+                self._adam.state[parameter] = {key: tensors[f"{name}.{key}"].clone() for key in _STATES}

@@ -1,0 +1,160 @@
+"""Publish trained networks and load them back: weights in safetensors, configuration in JSON, one row of `models`.
+
+    models/video_tokenizer/<model_id>/{weights.safetensors, config.json, curve.json}
+    models/world_model/<model_id>/{weights.safetensors, config.json, curve.json}     LAM and dynamics
+
+A model's id is the fingerprint of everything it came from (configuration, seed, shards, tokenizer), so the same
+inputs name the same model and training again has nothing to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import pyarrow.compute as pc
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from models.checkpoint import part_of, prefixed
+from models.compute import Compute
+from models.dynamics import Dynamics
+from models.latent_actions import LatentActionModel
+from models.loop import Curve
+from models.tokenizer import VideoTokenizer
+from models.world import WorldModel
+from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
+from pipeline.errors import UserError
+from pipeline.store import Store
+
+TOKENIZER, WORLD = "video_tokenizer", "world_model"
+
+Section = TypeVar("Section", TokenizerConfig, LatentActionConfig, DynamicsConfig)
+
+
+def folder_of(kind: str, model_id: str) -> str:
+    """Return the key of a model's folder."""
+    return f"models/{kind}/{model_id}"
+
+
+def find_model(store: Store, kind: str, model_id: str | None = None) -> dict[str, Any] | None:
+    """Return the row of a model, the newest of its kind by default; None without one."""
+    rows = store.read("models", where=pc.field("kind") == kind).to_pylist()
+    rows = [row for row in rows if model_id in (None, row["model_id"])]
+    return max(rows, key=lambda row: (row["created_at"], row["model_id"]), default=None)
+
+
+def publish_model(
+    store: Store,
+    *,
+    kind: str,
+    model_id: str,
+    networks: Mapping[str, nn.Module],
+    config: Mapping[str, Any],
+    curve: Curve,
+    steps: int,
+    figures: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    shards_version: str,
+) -> None:
+    """Write the blobs of a model, then its row."""
+    folder = folder_of(kind, model_id)
+    tensors: dict[str, Tensor] = {}
+    for name, network in networks.items():
+        tensors |= prefixed(name, network.state_dict())
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    store.write_blob(f"{folder}/weights.safetensors", save(plain))
+    store.write_blob(f"{folder}/config.json", json.dumps(config, indent=1, sort_keys=True).encode())
+    store.write_blob(f"{folder}/curve.json", json.dumps(curve).encode())
+    row = {
+        "model_id": model_id,
+        "kind": kind,
+        "path": folder,
+        "parameters": sum(parameters_of(network) for network in networks.values()),
+        "steps": steps,
+        "config": json.dumps(config, sort_keys=True),
+        "figures": json.dumps(figures, sort_keys=True),
+        "inputs": json.dumps(inputs, sort_keys=True),
+        "shards_version": shards_version,
+        "created_at": datetime.now(UTC),
+    }
+    store.append("models", [row])
+
+
+def parameters_of(network: nn.Module) -> int:
+    """Return how many numbers a network learns; a codebook that follows means counts like one that has a gradient."""
+    buffers = sum(buffer.numel() for name, buffer in network.named_buffers() if name.endswith("codebook"))
+    return sum(parameter.numel() for parameter in network.parameters()) + buffers
+
+
+def load_tokenizer(store: Store, model_id: str) -> VideoTokenizer:
+    """Return a published tokenizer on the CPU.
+
+    Raises:
+        UserError: there is no such model, or its weights do not fit its configuration.
+    """
+    row = _row(store, TOKENIZER, model_id)
+    about = json.loads(row["config"])
+    config = _section(TokenizerConfig, about["tokenizer"], model_id)
+    tokenizer = VideoTokenizer(config, about["height"], about["width"])
+    _load(tokenizer, "tokenizer", load(store.read_blob(f"{row['path']}/weights.safetensors")), model_id)
+    return tokenizer
+
+
+def load_world(store: Store, model_id: str | None, compute: Compute) -> WorldModel:
+    """Return a published world, the newest by default, on a compute's device (see `WorldModel.load`)."""
+    row = _row(store, WORLD, model_id)
+    about, inputs = json.loads(row["config"]), json.loads(row["inputs"])
+    tokenizer = load_tokenizer(store, inputs["tokenizer"])
+    lam_config = _section(LatentActionConfig, about["latent_actions"], row["model_id"])
+    config = _section(DynamicsConfig, about["dynamics"], row["model_id"])
+    lam = LatentActionModel(lam_config, tokenizer.height, tokenizer.width, config.context)
+    dynamics = Dynamics(
+        config, num_codes=tokenizer.config.codebook_size, grid=tokenizer.grid, action_dim=lam_config.latent_dim
+    )
+    tensors = load(store.read_blob(f"{row['path']}/weights.safetensors"))
+    _load(lam, "latent_actions", tensors, row["model_id"])
+    _load(dynamics, "dynamics", tensors, row["model_id"])
+    return WorldModel(
+        tokenizer,
+        lam,
+        dynamics,
+        compute=compute,
+        model_id=row["model_id"],
+        tokenizer_id=inputs["tokenizer"],
+        figures=json.loads(row["figures"]),
+    )
+
+
+def _row(store: Store, kind: str, model_id: str | None) -> dict[str, Any]:
+    row = find_model(store, kind, model_id)
+    if row is None:
+        what = f"no {kind}" if model_id is None else f"no {kind} {model_id}"
+        raise UserError(f"{store.root} has {what} yet: materialize {kind} first (`lampworks run`).")
+    return row
+
+
+def _section(kind: type[Section], values: Mapping[str, Any], model_id: str) -> Section:
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as exc:
+        raise UserError(f"model {model_id} was made with other settings than this lampworks knows: {exc}") from exc
+
+
+def _load(network: nn.Module, prefix: str, tensors: dict[str, Tensor], model_id: str) -> None:
+    try:
+        network.load_state_dict(part_of(prefix, tensors))
+    except RuntimeError as exc:
+        raise UserError(
+            f"model {model_id}: its weights do not fit its configuration ({exc}). Train it again, or use the "
+            "lampworks that made it."
+        ) from exc
+
+
+def plain(config: TokenizerConfig | LatentActionConfig | DynamicsConfig) -> dict[str, Any]:
+    """Return a section as JSON-able values."""
+    return dataclasses.asdict(config)

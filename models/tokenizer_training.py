@@ -1,0 +1,92 @@
+"""Phase 1: the video tokenizer learns to draw windows of clips from few codes (Genie section 2.2, appendix C)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.checkpoint import part_of, prefixed, step_generator
+from models.compute import Compute
+from models.data import ClipWindows
+from models.optimizer import Optimizer
+from models.patches import as_float
+from models.quantizer import usage
+from models.tokenizer import VideoTokenizer, start_from_patches
+from pipeline.config.world import TokenizerConfig
+
+_STREAM = 1
+_START_FRAMES = 256
+
+
+def mean_psnr(guess_BTHWC: Tensor, truth_BTHWC: Tensor) -> float:
+    """Return the PSNR in dB of pixels in [0, 1], clamped, MSE floored at 1e-6: mean over frames."""
+    error = (guess_BTHWC.float().clamp(0, 1) - as_float(truth_BTHWC)).square().mean((-3, -2, -1))
+    return float((-10 * error.clamp(min=1e-6).log10()).mean())
+
+
+class TokenizerTraining:
+    """A tokenizer, its optimizer and its data."""
+
+    def __init__(self, config: TokenizerConfig, windows: ClipWindows, compute: Compute, *, seed: int) -> None:
+        """Build a fresh tokenizer for the windows' frame size; the same seed gives the same weights."""
+        self.config, self.windows, self.compute, self.seed = config, windows, compute, seed
+        self.total_steps = config.steps
+        height, width = windows.video(0).shape[1:3]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.tokenizer = VideoTokenizer(config, height, width).to(compute.device)
+        self.optimizer = Optimizer(self.tokenizer, config.optimizer, config.steps)
+
+    def start(self) -> None:
+        """Start codes and projections from data where the configuration says so."""
+        if self.config.start == "patches":
+            frames = self.windows.spread(count=_START_FRAMES, window=1)
+            start_from_patches(self.tokenizer, frames.to(self.compute.device))
+
+    def step(self, step: int) -> dict[str, float]:
+        """Take one step; figures: loss, psnr (of the batch)."""
+        video, _ = self.windows.batch(
+            seed=self.seed, stream=_STREAM, step=step, batch=self.config.batch, window=self.config.window
+        )
+        video = video.to(self.compute.device)
+        with self.compute.autocast():
+            loss, result = self.tokenizer.loss(video)
+        norm = self.optimizer.step(loss, step)
+        self.tokenizer.quantizer.update(
+            result.latents_BTPL, result.quantized.codes, step_generator(self.seed, _STREAM, step)
+        )
+        return {"loss": float(loss), "psnr": mean_psnr(result.video_BTHWC.detach(), video), "gradient_norm": norm}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return weights, codebook and optimizer state."""
+        return {**prefixed("tokenizer", self.tokenizer.state_dict()), **prefixed("optimizer", self.optimizer.tensors())}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a checkpoint."""
+        self.tokenizer.load_state_dict(part_of("tokenizer", tensors))
+        self.optimizer.load(part_of("optimizer", tensors))
+
+
+@torch.inference_mode()
+def tokenizer_figures(
+    tokenizer: VideoTokenizer, windows: ClipWindows, compute: Compute, *, count: int
+) -> dict[str, Any]:
+    """Return psnr (dB), codes_used, codebook_usage (a share) and perplexity on windows that are always the same."""
+    video = windows.spread(count=count, window=tokenizer.config.window)
+    psnrs, codes = [], []
+    for part in video.split(8):
+        pixels = part.to(compute.device)
+        with compute.autocast():
+            tokens = tokenizer.encode(pixels)
+            psnrs += [mean_psnr(tokenizer.decode(tokens), pixels)] * len(part)
+        codes.append(tokens)
+    used, perplexity = usage(torch.cat(codes), tokenizer.config.codebook_size)
+    return {
+        "psnr": sum(psnrs) / len(psnrs),
+        "codes_used": used,
+        "codebook_usage": used / tokenizer.config.codebook_size,
+        "perplexity": perplexity,
+        "windows": len(video),
+    }

@@ -1,0 +1,279 @@
+"""Train and publish: the video tokenizer first, then latent actions and dynamics together (Genie section 2.2).
+
+    train_tokenizer(store, config)       # reads the training shards, publishes `video_tokenizer`
+    train_world_model(store, config)     # needs the tokenizer, publishes `world_model`
+
+Both skip where the model of these very inputs is published, and go on from the last checkpoint where a run was
+killed. The number of steps is fixed by the configuration, never by the clock. Held-out figures stand in the model's
+row: what they mean is told by `models.evaluation`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.checkpoint import Checkpoints
+from models.compute import Compute, choose_compute, limited_threads
+from models.data import Clip, ClipWindows, training_clips
+from models.loop import Curve, OnStep, Trainable, run
+from models.publish import TOKENIZER, WORLD, find_model, folder_of, load_tokenizer, parameters_of, plain, publish_model
+from models.tokenizer_training import TokenizerTraining, tokenizer_figures
+from models.world import WorldModel
+from models.world_training import TruthActions, WorldTraining, world_figures
+from pipeline.config import Config, fingerprint
+from pipeline.errors import UserError
+from pipeline.ids import split_clip_id
+from pipeline.progress import Listener
+from pipeline.shards import current_shards
+from pipeline.store import Store
+from pipeline.takedown import taken_down
+
+_METHOD = 1
+"""Rises when the same settings give another model."""
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training published."""
+
+    kind: str
+    model_id: str
+    skipped: bool
+    """Nothing was due: the model is from an earlier run."""
+    parameters: int
+    steps: int
+    figures: dict[str, Any]
+
+
+def tokenizer_id(config: Config, shards_version: str | None) -> str:
+    """Return the id of the tokenizer of a configuration and a shard version."""
+    return fingerprint("tokenizer", _METHOD, config.tokenizer, _shared(config), shards_version)
+
+
+def world_model_id(config: Config, shards_version: str | None) -> str:
+    """Return the id of the world model of a configuration and a shard version."""
+    parts = (config.latent_actions, config.dynamics, _shared(config), tokenizer_id(config, shards_version))
+    return fingerprint("world", _METHOD, *parts)
+
+
+def tokenizer_is_current(store: Store, config: Config) -> bool:
+    """Tell whether the tokenizer of this configuration and the current shards is published."""
+    return find_model(store, TOKENIZER, tokenizer_id(config, current_shards(store))) is not None
+
+
+def world_model_is_current(store: Store, config: Config) -> bool:
+    """Tell whether the world model of this configuration and the current shards is published."""
+    return find_model(store, WORLD, world_model_id(config, current_shards(store))) is not None
+
+
+def train_tokenizer(
+    store: Store, config: Config, *, listen: Listener | None = None, on_step: OnStep | None = None
+) -> TrainReport:
+    """Train the video tokenizer on the current training shards and publish it.
+
+    Args:
+        store: shards are read, checkpoints, blobs and the row are written.
+        config: the sections `tokenizer` and `training`.
+        listen: hears the progress.
+        on_step: gets (step from 1, figures of the step).
+
+    Raises:
+        UserError: there are no shards, or none to train on.
+        PermanentError: the loss is not finite; the last checkpoint stays.
+    """
+    version = current_shards(store)
+    model_id = tokenizer_id(config, version)
+    if tokenizer_is_current(store, config):
+        return _published(store, TOKENIZER, model_id)
+    train, val = _clips(store, config, version, config.tokenizer.window)
+    compute = choose_compute(config.training)
+    with limited_threads(config.training.threads) as threads:
+        windows = ClipWindows(train, cache_clips=config.training.cache_clips)
+        training = TokenizerTraining(config.tokenizer, windows, compute, seed=config.training.seed)
+        curve, run_about = _run(store, config, TOKENIZER, model_id, training, (compute, threads), listen, on_step)
+        training.tokenizer.eval()
+        count = config.training.eval_windows
+        held = ClipWindows(val or train, cache_clips=1)
+        figures = tokenizer_figures(training.tokenizer, held, compute, count=count)
+    height, width = training.tokenizer.height, training.tokenizer.width
+    _check_takedown(store, train)
+    publish_model(
+        store,
+        kind=TOKENIZER,
+        model_id=model_id,
+        networks={"tokenizer": training.tokenizer},
+        config={"tokenizer": plain(config.tokenizer), "height": height, "width": width},
+        curve=curve,
+        steps=config.tokenizer.steps,
+        figures={**figures, "held_out": bool(val), **run_about},
+        inputs={"shards": version, "clips": len(train), "seed": config.training.seed},
+        shards_version=str(version),
+    )
+    _checkpoints(store, TOKENIZER, model_id).clear()
+    return _published(store, TOKENIZER, model_id, skipped=False)
+
+
+def train_world_model(
+    store: Store, config: Config, *, listen: Listener | None = None, on_step: OnStep | None = None
+) -> TrainReport:
+    """Train latent actions and dynamics on the current shards with their tokenizer, and publish both as one model.
+
+    Args and errors as of `train_tokenizer`; the tokenizer must be published.
+    """
+    version = current_shards(store)
+    model_id, source = world_model_id(config, version), tokenizer_id(config, version)
+    if world_model_is_current(store, config):
+        return _published(store, WORLD, model_id)
+    train, val = _clips(store, config, version, config.dynamics.context)
+    compute = choose_compute(config.training)
+    with limited_threads(config.training.threads) as threads:
+        windows = ClipWindows(train, cache_clips=config.training.cache_clips)
+        training = _world_training(store, config, source, windows, compute)
+        curve, run_about = _run(store, config, WORLD, model_id, training, (compute, threads), listen, on_step)
+        training.lam.eval()
+        training.dynamics.eval()
+        held = ClipWindows(val or train, cache_clips=1)
+        figures = world_figures(training, held, count=config.training.eval_windows)
+    networks = {"latent_actions": training.lam, "dynamics": training.dynamics}
+    parameters = {f"parameters_{name}": parameters_of(network) for name, network in networks.items()}
+    _check_takedown(store, train)
+    publish_model(
+        store,
+        kind=WORLD,
+        model_id=model_id,
+        networks=networks,
+        config={"latent_actions": plain(config.latent_actions), "dynamics": plain(config.dynamics)},
+        curve=curve,
+        steps=training.total_steps,
+        figures={**figures, "held_out": bool(val), **parameters, **run_about},
+        inputs={"shards": version, "tokenizer": source, "clips": len(train), "seed": config.training.seed},
+        shards_version=str(version),
+    )
+    _checkpoints(store, WORLD, model_id).clear()
+    return _published(store, WORLD, model_id, skipped=False)
+
+
+def train_oracle(
+    store: Store,
+    config: Config,
+    truth_actions: Callable[[str], npt.NDArray[np.int8] | None],
+    *,
+    listen: Listener | None = None,
+    on_step: OnStep | None = None,
+) -> tuple[WorldModel, Curve]:
+    """Train the dynamics led by true actions, and return it as a world whose action k is the true action k.
+
+    Nothing is published. It tells a weak dynamics from an empty LAM: see `models.world_training`.
+
+    Args:
+        store: holds the shards and the published tokenizer.
+        config: as of `train_world_model`; `latent_actions` needs as many codes and latent values as there are actions.
+        truth_actions: returns a clip's true actions by its id, None where nobody knows: such clips are left out.
+        listen: hears the progress.
+        on_step: gets (step from 1, figures of the step).
+    """
+    version = current_shards(store)
+    train, _ = _clips(store, config, version, config.dynamics.context)
+    known = [clip for clip in train if truth_actions(clip.clip_id) is not None]
+    if not known:
+        raise UserError("no training clip has true actions: the oracle needs the embedded source (source.spec: arcade)")
+    compute = choose_compute(config.training)
+    with limited_threads(config.training.threads):
+        windows = ClipWindows(known, cache_clips=config.training.cache_clips)
+        training = _world_training(store, config, tokenizer_id(config, version), windows, compute, truth_actions)
+        every = config.training.checkpoint_every
+        curve = run(training, None, stage="oracle", checkpoint_every=every, listen=listen, on_step=on_step)
+    return WorldModel(training.tokenizer, training.lam, training.dynamics, compute=compute, model_id="oracle"), curve
+
+
+def _world_training(
+    store: Store,
+    config: Config,
+    source: str,
+    windows: ClipWindows,
+    compute: Compute,
+    truth_actions: TruthActions | None = None,
+) -> WorldTraining:
+    return WorldTraining(
+        config.latent_actions,
+        config.dynamics,
+        load_tokenizer(store, source),
+        windows,
+        compute,
+        seed=config.training.seed,
+        truth_actions=truth_actions,
+    )
+
+
+def _run(
+    store: Store,
+    config: Config,
+    kind: str,
+    model_id: str,
+    training: Trainable,
+    machine: tuple[Compute, int],
+    listen: Listener | None,
+    on_step: OnStep | None,
+) -> tuple[Curve, dict[str, Any]]:
+    """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds)."""
+    compute, threads = machine
+    if listen is not None:
+        listen(f"{kind}: {training.total_steps} steps on {compute.device}, {threads} threads, {compute.reason}")
+    wall, cpu = time.perf_counter(), time.process_time()
+    curve = run(
+        training,
+        _checkpoints(store, kind, model_id),
+        stage=kind,
+        checkpoint_every=config.training.checkpoint_every,
+        listen=listen,
+        on_step=on_step,
+    )
+    return curve, {
+        "device": str(compute.device),
+        "dtype": str(compute.dtype).removeprefix("torch."),
+        "threads": threads,
+        "torch": torch.__version__,
+        "wall_s": round(time.perf_counter() - wall, 1),
+        "cpu_s": round(time.process_time() - cpu, 1),
+    }
+
+
+def _shared(config: Config) -> Sequence[object]:
+    # what else the weights depend on; how often a checkpoint is written or a clip decoded changes nothing
+    return (config.training.seed, config.training.dtype)
+
+
+def _clips(store: Store, config: Config, version: str | None, window: int) -> tuple[list[Clip], list[Clip]]:
+    train, val = training_clips(store, version, window)
+    _check_takedown(store, train)
+    return train, val
+
+
+def _check_takedown(store: Store, clips: list[Clip]) -> None:
+    """Raise where a video was asked to be taken down that these clips hold: nothing of it may be learned."""
+    hidden = taken_down(store).hidden_videos(store)
+    gone = sorted({video for clip in clips if (video := split_clip_id(clip.clip_id)[0]) in hidden})
+    if gone:
+        raise UserError(
+            f"the training shards hold {len(gone)} taken-down videos ({', '.join(gone[:3])}): materialize "
+            "`training_shards` again, then train"
+        )
+
+
+def _checkpoints(store: Store, kind: str, model_id: str) -> Checkpoints:
+    return Checkpoints(store, f"{folder_of(kind, model_id)}/checkpoints")
+
+
+def _published(store: Store, kind: str, model_id: str, *, skipped: bool = True) -> TrainReport:
+    row = find_model(store, kind, model_id)
+    assert row is not None
+    figures = json.loads(row["figures"])
+    return TrainReport(kind, model_id, skipped, row["parameters"], row["steps"], figures)

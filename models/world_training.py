@@ -1,0 +1,196 @@
+"""Phase 2: latent actions and dynamics learn together on a tokenizer that stands still (Genie section 2.2).
+
+Each has its own loss and its own optimizer. The LAM learns from pixels; the dynamics gets the rows of the LAM's
+codebook detached, so that no gradient of it reaches the LAM. Where the configuration asks for a continuous start,
+the LAM first learns alone without quantization; k-means of what it then says starts the codes.
+
+The *oracle* is the same dynamics led by the true actions of the embedded source instead of a LAM: if it cannot be
+controlled, the dynamics is too weak; if it can and the other cannot, the LAM carries nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from models.checkpoint import part_of, prefixed, step_generator
+from models.compute import Compute
+from models.data import ClipWindows, Place
+from models.dynamics import Dynamics, draw_mask, start_from_codebook
+from models.latent_actions import LatentActionModel, start_codes, start_embeddings
+from models.optimizer import Optimizer
+from models.quantizer import usage
+from models.tokenizer import VideoTokenizer
+from models.tokenizer_training import mean_psnr
+from pipeline.config.world import DynamicsConfig, LatentActionConfig
+
+TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
+"""Returns the true actions of a clip by its id, entry k between frames k and k + 1; None where nobody knows."""
+
+_STREAM, _CODES_STREAM, _START_FRAMES, _CODES_BATCHES = 2, 3, 256, 40
+
+
+class WorldTraining:
+    """LAM, dynamics, their optimizers, the frozen tokenizer and the data."""
+
+    def __init__(
+        self,
+        latent_actions: LatentActionConfig,
+        dynamics: DynamicsConfig,
+        tokenizer: VideoTokenizer,
+        windows: ClipWindows,
+        compute: Compute,
+        *,
+        seed: int,
+        truth_actions: TruthActions | None = None,
+    ) -> None:
+        """Build fresh networks; `truth_actions` makes it the oracle (all clips must have them)."""
+        self.lam_config, self.config, self.windows = latent_actions, dynamics, windows
+        self.compute, self.seed, self.truth_actions = compute, seed, truth_actions
+        self.alone_steps = 0 if truth_actions else latent_actions.continuous_start_steps
+        self.total_steps = self.alone_steps + dynamics.steps
+        self.tokenizer = tokenizer.to(compute.device).eval().requires_grad_(False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.lam = LatentActionModel(latent_actions, tokenizer.height, tokenizer.width, dynamics.context)
+            self.dynamics = Dynamics(
+                dynamics,
+                num_codes=tokenizer.config.codebook_size,
+                grid=tokenizer.grid,
+                action_dim=latent_actions.latent_dim,
+            )
+        self.lam.to(compute.device)
+        self.dynamics.to(compute.device)
+        self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, self.total_steps)
+        self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps)
+
+    def start(self) -> None:
+        """Start embeddings from data where the configuration says so."""
+        if self.truth_actions:
+            # the codebook holds the true actions one-hot: the oracle world is then used like any other
+            with torch.no_grad():
+                self.lam.quantizer.codebook.copy_(torch.eye(*self.lam.quantizer.codebook.shape))
+        elif self.lam_config.pca_start:
+            frames = self.windows.spread(count=_START_FRAMES, window=1)
+            start_embeddings(self.lam, frames.to(self.compute.device))
+        if self.config.embedding_start == "codebook":
+            start_from_codebook(self.dynamics, self.tokenizer.quantizer.codebook.detach())
+
+    def step(self, step: int) -> dict[str, float]:
+        """Take one step; figures: lam_loss, lam_psnr and (once the dynamics is at work) loss, the cross-entropy."""
+        video, places = self._batch(_STREAM, step)
+        if self.truth_actions:
+            codes = self._true_actions(places)
+            return self._step_dynamics(video, self.lam.quantizer.lookup(codes).detach(), step)
+        if step < self.alone_steps:
+            return self._step_lam(video, step, continuous=True)[0]
+        if step == self.alone_steps and self.alone_steps:
+            start_codes(self.lam, self._many_latents(), step_generator(self.seed, _CODES_STREAM, 0))
+        figures, rows = self._step_lam(video, step, continuous=False)
+        assert rows is not None
+        return {**figures, **self._step_dynamics(video, rows, step - self.alone_steps)}
+
+    def _batch(self, stream: int, step: int) -> tuple[Tensor, list[Place]]:
+        video, places = self.windows.batch(
+            seed=self.seed, stream=stream, step=step, batch=self.config.batch, window=self.config.context
+        )
+        return video.to(self.compute.device), places
+
+    def _step_lam(self, video: Tensor, step: int, *, continuous: bool) -> tuple[dict[str, float], Tensor | None]:
+        with self.compute.autocast():
+            loss, result = self.lam.loss(video, continuous)
+        self.lam_optimizer.step(loss, step)
+        figures = {"lam_loss": float(loss), "lam_psnr": mean_psnr(result.video_BTHWC.detach(), video[:, 1:])}
+        if result.quantized is None:
+            return figures, None
+        codes = result.quantized.codes
+        rows = self.lam.quantizer.lookup(codes).detach()
+        self.lam.quantizer.update(result.latents_BTL, codes, step_generator(self.seed, _STREAM, 2 * step + 1))
+        return {**figures, "lam_perplexity": usage(codes, self.lam_config.num_actions)[1]}, rows
+
+    def _step_dynamics(self, video: Tensor, rows: Tensor, step: int) -> dict[str, float]:
+        with torch.no_grad(), self.compute.autocast():
+            tokens = self.tokenizer.encode(video)
+        mask = draw_mask(self.config, tuple(tokens.shape), step_generator(self.seed, _STREAM, 2 * step))
+        with self.compute.autocast():
+            loss, _ = self.dynamics.loss(tokens, rows, mask.to(tokens.device))
+        self.optimizer.step(loss, step)
+        return {"loss": float(loss)}
+
+    @torch.no_grad()
+    def _many_latents(self) -> Tensor:
+        found = []
+        for step in range(_CODES_BATCHES):
+            video, _ = self._batch(_CODES_STREAM, step)
+            with self.compute.autocast():
+                found.append(self.lam.latents(video).flatten(0, 1).float().cpu())
+        return torch.cat(found).to(self.compute.device)
+
+    def _true_actions(self, places: list[Place]) -> Tensor:
+        assert self.truth_actions is not None
+        rows = []
+        for place in places:
+            actions = self.truth_actions(place.clip_id)
+            assert actions is not None, f"clip {place.clip_id} has no true actions"
+            rows.append(actions[place.start : place.start + self.config.context - 1])
+        return torch.from_numpy(np.stack(rows).astype(np.int64)).to(self.compute.device)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return weights, codebook and optimizer states."""
+        return {
+            **prefixed("latent_actions", self.lam.state_dict()),
+            **prefixed("dynamics", self.dynamics.state_dict()),
+            **prefixed("lam_optimizer", self.lam_optimizer.tensors()),
+            **prefixed("optimizer", self.optimizer.tensors()),
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a checkpoint."""
+        self.lam.load_state_dict(part_of("latent_actions", tensors))
+        self.dynamics.load_state_dict(part_of("dynamics", tensors))
+        self.lam_optimizer.load(part_of("lam_optimizer", tensors))
+        self.optimizer.load(part_of("optimizer", tensors))
+
+
+@torch.inference_mode()
+def world_figures(training: WorldTraining, windows: ClipWindows, *, count: int) -> dict[str, Any]:
+    """Return figures on windows that are always the same.
+
+    cross_entropy (nat, last frame wholly masked, the others given), cross_entropy_changed (of tokens that differ
+    from the frame before), lam_psnr and lam_psnr_copy (dB; copying the frame before), codes_used, code_counts,
+    code_perplexity.
+    """
+    compute, lam = training.compute, training.lam
+    video = windows.spread(count=count, window=training.config.context)
+    each, changed, psnrs, copies, codes = [], [], [], [], []
+    for part in video.split(8):
+        pixels = part.to(compute.device)
+        with compute.autocast():
+            tokens = training.tokenizer.encode(pixels)
+            prediction = lam(pixels)
+            assert prediction.quantized is not None
+            mask = torch.zeros_like(tokens, dtype=torch.bool)
+            mask[:, -1] = True
+            rows = lam.quantizer.lookup(prediction.quantized.codes)
+            each.append(training.dynamics.loss(tokens, rows, mask)[1].float())
+        changed.append((tokens[:, -1] != tokens[:, -2]).flatten())
+        psnrs += [mean_psnr(prediction.video_BTHWC, pixels[:, 1:])] * len(part)
+        copies += [mean_psnr(pixels[:, :-1].float() / 255, pixels[:, 1:])] * len(part)
+        codes.append(prediction.quantized.codes.flatten())
+    losses, moved, all_codes = torch.cat(each), torch.cat(changed), torch.cat(codes)
+    used, perplexity = usage(all_codes, lam.config.num_actions)
+    return {
+        "cross_entropy": float(losses.mean()),
+        "cross_entropy_changed": float(losses[moved].mean()) if bool(moved.any()) else 0.0,
+        "lam_psnr": sum(psnrs) / len(psnrs),
+        "lam_psnr_copy": sum(copies) / len(copies),
+        "codes_used": used,
+        "code_perplexity": perplexity,
+        "code_counts": torch.bincount(all_codes, minlength=lam.config.num_actions).tolist(),
+        "windows": len(video),
+    }
