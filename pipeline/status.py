@@ -3,7 +3,8 @@
     found = status(store, config)
     print(format_status(found))
 
-The object is what `lampworks status --json` prints; `pipeline.conservation` holds it to the law. Columns are counted by Arrow as they are read, so that memory grows with the number of videos
+The object is what `lampworks status --json` prints; `pipeline.conservation` holds it to the law. Columns are counted
+by Arrow as they are read, so that memory grows with the number of videos
 and not with the clips.
 """
 

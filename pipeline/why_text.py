@@ -1,0 +1,125 @@
+"""What `why` found, for a terminal: one stage after the other, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def format_why(found: Row) -> str:
+    """Return what `pipeline.why.why` found, for people."""
+    lines = [f"{found['kind']} {found['id']}"]
+    for name, text in _lines(found):
+        lines.append(f"  {name:<12}{_printable(text)}")
+    return "\n".join(lines)
+
+
+def _lines(found: Row) -> Iterator[tuple[str, str]]:
+    video = found["video"]
+    if video is not None:
+        yield "title", video["title"] or "(none)"
+        yield "url", video["url"] or ""
+        yield "channel", f"{video['channel'] or ''} ({video['channel_id'] or 'no id'})"
+        yield (
+            "found",
+            f"{_day(video['found_at'])} by {', '.join(map(repr, video['queries'] or []))} in {video['source']}",
+        )
+        yield "rules", f"{video['verdict']}: {video['rule']}"
+        yield "batch", video["batch"] or "none: it was not kept"
+    else:
+        yield "video", "no row of `videos`"
+    for tombstone in found["takedowns"]:
+        yield (
+            "taken down",
+            f"{tombstone['kind']} {tombstone['target']}, {_day(tombstone['requested_at'])}: {tombstone['reason']}",
+        )
+    if found["download"] is not None:
+        yield "download", f"{found['download']['state']} after {found['download']['attempts']} attempts"
+    for attempt in found["attempts"]:
+        yield "", _attempt(attempt)
+    for cut in found["cuts"]:
+        yield "cut", _cut(cut)
+    if found["kind"] == "clip":
+        yield from _of_clip(found)
+    else:
+        for clip in found["clips"]:
+            yield "clip", _clip_of_video(clip)
+    if found["models"]:
+        yield "models", "seen by " + ", ".join(model["model_id"] for model in found["models"])
+
+
+def _of_clip(found: Row) -> Iterator[tuple[str, str]]:
+    clip = found["clip"]
+    stale = "" if clip["current"] else f" (clip_spec {clip['clip_spec']} is not the current one)"
+    yield "clip", f"{_span(clip)} s, {clip['num_frames']} frames, in {clip['tar']} at byte {clip['offset']}{stale}"
+    yield (
+        "measured",
+        ", ".join(
+            f"{name.replace('_', ' ')} {clip[name]:.3g}"
+            for name in ("black_share", "still_share", "letterbox_share", "num_cuts", "overlay_share", "motion")
+            if clip[name] is not None
+        ),
+    )
+    yield "flags", ", ".join(clip["flags"] or []) or "none"
+    group = found["duplicates"]
+    if group is None:
+        yield "duplicates", "not looked for yet"
+    elif group["group_size"] == 1:
+        yield "duplicates", "none"
+    else:
+        others = [member for member in group["members"] if member != found["id"]]
+        role = "stands for" if group["is_representative"] else f"copy of {group['representative']}, beside"
+        yield (
+            "duplicates",
+            f"{role} {', '.join(others[:5])}" + (f" and {len(others) - 5} more" if len(others) > 5 else ""),
+        )
+    for event in found["labels"]:
+        rated = f"rated {event['rating']}" if event["kind"] == "rate" else event["kind"]
+        yield "label", f"{rated} by {event['annotator']}, {_day(event['labelled_at'])}, {event['origin']}"
+    for score in found["scores"]:
+        value = "no score" if score["probability"] is None else f"{score['probability']:.4f}"
+        yield "score", f"{value} by {score['model_version']}"
+    decision = found["decision"]
+    yield "decision", f"{decision['decision']}: {decision['reason']}" if decision else "none yet"
+    if found["shard"]:
+        yield "shard", f"{found['shard']['split']}: {found['shard']['path']}"
+
+
+def _attempt(row: Row) -> str:
+    when = f"{row['attempt']}. {_day(row['finished_at'])} {row['state']}"
+    if row["state"] == "ok":
+        return f"{when}: {row['format']}, {row['width']}x{row['height']}, {row['bytes']:,} bytes -> {row['path']}"
+    again = f"; next try {row['next_try_at']}" if row["next_try_at"] else ""
+    return f"{when}: {row['error_class']}: {row['message']}{again}"
+
+
+def _cut(row: Row) -> str:
+    stale = "" if row["current"] else f" (clip_spec {row['clip_spec']} is not the current one)"
+    if row["state"] != "ok":
+        return f"{row['state']}: {row['error_class']}: {row['message']}{stale}"
+    return (
+        f"{row['num_clips']} clips, {row['clip_ms'] / 1000:g} of {row['source_ms'] / 1000:g} s, "
+        f"{row['remainder_ms'] / 1000:g} s left over{stale}"
+    )
+
+
+def _clip_of_video(clip: Row) -> str:
+    flags = f" [{', '.join(clip['flags'])}]" if clip["flags"] else ""
+    decided = f"{clip['decision']}: {clip['reason']}" if clip["decision"] else "not decided"
+    shard = f" -> {clip['shard']['path']}" if clip["shard"] else ""
+    return f"{_span(clip)} s{flags}  {decided}{shard}"
+
+
+def _span(clip: Row) -> str:
+    return f"{clip['start_ms'] / 1000:g}-{clip['end_ms'] / 1000:g}"
+
+
+def _day(moment: str | None) -> str:
+    return (moment or "?")[:16].replace("T", " ")
+
+
+def _printable(text: str) -> str:
+    # titles come from strangers, and a terminal obeys control characters
+    return "".join(letter if letter.isprintable() else " " for letter in str(text))[:400]
