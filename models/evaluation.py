@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from models import pictures
 from models.baselines import fit_patch_codebook
@@ -35,6 +34,7 @@ from models.measure import (
     measure_control,
     measure_reconstruction,
 )
+from models.publish import WORLD, find_model
 from models.rollouts import ActionName, Sampling, World, decode, encode, hold_each_action, name_actions
 from models.world import WorldModel
 from pipeline.arcade.platformer import ACTIONS
@@ -82,7 +82,7 @@ class EvaluationReport:
 
 def evaluation_is_current(store: Store, config: Config) -> bool:
     """Tell whether the newest evaluation is of the current world model, shards and settings."""
-    row = _newest(store, KIND)
+    row = find_model(store, KIND)
     inputs = _inputs(store, config)
     return row is not None and inputs is not None and row["model_id"] == _id_of(inputs)
 
@@ -106,7 +106,7 @@ def evaluate(store: Store, config: Config, home: Home | None, *, listen: Listene
     evaluation_id = _id_of(inputs)
     folder = f"models/{KIND}/{evaluation_id}"
     if evaluation_is_current(store, config):
-        row = _newest(store, KIND)
+        row = find_model(store, KIND)
         assert row is not None
         return EvaluationReport(evaluation_id, True, json.loads(row["figures"]), folder)
     with limited_threads(config.training.threads):
@@ -246,7 +246,7 @@ def _one_a_source(clips: Sequence[HeldOutClip], count: int) -> list[HeldOutClip]
 
 
 def _inputs(store: Store, config: Config) -> dict[str, Any] | None:
-    world = _newest(store, "world_model")
+    world = find_model(store, WORLD)
     if world is None:
         return None
     return {
@@ -261,11 +261,6 @@ def _inputs(store: Store, config: Config) -> dict[str, Any] | None:
 
 def _id_of(inputs: Mapping[str, Any]) -> str:
     return fingerprint(dict(inputs))
-
-
-def _newest(store: Store, kind: str) -> dict[str, Any] | None:
-    rows = store.read("models", where=pc.field("kind") == kind).to_pylist()
-    return max(rows, key=lambda row: (row["created_at"], row["model_id"]), default=None)
 
 
 def _is_figure(figure: object) -> bool:

@@ -108,10 +108,15 @@ def training_frames(store: Store) -> np.ndarray:
     return np.concatenate(frames)
 
 
-def windows_of(clip: HeldOutClip, length: int, count: int) -> np.ndarray:
-    """Return windows (count, length, H, W, C) of a clip at starts spread evenly over it."""
-    starts = np.linspace(0, len(clip.frames_THWC) - length, count).astype(int)
-    return np.stack([clip.frames_THWC[start : start + length] for start in starts])
+def window_starts(clip: HeldOutClip, length: int, count: int) -> list[int]:
+    """Return the first frames of windows that are spread evenly over a clip."""
+    last = len(clip.frames_THWC) - length
+    if last < 0:
+        raise UserError(
+            f"clip {clip.clip_id} of {len(clip.frames_THWC)} frames holds no window of {length}: lower "
+            "evaluation.prompt_frames or evaluation.horizon"
+        )
+    return np.linspace(0, last, count).astype(int).tolist()
 
 
 def _samples(store: Store, split: str) -> Iterator[tuple[dict[str, Any], bytes]]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from models import baselines
-from models.held_out import NUM_DIRECTIONS, HeldOutClip, direction_of, windows_of
+from models.held_out import NUM_DIRECTIONS, HeldOutClip, direction_of, window_starts
 from models.metrics import (
     Interval,
     bootstrap,
@@ -59,6 +59,8 @@ class Windows:
     video_NTHWC: np.ndarray
     clips: list[int]
     """Index of each window's clip."""
+    starts: list[int]
+    """First frame of each window in its clip."""
     sources: list[str]
     """Video id of each window."""
 
@@ -66,9 +68,14 @@ class Windows:
 def cut_windows(clips: Sequence[HeldOutClip], config: EvaluationConfig) -> Windows:
     """Return the windows that everything but the information of the codes is measured on."""
     length = config.prompt_frames + config.horizon
-    video = np.concatenate([windows_of(clip, length, config.windows_per_clip) for clip in clips])
-    index = np.repeat(np.arange(len(clips)), config.windows_per_clip).tolist()
-    return Windows(video, index, [clips[clip].video_id for clip in index])
+    places = [
+        (index, start)
+        for index, clip in enumerate(clips)
+        for start in window_starts(clip, length, config.windows_per_clip)
+    ]
+    video = np.stack([clips[index].frames_THWC[start : start + length] for index, start in places])
+    indices, starts = [index for index, _ in places], [start for _, start in places]
+    return Windows(video, indices, starts, [clips[index].video_id for index in indices])
 
 
 def measure_reconstruction(
@@ -132,8 +139,9 @@ def measure_control(
 ) -> Figures:
     """Return the PSNR of rollouts at t = 1.. and the delta-t PSNR of both random arms.
 
-    Prompts of one frame (the paper's, the figures without a suffix) and of `prompt_frames` (suffix `_prompt4`, say)
-    end in the same frame, so that both are compared with the same true frames.
+    The actions of a window are those of its clip, `clip_codes`: inferred ones, or true ones for a world that was
+    trained on them. Prompts of one frame (the paper's, the figures without a suffix) and of `prompt_frames` (suffix
+    `_prompt4`, say) end in the same frame, so that both are compared with the same true frames.
     """
     sampling = Sampling(config.maskgit_steps, config.token_temperature, config.seed)
     video = windows.video_NTHWC
@@ -146,7 +154,9 @@ def measure_control(
     for prompt in sorted({1, config.prompt_frames}):
         suffix = "" if prompt == 1 else f"_prompt{prompt}"
         part = video[:, config.prompt_frames - prompt :]
-        inferred, tokens = infer_actions(world, part), encode(world, part[:, :prompt])
+        tokens = encode(world, part[:, :prompt])
+        first, count = config.prompt_frames - prompt, prompt + config.horizon - 1
+        inferred = np.stack([codes[start + first :][:count] for codes, start in zip(own, windows.starts, strict=True)])
         followed = psnr(truth, roll_out(world, tokens, inferred, sampling))
         advance()
         for step in range(config.horizon):

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 import uvicorn
 from anyio import to_thread
@@ -35,6 +34,7 @@ from starlette.routing import Route
 from models import pictures
 from models.compute import choose_compute, limited_threads
 from models.held_out import held_out_clips
+from models.publish import find_model
 from models.rollouts import World
 from models.world import WorldModel
 from pipeline.config import Config, PlayConfig
@@ -276,7 +276,7 @@ def start_frames(store: Store, config: Config) -> list[StartFrame]:
 
     Frames of videos that were taken down since are left out.
     """
-    row = _newest_evaluation(store)
+    row = find_model(store, "world_evaluation")
     if row is None:
         clips = held_out_clips(store, config, None)[: config.evaluation.start_frames]
         return [StartFrame(clip.frames_THWC[len(clip.frames_THWC) // 2], clip.clip_id) for clip in clips]
@@ -291,7 +291,7 @@ def start_frames(store: Store, config: Config) -> list[StartFrame]:
 
 def known_of_world(store: Store, model_id: str) -> tuple[list[dict[str, Any]], str]:
     """Return what the newest evaluation says of a world's actions, and a sentence on how well they control it."""
-    row = _newest_evaluation(store)
+    row = find_model(store, "world_evaluation")
     if row is None or json.loads(row["inputs"]).get("world_model") != model_id:
         return [], "This world was not evaluated yet: what its keys do was not measured."
     figures = json.loads(row["figures"])
@@ -344,8 +344,3 @@ def check_playable(store: Store, config: Config) -> dict[str, Any]:
         "distinct_frames": len(seen),
         "fps": round(1 / seconds, 2),
     }
-
-
-def _newest_evaluation(store: Store) -> dict[str, Any] | None:
-    rows = store.read("models", where=pc.field("kind") == "world_evaluation").to_pylist()
-    return max(rows, key=lambda row: (row["created_at"], row["model_id"]), default=None)
