@@ -87,7 +87,7 @@ def _shards(shards: Mapping[str, Any]) -> list[str]:
 
 
 def _models(models: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
-    lines = []
+    lines: list[str] = []
     for kind in ("quality_classifier", "video_tokenizer", "world_model"):
         if kind in models:
             model = models[kind]

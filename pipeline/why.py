@@ -178,14 +178,13 @@ def _unknown(store: Store, name: str) -> str:
     if len(video_id) >= 3:
         for column in ("video_id", "native_id", "url", "title"):
             hit = pc.match_substring(ids[column], video_id, ignore_case=True)
-            close += ids.filter(hit)["video_id"].slice(0, _MOST_CLOSE).to_pylist()
+            close += map(str, ids.filter(hit)["video_id"].slice(0, _MOST_CLOSE).to_pylist())
     if not close:
-        some = ids.slice(0, _MOST_COMPARED)
-        close = difflib.get_close_matches(video_id, some["video_id"].to_pylist(), n=_MOST_CLOSE, cutoff=0.5)
-        by_title = {
-            row["title"]: row["video_id"] for row in some.select(["title", "video_id"]).to_pylist() if row["title"]
-        }
-        close += [by_title[title] for title in difflib.get_close_matches(name, by_title, n=2, cutoff=0.6)]
+        some = ids.slice(0, _MOST_COMPARED).to_pylist()
+        named = {str(row["video_id"]): row["video_id"] for row in some}
+        titled = {str(row["title"]): row["video_id"] for row in some}
+        close = [named[text] for text in difflib.get_close_matches(video_id, named, n=_MOST_CLOSE, cutoff=0.5)]
+        close += [titled[text] for text in difflib.get_close_matches(name, titled, n=2, cutoff=0.6)]
     shown = list(dict.fromkeys(close))[:_MOST_CLOSE]
     hint = f"close: {', '.join(shown)}" if shown else "ids are listed by `lampworks export FILE.parquet`"
     return f"nothing is known of {name!r} in {store.root}; {hint}"
