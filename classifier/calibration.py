@@ -4,7 +4,7 @@ Platt scaling on three numbers of a clip (mean, least and spread of its frames' 
 least catches) is fitted on out-of-fold scores of *all* rated clips, because between 5 and 1 alone everything looks
 easy. Intervals are bootstraps over sources: the clips of one video are no independent witnesses.
 
-Dimension keys: N clips.
+Dimension keys: N clips, L levels of score, G sources, D draws of the bootstrap.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, rankdata
+from scipy.stats import beta
 from sklearn.linear_model import LogisticRegression
 
 Floats = NDArray[np.float64]
@@ -47,31 +47,48 @@ def apply_platt(calibration: dict[str, Any], features_N3: Floats) -> Floats:
 
 def auc(score_N: Floats, good_N: Bools) -> float:
     """Return the probability that a good clip scores above a bad one (ties count half); NaN without both kinds."""
-    num_good = int(good_N.sum())
-    num_bad = len(good_N) - num_good
-    if not num_good or not num_bad:
-        return math.nan
-    ranks = rankdata(score_N)
-    return float((ranks[good_N].sum() - num_good * (num_good + 1) / 2) / (num_good * num_bad))
+    return float(_aucs(score_N, good_N)(np.ones((1, len(good_N))))[0])
+
+
+def _aucs(score_N: Floats, good_N: Bools) -> Callable[[Floats], Floats]:
+    """Return the function from weights of the clips (D, N) to weighted AUCs (D,)."""
+    order = np.argsort(score_N, kind="stable")
+    levels = np.flatnonzero(np.append(True, np.diff(score_N[order]) != 0)) if len(order) else np.array([], int)
+
+    def weighted(weight_DN: Floats) -> Floats:
+        if not len(order):
+            return np.full(len(weight_DN), math.nan)
+        weight_DN = weight_DN[:, order]
+        good_DL = np.add.reduceat(weight_DN * good_N[order], levels, axis=1)
+        bad_DL = np.add.reduceat(weight_DN * ~good_N[order], levels, axis=1)
+        below_DL = np.cumsum(bad_DL, axis=1) - bad_DL
+        return _ratio((good_DL * (below_DL + bad_DL / 2)).sum(1), good_DL.sum(1) * bad_DL.sum(1))
+
+    return weighted
+
+
+def _ratio(part_D: Floats, whole_D: Floats) -> Floats:
+    return np.divide(part_D, whole_D, out=np.full(len(part_D), math.nan), where=whole_D > 0)
 
 
 def source_interval(
-    figure: Callable[[NDArray[np.int64]], float], groups_N: Sequence[str], seed: int = 0
+    figure: Callable[[Floats], Floats], groups_N: Sequence[str], seed: int = 0
 ) -> tuple[float, float] | None:
-    """Return the 95 % bootstrap interval over sources of a figure of row indices; None with fewer than 3 sources.
+    """Return the 95 % bootstrap interval over sources of a figure; None with fewer than 3 sources.
 
     Args:
-        figure: computes the figure on rows (indices may repeat); NaN where it is undefined, left out.
-        groups_N: source of every row.
+        figure: the figure (D,) under weights of the clips (D, N); NaN where it is undefined, left out.
+        groups_N: source of every clip.
         seed: same seed, same interval.
     """
-    names, codes = np.unique(np.asarray(groups_N, dtype=object).astype(str), return_inverse=True)
+    names, codes_N = np.unique(np.array(groups_N, dtype=str), return_inverse=True)
     if len(names) < 3:
         return None
-    members = [np.flatnonzero(codes == code) for code in range(len(names))]
+    # how often each source is drawn is the weight of all its clips
     rng = np.random.default_rng(seed)
-    draws = rng.integers(0, len(names), (NUM_BOOTSTRAPS, len(names)))
-    values = np.array([figure(np.concatenate([members[code] for code in draw])) for draw in draws])
+    drawn_DG = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), NUM_BOOTSTRAPS).astype(float)
+    parts = np.array_split(drawn_DG, max(1, NUM_BOOTSTRAPS * len(codes_N) // 2_000_000))
+    values = np.concatenate([figure(part[:, codes_N]) for part in parts])
     values = values[np.isfinite(values)]
     if len(values) < NUM_BOOTSTRAPS // 2:
         return None
@@ -84,7 +101,7 @@ def auc_figures(score_N: Floats, good_N: Bools, groups_N: Sequence[str]) -> dict
     value = auc(score_N, good_N)
     interval = None
     if math.isfinite(value):
-        interval = source_interval(lambda rows: auc(score_N[rows], good_N[rows]), groups_N)
+        interval = source_interval(_aucs(score_N, good_N), groups_N)
     return {
         "auc": value if math.isfinite(value) else None,
         "interval": interval,
@@ -148,16 +165,13 @@ def at_threshold(probability_N: Floats, good_N: Bools, groups_N: Sequence[str], 
     """Return precision and recall of `probability >= threshold` with intervals over sources; null where undefined."""
     kept_N = probability_N >= threshold
 
-    def precision(rows: NDArray[np.int64]) -> float:
-        return float(good_N[rows][kept_N[rows]].mean()) if kept_N[rows].any() else math.nan
-
-    def recall(rows: NDArray[np.int64]) -> float:
-        return float(kept_N[rows][good_N[rows]].mean()) if good_N[rows].any() else math.nan
-
-    everything = np.arange(len(good_N))
+    shares: dict[str, Callable[[Floats], Floats]] = {
+        "precision": lambda weight_DN: _ratio(weight_DN @ (kept_N & good_N), weight_DN @ kept_N),
+        "recall": lambda weight_DN: _ratio(weight_DN @ (kept_N & good_N), weight_DN @ good_N),
+    }
     figures: dict[str, Any] = {"threshold": threshold, "kept": int(kept_N.sum()), "clips": len(good_N)}
-    for name, figure in (("precision", precision), ("recall", recall)):
-        value = figure(everything)
+    for name, figure in shares.items():
+        value = float(figure(np.ones((1, len(good_N))))[0])
         figures[name] = value if math.isfinite(value) else None
         figures[f"{name}_interval"] = source_interval(figure, groups_N) if math.isfinite(value) else None
     return figures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from classifier.labels import import_labels
+from classifier.training import train_classifier
 from pipeline.config import ClassifierConfig, Config, LabelConfig, SourceConfig, SplitConfig
 from pipeline.cutting import clip_spec
 from pipeline.encode import TarWriter, encode_frames
@@ -24,6 +27,10 @@ from pipeline.store import Store
 @pytest.fixture
 def config() -> Config:
     """Sizes at which the network trains in a second."""
+    return small_config()
+
+
+def small_config() -> Config:
     return Config(
         source=SourceConfig(spec="folder:videos"),
         split=SplitConfig(val_share=0.3),
@@ -97,7 +104,7 @@ class PoolWriter:
             "video_id": video_id, "source": "folder:videos", "extractor": "folder", "native_id": native_id,
             "url": f"/videos/{native_id}", "title": f"Title of {video_id}", "verdict": "kept", "batch": batch,
         }  # fmt: skip
-        self.store.merge("videos", [{**row, **video}], on=["video_id"])
+        self.store.append("videos", [{**row, **video}])
         self.store.append("clips", rows)
         done = {"video_id": video_id, "batch": batch, "clip_spec": spec, "source_sha256": "0" * 64, "state": state}
         self.store.append("clippings", [{**done, "num_clips": len(rows), "tar": tar}])
@@ -119,6 +126,39 @@ class PoolWriter:
 def pool_writer(store: Store, config: Config) -> PoolWriter:
     """The writer of an empty store."""
     return PoolWriter(store, config)
+
+
+def fill(writer: PoolWriter, num_videos: int = 12) -> dict[str, int]:
+    """Add videos of 2 clips in two batches, every other one good, and return honest ratings."""
+    ratings = {}
+    for index in range(num_videos):
+        kind, batch = ("gg" if index % 2 else "bb"), f"2026w47-000{1 + index * 2 // num_videos}"
+        for clip_id in writer.add(f"video-{index:02d}", kind, batch=batch):
+            ratings[clip_id] = 5 if kind == "gg" else 1
+    return ratings
+
+
+@pytest.fixture(scope="session")
+def trained_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with 24 rated clips in two batches and a published classifier; copy it, do not write to it."""
+    store, config = Store(tmp_path_factory.mktemp("trained") / "root"), small_config()
+    writer = PoolWriter(store, config)
+    import_labels(store, writer.rate(fill(writer)), "ann", config)
+    train_classifier(store, config)
+    return Path(store.root)
+
+
+@pytest.fixture
+def trained(trained_root: Path, tmp_path: Path) -> Store:
+    """A copy of that root of the test's own."""
+    shutil.copytree(trained_root, tmp_path / "trained")
+    return Store(tmp_path / "trained")
+
+
+@pytest.fixture
+def fill_pool() -> Callable[[PoolWriter], dict[str, int]]:
+    """The writer of those 24 clips."""
+    return fill
 
 
 @pytest.fixture

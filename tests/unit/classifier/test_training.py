@@ -9,75 +9,59 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier.labels import import_labels
+from classifier.examples import load_examples
+from classifier.labels import current_labels, import_labels
+from classifier.pool import load_pool
 from classifier.training import classifier_is_current, latest_model, load_document, train_classifier
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.store import Store
 
 
-def fill(writer, num_videos: int = 12) -> dict[str, int]:
-    """Add videos of 2 clips, half of them good, and return honest ratings."""
-    ratings = {}
-    for index in range(num_videos):
-        kind = "gg" if index % 2 else "bb"
-        for clip_id in writer.add(f"video-{index:02d}", kind):
-            ratings[clip_id] = 5 if kind == "gg" else 1
-    return ratings
-
-
 def files_of(store: Store) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in Path(store.root).rglob("*") if path.is_file()}
 
 
-def test_a_classifier_learns_to_tell_sources_it_never_saw(store, config, pool_writer):
-    ratings = fill(pool_writer)
-    import_labels(store, pool_writer.rate(ratings), "ann", config)
-    report = train_classifier(store, config)
-    assert report.trained
-    held = report.figures["held_out"]["five_vs_one"]
+def test_a_classifier_learns_to_tell_sources_it_never_saw(trained, config, make_writer):
+    model = latest_model(trained)
+    figures = json.loads(model["figures"])
+    held = figures["held_out"]["five_vs_one"]
     assert held["network"]["auc"] > 0.9
-    assert held["network"]["sources"] == sum(
-        pool_writer.group_split(f"video-{index:02d}") == "val" for index in range(12)
-    )
-    assert report.figures["beats_best_flag"] is True
+    writer = make_writer(trained, config)
+    assert held["network"]["sources"] == sum(writer.group_split(f"video-{i:02d}") == "val" for i in range(12))
+    assert figures["beats_best_flag"] is True
+    assert figures["auc"]["value"] == held["network"]["auc"]
     assert set(held["baselines"]) == {"logistic regression", "gradient boosting"}
     assert held["single"]["best_measurement"]["auc"] is not None
-    model = latest_model(store)
-    assert json.loads(model["figures"]) == json.loads(json.dumps(report.figures))
-    document = load_document(store, model)
-    assert len(document["out_of_fold"]["clip_id"]) + len(document["held_out"]["clip_id"]) == len(ratings)
+    assert model["parameters"] < 200_000
+    document = load_document(trained, model)
+    assert len(document["out_of_fold"]["clip_id"]) + len(document["held_out"]["clip_id"]) == 24
     assert not set(document["out_of_fold"]["group"]) & set(document["held_out"]["group"])
 
 
-def test_training_again_writes_nothing_and_another_label_trains_anew(store, config, pool_writer):
-    ratings = fill(pool_writer)
-    import_labels(store, pool_writer.rate(ratings), "ann", config)
-    first = train_classifier(store, config)
-    assert classifier_is_current(store, config)
-    before = files_of(store)
-    again = train_classifier(store, config)
-    assert (again.model_id, again.trained) == (first.model_id, False)
-    assert files_of(store) == before
-    clip_id = next(clip for clip, rating in ratings.items() if rating == 5)
-    import_labels(store, pool_writer.rate({clip_id: 4}, file="more.csv"), "ann", config)
-    assert not classifier_is_current(store, config)
-    assert train_classifier(store, config).model_id != first.model_id
+def test_training_again_writes_nothing_and_another_label_trains_anew(trained, config, tmp_path):
+    first = latest_model(trained)["model_id"]
+    assert classifier_is_current(trained, config)
+    before = files_of(trained)
+    again = train_classifier(trained, config)
+    assert (again.model_id, again.trained) == (first, False)
+    assert files_of(trained) == before
+    clip_id = next(clip for clip, rating in current_labels(trained).items() if rating == 5)
+    (tmp_path / "more.csv").write_text(f"clip_id,rating\n{clip_id},4\n")
+    import_labels(trained, tmp_path / "more.csv", "ann", config)
+    assert not classifier_is_current(trained, config)
+    assert train_classifier(trained, config).model_id != first
 
 
-def test_the_same_labels_give_the_same_weights_byte_for_byte(tmp_path, config, make_writer):
-    weights = []
-    for name in ("one", "two"):
-        store = Store(tmp_path / name)
-        writer = make_writer(store, config)
-        import_labels(store, writer.rate(fill(writer)), "ann", config)
-        train_classifier(store, config)
-        weights.append(store.read_blob(f"{latest_model(store)['path']}/weights.safetensors"))
+def test_the_same_labels_give_the_same_weights_byte_for_byte(trained, store, config, pool_writer, fill_pool):
+    import_labels(store, pool_writer.rate(fill_pool(pool_writer)), "ann", config)
+    train_classifier(store, config)
+    weights = [s.read_blob(f"{latest_model(s)['path']}/weights.safetensors") for s in (trained, store)]
     assert weights[0] == weights[1]
 
 
-def test_too_few_labels_say_how_many_more_and_how(store, config, pool_writer):
-    ratings = fill(pool_writer, 4)
+def test_too_few_labels_say_how_many_more_and_how(store, config, pool_writer, fill_pool):
+    ratings = fill_pool(pool_writer, 4)
     few = replace(config, labels=replace(config.labels, min_per_class=7))
     import_labels(store, pool_writer.rate(ratings), "ann", config)
     with pytest.raises(UserError, match=r"3 more clips rated 5 and 3 more clips rated 1 needed.*lampworks label"):
@@ -93,8 +77,8 @@ def test_labels_of_one_source_are_refused(store, config, pool_writer):
         train_classifier(store, config)
 
 
-def test_a_classifier_below_the_floor_is_not_published(store, config, pool_writer):
-    ratings = fill(pool_writer)
+def test_a_classifier_below_the_floor_is_not_published(store, config, pool_writer, fill_pool):
+    ratings = fill_pool(pool_writer)
     rng = np.random.default_rng(0)
     guessed = {clip: int(rating) for clip, rating in zip(ratings, rng.permutation(list(ratings.values())), strict=True)}
     import_labels(store, pool_writer.rate(guessed), "ann", config)
@@ -105,20 +89,19 @@ def test_a_classifier_below_the_floor_is_not_published(store, config, pool_write
     assert store.list_blobs("models") == []
 
 
-def test_a_clip_with_unreadable_frames_is_left_out_and_named(store, config, pool_writer):
-    ratings = fill(pool_writer)
-    import_labels(store, pool_writer.rate(ratings), "ann", config)
-    row = store.read("clips").to_pylist()[0]
-    path = Path(store.url(row["tar"]))
+def test_a_clip_with_unreadable_frames_is_left_out_and_named(trained, config):
+    row = trained.read("clips").to_pylist()[0]
+    path = Path(trained.url(row["tar"]))
     data = bytearray(path.read_bytes())
     data[row["frames_offset"] : row["frames_offset"] + 100] = bytes(100)
     path.write_bytes(bytes(data))
-    report = train_classifier(store, config)
-    assert list(report.figures["unreadable"]) == [row["clip_id"]]
+    examples = load_examples(load_pool(trained, config), current_labels(trained), config.classifier)
+    assert list(examples.unreadable) == [row["clip_id"]]
+    assert len(examples.clip_ids) == 23
 
 
-def test_middle_ratings_teach_nothing_but_count_in_the_calibration(store, config, pool_writer):
-    ratings = fill(pool_writer)
+def test_middle_ratings_teach_nothing_but_count_in_the_calibration(store, config, pool_writer, fill_pool):
+    ratings = fill_pool(pool_writer)
     middle = {}
     for index in range(4):
         middle |= dict.fromkeys(pool_writer.add(f"middle-{index}", "gb"), 3)
