@@ -43,10 +43,8 @@ _TEXTS: tuple[tuple[str, str], ...] = (
     (r"requested format is not available|only images are available|no video formats found", "environment"),
     (r"please report this issue|unable to extract|failed to parse", "extractor_bug"),
     (r"unsupported url|removed|terminated|copyright|no longer available|does not exist|unavailable", "permanent"),
-    (
-        r"timed? ?out|connection|resolve|resolution|service not known|unreachable|giving up after|data blocks|incomplete|more expected",
-        "transient",
-    ),
+    (r"timed? ?out|connection|resolve|resolution|service not known|unreachable", "transient"),
+    (r"giving up after|data blocks|incomplete|more expected", "transient"),
 )
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -78,7 +76,7 @@ def classify(error: BaseException, *, hide: Iterable[str] = ()) -> Fault:
         return Fault(error.error_class, text, error.http_status)
     if isinstance(error, RetryableError):
         return Fault(error.error_class, text, error.http_status, error.retry_after_s)
-    chain = list(_chain(error))
+    chain = list(causes(error))
     response = next((link for link in chain if isinstance(getattr(link, "status", None), int)), None)
     if response is not None:
         status = int(response.status)  # type: ignore[attr-defined]
@@ -117,7 +115,7 @@ def clean_message(text: str, hide: Iterable[str] = ()) -> str:
     return text.removeprefix("ERROR: ")[:MESSAGE_LENGTH]
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and what it wraps, in any of the ways that yt-dlp and Python wrap one."""
     queue, seen = [error], set()
     while queue:

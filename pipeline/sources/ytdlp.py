@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from yt_dlp import YoutubeDL
+from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.utils import YoutubeDLError, unsmuggle_url
 from yt_dlp.version import __version__
 
 from pipeline.arcade.extractor import ArcadeIE
 from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
-from pipeline.faults import as_error, classify
+from pipeline.faults import as_error, causes, classify
 from pipeline.ids import video_id_of
 from pipeline.sources.base import Candidate, Fetched, clean_text
 
@@ -143,7 +144,7 @@ def _resolved(client: YoutubeDL, entry: Mapping[str, Any]) -> dict[str, Any]:
     try:
         info = client.process_ie_result(dict(entry), download=False)
     except (YoutubeDLError, OSError) as error:
-        raise as_error(classify(error)) from error
+        raise _error_of(error) from error
     except Exception as error:  # an extractor's own fault (KeyError, AttributeError, ...): any type, one item
         raise PermanentError(f"{type(error).__name__}: {error}", error_class="extractor_bug") from error
     if not info:
@@ -236,6 +237,15 @@ def missing_candidate(url: str, *, query: str, config: DownloadConfig, error_cla
     )
 
 
+def _error_of(error: Exception, folder: Path | None = None) -> PermanentError | RetryableError:
+    """Return our exception for one of yt-dlp's, and close the response that it holds open."""
+    fault = classify(error, hide=[] if folder is None else [str(folder)])
+    for cause in causes(error):
+        if isinstance(cause, HTTPError):
+            cause.close()
+    return as_error(fault)
+
+
 def _plain(url: Any) -> str:
     """Return a URL without what yt-dlp smuggles in its fragment; unprintable characters are replaced."""
     return clean_text(unsmuggle_url(str(url))[0], 4000)
@@ -265,7 +275,7 @@ def fetch_url(url: str, folder: Path, config: DownloadConfig, extra: Mapping[str
     try:
         info = client.extract_info(url, download=True)
     except (YoutubeDLError, OSError) as error:
-        raise as_error(classify(error, hide=[str(folder)])) from error
+        raise _error_of(error, folder) from error
     except Exception as error:  # an extractor's own fault: any type, one item
         text = f"{type(error).__name__}: {error}"
         raise PermanentError(text, error_class="extractor_bug") from error
