@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,10 @@ def serve_labels(
         # an acknowledged label of an earlier session may not have reached the store
         sync_journal(store, home)
         (announce or _print)(f"rate clips at {url_of(host, server, token)}  (Ctrl-C ends; labels are kept)")
-        uvicorn.Server(uvicorn.Config(guarded, log_level="warning", lifespan="off")).run(sockets=[server])
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(uvicorn.Config(guarded, log_level="warning", lifespan="off", ws="none")).run(
+                sockets=[server]
+            )
     finally:
         server.close()
         app.state.labelling.journal.close()

@@ -102,7 +102,7 @@ def test_without_a_classifier_nothing_is_scored_or_decided(store, config, pool_w
     pool_writer.add("a", "g")
     with pytest.raises(UserError, match="no quality classifier is published"):
         score_batch(store, config, BATCHES[0])
-    with pytest.raises(UserError, match="decision.mode = flags"):
+    with pytest.raises(UserError, match=r"decision\.mode = flags"):
         decide(store, config)
     assert not batch_is_scored(store, BATCHES[0])
 

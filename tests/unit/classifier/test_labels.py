@@ -179,6 +179,11 @@ def test_a_clip_of_an_unfinished_cut_has_no_label_yet(store, config, clips, pool
     assert current_labels(store, config) == {clips[0]: 5}
 
 
+def held(store, config) -> dict[str, dict[str, int]]:
+    events = load_labels(store, config).events
+    return {clip: {who: event["rating"] for who, event in by.items()} for clip, by in events.items()}
+
+
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
 def test_an_export_comes_back_the_same(store, config, clips, tmp_path, name):
     import_labels(store, write(tmp_path / "l.csv", f"clip_id,rating\n{clips[0]},5\n{clips[1]},1\n"), "ann", config)
@@ -190,9 +195,7 @@ def test_an_export_comes_back_the_same(store, config, clips, tmp_path, name):
     assert export_labels(store, tmp_path / name, config) == 3
     store.replace("labels", [])
     assert import_labels(store, tmp_path / name, "someone", config).added == 3
-    assert before == {
-        clip: {who: e["rating"] for who, e in by.items()} for clip, by in load_labels(store, config).events.items()
-    }
+    assert held(store, config) == before
 
 
 def test_an_export_is_a_table_with_a_header(store, config, clips, tmp_path):

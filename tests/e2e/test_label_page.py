@@ -1,0 +1,302 @@
+"""The labelling page in a real browser, on a real server: a key a clip, undo, resume, and labels that wait."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from classifier.journal import journal_rows
+from classifier.label_queue import label_queue, load_queue
+from pipeline.arcade.platformer import record_platformer
+from pipeline.config import Config
+from pipeline.cutting import clip_spec
+from pipeline.encode import TarWriter, encode_clip, encode_frames
+from pipeline.home import home_of
+from pipeline.ids import clip_id_of
+from pipeline.label_events import fold
+from pipeline.store import Store
+
+pytestmark = pytest.mark.browser
+CHROMIUM = shutil.which("chromium")
+NUM_CLIPS = 6
+_SERVER = """
+import sys
+from pipeline.config import Config
+from pipeline.home import home_of
+from pipeline.store import Store
+from classifier.page import serve_labels
+store = Store(sys.argv[1])
+serve_labels(store, Config(), home_of(store), port=int(sys.argv[2]), annotator="ann")
+"""
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with six short clips of two recordings, as the pipeline stores them."""
+    store, config = Store(tmp_path_factory.mktemp("page") / "root"), Config()
+    spec, batch = clip_spec(config.clips), "2026w47-0001"
+    for number in range(2):
+        video_id, rows, buffer = f"folder-run-{number}", [], io.BytesIO()
+        writer = TarWriter(buffer)
+        frames = np.stack(list(record_platformer(number, 16 * NUM_CLIPS // 2, fps=10)))
+        for index, part in enumerate(np.split(frames, NUM_CLIPS // 2)):
+            clip_id = clip_id_of(video_id, index * 16000, spec)
+            mp4, jpeg = encode_clip(part, config.clips).mp4, encode_frames(part)
+            offset, at = writer.add(f"{clip_id}.mp4", mp4), writer.add(f"{clip_id}.frames.jpg", jpeg)
+            rows.append({
+                "clip_id": clip_id, "video_id": video_id, "batch": batch, "clip_spec": spec, "source_sha256": "0" * 64,
+                "start_ms": index * 16000, "end_ms": (index + 1) * 16000, "tar": f"clips/{spec}/{batch}/{video_id}.tar",
+                "offset": offset, "size": len(mp4), "sha256": clip_id, "frames_offset": at, "frames_size": len(jpeg),
+                "flags": [],
+            })  # fmt: skip
+        writer.close()
+        store.write_blob(rows[0]["tar"], buffer.getvalue())
+        title = "Super <b>Jump</b> speedrun, any% 🎮"
+        store.append("videos", [{"video_id": video_id, "extractor": "folder", "title": title, "batch": batch}])
+        store.append("clips", rows)
+        done = {"video_id": video_id, "batch": batch, "clip_spec": spec, "source_sha256": "0" * 64, "state": "ok"}
+        store.append("clippings", [{**done, "num_clips": len(rows)}])
+    label_queue(store, config)
+    return Path(store.root)
+
+
+@pytest.fixture
+def root(filled: Path, tmp_path: Path) -> Path:
+    shutil.copytree(filled, tmp_path / "root")
+    return tmp_path / "root"
+
+
+class Served:
+    """The server in a process of its own, which can be killed and started again on the same port."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.port, self.url = root, 0, ""
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _SERVER, str(self.root), str(self.port)],
+            stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        found = re.search(r"http://[\d.]+:(\d+)/", self.process.stdout.readline())
+        assert found
+        self.url, self.port = found[0], int(found[1])
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        os.kill(self.process.pid, how)
+        self.process.communicate(timeout=30)
+
+    def ratings(self) -> dict[str, int]:
+        """Return what the journal amounts to."""
+        events = journal_rows(home_of(Store(self.root)).journal)
+        return {clip_id: by["ann"]["rating"] for clip_id, by in fold(events).items()}
+
+
+@pytest.fixture
+def served(root: Path) -> Iterator[Served]:
+    served = Served(root)
+    yield served
+    served.stop()
+
+
+@pytest.fixture
+def page(served: Served):
+    if CHROMIUM is None:
+        pytest.skip("the labelling page is tested in Chromium: install the package `chromium`")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need the dev extra: playwright")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        yield page
+        assert errors == []
+        browser.close()
+
+
+def until(page, condition: str) -> None:
+    """Wait for a JavaScript condition (Playwright's own waiting needs `eval`, which the page's policy forbids)."""
+    deadline = time.monotonic() + 30
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, f"never came true: {condition}"
+        page.wait_for_timeout(20)
+
+
+def open_page(page, served: Served) -> None:
+    page.goto(served.url)
+    until(page, "document.body.dataset.clip !== undefined && document.body.dataset.clip !== ''")
+
+
+def shown(page) -> str:
+    return page.evaluate("document.body.dataset.clip")
+
+
+def press(page, key: str) -> None:
+    page.keyboard.press(key)
+
+
+def all_saved(page) -> None:
+    until(page, "document.getElementById('unsaved').dataset.count === '0'")
+
+
+def queue_of(served: Served) -> list[str]:
+    return [item["clip_id"] for item in load_queue(Store(served.root))]
+
+
+def test_a_key_rates_the_clip_and_shows_the_next_which_plays(page, served):
+    order = queue_of(served)
+    open_page(page, served)
+    assert shown(page) == order[0]
+    playing = "[...document.querySelectorAll('.slot.shown video')].map((v) => [v.muted, v.loop, v.playbackRate])"
+    assert page.evaluate(playing) == [[True, True, 4]]
+    until(page, "document.querySelector('.slot.shown video').currentTime > 0.1")
+    until(page, "document.querySelector('#strips img.shown').naturalWidth === 1280")
+    for number, key in enumerate("515"):
+        press(page, key)
+        assert shown(page) == order[number + 1]
+        until(page, f"document.body.dataset.painted === '{order[number + 1]}'")
+    all_saved(page)
+    assert served.ratings() == {order[0]: 5, order[1]: 1, order[2]: 5}
+    assert page.inner_text("#done") == "3"
+    assert page.inner_text("#target") == str(NUM_CLIPS)
+    assert page.inner_text("#r5 i") == "2"
+    assert page.inner_text("#title") == "Super <b>Jump</b> speedrun, any% 🎮"
+
+
+def test_undo_goes_back_without_limit_and_rates_anew(page, served):
+    order = queue_of(served)
+    open_page(page, served)
+    for key in "543":
+        press(page, key)
+    for back in (2, 1, 0):
+        press(page, "u")
+        assert shown(page) == order[back]
+    press(page, "u")
+    all_saved(page)
+    assert served.ratings() == {}
+    press(page, "2")
+    assert shown(page) == order[1]
+    all_saved(page)
+    assert served.ratings() == {order[0]: 2}
+
+
+def test_a_reload_goes_on_where_it_stopped_and_can_still_undo(page, served):
+    order = queue_of(served)
+    open_page(page, served)
+    press(page, "4")
+    press(page, "s")
+    all_saved(page)
+    open_page(page, served)
+    assert shown(page) == order[2]
+    assert page.inner_text("#done") == "2"
+    press(page, "Backspace")
+    assert shown(page) == order[1]
+    press(page, "u")
+    assert shown(page) == order[0]
+
+
+def test_held_keys_and_shortcuts_of_the_browser_rate_nothing(page, served):
+    open_page(page, served)
+    first = shown(page)
+    page.evaluate(
+        """() => { for (const init of [{repeat: true}, {ctrlKey: true}, {altKey: true}, {metaKey: true}])
+        dispatchEvent(new KeyboardEvent("keydown", {key: "5", ...init})); }"""
+    )
+    for key in ("6", "x", "Enter"):
+        press(page, key)
+    assert shown(page) == first
+    press(page, "5")
+    assert shown(page) != first
+
+
+def test_space_pauses_brackets_change_the_speed_and_buttons_do_the_same(page, served):
+    order = queue_of(served)
+    open_page(page, served)
+    video = "document.querySelector('.slot.shown video')"
+    until(page, f"!{video}.paused")
+    press(page, " ")
+    until(page, f"{video}.paused")
+    assert page.get_attribute("#pause", "aria-pressed") == "true"
+    press(page, " ")
+    until(page, f"!{video}.paused")
+    for key, rate in (("]", 8), ("]", 8), ("[", 4), ("[", 2), ("[", 1), ("[", 1), ("]", 2)):
+        press(page, key)
+        assert page.evaluate(f"{video}.playbackRate") == rate
+    page.click("#r3")
+    assert shown(page) == order[1]
+    assert page.evaluate(f"{video}.playbackRate") == 2
+    press(page, " ")  # the clicked button must not take the space key
+    assert shown(page) == order[1]
+    page.click("#undo")
+    assert shown(page) == order[0]
+    page.click("#skip")
+    assert shown(page) == order[1]
+
+
+def test_labels_wait_while_the_server_is_away_and_are_sent_when_it_is_back(page, served):
+    order = queue_of(served)
+    open_page(page, served)
+    until(page, "[...document.querySelectorAll('.slot video')].every((v) => v.readyState >= 3)")
+    served.stop(signal.SIGKILL)
+    press(page, "5")
+    press(page, "1")
+    until(page, "document.getElementById('unsaved').textContent === '2 unsaved'")
+    served.start()
+    all_saved(page)
+    assert served.ratings() == {order[0]: 5, order[1]: 1}
+
+
+def test_labels_that_were_never_sent_survive_a_reload(page, served):
+    order = queue_of(served)
+    open_page(page, served)
+    page.route("**/api/events", lambda route: route.abort())
+    press(page, "5")
+    press(page, "u")
+    press(page, "4")
+    until(page, "document.getElementById('unsaved').dataset.count === '3'")
+    page.unroute("**/api/events")
+    open_page(page, served)
+    assert shown(page) == order[1]
+    all_saved(page)
+    assert served.ratings() == {order[0]: 4}
+
+
+def test_the_end_of_the_queue_says_so_and_undo_still_works(page, served):
+    order = queue_of(served)
+    open_page(page, served)
+    for _ in order:
+        press(page, "5")
+    page.wait_for_selector("#note.on")
+    assert f"All {NUM_CLIPS} clips are rated" in page.inner_text("#note")
+    press(page, "1")
+    all_saved(page)
+    assert served.ratings() == dict.fromkeys(sorted(order), 5)
+    press(page, "u")
+    assert shown(page) == order[-1]
+    assert page.locator("#note.on").count() == 0
+
+
+def test_every_control_has_a_name_and_the_page_reports_its_progress(page, served):
+    open_page(page, served)
+    names = page.evaluate("[...document.querySelectorAll('button')].map((b) => b.innerText.trim())")
+    assert len(names) == 9
+    assert all(names)
+    bar = page.locator("#bar")
+    assert (bar.get_attribute("role"), bar.get_attribute("aria-valuemax")) == ("progressbar", str(NUM_CLIPS))
+    press(page, "5")
+    assert bar.get_attribute("aria-valuenow") == "1"
+    assert page.inner_text("#live") == f"rated 5, 1 of {NUM_CLIPS}"
