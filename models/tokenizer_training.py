@@ -57,7 +57,7 @@ class TokenizerTraining:
         self.tokenizer.quantizer.update(
             result.latents_BTPL, result.quantized.codes, step_generator(self.seed, _STREAM, step)
         )
-        return {"loss": float(loss), "psnr": mean_psnr(result.video_BTHWC.detach(), video), "gradient_norm": norm}
+        return {"loss": float(loss.detach()), "psnr": mean_psnr(result.video_BTHWC.detach(), video), "gradient_norm": norm}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return weights, codebook and optimizer state."""

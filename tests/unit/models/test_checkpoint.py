@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from models.checkpoint import Checkpoints, part_of, prefixed, step_generator
+
+
+@pytest.fixture
+def checkpoints(store):
+    return Checkpoints(store, "models/world_model/run/checkpoints")
+
+
+def tensors(value):
+    return {"a": torch.full((2, 3), float(value)), "counts": torch.tensor([value])}
+
+
+def test_the_newest_checkpoint_comes_back_whole(checkpoints):
+    assert checkpoints.latest() is None
+    for step in (9, 100, 1000):
+        checkpoints.save(step, tensors(step), {"curve": [{"step": step}]})
+    step, found, about = checkpoints.latest()
+    assert step == 1000
+    assert torch.equal(found["a"], tensors(1000)["a"])
+    assert found["counts"].dtype == torch.int64
+    assert about == {"curve": [{"step": 1000}]}
+
+
+def test_older_checkpoints_go_once_a_newer_one_is_there(checkpoints):
+    for step in (10, 20):
+        checkpoints.save(step, tensors(step), {})
+    names = [key.rsplit("/", 1)[-1] for key in checkpoints.store.list_blobs(checkpoints.folder)]
+    assert names == ["step-00000020.json", "step-00000020.safetensors"]
+
+
+def test_a_save_that_was_killed_half_way_counts_as_nothing(checkpoints):
+    checkpoints.save(10, tensors(10), {})
+    checkpoints.store.write_blob(f"{checkpoints.folder}/step-00000020.json", b"{}")
+    checkpoints.store.write_blob(f"{checkpoints.folder}/.tmp-1234", b"half of it")
+    assert checkpoints.latest().step == 10
+    checkpoints.clear()
+    assert checkpoints.store.list_blobs(checkpoints.folder) == []
+
+
+def test_prefixes_tell_networks_apart():
+    both = prefixed("lam", tensors(1)) | prefixed("lam_optimizer", tensors(2))
+    assert part_of("lam", both)["counts"].tolist() == [1]
+    assert part_of("lam_optimizer", both)["counts"].tolist() == [2]
+
+
+def test_noise_of_a_step_depends_on_seed_stream_and_step():
+    def draw(*which):
+        return torch.rand(4, generator=step_generator(*which)).tolist()
+
+    assert draw(0, 1, 2) == draw(0, 1, 2)
+    assert len({tuple(draw(*which)) for which in ((0, 1, 2), (1, 1, 2), (0, 2, 2), (0, 1, 3))}) == 4

@@ -1,0 +1,122 @@
+import io
+import tarfile
+
+import numpy as np
+import pytest
+
+from models.data import Clip, ClipWindows, shard_clips, training_clips
+from pipeline.errors import UserError
+
+
+def counted_clips(count=4, frames=20):
+    """Clips whose pixels say which clip and frame they are; the list counts what was decoded."""
+    decoded = []
+
+    def load(index):
+        decoded.append(index)
+        video = np.zeros((frames, 2, 3, 3), np.uint8)
+        video[..., 0], video[..., 1] = index, np.arange(frames)[:, None, None]
+        return video
+
+    return [Clip(f"clip-{index}", lambda index=index: load(index)) for index in range(count)], decoded
+
+
+def test_windows_are_consecutive_frames_of_the_clips_they_name():
+    windows = ClipWindows(counted_clips()[0], cache_clips=4)
+    video, places = windows.batch(seed=0, step=3, batch=4, window=5)
+    assert video.shape == (4, 5, 2, 3, 3)
+    for window, place in zip(video.numpy(), places, strict=True):
+        assert window[:, 0, 0, 1].tolist() == list(range(place.start, place.start + 5))
+        assert f"clip-{window[0, 0, 0, 0]}" == place.clip_id
+
+
+def test_a_batch_depends_on_seed_stream_and_step_alone():
+    first, second = (ClipWindows(counted_clips()[0], cache_clips=size) for size in (1, 4))
+    second.batch(seed=0, step=1, batch=3, window=5)
+
+    def places(windows, **which):
+        return windows.batch(**{"seed": 0, "step": 7, "batch": 3, "window": 5} | which)[1]
+
+    assert places(first) == places(second)
+    assert places(first) != places(first, step=8)
+    assert places(first) != places(first, seed=1)
+    assert places(first) != places(first, stream=1)
+
+
+def test_a_batch_does_not_repeat_a_clip_while_there_are_enough():
+    windows = ClipWindows(counted_clips(4)[0], cache_clips=4)
+    for step in range(20):
+        assert len({place.clip_id for place in windows.batch(seed=0, step=step, batch=4, window=5)[1]}) == 4
+    assert len(windows.batch(seed=0, step=0, batch=9, window=5)[1]) == 9
+
+
+def test_every_start_is_drawn_the_last_one_included():
+    windows = ClipWindows(counted_clips(1, frames=7)[0], cache_clips=1)
+    starts = {windows.batch(seed=0, step=step, batch=1, window=5)[1][0].start for step in range(60)}
+    assert starts == {0, 1, 2}
+
+
+def test_decoded_clips_are_kept_up_to_the_bound():
+    clips, decoded = counted_clips(3)
+    windows = ClipWindows(clips, cache_clips=2)
+    for index in (0, 1, 0, 1):
+        windows.video(index)
+    assert decoded == [0, 1]
+    for index in (2, 1, 0):  # 2 pushes 0 out, the least recently used
+        windows.video(index)
+    assert decoded == [0, 1, 2, 0]
+
+
+def test_spread_windows_touch_every_clip_and_never_change():
+    windows = ClipWindows(counted_clips(4)[0], cache_clips=1)
+    spread = windows.spread(count=8, window=5)
+    assert spread[:, 0, 0, 0, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert np.array_equal(spread, windows.spread(count=8, window=5))
+
+
+def test_an_unreadable_clip_is_named():
+    def broken():
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone") as caught:
+        ClipWindows([Clip("the-one", broken)], cache_clips=1).video(0)
+    assert caught.value.__notes__ == ["clip the-one"]
+
+
+def test_clips_of_a_shard_are_found_by_their_bytes(store, video_bytes):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in {"b.mp4": video_bytes, "b.json": b"{}", "a.mp4": video_bytes, "a.json": b"{}"}.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    store.write_blob("shards/v1/train/clips-000000.tar", buffer.getvalue())
+    rows = [
+        {"version": "v1", "split": "train", "path": "shards/v1/train/clips-000000.tar"},
+        {"version": "v0", "split": "train", "path": "shards/v0/train/clips-000000.tar"},
+    ]
+    store.append("shards", rows)
+    clips = shard_clips(store, "v1", "train")
+    assert [clip.clip_id for clip in clips] == ["a", "b"]
+    assert clips[0].load().shape == (6, 16, 32, 3)
+    with pytest.raises(UserError, match="6 frames hold no window of 16"):
+        training_clips(store, "v1", 16)
+    with pytest.raises(UserError, match="hold no training clip"):
+        training_clips(store, "v2", 5)
+    with pytest.raises(UserError, match="no training shards yet"):
+        training_clips(store, None, 5)
+
+
+@pytest.fixture
+def video_bytes():
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
+        for _ in range(6):
+            frame = av.VideoFrame.from_ndarray(np.full((16, 32, 3), 90, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return buffer.getvalue()

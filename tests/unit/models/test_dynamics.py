@@ -1,0 +1,103 @@
+import dataclasses
+
+import pytest
+import torch
+
+from models.dynamics import Dynamics, draw_mask, start_from_codebook
+from models.quantizer import PARKED
+from pipeline.config.world import DynamicsConfig, StackConfig
+
+STACK = StackConfig(layers=2, d_model=16, heads=2, head_dim=8, qk_norm=True, depthwise_conv="causal")
+TINY = DynamicsConfig(stack=STACK, context=4)
+CODES = 10
+
+
+def busy(config=TINY):
+    torch.manual_seed(0)
+    made = Dynamics(config, num_codes=CODES, grid=(2, 3), action_dim=4)
+    for name, parameter in made.named_parameters():
+        if "out.weight" in name or "ffw.2" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return made.eval()
+
+
+def window():
+    torch.manual_seed(1)
+    return torch.randint(0, CODES, (2, 4, 6)), torch.randn(2, 3, 4)
+
+
+def test_an_action_changes_the_frame_it_leads_to_and_none_before():
+    made, (tokens, actions) = busy(), window()
+    other = actions.clone()
+    other[:, 1] += 1  # a_2: from frame 2 to frame 3
+    with torch.inference_mode():
+        before, after = made(tokens, actions), made(tokens, other)
+    assert before.shape == (2, 4, 6, CODES)
+    assert torch.equal(before[:, :2], after[:, :2])
+    assert not torch.equal(before[:, 2], after[:, 2])
+
+
+def test_no_gradient_of_the_dynamics_reaches_the_actions():
+    made, (tokens, actions) = busy(), window()
+    actions.requires_grad_()
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    loss, _ = made.loss(tokens, actions, mask)
+    loss.backward()
+    assert actions.grad is None
+    assert made.embed_action.weight.grad is not None
+
+
+def test_the_loss_asks_for_the_true_tokens_at_the_masked_places():
+    made, (tokens, actions) = busy(), window()
+    mask = draw_mask(TINY, tuple(tokens.shape), torch.Generator().manual_seed(0))
+    loss, each = made.loss(tokens, actions, mask)
+    logits = made(tokens.masked_fill(mask, made.mask_id), actions)
+    expected = -logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0][mask]
+    torch.testing.assert_close(each, expected)
+    torch.testing.assert_close(loss, expected.mean())
+
+
+def test_masked_tokens_are_hidden_from_the_network():
+    made, (tokens, actions) = busy(), window()
+    mask = torch.zeros_like(tokens, dtype=torch.bool)
+    mask[:, -1] = True
+    other = torch.where(mask, (tokens + 1) % CODES, tokens)
+    assert torch.equal(
+        made.hidden(tokens.masked_fill(mask, made.mask_id), actions),
+        made.hidden(other.masked_fill(mask, made.mask_id), actions),
+    )
+
+
+def test_the_first_frame_is_never_masked_and_rates_lie_above_a_half():
+    mask = draw_mask(TINY, (400, 4, 150), torch.Generator().manual_seed(0))
+    assert not mask[:, 0].any()
+    rates = mask[:, 1:].float().mean((1, 2))
+    assert 0.45 < float(rates.min()) < 0.55
+    assert float(rates.max()) > 0.95
+    assert float(rates.mean()) == pytest.approx(0.75, abs=0.02)
+
+
+def test_shares_of_samples_are_masked_wholly_or_after_a_clean_prefix():
+    config = dataclasses.replace(TINY, full_mask_share=0.3, clean_prefix_share=0.5)
+    mask = draw_mask(config, (2000, 4, 60), torch.Generator().manual_seed(0))
+    last = mask[:, -1].float().mean(1)
+    assert float((last == 1).float().mean()) == pytest.approx(0.3, abs=0.04)
+    whole = ~mask.any(2)
+    # prefixes of 1, 2 and 3 frames, a third each of the half that has one
+    assert float(whole[:, 1].float().mean()) == pytest.approx(1 / 3, abs=0.04)
+    assert float(whole[:, 2].float().mean()) == pytest.approx(1 / 6, abs=0.04)
+    assert mask[:, -1].any(1).all(), "the last frame always has something to learn from"
+
+
+def test_masks_are_the_same_for_the_same_seed():
+    first, again = (draw_mask(TINY, (3, 4, 6), torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, again)
+
+
+def test_embeddings_start_at_the_codes_without_the_parked_ones():
+    made = busy()
+    codebook = torch.randn(CODES, 3)
+    codebook[7:] = PARKED
+    start_from_codebook(made, codebook)
+    torch.testing.assert_close(made.embed.weight[:7, :3], codebook[:7])
+    assert made.embed.weight[7:, :3].abs().max() == 0, "parked codes and the mask"

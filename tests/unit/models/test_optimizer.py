@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from models.optimizer import Optimizer, learning_rate
+from pipeline.config.world import OptimizerConfig
+
+LATE = OptimizerConfig(learning_rate=1.0, final_learning_rate=0.1, warmup_steps=4, schedule="late_linear")
+
+
+def test_the_rate_warms_up_in_a_line_stays_and_falls_in_a_line():
+    rates = [learning_rate(LATE, step, 21) for step in range(21)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert set(rates[4:11]) == {1.0}
+    assert rates[15] == pytest.approx(0.55)
+    assert rates[20] == pytest.approx(0.1)
+
+
+def test_the_papers_rate_falls_by_a_cosine():
+    paper = OptimizerConfig()
+    assert learning_rate(paper, 4999, 125_000) == pytest.approx(3e-5)
+    assert learning_rate(paper, 65_000, 125_000) == pytest.approx((3e-5 + 3e-6) / 2, rel=0.01)
+    assert learning_rate(paper, 124_999, 125_000) == pytest.approx(3e-6)
+
+
+def test_a_step_goes_down_the_gradient_and_is_clipped():
+    torch.manual_seed(0)
+    network = torch.nn.Linear(3, 1)
+    optimizer = Optimizer(network, LATE, 10)
+    before = network.weight.detach().clone()
+    norm = optimizer.step(1000 * network(torch.ones(1, 3)).sum(), 3)
+    assert norm == pytest.approx(2000)
+    assert float(network.weight.grad.norm()) <= 1.0
+    assert bool((network.weight < before).all())
+
+
+def test_saved_state_continues_exactly():
+    def steps(network, optimizer, first, last):
+        for step in range(first, last):
+            x = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
+            optimizer.step(network(x).square().mean(), step)
+
+    def fresh():
+        torch.manual_seed(0)
+        network = torch.nn.Linear(3, 2)
+        return network, Optimizer(network, LATE, 10)
+
+    whole, optimizer = fresh()
+    steps(whole, optimizer, 0, 10)
+    first, half = fresh()
+    steps(first, half, 0, 5)
+    second, rest = fresh()
+    second.load_state_dict(first.state_dict())
+    rest.load(half.tensors())
+    steps(second, rest, 5, 10)
+    assert torch.equal(whole.weight, second.weight)

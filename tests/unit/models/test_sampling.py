@@ -1,0 +1,113 @@
+import pytest
+import torch
+
+from models.dynamics import Dynamics
+from models.sampling import keep_counts, sample_frame
+from pipeline.config.world import DynamicsConfig, StackConfig
+
+CODES = 10
+
+
+@pytest.fixture(scope="module")
+def dynamics():
+    torch.manual_seed(0)
+    stack = StackConfig(layers=2, d_model=16, heads=2, head_dim=8)
+    made = Dynamics(DynamicsConfig(stack=stack, context=4), num_codes=CODES, grid=(3, 4), action_dim=4)
+    for name, parameter in made.named_parameters():
+        if "out.weight" in name or "ffw.2" in name or "embed" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    return made.eval()
+
+
+@pytest.fixture
+def window():
+    torch.manual_seed(1)
+    return torch.randint(0, CODES, (2, 4, 12)), torch.randn(2, 3, 4)
+
+
+def noise(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_schedule_keeps_more_each_step_and_all_in_the_end():
+    counts = keep_counts(144, 25)
+    assert len(counts) == 25
+    assert counts == sorted(counts)
+    assert counts[-1] == 144
+    assert counts[0] <= 1
+    assert keep_counts(144, 1) == [144]
+
+
+def test_one_step_is_the_training_forward(dynamics, window):
+    tokens, actions = window
+    masked = tokens.clone()
+    masked[:, -1] = dynamics.mask_id
+    expected = dynamics(masked, actions)[:, -1].argmax(-1)
+    assert torch.equal(sample_frame(dynamics, tokens, actions, steps=1, token_temperature=0), expected)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 8])
+def test_given_tokens_come_back_unchanged(dynamics, window, steps):
+    tokens, actions = window
+    known = torch.ones(2, 12, dtype=torch.bool)
+    known[:, [2, 7, 9]] = False
+    drawn = sample_frame(
+        dynamics, tokens, actions, steps=steps, token_temperature=1, choice_temperature=1, known_BP=known,
+        generator=noise(),
+    )  # fmt: skip
+    assert torch.equal(drawn[known], tokens[:, -1][known])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 40])
+def test_the_mask_is_never_written(dynamics, window, steps):
+    tokens, actions = window
+    drawn = sample_frame(
+        dynamics, tokens, actions, steps=steps, token_temperature=2, choice_temperature=1, generator=noise()
+    )
+    assert drawn.shape == (2, 12)
+    assert int(drawn.max()) < dynamics.mask_id
+
+
+def test_the_last_frame_given_does_not_matter_unless_known(dynamics, window):
+    tokens, actions = window
+    other = tokens.clone()
+    other[:, -1] = (other[:, -1] + 3) % CODES
+    first, again = (sample_frame(dynamics, t, actions, steps=3, token_temperature=0) for t in (tokens, other))
+    assert torch.equal(first, again)
+
+
+def test_as_many_steps_as_asked_are_run(dynamics, window):
+    passes = []
+    handle = dynamics.transformer.register_forward_hook(lambda *_: passes.append(1))
+    sample_frame(dynamics, *window, steps=7, token_temperature=0)
+    handle.remove()
+    assert len(passes) == 7
+
+
+def test_temperature_spreads_the_draws_and_zero_is_greedy(dynamics, window):
+    tokens, actions = window
+
+    def draws(temperature):
+        return torch.stack(
+            [
+                sample_frame(dynamics, tokens, actions, steps=1, token_temperature=temperature, generator=noise(seed))
+                for seed in range(30)
+            ]
+        )
+
+    greedy, cold, hot = draws(0), draws(0.5), draws(5)
+    assert (greedy == greedy[0]).all()
+    agree_cold, agree_hot = ((d == greedy[0]).float().mean() for d in (cold, hot))
+    assert agree_cold > agree_hot + 0.1
+    assert float(agree_hot) < 0.6
+
+
+def test_the_same_seed_draws_the_same_frame(dynamics, window):
+    first, again, other = (
+        sample_frame(
+            dynamics, *window, steps=4, token_temperature=1, choice_temperature=1, generator=noise(seed)
+        )
+        for seed in (3, 3, 4)
+    )  # fmt: skip
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

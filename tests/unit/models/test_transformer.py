@@ -1,0 +1,81 @@
+import dataclasses
+
+import pytest
+import torch
+
+from models.transformer import STTransformer, attend, rotate
+from pipeline.config.world import StackConfig
+
+BASE = StackConfig(layers=2, d_model=16, heads=4, head_dim=8, kv_heads=4, ffw_multiple=2.0)
+VARIANTS = {
+    "rotary, multi-query": dataclasses.replace(BASE, kv_heads=1),
+    "lag bias": dataclasses.replace(BASE, temporal_positions="lag_bias"),
+    "normalised queries and keys": dataclasses.replace(BASE, qk_norm=True),
+    "causal convolution": dataclasses.replace(BASE, depthwise_conv="causal"),
+    "frame convolution": dataclasses.replace(BASE, depthwise_conv="frame"),
+}
+
+
+def busy(config, context=4):
+    """A network whose parts all add something: fresh ones add zero."""
+    torch.manual_seed(0)
+    network = STTransformer(config, (2, 3), context)
+    for name, parameter in network.named_parameters():
+        if "out.weight" in name or "ffw.2" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return network.eval()
+
+
+@pytest.mark.parametrize("autocast", [False, True], ids=["fp32", "bf16"])
+@pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS.keys())
+def test_a_frame_never_depends_on_later_frames_to_the_bit(config, autocast):
+    network, x = busy(config), torch.randn(2, 4, 6, 16)
+    changed = x.clone()
+    changed[:, 2] += torch.randn(2, 6, 16)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        before, after = network(x), network(changed)
+    assert torch.equal(before[:, :2], after[:, :2])
+    assert not torch.equal(before[:, 2], after[:, 2])
+    assert not torch.equal(before[:, 3], after[:, 3])
+
+
+def test_without_temporal_attention_frames_do_not_see_each_other():
+    network = busy(dataclasses.replace(BASE, temporal_attention=False, depthwise_conv="frame"))
+    x = torch.randn(1, 3, 6, 16)
+    with torch.inference_mode():
+        together, alone = network(x), torch.cat([network(x[:, t : t + 1]) for t in range(3)], 1)
+    torch.testing.assert_close(together, alone)
+
+
+def test_every_token_sees_all_tokens_of_its_frame():
+    network, x = busy(BASE), torch.randn(1, 1, 6, 16)
+    changed = x.clone()
+    changed[0, 0, 5] += 1
+    with torch.inference_mode():
+        difference = (network(x) - network(changed)).abs().amax(-1)[0, 0]
+    assert bool((difference > 1e-6).all())
+
+
+@pytest.mark.parametrize("config", [BASE, VARIANTS["lag bias"]], ids=["rotary", "lag bias"])
+def test_a_fresh_network_passes_its_embedding_through(config):
+    network, x = STTransformer(config, (2, 3), 4), torch.randn(2, 4, 6, 16)
+    torch.testing.assert_close(network(x), x + network.positions)
+
+
+def test_rotated_products_know_only_the_distance():
+    q, k = torch.randn(2, 1, 1, 1, 8).expand(2, 1, 1, 6, 8)
+    products = rotate(q) @ rotate(k).transpose(-1, -2)
+    torch.testing.assert_close(products[0, 0, 1, 0], products[0, 0, 5, 4])
+    assert not torch.isclose(products[0, 0, 1, 0], products[0, 0, 2, 0])
+
+
+def test_both_attention_kernels_agree():
+    q, k, v, bias = torch.randn(3, 4, 5, 8), torch.randn(3, 2, 5, 8), torch.randn(3, 2, 5, 8), torch.randn(4, 5, 5)
+    exact = attend(q, k, v, bias)
+    plain = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), bias)
+    torch.testing.assert_close(plain.float(), exact, atol=3e-2, rtol=3e-2)
+
+
+def test_more_frames_than_the_context_are_refused():
+    with pytest.raises(AssertionError, match="5 frames exceed the context of 4"):
+        busy(BASE)(torch.randn(1, 5, 6, 16))
