@@ -27,7 +27,7 @@ import psutil
 import pyarrow.compute as pc
 
 from pipeline.config import Config, DownloadConfig
-from pipeline.engine import Outcome, make_engine
+from pipeline.engine import TIMEOUT, WORKER_DIED, Outcome, make_engine
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.faults import RETRYABLE, classify, clean_message
 from pipeline.home import Home
@@ -110,6 +110,7 @@ def download_batch(
     videos = [row for row in store.read("videos", where=where).to_pylist() if row["video_id"] in due]
     if videos:
         with _workplace(home, config.download) as folder, open_source(config, home) as source:
+            videos.sort(key=lambda row: str(row["video_id"]))
             tries = [(video, states[video["video_id"]].attempts + 1) for video in videos]
             _try_all(store, config, source, batch, tries, folder, listen)
         states = download_states(store, batch)
@@ -134,7 +135,7 @@ def _report(batch: str, states: Mapping[str, State], tried: int, config: Downloa
         seconds=sum(state.duration_s or 0.0 for state in states.values() if state.state == "ok"),
         next_try_at=min(waiting, default=None),
         too_many_failed=by_state["failed"] > config.max_failed_share * len(states),
-        errors=[(name, message, count) for (name, message), count in errors.most_common(10)],
+        errors=sorted(((*told, count) for told, count in errors.items()), key=lambda row: (-row[2], row))[:10],
     )
 
 
@@ -243,8 +244,12 @@ def _stored(
     digest = _sha256(fetched.path)
     suffix = re.sub(r"[^a-z0-9]", "", fetched.path.suffix.lower())[:5] or "bin"
     key = f"raw/{batch}/{video['video_id']}-{digest[:12]}.{suffix}"
-    if not store.exists(key):
-        store.put_file(key, fetched.path)
+    try:
+        if not store.exists(key):
+            store.put_file(key, fetched.path)
+    except Exception as error:  # whatever the client of an object store raises: not this video's fault
+        text = f"the store cannot take the file: {type(error).__name__}: {error}"
+        raise RetryableError(text, error_class="environment") from error
     return {
         "path": key,
         "sha256": digest,
@@ -288,9 +293,10 @@ def _lost_row(
     video: Mapping[str, Any], number: int, batch: str, outcome: Outcome, config: DownloadConfig
 ) -> dict[str, Any]:
     """Return the row of an attempt whose worker died, hung, or failed in a way that nothing here expects."""
+    known = outcome.error_class in {WORKER_DIED, TIMEOUT}
     row = _new_row(video, number, batch) | {
-        "error_class": outcome.error_class,
-        "message": clean_message(outcome.message),
+        "error_class": outcome.error_class if known else "internal",
+        "message": clean_message(outcome.message if known else f"{outcome.error_class}: {outcome.message}"),
     }
     return row | _failed(row, None, config)
 

@@ -15,6 +15,8 @@ Retry-After; so the classes, the pause and the decision to try again are ours.
 | environment | yes | this machine: disk, ffmpeg, JavaScript runtime |
 | invalid_media | no | fetched, and not a video that plays from its first to its last second |
 | extractor_bug | no | yt-dlp itself failed: a newer release may not |
+| worker_died, timeout | yes | the attempt killed its process, or ran past its deadline |
+| internal | no | our own fault |
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class State:
 
 
 def download_states(store: Store, batch: str | None = None) -> dict[str, State]:
-    """Return the state of every kept video, of one batch or of all, by id in the order of `videos`."""
+    """Return the state of every kept video, of one batch or of all, by id and in its order."""
     where = pc.field("verdict") == "kept"
     attempts_where = None
     if batch is not None:
@@ -65,7 +65,7 @@ def download_states(store: Store, batch: str | None = None) -> dict[str, State]:
         attempts.setdefault(row["video_id"], []).append(row)
     hidden = taken_down(store)
     states = {}
-    for video in videos.to_pylist():
+    for video in sorted(videos.to_pylist(), key=lambda row: str(row["video_id"])):
         video_id = video["video_id"]
         state = fold(video_id, video["batch"], attempts.get(video_id, ()))
         if hidden.hides(video_id, video["channel_id"]):

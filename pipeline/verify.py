@@ -70,9 +70,12 @@ def _verified(container: Any, claimed_s: float | None, tolerance: float) -> Medi
         raise _invalid("there is a single picture in it, not a video")
     seconds = float((span.end - span.first) * stream.time_base)
     header_s = _header_seconds(container, stream)
-    for name, value in (("its header", header_s), ("its source", claimed_s)):
-        if value is not None and abs(seconds - value) > max(tolerance * value, _SLACK_S):
-            raise _invalid(f"it holds {seconds:.1f} s of video, {name} says {value:.1f} s")
+    # a header may count from zero where the first frame comes later; less than it says is a body cut short
+    longest = max(seconds, float(span.end * stream.time_base))
+    if header_s is not None and header_s - longest > max(tolerance * header_s, _SLACK_S):
+        raise _invalid(f"it holds {seconds:.1f} s of video, its header says {header_s:.1f} s")
+    if claimed_s is not None and abs(seconds - claimed_s) > max(tolerance * claimed_s, _SLACK_S):
+        raise _invalid(f"it holds {seconds:.1f} s of video, its source says {claimed_s:.1f} s")
     _decode_edges(container, stream, span)
     context = stream.codec_context
     rate = span.frames / seconds if seconds > 0 else 0.0
@@ -123,10 +126,22 @@ def _decode_edges(container: Any, stream: Any, span: _Span) -> None:
     container.seek(span.first, stream=stream, backward=True)
     if not any(True for _ in _frame_times(container, stream, span.first + second)):
         raise _invalid("no frame of its first second can be decoded")
-    container.seek(max(span.last - second, span.first), stream=stream, backward=True)
-    latest = max(_frame_times(container, stream, span.end), default=None)
-    if latest is None or latest < span.last - second:
+    # some containers (transport streams) are not entered at a key frame: then all of it is decoded
+    starts = (max(span.last - second, span.first), span.first)
+    if not any(_latest(container, stream, start, span) >= span.last - second for start in starts):
         raise _invalid("no frame of its last second can be decoded")
+
+
+def _latest(container: Any, stream: Any, start: int, span: _Span) -> int:
+    """Return the time of the latest frame decoded from a start; before the first where none is."""
+    latest = span.first - 1
+    try:
+        container.seek(start, stream=stream, backward=True)
+        for time in _frame_times(container, stream, span.end):
+            latest = max(latest, time)
+    except av.error.FFmpegError:
+        return span.first - 1
+    return latest
 
 
 def _frame_times(container: Any, stream: Any, stop: int) -> Iterator[int]:

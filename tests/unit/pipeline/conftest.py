@@ -29,6 +29,13 @@ class Page:
     """Requests that get `status` before the others get 200."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *arguments: object) -> None:
+        """Say nothing: clients hang up on purpose."""
+
+
 class Site:
     """Pages by path, and the requests that were made."""
 
@@ -48,8 +55,7 @@ class Site:
 
             def log_message(self, *arguments: object) -> None: ...
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
         self.thread.start()

@@ -1,0 +1,79 @@
+"""The doctor: what it says of machines that are well and of machines that are not."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Config, SourceConfig
+from pipeline.doctor import (
+    check_disk,
+    check_ffmpeg,
+    check_javascript,
+    check_python,
+    check_store,
+    check_ytdlp,
+    run_doctor,
+)
+from pipeline.home import home_of
+from pipeline.store import Store
+
+
+def test_this_machine_is_well_and_every_lack_names_its_fix(store: Store) -> None:
+    findings = run_doctor(store, home_of(store), Config(source=SourceConfig(spec="arcade")))
+    assert [finding.name for finding in findings] == ["python", "ffmpeg", "yt-dlp", "javascript", "disk", "store"]
+    assert all(finding.detail for finding in findings)
+    assert all(finding.fix for finding in findings if not finding.ok)
+    assert store.list_blobs("") == []
+
+
+@pytest.mark.parametrize(
+    ("version", "ok"), [((3, 10, 9), False), ((3, 11, 0), True), ((3, 12, 4), True), ((3, 13, 0), False)]
+)
+def test_python_is_judged_by_its_version(version: tuple[int, ...], ok: bool) -> None:
+    finding = check_python(version)
+    assert finding.ok is ok
+    assert ok or finding.fix == "use Python 3.11 or 3.12"
+
+
+def test_ffmpeg_is_the_one_of_the_wheel() -> None:
+    finding = check_ffmpeg()
+    assert finding.ok
+    assert "imageio_ffmpeg" in finding.detail
+
+
+def test_yt_dlp_is_judged_by_its_age() -> None:
+    assert check_ytdlp("2026.10.26", date(2026, 11, 20)).detail == "2026.10.26, 25 days old"
+    old = check_ytdlp("2026.1.2", date(2026, 11, 20))
+    assert not old.ok
+    assert "322 days old" in old.detail
+    assert "--upgrade yt-dlp" in old.fix
+    assert check_ytdlp("master", date(2026, 11, 20)).ok
+
+
+@pytest.mark.parametrize(
+    ("found", "ok", "detail"),
+    [
+        ({}, False, "no runtime"),
+        ({"node": "20.20.2"}, False, "node 20.20.2 is too old"),
+        ({"node": "22.1.0"}, True, "node 22.1.0"),
+        ({"deno": "2.9.8", "node": "20.20.2"}, True, "deno 2.9.8"),
+    ],
+)
+def test_only_youtube_needs_a_javascript_runtime(found: dict[str, str], ok: bool, detail: str) -> None:
+    finding = check_javascript(found, needed=True)
+    assert (finding.ok, finding.detail) == (ok, detail)
+    assert check_javascript(found, needed=False).ok
+
+
+def test_a_full_disk_and_a_root_that_cannot_be_written_are_findings_not_errors(tmp_path: Path) -> None:
+    assert check_disk(tmp_path / "not/yet", 0.0).ok
+    full = check_disk(tmp_path, 1e9)
+    assert not full.ok
+    assert "download.min_free_gb" in full.fix
+    (tmp_path / "file").write_bytes(b"")
+    blocked = check_store(Store(tmp_path / "file" / "root"))
+    assert not blocked.ok
+    assert "--root" in blocked.fix

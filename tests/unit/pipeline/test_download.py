@@ -1,0 +1,444 @@
+"""Downloads: real files and a loopback site, the ledger they leave, and what counts as a video."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.config import Config, DownloadConfig, EngineConfig, SourceConfig
+from pipeline.download import DownloadReport, download_batch, download_states, due_batches
+from pipeline.engine import Outcome
+from pipeline.errors import PermanentError, UserError
+from pipeline.home import home_of
+from pipeline.ledger import State, due_videos, fold
+from pipeline.search import batches, search_videos
+from pipeline.sources.base import Fetched
+from pipeline.sources.folder import FolderSource
+from pipeline.store import Store
+from pipeline.takedown import request_takedown
+from pipeline.verify import verify_media
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def settings(spec: str, **download: Any) -> Config:
+    return Config(
+        source=SourceConfig(spec=spec, batch_size=50),
+        download=DownloadConfig(**{"workers": 1, "min_free_gb": 0.0, "socket_timeout_s": 5.0, **download}),
+        engine=EngineConfig(max_attempts=2),
+    )
+
+
+def collect(store: Store, config: Config, now: datetime | None = None) -> DownloadReport:
+    if not batches(store):
+        search_videos(store, config, home_of(store))
+    return download_batch(store, config, home_of(store), batches(store)[0], now=now)
+
+
+def by_name(store: Store) -> dict[str, State]:
+    names = {row["video_id"]: row["native_id"] for row in store.read("videos").to_pylist()}
+    return {names[video_id]: state for video_id, state in download_states(store).items()}
+
+
+def attempts(store: Store) -> list[dict[str, Any]]:
+    return sorted(store.read("downloads").to_pylist(), key=lambda row: row["finished_at"])
+
+
+class InlineEngine:
+    """An engine without processes, for tests of what the attempts do; the pool itself has tests of its own."""
+
+    def run(self, fn: Callable[[Any], Any], items: Iterable[Any], *, initializer: Any = None) -> Iterator[Any]:
+        for item in items:
+            yield item, Outcome(True, fn(item), "", "", 1)
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.download.make_engine", lambda *arguments, **options: InlineEngine())
+
+
+# -- what counts as a video ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def traps(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path], clip_file: Path) -> Path:
+    """A folder with one good video and everything that only looks like one."""
+    folder = tmp_path_factory.mktemp("traps")
+    good = clip_file.read_bytes()
+    (folder / "good.mp4").write_bytes(good)
+    (folder / "zero.mp4").write_bytes(b"")
+    (folder / "page.mp4").write_bytes(b"<!DOCTYPE html><html><body>Not found</body></html>")
+    (folder / "json.mp4").write_bytes(b'{"error": "gone"}')
+    (folder / "playlist.mp4").write_bytes(f"#EXTM3U\n#EXTINF:4,\n{clip_file}\n".encode())
+    (folder / "script.mp4").write_bytes(f"ffconcat version 1.0\nfile '{clip_file}'\n".encode())
+    (folder / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(50_000))
+    (folder / "no-index.mp4").write_bytes(good[: len(good) // 2])
+    command = ["-movflags", "+faststart", "-c", "copy", str(folder / "cut.mp4")]
+    run_ffmpeg("-i", str(clip_file), *command)
+    cut = folder / "cut.mp4"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    run_ffmpeg("-i", str(clip_file), "-c", "copy", str(folder / "cut.mkv"))
+    matroska = folder / "cut.mkv"
+    matroska.write_bytes(matroska.read_bytes()[: matroska.stat().st_size // 2])
+    run_ffmpeg("-f", "lavfi", "-i", "sine=duration=2", str(folder / "sound.mp4"))
+    run_ffmpeg("-f", "lavfi", "-i", "color=size=64x64", "-frames:v", "1", str(folder / "picture.mp4"))
+    damaged = bytearray(good)
+    start = damaged.index(b"mdat") + 8
+    tail = start + (len(damaged) - start) // 2
+    damaged[tail : damaged.index(b"moov") - 4] = bytes(damaged.index(b"moov") - 4 - tail)
+    (folder / "blank-end.mp4").write_bytes(bytes(damaged))
+    return folder
+
+
+def run_ffmpeg(*arguments: str) -> None:
+    import imageio_ffmpeg
+
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments], check=True)
+
+
+def test_a_good_video_is_measured(clip_file: Path) -> None:
+    media = verify_media(clip_file, claimed_s=4.0)
+    assert (media.codec, media.width, media.height, media.fps, media.duration_s) == ("h264", 160, 96, 15.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("zero.mp4", "no bytes"),
+        ("page.mp4", "web page"),
+        ("json.mp4", "JSON"),
+        ("playlist.mp4", "playlist"),
+        ("script.mp4", "playlist"),
+        ("noise.mp4", "cannot read it"),
+        ("no-index.mp4", "cannot read it"),
+        ("cut.mp4", "cut off|its header says 4.0 s"),
+        ("cut.mkv", "cut off|its header says 4.0 s|cannot read it"),
+        ("sound.mp4", "no video stream"),
+        ("picture.mp4", "single picture"),
+        ("blank-end.mp4", "cannot read it|last second"),
+    ],
+)
+def test_what_only_looks_like_a_video_is_refused_with_a_reason(traps: Path, name: str, reason: str) -> None:
+    with pytest.raises(PermanentError, match=reason) as caught:
+        verify_media(traps / name)
+    assert caught.value.error_class == "invalid_media"
+
+
+def test_a_duration_that_the_source_did_not_claim_is_refused(clip_file: Path) -> None:
+    assert verify_media(clip_file, claimed_s=4.9).duration_s == 4.0
+    with pytest.raises(PermanentError, match=r"holds 4\.0 s of video, its source says 9\.0 s"):
+        verify_media(clip_file, claimed_s=9.0)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm", "avi", "mov", "ts", "flv"])
+def test_every_common_container_is_read(tmp_path: Path, clip_file: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    codec = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"] if suffix == "webm" else ["-c", "copy"]
+    run_ffmpeg("-i", str(clip_file), *codec, str(path))
+    media = verify_media(path, claimed_s=4.0)
+    assert (media.width, media.height) == (160, 96)
+    assert media.duration_s == pytest.approx(4.0, abs=0.2)
+
+
+def test_a_slow_show_of_pictures_and_a_late_start_are_videos(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3), np.uint8)
+    slow = make_video(tmp_path / "slow.mp4", frames, pts=[90000 * second for second in (0, 3, 6, 9, 12)])
+    assert verify_media(slow).duration_s >= 12
+    late = make_video(tmp_path / "late.mkv", frames, pts=[900_000 + 6000 * index for index in range(5)])
+    assert verify_media(late).duration_s < 2
+
+
+# -- the ledger ---------------------------------------------------------------------------------------------------
+
+
+def attempt(state: str, minute: int, **facts: Any) -> dict[str, Any]:
+    names = ("error_class", "message", "next_try_at", "path", "sha256", "bytes", "duration_s")
+    row = dict.fromkeys(names) | {"attempt_id": str(minute), "attempt": 1, "state": state}
+    return row | {"finished_at": NOW + timedelta(minutes=minute)} | facts
+
+
+def test_a_state_is_the_fold_of_the_attempts_in_any_order() -> None:
+    later = NOW + timedelta(hours=1)
+    first = attempt("pending", 1, error_class="transient", next_try_at=later)
+    second = attempt("failed", 2, error_class="permanent", message="gone", attempt=2)
+    third = attempt("ok", 3, path="raw/x", sha256="s", bytes=7, attempt=3)
+    fourth = attempt("ok", 4, path="raw/other", sha256="t", bytes=8, attempt=3)
+    assert fold("v", "b", []).is_due(NOW)
+    waiting = fold("v", "b", [first])
+    assert (waiting.state, waiting.is_due(NOW), waiting.is_due(later)) == ("pending", False, True)
+    over = fold("v", "b", [second, first])
+    assert (over.state, over.error_class, over.attempts, over.is_due(later)) == ("failed", "permanent", 2, False)
+    for order in ([first, second, third, fourth], [fourth, third, second, first]):
+        done = fold("v", "b", order)
+        assert (done.state, done.path, done.bytes, done.error_class) == ("ok", "raw/x", 7, None)
+
+
+def test_while_a_source_blocks_us_the_whole_batch_rests() -> None:
+    later = NOW + timedelta(hours=1)
+    states = [
+        fold("new", "b", []),
+        fold("x", "b", [attempt("pending", 0, error_class="source_blocked", next_try_at=later)]),
+    ]
+    assert due_videos(states, NOW) == []
+    assert due_videos(states, later) == ["new", "x"]
+    states[1] = fold("x", "b", [attempt("pending", 0, error_class="transient", next_try_at=later)])
+    assert due_videos(states, NOW) == ["new"]
+
+
+# -- a folder -----------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_traps_becomes_one_blob_and_rows_with_reasons(store: Store, traps: Path) -> None:
+    config = settings(f"folder:{traps}")
+    report = collect(store, config)
+    assert report.ok == 1
+    assert report.failed == {"invalid_media": 12}
+    assert (report.pending, report.taken_down, report.videos, report.tried) == (0, 0, 13, 13)
+    assert report.too_many_failed
+    assert len(report.errors) == 10
+    assert report.errors[0] == ("invalid_media", "libav cannot read it (Invalid data found when processing input)", 2)
+    good = by_name(store)["good.mp4"]
+    assert store.read_blob(good.path or "") == (traps / "good.mp4").read_bytes()
+    assert good.path == f"raw/{good.batch}/{good.video_id}-{(good.sha256 or '')[:12]}.mp4"
+    assert store.list_blobs("raw") == [good.path]
+    rows = attempts(store)
+    assert len({row["attempt_id"] for row in rows}) == len(rows) == 13
+    assert all(row["finished_at"] >= row["started_at"] for row in rows)
+    assert all(row["message"] for row in rows if row["state"] == "failed")
+    assert os.listdir(home_of(store).tmp) == []
+
+
+@pytest.mark.usefixtures("inline")
+def test_nothing_due_writes_nothing(store: Store, traps: Path) -> None:
+    config = settings(f"folder:{traps}")
+    collect(store, config)
+    before = store.version("downloads"), store.list_blobs("")
+    report = collect(store, config)
+    assert (report.tried, report.ok) == (0, 1)
+    assert (store.version("downloads"), store.list_blobs("")) == before
+    assert due_batches(store, config, datetime.now(UTC) + timedelta(days=99)) == []
+
+
+def test_the_same_bytes_have_the_same_names_whatever_the_number_of_workers(tmp_path: Path, traps: Path) -> None:
+    listings = []
+    for workers in (1, 3):
+        store = Store(tmp_path / str(workers))
+        collect(store, settings(f"folder:{traps}", workers=workers))
+        listings.append(
+            [(state.video_id, state.state, state.path, state.message) for state in download_states(store).values()]
+        )
+    assert sorted(listings[0]) == sorted(listings[1])
+
+
+def test_an_unknown_batch_and_a_full_disk_are_named(store: Store, traps: Path) -> None:
+    config = settings(f"folder:{traps}", min_free_gb=1e9)
+    with pytest.raises(UserError, match="'2020w01-0001' has no kept video"):
+        download_batch(store, config, home_of(store), "2020w01-0001")
+    with pytest.raises(UserError, match=r"GB are free at .*min_free_gb"):
+        collect(store, config)
+    assert store.version("downloads") == -1
+
+
+def test_what_is_taken_down_is_neither_tried_nor_left_out_of_the_count(store: Store, traps: Path) -> None:
+    config = settings(f"folder:{traps}")
+    search_videos(store, config, home_of(store))
+    good = next(row["video_id"] for row in store.read("videos").to_pylist() if row["native_id"] == "good.mp4")
+    request_takedown(store, "video", good, "asked")
+    report = collect(store, config)
+    assert (report.ok, report.taken_down, report.videos) == (0, 1, 13)
+    assert store.list_blobs("raw") == []
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_takedown_that_arrives_during_the_download_leaves_no_row_and_no_blob(
+    store: Store, traps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(f"folder:{traps}")
+    search_videos(store, config, home_of(store))
+    good = next(row["video_id"] for row in store.read("videos").to_pylist() if row["native_id"] == "good.mp4")
+    asked: list[bool] = []
+
+    class Source(FolderSource):
+        def fetch(self, video: Any, folder: Path, config: DownloadConfig) -> Fetched:
+            if video["video_id"] == good:
+                asked.append(request_takedown(store, "video", good, "asked"))
+            return super().fetch(video, folder, config)
+
+    monkeypatch.setattr("pipeline.download.open_source", lambda config, home: Source(traps))
+    report = download_batch(store, config, home_of(store), batches(store)[0])
+    assert asked == [True]
+    assert (report.ok, report.taken_down, report.videos) == (0, 1, 13)
+    assert good not in {row["video_id"] for row in attempts(store)}
+    assert store.list_blobs("raw") == []
+
+
+def test_two_runs_of_one_batch_at_once_corrupt_nothing(store: Store, traps: Path) -> None:
+    config = settings(f"folder:{traps}")
+    search_videos(store, config, home_of(store))
+    reports: list[DownloadReport] = []
+    batch = batches(store)[0]
+    threads = [
+        threading.Thread(target=lambda: reports.append(download_batch(store, config, home_of(store), batch)))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(reports) == 2
+    states = download_states(store)
+    assert sorted(state.state for state in states.values()) == ["failed"] * 12 + ["ok"]
+    (path,) = store.list_blobs("raw")
+    assert store.read_blob(path) == (traps / "good.mp4").read_bytes()
+
+
+@pytest.mark.usefixtures("inline")
+def test_leftovers_of_a_dead_process_are_swept_and_those_of_a_living_one_are_not(store: Store, traps: Path) -> None:
+    config = settings(f"folder:{traps}")
+    home = home_of(store)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for pid in (dead.pid, os.getppid()):
+        (home.tmp / f"download-{pid}-x").mkdir(parents=True)
+        (home.tmp / f"download-{pid}-x/media.part").write_bytes(b"x")
+    collect(store, config)
+    assert os.listdir(home.tmp) == [f"download-{os.getppid()}-x"]
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_video_that_is_gone_from_the_folder_fails_alone(store: Store, tmp_path: Path, clip_file: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(clip_file, folder / name)
+    config = settings(f"folder:{folder}", max_failed_share=0.5)
+    search_videos(store, config, home_of(store))
+    (folder / "a.mp4").unlink()
+    report = collect(store, config)
+    assert (report.ok, report.failed, report.too_many_failed) == (1, {"permanent": 1}, False)
+
+
+# -- the network --------------------------------------------------------------------------------------------------
+
+
+def url_list(tmp_path: Path, urls: Iterable[str]) -> str:
+    file = tmp_path / "urls.txt"
+    file.write_text("\n".join(urls))
+    return f"urls:{file}"
+
+
+@pytest.mark.usefixtures("inline")
+def test_each_fault_of_a_site_ends_in_its_own_state(store: Store, tmp_path: Path, site: Any, clip_file: Path) -> None:
+    media = clip_file.read_bytes()
+    expected = {
+        site.add("/good.mp4", media, "video/mp4"): ("ok", None, None),
+        site.add("/gone.mp4", status=404): ("failed", "permanent", 404),
+        site.add("/slow-down.mp4", status=429, headers={"Retry-After": "5000"}): ("pending", "rate_limited", 429),
+        site.add("/broken.mp4", status=503): ("pending", "transient", 503),
+        site.add("/page.mp4", b"<html>sorry</html>", "video/mp4"): ("failed", "invalid_media", None),
+        site.add("/cut.mp4", media, "video/mp4", cut=len(media) // 2): ("pending", "transient", None),
+        site.add("/silently-cut.mp4", media[: len(media) // 2], "video/mp4", announce_length=False): (
+            "failed", "invalid_media", None,
+        ),
+        site.add("/empty.mp4", b"", "video/mp4"): ("pending", "transient", None),
+        site.add("/nothing.html", b"<html><p>no video here</p></html>"): ("failed", "permanent", None),
+    }  # fmt: skip
+    config = settings(url_list(tmp_path, expected), backoff_s=100.0)
+    report = collect(store, config)
+    assert report.tried == len(expected) == report.videos
+    urls = {row["video_id"]: row["url"] for row in store.read("videos").to_pylist()}
+    seen = {urls[row["video_id"]]: (row["state"], row["error_class"], row["http_status"]) for row in attempts(store)}
+    assert seen == expected
+    assert len(store.list_blobs("raw")) == 1
+    assert os.listdir(home_of(store).tmp) == []
+    pauses = {
+        urls[row["video_id"]]: (row["next_try_at"] - row["finished_at"]).total_seconds()
+        for row in attempts(store)
+        if row["next_try_at"]
+    }
+    assert pauses[site.url + "/slow-down.mp4"] == pytest.approx(5000, abs=5)
+    assert pauses[site.url + "/broken.mp4"] == pytest.approx(100, abs=1)
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_pending_video_waits_its_time_then_succeeds_or_is_given_up(
+    store: Store, tmp_path: Path, site: Any, clip_file: Path
+) -> None:
+    url = site.add("/later.mp4", status=503)
+    config = settings(url_list(tmp_path, [url]), backoff_s=100.0, max_attempts=3)
+    clock = datetime.now(UTC)
+    assert collect(store, config, now=clock).pending == 1
+    (batch,) = batches(store)
+    assert due_batches(store, config, clock + timedelta(seconds=50)) == []
+    assert collect(store, config, now=clock + timedelta(seconds=50)).tried == 0
+    assert due_batches(store, config, clock + timedelta(hours=1)) == [batch]
+    collect(store, config, now=clock + timedelta(hours=1))
+    first, second = attempts(store)
+    assert (second["next_try_at"] - second["finished_at"]).total_seconds() == pytest.approx(200, abs=1)
+    assert (first["attempt"], second["attempt"]) == (1, 2)
+    healed = Store(tmp_path / "healed")
+    shutil.copytree(Path(store.root) / "tables", Path(healed.root) / "tables")
+    assert collect(store, config, now=clock + timedelta(hours=2)).failed == {"transient": 1}
+    assert due_batches(store, config, clock + timedelta(days=99)) == []
+    site.add("/later.mp4", clip_file.read_bytes(), "video/mp4")
+    assert collect(healed, config, now=clock + timedelta(hours=2)).ok == 1
+    assert [state.attempts for state in download_states(healed).values()] == [3]
+
+
+def test_batches_of_another_source_are_not_due_and_not_touched(
+    store: Store, tmp_path: Path, traps: Path, site: Any
+) -> None:
+    collect_later = settings(f"folder:{traps}")
+    search_videos(store, collect_later, home_of(store))
+    other = settings(url_list(tmp_path, [site.add("/x.mp4", status=404)]))
+    assert due_batches(store, other, NOW) == []
+    assert due_batches(store, collect_later, NOW) == batches(store)
+    report = collect(store, other)
+    assert (report.tried, report.pending) == (0, 13)
+
+
+def test_an_attempt_past_its_deadline_is_ended_and_stays_pending(store: Store, tmp_path: Path, site: Any) -> None:
+    release = threading.Event()
+    answer = site.answer
+
+    def stall(request: Any, *, send_body: bool) -> None:
+        release.wait(30)
+        answer(request, send_body=send_body)
+
+    url = site.add("/stall.mp4", status=404)
+    config = settings(url_list(tmp_path, [url]), deadline_s=1.0, socket_timeout_s=60.0)
+    search_videos(store, config, home_of(store))
+    site.answer = stall
+    report = collect(store, config)
+    release.set()
+    assert report.pending_classes == {"timeout": 1}
+    assert os.listdir(home_of(store).tmp) == []
+
+
+@pytest.mark.usefixtures("inline")
+def test_attempts_are_published_while_the_batch_goes_on(store: Store, tmp_path: Path, clip_file: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for index in range(40):
+        (folder / f"{index}.mp4").write_bytes(b"")
+    config = settings(f"folder:{folder}")
+    collect(store, config)
+    assert store.version("downloads") == 2  # three commits of at most 16 rows
+    assert len(attempts(store)) == 40
+
+
+def test_the_settings_of_downloads_are_checked() -> None:
+    for wrong in ({"workers": 0}, {"max_failed_share": 1.5}, {"deadline_s": 0.0}, {"backoff_s": -1.0}):
+        with pytest.raises(UserError, match=f"download.{next(iter(wrong))} = "):
+            dataclasses.replace(DownloadConfig(), **wrong)
