@@ -152,7 +152,7 @@ def _footer(found: Mapping[str, Any], models: Mapping[str, Any], config: Config)
         )
     )
     return (
-        f'<h2>Where it came from</h2><div class="two"><div class="card">{table(["", ""], rows)}</div>'
+        f'<h2>Where it came from</h2><div class="two"><div class="card">{table(["what", "which"], rows)}</div>'
         f'<div class="card"><h3>Where next</h3>{commands}</div></div>'
     )
 
@@ -242,7 +242,7 @@ def _rejected_section(store: Store, config: Config) -> str:
     if not rejected and not failed:
         return ""
     rows = [
-        [escape(rule), f"{count:,}", "<br>".join(escape(title) for title in titles)]
+        [escape(rule), f"{count:,}", "<br>".join(escape(title, 90) for title in titles)]
         for rule, (count, titles) in rejected.items()
     ]
     parts = []
@@ -250,7 +250,7 @@ def _rejected_section(store: Store, config: Config) -> str:
         parts.append(card("Rejected by the search rules", table(["rule", "videos", "titles"], rows, (1,))))
     if failed:
         broken = [
-            [escape(row["title"]), row["stage"], f"{escape(row['error_class'])}: {escape(str(row['message'])[:200])}"]
+            [escape(row["title"], 90), row["stage"], f"{escape(row['error_class'])}: {escape(row['message'], 160)}"]
             for row in failed
         ]
         parts.append(card("Failed", table(["video", "stage", "reason"], broken)))

@@ -17,16 +17,21 @@ Series = Sequence[tuple[float, float]]
 
 
 def columns_chart(
-    groups: Sequence[tuple[str, Sequence[float]]], *, height: int = 150, axis: tuple[str, str] | None = None
+    groups: Sequence[tuple[str, Sequence[float]]],
+    *,
+    width: int = 480,
+    height: int = 150,
+    axis: tuple[str, str] | None = None,
 ) -> str:
     """Return stacked columns: one per (label, values), value k drawn in colour k from the bottom up.
 
     Args:
         groups: label below the column (empty for none), and its parts.
-        height: units of the drawing, which is 480 wide.
+        width: units of the drawing.
+        height: units of the drawing.
         axis: texts at the left and right end below a chart without labels (a histogram).
     """
-    width, floor = 480, height - 22
+    floor = height - 22
     top = max((sum(values) for _, values in groups), default=0) or 1
     step = width / max(len(groups), 1)
     gap = min(step * 0.18, 14)
@@ -73,7 +78,7 @@ def curves_chart(
     if not xs:
         return _svg(width, 30, [_text(0, 18, "no values")])
     log = min(ys) > 0 and max(ys) / min(ys) > 30
-    left, right, bottom = 44, width - 8, height - 30
+    left, right, bottom = 56, width - 8, height - 30
     low, high = (math.log10(min(ys)), math.log10(max(ys))) if log else (min(ys), max(ys))
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
     first, last = min(xs), max(max(xs), min(xs) + 1e-9)
@@ -117,7 +122,7 @@ def intervals_chart(
         high: right end of the axis.
         mark: a value to mark with a dashed line (chance, a threshold).
     """
-    width, left, step = 480, 170, 26
+    width, left, step = 480, 186, 26
     floor = 8 + step * len(rows)
 
     def at(value: float) -> float:
@@ -128,7 +133,7 @@ def intervals_chart(
         parts.append(f'<line class="mark" x1="{at(mark):.1f}" y1="4" x2="{at(mark):.1f}" y2="{floor}"/>')
     for k, (name, value, start, end) in enumerate(rows):
         y, colour = 8 + step * (k + 0.5), "f0" if k == 0 else "f3"
-        parts.append(_text(left - 10, y + 4, name if len(name) < 28 else name[:26] + "…", "end"))
+        parts.append(_text(left - 10, y + 4, name if len(name) < 30 else name[:28] + "…", "end"))
         if start is not None and end is not None:
             parts.append(f'<line class="whisker" x1="{at(start):.1f}" y1="{y}" x2="{at(end):.1f}" y2="{y}"/>')
         parts.append(f'<circle class="{colour}" cx="{at(value):.1f}" cy="{y}" r="5"/>')

@@ -76,15 +76,16 @@ def _actions_table(actions: list[Row]) -> str:
     for action in actions:
         used = sorted((action.get("true_actions") or {}).items(), key=lambda item: (-item[1], item[0]))
         shares = "".join(
-            f'<div><span class="share" style="width:{share * 150:.0f}px"></span>{escape(name)} {share:.0%}</div>'
+            f'<span><span class="share" style="width:{share * 120:.0f}px"></span>{escape(name)} {share:.0%}</span>'
             for name, share in used[:3]
         )
+        shares = f'<div class="shares">{shares}</div>' if used else '<span class="soft">not known</span>'
         rows.append([
             f"<b>{int(action['code']) + 1}</b>",
             f"{escape(action.get('symbol', ''))} {escape(action.get('label', ''))}",
             number(action.get("right"), 1),
             number(action.get("down"), 1),
-            shares or '<span class="soft">not known</span>',
+            shares,
         ])  # fmt: skip
     head = ["key", "the view moves", "px right", "px down", "true actions that it stood for"]
     return table(head, rows, (2, 3))
@@ -110,21 +111,27 @@ def classifier_section(model: Row | None) -> str:
         )
         low = min(0.4, *(value for _, value, *_ in rows))
         parts.append(card("Against simpler ways", figure(intervals_chart(rows, low=low, high=1.0, mark=0.5), caption)))
-    calibration = held.get("calibration") or {}
-    if calibration.get("bins"):
-        error = calibration.get("expected_error")
-        caption = "On the diagonal, a clip said to be good with 0.8 is good 8 times in 10." + (
-            f" Expected calibration error {error:.3f}." if error is not None else ""
-        )
-        parts.append(card("What a probability means", figure(reliability_chart(calibration["bins"]), caption)))
-    spread = calibration.get("histogram")
-    if spread and (sum(spread["good"]) or sum(spread["bad"])):
-        columns = list(zip(spread["good"], spread["bad"], strict=True))
-        chart = columns_chart([("", column) for column in columns], axis=("0", "probability 1"))
-        caption = "Held-out rated clips by their probability."
-        parts.append(card("Good and bad", legend(["good", "bad"]) + figure(chart, caption)))
+    honest = _calibration(held.get("calibration") or {})
+    if honest:
+        parts.append(card("What a probability means", honest))
     said = _verdict(figures)
-    return f'{head}<p class="soft">{said}</p><div class="three">{"".join(parts)}</div>'
+    return f'{head}<p class="soft">{said}</p><div class="two">{"".join(parts)}</div>'
+
+
+def _calibration(calibration: Row) -> str:
+    spread = calibration.get("histogram") or {"good": [], "bad": []}
+    if not calibration.get("bins") or not sum(spread["good"]) + sum(spread["bad"]):
+        return ""
+    columns = list(zip(spread["good"], spread["bad"], strict=True))
+    chart = columns_chart([("", column) for column in columns], width=240, axis=("0", "probability 1"))
+    error = calibration.get("expected_error")
+    caption = (
+        "Left: held-out clips said to be good with 0.8 should be good 8 times in 10, on the diagonal"
+        + (f" (expected calibration error {error:.3f})" if error is not None else "")
+        + ". Right: the same clips by probability."
+    )
+    both = f"<div>{reliability_chart(calibration['bins'])}</div><div>{legend(['good', 'bad'])}{chart}</div>"
+    return figure(f'<div class="pair">{both}</div>', caption)
 
 
 def _auc_rows(side: Row) -> list[tuple[str, float, float | None, float | None]]:
@@ -191,11 +198,7 @@ def figures_section(evaluation: Row | None) -> str:
         f"Measured on {amount(found.get('num_clips', 0), 'clip')} of {amount(found.get('num_sources', 0), 'source')} "
         f"that no training saw. Intervals are 95 % bootstraps over sources.{few}"
     )
-    gates = [
-        [escape(figure_name(name)), f"{number(gate['value'])} {figure_unit(name)}", f"≥ {number(gate['threshold'])}",
-         pill(gate["passed"])]
-        for name, gate in (found.get("gates") or {}).items()
-    ]  # fmt: skip
+    gates = [_gate(name, gate, found) for name, gate in (found.get("gates") or {}).items()]
     parts = [f'<p class="soft">{said}</p>']
     cards = []
     if gates:
@@ -213,6 +216,19 @@ def figures_section(evaluation: Row | None) -> str:
     head_row = ["figure", "value", "95 % interval", "unit", "name"]
     parts.append(f'<h3>All figures</h3><div class="card">{table(head_row, rows, (1, 2))}</div>')
     return head + "".join(parts)
+
+
+def _gate(name: str, gate: Row, found: Row) -> list[str]:
+    figures = found.get(name) or {}
+    low = figures.get("low") if isinstance(figures, Mapping) else None
+    # some gates ask of the interval's lower end
+    at_low = low is not None and gate["value"] == low and low != figures["value"]
+    return [
+        escape(figure_name(name)) + (' <span class="soft">(lower end)</span>' if at_low else ""),
+        f"{number(gate['value'])} {figure_unit(name)}",
+        f"≥ {number(gate['threshold'])}",
+        pill(gate["passed"]),
+    ]
 
 
 def _over_time(found: Row) -> str:

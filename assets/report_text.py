@@ -54,11 +54,11 @@ def figure_unit(name: str) -> str:
     return "dB" if "psnr" in name or name.startswith("copy_t") else "nat" if "information" in name else ""
 
 
-def escape(text: object) -> str:
-    """Return text that HTML takes as text: escaped, without control characters, cut at 300 letters."""
+def escape(text: object, most: int = 300) -> str:
+    """Return text that HTML takes as text: escaped, without control characters, cut at `most` letters."""
     plain = "".join(letter if letter.isprintable() else " " for letter in str(text))
     plain = plain.encode("utf-8", "replace").decode()
-    return html.escape(plain if len(plain) <= 300 else plain[:299] + "…")
+    return html.escape(plain if len(plain) <= most else plain[: most - 1] + "…")
 
 
 def amount(count: int, one: str, many: str = "") -> str:
@@ -70,7 +70,7 @@ def number(value: float | None, digits: int = 2) -> str:
     """Return a number for a table; a dash where there is none."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) >= 10 else f"{value:,.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -86,7 +86,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[
         return "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
 
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return f"<table><thead><tr>{cells(head, 'th')}</tr></thead><tbody>{body}</tbody></table>"
+    rows_html = f"<thead><tr>{cells(head, 'th')}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="wide"><table>{rows_html}</table></div>'
 
 
 def pill(passed: bool | None, texts: tuple[str, str, str] = ("passed", "failed", "not known")) -> str:

@@ -139,7 +139,7 @@ def find_places(store: Store, places: Collection[Place], config: Config | None =
         name: next(iter(ids)) for name, ids in find_videos(store, {v for v, _ in places}).items() if len(ids) == 1
     }
     spans: dict[str, list[tuple[int, int, str]]] = {}
-    where = pc.field("video_id").isin(sorted(set(videos.values())))
+    where = pc.field("video_id").isin(pa.array(sorted(set(videos.values())), pa.string()))
     columns = ["clip_id", "video_id", "clip_spec", "start_ms", "end_ms"]
     complete = _complete_cuts(store, set(videos.values()), config)
     for row in store.read("clips", columns, where).sort_by("clip_id").to_pylist():

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -96,8 +97,10 @@ def folded_attempts(store: Store) -> pa.Table:
     rows = store.read("downloads", ["video_id", "finished_at", "attempt_id", "state", "error_class"])
     good = pc.unique(rows_with(rows, "state", "ok")["video_id"])
     rows = rows_without(rows, "video_id", good)
-    keys = [(name, "ascending") for name in ("video_id", "finished_at", "attempt_id")]
-    rows = rows.take(pc.sort_indices(rows, keys, null_placement="at_start"))
+    ended = pc.fill_null(rows["finished_at"], datetime.fromtimestamp(0, UTC))
+    rows = rows.set_column(1, "finished_at", ended).sort_by(
+        [(name, "ascending") for name in ("video_id", "finished_at", "attempt_id")]
+    )
     ids = rows["video_id"].to_pylist()
     last = [mine != following for mine, following in zip(ids, [*ids[1:], None], strict=True)] if ids else []
     rows = rows.filter(pa.array(last, pa.bool_())).select(["video_id", "state", "error_class"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -155,10 +155,13 @@ def _shards_of(store: Store, clip_ids: Iterable[str]) -> dict[str, dict[str, Any
     }
 
 
-def _models_that_saw(store: Store, shards: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _models_that_saw(store: Store, shards: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:
     versions = {shard["version"] for shard in shards}
     rows = rows_with(store.read("models", ["model_id", "kind", "shards_version"]), "shards_version", texts(versions))
-    return sorted(rows.to_pylist(), key=lambda row: (row["kind"], row["model_id"]))
+    splits = {shard["split"] for shard in shards}
+    # trainings see the train shards, evaluations the held-out ones
+    seen = [row for row in rows.to_pylist() if ("val" if row["kind"] == "world_evaluation" else "train") in splits]
+    return sorted(seen, key=lambda row: (row["kind"], row["model_id"]))
 
 
 # -- names --------------------------------------------------------------------------------------------------------

@@ -26,7 +26,8 @@ def _lines(found: Row) -> Iterator[tuple[str, str]]:
             "found",
             f"{_day(video['found_at'])} by {', '.join(map(repr, video['queries'] or []))} in {video['source']}",
         )
-        yield "rules", f"{video['verdict']}: {video['rule']}"
+        rule = str(video["rule"])
+        yield "rules", rule if rule.startswith(f"{video['verdict']}:") else f"{video['verdict']}: {rule}"
         yield "batch", video["batch"] or "none: it was not kept"
     else:
         yield "video", "no row of `videos`"

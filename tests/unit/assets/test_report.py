@@ -1,0 +1,204 @@
+"""The report is one page that needs nothing else, hurts nobody, and says what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from assets.report import FOLDER, report_html, write_report
+from pipeline.home import home_of
+from pipeline.store import Store
+from pipeline.takedown import request_takedown
+from tests.synthetic import CONFIG, add_clips, add_downloads, add_labels, add_videos, decide_all, finished_store
+
+VOID = {"meta", "img", "br", "rect", "line", "circle", "polyline", "polygon"}
+
+
+class Balanced(HTMLParser):
+    """Collects tags, attributes and text, and fails on a tag that is closed by another."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "srcset"}]
+        assert not any(name.startswith("on") for name, _ in attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page_of(store: Store) -> str:
+    return report_html(store, CONFIG, home_of(store))[0]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with every stage done; no test may write to it."""
+    return finished_store(tmp_path_factory.mktemp("finished"))
+
+
+def test_the_page_holds_everything_it_shows_and_asks_no_other_host(finished: Store):
+    page = page_of(finished)
+    parsed = Balanced(page)
+    assert "script" not in parsed.tags
+    assert parsed.links
+    assert all(re.match(r"data:image/(jpeg|png|gif);base64,", link) for link in parsed.links)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert len(page.encode()) < 6_000_000
+
+
+def test_a_hostile_title_is_text_and_nothing_else(finished: Store):
+    page = page_of(finished)
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "\x00" not in page
+    assert "ada &lt;i&gt;" in page
+
+
+def test_the_page_tells_the_funnel_the_reasons_and_the_figures(finished: Store):
+    text = Balanced(page_of(finished)).text
+    for expected in (
+        "20 videos found, 12 kept by the search rules",
+        "negation:unboxing",
+        "UNBOXING a platformer speedrun talk",
+        "failed: not_found",
+        "HTTP Error 404: Not Found",
+        "drop: duplicate",
+        "every sum holds",
+        "stood in for the labeller",
+        "0.962",  # AUC of the network
+        "best flag: still",
+        "Expected calibration error"[1:],
+        "world model: lam psnr",
+        "Control: delta-t PSNR, the clip's own actions permuted",
+        "[3.30, 4.50]",
+        "(lower end)",
+        "failed",
+        "not known",
+        "run right 70%",
+    ):
+        assert expected in text, expected
+    assert "not run yet" not in text
+
+
+def test_examples_of_every_decision_are_shown_with_their_frames(finished: Store):
+    page, clip_ids = report_html(finished, CONFIG, home_of(finished))
+    decisions = {row["clip_id"]: row["decision"] for row in finished.read("curated").to_pylist()}
+    assert {decisions[clip_id] for clip_id in clip_ids} >= {"keep", "drop"}
+    assert page.count('alt="three frames of the clip"') >= 10
+
+
+def test_the_same_store_gives_the_same_page_wherever_it_lies(finished: Store, tmp_path: Path):
+    again = finished_store(tmp_path / "elsewhere")
+    assert page_of(again) == page_of(finished)
+
+
+def test_the_page_is_written_only_when_something_changed(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    key = write_report(store, CONFIG, home_of(store))
+    assert key == f"{FOLDER}/index.html"
+    files = {key: os.stat(store.url(key)).st_mtime_ns for key in store.list_blobs("reports")}
+    write_report(store, CONFIG, home_of(store))
+    assert {key: os.stat(store.url(key)).st_mtime_ns for key in store.list_blobs("reports")} == files
+    request_takedown(store, "video", "arcade-v004", "asked")
+    write_report(store, CONFIG, home_of(store))
+    assert os.stat(store.url(key)).st_mtime_ns != files[key]
+
+
+def test_the_clips_that_the_page_shows_are_listed_beside_it(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    write_report(store, CONFIG, home_of(store))
+    listed = json.loads(store.read_blob(f"{FOLDER}/clips.json"))
+    known = set(store.read("clips")["clip_id"].to_pylist())
+    assert set(listed) <= known
+    assert len(listed) >= 10
+
+
+def test_a_video_that_was_taken_down_is_not_shown(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    before = report_html(store, CONFIG, home_of(store))[1]
+    video = next(clip_id for clip_id in before if clip_id.startswith("arcade-v000")).rsplit("-", 2)[0]
+    request_takedown(store, "video", video, "asked")
+    request_takedown(store, "video", "arcade-v002", "asked")  # its failure is listed
+    request_takedown(store, "video", "arcade-v012", "asked")  # its title is listed
+    page, after = report_html(store, CONFIG, home_of(store))
+    assert not any(clip_id.startswith(video) for clip_id in after)
+    assert "taken down since" in page  # the evaluation's pictures show it, so they are withheld
+    assert "rollout per latent action" not in page
+    assert "HTTP Error 404" not in page
+
+
+@pytest.mark.parametrize("stages", [0, 1, 2, 3, 4])
+def test_a_store_that_is_not_finished_has_a_page_that_says_what_is_missing(store: Store, stages: int):
+    videos = add_videos(store, CONFIG) if stages > 0 else []
+    downloads = add_downloads(store, videos) if stages > 1 else []
+    clips = add_clips(store, CONFIG, downloads) if stages > 2 else []
+    if stages > 3:
+        decide_all(store, CONFIG, clips, add_labels(store, clips))
+    text = Balanced(page_of(store)).text
+    assert "Training of the world has not run yet" in text
+    assert ("The decision has not run yet" in text) == (stages < 4)
+    assert "every sum holds" in text
+
+
+def test_lost_frames_and_pictures_leave_a_page_that_says_so(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    for key in [*store.list_blobs("clips"), *store.list_blobs("models")]:
+        store.delete(key)
+    page = page_of(store)
+    Balanced(page)
+    assert "its frames cannot be read" in page
+
+
+def test_a_broken_sum_is_told_at_the_top_and_in_the_funnel(tmp_path: Path):
+    from deltalake import DeltaTable
+
+    store = finished_store(tmp_path / "root")
+    DeltaTable(f"{store.root}/tables/clips").delete("start_ms = 16000 AND video_id = 'arcade-v004'")
+    text = Balanced(page_of(store)).text
+    assert "broken: see the funnel" in text
+    assert "clips that the cuts announced: 24 is not 23 rows of clips" in text
+
+
+@pytest.mark.browser
+def test_the_page_loads_in_a_browser_without_a_request_and_fits_a_phone(tmp_path: Path):
+    playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need the dev extra: playwright")
+    chromium = next((path for path in ("/usr/bin/chromium", "/usr/bin/google-chrome") if Path(path).exists()), None)
+    if chromium is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    store = finished_store(tmp_path / "root")
+    page_file = store.url(write_report(store, CONFIG, home_of(store)))
+    asked: list[str] = []
+    said: list[str] = []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(f"file://{page_file}")
+        assert page.title() == "Lampworks report"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        browser.close()
+    assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
+    assert said == []

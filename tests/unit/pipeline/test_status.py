@@ -1,0 +1,259 @@
+"""The status counts what is there, every sum of it holds at every stage, and one lost row is seen."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.conservation import violations
+from pipeline.ledger import download_states
+from pipeline.status import folded_attempts, format_status, status
+from pipeline.store import Store
+from pipeline.tables import SCHEMAS
+from pipeline.takedown import request_takedown
+from tests.synthetic import (
+    CONFIG,
+    START,
+    add_clips,
+    add_downloads,
+    add_labels,
+    add_videos,
+    decide_all,
+    finished_store,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with every stage done; no test may write to it."""
+    return finished_store(tmp_path_factory.mktemp("finished"))
+
+
+def test_an_empty_store_has_nothing_and_loses_nothing(store: Store):
+    found = status(store, CONFIG)
+    assert found["conserved"] is True
+    assert found["videos"] == {"found": 0, "kept": 0, "rejected": {}}
+    assert found["clips"]["total"] == 0
+    assert found["shards"]["version"] is None
+    assert found["evaluation"] == {}
+    assert "0 found" in format_status(found)
+    assert not (Path(store.root) / "tables").exists()  # looking writes nothing
+
+
+def test_a_finished_store_is_counted_stage_by_stage(finished: Store):
+    found = status(finished, CONFIG)
+    assert found["videos"] == {
+        "found": 20,
+        "kept": 12,
+        "rejected": {
+            "action: no action word": 2,
+            "keyword: no platformer word in title": 2,
+            "negation:movie": 2,
+            "negation:unboxing": 2,
+        },
+    }
+    assert found["downloads"] == {"ok": 10, "failed": {"not_found": 1}, "pending": 1, "taken_down": 0}
+    clips = found["clips"]
+    assert (clips["total"], clips["videos_cut"], clips["videos_pending"]) == (24, 8, 1)
+    assert clips["failed"] == {"decode_error": 1}
+    assert clips["flagged"] == {"overlay": 4, "still": 4}
+    assert (clips["source_seconds"], clips["clip_seconds"], clips["remainder_seconds"]) == (400, 384, 16)
+    assert clips["duplicates"] > 0
+    assert found["labels"]["total"] == 24
+    assert found["labels"]["by_rating"] == {"1": 8, "2": 0, "3": 0, "4": 4, "5": 12}
+    assert found["labels"]["unresolved"] == 1
+    assert found["labels"]["annotators"] == {"ada <i>": 4, "arcade": 24}
+    assert found["curated"]["current"] is True
+    assert sum(found["curated"]["reasons"].values()) == 24
+    assert "drop: duplicate" in found["curated"]["reasons"]  # of whichever clip
+    assert found["shards"]["current"] is True
+    assert found["models"]["world_model"] == {"model_id": "wm1", "parameters": 2_100_000, "steps": 900}
+    assert found["evaluation"]["delta_t_psnr_permuted"] == {"value": 3.9, "low": 3.3, "high": 4.5}
+    assert found["evaluation"]["code_entropy"] == {"value": 1.91, "low": None, "high": None}
+    assert found["conserved"] is True
+
+
+def recompute(found: dict[str, Any]) -> bool:
+    """The law of the status, from nothing but the printed object and without the project's own code."""
+    videos, downloads, clips, curated = (found[name] for name in ("videos", "downloads", "clips", "curated"))
+    decided = curated["keep"] + curated["drop"] + curated["review"] + curated["undecided"]
+    seconds = clips["clip_seconds"] + clips["remainder_seconds"]
+    samples = found["shards"]["train"]["samples"] + found["shards"]["val"]["samples"]
+    return (
+        videos["found"] == videos["kept"] + sum(videos["rejected"].values())
+        and videos["kept"]
+        == downloads["ok"] + sum(downloads["failed"].values()) + downloads["pending"] + downloads["taken_down"]
+        and downloads["ok"] == clips["videos_cut"] + sum(clips["failed"].values()) + clips["videos_pending"]
+        and abs(clips["source_seconds"] - seconds) < 0.01
+        and clips["total"] == decided
+        and (not curated["current"] or not curated["undecided"])
+        and (not found["shards"]["current"] or samples == curated["keep"])
+        and not found["models"]["dangling"]
+        and not found["deleted_rows"]
+    )
+
+
+def test_the_printed_object_is_json_and_its_sums_can_be_checked_by_anyone(finished: Store):
+    printed = json.loads(json.dumps(status(finished, CONFIG)))
+    assert recompute(printed)
+    assert violations(printed) == []
+
+
+# a row of each table that something else made disappear
+LOST = {
+    "searches": "search_id = 's0'",
+    "videos": "video_id = 'arcade-v004'",
+    "downloads": "video_id = 'arcade-v004'",
+    "clippings": "video_id = 'arcade-v004'",
+    "clips": "start_ms = 16000 AND video_id = 'arcade-v004'",
+    "duplicates": "clip_id LIKE 'arcade-v004-000000000%'",
+    "labels": "event_id LIKE 'ada%gone%' OR event_id = 'ada <i>-None'",
+    "scores": "clip_id LIKE 'arcade-v004-000000000%'",
+    "curated": "clip_id LIKE 'arcade-v004-000000000%'",
+    "shards": "split = 'val'",
+    "models": "model_id = 'wm1'",
+}
+
+
+@pytest.mark.parametrize("table", LOST)
+def test_one_deleted_row_breaks_the_law_whichever_table_it_is_of(tmp_path: Path, table: str):
+    store = finished_store(tmp_path / "root")
+    before = len(store.read(table))
+    DeltaTable(f"{store.root}/tables/{table}").delete(LOST[table])
+    assert len(store.read(table)) == before - 1
+    found = json.loads(json.dumps(status(store, CONFIG)))
+    assert found["conserved"] is False
+    assert not recompute(found)
+    assert found["deleted_rows"] == {table: 1}
+    assert "BROKEN" in format_status(found)
+
+
+@pytest.mark.parametrize("table", ["videos", "downloads", "clippings", "clips", "curated", "shards", "models"])
+def test_a_row_that_is_lost_without_a_trace_breaks_a_sum(tmp_path: Path, table: str):
+    store = finished_store(tmp_path / "root")
+    DeltaTable(f"{store.root}/tables/{table}").delete(LOST[table])
+    found = {**status(store, CONFIG), "deleted_rows": {}}
+    assert violations(found)
+    assert not recompute(found)
+
+
+def test_a_rejected_video_that_is_lost_is_missed_too(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    DeltaTable(f"{store.root}/tables/videos").delete("video_id = 'arcade-v013'")
+    found = {**status(store, CONFIG), "deleted_rows": {}}
+    assert violations(found) == ["videos found by the searches: 20 is not 12 kept + 7 rejected"]
+
+
+def test_every_stage_of_a_pass_conserves_what_there_is_so_far(store: Store):
+    conserved = []
+    videos = add_videos(store, CONFIG)
+    conserved.append(status(store, CONFIG))
+    downloads = add_downloads(store, videos)
+    conserved.append(status(store, CONFIG))
+    clips = add_clips(store, CONFIG, downloads)
+    conserved.append(status(store, CONFIG))
+    ratings = add_labels(store, clips)
+    decide_all(store, CONFIG, clips, ratings)
+    conserved.append(status(store, CONFIG))
+    assert [found["violations"] for found in conserved] == [[], [], [], []]
+    assert [found["downloads"]["pending"] for found in conserved] == [12, 1, 1, 1]
+    assert [found["clips"]["videos_pending"] for found in conserved] == [0, 10, 1, 1]
+    assert [found["curated"]["undecided"] for found in conserved] == [0, 0, 24, 0]
+
+
+def test_a_pass_that_was_killed_between_two_commits_is_no_loss(store: Store):
+    # a search writes `videos`, then `searches`; a cut writes `clips`, then `clippings`
+    store.append("videos", [{"video_id": "a", "verdict": "kept", "rule": "off", "batch": "b"}])
+    store.append("clips", [{"clip_id": "a-000000000-00000000", "video_id": "a", "clip_spec": "00000000", "flags": []}])
+    found = status(store, CONFIG)
+    assert found["conserved"] is True
+    assert found["videos"]["found"] == 1
+    assert found["clips"]["total"] == 0
+
+
+def test_new_clips_after_a_decision_are_undecided_and_no_loss(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    videos = [{"video_id": f"arcade-new{k}", "verdict": "kept", "batch": "2026w47-0003"} for k in (0, 5, 6)]
+    store.append("videos", videos)
+    downloads = [{"video_id": video["video_id"], "batch": video["batch"], "sha256": "0"} for video in videos]
+    store.append(
+        "downloads", [{**row, "attempt_id": row["video_id"], "attempt": 1, "state": "ok"} for row in downloads]
+    )
+    add_clips(store, CONFIG, downloads)
+    found = status(store, CONFIG)
+    assert found["curated"]["undecided"] == 3
+    assert found["curated"]["current"] is False
+    assert found["violations"] == []
+    assert "not current" in format_status(found)
+
+
+def test_a_takedown_is_counted_once_and_nothing_after_it(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    request_takedown(store, "video", "arcade-v004", "asked")
+    request_takedown(store, "channel", "channel-5", "asked")
+    found = status(store, CONFIG)
+    assert found["downloads"]["taken_down"] == 2
+    assert found["downloads"]["ok"] == 8
+    assert found["clips"]["total"] == 18
+    assert found["curated"]["keep"] + found["curated"]["drop"] + found["curated"]["review"] == 18
+    assert found["violations"] == []
+
+
+def test_a_decision_by_a_model_that_is_gone_is_named(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    DeltaTable(f"{store.root}/tables/models").delete("kind = 'quality_classifier'")
+    found = {**status(store, CONFIG), "deleted_rows": {}}
+    assert any("quality-classifier-0123456789ab" in sentence for sentence in violations(found))
+
+
+ATTEMPT = st.tuples(
+    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from(["ok", "failed", "pending"]),
+    st.none() | st.integers(0, 3),
+    st.sampled_from(["x", "y"]),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(ATTEMPT, max_size=8))
+def test_the_fold_by_columns_is_the_ledgers(tmp_path_factory: pytest.TempPathFactory, attempts: list[Any]):
+    store = Store(tmp_path_factory.mktemp("fold"))
+    store.append("videos", [{"video_id": name, "verdict": "kept", "batch": "b"} for name in "abc"])
+    store.append(
+        "downloads",
+        [
+            {
+                "attempt_id": f"{number}", "video_id": name, "batch": "b", "attempt": 1, "state": state,
+                "finished_at": None if minute is None else START + timedelta(minutes=minute), "error_class": error,
+            }
+            for number, (name, state, minute, error) in enumerate(attempts)
+        ],
+    )  # fmt: skip
+    folded = {row["video_id"]: row for row in folded_attempts(store).to_pylist()}
+    for name, state in download_states(store).items():
+        if state.attempts:
+            assert folded[name]["state"] == state.state
+            assert state.state == "ok" or folded[name]["error_class"] == state.error_class
+        else:
+            assert name not in folded
+
+
+def test_the_terminal_shows_the_funnel_and_no_control_characters(finished: Store):
+    found = status(finished, CONFIG)
+    found["videos"]["rejected"] = {f"negation:\x1b[2J{k}": 1 for k in range(8)}
+    text = format_status(found)
+    assert "20 found, 12 kept, 8 rejected" in text
+    assert "every sum holds" in text
+    assert "\x1b" not in text
+    assert all(len(line) < 130 for line in text.splitlines())
+
+
+def test_every_table_is_watched():
+    assert set(LOST) | {"takedowns"} == set(SCHEMAS)

@@ -1,0 +1,126 @@
+"""Everything known of an id is found under any of its names, and a wrong name is answered with close ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.store import Store
+from pipeline.takedown import request_takedown
+from pipeline.why import format_why, why
+from tests.synthetic import CONFIG, finished_store
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with every stage done; no test may write to it."""
+    return finished_store(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.mark.parametrize("name", ["arcade-v001", "v001", "http://127.0.0.1/watch/v001", "  arcade-v001\n"])
+def test_a_video_goes_by_its_id_its_own_id_and_its_url(finished: Store, name: str):
+    found = why(finished, CONFIG, name)
+    assert (found["kind"], found["id"]) == ("video", "arcade-v001")
+    assert found["video"]["rule"] == "kept:platformer+speedrun"
+    assert [attempt["state"] for attempt in found["attempts"]] == ["pending", "ok"]
+    assert found["download"]["state"] == "ok"
+    assert [clip["start_ms"] for clip in found["clips"]] == [0, 16000, 32000]
+    assert all(clip["decision"] and clip["reason"] for clip in found["clips"])
+    json.dumps(found)
+
+
+def test_a_file_goes_by_its_name(store: Store):
+    store.append("videos", [{"video_id": "folder-a-1", "native_id": "games/Level 1.mp4", "url": "/v/games/Level 1.mp4",
+                             "verdict": "kept", "rule": "off", "batch": "b"}])  # fmt: skip
+    assert why(store, CONFIG, "Level 1.mp4")["id"] == "folder-a-1"
+
+
+def test_a_name_that_two_videos_bear_is_asked_back(store: Store):
+    rows = [{"video_id": f"folder-{k}", "native_id": f"{k}/a.mp4", "url": f"/{k}/a.mp4"} for k in "xy"]
+    store.append("videos", rows)
+    with pytest.raises(UserError, match=r"names 2 videos; say which: folder-x, folder-y"):
+        why(store, CONFIG, "a.mp4")
+
+
+def test_a_clip_is_known_from_its_source_to_the_models_that_saw_it(finished: Store):
+    kept = [row for row in finished.read("curated").to_pylist() if row["decision"] == "keep"]
+    for row in kept:
+        found = why(finished, CONFIG, row["clip_id"])
+        assert found["kind"] == "clip"
+        assert found["video"]["video_id"] == row["video_id"]
+        assert found["clip"]["tar"].startswith("clips/")
+        assert found["decision"]["reason"] == row["reason"]
+        assert found["rating"] == row["rating"]
+        assert found["scores"][0]["probability"] == row["probability"]
+        assert found["shard"]["split"] == row["split"]
+        seen = {model["kind"] for model in found["models"]}
+        assert seen == ({"video_tokenizer", "world_model"} if row["split"] == "train" else {"world_evaluation"})
+        json.dumps(found)
+
+
+def test_a_copy_names_what_it_is_a_copy_of(finished: Store):
+    copy = next(row for row in finished.read("duplicates").to_pylist() if not row["is_representative"])
+    found = why(finished, CONFIG, copy["clip_id"])
+    assert found["duplicates"]["representative"] == copy["representative"]
+    assert set(found["duplicates"]["members"]) >= {copy["clip_id"], copy["representative"]}
+    assert found["shard"] is None
+    assert found["models"] == []
+    assert f"copy of {copy['representative']}" in format_why(found)
+
+
+def test_a_rejected_video_says_which_rule_and_has_no_more(finished: Store):
+    found = why(finished, CONFIG, "v012")
+    assert found["video"]["verdict"] == "rejected"
+    assert found["download"] is None
+    assert found["attempts"] == found["cuts"] == found["clips"] == []
+    assert "rejected: negation:unboxing" in format_why(found)
+
+
+def test_a_failed_video_says_why(finished: Store):
+    text = format_why(why(finished, CONFIG, "v002"))
+    assert "not_found: HTTP Error 404: Not Found" in text
+    assert "failed after 1 attempts" in text
+
+
+def test_a_takedown_is_told_with_its_reason(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    request_takedown(store, "channel", "channel-4", "the owner asked")
+    found = why(store, CONFIG, "arcade-v004")
+    assert found["taken_down"] is True
+    assert found["download"]["state"] == "taken_down"
+    assert "the owner asked" in format_why(found)
+    assert why(store, CONFIG, "arcade-v005")["takedowns"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "close"),
+    [
+        ("arcade-v0001", "arcade-v001"),
+        ("aracde-v003", "arcade-v003"),
+        ("UNBOXING a platformer", "arcade-v012"),
+        ("arcade-v000-000007000-00000000", "arcade-v000-000000000-"),
+        ("2D platformer longplay no comentary", "arcade-v0"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_close_ones(finished: Store, name: str, close: str):
+    with pytest.raises(UserError, match=f"nothing is known of '{name}'.*close: .*{close}"):
+        why(finished, CONFIG, name)
+
+
+def test_a_name_like_nothing_says_where_names_are_listed(finished: Store):
+    with pytest.raises(UserError, match="lampworks export"):
+        why(finished, CONFIG, "zzz%%%")
+
+
+def test_an_empty_store_says_that_it_is_empty(store: Store):
+    with pytest.raises(UserError, match="holds no video yet"):
+        why(store, CONFIG, "arcade-v001")
+
+
+@pytest.mark.parametrize("name", ["arcade-v004", "v000", "v012"])
+def test_the_terminal_gets_no_control_characters_from_a_title(finished: Store, name: str):
+    text = format_why(why(finished, CONFIG, name))
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
