@@ -8,10 +8,8 @@ Shapes: T frames, H W C pixels.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -21,6 +19,7 @@ from pipeline.clips import decode_clip
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.home import Home
+from pipeline.ids import split_clip_id
 from pipeline.shards import current_shards, open_shards
 from pipeline.store import Store
 from pipeline.takedown import taken_down
@@ -63,23 +62,23 @@ def held_out_clips(store: Store, config: Config, home: Home | None) -> list[Held
     At most `evaluation.clips_per_source` clips of each of the first `evaluation.max_sources` sources are read; those
     of taken-down videos are left out. Without a home no true actions are looked up.
     """
-    chosen: list[tuple[dict[str, Any], bytes]] = []
+    chosen: list[tuple[str, bytes]] = []
     per_source: dict[str, int] = {}
-    for about, mp4 in _samples(store, "val"):
-        source = about["video_id"]
+    for clip_id, mp4 in _samples(store, "val"):
+        source = split_clip_id(clip_id)[0]
         if source not in per_source and len(per_source) == config.evaluation.max_sources:
             break
         if per_source.setdefault(source, 0) < config.evaluation.clips_per_source:
             per_source[source] += 1
-            chosen.append((about, mp4))
+            chosen.append((clip_id, mp4))
     native = _native_ids(store, list(per_source)) if home is not None else {}
     clips = []
-    for about, mp4 in chosen:
-        frames = decode_clip(mp4)
+    for clip_id, mp4 in chosen:
+        frames, (source, start_ms, _) = decode_clip(mp4), split_clip_id(clip_id)
         actions = None
-        if home is not None and about["video_id"] in native:
-            actions = true_actions(home, native[about["video_id"]], int(about["start_ms"]), len(frames) - 1)
-        clips.append(HeldOutClip(about["clip_id"], about["video_id"], int(about["start_ms"]), frames, actions))
+        if home is not None and source in native:
+            actions = true_actions(home, native[source], start_ms, len(frames) - 1)
+        clips.append(HeldOutClip(clip_id, source, start_ms, frames, actions))
     return clips
 
 
@@ -95,10 +94,10 @@ def true_actions(home: Home, native_id: str, start_ms: int, count: int) -> np.nd
 def training_frames(store: Store) -> np.ndarray:
     """Return frames (N, H, W, C) of the first training clips, one clip of a source: what k-means is fitted on."""
     frames, seen = [], set()
-    for about, mp4 in _samples(store, "train"):
-        if about["video_id"] in seen:
+    for clip_id, mp4 in _samples(store, "train"):
+        if (source := split_clip_id(clip_id)[0]) in seen:
             continue
-        seen.add(about["video_id"])
+        seen.add(source)
         clip = decode_clip(mp4)
         frames.append(clip[np.linspace(0, len(clip) - 1, _FRAMES_PER_TRAIN_CLIP).astype(int)])
         if len(frames) == _TRAIN_CLIPS:
@@ -119,18 +118,11 @@ def window_starts(clip: HeldOutClip, length: int, count: int) -> list[int]:
     return np.linspace(0, last, count).astype(int).tolist()
 
 
-def _samples(store: Store, split: str) -> Iterator[tuple[dict[str, Any], bytes]]:
+def _samples(store: Store, split: str) -> Iterator[tuple[str, bytes]]:
     gone = taken_down(store).hidden_videos(store)
     for sample in open_shards(store, shards_version(store), split):
-        about = _about(sample)
-        if about["video_id"] not in gone:
-            yield about, sample["mp4"]
-
-
-def _about(sample: Mapping[str, Any]) -> dict[str, Any]:
-    raw = sample["json"]
-    about = dict(raw) if isinstance(raw, Mapping) else json.loads(raw)
-    return {**about, "clip_id": sample["__key__"]}
+        if split_clip_id(sample["__key__"])[0] not in gone:
+            yield sample["__key__"], sample["mp4"]
 
 
 def _native_ids(store: Store, video_ids: list[str]) -> dict[str, str]:

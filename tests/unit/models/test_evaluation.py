@@ -1,0 +1,188 @@
+"""An evaluation is published once per input, with pictures that play can start from."""
+
+import dataclasses
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.evaluation import evaluate, evaluation_is_current
+from models.held_out import held_out_clips, true_actions
+from models.play import check_playable, known_of_world, start_frames
+from models.publish import find_model
+from models.training import train_tokenizer, train_world_model
+from pipeline.arcade.platformer import platformer_actions, record_platformer
+from pipeline.arcade.truth import Truth, write_truth
+from pipeline.config import ClipConfig, Config, EvaluationConfig, PlayConfig
+from pipeline.config.world import (
+    DynamicsConfig,
+    LatentActionConfig,
+    OptimizerConfig,
+    StackConfig,
+    TokenizerConfig,
+    TrainingConfig,
+)
+from pipeline.encode import encode_clip
+from pipeline.errors import UserError
+from pipeline.home import home_of
+from pipeline.ids import clip_id_of
+from pipeline.store import Store
+from pipeline.takedown import request_takedown
+
+STACK = StackConfig(layers=1, d_model=16, heads=1, head_dim=8)
+FRAME_STACK = dataclasses.replace(STACK, temporal_attention=False)
+OPTIMIZER = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
+CONFIG = Config(
+    tokenizer=TokenizerConfig(
+        patch=10, codebook_size=64, latent_dim=8, encoder=STACK, decoder=STACK, window=3, batch=1, steps=1,
+        optimizer=OPTIMIZER, ema_decay=0.9, start="patches",
+    ),
+    latent_actions=LatentActionConfig(
+        patch=10, latent_dim=8, encoder=FRAME_STACK, decoder=FRAME_STACK, optimizer=OPTIMIZER,
+        pooling="antisymmetric", ema_decay=0.9, normalize_latent=True,
+    ),
+    dynamics=DynamicsConfig(stack=STACK, context=3, batch=1, steps=1, optimizer=OPTIMIZER),
+    training=TrainingConfig(device="cpu", dtype="fp32", threads=1, eval_windows=1),
+    evaluation=EvaluationConfig(
+        windows_per_clip=1, prompt_frames=2, random_draws=1, maskgit_steps=1, token_temperature=1.0, shuffles=20,
+        bootstrap_draws=100, rollout_frames=2, start_frames=2,
+    ),
+    play=PlayConfig(maskgit_steps=1, token_temperature=1.0),
+)  # fmt: skip
+NUM_FRAMES = 20
+
+
+def _write_shards(store, home):
+    videos, rows = [], []
+    for split, seeds in (("train", range(2)), ("val", range(2, 5))):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for seed in seeds:
+                video_id, native_id = f"lampworksarcade-a{seed}", f"a{seed}"
+                frames = np.stack(list(record_platformer(seed, 2 * NUM_FRAMES, fps=10)))
+                for start in (0, NUM_FRAMES):
+                    data = encode_clip(frames[start : start + NUM_FRAMES], ClipConfig()).mp4
+                    member = tarfile.TarInfo(f"{clip_id_of(video_id, start * 100, '0a1b2c3d')}.mp4")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+                actions = platformer_actions(seed, 2 * NUM_FRAMES)
+                write_truth(home.arcade, Truth(native_id, "platformer", 4.0, ((0.0, 4.0, 5),), actions, ""))
+                videos.append({"video_id": video_id, "native_id": native_id, "source": "arcade"})
+        path = f"shards/v1/{split}/clips-000000.tar"
+        store.write_blob(path, buffer.getvalue())
+        rows.append({"version": "v1", "split": split, "path": path, "samples": 2 * len(seeds)})
+    store.append("videos", videos)
+    store.append("shards", rows)
+    store.write_blob("shards/v1/manifest.json", b"{}")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A store with shards and a world of one step, evaluated."""
+    store = Store(tmp_path_factory.mktemp("root"))
+    _write_shards(store, home_of(store))
+    with pytest.raises(UserError, match="no world model yet"):
+        evaluate(store, CONFIG, home_of(store))
+    train_tokenizer(store, CONFIG)
+    train_world_model(store, CONFIG)
+    lines = []
+    report = evaluate(store, CONFIG, home_of(store), listen=lines.append)
+    assert "world_evaluation: 9/9 passes" in lines[-1]
+    return store, report
+
+
+def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
+    store, report = trained
+    row = find_model(store, "world_evaluation")
+    figures = json.loads(row["figures"])
+    assert figures == report.figures
+    assert row["path"] == report.folder
+    for name in (
+        "psnr", "psnr_previous_frame", "psnr_mean_frame", "psnr_first_frame", "psnr_kmeans", "psnr_moving",
+        "psnr_moving_mean_frame", "delta_t_psnr", "delta_t_psnr_permuted", "delta_t_psnr_permuted_prompt2",
+        "psnr_t1", "psnr_t4", "copy_t1", "copy_t4",
+        "latent_action_mutual_information", "latent_action_mutual_information_shuffled",
+        "latent_action_direction_information", "latent_action_direction_information_shuffled",
+    ):  # fmt: skip
+        assert figures[name]["low"] <= figures[name]["value"] <= figures[name]["high"], name
+        assert figures[name]["num_sources"] == 3, name
+    assert {"code_entropy_within_clip", "code_entropy_within_time", "tokenizer_perplexity"} <= set(figures)
+    assert figures["num_sources"] == 3
+    assert figures["enough_sources"] is False
+    assert figures["gates"]["enough_sources"] == {"passed": False, "value": 3, "threshold": 8}
+    assert all(set(gate) == {"passed", "value", "threshold"} for gate in figures["gates"].values())
+    shares = [sum(action["true_actions"].values()) for action in figures["latent_actions"] if action["true_actions"]]
+    assert shares == pytest.approx([1.0] * len(shares), abs=1e-3)
+    assert any("only 3 held-out sources" in line for line in report.lines())
+
+
+def test_an_evaluation_that_is_current_writes_nothing(trained):
+    store, report = trained
+    before = store.list_blobs("models"), store.version("models")
+    assert evaluation_is_current(store, CONFIG)
+    again = evaluate(store, CONFIG, home_of(store))
+    assert again.skipped
+    assert again.figures == report.figures
+    assert (store.list_blobs("models"), store.version("models")) == before
+
+
+def test_other_settings_are_another_evaluation(trained):
+    store, _ = trained
+    other = dataclasses.replace(CONFIG, evaluation=dataclasses.replace(CONFIG.evaluation, seed=1))
+    assert not evaluation_is_current(store, other)
+
+
+def test_the_pictures_lie_beside_the_clips_that_they_show(trained):
+    store, report = trained
+    about = json.loads(store.read_blob(f"{report.folder}/pictures.json"))
+    files = {key.rsplit("/", 1)[-1] for key in store.list_blobs(report.folder)}
+    named = {about["contact_sheet"]["file"], *about["rollouts"]["files"], *(s["file"] for s in about["start_frames"])}
+    assert files == {*named, "pictures.json"}
+    assert [start["video_id"] for start in about["start_frames"]] == ["lampworksarcade-a2", "lampworksarcade-a3"]
+    assert len(about["contact_sheet"]["clips"]) == 3
+    for name in files - {"pictures.json"}:
+        with Image.open(io.BytesIO(store.read_blob(f"{report.folder}/{name}"))) as picture:
+            picture.verify()
+
+
+def test_the_true_actions_are_those_of_the_clips_own_seconds(trained):
+    store, _ = trained
+    config = dataclasses.replace(CONFIG, evaluation=dataclasses.replace(CONFIG.evaluation, clips_per_source=2))
+    clips = held_out_clips(store, config, home_of(store))
+    assert [clip.start_ms for clip in clips] == [0, 2000] * 3
+    for clip in clips:
+        actions = platformer_actions(int(clip.video_id[-1]), 2 * NUM_FRAMES)
+        first = clip.start_ms // 100
+        assert np.array_equal(clip.actions, actions[first : first + NUM_FRAMES - 1])
+    assert all(clip.actions is None for clip in held_out_clips(store, config, None))
+    assert true_actions(home_of(store), "a2", 3000, NUM_FRAMES) is None  # the recording ends before
+    assert true_actions(home_of(store), "../a2", 0, NUM_FRAMES) is None
+
+
+def test_the_published_world_is_playable_and_its_page_is_told_what_was_measured(trained):
+    store, report = trained
+    found = check_playable(store, CONFIG)
+    assert (found["actions"], found["start_frames"]) == (8, 2)
+    assert 1 <= found["distinct_frames"] <= 8
+    names, note = known_of_world(store, find_model(store, "world_model")["model_id"])
+    assert [name["code"] for name in names] == list(range(8))
+    assert f"{report.figures['delta_t_psnr_permuted']['value']:.1f} dB" in note
+    assert "not evaluated" in known_of_world(store, "another")[1]
+
+
+def test_a_start_frame_of_a_video_that_was_taken_down_is_not_offered(trained):
+    store, _ = trained
+    assert len(start_frames(store, CONFIG)) == 2
+    request_takedown(store, "video", "lampworksarcade-a2", "asked for")
+    offered = start_frames(store, CONFIG)
+    assert [start.clip_id.startswith("lampworksarcade-a3") for start in offered] == [True]
+    assert [clip.video_id[-1] for clip in held_out_clips(store, CONFIG, None)] == ["3", "4"]
+    assert not evaluation_is_current(store, CONFIG)
+
+
+def test_without_shards_the_error_says_what_to_do(store):
+    with pytest.raises(UserError, match="training_shards"):
+        evaluate(store, CONFIG, None)
