@@ -31,6 +31,8 @@ ARCADE = {_ARCADE: True}
 """Extra options for the embedded source: they register its extractor."""
 _TITLE_LENGTH, _TEXT_LENGTH, _TAGS = 1000, 20000, 200
 _DEPTH = 3
+_LISTED = ("title", "duration", "channel", "channel_id", "uploader", "uploader_id")
+"""What a list may know and the page not repeat."""
 
 
 class _Silent:
@@ -181,7 +183,8 @@ def _expand(
             yield candidate_of(entry, query=query, url=link, error_class=error.error_class)
             continue
         if depth > 0:
-            yield from _expand(client, full, link, query, wanted, depth - 1)
+            known = {name: entry[name] for name in _LISTED if entry.get(name) and not full.get(name)}
+            yield from _expand(client, full | known, link, query, wanted, depth - 1)
 
 
 def candidate_of(info: Mapping[str, Any], *, query: str, url: str, error_class: str | None = None) -> Candidate:
