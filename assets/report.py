@@ -26,7 +26,6 @@ from assets.report_text import (
     interval,
     legend,
     missing,
-    number,
     pill,
     section,
     table,
@@ -182,8 +181,8 @@ def _funnel_section(found: Mapping[str, Any], config: Config) -> str:
         else f"<p>{pill(False, ('', 'sums do not hold', ''))}</p><ul>{held}</ul>"
     )
     seconds = (
-        f"{number(clips['source_seconds'])} s of video became {number(clips['clip_seconds'])} s of clips; "
-        f"{number(clips['remainder_seconds'])} s at the ends were left over. "
+        f"{clips['source_seconds']:,.0f} s of video became {clips['clip_seconds']:,.0f} s of clips; "
+        f"{clips['remainder_seconds']:,.0f} s at the ends were left over. "
         + (", ".join(f"{n} {escape(flag)}" for flag, n in clips["flagged"].items()) or "No clip is flagged")
         + (" are flagged" if clips["flagged"] else "")
         + f"; {amount(clips['duplicates'], 'copy', 'copies')} of other clips."

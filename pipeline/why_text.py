@@ -21,7 +21,8 @@ def _lines(found: Row) -> Iterator[tuple[str, str]]:
     if video is not None:
         yield "title", video["title"] or "(none)"
         yield "url", video["url"] or ""
-        yield "channel", f"{video['channel'] or ''} ({video['channel_id'] or 'no id'})"
+        if video["channel_id"]:
+            yield "channel", f"{video['channel'] or ''} ({video['channel_id']})"
         yield (
             "found",
             f"{_day(video['found_at'])} by {', '.join(map(repr, video['queries'] or []))} in {video['source']}",
@@ -37,7 +38,8 @@ def _lines(found: Row) -> Iterator[tuple[str, str]]:
             f"{tombstone['kind']} {tombstone['target']}, {_day(tombstone['requested_at'])}: {tombstone['reason']}",
         )
     if found["download"] is not None:
-        yield "download", f"{found['download']['state']} after {found['download']['attempts']} attempts"
+        tries = found["download"]["attempts"]
+        yield "download", f"{found['download']['state']} after {tries} {'attempt' if tries == 1 else 'attempts'}"
     for attempt in found["attempts"]:
         yield "", _attempt(attempt)
     for cut in found["cuts"]:

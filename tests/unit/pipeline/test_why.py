@@ -82,7 +82,7 @@ def test_a_rejected_video_says_which_rule_and_has_no_more(finished: Store):
 def test_a_failed_video_says_why(finished: Store):
     text = format_why(why(finished, CONFIG, "v002"))
     assert "not_found: HTTP Error 404: Not Found" in text
-    assert "failed after 1 attempts" in text
+    assert "failed after 1 attempt" in text
 
 
 def test_a_takedown_is_told_with_its_reason(tmp_path: Path):
