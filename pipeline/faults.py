@@ -38,7 +38,7 @@ _TEXTS: tuple[tuple[str, str], ...] = (
     (r"confirm you.{0,3}re not a bot|unusual traffic|captcha", "source_blocked"),
     (r"rate.?limit|too many requests|try again later", "rate_limited"),
     (r"in your country|geo.?restrict|from your location|blocked it in", "geo"),
-    (r"private video|is private|members.only|sign in|log.?in|confirm your age|password|requires payment|purchase", "auth"),
+    (r"private video|is private|members.only|sign in|log.?in|confirm your age|password|payment|purchase", "auth"),
     (r"premieres? in|live event will|is live|live stream (?:has not|is not)|currently live|not currently live", "live"),
     (r"ffmpeg (?:is )?not (?:found|installed)|ffmpeg could not|no space left|read-only file system", "environment"),
     # without a JavaScript runtime YouTube yields storyboards only, and every video looks dead
