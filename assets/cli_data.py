@@ -86,7 +86,8 @@ def add_commands(commands: Parsers) -> None:
 def run_status(args: argparse.Namespace) -> int:
     """Print the funnel."""
     settings = used_settings(args)
-    from pipeline.status import format_status, status
+    from pipeline.status import status
+    from pipeline.status_text import format_status
 
     found = status(settings.store, settings.config)
     print(json.dumps(found, indent=2, default=str) if args.json else format_status(found))

@@ -104,7 +104,9 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
     from assets.driver import PassError, full_pass
 
     start = time.monotonic()
-    signal.signal(signal.SIGTERM, _interrupt)
+    # a shell that starts us in the background has Ctrl-C ignored; who sends it all the same means it
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     try:
         result = full_pass(
             settings,
@@ -143,7 +145,8 @@ def _root(args: argparse.Namespace) -> str:
 
 def _summary(args: argparse.Namespace, settings: Settings, warnings: list[str], seconds: float) -> None:
     from assets.report import FOLDER
-    from pipeline.status import format_status, status
+    from pipeline.status import status
+    from pipeline.status_text import format_status
 
     print(format_status(status(settings.store, settings.config)))
     for warning in warnings:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import psutil
@@ -74,7 +75,9 @@ def run_ui(args: argparse.Namespace) -> int:
         with open_instance(settings.home) as instance:
             sweep_killed_runs(instance)
             register_batches(instance, settings.store)
-        environment = {**os.environ, **settings.environment(), HELD: str(settings.home.folder)}
+        # `dagster dev` tells its users to move to another tool of its own; ours have this one
+        quiet = {"PYTHONWARNINGS": "ignore:Function `dev_command` is superseded"}
+        environment = {**quiet, **os.environ, **settings.environment(), HELD: str(settings.home.folder)}
         print(
             f"Dagster on http://127.0.0.1:{args.port} for root {settings.store.root} (Ctrl-C stops it)", file=sys.stderr
         )
@@ -105,7 +108,8 @@ def _serve(command: list[str], environment: dict[str, str], settings: Settings) 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    # a shell that starts us in the background has Ctrl-C ignored; who sends it all the same means it
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         code = child.wait()
     except KeyboardInterrupt:
@@ -113,23 +117,33 @@ def _serve(command: list[str], environment: dict[str, str], settings: Settings) 
         return 0
     finally:
         _stop(child)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     print(f"error: `dagster dev` ended with code {code}; its output above says why", file=sys.stderr)
     return 1
 
 
-def _stop(child: subprocess.Popen[bytes], grace_s: float = 15.0) -> None:
-    """End the process and all its descendants: first asked, then killed (`dagster dev` may ignore the question)."""
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """End the process and all its descendants: asked as Ctrl-C asks, then told, then killed.
+
+    `dagster dev` ignores Ctrl-C where it was started in the background, and its children outlive it when it is killed.
+    """
     try:
-        family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
+        top = psutil.Process(child.pid)
+        alive = [top, *top.children(recursive=True)]
     except psutil.NoSuchProcess:
         return
-    for process in family[:1]:
-        process.send_signal(signal.SIGINT)
-    _, alive = psutil.wait_procs(family, timeout=grace_s)
-    for process in alive:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(alive, timeout=5)
+    for number, targets, patience_s in (
+        (signal.SIGINT, [top], 4),
+        (signal.SIGTERM, alive, 6),
+        (signal.SIGKILL, alive, 5),
+    ):
+        for process in targets:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        # run workers may have been started meanwhile
+        with suppress(psutil.NoSuchProcess):
+            alive = list({*alive, *top.children(recursive=True)})
+        alive = psutil.wait_procs(alive, timeout=patience_s)[1]
+        if not alive:
+            return

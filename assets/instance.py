@@ -5,6 +5,7 @@ One home per root (`<home>/dagster`), so that `lampworks ui` shows that root's o
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -42,6 +43,8 @@ def open_instance(home: Home) -> Iterator[dg.DagsterInstance]:
     quiet = {
         "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     }
+    # an interrupt may fall into the closing of a connection: the pool would tell it with a traceback
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(prepare_home(home)), overrides=quiet))

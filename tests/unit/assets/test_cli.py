@@ -1,0 +1,101 @@
+"""The command: what it says of wrong input, with which exit code, and that its help teaches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from assets.cli import main, parser
+from assets.plan import format_plan, plan_pass
+from assets.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(("LAMPWORKS_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+COMMANDS = (
+    "demo", "run", "ui", "play", "label", "status", "why", "export", "takedown", "gc", "reconcile", "doctor", "arcade",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_a_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"lampworks {command}" in shown.split("example:")[1]
+
+
+def test_the_top_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = parser().format_help()
+    assert all(command in shown for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run"], "--source"),
+        (["run", "--source", "folder:nowhere"], "nowhere"),
+        (["run", "--source", "gopher:x"], "unknown source"),
+        (["run", "--source", "youtube", "--preset", "huge"], "preset 'huge' is unknown"),
+        (["run", "--source", "folder:.", "--config", "absent.yaml"], "absent.yaml"),
+        (["run", "--source", "folder:.", "--labels", "absent.csv"], "absent.csv"),
+        (["run", "--source", "folder:.", "--select", "clip"], "did you mean clips"),
+        (["run", "--source", "folder:.", "--root", "file/x"], "cannot be used"),
+        (["run", "--source", "folder:.", "--config", "wrong.yaml"], "clips.crv"),
+        (["run", "--source", "folder:.", "--labels", "bad.csv"], "line 2"),
+        (["status"], "holds nothing yet"),
+        (["play"], "holds nothing yet"),
+        (["why", "x"], "holds nothing yet"),
+        (["gc", "--root", "s3://b/x", "--storage-options", "sekret=1"], "sekret"),
+        (["arcade", "--videos", "0", "--out", "x"], "--videos 0"),
+        (["label", "import", "bad.csv"], "line 2"),
+    ],
+)
+def test_wrong_input_ends_with_2_and_a_sentence_that_names_it(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "wrong.yaml").write_text("clips: {crv: 20}\n")
+    (tmp_path / "bad.csv").write_text("clip_id,rating\nx,9\n")
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert "error: " in captured.err
+    assert told in captured.err
+    assert "Traceback" not in captured.err
+    assert not (tmp_path / "lampworks-data" / "tables").exists()
+
+
+def test_demo_refuses_a_root_of_another_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "lampworks-data").mkdir()
+    (tmp_path / "lampworks-data" / "config.yaml").write_text("preset: demo\nsource: {spec: youtube}\n")
+    assert main(["demo"]) == 2
+    assert "belongs to source 'youtube'" in capsys.readouterr().err
+
+
+def test_a_plan_of_the_embedded_source_rests_on_the_configuration_and_writes_nothing(tmp_path: Path) -> None:
+    settings = load_settings(source="arcade")
+    plan = plan_pass(settings)
+    assert plan.videos == settings.config.arcade.videos
+    assert plan.hours == pytest.approx(plan.videos * settings.config.arcade.seconds / 3600)
+    assert f"{plan.videos} in {plan.batches} batches" in format_plan(plan)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_of_a_folder_searches_it_and_fetches_nothing(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    for number in range(3):
+        (tmp_path / "videos" / f"{number}.mp4").write_bytes(b"not a video")
+    settings = load_settings(source="folder:videos")
+    plan = plan_pass(settings)
+    assert (plan.searched, plan.videos, plan.batches) == (True, 3, 1)
+    assert plan.unknown == 3
+    assert settings.store.version("downloads") == -1

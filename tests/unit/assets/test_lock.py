@@ -1,0 +1,66 @@
+"""One driver per root, by a lock that leaves no trace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assets.lock import HELD, holder_of, lock_home
+from pipeline.errors import UserError
+from pipeline.home import Home
+
+HOLDER = """
+import sys
+from pathlib import Path
+from assets.lock import lock_home
+from pipeline.home import Home
+with lock_home(Home(Path(sys.argv[1])), "the-root"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_with_the_pid_and_the_root_and_gets_in_once_the_first_is_killed(
+    tmp_path: Path,
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"root 'the-root' is in use by process {holder.pid}"):  # noqa: SIM117
+            with lock_home(Home(tmp_path), "the-root"):
+                pass
+        assert holder_of(tmp_path / "lock") == holder.pid
+        holder.kill()
+        holder.wait()
+    with lock_home(Home(tmp_path), "the-root") as fresh:
+        assert fresh
+
+
+def test_taking_it_again_changes_no_byte_and_no_date(tmp_path: Path) -> None:
+    with lock_home(Home(tmp_path), "r"):
+        pass
+    before = (tmp_path / "lock").stat()
+    with lock_home(Home(tmp_path), "r"):
+        pass
+    after = (tmp_path / "lock").stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ctime_ns) == (0, before.st_mtime_ns, before.st_ctime_ns)
+
+
+def test_a_child_of_the_holder_goes_in_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with lock_home(Home(tmp_path), "r"):
+        monkeypatch.setenv(HELD, str(tmp_path))
+        with lock_home(Home(tmp_path), "r") as fresh:
+            assert not fresh
+
+
+def test_a_home_that_cannot_be_made_is_named_with_the_fix(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be used.*--root"), lock_home(Home(tmp_path / "file" / "x"), "r"):
+        pass

@@ -1,0 +1,38 @@
+"""Which assets `--select` means."""
+
+from __future__ import annotations
+
+import pytest
+
+from assets.jobs import ASSETS, ON_REQUEST
+from assets.selection import resolve_selection
+from pipeline.errors import UserError
+
+
+def chosen(*select: str) -> set[str]:
+    return set(resolve_selection(select, ASSETS, ON_REQUEST))
+
+
+def test_nothing_selected_means_all_but_what_runs_on_request() -> None:
+    assert resolve_selection(None, ASSETS, ON_REQUEST) == set(ASSETS) - {"curation_ablation"}
+
+
+def test_a_name_is_that_asset_and_a_plus_adds_what_is_before_or_behind_it() -> None:
+    assert chosen("clips") == {"clips"}
+    assert chosen("+clips") == {"search_results", "raw_videos", "clips"}
+    assert chosen("world_model+") == {"world_model", "world_evaluation", "playable_world"}
+    assert chosen("clips,near_duplicates", "label_queue") == {"clips", "near_duplicates", "label_queue"}
+    assert "quality_classifier" in chosen("+curated_clips")
+
+
+def test_what_runs_on_request_comes_only_by_its_name() -> None:
+    assert chosen("curation_ablation") == {"curation_ablation"}
+    assert "curation_ablation" not in chosen("clips+")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("clip", "did you mean clips"), ("xyz", "choose of"), (",", "names nothing")]
+)
+def test_a_wrong_name_is_an_error_that_helps(text: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        chosen(text)

@@ -1,0 +1,106 @@
+"""Which root and which configuration: the command line, the environment, what the root remembers, the preset."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from assets.resources import CHECKOUT, Lampworks, default_root
+from assets.settings import config_changes, load_settings, parse_storage_options, save_config
+from pipeline.config import preset
+from pipeline.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(("LAMPWORKS_", "AWS_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_anything_the_demo_preset_and_a_root_in_this_folder_are_meant(tmp_path: Path) -> None:
+    settings = load_settings()
+    assert settings.store.root == str(tmp_path / "lampworks-data")
+    assert settings.config == preset("demo")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_what_the_root_remembers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "b.yaml").write_text("source: {spec: youtube}\nclips: {crf: 30}\n", "utf-8")
+    remembered = load_settings("root", source=f"folder:{tmp_path}")
+    assert save_config(remembered)
+    assert load_settings("root").config == remembered.config
+    monkeypatch.setenv("LAMPWORKS_CONFIG", str(tmp_path / "b.yaml"))
+    assert load_settings("root").config.clips.crf == 30
+    monkeypatch.setenv("LAMPWORKS_SOURCE", "arcade")
+    assert load_settings("root").config.source.spec == "arcade"
+    assert load_settings("root", source="youtube").config.source.spec == "youtube"
+
+
+def test_what_the_root_remembers_is_written_only_when_it_changes_and_names_only_what_differs(tmp_path: Path) -> None:
+    settings = load_settings("root", source="folder:videos")
+    assert save_config(settings)
+    before = settings.config_path.stat().st_mtime_ns
+    assert not save_config(settings)
+    assert settings.config_path.stat().st_mtime_ns == before
+    assert config_changes(settings.config) == {"preset": "demo", "source": {"spec": f"folder:{tmp_path}/videos"}}
+    assert "spec: folder:" in settings.config_path.read_text("utf-8")
+
+
+def test_a_relative_source_is_remembered_as_absolute_because_the_schedule_runs_elsewhere(tmp_path: Path) -> None:
+    assert load_settings("root", source="folder:videos").config.source.argument == str(tmp_path / "videos")
+    assert load_settings("root", source="urls:list.txt").config.source.argument == str(tmp_path / "list.txt")
+    assert load_settings("root", source="urls:http://host/feed").config.source.argument == "http://host/feed"
+
+
+def test_a_child_process_finds_the_same_settings(tmp_path: Path) -> None:
+    settings = load_settings("root", source="folder:videos")
+    save_config(settings)
+    with settings.exported():
+        assert Lampworks().settings().config == settings.config
+        assert Lampworks().settings().store.root == settings.store.root
+        assert Lampworks().settings().home == settings.home
+    assert not [name for name in os.environ if name.startswith("LAMPWORKS_")]
+
+
+def test_dagster_alone_takes_the_root_that_its_home_belongs_to_else_the_one_beside_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert default_root() == str(CHECKOUT / "lampworks-data")
+    settings = load_settings("root", source="folder:videos")
+    save_config(settings)
+    (tmp_path / "root" / "tables").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(settings.home.dagster))
+    assert default_root() == str(tmp_path / "root")
+
+
+def test_an_s3_root_takes_the_usual_variables_and_keeps_a_home_on_this_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    settings = load_settings("s3://bucket/x", storage_options={"key": "b"})
+    assert settings.store.storage_options == {"key": "b", "endpoint_url": "http://127.0.0.1:9"}
+    assert settings.home.folder.parent == tmp_path
+    save_config(settings)
+    with settings.exported():
+        assert Lampworks().settings().store.storage_options == settings.store.storage_options
+
+
+def test_storage_options_are_pairs_or_json_and_a_wrong_one_is_named_without_its_value() -> None:
+    assert parse_storage_options("key=a,secret=b=c") == {"key": "a", "secret": "b=c"}
+    assert parse_storage_options('{"region": "eu-1"}') == {"region": "eu-1"}
+    with pytest.raises(UserError, match="'sekret'") as caught:
+        parse_storage_options("sekret=hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_wrong_field_is_named(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("clips: {crv: 20}\n", "utf-8")
+    with pytest.raises(UserError, match=r"clips\.crv = 20; did you mean clips\.crf\?"):
+        load_settings("root", config=tmp_path / "c.yaml")
