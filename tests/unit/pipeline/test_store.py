@@ -403,3 +403,25 @@ def test_rows_that_a_merge_rewrote_are_found_by_any_condition_on_their_text(stor
     assert store.read("takedowns", ["reason"], pc.field("target").isin(["v2"]))["reason"].to_pylist() == ["court order"]
     assert len(store.read("takedowns", where=pc.field("kind") == "channel")) == 0
     assert sum(len(rows) for rows in store.scan("takedowns", ["target"], asked)) == 2
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_written(store: Store):
+    store.append("takedowns", [tombstone(1)])
+    store.write_blob("x", b"old")
+    # a limit on file sizes stands in for the full disk
+    program = (
+        "import resource, signal, sys\nfrom pipeline.store import Store\n"
+        f"store = Store({store.root!r})\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "rows = [{'takedown_id': f'{k * 7919 % 99991:x}' * 9} for k in range(9000)]\n"
+        "for write in (lambda: store.write_blob('x', b'1' * 9000), lambda: store.append('takedowns', rows)):\n"
+        "    try:\n        write()\n    except Exception as exc:\n        print(type(exc).__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=_environment())
+    assert len(done.stdout.split()) == 2, done.stdout + done.stderr
+    assert store.read_blob("x") == b"old"
+    assert store.list_blobs("") == [key for key in store.list_blobs("") if ".tmp-" not in key]
+    assert ids(store) == ["1"]
+    store.append("takedowns", [tombstone(2)])
+    assert ids(store) == ["1", "2"]
