@@ -97,7 +97,8 @@ def run_status(args: argparse.Namespace) -> int:
 def run_why(args: argparse.Namespace) -> int:
     """Print all that is known of one thing."""
     settings = used_settings(args)
-    from pipeline.why import format_why, why
+    from pipeline.why import why
+    from pipeline.why_text import format_why
 
     found = why(settings.store, settings.config, args.id)
     print(json.dumps(found, indent=2, default=str) if args.json else format_why(found))

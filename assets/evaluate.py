@@ -180,7 +180,8 @@ def curation_ablation(context: dg.AssetExecutionContext, config: AblationConfig,
         from models.ablation import compare_curation
 
         found = compare_curation(work.store, work.config, steps=config.ablation_steps, listen=work.listen)
-        curated, chance = found["curated"], found["random"]
+        curated, chance = found["arms"]["curated"], found["arms"]["random"]
+        better, worse = _part(curated, "psnr_t1", "value"), _part(chance, "psnr_t1", "value")
         return materialized(
             1,
             found["version"],
@@ -188,9 +189,31 @@ def curation_ablation(context: dg.AssetExecutionContext, config: AblationConfig,
                 verdict(
                     "curation_ablation",
                     "beats_random",
-                    curated >= chance,
-                    f"held-out figure {curated:.2f} dB curated, {chance:.2f} dB random, {config.ablation_steps} steps",
+                    better is not None and worse is not None and better >= worse,
+                    f"next frame on {found['held_out']} held-out sources after {found['steps']} steps: "
+                    f"{_decibel(better)} curated, {_decibel(worse)} random",
                 )
             ],
-            {"curated": curated, "random": chance, "clips per arm": found["clips"], "steps": config.ablation_steps},
+            {
+                "figures": table(
+                    [
+                        {
+                            "figure": name,
+                            "curated": _part(curated, name, "value"),
+                            "random": _part(chance, name, "value"),
+                            "curated_low": _part(curated, name, "low"),
+                            "random_high": _part(chance, name, "high"),
+                        }
+                        for name in curated
+                    ]
+                ),
+                "psnr_t1/curated": better,
+                "psnr_t1/random": worse,
+                "clips per arm": found["clips"],
+                "steps": found["steps"],
+            },
         )
+
+
+def _decibel(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.2f} dB"
