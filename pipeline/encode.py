@@ -10,7 +10,7 @@ import io
 import tarfile
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import IO
+from typing import IO, cast
 
 import av
 import numpy as np
@@ -93,8 +93,8 @@ def decode_frames(jpeg: bytes) -> Frames:
 class TarWriter:
     """Writes a tar whose bytes depend on names and contents alone, and tells where each member's data lies."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._tar = tarfile.TarFile(fileobj=file, mode="w", format=tarfile.GNU_FORMAT)
+    def __init__(self, file: IO[bytes] | io.RawIOBase) -> None:
+        self._tar = tarfile.TarFile(fileobj=cast(IO[bytes], file), mode="w", format=tarfile.GNU_FORMAT)
 
     def add(self, name: str, data: bytes) -> int:
         """Add a member and return the offset of its first byte in the tar."""

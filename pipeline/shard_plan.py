@@ -1,0 +1,149 @@
+"""Which clips the training set holds, in which order, and under which version: from the tables alone.
+
+The plan refuses what must not be published: no clips, an empty split, a source or a group of near-duplicates on both
+sides of the division.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.clips import clip_spec, scan_clips
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.splits import SPLITS, group_of
+from pipeline.store import Store
+from pipeline.tables import SCHEMAS
+from pipeline.takedown import taken_down
+
+FORMAT = 1
+"""Raise it when the code here or in `pipeline.shards` changes a byte of the tars."""
+_CLIP_COLUMNS = ["clip_id", "video_id", "start_ms", "end_ms", "tar", "offset", "size", "sha256"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The clips of the set in the order of their tars, one row each."""
+
+    clips: pa.Table
+    version: str
+    kept_sha256: str
+    spec: str
+
+
+def shard_inputs(store: Store, config: Config) -> dict[str, Any]:
+    """Return what the set is made from: while this is unchanged, so is the set."""
+    tables = ("curated", "clips", "clippings", "duplicates", "videos", "takedowns")
+    settings = {"samples_per_shard": config.shards.samples_per_shard, "seed": config.shards.seed, "format": FORMAT}
+    return {
+        "settings": settings,
+        "clip_spec": clip_spec(config.clips),
+        "tables": {name: store.version(name) for name in tables},
+    }
+
+
+def plan_shards(store: Store, config: Config) -> Plan:
+    """Return the set that the decision, the clips and the takedowns now make; UserError says why there is none."""
+    kept = _kept(store)
+    schema = pa.schema([SCHEMAS["clips"].field(name) for name in _CLIP_COLUMNS])
+    parts = [
+        part.filter(pc.is_in(part["clip_id"], value_set=kept["clip_id"].combine_chunks()))
+        for part in scan_clips(store, config, _CLIP_COLUMNS)
+    ]
+    clips = pa.concat_tables([schema.empty_table(), *parts]).join(kept.drop_columns(["video_id"]), "clip_id")
+    if len(clips) != len(kept):
+        raise UserError(
+            f"{len(kept) - len(clips)} of {len(kept)} kept clips are not among the clips any more (cut anew, or under "
+            "other settings): decide again (asset curated_clips) before writing shards."
+        )
+    videos = store.read("videos", ["video_id", "extractor", "channel_id", "url", "title"])
+    videos = videos.filter(pc.is_in(videos["video_id"], value_set=clips["video_id"].unique()))
+    _check_splits(store, config, clips, videos)
+    clips = clips.join(videos.select(["video_id", "url", "title"]), "video_id", join_type="left outer")
+    clips = clips.take(_order(clips, config.shards.seed))
+    digest = hashlib.sha256(json.dumps(shard_inputs(store, config)["settings"], sort_keys=True).encode())
+    kept_digest = hashlib.sha256()
+    for row in _rows(clips):
+        digest.update(f"{row['split']} {row['clip_id']} {row['sha256']} ".encode() + sidecar(row))
+    for clip_id, split in zip(kept["clip_id"].to_pylist(), kept["split"].to_pylist(), strict=True):
+        kept_digest.update(f"{clip_id} {split}\n".encode())
+    return Plan(clips, digest.hexdigest()[:12], kept_digest.hexdigest(), clip_spec(config.clips))
+
+
+def _kept(store: Store) -> pa.Table:
+    """Return clip_id, video_id, split and probability of the clips that are kept and not taken down, by clip_id."""
+    columns = ["clip_id", "video_id", "split", "probability", "decision"]
+    decided = store.read("curated", columns)
+    if not len(decided):
+        raise UserError("nothing is decided yet: run the decision (asset curated_clips) before writing shards.")
+    hidden = pa.array(sorted(taken_down(store).hidden_videos(store)), pa.string())
+    kept = decided.filter(pc.equal(decided["decision"], pa.scalar("keep")))
+    kept = kept.filter(pc.invert(pc.is_in(kept["video_id"], value_set=hidden)))
+    if not len(kept):
+        counts = Counter(str(decision) for decision in decided["decision"].to_pylist())
+        raise UserError(
+            f"no clip is kept ({', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}): lower "
+            "decision.target_precision or decision.drop_below, label more clips, or add videos."
+        )
+    return kept.drop_columns(["decision"]).sort_by("clip_id")
+
+
+def _check_splits(store: Store, config: Config, clips: pa.Table, videos: pa.Table) -> None:
+    """Raise where a split is empty, or a source or a group of near-duplicates lies in two."""
+    pairs = clips.group_by(["video_id", "split"]).aggregate([]).to_pylist()
+    found = {row["split"] for row in pairs}
+    if not found <= set(SPLITS):
+        raise UserError(f"kept clips have a split that is none of {', '.join(SPLITS)}: decide again (curated_clips).")
+    group = {row["video_id"]: group_of(row) for row in videos.to_pylist()}
+    for empty in sorted(set(SPLITS) - found):
+        sources = len({group.get(row["video_id"]) for row in pairs})
+        raise UserError(
+            f"the {empty} split is empty: all {len(clips)} kept clips come from {sources} sources that fall into the "
+            f"other one at split.val_share = {config.split.val_share}. Add videos of other channels"
+            + (", or raise split.val_share." if empty == "val" else ", or lower split.val_share.")
+        )
+    _refuse_leaks("source", [(group.get(row["video_id"], row["video_id"]), row["split"]) for row in pairs])
+    groups = store.read("duplicates", ["clip_id", "representative"], pc.field("group_size") > 1)
+    both = clips.select(["clip_id", "split"]).join(groups, "clip_id", join_type="inner")
+    shared = both.group_by(["representative", "split"]).aggregate([]).to_pylist()
+    _refuse_leaks("group of near-duplicates", [(row["representative"], row["split"]) for row in shared])
+
+
+def _refuse_leaks(what: str, places: list[tuple[str, str]]) -> None:
+    first: dict[str, str] = {}
+    leaks = sorted({name for name, split in places if first.setdefault(name, split) != split})
+    if leaks:
+        raise UserError(
+            f"{len(leaks)} {what}(s) would lie in both train and val, the first {leaks[0]!r}: decide again (asset "
+            "curated_clips), with decision.keep_duplicates off."
+        )
+
+
+def _order(clips: pa.Table, seed: int) -> Any:
+    """Return the order of the tars: by split, within it by a seeded hash, so that a shard mixes sources."""
+    ranks = [
+        int.from_bytes(hashlib.blake2b(f"{seed} {clip_id}".encode(), digest_size=8).digest(), "big")
+        for clip_id in clips["clip_id"].to_pylist()
+    ]
+    split = np.array([SPLITS.index(name) for name in clips["split"].to_pylist()])
+    return pa.array(np.lexsort((np.array(ranks, np.uint64), split)), pa.int64())
+
+
+def _rows(clips: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in clips.to_batches(max_chunksize=4096):
+        yield from batch.to_pylist()
+
+
+def sidecar(row: dict[str, Any]) -> bytes:
+    """Return the JSON of a sample: where it comes from."""
+    names = ("clip_id", "video_id", "start_ms", "end_ms", "title", "probability")
+    return json.dumps({"source": row["url"]} | {name: row[name] for name in names}, sort_keys=True).encode()
