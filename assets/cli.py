@@ -10,6 +10,7 @@ Exit codes: 0 success, 1 something failed, 2 something to mend on your side (the
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -58,9 +59,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except Exception as exc:
+        if is_disk_full(exc):
+            print(f"error: no space left ({exc}): free some, and run again; what was published stays.", file=sys.stderr)
+            return 2
         traceback.print_exc()
         print(f"error: {type(exc).__name__}: {exc}", file=sys.stderr)
         return 1
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Tell whether an error, or what caused it, is a full disk: of a file, a table, or Dagster's database."""
+    while error is not None:
+        text = str(error)
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text or "disk is full" in text:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 if __name__ == "__main__":

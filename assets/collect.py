@@ -1,7 +1,7 @@
 """Group `collect`: what a search found, and the videos themselves."""
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pyarrow as pa
@@ -13,6 +13,9 @@ from assets.partitions import VIDEO_BATCH, register_batches
 from assets.resources import Lampworks
 from assets.work import Result, Work, bars, batch_of, materialized, table, working
 from pipeline.config import fingerprint
+
+if TYPE_CHECKING:
+    from pipeline.download import DownloadReport
 
 
 class SearchConfig(dg.Config):
@@ -96,8 +99,21 @@ def raw_videos(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resul
     with working(context, lampworks) as work:
         from pipeline.download import download_batch
 
-        download_batch(work.store, work.config, work.home, batch, listen=work.listen)
+        report = download_batch(work.store, work.config, work.home, batch, listen=work.listen)
+        # told once, when it happened: the next run goes on with the others
+        if report.too_many_failed and report.tried:
+            raise dg.Failure(_too_many(work, report), allow_retries=False)
         return _downloaded(work, batch)
+
+
+def _too_many(work: Work, report: "DownloadReport") -> str:
+    failed = sum(report.failed.values())
+    classes = ", ".join(f"{count} {name}" for name, count in report.failed.items())
+    return (
+        f"{failed} of {report.videos} videos of batch {report.batch} failed ({classes}), a larger share than "
+        f"download.max_failed_share = {work.config.download.max_failed_share:g}. Each is recorded with its reason "
+        "(`lampworks why VIDEO`). If that is as it should be, run again: the others go on."
+    )
 
 
 def _downloaded(work: Work, batch: str) -> Result:

@@ -31,8 +31,8 @@ from assets.work import USER_ERROR
 from pipeline.errors import UserError
 
 Say = Callable[[str], None]
-# a decision by flags alone uses no labels: these have no part in it
-_LABELLED = frozenset({"quality_labels", "quality_classifier", "clip_scores"})
+# a decision by flags alone learns nothing from labels: these have no part in it
+_LEARNED = frozenset({"quality_classifier", "clip_scores"})
 
 
 class PassError(Exception):
@@ -131,10 +131,12 @@ def _curate(runner: _Runner, labels: Path | None, annotator: str) -> None:
     flags_only = settings.config.decision.mode == "flags"
     if flags_only and runner.wants("curated_clips"):
         runner.result.flags_only = True
-        runner.listen("flags-only decision (decision.mode: flags): no labels, no classifier, no scores are used")
-        runner.leave_out(_LABELLED)
+        runner.listen("flags-only decision (decision.mode: flags): no classifier and no scores")
+        runner.leave_out(_LEARNED)
     config, force = {}, []
-    if labels is not None and runner.wants("quality_labels") and labels_due(settings, labels, annotator):
+    if labels is not None and not runner.wants("quality_labels"):
+        runner.listen(f"   warning: {labels} is not imported: quality_labels is not selected")
+    elif labels is not None and labels_due(settings, labels, annotator):
         config = {"quality_labels": {"file": str(labels.absolute()), "annotator": annotator}}
         force = ["quality_labels"]
     runner.run_due("label", "labels", config=config, force=force)
