@@ -209,33 +209,45 @@ def batch_is_cut(store: Store, config: Config, batch: str) -> bool:
 
 
 def scan_clips(
-    store: Store, config: Config, columns: Sequence[str], where: pc.Expression | None = None
+    store: Store,
+    config: Config,
+    columns: Sequence[str],
+    where: pc.Expression | None = None,
+    *,
+    batch: str | None = None,
 ) -> Iterator[pa.Table]:
     """Yield the clips that count, a part at a time: of the current clip_spec, of videos that were cut to their end.
 
-    Clips of videos that were taken down are left out.
+    Clips of videos that were taken down are left out. `batch` reads that batch's files alone.
     """
     spec = pc.field("clip_spec") == clip_spec(config.clips)
+    if batch is not None:
+        spec &= pc.field("batch") == batch
     good = store.read("clippings", ["video_id", "source_sha256"], spec & (pc.field("state") == "ok"))
     hidden = taken_down(store).hidden_videos(store)
     if hidden:
         good = good.filter(pc.invert(pc.is_in(good["video_id"], pa.array(sorted(hidden)))))
     keys = ["video_id", "source_sha256"]
     wanted = list(dict.fromkeys([*columns, *keys]))
-    for batch in store.scan("clips", wanted, spec if where is None else spec & where):
-        part = pa.Table.from_batches([batch]).cast(_schema(wanted))
+    for record in store.scan("clips", wanted, spec if where is None else spec & where):
+        part = pa.Table.from_batches([record]).cast(_schema(wanted))
         counting = pa.Table.from_pydict({"row": pa.array(range(len(part))), **{key: part[key] for key in keys}})
         rows = counting.join(good, keys, join_type="left semi")["row"].sort()
         yield part.take(rows).select(list(columns))
 
 
 def read_clips(
-    store: Store, config: Config, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    store: Store,
+    config: Config,
+    columns: Sequence[str] | None = None,
+    where: pc.Expression | None = None,
+    *,
+    batch: str | None = None,
 ) -> pa.Table:
     """Return the clips that count (see `scan_clips`), in the order of clip_id."""
     names = list(SCHEMAS["clips"].names if columns is None else columns)
     wanted = list(dict.fromkeys([*names, "clip_id"]))
-    parts = list(scan_clips(store, config, wanted, where))
+    parts = list(scan_clips(store, config, wanted, where, batch=batch))
     table = pa.concat_tables([_schema(wanted).empty_table(), *parts])
     return table.take(pc.sort_indices(table["clip_id"])).select(names)
 
@@ -248,7 +260,9 @@ def clip_report(store: Store, config: Config, batch: str) -> ClipReport:
     all_cuts = store.read("clippings", where=where).to_pylist()
     cuts = [row for row in all_cuts if row["video_id"] not in hidden]
     good = [row for row in cuts if row["state"] == "ok"]
-    flags = Counter(flag for row in read_clips(store, config, ["flags"], where).to_pylist() for flag in row["flags"])
+    flags = Counter(
+        flag for row in read_clips(store, config, ["flags"], batch=batch).to_pylist() for flag in row["flags"]
+    )
     return ClipReport(
         batch=batch,
         clip_spec=spec,

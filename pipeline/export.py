@@ -1,0 +1,120 @@
+"""One flat row per clip, as Parquet: what a data engineer opens first.
+
+A row leads to the clip's bytes (`tar` relative to the root, `offset`, `size`), to its source (path or URL, title,
+seconds), and to everything that is known of it: measurements, flags under the thresholds of today, rating, score,
+decision with its reason, split, and whose near-duplicate it is. Written a batch at a time, under a temporary name
+first.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.clips import read_clips
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.features import FLAGS, flag_masks
+from pipeline.label_events import current_labels
+from pipeline.splits import group_of, split_of
+from pipeline.store import Store
+from pipeline.tables import SCHEMAS
+
+_MEASURED = ["display_aspect", "black_share", "still_share", "letterbox_share", "num_cuts", "overlay_share", "motion"]
+_STORED = [
+    "tar", "offset", "size", "sha256", "frames_offset", "frames_size", "num_frames", "width", "height", "fps",
+]  # fmt: skip
+
+
+def _schema() -> pa.Schema:
+    own = {name: SCHEMAS["clips"].field(name).type for name in [*_STORED, *_MEASURED]}
+    text, number, whole, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+    columns = {
+        "clip_id": text, "video_id": text, "source": text, "title": text, "start_s": number, "end_s": number, **own,
+        "flags": text, **{f"flag_{flag}": truth for flag in FLAGS},
+        "rating": whole, "score": number, "decision": text, "reason": text, "split": text,
+        "duplicate_of": text, "is_representative": truth, "batch": text, "clip_spec": text,
+    }  # fmt: skip
+    return pa.schema(list(columns.items()))
+
+
+EXPORT_SCHEMA = _schema()
+"""Columns of the export; `flags` joins those that are set with commas."""
+
+
+def export_clips(store: Store, config: Config, path: str | Path) -> int:
+    """Write one row per clip that counts to a Parquet file on this machine, and return their number.
+
+    Rows are ordered by batch, video and start. Columns that no stage has filled yet are null.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    target = Path(path).absolute()
+    temporary = target.parent / f".tmp-{uuid.uuid4().hex}"
+    ratings = current_labels(store, config)
+    labels = pa.table(
+        {"clip_id": pa.array(list(ratings), pa.string()), "rating": pa.array(list(ratings.values()), pa.int64())}
+    )
+    rows = 0
+    try:
+        with pq.ParquetWriter(temporary, EXPORT_SCHEMA) as writer:
+            batches = sorted(str(name) for name in store.read("clippings", ["batch"])["batch"].unique().to_pylist())
+            for batch in batches:
+                table = _batch_rows(store, config, batch, labels)
+                rows += len(table)
+                writer.write_table(table)
+        temporary.replace(target)
+    except OSError as exc:
+        raise UserError(f"export to {str(target)!r} failed: {exc.strerror or exc}. Choose another file.") from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+    return rows
+
+
+def _batch_rows(store: Store, config: Config, batch: str, labels: pa.Table) -> pa.Table:
+    columns = ["clip_id", "video_id", "start_ms", "end_ms", "batch", "clip_spec", *_STORED, *_MEASURED]
+    clips = read_clips(store, config, columns, batch=batch)
+    here = pc.field("batch") == batch
+    videos = store.read("videos", ["video_id", "extractor", "channel_id", "url", "title"], here)
+    decided = store.read("curated", ["clip_id", "decision", "reason"], here)
+    copies = store.read("duplicates", ["clip_id", "representative", "is_representative"], here)
+    rows = clips.join(_sources(videos, config), "video_id")
+    for more in (labels, _scores(store, here), decided, copies):
+        rows = rows.join(more, "clip_id", join_type="left outer")
+    rows = rows.sort_by([("video_id", "ascending"), ("start_ms", "ascending")])
+    masks = flag_masks(rows, config.clips)
+    flags = [",".join(flag for flag in FLAGS if masks[flag][index]) for index in range(len(rows))]
+    derived: dict[str, Any] = {
+        "start_s": pc.divide(rows["start_ms"].cast(pa.float64()), pa.scalar(1000.0)),
+        "end_s": pc.divide(rows["end_ms"].cast(pa.float64()), pa.scalar(1000.0)),
+        "flags": pa.array(flags, pa.string()),
+        "duplicate_of": rows["representative"],
+        **{f"flag_{flag}": pa.array(mask) for flag, mask in masks.items()},
+    }
+    found = {name: derived[name] if name in derived else rows[name] for name in EXPORT_SCHEMA.names}
+    return pa.Table.from_pydict(found).cast(EXPORT_SCHEMA)
+
+
+def _sources(videos: pa.Table, config: Config) -> pa.Table:
+    """Return video_id, source, title and split; the split is known of every source, decided or not."""
+    splits = [split_of(group_of(video), config.split) for video in videos.to_pylist()]
+    named = videos.select(["video_id", "url", "title"]).rename_columns(["video_id", "source", "title"])
+    return named.append_column("split", pa.array(splits, pa.string()))
+
+
+def _scores(store: Store, here: pc.Expression) -> pa.Table:
+    """Return clip_id and score; of several models, the one that was published last."""
+    models = store.read("models", ["model_id", "created_at"]).sort_by("created_at")["model_id"].to_pylist()
+    rank = {model: index for index, model in enumerate(models)}
+    rows = store.read("scores", ["clip_id", "model_version", "probability"], here).to_pylist()
+    rows.sort(key=lambda row: rank.get(row["model_version"], -1))
+    last = {row["clip_id"]: row["probability"] for row in rows}
+    return pa.table(
+        {"clip_id": pa.array(list(last), pa.string()), "score": pa.array(list(last.values()), pa.float64())}
+    )

@@ -1,0 +1,74 @@
+"""Blobs that no row names: left by runs that were killed, by sets and models that were replaced, by takedowns.
+
+A blob that no row names does not exist for readers, so deleting it changes nothing that anyone can see. Rows of
+videos that were taken down name nothing: their downloads and clips are deleted, which is what the takedown asked
+for. Tables, the Dagster home, the recordings of the embedded source, reports and labels are never touched.
+
+Run it while nothing else writes to the root: a blob is written before the rows that name it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from pipeline.store import Store
+from pipeline.takedown import taken_down
+
+_SWEPT = ("raw", "clips", "shards", "models")
+_KEPT = ("reports", "labels")
+
+
+def collect_garbage(store: Store, *, dry_run: bool, checkpoints: bool = False) -> list[str]:
+    """Delete blobs that no row names, and return their keys, sorted.
+
+    Args:
+        store: the store.
+        dry_run: only list them.
+        checkpoints: also those of trainings that were not finished, which could still be resumed.
+    """
+    files, folders = _named(store)
+    garbage = []
+    for prefix in (*_SWEPT, *_KEPT):
+        for key in store.list_blobs(prefix):
+            unfinished_write = key.rsplit("/", 1)[-1].startswith(".tmp-")
+            resumable = prefix == "models" and "/checkpoints/" in key and not checkpoints
+            named = key in files or resumable or any(key.startswith(folder) for folder in _parents(key) & folders)
+            if unfinished_write or (prefix in _SWEPT and not named):
+                garbage.append(key)
+    if not dry_run:
+        for key in garbage:
+            store.delete(key)
+            if store.is_local:
+                _drop_empty_folders(Path(store.url(key)).parent, Path(store.root))
+    return sorted(garbage)
+
+
+def _named(store: Store) -> tuple[set[str], set[str]]:
+    """Return the blob keys that rows name, and the folders (with a slash at the end) that they name as a whole."""
+    hidden = taken_down(store).hidden_videos(store)
+    files: set[str] = set()
+    for table, column in (("downloads", "path"), ("clippings", "tar")):
+        for batch in store.scan(table, ["video_id", column]):
+            rows = zip(batch["video_id"].to_pylist(), batch[column].to_pylist(), strict=True)
+            files.update(key for video_id, key in rows if key and video_id not in hidden)
+    folders: set[str] = set()
+    for row in store.read("shards", ["version", "path"]).to_pylist():
+        files.update((row["path"], f"shards/{row['version']}/manifest.json"))
+    for path in store.read("models", ["path"])["path"].to_pylist():
+        if path:
+            files.add(path)
+            folders.add(path.rstrip("/") + "/")
+    return files, folders
+
+
+def _parents(key: str) -> set[str]:
+    parts = key.split("/")
+    return {"/".join(parts[:length]) + "/" for length in range(1, len(parts))}
+
+
+def _drop_empty_folders(folder: Path, root: Path) -> None:
+    with suppress(OSError):  # not empty: done
+        while folder != root:
+            folder.rmdir()
+            folder = folder.parent
