@@ -8,7 +8,7 @@ An id may be a video's id, a clip's id, a URL, a source's own id, or a file's na
 from __future__ import annotations
 
 import difflib
-import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,8 @@ from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.label_events import find_videos, load_labels
 from pipeline.ledger import download_states
+from pipeline.shard_plan import plan_shards
+from pipeline.shards import current_shards
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 from pipeline.why_text import format_why
@@ -94,7 +96,7 @@ def _clips_of(store: Store, config: Config, video_id: str) -> dict[str, Any]:
     mine = (pc.field("video_id") == video_id) & (pc.field("clip_spec") == clip_spec(config.clips))
     clips = _rows(store, "clips", mine, ["clip_id", "start_ms", "end_ms", "flags"])
     decided = {row["clip_id"]: row for row in _rows(store, "curated", pc.field("video_id") == video_id)}
-    held = _shards_of(store, [clip["clip_id"] for clip in clips])
+    held = _shards_of(store, config, [clip["clip_id"] for clip in clips])
     found = []
     for clip in sorted(clips, key=lambda row: row["start_ms"]):
         decision = decided.get(clip["clip_id"], {})
@@ -124,7 +126,7 @@ def _of_clip(store: Store, config: Config, clip: Mapping[str, Any]) -> dict[str,
         same = pc.field("representative") == group[0]["representative"]
         members = sorted(row["clip_id"] for row in _rows(store, "duplicates", same, ["clip_id"]))
     decisions = _rows(store, "curated", mine)
-    held = _shards_of(store, [clip_id])
+    held = _shards_of(store, config, [clip_id])
     events = _rows(store, "labels", mine)
     return {
         "clip": {**clip, "current": clip["clip_spec"] == clip_spec(config.clips)},
@@ -138,21 +140,28 @@ def _of_clip(store: Store, config: Config, clip: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _shards_of(store: Store, clip_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the shard of the current version that holds each clip, as its manifest says."""
-    from pipeline.shards import current_shards
+def _shards_of(store: Store, config: Config, clip_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the shard that holds each clip; nothing where the set is not what is decided now.
 
-    version = current_shards(store)
-    if version is None:
+    No list says which tar holds which clip: the plan of the set does, and its version tells whether it still applies.
+    """
+    version, wanted = current_shards(store), set(clip_ids)
+    if version is None or not wanted:
         return {}
-    wanted = set(clip_ids)
-    manifest = json.loads(store.read_blob(f"shards/{version}/manifest.json"))
-    return {
-        clip_id: {"version": version, "split": shard["split"], "path": shard["path"]}
-        for shard in manifest["shards"]
-        for clip_id in shard["clips"]
-        if clip_id in wanted
-    }
+    try:
+        plan = plan_shards(store, config)
+    except UserError:
+        return {}
+    if plan.version != version:
+        return {}
+    placed: Counter[str] = Counter()
+    found = {}
+    for clip_id, split in zip(*(plan.clips[name].to_pylist() for name in ("clip_id", "split")), strict=True):
+        if clip_id in wanted:
+            path = f"shards/{version}/{split}/clips-{placed[split] // config.shards.samples_per_shard:06d}.tar"
+            found[clip_id] = {"version": version, "split": split, "path": path}
+        placed[split] += 1
+    return found
 
 
 def _models_that_saw(store: Store, shards: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,8 @@ def test_a_clip_is_known_from_its_source_to_the_models_that_saw_it(finished: Sto
         assert found["rating"] == row["rating"]
         assert found["scores"][0]["probability"] == row["probability"]
         assert found["shard"]["split"] == row["split"]
+        with tarfile.open(fileobj=io.BytesIO(finished.read_blob(found["shard"]["path"]))) as tar:
+            assert f"{row['clip_id']}.mp4" in tar.getnames()
         seen = {model["kind"] for model in found["models"]}
         assert seen == ({"video_tokenizer", "world_model"} if row["split"] == "train" else {"world_evaluation"})
         json.dumps(found)
