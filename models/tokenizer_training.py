@@ -20,6 +20,7 @@ _STREAM = 1
 _START_FRAMES = 256
 
 
+@torch.no_grad()
 def mean_psnr(guess_BTHWC: Tensor, truth_BTHWC: Tensor) -> float:
     """Return the PSNR in dB of pixels in [0, 1], clamped, MSE floored at 1e-6: mean over frames."""
     error = (guess_BTHWC.float().clamp(0, 1) - as_float(truth_BTHWC)).square().mean((-3, -2, -1))
@@ -57,7 +58,7 @@ class TokenizerTraining:
         self.tokenizer.quantizer.update(
             result.latents_BTPL, result.quantized.codes, step_generator(self.seed, _STREAM, step)
         )
-        return {"loss": float(loss.detach()), "psnr": mean_psnr(result.video_BTHWC.detach(), video), "gradient_norm": norm}
+        return {"loss": float(loss.detach()), "psnr": mean_psnr(result.video_BTHWC, video), "gradient_norm": norm}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return weights, codebook and optimizer state."""

@@ -105,7 +105,7 @@ class WorldTraining:
         with self.compute.autocast():
             loss, result = self.lam.loss(video, continuous)
         self.lam_optimizer.step(loss, step)
-        figures = {"lam_loss": float(loss.detach()), "lam_psnr": mean_psnr(result.video_BTHWC.detach(), video[:, 1:])}
+        figures = {"lam_loss": float(loss.detach()), "lam_psnr": mean_psnr(result.video_BTHWC, video[:, 1:])}
         if result.quantized is None:
             return figures, None
         codes = result.quantized.codes

@@ -1,0 +1,61 @@
+import pytest
+import torch
+
+from models.checkpoint import Checkpoints
+from models.loop import run
+from pipeline.errors import PermanentError
+
+
+class Counting:
+    """A training whose state is one number."""
+
+    def __init__(self, total_steps, bad_at=None):
+        self.total_steps, self.bad_at = total_steps, bad_at
+        self.value, self.started = 0, False
+
+    def start(self):
+        self.started = True
+
+    def step(self, step):
+        self.value += 1
+        return {"loss": float("nan") if step == self.bad_at else 1.0 / self.value}
+
+    def tensors(self):
+        return {"value": torch.tensor(self.value)}
+
+    def load(self, tensors):
+        self.value = int(tensors["value"])
+
+
+def test_every_step_is_run_and_told(store):
+    heard = []
+    training = Counting(5)
+    curve = run(training, None, stage="x", checkpoint_every=2, on_step=lambda step, figures: heard.append(step))
+    assert training.started
+    assert heard == [1, 2, 3, 4, 5]
+    assert curve == [{"step": n, "loss": pytest.approx(1 / n, abs=1e-6)} for n in range(1, 6)]
+
+
+def test_a_second_run_goes_on_from_the_checkpoint_with_its_curve(store):
+    checkpoints = Checkpoints(store, "models/x/checkpoints")
+    with pytest.raises(PermanentError):
+        run(Counting(9, bad_at=6), checkpoints, stage="x", checkpoint_every=3)
+    again = Counting(9)
+    curve = run(again, checkpoints, stage="x", checkpoint_every=3)
+    assert not again.started
+    assert again.value == 9
+    assert [point["step"] for point in curve] == list(range(1, 10))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(store):
+    checkpoints = Checkpoints(store, "models/x/checkpoints")
+    with pytest.raises(PermanentError, match="at step 5 is not finite") as caught:
+        run(Counting(9, bad_at=4), checkpoints, stage="x", checkpoint_every=2)
+    assert caught.value.error_class == "not_finite"
+    assert checkpoints.latest().step == 4
+
+
+def test_a_long_curve_is_thinned_but_keeps_its_end():
+    curve = run(Counting(4501), None, stage="x", checkpoint_every=10_000)
+    assert len(curve) <= 2001
+    assert curve[-1]["step"] == 4501

@@ -1,0 +1,224 @@
+"""Trainings on a store: published once per input, resumed where they were killed, refused with a reason."""
+
+import dataclasses
+import io
+import json
+import tarfile
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from models.training import (
+    tokenizer_is_current,
+    train_oracle,
+    train_tokenizer,
+    train_world_model,
+    world_model_is_current,
+)
+from models.world import WorldModel
+from pipeline.config import Config, ShardConfig
+from pipeline.config.world import (
+    DynamicsConfig,
+    LatentActionConfig,
+    OptimizerConfig,
+    StackConfig,
+    TokenizerConfig,
+    TrainingConfig,
+)
+from pipeline.errors import UserError
+from pipeline.ids import clip_id_of
+from pipeline.shards import current_shards
+from pipeline.takedown import request_takedown
+
+STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8, kv_heads=2, temporal_positions="lag_bias")
+FRAME_STACK = dataclasses.replace(STACK, temporal_attention=False, depthwise_conv="frame")
+OPTIMIZER = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
+CONFIG = Config(
+    shards=ShardConfig(samples_per_shard=8),
+    tokenizer=TokenizerConfig(
+        patch=8, codebook_size=32, latent_dim=8, encoder=STACK, decoder=STACK, window=4, batch=2, steps=4,
+        optimizer=OPTIMIZER, ema_decay=0.9, start="patches",
+    ),
+    latent_actions=LatentActionConfig(
+        patch=8, latent_dim=8, encoder=FRAME_STACK, decoder=FRAME_STACK, optimizer=OPTIMIZER,
+        pooling="antisymmetric", continuous_start_steps=3, decoder_output="residual", ema_decay=0.9,
+        restart_below=0.1, pca_start=True, normalize_latent=True,
+    ),
+    dynamics=DynamicsConfig(
+        stack=dataclasses.replace(STACK, depthwise_conv="causal"), context=4, batch=2, steps=4, optimizer=OPTIMIZER,
+        embedding_start="codebook",
+    ),
+    training=TrainingConfig(device="cpu", dtype="fp32", threads=1, checkpoint_every=2, eval_windows=4),
+)  # fmt: skip
+
+
+def mp4(number):
+    """A small clip of 12 frames: a bright block that moves."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "18"})
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
+        for index in range(12):
+            frame = np.full((16, 32, 3), 40 * number, np.uint8)
+            column = (3 * index + 5 * number) % 24
+            frame[4:12, column : column + 8] = 220
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def shards(store):
+    """A store whose current shards hold four training clips and two held-out ones, each of a video of its own."""
+    rows = []
+    for split, numbers in (("train", range(4)), ("val", range(4, 6))):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for number in numbers:
+                name = clip_id_of(f"site-v{number}", 0, "0a1b2c3d")
+                for ending, data in (("mp4", mp4(number)), ("json", b"{}")):
+                    member = tarfile.TarInfo(f"{name}.{ending}")
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+        path = f"shards/v1/{split}/clips-000000.tar"
+        store.write_blob(path, buffer.getvalue())
+        rows.append({"version": "v1", "split": split, "path": path, "samples": len(numbers)})
+    store.append("shards", rows)
+    store.write_blob("shards/v1/manifest.json", b"{}")
+    assert current_shards(store) == "v1"
+    return store
+
+
+def blobs_and_versions(store):
+    return store.list_blobs("models"), store.version("models")
+
+
+def weights(store, kind):
+    keys = [key for key in store.list_blobs(f"models/{kind}") if key.endswith("weights.safetensors")]
+    assert len(keys) == 1
+    return store.read_blob(keys[0])
+
+
+def killed_after(step):
+    def on_step(now, figures):
+        if now == step:
+            raise KeyboardInterrupt
+
+    return on_step
+
+
+def test_both_phases_publish_models_that_load_as_a_world(shards):
+    seen = []
+    first = train_tokenizer(shards, CONFIG, on_step=lambda step, figures: seen.append((step, figures["loss"])))
+    assert [step for step, _ in seen] == [1, 2, 3, 4]
+    assert (first.kind, first.steps, first.skipped) == ("video_tokenizer", 4, False)
+    assert first.figures["psnr"] > 10
+    assert 0 < first.figures["codebook_usage"] <= 1
+    second = train_world_model(shards, CONFIG)
+    assert second.steps == 7, "3 of the latent actions alone, 4 together"
+    assert second.parameters == second.figures["parameters_latent_actions"] + second.figures["parameters_dynamics"]
+    world = WorldModel.load(shards)
+    assert (world.model_id, world.tokenizer_id) == (second.model_id, first.model_id)
+    prompt = world.encode(torch.zeros(1, 1, 16, 32, 3, dtype=torch.uint8))
+    assert world.generate(prompt, torch.tensor([[0, 7]]), steps=1, token_temperature=0).shape == (1, 3, 8)
+    curve = json.loads(shards.read_blob(f"models/world_model/{second.model_id}/curve.json"))
+    assert [point["step"] for point in curve] == list(range(1, 8))
+    assert "loss" not in curve[2]
+    assert "loss" in curve[3]
+
+
+def test_a_second_training_writes_nothing(shards):
+    train_tokenizer(shards, CONFIG)
+    train_world_model(shards, CONFIG)
+    before = blobs_and_versions(shards)
+    assert not any("checkpoints" in key for key in before[0]), "a published model needs no checkpoint"
+    assert train_tokenizer(shards, CONFIG).skipped
+    assert train_world_model(shards, CONFIG).skipped
+    assert blobs_and_versions(shards) == before
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(shards, tmp_path):
+    import shutil
+
+    from pipeline.store import Store
+
+    shutil.copytree(shards.root, tmp_path / "other")
+    other = Store(tmp_path / "other")
+    for train, kind, at in (
+        (train_tokenizer, "video_tokenizer", 3),
+        (train_world_model, "world_model", 3),  # just before the codes start
+        (train_world_model, "world_model", 6),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            train(other, CONFIG, on_step=killed_after(at))
+        if at == 6 or train is train_tokenizer:
+            resumed = []
+            train(other, CONFIG, on_step=lambda step, figures, resumed=resumed: resumed.append(step))
+            assert resumed[0] == (3 if train is train_tokenizer else 5), "from the last checkpoint, not from 1"
+            train(shards, CONFIG)
+            assert weights(other, kind) == weights(shards, kind)
+
+
+def test_only_what_changes_the_weights_makes_another_model(shards):
+    train_tokenizer(shards, CONFIG)
+    assert tokenizer_is_current(shards, CONFIG)
+    assert not world_model_is_current(shards, CONFIG)
+
+    def with_training(**changes):
+        return dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, **changes))
+
+    assert tokenizer_is_current(shards, with_training(checkpoint_every=7, cache_clips=1))
+    assert not tokenizer_is_current(shards, with_training(seed=1))
+    longer = dataclasses.replace(CONFIG, tokenizer=dataclasses.replace(CONFIG.tokenizer, steps=5))
+    assert not tokenizer_is_current(shards, longer)
+
+
+def test_a_world_model_without_its_tokenizer_says_what_to_do(shards):
+    with pytest.raises(UserError, match="materialize video_tokenizer first"):
+        train_world_model(shards, CONFIG)
+    with pytest.raises(UserError, match="no world_model yet"):
+        WorldModel.load(shards)
+
+
+def test_a_store_without_shards_says_what_to_do(store):
+    assert not tokenizer_is_current(store, CONFIG)
+    with pytest.raises(UserError, match="materialize `training_shards` first"):
+        train_tokenizer(store, CONFIG)
+
+
+def test_nothing_is_learned_from_a_taken_down_video(shards):
+    request_takedown(shards, "video", "site-v2", "asked")
+    with pytest.raises(UserError, match="hold 1 taken-down videos \\(site-v2\\)"):
+        train_tokenizer(shards, CONFIG)
+    assert shards.version("models") == -1
+
+
+def test_a_takedown_during_the_training_stops_the_publication(shards):
+    def ask(step, figures):
+        if step == 2:
+            request_takedown(shards, "video", "site-v0", "asked")
+
+    with pytest.raises(UserError, match="taken-down"):
+        train_tokenizer(shards, CONFIG, on_step=ask)
+    assert shards.version("models") == -1
+
+
+def test_the_oracle_is_led_by_true_actions_and_publishes_nothing(shards):
+    train_tokenizer(shards, CONFIG)
+    before = blobs_and_versions(shards)
+    asked = set()
+
+    def truth(clip_id):
+        asked.add(clip_id)
+        return None if "v0" in clip_id else np.zeros(11, np.int8)
+
+    world, curve = train_oracle(shards, CONFIG, truth)
+    assert len(asked) == 4
+    assert len(curve) == 4
+    prompt = world.encode(torch.zeros(1, 1, 16, 32, 3, dtype=torch.uint8))
+    assert world.generate(prompt, torch.tensor([[5, 0]]), steps=1, token_temperature=0).shape == (1, 3, 8)
+    assert blobs_and_versions(shards) == before
+    with pytest.raises(UserError, match="no training clip has true actions"):
+        train_oracle(shards, CONFIG, lambda clip_id: None)
