@@ -57,7 +57,7 @@ def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
     with working(context, lampworks) as work:
         from models.training import train_world_model
 
-        curves = Curves(context, work.config.dynamics.steps)
+        curves = Curves(context, work.config.latent_actions.continuous_start_steps + work.config.dynamics.steps)
         train_world_model(work.store, work.config, listen=work.listen, on_step=curves)
         model = _published(work, "world_model")
         bad = [name for name, value in _numbers(model["figures"]).items() if not math.isfinite(value)]
