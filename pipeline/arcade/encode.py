@@ -10,6 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import ffmpeg
+import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -131,18 +133,20 @@ def _tune(notes: npt.NDArray[np.int64], samples: npt.NDArray[np.int64], rate: in
 
 
 def transcode(source: Path, target: Path, width: int, height: int) -> None:
-    """Write a recording's pictures at another size, without sound, timestamps as they are."""
+    """Write a recording's pictures at another size, without sound, timestamps as they are.
+
+    Raises:
+        OSError: ffmpeg could not, with the end of what it said.
+    """
     extension = source.suffix[1:]
     codec, options = _VIDEO["vp9" if extension == "webm" else "h264"]
-    with (
-        av.open(str(source)) as recorded,
-        av.open(str(target), "w", format=extension, options=_CONTAINER[extension]) as container,
-    ):
-        shown = recorded.streams.video[0]
-        stream = container.add_stream(codec, rate=shown.average_rate, options={**options, "crf": "26"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = shown.time_base
-        stream.thread_count = 1
-        for frame in recorded.decode(shown):
-            container.mux(stream.encode(frame.reformat(width=width, height=height, format="yuv420p")))
-        container.mux(stream.encode())
+    pictures = ffmpeg.input(str(source)).video.filter("scale", width, height)
+    command = pictures.output(
+        str(target), format=extension, vcodec=codec, pix_fmt="yuv420p", crf=26, threads=1, fps_mode="passthrough",
+        **options, **_CONTAINER[extension],
+    )  # fmt: skip
+    try:
+        command.overwrite_output().run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), capture_stderr=True)
+    except ffmpeg.Error as exc:
+        said = exc.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise OSError(f"ffmpeg could not write {width}x{height} of {source.name}: {' '.join(said)}") from exc

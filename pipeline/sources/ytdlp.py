@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import imageio_ffmpeg
 from yt_dlp import YoutubeDL
 from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.utils import YoutubeDLError, unsmuggle_url
@@ -85,6 +86,8 @@ def options(config: DownloadConfig, extra: Mapping[str, Any] | None = None) -> d
         "updatetime": False,
         # we decode what we fetched ourselves; rewriting the container would only change bytes
         "fixup": "never",
+        # the binary of the wheel, for streams that yt-dlp cannot join by itself
+        "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),
         "js_runtimes": {"deno": {}, "node": {}},
         **(extra or {}),
     }
