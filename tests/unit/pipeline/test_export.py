@@ -1,0 +1,110 @@
+"""The flat export: one row per clip, with everything that is known of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.clips import clip_spec
+from pipeline.config import ClipConfig, Config
+from pipeline.errors import UserError
+from pipeline.export import EXPORT_SCHEMA, export_clips
+from pipeline.features import FLAGS
+from pipeline.label_events import current_labels
+from pipeline.store import Store
+from pipeline.takedown import request_takedown
+from tests.synthetic import CONFIG, finished_store
+
+
+def exported(store: Store, folder: Path, config: Config = CONFIG) -> dict[str, dict[str, object]]:
+    path = folder / "flat.parquet"
+    count = export_clips(store, config, path)
+    table = pq.read_table(path)
+    assert table.schema.equals(EXPORT_SCHEMA)
+    assert len(table) == count
+    rows = table.to_pylist()
+    assert [(r["batch"], r["video_id"], r["start_s"]) for r in rows] == sorted(
+        (r["batch"], r["video_id"], r["start_s"]) for r in rows
+    )
+    return {row["clip_id"]: row for row in rows}
+
+
+def test_every_clip_has_one_row_that_leads_to_its_bytes_and_its_source(tmp_path: Path) -> None:
+    store = finished_store(tmp_path / "root")
+    rows = exported(store, tmp_path)
+    clips = {row["clip_id"]: row for row in store.read("clips").to_pylist()}
+    videos = {row["video_id"]: row for row in store.read("videos").to_pylist()}
+    assert rows.keys() == clips.keys()
+    for clip_id, row in rows.items():
+        clip, video = clips[clip_id], videos[row["video_id"]]
+        assert (row["tar"], row["offset"], row["size"]) == (clip["tar"], clip["offset"], clip["size"])
+        assert store.exists(str(row["tar"]))
+        assert (row["source"], row["title"]) == (video["url"], video["title"])
+        assert (row["start_s"], row["end_s"]) == (clip["start_ms"] / 1000, clip["end_ms"] / 1000)
+
+
+def test_labels_scores_and_decisions_stand_beside_their_clip(tmp_path: Path) -> None:
+    store = finished_store(tmp_path / "root")
+    rows = exported(store, tmp_path)
+    scores = {row["clip_id"]: row["probability"] for row in store.read("scores").to_pylist()}
+    for row in store.read("curated").to_pylist():
+        found = rows[row["clip_id"]]
+        assert (found["decision"], found["reason"], found["split"]) == (row["decision"], row["reason"], row["split"])
+        assert found["score"] == scores.get(row["clip_id"])
+    ratings = {clip_id: row["rating"] for clip_id, row in rows.items() if row["rating"] is not None}
+    assert ratings == current_labels(store, CONFIG)
+    copies = {row["clip_id"]: row["representative"] for row in store.read("duplicates").to_pylist()}
+    assert {clip_id: row["duplicate_of"] for clip_id, row in rows.items()} == copies
+
+
+def test_flags_follow_the_thresholds_of_today(tmp_path: Path) -> None:
+    store = finished_store(tmp_path / "root")
+    config = dataclasses.replace(CONFIG, clips=ClipConfig(max_still_share=-1.0))
+    for row in exported(store, tmp_path, config).values():
+        assert row["flag_still"]
+        assert "still" in str(row["flags"]).split(",")
+        assert set(str(row["flags"]).split(",")) == {flag for flag in FLAGS if row[f"flag_{flag}"]}
+
+
+def test_the_newest_model_scores(tmp_path: Path) -> None:
+    store = finished_store(tmp_path / "root")
+    models = store.read("models").sort_by("created_at")["model_id"].to_pylist()
+    row = store.read("scores").to_pylist()[0]
+    store.append("scores", [row | {"model_version": models[-1], "probability": 0.123}])
+    assert exported(store, tmp_path)[row["clip_id"]]["score"] == 0.123
+
+
+def test_before_labels_and_decisions_the_rest_is_there(tmp_path: Path) -> None:
+    store = finished_store(tmp_path / "root")
+    for name in ("labels", "scores", "curated", "duplicates"):
+        store.replace(name, [])
+    for row in exported(store, tmp_path).values():
+        assert row["rating"] is row["score"] is row["decision"] is row["duplicate_of"] is None
+        assert row["split"] in {"train", "val"}
+
+
+def test_what_was_taken_down_is_not_exported(tmp_path: Path) -> None:
+    store = finished_store(tmp_path / "root")
+    video = store.read("clips", ["video_id"])["video_id"].to_pylist()[0]
+    request_takedown(store, "video", video, "asked by the owner")
+    assert video not in {row["video_id"] for row in exported(store, tmp_path).values()}
+
+
+def test_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    store = finished_store(tmp_path / "root")
+    for name in ("a.parquet", "b.parquet"):
+        export_clips(store, CONFIG, tmp_path / name)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_an_empty_store_gives_an_empty_table(store: Store, tmp_path: Path) -> None:
+    assert exported(store, tmp_path) == {}
+
+
+def test_a_file_that_cannot_be_written_is_named(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="absent"):
+        export_clips(store, CONFIG, tmp_path / "absent" / "x.parquet")
+    assert clip_spec(CONFIG.clips)

@@ -1,0 +1,250 @@
+"""The training set: what a tar holds, when it is written, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from pipeline.clips import read_clip
+from pipeline.config import ShardConfig, SplitConfig
+from pipeline.encode import TarWriter
+from pipeline.errors import UserError
+from pipeline.shards import current_shards, open_shards, shards_are_current, write_shards
+from pipeline.store import Store
+from pipeline.takedown import request_takedown
+from tests.synthetic import CONFIG, finished_store
+
+
+@pytest.fixture
+def done(tmp_path: Path) -> Store:
+    """A store with every stage done, its training set written."""
+    return finished_store(tmp_path / "root")
+
+
+def snapshot(store: Store) -> dict[str, tuple[int, int]]:
+    files = [path for path in Path(store.root).rglob("*") if path.is_file()]
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+
+
+def decisions(store: Store) -> list[dict[str, object]]:
+    return store.read("curated").to_pylist()
+
+
+def decide_again(store: Store, change: dict[str, dict[str, object]]) -> None:
+    """Change columns of rows of `curated`, by clip_id."""
+    store.replace("curated", [row | change.get(str(row["clip_id"]), {}) for row in decisions(store)])
+
+
+def tars(store: Store) -> dict[str, bytes]:
+    return {key.split("/", 2)[2]: store.read_blob(key) for key in store.list_blobs("shards")}
+
+
+def test_every_kept_clip_is_a_sample_with_its_own_bytes_and_its_source(done: Store) -> None:
+    kept = {str(row["clip_id"]): row for row in decisions(done) if row["decision"] == "keep"}
+    clips = {row["clip_id"]: row for row in done.read("clips").to_pylist()}
+    videos = {row["video_id"]: row for row in done.read("videos").to_pylist()}
+    version = str(current_shards(done))
+    seen = set()
+    for split in ("train", "val"):
+        for sample in open_shards(done, version, split):
+            row = kept[sample["__key__"]]
+            assert row["split"] == split
+            assert sample["mp4"] == read_clip(done, clips[sample["__key__"]])
+            video = videos[row["video_id"]]
+            assert (sample["json"]["source"], sample["json"]["title"]) == (video["url"], video["title"])
+            assert sample["json"]["probability"] == row["probability"]
+            assert sample["json"]["start_ms"] == clips[sample["__key__"]]["start_ms"]
+            seen.add(sample["__key__"])
+    assert seen == set(kept)
+
+
+def test_rows_and_manifest_describe_the_tars(done: Store) -> None:
+    rows = done.read("shards").sort_by("path").to_pylist()
+    for row in rows:
+        data = done.read_blob(row["path"])
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (row["bytes"], row["sha256"])
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            assert len(tar.getnames()) == 2 * row["samples"]
+    manifest = json.loads(done.read_blob(f"shards/{current_shards(done)}/manifest.json"))
+    assert [shard["path"] for shard in manifest["shards"]] == [row["path"] for row in rows]
+
+
+def test_a_second_run_writes_nothing(done: Store) -> None:
+    before = snapshot(done)
+    report = write_shards(done, CONFIG)
+    assert not report.written
+    assert report.train.samples + report.val.samples == sum(row["decision"] == "keep" for row in decisions(done))
+    assert snapshot(done) == before
+    assert shards_are_current(done, CONFIG)
+
+
+def test_the_same_rows_in_another_root_and_another_order_give_the_same_bytes(done: Store, tmp_path: Path) -> None:
+    other = finished_store(tmp_path / "other")
+    other.replace("curated", list(reversed(decisions(other))))
+    other.replace("shards", [])
+    for key in other.list_blobs("shards"):
+        other.delete(key)
+    assert write_shards(other, CONFIG).written
+    assert tars(other) == tars(done)
+
+
+def test_a_killed_run_is_taken_up_with_the_tars_it_had_finished(done: Store) -> None:
+    before = tars(done)
+    rows = done.read("shards").sort_by("path").to_pylist()
+    done.replace("shards", [])
+    done.delete(f"shards/{rows[0]['version']}/manifest.json")
+    done.delete(rows[0]["path"])
+    untouched = Path(done.url(rows[-1]["path"])).stat().st_mtime_ns
+    write_shards(done, CONFIG)
+    assert tars(done) == before
+    assert done.read("shards").sort_by("path").to_pylist() == rows
+    assert Path(done.url(rows[-1]["path"])).stat().st_mtime_ns == untouched
+
+
+def test_a_decision_made_again_with_the_same_outcome_is_the_same_set(done: Store) -> None:
+    version = current_shards(done)
+    decide_again(done, {})
+    assert shards_are_current(done, CONFIG)
+    assert not write_shards(done, CONFIG).written
+    assert current_shards(done) == version
+
+
+def test_another_decision_is_another_version_and_the_only_one(done: Store) -> None:
+    version = current_shards(done)
+    kept = [row for row in decisions(done) if row["decision"] == "keep" and row["split"] == "train"]
+    decide_again(done, {str(kept[0]["clip_id"]): {"decision": "drop"}})
+    assert not shards_are_current(done, CONFIG)
+    report = write_shards(done, CONFIG)
+    assert report.version != version
+    assert report.train.samples == len(kept) - 1
+
+
+def test_a_shard_mixes_sources_and_the_seed_orders_it(done: Store) -> None:
+    def order() -> list[str]:
+        return [sample["__key__"] for sample in open_shards(done, str(current_shards(done)), "train")]
+
+    first = order()
+    assert first != sorted(first)
+    write_shards(done, replace(CONFIG, shards=ShardConfig(samples_per_shard=32, seed=1)))
+    assert order() != first
+    assert sorted(order()) == sorted(first)
+
+
+def test_small_shards_hold_what_was_asked(done: Store) -> None:
+    report = write_shards(done, replace(CONFIG, shards=ShardConfig(samples_per_shard=2)))
+    samples = done.read("shards", ["split", "samples"]).to_pylist()
+    assert max(row["samples"] for row in samples) == 2
+    assert report.train.shards == sum(row["split"] == "train" for row in samples)
+
+
+def test_a_takedown_leaves_the_set_at_the_next_write(done: Store) -> None:
+    kept = [row for row in decisions(done) if row["decision"] == "keep" and row["split"] == "train"]
+    video = str(kept[0]["video_id"])
+    request_takedown(done, "video", video, "asked by the owner")
+    assert not shards_are_current(done, CONFIG)
+    write_shards(done, CONFIG)
+    samples = [sample for split in ("train", "val") for sample in open_shards(done, str(current_shards(done)), split)]
+    assert samples
+    assert video not in {sample["json"]["video_id"] for sample in samples}
+
+
+def refusal(store: Store) -> str:
+    before = snapshot(store)
+    with pytest.raises(UserError) as caught:
+        write_shards(store, CONFIG)
+    assert snapshot(store) == before
+    assert not shards_are_current(store, CONFIG)
+    return str(caught.value)
+
+
+def test_nothing_decided_is_said(store: Store) -> None:
+    assert "nothing is decided" in refusal(store)
+
+
+def test_no_kept_clip_is_said_with_what_to_do(done: Store) -> None:
+    decide_again(done, {str(row["clip_id"]): {"decision": "drop"} for row in decisions(done)})
+    assert "decision.target_precision" in refusal(done)
+
+
+def test_an_empty_split_is_said_with_what_to_do(done: Store) -> None:
+    decide_again(done, {str(row["clip_id"]): {"split": "train"} for row in decisions(done)})
+    assert "raise split.val_share" in refusal(done)
+
+
+def test_a_source_in_two_splits_is_refused_by_name(done: Store) -> None:
+    video = next(str(row["video_id"]) for row in decisions(done) if row["decision"] == "keep")
+    clips = [row for row in decisions(done) if row["video_id"] == video]
+    change: dict[str, dict[str, object]] = {str(row["clip_id"]): {"decision": "keep"} for row in clips}
+    change[str(clips[0]["clip_id"])]["split"] = "val"
+    change[str(clips[1]["clip_id"])]["split"] = "train"
+    decide_again(done, change)
+    assert "source(s) would lie in both" in refusal(done)
+
+
+def test_copies_in_two_splits_are_refused_by_name(done: Store) -> None:
+    kept = [row for row in decisions(done) if row["decision"] == "keep"]
+    first = next(str(row["clip_id"]) for row in kept if row["split"] == "train")
+    second = next(str(row["clip_id"]) for row in kept if row["split"] == "val")
+    rows = done.read("duplicates").to_pylist()
+    for row in rows:
+        if row["clip_id"] in {first, second}:
+            row.update(representative=first, group_size=2)
+    done.replace("duplicates", rows)
+    assert first in refusal(done)
+
+
+def test_bytes_that_changed_since_they_were_cut_are_refused(done: Store) -> None:
+    kept = next(str(row["clip_id"]) for row in decisions(done) if row["decision"] == "keep")
+    [clip] = done.read("clips", where=pc.field("clip_id") == kept).to_pylist()
+    data = bytearray(done.read_blob(clip["tar"]))
+    data[clip["offset"] + 5] ^= 0xFF
+    done.write_blob(clip["tar"], bytes(data))
+    config = replace(CONFIG, shards=ShardConfig(seed=3))
+    with pytest.raises(UserError, match="not those that were cut"):
+        write_shards(done, config)
+    assert not done.list_blobs(f"shards/{'.tmp'}")
+
+
+def test_clips_cut_under_other_settings_need_a_new_decision(done: Store) -> None:
+    done.replace("clippings", [])
+    assert "decide again" in refusal(done)
+
+
+def test_a_tar_with_a_pickle_is_refused_not_unpacked(done: Store) -> None:
+    row = done.read("shards").to_pylist()[0]
+    buffer = io.BytesIO()
+    tar = TarWriter(buffer)
+    tar.add("a.mp4", b"x")
+    tar.add("a.pyd", b"cos\nsystem\n(S'exit 3'\ntR.")
+    tar.close()
+    done.write_blob(row["path"], buffer.getvalue())
+    with pytest.raises(UserError, match="pyd"):
+        list(open_shards(done, row["version"], row["split"]))
+
+
+def test_the_split_of_the_decision_is_what_counts(done: Store) -> None:
+    other = replace(CONFIG, split=SplitConfig(val_share=0.9))
+    assert shards_are_current(done, other)
+
+
+def test_the_set_is_read_and_written_on_s3(done: Store, s3_options: dict[str, str]) -> None:
+    remote = Store("s3://lampworks-test/shards", s3_options)
+    for name in ("videos", "clips", "clippings", "duplicates", "curated"):
+        rows: pa.Table = done.read(name)
+        remote.append(name, rows)
+    for key in done.list_blobs("clips"):
+        remote.write_blob(key, done.read_blob(key))
+    write_shards(remote, CONFIG)
+    assert tars(remote) == tars(done)
+    version = str(current_shards(remote))
+    keys = [[sample["__key__"] for sample in open_shards(s, version, "val")] for s in (remote, done)]
+    assert keys[0] == keys[1]
+    assert shards_are_current(remote, CONFIG)
