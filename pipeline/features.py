@@ -29,6 +29,7 @@ HASH_BYTES = NUM_SAMPLES * 8
 
 _CHANGED = 6  # levels by which a pixel must differ to have changed: above what re-encoding a still picture leaves
 _STILL_SHARE = 0.001  # changed pixels (14 of 160x90) up to which a frame equals its predecessor
+_LIT_SHARE = 0.005  # pixels of three times `black_luma` that a black frame may show (a cursor, noise)
 _DARK = 40  # video-range luma of a border
 _HASH_MARGIN = 1.0  # levels by which a neighbour must be brighter: flat areas hash to zeros, not to noise
 _ROWS, _COLUMNS = 9, 16  # coarse grid of the cut score
@@ -50,7 +51,7 @@ class Measurements:
     """What one clip measured."""
 
     black_share: float
-    """Share of frames whose picture is darker than `black_luma`."""
+    """Share of frames that are darker than `black_luma` and show next to nothing brighter."""
     still_share: float
     """Share of frames that equal their predecessor."""
     letterbox_share: float
@@ -92,8 +93,7 @@ def measure(luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig) ->
     inner = luma[:, top:bottom, left:right]
     letterbox = 1 - inner[0].size / pixels
     shown = inner if inner.size else luma
-    frame_luma = (shown.reshape(len(shown), -1).sum(axis=1, dtype=np.uint32) / shown[0].size - 16) * (255 / 219)
-    black_share = float(np.mean(frame_luma < config.black_luma))
+    black_share = _black_share(shown, config.black_luma)
     overlay, static = _overlay(activity, samples[NUM_SAMPLES // 2], (top, bottom, left, right))
     histograms = _histograms(luma)
     cuts, cut_peak = _cuts(luma, chroma, histograms)
@@ -182,6 +182,13 @@ def dark_border(luma: Planes) -> tuple[int, int, int, int]:
     if not len(rows):
         return 0, 0, 0, 0
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def _black_share(luma: Planes, black_luma: float) -> float:
+    """Return the share of black frames; a starry sky with a ship in it is dark and not black."""
+    means = (luma.reshape(len(luma), -1).sum(axis=1, dtype=np.uint32) / luma[0].size - 16) * (255 / 219)
+    lit = np.array([np.count_nonzero(frame) for frame in luma > 16 + 3 * black_luma * 219 / 255]) / luma[0].size
+    return float(np.mean((means < black_luma) & (lit < _LIT_SHARE)))
 
 
 def _overlay(activity: Any, picture: Planes, inner: tuple[int, int, int, int]) -> tuple[float, float]:

@@ -33,7 +33,7 @@ class ClipConfig:
     gop: int = 16
     """Frames between key frames, so that a 16-frame window decodes little more than itself."""
     black_luma: float = 20.0
-    """A frame of a lower mean luma (0..255) is black."""
+    """A frame of a lower mean luma (0..255) that shows next to nothing brighter is black."""
     max_black_share: float = 0.25
     """Flag `black`: a larger share of black frames."""
     max_still_share: float = 0.8

@@ -77,6 +77,15 @@ def test_a_dark_level_is_not_black() -> None:
     assert measured((scrolling(3) * 0.35).astype(np.uint8)).black_share == 0
 
 
+def test_a_starry_sky_is_not_black() -> None:
+    rng = np.random.default_rng(0)
+    sky = np.zeros((H, 400, 3), np.uint8)
+    sky[rng.integers(0, H, 500), rng.integers(0, 400, 500)] = 255
+    frames = np.stack([sky[:, 2 * i : 2 * i + W] for i in range(T)])
+    frames[:, 40:50, 70:85] = (200, 220, 90)
+    assert measured(frames).black_share == 0
+
+
 def test_a_paused_game_is_still_though_a_cursor_blinks() -> None:
     frames = np.repeat(level(0)[None, :, :W], T, axis=0).copy()
     frames[::8, 40:44, 80:84] = 255
