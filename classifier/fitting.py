@@ -6,6 +6,7 @@ Dimension keys: N clips, K frames of a clip, B frames of a step, C channels, H r
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from classifier.resnet import ResNet18, frame_logits
 from pipeline.config import ClassifierConfig
 
+_INITIALIZING = threading.Lock()
 SMOOTHING = 0.05
 """Targets are 0.05 and 0.95: logits stay finite, which the calibration thanks."""
 
@@ -30,12 +32,16 @@ def device_of(config: ClassifierConfig) -> torch.device:
 
 
 @contextmanager
-def fixed_threads(count: int) -> Iterator[None]:
-    """Compute with this many threads inside the block, and as before after it."""
+def fixed_threads(count: int) -> Iterator[Callable[[], None]]:
+    """Compute with this many threads inside the block, and as before after it; yields the limit for other threads."""
+
+    def limit() -> None:
+        torch.set_num_threads(count)
+
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    limit()
     try:
-        yield
+        yield limit
     finally:
         torch.set_num_threads(before)
 
@@ -61,7 +67,8 @@ def train_network(
     """
     device = device_of(config)
     draw = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
+    # the weights' first values come from the one global generator, and trainings may run side by side
+    with _INITIALIZING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ResNet18(config.width)
     model.to(device).train()

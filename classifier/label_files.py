@@ -71,16 +71,9 @@ def import_labels(store: Store, path: str | Path, annotator: str, config: Config
         UserError: naming the file, the line and the fix, where the file cannot be read, has a wrong header, a bad
             row or rating, names a video by a name that several bear, or none of its rows has a clip.
     """
-    file = Path(path)
-    try:
-        data = file.read_bytes()
-    except OSError as exc:
-        raise UserError(f"label file {str(path)!r} cannot be read: {exc.strerror or exc}") from exc
     if not annotator.strip():
         raise UserError("the annotator's name is empty: say who rated, as --annotator NAME")
-    rows = list(_rows(file, data))
-    if not rows:
-        raise UserError(f"label file {file.name!r} has no rows below its header: nothing to import")
+    file, data, rows = _read(path)
     _refuse_ambiguous(store, file, rows)
     places = find_places(store, {(row["video"], row["start_s"]) for row in rows if not row["clip_id"]}, config)
     there = existing_clips(store, {row["clip_id"] for row in rows if row["clip_id"]}, config)
@@ -125,6 +118,11 @@ def check_label_file(path: str | Path) -> int:
         return sum(1 for _ in _rows(file, file.read_bytes()))
     except OSError as exc:
         raise UserError(f"label file {str(path)!r} cannot be read: {exc.strerror or exc}") from exc
+
+
+def check_label_file(path: str | Path) -> int:
+    """Return the number of ratings in a file; UserError where it could not be imported whatever the clips."""
+    return len(_read(path)[2])
 
 
 def append_new_events(store: Store, events: Sequence[Mapping[str, Any]]) -> int:
@@ -174,6 +172,18 @@ def export_labels(store: Store, path: str | Path, config: Config | None = None) 
 
 
 # -- reading a file -----------------------------------------------------------------------------------------------
+
+
+def _read(path: str | Path) -> tuple[Path, bytes, list[dict[str, Any]]]:
+    file = Path(path)
+    try:
+        data = file.read_bytes()
+    except OSError as exc:
+        raise UserError(f"label file {str(path)!r} cannot be read: {exc.strerror or exc}") from exc
+    rows = list(_rows(file, data))
+    if not rows:
+        raise UserError(f"label file {file.name!r} has no rows below its header: nothing to import")
+    return file, data, rows
 
 
 def _rows(file: Path, data: bytes) -> Iterator[dict[str, Any]]:

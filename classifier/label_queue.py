@@ -41,10 +41,8 @@ class QueueReport:
 
 def label_queue(store: Store, config: Config) -> QueueReport:
     """Write the labelling queue of the current clips to `labels/queue.json` and return what it holds."""
-    drawn = _draw(store, config)
-    order = _interleaved(drawn, config)[: config.labels.queue_size]
-    items = [{"clip_id": clip_id, "stream": stream} for stream, clip_id, _ in order]
-    data = json.dumps({"seed": config.labels.seed, "clips": items}, indent=0).encode()
+    order = _order(store, config)
+    data = _encoded(order, config)
     written = not store.exists(QUEUE_KEY) or store.read_blob(QUEUE_KEY) != data
     if written:
         store.write_blob(QUEUE_KEY, data)
@@ -57,19 +55,25 @@ def label_queue(store: Store, config: Config) -> QueueReport:
     )
 
 
+def queue_is_current(store: Store, config: Config) -> bool:
+    """Tell whether a queue is there that offers the clips of today."""
+    return store.exists(QUEUE_KEY) and store.read_blob(QUEUE_KEY) == _encoded(_order(store, config), config)
+
+
+def _order(store: Store, config: Config) -> list[tuple[str, str, str]]:
+    return _interleaved(_draw(store, config), config)[: config.labels.queue_size]
+
+
+def _encoded(order: list[tuple[str, str, str]], config: Config) -> bytes:
+    items = [{"clip_id": clip_id, "stream": stream} for stream, clip_id, _ in order]
+    return json.dumps({"seed": config.labels.seed, "clips": items}, indent=0).encode()
+
+
 def load_queue(store: Store) -> list[dict[str, str]]:
     """Return the queue's items (clip_id, stream) in order; none where no queue was written."""
     if not store.exists(QUEUE_KEY):
         return []
     return list(json.loads(store.read_blob(QUEUE_KEY))["clips"])
-
-
-def queue_is_current(store: Store, config: Config) -> bool:
-    """Tell whether a queue is there that offers the clips of today."""
-    if not store.exists(QUEUE_KEY):
-        return False
-    order = _interleaved(_draw(store, config), config)[: config.labels.queue_size]
-    return [item["clip_id"] for item in load_queue(store)] == [clip_id for _, clip_id, _ in order]
 
 
 def _draw(store: Store, config: Config) -> dict[str, list[tuple[int, int, str, str]]]:

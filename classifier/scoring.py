@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -130,11 +132,18 @@ def _score(
     config = dataclasses.replace(trained, device=config.device, threads=config.threads)
     network, calibration = load_network(store, model, config), load_document(store, model)["calibration"]
     rows: list[dict[str, Any]] = []
-    with fixed_threads(config.threads), Progress("clip scores", len(clips), "clips", listen=listen) as bar:
+    on_gpu = next(network.parameters()).device.type == "cuda"
+    with (
+        # a clip is too little work to share: one thread each, as many clips at a time as there are threads
+        fixed_threads(1) as limit,
+        Progress("clip scores", len(clips), "clips", listen=listen) as bar,
+        ThreadPoolExecutor(1 if on_gpu else config.threads, initializer=limit) as workers,
+    ):
         for start in range(0, len(clips), CHUNK):
             chunk = clips[start : start + CHUNK]
-            for clip, frames in zip(chunk, read_clip_frames(store, chunk, config), strict=True):
-                rows.append(_row(network, calibration, clip, frames))
+            frames = read_clip_frames(store, chunk, config)
+            for row in workers.map(partial(_row, network, calibration), chunk, frames):
+                rows.append(row)
                 bar.advance()
     return rows
 

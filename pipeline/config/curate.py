@@ -64,7 +64,7 @@ class ClassifierConfig:
     min_auc: float = 0.7
     """Floor of the AUC on held-out sources: below it nothing is published."""
     threads: int = 2
-    """Processor threads; fixed, because sums in another order give other last digits."""
+    """Processor threads, shared out among the folds; fixed, as sums in another order give other last digits."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where it trains and scores; `auto` takes a GPU if there is one."""
     seed: int = 0
@@ -100,8 +100,8 @@ class DecisionConfig:
     """Probability under which a clip is dropped; between it and the keep threshold lies the review band."""
     middle: Literal["drop", "keep", "review"] = "review"
     """What happens to the band between."""
-    drop_flags: tuple[str, ...] = ("black", "still")
-    """Flags that drop a clip whatever its score."""
+    drop_flags: tuple[str, ...] = ("black", "still", "cuts")
+    """Flags that drop a clip whatever its score (single frames cannot show that a clip is a montage)."""
     keep_duplicates: bool = False
     """Whether copies beside a group's representative are kept."""
 

@@ -24,7 +24,7 @@ def demo() -> Config:
         source=SourceConfig(spec="arcade", batch_size=16),
         split=SplitConfig(val_share=0.3),
         labels=LabelConfig(min_per_class=8),
-        classifier=ClassifierConfig(width=16, steps=300, batch=32, min_auc=0.7),
+        classifier=ClassifierConfig(width=16, input_height=45, steps=120, batch=32, learning_rate=2e-3, folds=3),
         decision=DecisionConfig(),
         shards=ShardConfig(samples_per_shard=32),
         tokenizer=tokenizer,

@@ -162,12 +162,12 @@ def test_a_persons_rating_wins_over_the_score_and_the_stand_ins_does_not(trained
 
 def test_flags_and_copies_drop_clips_and_a_rating_lifts_a_flag(trained, config, make_writer, tmp_path):
     writer = make_writer(trained, config)
-    still, rated = writer.add("flagged", "gg", flags={0: ["still", "cuts"], 1: ["black"]}, batch=BATCHES[1])
-    only_cuts = writer.add("cutty", "g", flags={0: ["cuts"]}, batch=BATCHES[1])[0]
+    still, rated = writer.add("flagged", "gg", flags={0: ["still", "overlay"], 1: ["black"]}, batch=BATCHES[1])
+    only_overlay = writer.add("overlaid", "g", flags={0: ["overlay"]}, batch=BATCHES[1])[0]
     copy, orphan = writer.add("copies", "gg", batch=BATCHES[1])
     trained.append("duplicates", [
-        {"clip_id": copy, "representative": only_cuts, "is_representative": False, "distance": 1, "group_size": 2},
-        {"clip_id": only_cuts, "representative": only_cuts, "is_representative": True, "distance": 0, "group_size": 2},
+        {"clip_id": copy, "representative": only_overlay, "is_representative": False, "distance": 1, "group_size": 2},
+        {"clip_id": only_overlay, "representative": only_overlay, "is_representative": True, "group_size": 2},
         {"clip_id": orphan, "representative": "gone-000000000-ab", "is_representative": False, "group_size": 2},
     ])  # fmt: skip
     rate(trained, config, tmp_path, {rated: 5, copy: 5})
@@ -176,8 +176,8 @@ def test_flags_and_copies_drop_clips_and_a_rating_lifts_a_flag(trained, config, 
     found = decisions(trained)
     assert found[still] == ("drop", "flag: still")
     assert found[rated] == ("keep", "rated 5")
-    assert found[only_cuts][1].startswith("score")
-    assert found[copy] == ("drop", f"duplicate of {only_cuts}")
+    assert found[only_overlay][1].startswith("score")
+    assert found[copy] == ("drop", f"duplicate of {only_overlay}")
     assert found[orphan][1].startswith("score")
     assert report.reasons["drop: flag still"] == 1
     both = replace(config, decision=replace(config.decision, keep_duplicates=True))
@@ -198,11 +198,11 @@ def test_batches_of_another_model_stop_the_decision_by_name(trained, config):
 
 
 def test_flags_alone_decide_without_labels_and_say_so(store, flags_config, pool_writer):
-    still, cuts, fine = pool_writer.add("a", "ggg", flags={0: ["still"], 1: ["cuts"]})
+    still, overlay, fine = pool_writer.add("a", "ggg", flags={0: ["still"], 1: ["overlay"]})
     report = decide(store, flags_config)
     assert decisions(store) == {
         still: ("drop", "flags only: still"),
-        cuts: ("review", "flags only: cuts"),
+        overlay: ("review", "flags only: overlay"),
         fine: ("keep", "flags only: none"),
     }
     assert (report.mode, report.model_version, report.threshold) == ("flags", "none", {})

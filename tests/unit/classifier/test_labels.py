@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from classifier.journal import Journal
+from classifier.label_files import check_label_file
 from classifier.labels import (
     current_labels,
     export_labels,
@@ -141,6 +142,12 @@ def test_a_wrong_file_is_refused_whole_and_named(store, config, clips, tmp_path,
     with pytest.raises(UserError, match=rf"label file 'wrong.csv'.*{message}"):
         import_labels(store, write(tmp_path / "wrong.csv", given), "ann", config)
     assert store.version("labels") == -1
+
+
+def test_a_file_can_be_checked_before_there_are_clips(tmp_path):
+    assert check_label_file(write(tmp_path / "l.csv", "clip_id,rating\nx,5\ny,1\n")) == 2
+    with pytest.raises(UserError, match="line 3: rating '7'"):
+        check_label_file(write(tmp_path / "l.csv", "clip_id,rating\nx,5\ny,7\n"))
 
 
 def test_a_missing_file_is_named(store, config, tmp_path):
