@@ -24,7 +24,7 @@ def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     digests_of: Callable[[Path], dict[str, str]],
 ) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({**tiny_settings, "split": {"val_share": 0.5}}), "utf-8")
+    config.write_text(yaml.safe_dump({**tiny_settings, "split": {"val_share": 0.3, "salt": "s2"}}), "utf-8")
     labels = tmp_path / "labels.csv"
     rows = [f"{name},0,5" for name in GOOD] + [f"{name},0,1" for name in ODD] + ["zero.mp4,0,1", "short.mp4,0,3"]
     labels.write_text("video,start_s,rating\n" + "\n".join(rows) + "\n", "utf-8")
@@ -40,14 +40,14 @@ def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     assert sum(state["downloads"]["failed"].values()) + sum(state["clips"]["failed"].values()) == len(BROKEN)
     assert state["downloads"]["pending"] == 0
     assert state["clips"]["total"] == 9  # every whole recording of 17 s gives one; the one of 5 s gives none
-    assert state["labels"]["by_rating"] == {"1": 2, "5": 6}
+    assert state["labels"]["by_rating"] == {"1": 2, "2": 0, "3": 0, "4": 0, "5": 6}
     assert state["labels"]["unresolved"] == 2
     assert sum(state["curated"][name] for name in ("keep", "drop", "review")) == 9
 
     for name in sorted(BROKEN):
         told = lampworks("why", name, "--root", str(root))
         assert "invalid_media" in told or "decode_error" in told, told
-    assert "remainder" in lampworks("why", "short.mp4", "--root", str(root))
+    assert "left over" in lampworks("why", "short.mp4", "--root", str(root))
 
     before = digests_of(root)
     lampworks("run", *arguments, "--labels", str(labels), "--select", "+curated_clips")
