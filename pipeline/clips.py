@@ -94,7 +94,13 @@ def cut_batch(
     jobs = _due_jobs(store, config, home, batch, retry_failed)
     if not jobs:
         return clip_report(store, config, batch)
-    home.tmp.mkdir(parents=True, exist_ok=True)
+    try:
+        home.tmp.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise UserError(
+            f"folder {str(home.tmp)!r} for unfinished clips cannot be made: {exc.strerror}. Give this user write "
+            "access to it, or choose another --root."
+        ) from exc
     writer = _Writer(store, batch, clip_spec(config.clips))
     blocked = ""
     engine = make_engine(config.engine)
