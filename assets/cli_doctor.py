@@ -26,7 +26,7 @@ def add_commands(commands: Parsers) -> None:
 
 def run_findings(args: argparse.Namespace) -> int:
     """Print every finding."""
-    settings = settings_of(args)
+    settings = settings_of(args, recall=False)
     findings = [*run_doctor(settings.store, settings.home, settings.config), check_torch()]
     if args.json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))

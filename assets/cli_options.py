@@ -56,8 +56,8 @@ def add_root_options(command: argparse.ArgumentParser) -> None:
     )
 
 
-def settings_of(args: argparse.Namespace, *, base: str | None = None) -> Settings:
-    """Return the settings that the options amount to."""
+def settings_of(args: argparse.Namespace, *, base: str | None = None, recall: bool = True) -> Settings:
+    """Return the settings that the options amount to; `recall` as of `load_settings`."""
     options = parse_storage_options(args.storage_options) if args.storage_options else None
     return load_settings(
         args.root,
@@ -66,6 +66,7 @@ def settings_of(args: argparse.Namespace, *, base: str | None = None) -> Setting
         home=args.home,
         storage_options=options,
         base=base,
+        recall=recall,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.settings import Settings
@@ -51,7 +52,9 @@ def plan_pass(settings: Settings) -> Plan:
             store.check_writable()
             search_videos(store, config, settings.home)
     due = collect_due(store, config, datetime.now(UTC))
-    rows = store.read("videos", ["duration_s"], pc.field("batch").isin(list(due)))["duration_s"].to_pylist()
+    rows = store.read("videos", ["duration_s"], pc.field("batch").isin(pa.array(list(due), pa.string())))[
+        "duration_s"
+    ].to_pylist()
     known = [seconds for seconds in rows if seconds]
     mean = sum(known) / len(known) if known else 0.0
     hours = (sum(known) + mean * (len(rows) - len(known))) / 3600

@@ -28,6 +28,7 @@ from pipeline.home import Home, home_of
 from pipeline.store import Store
 
 DEFAULT_ROOT = "lampworks-data"
+CONFIG = "config.yaml"
 _HEADER = "# what the last `lampworks` pass over this root was told; a field that is absent is the preset's own\n"
 # what delta-rs must be told in its own words although s3fs would find it in the environment by itself
 _AWS = {
@@ -50,7 +51,7 @@ class Settings:
     @property
     def config_path(self) -> Path:
         """Where the root remembers its configuration."""
-        return self.home.folder / "config.yaml"
+        return self.home.folder / CONFIG
 
     def environment(self) -> dict[str, str]:
         """Return the variables by which a child process (Dagster's, a worker's) finds the same settings."""
@@ -90,6 +91,7 @@ def load_settings(
     home: str | Path | None = None,
     storage_options: Mapping[str, str] | None = None,
     base: str | None = None,
+    recall: bool = True,
 ) -> Settings:
     """Return the settings of a root.
 
@@ -100,6 +102,7 @@ def load_settings(
         home: folder of local state; default `LAMPWORKS_HOME`, else the root itself, or a folder here for S3.
         storage_options: of S3; default `LAMPWORKS_STORAGE_OPTIONS` (JSON), else the AWS variables.
         base: preset to start from where neither a file nor the root names one; default `demo`, which a laptop trains.
+        recall: whether to ask the store itself where its home here is new; False opens nothing.
 
     Raises:
         UserError: a wrong field, with its name, value and fix.
@@ -112,12 +115,28 @@ def load_settings(
     store = Store(root, storage_options)
     place = home_of(store, home or os.environ.get("LAMPWORKS_HOME") or None)
     chosen: str | Path | None = config or os.environ.get("LAMPWORKS_CONFIG") or None
-    remembered = place.folder / "config.yaml"
+    remembered = place.folder / CONFIG
     if chosen is None and remembered.is_file():
         chosen = remembered
+    overrides: dict[str, Any] = {}
+    if chosen is None and recall and str(place.folder) != store.root:
+        # a home of its own that is new (another machine): the store knows what it was made with
+        overrides = _remembered_by(store)
+        base = overrides.pop("preset", base)
     source = source or os.environ.get("LAMPWORKS_SOURCE") or None
-    overrides: dict[str, Any] = {"source": {"spec": source}} if source else {}
+    if source:
+        overrides["source"] = {**overrides.get("source", {}), "spec": source}
     return Settings(store, _absolute(load_config(chosen, base=base or "demo", **overrides)), place)
+
+
+def _remembered_by(store: Store) -> dict[str, Any]:
+    try:
+        return dict(yaml.safe_load(store.read_blob(CONFIG))) if store.exists(CONFIG) else {}
+    except Exception as exc:  # an object store's client raises what it likes
+        raise UserError(
+            f"root {store.root!r} cannot be read ({type(exc).__name__}: {exc}): check its address, --storage-options, "
+            "and the AWS variables; `lampworks doctor` tries it again."
+        ) from exc
 
 
 def parse_storage_options(text: str) -> dict[str, str]:
@@ -140,9 +159,16 @@ def parse_storage_options(text: str) -> dict[str, str]:
 
 
 def save_config(settings: Settings) -> bool:
-    """Write `<home>/config.yaml` if it would change; tell whether it did."""
+    """Write `<home>/config.yaml`, and for a home apart from its root the root's own copy, if it would change.
+
+    Returns:
+        Whether it did.
+    """
     text = _HEADER + yaml.safe_dump(config_changes(settings.config), sort_keys=False, allow_unicode=True)
-    path = settings.config_path
+    path, store = settings.config_path, settings.store
+    apart = str(settings.home.folder) != store.root
+    if apart and not (store.exists(CONFIG) and store.read_blob(CONFIG) == text.encode()):
+        store.write_blob(CONFIG, text.encode())
     with suppress(FileNotFoundError):
         if path.read_text("utf-8") == text:
             return False

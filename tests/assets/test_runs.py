@@ -19,7 +19,7 @@ from assets.definitions import defs
 from assets.driver import PassError, full_pass
 from assets.instance import open_instance, sweep_killed_runs
 from assets.resources import Lampworks
-from assets.settings import Settings, load_settings
+from assets.settings import Settings, load_settings, save_config
 from pipeline.config import EngineConfig
 from pipeline.errors import UserError
 from pipeline.search import batches
@@ -164,6 +164,25 @@ def test_the_sensor_asks_for_due_batches_once_per_state(settings: Settings) -> N
         assert uncut != asked
         full_pass(settings, ["clips"], listen=lambda text: None, report=False)
         assert tick() == []
+
+
+@pytest.mark.timeout(120)
+def test_the_weekly_job_runs_the_driver_up_to_the_shards_and_never_trains(
+    settings: Settings, make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    for seed in (1, 2, 3):
+        make_video(tmp_path / "videos" / f"more{seed}.mp4", scrolling(seed, 165), fps=10)
+    flags = replace(settings.config.decision, mode="flags")
+    # a division in which both sides hold some of the four
+    split = replace(settings.config.split, val_share=0.5, salt="b")
+    weekly = replace(settings, config=replace(settings.config, decision=flags, split=split))
+    save_config(weekly)
+    with weekly.exported(), open_instance(weekly.home) as instance:
+        assert run_job("recurate", instance).success
+        jobs = [run.job_name for run in reversed(instance.get_runs())]
+    assert jobs == ["recurate", "discover", "collect_batch", "compare_clips", "label", "decide"]
+    assert weekly.store.read("shards").num_rows == 2
+    assert weekly.store.read("models").num_rows == 0
 
 
 KILLED = """

@@ -84,10 +84,11 @@ def test_an_s3_root_takes_the_usual_variables_and_keeps_a_home_on_this_disk(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-    settings = load_settings("s3://bucket/x", storage_options={"key": "b"})
+    settings = load_settings("s3://bucket/x", storage_options={"key": "b"}, recall=False)
     assert settings.store.storage_options == {"key": "b", "endpoint_url": "http://127.0.0.1:9"}
     assert settings.home.folder.parent == tmp_path
-    save_config(settings)
+    settings.home.folder.mkdir()
+    settings.config_path.write_text("preset: demo\n")
     with settings.exported():
         assert Lampworks().settings().store.storage_options == settings.store.storage_options
 
@@ -104,3 +105,12 @@ def test_a_wrong_field_is_named(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("clips: {crv: 20}\n", "utf-8")
     with pytest.raises(UserError, match=r"clips\.crv = 20; did you mean clips\.crf\?"):
         load_settings("root", config=tmp_path / "c.yaml")
+
+
+def test_a_new_home_finds_in_the_store_what_it_was_made_with(tmp_path: Path) -> None:
+    first = load_settings("root", home=tmp_path / "here", source="folder:videos")
+    save_config(first)
+    moved = load_settings("root", home=tmp_path / "there")
+    assert moved.config == first.config
+    assert moved.home.folder == tmp_path / "there"
+    assert load_settings("root", home=tmp_path / "there", recall=False).config == preset("demo")
