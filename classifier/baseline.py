@@ -15,6 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from classifier.calibration import Bools, Floats, auc, auc_figures
 from classifier.examples import Examples
@@ -46,6 +47,18 @@ def fit_boosting(features_NF: Floats, good_N: Bools) -> Callable[[Floats], Float
 
 
 BASELINES: dict[str, Fit] = {"logistic regression": fit_logistic, "gradient boosting": fit_boosting}
+
+
+def baseline_scores(learning: Examples, scored: Examples) -> dict[str, Floats]:
+    """Return the scores (N,) of every baseline, fitted on the fives and ones of `learning`, for all of `scored`."""
+    if not len(scored.clip_ids):
+        return {name: np.zeros(0) for name in BASELINES}
+    paper = learning.take(learning.extreme)
+    # a few hundred rows are too little to share: on a busy machine the trees' threads would wait for each other
+    with threadpool_limits(1):
+        return {
+            name: fit(paper.features_NF, paper.rating_N == 5)(scored.features_NF) for name, fit in BASELINES.items()
+        }
 
 
 def single_columns(train: Examples, good_train_N: Bools, held: Examples, good_held_N: Bools) -> dict[str, Any]:

@@ -51,6 +51,11 @@ class Examples:
         """Return the names of the features' columns."""
         return (*MEASUREMENTS, *FEATURE_NAMES)
 
+    @property
+    def extreme(self) -> NDArray[np.bool_]:
+        """Return which clips are rated 5 or 1: those that teach (Genie App. B.1)."""
+        return np.asarray((self.rating_N == 5) | (self.rating_N == 1))
+
     def take(self, rows: NDArray[np.bool_]) -> Examples:
         """Return the clips of a mask."""
         index = np.flatnonzero(rows)

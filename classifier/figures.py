@@ -101,9 +101,8 @@ def _side(
     config: Config,
 ) -> dict[str, Any]:
     good_N = examples.rating_N >= config.classifier.good_rating
-    extreme_N = (examples.rating_N == 5) | (examples.rating_N == 1)
-    extreme_train_N = (train.rating_N == 5) | (train.rating_N == 1)
-    paper, paper_train = examples.take(extreme_N), train.take(extreme_train_N)
+    extreme_N = examples.extreme
+    paper, paper_train = examples.take(extreme_N), train.take(train.extreme)
     five_N = paper.rating_N == 5
     bins, error = reliability(probability_N, good_N)
     return {

@@ -113,15 +113,6 @@ def check_label_file(path: str | Path) -> int:
 
     Whether their clips exist is not asked: the file may be checked before the first video is fetched.
     """
-    file = Path(path)
-    try:
-        return sum(1 for _ in _rows(file, file.read_bytes()))
-    except OSError as exc:
-        raise UserError(f"label file {str(path)!r} cannot be read: {exc.strerror or exc}") from exc
-
-
-def check_label_file(path: str | Path) -> int:
-    """Return the number of ratings in a file; UserError where it could not be imported whatever the clips."""
     return len(_read(path)[2])
 
 

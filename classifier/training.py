@@ -24,8 +24,8 @@ from safetensors.torch import load, save
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
-from classifier.baseline import BASELINES
-from classifier.calibration import Bools, Floats, clip_features, fit_platt
+from classifier.baseline import BASELINES, baseline_scores
+from classifier.calibration import Floats, clip_features, fit_platt
 from classifier.examples import Examples, load_examples
 from classifier.figures import classifier_figures
 from classifier.fitting import device_of, fixed_threads, logits_of, train_network
@@ -132,7 +132,7 @@ def train_classifier(store: Store, config: Config, *, listen: Listener | None = 
     network, losses, held_logits_NK, out_of_fold = _learn(train, held, folds, config.classifier, listen)
     good_N = train.rating_N >= config.classifier.good_rating
     calibration = fit_platt(clip_features(out_of_fold.logits_NK), good_N)
-    held_baselines = _baseline_scores(train, held)
+    held_baselines = baseline_scores(train, held)
     figures, scores = classifier_figures(
         train, held, out_of_fold.logits_NK, held_logits_NK, out_of_fold.baselines, held_baselines, calibration, config
     )
@@ -183,10 +183,6 @@ def _folds(train: Examples, config: ClassifierConfig) -> Iterator[Fold]:
     )
 
 
-def _extremes(examples: Examples) -> Bools:
-    return np.asarray((examples.rating_N == 5) | (examples.rating_N == 1))
-
-
 def _learn(
     train: Examples, held: Examples, folds: list[Fold], config: ClassifierConfig, listen: Listener | None
 ) -> tuple[ResNet18, list[float], Floats, OutOfFold]:
@@ -210,7 +206,7 @@ def _learn(
                 bar.advance(note=f"loss {loss:.3f}")
 
             learning, scored = jobs[number]
-            paper = learning.take(_extremes(learning))
+            paper = learning.take(learning.extreme)
             seed = config.seed + number
             network = train_network(
                 paper.frames_NKCHW, paper.rating_N == 5, paper.groups, config, seed=seed, on_step=on_step
@@ -222,7 +218,7 @@ def _learn(
     baselines = {name: np.zeros(len(train.clip_ids)) for name in BASELINES}
     for (_, score), (learning, scored), (_, fold_logits_NK) in zip(folds, jobs[1:], found, strict=True):
         logits_NK[score] = fold_logits_NK
-        for name, score_N in _baseline_scores(learning, scored).items():
+        for name, score_N in baseline_scores(learning, scored).items():
             baselines[name][score] = score_N
     return network, losses[0], held_logits_NK, OutOfFold(logits_NK=logits_NK, baselines=baselines)
 
@@ -231,13 +227,6 @@ def _rows(examples: Examples, rows: NDArray[np.int64]) -> Examples:
     mask = np.zeros(len(examples.clip_ids), bool)
     mask[rows] = True
     return examples.take(mask)
-
-
-def _baseline_scores(learning: Examples, scored: Examples) -> dict[str, Floats]:
-    paper = learning.take(_extremes(learning))
-    if not len(scored.clip_ids):
-        return {name: np.zeros(0) for name in BASELINES}
-    return {name: fit(paper.features_NF, paper.rating_N == 5)(scored.features_NF) for name, fit in BASELINES.items()}
 
 
 def _curve(losses: list[float], points: int = 60) -> list[dict[str, float]]:
