@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -119,10 +120,11 @@ def load_settings(
     if chosen is None and remembered.is_file():
         chosen = remembered
     overrides: dict[str, Any] = {}
-    if chosen is None and recall and str(place.folder) != store.root:
-        # a home of its own that is new (another machine): the store knows what it was made with
-        overrides = _remembered_by(store)
-        base = overrides.pop("preset", base)
+    if recall and str(place.folder) != store.root:
+        # a home of its own may be new (another machine): the store knows what it was made with
+        known = _remembered_by(store)
+        if chosen is None and known:
+            base, overrides = known.pop("preset", base), known
     source = source or os.environ.get("LAMPWORKS_SOURCE") or None
     if source:
         overrides["source"] = {**overrides.get("source", {}), "spec": source}
@@ -131,10 +133,16 @@ def load_settings(
 
 def _remembered_by(store: Store) -> dict[str, Any]:
     try:
+        # a bucket that is not there looks empty to one client and is an error to the other: ask both
+        store.version("videos")
         return dict(yaml.safe_load(store.read_blob(CONFIG))) if store.exists(CONFIG) else {}
+    except UserError:
+        raise
     except Exception as exc:  # an object store's client raises what it likes
+        found = re.search(r"<Message>(.*?)</Message>", str(exc))
+        told = found[1] if found else " ".join(str(exc).split())[:300]
         raise UserError(
-            f"root {store.root!r} cannot be read ({type(exc).__name__}: {exc}): check its address, --storage-options, "
+            f"root {store.root!r} cannot be read ({told}): check its address, --storage-options, "
             "and the AWS variables; `lampworks doctor` tries it again."
         ) from exc
 
