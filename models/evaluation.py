@@ -48,7 +48,7 @@ from pipeline.takedown import taken_down
 
 KIND = "world_evaluation"
 _METHOD = 1  # rises when a figure changes its meaning: older evaluations are then not current
-_SHEET_CLIPS, _NAMING_STARTS = 3, 3
+_SHEET_CLIPS, _NAMING_STARTS, _NAMING_FRAMES = 3, 6, 4
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,13 @@ def _measured(
         figures |= measure_codes(clips, codes, times, world.num_actions, settings)
         progress.advance()
         figures |= measure_control(world, windows, codes, settings, progress.advance)
-        starts = np.stack([clip.frames_THWC[len(clip.frames_THWC) // 2] for clip in clips[:_NAMING_STARTS]])
         sampling = Sampling(settings.maskgit_steps, settings.token_temperature, settings.seed)
-        held = hold_each_action(world, starts, settings.rollout_frames, sampling)
-        names = name_actions(held)
+        starts = np.stack([clip.frames_THWC[len(clip.frames_THWC) // 2] for clip in clips])
+        names = name_actions(hold_each_action(world, starts[:_NAMING_STARTS], _NAMING_FRAMES, sampling))
+        held = hold_each_action(world, starts[:1], settings.rollout_frames, sampling)
         progress.advance()
+    # a code may follow the actions and yet mean another thing in every other frame: then no key can be held
+    figures["steady_actions"] = {"value": len({name.symbol for name in names if name.moves})}
     sources = len({clip.video_id for clip in clips})
     used = true_use(clips, codes, world.num_actions)
     return (

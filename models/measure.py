@@ -37,18 +37,19 @@ from pipeline.config import EvaluationConfig
 
 Figures = dict[str, dict[str, Any]]
 
-# thresholds of the gates: (figure, which end of its interval, least value)
+# thresholds of the gates: (figure, which end of its interval, least value). k-means of patches is no gate: fitted from
+# farthest points it is within a decibel of what a small tokenizer reaches, which the figures show
 GATES: dict[str, tuple[str, str, float]] = {
     "psnr_above_mean_frame": ("psnr_above_mean_frame", "value", 3.0),
     "psnr_above_first_frame": ("psnr_above_first_frame", "value", 3.0),
     "psnr_above_previous_frame": ("psnr_above_previous_frame", "value", 0.0),
-    "psnr_above_kmeans": ("psnr_above_kmeans", "value", 0.0),
     "psnr_moving_above_mean_frame": ("psnr_moving_above_mean_frame", "value", 3.0),
     "psnr_moving_above_first_frame": ("psnr_moving_above_first_frame", "value", 3.0),
     "delta_t_psnr_permuted": ("delta_t_psnr_permuted", "low", 1.0),
     "psnr_t1_above_copy": ("psnr_t1_above_copy", "value", 1.0),
     "latent_action_mutual_information": ("latent_action_mutual_information", "value", 0.5),
     "latent_action_mutual_information_ratio": ("latent_action_mutual_information_ratio", "value", 10.0),
+    "steady_actions": ("steady_actions", "value", 2),
 }
 
 
@@ -169,8 +170,8 @@ def measure_control(
             lost = np.zeros(len(video))
             for _ in range(config.random_draws):
                 drawn = random_actions(inferred, own, arm=arm, keep=prompt - 1, num_actions=world.num_actions, rng=rng)
-                frames = roll_out(world, tokens, drawn, sampling)
-                lost += (followed - psnr(truth, frames))[:, -1] / config.random_draws
+                frames = roll_out(world, tokens, drawn, sampling, last=1)
+                lost += (followed[:, -1] - psnr(truth[:, -1:], frames)[:, 0]) / config.random_draws
                 advance()
             figures[name + suffix] = _figure(lost, windows, config)
     return figures
@@ -265,7 +266,7 @@ def judge(figures: Figures, num_sources: int, config: EvaluationConfig) -> dict[
         }
     }
     for name, (figure, end, threshold) in GATES.items():
-        value = figures[figure].get(end)
+        value = figures.get(figure, {}).get(end)
         passed = None if value is None else bool(value >= threshold)
         gates[name] = {"passed": passed, "value": value, "threshold": threshold}
     return gates

@@ -8,6 +8,7 @@ Shapes: N windows, T frames, H W C pixels, P patches, A latent actions, S genera
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -15,8 +16,7 @@ import numpy as np
 import torch
 
 Arm = Literal["categorical", "permuted"]
-_STILL_PIXELS = 0.75  # a mean shift below this many pixels a frame is a standing view
-_STEADY = 0.6  # share of steps that must agree before an action is named after them
+_LEAST_SHIFT = 2  # pixels: below, a view stands (a dissolving sprite can look like one pixel)
 _REACH_X, _REACH_Y = 16, 10  # pixels that a view can move in one frame
 
 
@@ -82,7 +82,9 @@ def infer_actions(world: World, video_NTHWC: np.ndarray, batch: int = 16) -> np.
 
 
 @torch.no_grad()
-def roll_out(world: World, prompt_NTP: torch.Tensor, actions_NA: np.ndarray, sampling: Sampling) -> np.ndarray:
+def roll_out(
+    world: World, prompt_NTP: torch.Tensor, actions_NA: np.ndarray, sampling: Sampling, *, last: int | None = None
+) -> np.ndarray:
     """Return the frames that follow a prompt.
 
     Args:
@@ -90,11 +92,12 @@ def roll_out(world: World, prompt_NTP: torch.Tensor, actions_NA: np.ndarray, sam
         prompt_NTP: tokens of T0 true frames a window.
         actions_NA: latent actions, T0 + S - 1 a window: those within the prompt first.
         sampling: steps, temperature and seed.
+        last: decode so many frames at the end alone; all S by default.
 
     Returns:
-        uint8 (N, S, H, W, C).
+        uint8 (N, S, H, W, C), or (N, last, H, W, C).
     """
-    given = prompt_NTP.shape[1]
+    wanted = last or actions_NA.shape[1] + 1 - prompt_NTP.shape[1]
     parts = []
     for start in range(0, len(prompt_NTP), sampling.batch):
         part = slice(start, start + sampling.batch)
@@ -105,7 +108,8 @@ def roll_out(world: World, prompt_NTP: torch.Tensor, actions_NA: np.ndarray, sam
             token_temperature=sampling.token_temperature,
             generator=torch.Generator(prompt_NTP.device).manual_seed(sampling.seed + start),
         )
-        parts.append(world.decode(tokens)[:, given:].cpu().numpy())
+        # a frame is drawn from its tokens and those of the frames before it that a window holds
+        parts.append(world.decode(tokens[:, -(wanted + world.context - 1) :])[:, -wanted:].cpu().numpy())
     return np.concatenate(parts)
 
 
@@ -183,38 +187,48 @@ class ActionName:
     down: float
     """And downwards."""
     agreement: float
-    """Share of the measured steps that moved the way the label says."""
+    """Share of the measured steps that went the way most of them went."""
+
+    @property
+    def moves(self) -> bool:
+        """Tell whether the view keeps moving one way while the action is held."""
+        return self.symbol in _MOVES
+
+
+# per symbol: its sentence, and the share of steps that must agree (a view that stands must really stand)
+_MOVES = {"→": "view moves right", "←": "view moves left", "↓": "view moves down", "↑": "view moves up"}
+_NAMES = {**dict.fromkeys(_MOVES, 0.75), "•": 0.95}
 
 
 def name_actions(held_NATHWC: np.ndarray) -> list[ActionName]:
-    """Name what each latent action does to the view: left, right, up, down or nothing.
+    """Name what each latent action does to the view: left, right, up, down or nothing, or nothing steady.
 
     Args:
-        held_NATHWC: rollouts of `hold_each_action`.
+        held_NATHWC: rollouts of `hold_each_action`, from several start frames: an action that does one thing here
+            and another there is found out.
     """
     count, actions, frames = held_NATHWC.shape[:3]
     names = []
     for code in range(actions):
-        shifts = np.array([
+        shifts = [
             view_shift(held_NATHWC[row, code, step], held_NATHWC[row, code, step + 1])
             for row in range(count)
             for step in range(frames - 1)
-        ])  # fmt: skip
-        names.append(_name(code, shifts))
+        ]
+        right, down = (float(value) for value in np.mean(shifts, 0))
+        ways = Counter(_way(*shift) for shift in shifts)
+        way, most = max(ways.items(), key=lambda item: (item[1], item[0]))
+        agreement = most / len(shifts)
+        label = _MOVES.get(way, "view stands")
+        if agreement < _NAMES[way]:
+            way, label = "~", "nothing steady"
+        names.append(ActionName(code, label, way, right, down, agreement))
     return names
 
 
-def _name(code: int, shifts: np.ndarray) -> ActionName:
-    right, down = (float(value) for value in shifts.mean(0))
-    if max(abs(right), abs(down)) < _STILL_PIXELS:
-        label, symbol, agreeing = "view stands", "•", np.abs(shifts).max(1) <= 1
-    elif abs(right) >= abs(down):
-        label, symbol = ("view moves right", "→") if right > 0 else ("view moves left", "←")
-        agreeing = shifts[:, 0] * right > 0
-    else:
-        label, symbol = ("view moves down", "↓") if down > 0 else ("view moves up", "↑")
-        agreeing = shifts[:, 1] * down > 0
-    agreement = float(agreeing.mean())
-    if agreement < _STEADY:
-        label, symbol = "nothing steady", "~"
-    return ActionName(code, label, symbol, right, down, agreement)
+def _way(right: int, down: int) -> str:
+    if max(abs(right), abs(down)) < _LEAST_SHIFT:
+        return "•"
+    if abs(right) >= abs(down):
+        return "→" if right > 0 else "←"
+    return "↓" if down > 0 else "↑"

@@ -6,6 +6,7 @@ If they do and those of the world with inferred actions do not, the latent actio
 
 import dataclasses
 import io
+import json
 import tarfile
 
 import numpy as np
@@ -41,9 +42,10 @@ def trained(tmp_path_factory):
                 frames = np.stack(list(record_platformer(seed, 2 * NUM_FRAMES, fps=10)))
                 for start in (0, NUM_FRAMES):
                     data = encode_clip(frames[start : start + NUM_FRAMES], ClipConfig()).mp4
-                    member = tarfile.TarInfo(f"{clip_id_of(video_id, start * 100, '0a1b2c3d')}.mp4")
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
+                    for ending, content in (("json", b"{}"), ("mp4", data)):
+                        member = tarfile.TarInfo(f"{clip_id_of(video_id, start * 100, '0a1b2c3d')}.{ending}")
+                        member.size = len(content)
+                        tar.addfile(member, io.BytesIO(content))
                 actions = platformer_actions(seed, 2 * NUM_FRAMES)
                 truth = Truth(native_id, "platformer", 32.0, ((0.0, 32.0, 5),), actions, "")
                 write_truth(home_of(store).arcade, truth)
@@ -53,7 +55,7 @@ def trained(tmp_path_factory):
         rows.append({"version": "v1", "split": split, "path": path, "samples": 2 * len(seeds)})
     store.append("videos", videos)
     store.append("shards", rows)
-    store.write_blob("shards/v1/manifest.json", b"{}")
+    store.write_blob("shards/v1/manifest.json", json.dumps({"shards": rows}).encode())
     train_tokenizer(store, config)
     train_world_model(store, config)
     return store, config

@@ -65,9 +65,10 @@ def _write_shards(store, home):
                 frames = np.stack(list(record_platformer(seed, 2 * NUM_FRAMES, fps=10)))
                 for start in (0, NUM_FRAMES):
                     data = encode_clip(frames[start : start + NUM_FRAMES], ClipConfig()).mp4
-                    member = tarfile.TarInfo(f"{clip_id_of(video_id, start * 100, '0a1b2c3d')}.mp4")
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
+                    for ending, content in (("json", b"{}"), ("mp4", data)):
+                        member = tarfile.TarInfo(f"{clip_id_of(video_id, start * 100, '0a1b2c3d')}.{ending}")
+                        member.size = len(content)
+                        tar.addfile(member, io.BytesIO(content))
                 actions = platformer_actions(seed, 2 * NUM_FRAMES)
                 write_truth(home.arcade, Truth(native_id, "platformer", 4.0, ((0.0, 4.0, 5),), actions, ""))
                 videos.append({"video_id": video_id, "native_id": native_id, "source": "arcade"})
@@ -76,7 +77,7 @@ def _write_shards(store, home):
         rows.append({"version": "v1", "split": split, "path": path, "samples": 2 * len(seeds)})
     store.append("videos", videos)
     store.append("shards", rows)
-    store.write_blob("shards/v1/manifest.json", b"{}")
+    store.write_blob("shards/v1/manifest.json", json.dumps({"shards": rows}).encode())
 
 
 @pytest.fixture(scope="module")
