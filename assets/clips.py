@@ -4,14 +4,14 @@ from collections import Counter
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from assets.checks import check_specs, verdict
 from assets.collect import raw_videos
 from assets.partitions import VIDEO_BATCH
-from assets.records import current_clips
+from assets.records import current_clips, pc, same_ids
 from assets.resources import Lampworks
 from assets.work import Result, Work, bars, batch_of, histogram, materialized, table, working
+from pipeline.columns import counts
 from pipeline.config import fingerprint
 
 
@@ -123,20 +123,10 @@ def near_duplicates(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
 def _grouped(work: Work) -> Result:
     groups = work.store.read("duplicates")
     index = current_clips(work.store, work.config)
-    ids = groups["clip_id"].to_pylist()
-    representatives = [
-        row["clip_id"]
-        for row in groups.select(["clip_id", "is_representative"]).to_pylist()
-        if row["is_representative"]
-    ]
-    named = set(groups["representative"].to_pylist())
-    covered = len(ids) == len(set(ids)) and set(ids) == index and set(representatives) == named
-    farthest = int(pc.max(groups["distance"]).as_py() or 0) if len(groups) else 0
-    sizes = Counter(
-        row["group_size"]
-        for row in groups.select(["is_representative", "group_size"]).to_pylist()
-        if row["is_representative"]
-    )
+    heads = groups.filter(groups["is_representative"])
+    covered = same_ids(groups["clip_id"], index) and same_ids(heads["clip_id"], pc.unique(groups["representative"]))
+    farthest = int(pc.max(groups["distance"]).as_py() or 0)
+    sizes = {int(size): count for size, count in counts(heads["group_size"]).items()}
     limit = work.config.duplicates.max_distance
     return materialized(
         len(groups),
@@ -146,14 +136,14 @@ def _grouped(work: Work) -> Result:
                 "near_duplicates",
                 "groups_cover_index",
                 covered,
-                f"{len(index)} clips, {len(ids)} rows, {len(named)} groups",
+                f"{len(index)} clips, {len(groups)} rows, {len(heads)} groups",
             ),
             verdict("near_duplicates", "members_close", farthest <= limit, f"farthest {farthest}, limit {limit}"),
         ],
         {
-            "clips": len(ids),
-            "groups": len(named),
-            "duplicates": len(ids) - len(named),
+            "clips": len(groups),
+            "groups": len(heads),
+            "duplicates": len(groups) - len(heads),
             "groups by size": bars({f"{size} clips": count for size, count in sorted(sizes.items())}, "groups by size"),
         },
     )

@@ -12,6 +12,7 @@ from assets.checks import check_specs, verdict
 from assets.partitions import VIDEO_BATCH, register_batches
 from assets.resources import Lampworks
 from assets.work import Result, Work, bars, batch_of, materialized, table, working
+from pipeline.columns import counts, rows_without, unique
 from pipeline.config import fingerprint
 
 if TYPE_CHECKING:
@@ -40,11 +41,8 @@ def search_results(context: dg.AssetExecutionContext, config: SearchConfig, lamp
         for batch in register_batches(context.instance, work.store):
             context.log.info(f"registered batch {batch}")
         videos = work.store.read("videos", ["video_id", "title", "verdict", "rule", "batch"])
-        verdicts = Counter(videos["verdict"].to_pylist())
-        rules = Counter(
-            row["rule"] for row in videos.select(["verdict", "rule"]).to_pylist() if row["verdict"] != "kept"
-        )
-        rejected = [row for row in videos.select(["title", "rule", "verdict"]).to_pylist() if row["verdict"] != "kept"]
+        rejected = rows_without(videos, "verdict", "kept")
+        rules = Counter(counts(rejected["rule"]))
         return materialized(
             len(videos),
             work.store.version("videos"),
@@ -55,11 +53,11 @@ def search_results(context: dg.AssetExecutionContext, config: SearchConfig, lamp
             {
                 "found in this search": report.found,
                 "new": report.new,
-                "kept": verdicts.get("kept", 0),
-                "rejected": verdicts.get("rejected", 0),
+                "kept": len(videos) - len(rejected),
+                "rejected": len(rejected),
                 "rejected by rule": bars(dict(rules.most_common()), "rejected by rule"),
-                "examples of rejected": table([{"title": row["title"], "rule": row["rule"]} for row in rejected], 8),
-                "batches": len({batch for batch in videos["batch"].to_pylist() if batch}),
+                "examples of rejected": table(rejected.select(["title", "rule"]).slice(0, 8).to_pylist()),
+                "batches": len(unique(videos["batch"])),
             },
         )
 

@@ -1,19 +1,18 @@
 """Group `curate`: the quality classifier, its scores, and the decision on every clip."""
 
-from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from assets.checks import check_specs, verdict
 from assets.clips import clips, near_duplicates
 from assets.label import quality_labels
 from assets.partitions import VIDEO_BATCH
-from assets.records import current_clips, latest_model
+from assets.records import current_clips, latest_model, pc, same_ids
 from assets.resources import Lampworks
 from assets.work import Result, Work, bars, batch_of, figures, histogram, materialized, working
+from pipeline.columns import Column, counts, rows_with, total
 from pipeline.config import fingerprint
 
 GENIE_KEEP_RATE = 0.124
@@ -99,13 +98,20 @@ def clip_scores(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
         ours = (pc.field("batch") == batch) & (pc.field("model_version") == model["model_id"])
         rows = work.store.read("scores", ["clip_id", "probability"], ours)
         values = rows["probability"].to_pylist()
-        outside = sum(value is None or not 0 <= value <= 1 for value in values)
-        missing = current_clips(work.store, work.config, batch) - set(rows["clip_id"].to_pylist())
+        # a clip whose frames cannot be read has a row without a probability: the decision drops it and says why
+        unread = values.count(None)
+        outside = sum(value is not None and not 0 <= value <= 1 for value in values)
+        missing = set(current_clips(work.store, work.config, batch).to_pylist()) - set(rows["clip_id"].to_pylist())
         return materialized(
             len(rows),
             fingerprint(model["model_id"], sorted(str(clip_id) for clip_id in rows["clip_id"].to_pylist())),
             [
-                verdict("clip_scores", "in_range", outside == 0, f"{len(rows)} scores, {outside} outside 0..1"),
+                verdict(
+                    "clip_scores",
+                    "in_range",
+                    outside == 0,
+                    f"{len(rows)} scores, {outside} outside 0..1, {unread} unreadable",
+                ),
                 verdict("clip_scores", "none_missing", not missing, f"{len(missing)} clips without a score"),
             ],
             {
@@ -132,26 +138,21 @@ def curated_clips(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Re
         from classifier.decision import decide
 
         before = _keep_rate(work.store.read("curated", ["decision"])["decision"])
-        decide(work.store, work.config)
-        return _decided(work, before)
+        report = decide(work.store, work.config)
+        return _decided(work, report.reasons, before)
 
 
-def _decided(work: Work, before: float | None) -> Result:
-    rows = work.store.read(
-        "curated", ["clip_id", "decision", "reason", "probability", "rating", "split", "rule_version", "model_version"]
-    )
-    decisions = Counter(rows["decision"].to_pylist())
-    reasons = Counter(rows["reason"].to_pylist())
-    versions = set(zip(rows["rule_version"].to_pylist(), rows["model_version"].to_pylist(), strict=True))
+def _decided(work: Work, reasons: Mapping[str, int], before: float | None) -> Result:
+    rows = work.store.read("curated", ["clip_id", "decision", "rating", "split", "rule_version", "model_version"])
     index = current_clips(work.store, work.config)
-    decided = rows["clip_id"].to_pylist()
+    found = counts(rows["decision"])
+    versions = rows.group_by(["rule_version", "model_version"]).aggregate([])
     rate = _keep_rate(rows["decision"]) or 0.0
-    rated = [
-        row for row in rows.select(["decision", "rating"]).to_pylist() if row["decision"] == "keep" and row["rating"]
-    ]
-    good = sum(row["rating"] >= 4 for row in rated)
-    precision = good / len(rated) if rated else None
-    flags_only = work.config.decision.mode == "flags"
+    kept = rows_with(rows, "decision", "keep")
+    rated = kept["rating"].drop_null()
+    good = total(pc.greater_equal(rated, work.config.classifier.good_rating))
+    precise = not len(rated) or good / len(rated) >= work.config.decision.target_precision
+    conserved = same_ids(rows["clip_id"], index) and set(found) <= {"keep", "drop", "review"}
     return materialized(
         len(rows),
         work.store.version("curated"),
@@ -162,19 +163,15 @@ def _decided(work: Work, before: float | None) -> Result:
             verdict(
                 "curated_clips",
                 "conservation",
-                len(decided) == len(set(decided)) and set(decided) == index,
-                f"{len(index)} clips = " + " + ".join(f"{count} {name}" for name, count in sorted(decisions.items())),
+                conserved,
+                f"{len(index)} clips = " + " + ".join(f"{count} {name}" for name, count in found.items()),
             ),
-            verdict(
-                "curated_clips", "keep_rate", 0.02 <= rate <= 0.9, f"{rate:.1%} kept (paper {GENIE_KEEP_RATE:.1%})"
-            ),
+            verdict("curated_clips", "keep_rate", 0.02 <= rate <= 0.9, f"{rate:.1%} kept, Genie {GENIE_KEEP_RATE:.1%}"),
             verdict(
                 "curated_clips",
                 "precision_bound",
-                precision is None or precision >= work.config.decision.target_precision,
-                "no kept clip is labelled"
-                if precision is None
-                else f"{good} of {len(rated)} labelled kept clips are 4 or 5",
+                precise,
+                f"{good} of {len(rated)} labelled kept clips are good" if len(rated) else "no kept clip is labelled",
             ),
             verdict(
                 "curated_clips",
@@ -184,23 +181,14 @@ def _decided(work: Work, before: float | None) -> Result:
             ),
         ],
         {
-            "keep": decisions["keep"],
-            "drop": decisions["drop"],
-            "review": decisions["review"],
+            **{name: found.get(name, 0) for name in ("keep", "drop", "review")},
             "keep rate": rate,
-            "decided by": "technical flags alone: no labels were used" if flags_only else "classifier and flags",
-            "reasons": bars({str(reason): count for reason, count in reasons.most_common()}, "reasons"),
-            "splits of kept": bars(_kept_splits(rows), "splits of kept"),
+            "decided by": "technical flags alone" if work.config.decision.mode == "flags" else "classifier and flags",
+            "reasons": bars(reasons, "reasons"),
+            "splits of kept": bars(counts(kept["split"]), "splits of kept"),
         },
     )
 
 
-def _keep_rate(decisions: "pa.ChunkedArray[Any]") -> float | None:
-    if not len(decisions):
-        return None
-    return float(pc.sum(pc.cast(pc.equal(decisions, pa.scalar("keep")), "int64")).as_py() or 0) / len(decisions)
-
-
-def _kept_splits(rows: pa.Table) -> dict[str, float]:
-    kept = rows.filter(pc.equal(rows["decision"], pa.scalar("keep")))
-    return dict(Counter(str(split) for split in kept["split"].to_pylist()))
+def _keep_rate(decisions: Column) -> float | None:
+    return total(pc.equal(decisions, "keep")) / len(decisions) if len(decisions) else None

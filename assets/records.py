@@ -3,21 +3,31 @@
 import json
 from typing import Any
 
-import pyarrow.compute as pc
+from pyarrow import compute
 
+from pipeline.columns import Column, among, total
 from pipeline.config import Config
 from pipeline.store import Store
 
+# the stubs of pyarrow know no plain values as operands
+pc: Any = compute
 
-def current_clips(store: Store, config: Config, batch: str | None = None) -> set[str]:
-    """Return the ids of the clips that count: of the current clip_spec, of a video whose cutting was published.
 
-    Clips of videos that were taken down do not count.
+def current_clips(store: Store, config: Config, batch: str | None = None) -> Column:
+    """Return the ids of the clips that count, sorted, as an Arrow array: of all batches they are too many for a set.
+
+    Those count that are of the current clip_spec, of a video whose cutting was published and that is not taken down.
     """
     from pipeline.clips import read_clips
 
     where = None if batch is None else pc.field("batch") == batch
-    return {str(clip_id) for clip_id in read_clips(store, config, ["clip_id"], where)["clip_id"].to_pylist()}
+    return read_clips(store, config, ["clip_id"], where)["clip_id"]
+
+
+def same_ids(found: Column, expected: Column) -> bool:
+    """Tell whether two columns hold the same ids, each once."""
+    distinct = pc.count_distinct(found).as_py()
+    return bool(len(found) == distinct == len(expected) and total(among(expected, found)) == len(expected))
 
 
 def latest_model(store: Store, kind: str) -> dict[str, Any] | None:

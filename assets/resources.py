@@ -1,5 +1,6 @@
 """The resource that every asset asks for: which root, which configuration, which local home."""
 
+import os
 from pathlib import Path
 
 import dagster as dg
@@ -32,15 +33,19 @@ class Lampworks(dg.ConfigurableResource["Lampworks"]):
 
     def settings(self) -> Settings:
         """Return store, configuration and home; UserError names what is wrong."""
+        config = self.config or os.environ.get("LAMPWORKS_CONFIG") or None
         return load_settings(
-            self.root or default_root(), config=self.config or None, source=self.source or None, home=self.home or None
+            self.root or default_root(),
+            config=config,
+            source=self.source or None,
+            home=self.home or None,
+            # whoever set the variable looked at the store already
+            recall=config is None,
         )
 
 
 def default_root() -> str:
     """Return the root that is meant when nobody names one."""
-    import os
-
     named = os.environ.get("LAMPWORKS_ROOT")
     if named:
         return named

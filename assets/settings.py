@@ -140,7 +140,7 @@ def _remembered_by(store: Store) -> dict[str, Any]:
         raise
     except Exception as exc:  # an object store's client raises what it likes
         found = re.search(r"<Message>(.*?)</Message>", str(exc))
-        told = found[1] if found else " ".join(str(exc).split())[:300]
+        told = found[1] if found else " ".join(re.sub(r"\x1b\[\d+m|↳", "", str(exc)).split())[:300]
         raise UserError(
             f"root {store.root!r} cannot be read ({told}): check its address, --storage-options, "
             "and the AWS variables; `lampworks doctor` tries it again."
