@@ -32,7 +32,10 @@ RING = NUM_TILES * TILE
 
 _PROBABILITIES = (0.14, 0.20, 0.20, 0.10, 0.18, 0.18)
 _HELD_STEPS = (2, 6)
-_RUN, _RISE, _MAX_RISE_STEPS = 5, 10, 3  # px a step; a jump rises while held, at most so many steps
+# px a step. Running moves whole tiles: at half a tile a small latent action model codes the phase beside the direction,
+# and a key that is held then stops after one step (measured). A jump rises while held, at most so many steps.
+_RUN, _RISE, _MAX_RISE_STEPS = 10, 10, 3
+_WALK = 5  # of an enemy
 _PLAYER_COLUMN, _PLAYER_SIZE = 70, 20
 _AWAY_STEPS = 80  # a taken coin or a beaten enemy is back after so many steps
 
@@ -68,7 +71,7 @@ def record_platformer(seed: int, num_steps: int, *, fps: int = 30) -> Iterator[P
         raise ValueError(f"fps = {fps}: must be a multiple of {STEPS_PER_SECOND}")
     between = fps // STEPS_PER_SECOND
     level = make_level(seed)
-    state = _start(level)
+    state = first_state(level)
     for action in platformer_actions(seed, num_steps):
         following = advance(level, state, int(action))
         for part in range(between):
@@ -78,7 +81,7 @@ def record_platformer(seed: int, num_steps: int, *, fps: int = 30) -> Iterator[P
 
 @dataclass(frozen=True)
 class Enemy:
-    """A walker between two columns (px on the ring), `_RUN` px a step."""
+    """A walker between two columns (px on the ring), `_WALK` px a step."""
 
     left: int
     right: int
@@ -87,9 +90,9 @@ class Enemy:
 
     def at(self, step: int) -> int:
         """Return its left column at a step."""
-        span = (self.right - self.left) // _RUN
+        span = (self.right - self.left) // _WALK
         offset = (step + self.phase) % (2 * span)
-        return self.left + _RUN * min(offset, 2 * span - offset)
+        return self.left + _WALK * min(offset, 2 * span - offset)
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,8 @@ class State:
     rise: int
     """Steps that the present jump has risen; 0 on the ground, `_MAX_RISE_STEPS` once it falls."""
     facing: int
+    running: bool
+    """Whether the step before moved it sideways: a picture must not tell the action that is still to come."""
     airborne: bool
     coins_back: tuple[int, ...]
     """Step from which each coin is there again."""
@@ -159,9 +164,10 @@ def _make_enemy(rng: np.random.Generator, ground: npt.NDArray[np.int64], start: 
     return Enemy(first * TILE, last * TILE, row, int(rng.integers(0, 16)))
 
 
-def _start(level: Level) -> State:
+def first_state(level: Level) -> State:
+    """Return the state of step 0: standing at column 0."""
     away = (0,) * len(level.coins), (0,) * len(level.enemies)
-    return State(0, 0, _support(level, 0, HEIGHT), 0, 1, False, *away)
+    return State(0, 0, _support(level, 0, HEIGHT), 0, 1, False, False, *away)
 
 
 def _support(level: Level, x: int, y: int) -> int:
@@ -192,7 +198,7 @@ def advance(level: Level, state: State, action: int) -> State:
     coins = _taken(state.coins_back, [c[0] for c in level.coins], [c[1] for c in level.coins], x, y, step)
     columns = [enemy.at(step) for enemy in level.enemies]
     enemies = _taken(state.enemies_back, columns, [enemy.row for enemy in level.enemies], x, y, step)
-    return State(step, x, y, rise, np.sign(run) or state.facing, airborne, coins, enemies)
+    return State(step, x, y, rise, int(np.sign(run)) or state.facing, run != 0, airborne, coins, enemies)
 
 
 def _taken(back: tuple[int, ...], xs: list[int], ys: list[int], x: int, y: int, step: int) -> tuple[int, ...]:
@@ -219,13 +225,13 @@ def draw(level: Level, state: State, following: State, part: float) -> Picture:
         if back <= state.step:
             now, then = enemy.at(state.step), enemy.at(state.step + 1)
             _put(frame, ENEMY[level.theme], (now + round((then - now) * part) - camera) % RING, enemy.row)
-    pose = "jump" if state.airborne else _run_pose(state, moved)
+    pose = "jump" if state.airborne else _run_pose(state)
     _put(frame, PLAYER[pose, state.facing], _PLAYER_COLUMN, y)
     return frame
 
 
-def _run_pose(state: State, moved: int) -> str:
-    if state.x % TILE == 0 and moved == 0:
+def _run_pose(state: State) -> str:
+    if not state.running:
         return "stand"
     return "run-a" if state.x // TILE % 2 else "run-b"
 
