@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -231,3 +232,30 @@ def test_a_run_whose_process_lives_is_left_alone(settings: Settings, instance: d
     run = instance.create_run_for_job(defs.resolve_job_def("discover"), status=dg.DagsterRunStatus.STARTED)
     instance.report_engine_event("Executing steps in process", run, EngineEventData.in_process(os.getpid()))
     assert sweep_killed_runs(instance) == []
+
+
+@pytest.mark.timeout(120)
+def test_ctrl_c_ends_a_run_with_130_and_a_sentence_and_the_next_one_carries_on(
+    settings: Settings, make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    for seed in range(1, 9):
+        make_video(tmp_path / "videos" / f"more{seed}.mp4", scrolling(seed, 165), fps=10)
+    (tmp_path / "one.yaml").write_text("engine: {workers: 1}\n", "utf-8")
+    root, source = settings.store.root, settings.config.source.spec
+    command = [sys.executable, "-m", "assets.cli", "run", "--root", root, "--select", "+clips", "--source", source]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        [*command, "--config", str(tmp_path / "one.yaml")], env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("download"):
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130, rest
+    assert "stopped. What was published stays" in rest
+    assert "Traceback" not in rest
+    done = full_pass(settings, ["+clips"], listen=lambda text: None, report=False)
+    assert len(done.runs) == 1
+    assert settings.store.read("clips").num_rows == 9
