@@ -136,7 +136,7 @@ def play_app(
         world: the world model.
         start_frames: at least one.
         config: sampling and the number of games.
-        names: what each latent action does (code, label, symbol, right, down), where it was measured.
+        names: what each latent action does (code, label, symbol, right, down, true_actions), where it was measured.
         note: a sentence about this world, shown under the picture.
         history: frames kept of a game; the model's context by default.
         host: the address that it is served on.
@@ -154,6 +154,7 @@ def play_app(
             "symbol": known.get(code, {}).get("symbol", ""),
             "right": known.get(code, {}).get("right", 0.0),
             "down": known.get(code, {}).get("down", 0.0),
+            "meant": _meant(known.get(code, {}).get("true_actions", {})),
         }
         for code in range(world.num_actions)
     ]
@@ -205,6 +206,12 @@ def play_app(
         middleware=[Middleware(Guard, host=host, token=token, policy=content_policy(html), max_body=_MAX_BODY)],
         exception_handlers={HTTPException: refusal},
     )
+
+
+def _meant(true_actions: dict[str, float]) -> str:
+    """Return the true action that a latent one mostly stood for in held-out videos, where it is known."""
+    name, share = max(true_actions.items(), key=lambda item: item[1], default=("", 0.0))
+    return f"{share:.0%} {name}" if share >= 0.5 else ""
 
 
 def _frame(frame: np.ndarray, headers: dict[str, str]) -> Response:

@@ -22,7 +22,8 @@ def starts(ring_world):
 
 @pytest.fixture
 def client(ring_world, starts):
-    app = play_app(ring_world, starts, CONFIG, names=[{"code": RIGHT, "label": "view moves right", "symbol": "→"}])
+    name = {"code": RIGHT, "label": "view moves right", "symbol": "→", "true_actions": {"right": 0.9, "jump": 0.1}}
+    app = play_app(ring_world, starts, CONFIG, names=[name])
     with TestClient(app, base_url="http://127.0.0.1:8000") as client:
         yield client
 
@@ -53,6 +54,7 @@ def test_the_page_and_what_it_asks_for_first(client, starts):
     assert "sha256-" in page.headers["content-security-policy"]
     about = client.get("/api/world").json()
     assert [action["symbol"] for action in about["actions"]] == ["", "", "→", ""]
+    assert [action["meant"] for action in about["actions"]] == ["", "", "90% right", ""]
     assert [start["clip_id"] for start in about["starts"]] == ["clip-10", "clip-70"]
     assert np.array_equal(_pixels(client.get("/api/starts/1.png")), starts[1].frame_HWC)
     assert client.get("/api/starts/2.png").status_code == 404
