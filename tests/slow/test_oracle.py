@@ -24,7 +24,7 @@ from pipeline.home import home_of
 from pipeline.ids import clip_id_of, split_clip_id
 from pipeline.store import Store
 
-# an hour on two busy cores, a quarter of it on idle ones
+# three trainings of the demo: about ten CPU-minutes
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]
 TRAIN, VAL, NUM_FRAMES = range(28), range(28, 40), 160
 
