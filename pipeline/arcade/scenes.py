@@ -73,7 +73,10 @@ def idle(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
     """Yield a player that stands while enemies walk, under a banner with a clock."""
     level = make_level(seed)
     feet = int(level.ground[:2].max())
-    state = State(0, 0, feet, 0, 1, False, (0,) * len(level.coins), (0,) * len(level.enemies))
+    state = State(
+        step=0, x=0, y=feet, rise=0, facing=1, running=False, airborne=False,
+        coins_back=(0,) * len(level.coins), enemies_back=(0,) * len(level.enemies),
+    )  # fmt: skip
     between, following = fps / 10, advance(level, state, 0)
     for index in range(num_frames):
         while state.step < int(index / between):
