@@ -34,8 +34,8 @@ def _optimizer(peak: float, warmup_steps: int) -> OptimizerConfig:
 def demo_models() -> tuple[TokenizerConfig, LatentActionConfig, DynamicsConfig, TrainingConfig]:
     """Return the sections of the `demo` preset that describe the world model and its training."""
     tokenizer = TokenizerConfig(
-        patch=10, encoder=_stack(2), decoder=_stack(3), window=5, batch=8, steps=150, optimizer=_optimizer(5e-4, 8),
-        reconstruction_weight=10.0, commitment=0.025, ema_decay=0.99, start="patches", min_psnr=25.0,
+        patch=10, encoder=_stack(2), decoder=_stack(3), window=5, batch=8, steps=150, optimizer=_optimizer(1e-3, 8),
+        reconstruction_weight=10.0, ema_decay=0.99, start="patches", min_psnr=25.0,
     )  # fmt: skip
     latent_actions = LatentActionConfig(
         patch=10, latent_dim=8, encoder=_stack(2, temporal=False, conv="frame"),
