@@ -21,6 +21,8 @@ from models.quantizer import PARKED
 from models.transformer import STTransformer
 from pipeline.config.world import DynamicsConfig
 
+_NO_TARGET = -100
+
 
 class Dynamics(nn.Module):
     """Tokens and latent actions to logits of tokens."""
@@ -61,8 +63,11 @@ class Dynamics(nn.Module):
     def loss(self, tokens_BTP: Tensor, actions_BTL: Tensor, mask_BTP: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cross-entropy over masked tokens, and of each of them (N,) in the mask's order."""
         hidden = self.hidden(tokens_BTP.masked_fill(mask_BTP, self.mask_id), actions_BTL.detach())
-        # logits of masked positions alone: the others would only cost memory
-        each = F.cross_entropy(self.head(hidden[mask_BTP]).float(), tokens_BTP[mask_BTP], reduction="none")
+        # logits of all positions: a product of another size every step is compiled anew every step on a CPU, and the
+        # compiled ones pile up (measured: 3 % of the time, and 6 MB a step)
+        targets = tokens_BTP.masked_fill(~mask_BTP, _NO_TARGET).flatten()
+        logits = self.head(hidden).flatten(0, -2).float()
+        each = F.cross_entropy(logits, targets, reduction="none", ignore_index=_NO_TARGET)[mask_BTP.flatten()]
         return each.mean(), each
 
 

@@ -11,6 +11,7 @@ controlled, the dynamics is too weak; if it can and the other cannot, the LAM ca
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import part_of, prefixed, step_generator
-from models.compute import Compute
+from models.compute import Compute, limited_threads
 from models.data import ClipWindows, Place
 from models.dynamics import Dynamics, draw_mask, start_from_codebook
 from models.latent_actions import LatentActionModel, start_codes, start_embeddings
@@ -68,6 +69,13 @@ class WorldTraining:
         self.dynamics.to(compute.device)
         self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, self.total_steps)
         self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps)
+        self._lane_threads = max(1, torch.get_num_threads() // 2)
+        side_by_side = compute.device.type == "cpu" and torch.get_num_threads() > 1
+        self._lane = (
+            ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(self._lane_threads,))
+            if side_by_side
+            else None
+        )
 
     def start(self) -> None:
         """Start embeddings from data where the configuration says so."""
@@ -86,14 +94,14 @@ class WorldTraining:
         video, places = self._batch(_STREAM, step)
         if self.truth_actions:
             codes = self._true_actions(places)
-            return self._step_dynamics(video, self.lam.quantizer.lookup(codes).detach(), step)
+            known: Future[Tensor] = Future()
+            known.set_result(self.lam.quantizer.lookup(codes).detach())
+            return self._step_dynamics(video, known, step)
         if step < self.alone_steps:
-            return self._step_lam(video, step, continuous=True)[0]
+            return self._step_lam(video, step, continuous=True)
         if step == self.alone_steps and self.alone_steps:
             start_codes(self.lam, self._many_latents(), step_generator(self.seed, _CODES_STREAM, 0))
-        figures, rows = self._step_lam(video, step, continuous=False)
-        assert rows is not None
-        return {**figures, **self._step_dynamics(video, rows, step - self.alone_steps)}
+        return self._step_both(video, step)
 
     def _batch(self, stream: int, step: int) -> tuple[Tensor, list[Place]]:
         video, places = self.windows.batch(
@@ -101,22 +109,42 @@ class WorldTraining:
         )
         return video.to(self.compute.device), places
 
-    def _step_lam(self, video: Tensor, step: int, *, continuous: bool) -> tuple[dict[str, float], Tensor | None]:
+    def _step_both(self, video: Tensor, step: int) -> dict[str, float]:
+        """Take a step of both networks, on a CPU side by side: nothing of one depends on the other's update.
+
+        Half of the threads each is 1.5x faster than one after the other on one thread, and unlike two threads inside
+        each product it does not wait where other programs take a core (measured on 2 cores).
+        """
+        rows: Future[Tensor] = Future()
+        if self._lane is None:
+            figures = self._step_lam(video, step, continuous=False, rows=rows)
+            return {**figures, **self._step_dynamics(video, rows, step - self.alone_steps)}
+        with limited_threads(self._lane_threads):
+            lam = self._lane.submit(self._step_lam, video, step, continuous=False, rows=rows)
+            lam.add_done_callback(lambda done: _fail_with(rows, done.exception()))
+            figures = self._step_dynamics(video, rows, step - self.alone_steps)
+        return {**lam.result(), **figures}
+
+    def _step_lam(
+        self, video: Tensor, step: int, *, continuous: bool, rows: Future[Tensor] | None = None
+    ) -> dict[str, float]:
         with self.compute.autocast():
             loss, result = self.lam.loss(video, continuous)
+        codes = None if result.quantized is None else result.quantized.codes
+        if rows is not None and codes is not None:
+            rows.set_result(self.lam.quantizer.lookup(codes).detach().clone())
         self.lam_optimizer.step(loss, step)
         figures = {"lam_loss": float(loss.detach()), "lam_psnr": mean_psnr(result.video_BTHWC, video[:, 1:])}
-        if result.quantized is None:
-            return figures, None
-        codes = result.quantized.codes
-        rows = self.lam.quantizer.lookup(codes).detach()
+        if codes is None:
+            return figures
         self.lam.quantizer.update(result.latents_BTL, codes, step_generator(self.seed, _STREAM, 2 * step + 1))
-        return {**figures, "lam_perplexity": usage(codes, self.lam_config.num_actions)[1]}, rows
+        return {**figures, "lam_perplexity": usage(codes, self.lam_config.num_actions)[1]}
 
-    def _step_dynamics(self, video: Tensor, rows: Tensor, step: int) -> dict[str, float]:
+    def _step_dynamics(self, video: Tensor, latent_actions: Future[Tensor], step: int) -> dict[str, float]:
         with torch.no_grad(), self.compute.autocast():
             tokens = self.tokenizer.encode(video)
         mask = draw_mask(self.config, tuple(tokens.shape), step_generator(self.seed, _STREAM, 2 * step))
+        rows = latent_actions.result()
         with self.compute.autocast():
             loss, _ = self.dynamics.loss(tokens, rows, mask.to(tokens.device))
         self.optimizer.step(loss, step)
@@ -155,6 +183,12 @@ class WorldTraining:
         self.dynamics.load_state_dict(part_of("dynamics", tensors))
         self.lam_optimizer.load(part_of("lam_optimizer", tensors))
         self.optimizer.load(part_of("optimizer", tensors))
+
+
+def _fail_with(future: Future[Tensor], error: BaseException | None) -> None:
+    """Pass on an error to whoever waits for a result that will not come."""
+    if error is not None and not future.done():
+        future.set_exception(error)
 
 
 @torch.inference_mode()
