@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.compute import Compute, choose_compute, limited_threads
+from models.compute import Compute, choose_compute, threads_a_product
 from models.data import Clip, ClipWindows, training_clips
 from models.evaluation import measure_world
 from models.held_out import HeldOutClip, held_out_clips, training_frames
@@ -62,7 +62,7 @@ def compare_curation(store: Store, config: Config, *, steps: int, listen: Listen
     if not held:
         raise UserError("no source is held out: raise split.val_share, or keep more videos, then compare again.")
     arms = {}
-    with limited_threads(config.training.threads):
+    with threads_a_product():
         compute = choose_compute(config.training)
         frames = training_frames(store)
         for name in ARMS:

@@ -21,6 +21,8 @@ class Compute:
     dtype: torch.dtype
     reason: str
     """Why this dtype, for people."""
+    threads: int = 1
+    """CPU threads to spread work over."""
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context under which forward passes run."""
@@ -34,8 +36,9 @@ def choose_compute(config: TrainingConfig | None = None) -> Compute:
     if config.device == "cuda" and not has_gpu:
         raise UserError("training.device = 'cuda': torch sees no GPU here; set it to 'auto' or 'cpu'")
     device = torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
+    threads = config.threads or len(os.sched_getaffinity(0))
     if config.dtype != "auto":
-        return Compute(device, {"fp32": torch.float32, "bf16": torch.bfloat16}[config.dtype], "as configured")
+        return Compute(device, {"fp32": torch.float32, "bf16": torch.bfloat16}[config.dtype], "as configured", threads)
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported()
         what = torch.cuda.get_device_name()
@@ -43,17 +46,16 @@ def choose_compute(config: TrainingConfig | None = None) -> Compute:
         fast = bool(torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16"))
         what = "this CPU"
     if fast:
-        return Compute(device, torch.bfloat16, f"{what} multiplies bf16 fast")
-    return Compute(device, torch.float32, f"{what} has no fast bf16")
+        return Compute(device, torch.bfloat16, f"{what} multiplies bf16 fast", threads)
+    return Compute(device, torch.float32, f"{what} has no fast bf16", threads)
 
 
 @contextmanager
-def limited_threads(threads: int) -> Iterator[int]:
-    """Run with so many CPU threads (0: one per core that this process may use); give the old number back."""
+def threads_a_product(count: int = 1) -> Iterator[None]:
+    """Run each product on so many threads inside the block; `models.lanes` puts the others to work."""
     before = torch.get_num_threads()
-    wanted = threads or len(os.sched_getaffinity(0))
-    torch.set_num_threads(wanted)
+    torch.set_num_threads(count)
     try:
-        yield wanted
+        yield
     finally:
         torch.set_num_threads(before)

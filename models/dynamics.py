@@ -60,15 +60,37 @@ class Dynamics(nn.Module):
         """Return the logits (B, T, P, K) of every position."""
         return self.head(self.hidden(tokens_BTP, actions_BTL))
 
-    def loss(self, tokens_BTP: Tensor, actions_BTL: Tensor, mask_BTP: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the cross-entropy over masked tokens, and of each of them (N,) in the mask's order."""
-        hidden = self.hidden(tokens_BTP.masked_fill(mask_BTP, self.mask_id), actions_BTL.detach())
+    def loss(
+        self, tokens_BTP: Tensor, actions_BTL: Tensor, mask_BTP: Tensor, seen_BTP: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the cross-entropy over masked tokens, and of each of them (N,) in the mask's order.
+
+        `seen_BTP` are the tokens that the network sees where nothing is masked, the true ones by default.
+        """
+        seen = tokens_BTP if seen_BTP is None else seen_BTP
+        hidden = self.hidden(seen.masked_fill(mask_BTP, self.mask_id), actions_BTL.detach())
         # logits of all positions: a product of another size every step is compiled anew every step on a CPU, and the
         # compiled ones pile up (measured: 3 % of the time, and 6 MB a step)
         targets = tokens_BTP.masked_fill(~mask_BTP, _NO_TARGET).flatten()
         logits = self.head(hidden).flatten(0, -2).float()
         each = F.cross_entropy(logits, targets, reduction="none", ignore_index=_NO_TARGET)[mask_BTP.flatten()]
         return each.mean(), each
+
+
+@torch.no_grad()
+def own_guesses(dynamics: Dynamics, tokens_BTP: Tensor, actions_BTL: Tensor, mask_BTP: Tensor) -> Tensor:
+    """Return the tokens with the last wholly visible frame of each sample as the dynamics itself would draw it.
+
+    In play the past is what was drawn before, with its faults; a dynamics that has only ever seen true frames does
+    not know how to mend them. Frame 1 stays true.
+    """
+    whole = ~mask_BTP.any(2)
+    # the last frame of the visible prefix: visible itself, the one after it masked
+    last = (whole.cumprod(1).sum(1) - 1)[:, None, None]
+    frames = torch.arange(tokens_BTP.shape[1], device=tokens_BTP.device)[:, None]
+    chosen = (frames == last) & (frames > 0)
+    hidden = dynamics.hidden(tokens_BTP.masked_fill(chosen, dynamics.mask_id), actions_BTL)
+    return torch.where(chosen, dynamics.head(hidden).argmax(-1), tokens_BTP)
 
 
 @torch.no_grad()

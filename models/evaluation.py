@@ -23,8 +23,9 @@ import numpy as np
 
 from models import pictures
 from models.baselines import fit_patch_codebook
-from models.compute import choose_compute, limited_threads
+from models.compute import choose_compute, threads_a_product
 from models.held_out import HeldOutClip, held_out_clips, shards_version, training_frames
+from models.lanes import Lanes
 from models.measure import (
     Figures,
     cut_windows,
@@ -35,7 +36,7 @@ from models.measure import (
     measure_reconstruction,
 )
 from models.publish import WORLD, find_model
-from models.rollouts import ActionName, Sampling, World, decode, encode, hold_each_action, name_actions
+from models.rollouts import ActionName, Sampling, SideBySide, World, decode, encode, hold_each_action, name_actions
 from models.world import WorldModel
 from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import Config, fingerprint
@@ -109,8 +110,9 @@ def evaluate(store: Store, config: Config, home: Home | None, *, listen: Listene
         row = find_model(store, KIND)
         assert row is not None
         return EvaluationReport(evaluation_id, True, json.loads(row["figures"]), folder)
-    with limited_threads(config.training.threads):
-        world = WorldModel.load(store, inputs["world_model"], choose_compute(config.training))
+    with threads_a_product():
+        compute = choose_compute(config.training)
+        world = SideBySide(WorldModel.load(store, inputs["world_model"], compute), Lanes(compute))
         clips = held_out_clips(store, config, home)
         if not clips:
             raise UserError(

@@ -41,6 +41,10 @@ class Optimizer:
         """Take a step down the gradient of a loss; return the gradient's norm before clipping."""
         self._adam.zero_grad(set_to_none=True)
         loss.backward()
+        return self.apply(step)
+
+    def apply(self, step: int) -> float:
+        """Take a step down the gradients that the parameters hold; return their norm before clipping."""
         norm = nn.utils.clip_grad_norm_([p for _, p in self._named], self.config.clip_norm)
         for group in self._adam.param_groups:
             group["lr"] = learning_rate(self.config, step, self.total_steps)

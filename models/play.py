@@ -32,7 +32,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from models import pictures
-from models.compute import choose_compute, limited_threads
+from models.compute import choose_compute, threads_a_product
 from models.held_out import held_out_clips
 from models.publish import find_model
 from models.rollouts import World
@@ -256,7 +256,7 @@ def serve_play(
     """
     check_address(host, token)
     say = listen or (lambda line: sys.stderr.write(line + "\n"))
-    with open_socket(host, port) as server, limited_threads(config.training.threads):
+    with open_socket(host, port) as server, threads_a_product():
         world = WorldModel.load(store, None, choose_compute(config.training))
         names, note = known_of_world(store, world.model_id)
         app = play_app(
@@ -323,7 +323,7 @@ def check_playable(store: Store, config: Config) -> dict[str, Any]:
     Raises:
         PermanentError: a weight is not finite, or a frame is out of range (error_class `not_playable`).
     """
-    with limited_threads(config.training.threads):
+    with threads_a_product():
         world = WorldModel.load(store, None, choose_compute(config.training))
         for network in (world.tokenizer, world.latent_actions, world.dynamics):
             for name, weight in network.named_parameters():

@@ -9,11 +9,14 @@ Shapes: N windows, T frames, H W C pixels, P patches, A latent actions, S genera
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
+
+from models.lanes import Lanes
 
 Arm = Literal["categorical", "permuted"]
 _LEAST_SHIFT = 2  # pixels: below, a view stands (a dissolving sprite can look like one pixel)
@@ -60,6 +63,67 @@ class Sampling:
     token_temperature: float
     seed: int
     batch: int = 16
+
+
+class SideBySide:
+    """A world whose batches are divided among lanes; random draws are seeded per lane."""
+
+    def __init__(self, world: World, lanes: Lanes) -> None:
+        self.world, self.lanes = world, lanes
+
+    @property
+    def num_actions(self) -> int:
+        """A, the number of latent actions."""
+        return self.world.num_actions
+
+    @property
+    def context(self) -> int:
+        """T, frames of a window."""
+        return self.world.context
+
+    def encode(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
+        """Return the tokens (B, T, P)."""
+        return self._map(lambda part: self.world.encode(part), video_BTHWC)
+
+    def decode(self, tokens_BTP: torch.Tensor) -> torch.Tensor:
+        """Return the uint8 video (B, T, H, W, C)."""
+        return self._map(lambda part: self.world.decode(part), tokens_BTP)
+
+    def infer_actions(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
+        """Return the latent actions (B, T - 1)."""
+        return self._map(lambda part: self.world.infer_actions(part), video_BTHWC)
+
+    def generate(
+        self,
+        prompt_tokens_BTP: torch.Tensor,
+        latent_actions_BA: torch.Tensor,
+        *,
+        steps: int,
+        token_temperature: float,
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        """Return the tokens (B, T0 + S, P) of a rollout."""
+        seed = generator.initial_seed()
+
+        def work(index: torch.Tensor) -> torch.Tensor:
+            own = torch.Generator(generator.device).manual_seed(seed + int(index[0]))
+            return self.world.generate(
+                prompt_tokens_BTP[index],
+                latent_actions_BA[index],
+                steps=steps,
+                token_temperature=token_temperature,
+                generator=own,
+            )
+
+        return self._map(work, torch.arange(len(prompt_tokens_BTP)))
+
+    def _map(self, work: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
+        def quietly(part: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():  # it is a setting of each thread
+                return work(part)
+
+        pieces = [piece for piece in batch.tensor_split(self.lanes.count) if len(piece)]
+        return torch.cat(self.lanes.map(quietly, pieces))
 
 
 @torch.no_grad()

@@ -10,10 +10,11 @@ from torch import Tensor
 from models.checkpoint import part_of, prefixed, step_generator
 from models.compute import Compute
 from models.data import ClipWindows
+from models.lanes import Lanes
 from models.optimizer import Optimizer
 from models.patches import as_float
 from models.quantizer import usage
-from models.tokenizer import VideoTokenizer, start_from_patches
+from models.tokenizer import Reconstruction, VideoTokenizer, start_from_patches
 from pipeline.config.world import TokenizerConfig
 
 _STREAM = 1
@@ -39,6 +40,7 @@ class TokenizerTraining:
             torch.manual_seed(seed)
             self.tokenizer = VideoTokenizer(config, height, width).to(compute.device)
         self.optimizer = Optimizer(self.tokenizer, config.optimizer, config.steps)
+        self.lanes = Lanes(compute, config.batch)
 
     def start(self) -> None:
         """Start codes and projections from data where the configuration says so."""
@@ -52,13 +54,19 @@ class TokenizerTraining:
             seed=self.seed, stream=_STREAM, step=step, batch=self.config.batch, window=self.config.window
         )
         video = video.to(self.compute.device)
-        with self.compute.autocast():
-            loss, result = self.tokenizer.loss(video)
-        norm = self.optimizer.step(loss, step)
+        loss, results = self.lanes.backward(self.tokenizer, self._loss, video)
+        norm = self.optimizer.apply(step)
         self.tokenizer.quantizer.update(
-            result.latents_BTPL, result.quantized.codes, step_generator(self.seed, _STREAM, step)
+            torch.cat([result.latents_BTPL.detach() for result in results]),
+            torch.cat([result.quantized.codes for result in results]),
+            step_generator(self.seed, _STREAM, step),
         )
-        return {"loss": float(loss.detach()), "psnr": mean_psnr(result.video_BTHWC, video), "gradient_norm": norm}
+        shown = torch.cat([result.video_BTHWC.detach() for result in results])
+        return {"loss": float(loss), "psnr": mean_psnr(shown, video), "gradient_norm": norm}
+
+    def _loss(self, video: Tensor) -> tuple[Tensor, Reconstruction]:
+        with self.compute.autocast():
+            return self.tokenizer.loss(video)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return weights, codebook and optimizer state."""

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 
 from models.checkpoint import Checkpoints
-from models.compute import Compute, choose_compute, limited_threads
+from models.compute import Compute, choose_compute, threads_a_product
 from models.data import Clip, ClipWindows, training_clips
 from models.loop import Curve, OnStep, Trainable, run
 from models.publish import TOKENIZER, WORLD, find_model, folder_of, load_tokenizer, parameters_of, plain, publish_model
@@ -95,10 +95,10 @@ def train_tokenizer(
         return _published(store, TOKENIZER, model_id)
     train, val = _clips(store, config, version, config.tokenizer.window)
     compute = choose_compute(config.training)
-    with limited_threads(config.training.threads) as threads:
+    with threads_a_product():
         windows = ClipWindows(train, cache_clips=config.training.cache_clips)
         training = TokenizerTraining(config.tokenizer, windows, compute, seed=config.training.seed)
-        curve, run_about = _run(store, config, TOKENIZER, model_id, training, (compute, threads), listen, on_step)
+        curve, run_about = _run(store, config, TOKENIZER, model_id, training, compute, listen, on_step)
         training.tokenizer.eval()
         count = config.training.eval_windows
         held = ClipWindows(val or train, cache_clips=1)
@@ -134,10 +134,10 @@ def train_world_model(
         return _published(store, WORLD, model_id)
     train, val = _clips(store, config, version, config.dynamics.context)
     compute = choose_compute(config.training)
-    with limited_threads(config.training.threads) as threads:
+    with threads_a_product():
         windows = ClipWindows(train, cache_clips=config.training.cache_clips)
         training = _world_training(store, config, source, windows, compute)
-        curve, run_about = _run(store, config, WORLD, model_id, training, (compute, threads), listen, on_step)
+        curve, run_about = _run(store, config, WORLD, model_id, training, compute, listen, on_step)
         training.lam.eval()
         training.dynamics.eval()
         held = ClipWindows(val or train, cache_clips=1)
@@ -186,7 +186,7 @@ def train_oracle(
     if not known:
         raise UserError("no training clip has true actions: the oracle needs the embedded source (source.spec: arcade)")
     compute = choose_compute(config.training)
-    with limited_threads(config.training.threads):
+    with threads_a_product():
         windows = ClipWindows(known, cache_clips=config.training.cache_clips)
         training = _world_training(store, config, tokenizer_id(config, version), windows, compute, truth_actions)
         every = config.training.checkpoint_every
@@ -219,14 +219,13 @@ def _run(
     kind: str,
     model_id: str,
     training: Trainable,
-    machine: tuple[Compute, int],
+    compute: Compute,
     listen: Listener | None,
     on_step: OnStep | None,
 ) -> tuple[Curve, dict[str, Any]]:
     """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds)."""
-    compute, threads = machine
     if listen is not None:
-        listen(f"{kind}: {training.total_steps} steps on {compute.device}, {threads} threads, {compute.reason}")
+        listen(f"{kind}: {training.total_steps} steps on {compute.device}, {compute.threads} threads, {compute.reason}")
     wall, cpu = time.perf_counter(), time.process_time()
     curve = run(
         training,
@@ -239,7 +238,7 @@ def _run(
     return curve, {
         "device": str(compute.device),
         "dtype": str(compute.dtype).removeprefix("torch."),
-        "threads": threads,
+        "threads": compute.threads,
         "torch": torch.__version__,
         "wall_s": round(time.perf_counter() - wall, 1),
         "cpu_s": round(time.process_time() - cpu, 1),

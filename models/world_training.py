@@ -11,7 +11,7 @@ controlled, the dynamics is too weak; if it can and the other cannot, the LAM ca
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import part_of, prefixed, step_generator
-from models.compute import Compute, limited_threads
+from models.compute import Compute, threads_a_product
 from models.data import ClipWindows, Place
-from models.dynamics import Dynamics, draw_mask, start_from_codebook
-from models.latent_actions import LatentActionModel, start_codes, start_embeddings
+from models.dynamics import Dynamics, draw_mask, own_guesses, start_from_codebook
+from models.lanes import Lanes
+from models.latent_actions import LatentActionModel, Prediction, start_codes, start_embeddings
 from models.optimizer import Optimizer
 from models.quantizer import usage
 from models.tokenizer import VideoTokenizer
@@ -69,13 +70,8 @@ class WorldTraining:
         self.dynamics.to(compute.device)
         self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, self.total_steps)
         self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps)
-        self._lane_threads = max(1, torch.get_num_threads() // 2)
-        side_by_side = compute.device.type == "cpu" and torch.get_num_threads() > 1
-        self._lane = (
-            ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(self._lane_threads,))
-            if side_by_side
-            else None
-        )
+        # two lanes while both networks learn; while the LAM learns alone, as many as its batch has windows
+        self._pair, self.lanes = Lanes(compute, 2), Lanes(compute, dynamics.batch)
 
     def start(self) -> None:
         """Start embeddings from data where the configuration says so."""
@@ -98,7 +94,7 @@ class WorldTraining:
             known.set_result(self.lam.quantizer.lookup(codes).detach())
             return self._step_dynamics(video, known, step)
         if step < self.alone_steps:
-            return self._step_lam(video, step, continuous=True)
+            return self._step_lam_alone(video, step)
         if step == self.alone_steps and self.alone_steps:
             start_codes(self.lam, self._many_latents(), step_generator(self.seed, _CODES_STREAM, 0))
         return self._step_both(video, step)
@@ -110,35 +106,37 @@ class WorldTraining:
         return video.to(self.compute.device), places
 
     def _step_both(self, video: Tensor, step: int) -> dict[str, float]:
-        """Take a step of both networks, on a CPU side by side: nothing of one depends on the other's update.
-
-        Half of the threads each is 1.5x faster than one after the other on one thread, and unlike two threads inside
-        each product it does not wait where other programs take a core (measured on 2 cores).
-        """
+        """Take a step of both networks, side by side: the dynamics waits for the codes, not for the LAM's update."""
         rows: Future[Tensor] = Future()
-        if self._lane is None:
-            figures = self._step_lam(video, step, continuous=False, rows=rows)
-            return {**figures, **self._step_dynamics(video, rows, step - self.alone_steps)}
-        with limited_threads(self._lane_threads):
-            lam = self._lane.submit(self._step_lam, video, step, continuous=False, rows=rows)
-            lam.add_done_callback(lambda done: _fail_with(rows, done.exception()))
+        lam = self._pair.submit(self._step_lam, video, step, rows)
+        lam.add_done_callback(lambda done: _fail_with(rows, done.exception()))
+        with threads_a_product(self._pair.inner):
             figures = self._step_dynamics(video, rows, step - self.alone_steps)
         return {**lam.result(), **figures}
 
-    def _step_lam(
-        self, video: Tensor, step: int, *, continuous: bool, rows: Future[Tensor] | None = None
-    ) -> dict[str, float]:
+    def _step_lam(self, video: Tensor, step: int, rows: Future[Tensor]) -> dict[str, float]:
         with self.compute.autocast():
-            loss, result = self.lam.loss(video, continuous)
-        codes = None if result.quantized is None else result.quantized.codes
-        if rows is not None and codes is not None:
-            rows.set_result(self.lam.quantizer.lookup(codes).detach().clone())
+            loss, result = self.lam.loss(video, False)
+        assert result.quantized is not None
+        codes = result.quantized.codes
+        rows.set_result(self.lam.quantizer.lookup(codes).detach().clone())
         self.lam_optimizer.step(loss, step)
-        figures = {"lam_loss": float(loss.detach()), "lam_psnr": mean_psnr(result.video_BTHWC, video[:, 1:])}
-        if codes is None:
-            return figures
         self.lam.quantizer.update(result.latents_BTL, codes, step_generator(self.seed, _STREAM, 2 * step + 1))
-        return {**figures, "lam_perplexity": usage(codes, self.lam_config.num_actions)[1]}
+        return {
+            "lam_loss": float(loss.detach()),
+            "lam_psnr": mean_psnr(result.video_BTHWC, video[:, 1:]),
+            "lam_perplexity": usage(codes, self.lam_config.num_actions)[1],
+        }
+
+    def _step_lam_alone(self, video: Tensor, step: int) -> dict[str, float]:
+        loss, results = self.lanes.backward(self.lam, self._continuous_loss, video)
+        self.lam_optimizer.apply(step)
+        shown = torch.cat([result.video_BTHWC.detach() for result in results])
+        return {"lam_loss": float(loss), "lam_psnr": mean_psnr(shown, video[:, 1:])}
+
+    def _continuous_loss(self, video: Tensor) -> tuple[Tensor, Prediction]:
+        with self.compute.autocast():
+            return self.lam.loss(video, True)
 
     def _step_dynamics(self, video: Tensor, latent_actions: Future[Tensor], step: int) -> dict[str, float]:
         with torch.no_grad(), self.compute.autocast():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.compute import choose_compute, limited_threads
+from models.compute import choose_compute, threads_a_product
 from pipeline.config.world import TrainingConfig
 from pipeline.errors import UserError
 
@@ -27,6 +27,11 @@ def test_a_missing_gpu_is_named_with_the_fix():
 
 def test_threads_are_given_back():
     before = torch.get_num_threads()
-    with limited_threads(before + 1) as threads:
-        assert threads == torch.get_num_threads() == before + 1
+    with threads_a_product(before + 1):
+        assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
+
+
+def test_all_cores_are_used_unless_a_number_is_asked_for():
+    assert choose_compute(TrainingConfig(device="cpu", threads=3)).threads == 3
+    assert choose_compute(TrainingConfig(device="cpu")).threads >= 1

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from models.dynamics import Dynamics, draw_mask, start_from_codebook
+from models.dynamics import Dynamics, draw_mask, own_guesses, start_from_codebook
 from models.quantizer import PARKED
 from pipeline.config.world import DynamicsConfig, StackConfig
 
@@ -101,3 +101,20 @@ def test_embeddings_start_at_the_codes_without_the_parked_ones():
     start_from_codebook(made, codebook)
     torch.testing.assert_close(made.embed.weight[:7, :3], codebook[:7])
     assert made.embed.weight[7:, :3].abs().max() == 0, "parked codes and the mask"
+
+
+def test_the_last_visible_frame_may_be_the_networks_own_guess():
+    made, (tokens, actions) = busy(), window()
+    mask = torch.zeros_like(tokens, dtype=torch.bool)
+    mask[0, 3] = True  # three visible frames
+    mask[1, 1:, :4] = True  # one: frame 1 stays true
+    seen = own_guesses(made, tokens, actions, mask)
+    assert torch.equal(seen[1], tokens[1])
+    assert torch.equal(seen[0, [0, 1, 3]], tokens[0, [0, 1, 3]])
+    hidden = tokens[:1].clone()
+    hidden[0, 2] = made.mask_id
+    assert torch.equal(seen[0, 2], made(hidden, actions[:1])[0, 2].argmax(-1))
+    _, each = made.loss(tokens, actions, mask, seen)
+    logits = made(seen.masked_fill(mask, made.mask_id), actions)
+    expected = -logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0][mask]
+    torch.testing.assert_close(each, expected)

@@ -3,7 +3,9 @@ import torch
 
 from models.compute import Compute
 from models.dynamics import Dynamics
+from models.lanes import Lanes
 from models.latent_actions import LatentActionModel
+from models.rollouts import SideBySide
 from models.tokenizer import VideoTokenizer
 from models.world import WorldModel
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
@@ -113,3 +115,14 @@ def test_wrong_actions_are_named(world):
         world.generate(prompt, torch.full((2, 2), 3), steps=1, token_temperature=0)
     with pytest.raises(ValueError, match="1 latent actions lead to no new frame after 2"):
         world.generate(prompt, torch.zeros(2, 1, dtype=torch.int64), steps=1, token_temperature=0)
+
+
+def test_a_world_side_by_side_answers_as_the_world_does(world):
+    both = SideBySide(world, Lanes(Compute(torch.device("cpu"), torch.float32, "test", 2)))
+    tokens = world.encode(video(4))
+    assert torch.equal(both.encode(video(4)), tokens)
+    assert torch.equal(both.decode(tokens), world.decode(tokens))
+    assert torch.equal(both.infer_actions(video(4)), world.infer_actions(video(4)))
+    settings = {"steps": 1, "token_temperature": 0.0, "generator": torch.Generator().manual_seed(0)}
+    actions = torch.zeros(2, 5, dtype=torch.int64)
+    assert torch.equal(both.generate(tokens, actions, **settings), world.generate(tokens, actions, **settings))
