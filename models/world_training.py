@@ -141,10 +141,14 @@ class WorldTraining:
     def _step_dynamics(self, video: Tensor, latent_actions: Future[Tensor], step: int) -> dict[str, float]:
         with torch.no_grad(), self.compute.autocast():
             tokens = self.tokenizer.encode(video)
-        mask = draw_mask(self.config, tuple(tokens.shape), step_generator(self.seed, _STREAM, 2 * step))
-        rows = latent_actions.result()
+        noise = step_generator(self.seed, _STREAM, 2 * step)
+        mask = draw_mask(self.config, tuple(tokens.shape), noise).to(tokens.device)
+        rows, seen = latent_actions.result(), tokens
         with self.compute.autocast():
-            loss, _ = self.dynamics.loss(tokens, rows, mask.to(tokens.device))
+            if self.config.own_frame_share:
+                own = torch.rand(len(tokens), 1, 1, generator=noise) < self.config.own_frame_share
+                seen = torch.where(own.to(tokens.device), own_guesses(self.dynamics, tokens, rows, mask), tokens)
+            loss, _ = self.dynamics.loss(tokens, rows, mask, seen)
         self.optimizer.step(loss, step)
         return {"loss": float(loss.detach())}
 

@@ -208,6 +208,8 @@ class DynamicsConfig:
     """Share of samples whose rate is exactly 1."""
     clean_prefix_share: float = 0.0
     """Share of samples whose first frames (a random number of them) are not masked, as in play."""
+    own_frame_share: float = 0.0
+    """Share of samples whose last visible frame is the dynamics' own guess instead of the true one, as in play."""
     embedding_start: Literal["random", "codebook"] = "random"
     """`codebook` starts the token embeddings with the tokenizer's codes."""
     choice_temperature: float = 1.0
@@ -219,6 +221,7 @@ class DynamicsConfig:
         _at_least(
             "dynamics", 0, choice_temperature=self.choice_temperature,
             full_mask_share=self.full_mask_share, clean_prefix_share=self.clean_prefix_share,
+            own_frame_share=self.own_frame_share,
         )  # fmt: skip
         if not 0 < self.min_mask_rate <= 1:
             raise UserError(f"dynamics.min_mask_rate = {self.min_mask_rate}: must lie in (0, 1]")
