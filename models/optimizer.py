@@ -37,17 +37,21 @@ class Optimizer:
             weight_decay=config.weight_decay,
         )
 
-    def step(self, loss: Tensor, step: int) -> float:
+    def step(self, loss: Tensor, step: int, share: float = 1.0) -> float:
         """Take a step down the gradient of a loss; return the gradient's norm before clipping."""
         self._adam.zero_grad(set_to_none=True)
         loss.backward()
-        return self.apply(step)
+        return self.apply(step, share)
 
-    def apply(self, step: int) -> float:
-        """Take a step down the gradients that the parameters hold; return their norm before clipping."""
+    def apply(self, step: int, share: float = 1.0) -> float:
+        """Take a step down the gradients that the parameters hold, at a share of the schedule's learning rate.
+
+        Returns:
+            the norm of the gradients before clipping.
+        """
         norm = nn.utils.clip_grad_norm_([p for _, p in self._named], self.config.clip_norm)
         for group in self._adam.param_groups:
-            group["lr"] = learning_rate(self.config, step, self.total_steps)
+            group["lr"] = share * learning_rate(self.config, step, self.total_steps)
         self._adam.step()
         return float(norm)
 

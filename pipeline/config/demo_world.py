@@ -40,8 +40,8 @@ def demo_models() -> tuple[TokenizerConfig, LatentActionConfig, DynamicsConfig, 
     latent_actions = LatentActionConfig(
         patch=10, latent_dim=8, encoder=_stack(2, temporal=False, conv="frame"),
         decoder=_stack(2, temporal=False, conv="frame"), optimizer=_optimizer(2e-3, 20), pooling="antisymmetric",
-        normalize_latent=True, continuous_start_steps=340, decoder_output="residual", reconstruction_weight=10.0,
-        ema_decay=0.95, restart_below=0.1, pca_start=True,
+        normalize_latent=True, continuous_start_steps=340, joint_rate=0.25, decoder_output="residual",
+        reconstruction_weight=10.0, ema_decay=0.95, restart_below=0.1, pca_start=True,
     )  # fmt: skip
     dynamics = DynamicsConfig(
         stack=_stack(4, conv="causal"), context=5, batch=4, steps=720, optimizer=_optimizer(2e-3, 36),

@@ -160,6 +160,8 @@ class LatentActionConfig:
     """Bring each latent to mean 0 and variance 1 before it is quantized."""
     continuous_start_steps: int = 0
     """Steps without quantization, the LAM alone; k-means then starts the codes."""
+    joint_rate: float = 1.0
+    """Share of the learning rate that is left once the codes are quantized and the dynamics learns with them."""
     decoder_output: Literal["sigmoid", "residual", "sigmoid_residual"] = "sigmoid"
     """The next frame itself, or its difference to the present one (added to it, or to its logit)."""
     reconstruction_weight: float = 1.0
@@ -175,6 +177,8 @@ class LatentActionConfig:
 
     def __post_init__(self) -> None:
         _at_least("latent_actions", 1, patch=self.patch, num_actions=self.num_actions, latent_dim=self.latent_dim)
+        if not 0 < self.joint_rate <= 1:
+            raise UserError(f"latent_actions.joint_rate = {self.joint_rate}: must lie in (0, 1]")
         if self.pooling == "antisymmetric" and self.encoder.temporal_attention:
             raise UserError(
                 "latent_actions.pooling = 'antisymmetric' sees pairs alone: set "
