@@ -8,7 +8,8 @@ quarantined; one that hangs is ended at its deadline; a function that raises giv
 Items are taken from the iterable as workers come free, never ahead, and outcomes come in the order they end.
 
 Each worker has a socket of its own, so one that is killed in the middle of an answer cannot garble or lock what the
-others say (pools that share one queue can lose all of it).
+others say (pools that share one queue can lose all of it). What goes over it is pickled, as in the standard library's
+pools: the other end is a child that this process started itself, and nothing of it reaches a disk or a network.
 """
 
 from __future__ import annotations
