@@ -149,13 +149,28 @@ def _auc_rows(side: Row) -> list[tuple[str, float, float | None, float | None]]:
 
 
 def _verdict(figures: Row) -> str:
-    words = {True: "beats", False: "does not beat", None: "cannot be compared with"}
     told = figures.get("labels", {})
-    return (
-        f"Trained on {told.get('train', 0)} rated clips, measured on {told.get('held_out', 0)} of other sources. It "
-        f"{words[figures.get('beats_best_flag')]} the best single flag and {words[figures.get('beats_baseline')]} the "
-        "scikit-learn baselines."
+    reached, baseline, flag = (
+        (figures.get(name) or {}).get("value") for name in ("auc", "baseline_auc", "single_flag_auc")
     )
+    text = (
+        f"Trained on {told.get('train', 0)} rated clips, measured on {told.get('held_out', 0)} of other sources. It "
+        f"{_against(reached, flag)} the best single flag and {_against(reached, baseline)} the scikit-learn baselines."
+    )
+    wide = (figures.get("held_out") or {}).get("all_ratings") or {}
+    network = (wide.get("network") or {}).get("auc")
+    others = [found["auc"] for found in (wide.get("baselines") or {}).values() if found.get("auc") is not None]
+    if network is not None and others:
+        text += f" With the middle ratings too, where it is harder: {network:.3f} against {max(others):.3f}."
+    return text
+
+
+def _against(reached: float | None, other: float | None) -> str:
+    if reached is None or other is None:
+        return "cannot be compared with"
+    if reached == other:
+        return "is level with"
+    return "beats" if reached > other else "does not beat"
 
 
 # -- training -----------------------------------------------------------------------------------------------------

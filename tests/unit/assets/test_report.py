@@ -202,3 +202,12 @@ def test_the_page_loads_in_a_browser_without_a_request_and_fits_a_phone(tmp_path
         browser.close()
     assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
     assert said == []
+
+
+def test_a_tie_with_the_baseline_is_not_called_a_win() -> None:
+    from assets.report_models import _verdict
+
+    figures = {"auc": {"value": 1.0}, "baseline_auc": {"value": 1.0}, "single_flag_auc": {"value": 0.7}}
+    assert "beats the best single flag and is level with the scikit-learn baselines" in _verdict(figures)
+    assert "does not beat the scikit-learn" in _verdict({**figures, "auc": {"value": 0.9}})
+    assert "cannot be compared with the scikit-learn" in _verdict({**figures, "baseline_auc": {"value": None}})
