@@ -3,6 +3,9 @@
 It is started as a plain interpreter, not by `multiprocessing`, so the caller's main module is not imported again
 and nothing is forked from a process that has threads. Only the standard library is imported before the work itself.
 A worker that loses its parent, by whatever death, ends at once and takes its children (ffmpeg) with it.
+
+Items and answers are pickled, as in the standard library's pools: the other end of the socket pair is the process that
+started this one, and nothing of it reaches a disk or a network.
 """
 
 from __future__ import annotations

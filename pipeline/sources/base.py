@@ -105,3 +105,15 @@ class Source(Protocol):
             RetryableError: worth another try, after `retry_after_s` where the source said so.
         """
         ...
+
+
+class ReadySource:
+    """A source that has nothing to start before its use, and nothing to stop after it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None

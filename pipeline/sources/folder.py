@@ -11,14 +11,13 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.ids import file_video_id
-from pipeline.sources.base import Candidate, Fetched, clean_text
+from pipeline.sources.base import Candidate, Fetched, ReadySource, clean_text
 
 SUFFIXES = (
     ".3gp", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
@@ -26,7 +25,7 @@ SUFFIXES = (
 )  # fmt: skip
 
 
-class FolderSource:
+class FolderSource(ReadySource):
     """A folder of recordings."""
 
     kind = "folder"
@@ -34,14 +33,6 @@ class FolderSource:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser().absolute()
         self.failures: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def search(self, round: int | None = None) -> Iterator[Candidate]:
         """Yield the folder's videos by path; UserError where there is no folder, or none in it."""

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pipeline.config.source import DownloadConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
-from pipeline.sources.base import Candidate, Fetched
+from pipeline.sources.base import Candidate, Fetched, ReadySource
 from pipeline.sources.ytdlp import fetch_url, missing_candidate, search_url
 
 
-class UrlsSource:
+class UrlsSource(ReadySource):
     """A list of URLs, expanded by yt-dlp."""
 
     kind = "urls"
@@ -29,14 +28,6 @@ class UrlsSource:
         self.max_results = source.max_results
         self.download = download
         self.failures: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def search(self, round: int | None = None) -> Iterator[Candidate]:
         """Yield what the lines hold, in their order; UserError where the list is missing or empty."""

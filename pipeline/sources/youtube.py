@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError
 from pipeline.rules import judge_title
-from pipeline.sources.base import Candidate, Fetched
+from pipeline.sources.base import Candidate, Fetched, ReadySource
 from pipeline.sources.ytdlp import fetch_url, search_url
 
 # polite by default: the pauses of yt-dlp's own `-t sleep` preset for requests, and half of those for downloads
 _PAUSES = {"sleep_interval_requests": 0.75, "sleep_interval": 5, "max_sleep_interval": 10}
 
 
-class YouTubeSource:
+class YouTubeSource(ReadySource):
     """Search queries and watch pages."""
 
     kind = "youtube"
@@ -30,14 +29,6 @@ class YouTubeSource:
         self.source, self.rules, self.download = source, rules, download
         self.extra: dict[str, Any] = dict(_PAUSES)
         self.failures: dict[str, str] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
 
     def search(self, round: int | None = None) -> Iterator[Candidate]:
         """Yield the results of all queries; a query that fails stops the others only if all of them do."""
