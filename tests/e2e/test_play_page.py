@@ -157,6 +157,6 @@ def test_a_game_that_the_server_dropped_says_so_and_r_starts_again(page):
         page.keyboard.press("1")
     _until(page, "document.getElementById('error').textContent.includes('start again')")
     page.keyboard.press("r")
-    _until(page, "document.getElementById('error').textContent === '' && game.name !== 'gone' && !game.busy")
+    _until(page, "document.getElementById('error').textContent === '' && game.name !== 'gone' && !busy")
     page.keyboard.press("1")
     page.wait_for_selector("body[data-t='1']")
