@@ -12,13 +12,16 @@ name them; a blob that no row names does not exist for readers. Tables are read 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import re
 import shutil
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -36,6 +39,7 @@ from pipeline.tables import SCHEMA_VERSION, SCHEMAS
 Rows = pa.Table | Sequence[Mapping[str, Any]]
 _DESCRIPTION = "lampworks schema {}"
 _INPUTS_KEY = "lampworks.inputs"
+_COMMIT_PATIENCE_S = 120.0
 # delta-rs decodes percent signs twice, takes backslashes for slashes and panics on brackets (seen on 1.6.6)
 _BAD_ROOT = frozenset("%\\[]|^")
 
@@ -329,7 +333,7 @@ class Store:
         if not len(data):
             return self.version(name)
         if self._open(name) is None:
-            return self.append(name, data, inputs)
+            self._create(name, data.schema)
         predicate = " AND ".join(f"target.{column} = source.{column}" for column in on)
 
         def commit() -> None:
@@ -347,6 +351,20 @@ class Store:
 
         self._retrying(commit)
         return self.version(name)
+
+    def _create(self, name: str, schema: pa.Schema) -> None:
+        # empty first, so that two that merge into a table which is not there yet cannot both append the same row
+        if self.is_local:
+            Path(self.url(f"tables/{name}")).mkdir(parents=True, exist_ok=True)
+        self._retrying(
+            lambda: DeltaTable.create(
+                self._table_url(name),
+                schema,
+                mode="ignore",
+                description=_DESCRIPTION.format(SCHEMA_VERSION),
+                storage_options=self._delta_options() or None,
+            )
+        )
 
     def _write(
         self, name: str, data: pa.Table, mode: Any, inputs: Mapping[str, Any] | None, where: str | None = None
@@ -369,14 +387,21 @@ class Store:
         self._retrying(commit)
 
     @staticmethod
-    def _retrying(commit: Any) -> None:
-        # delta-rs retries appends by itself; a conflicting merge or overwrite must read the table again
-        for attempt in range(10):
+    def _retrying(commit: Callable[[], object]) -> None:
+        """Commit again after a conflict: delta-rs does so for appends; a merge or an overwrite must read again.
+
+        Writers that fail together must not meet again, so each waits a random, growing time: at once, ten tries of one
+        of two mergers beside two appenders were seen to lose to the others on a loaded machine.
+        """
+        give_up = time.monotonic() + _COMMIT_PATIENCE_S
+        for attempt in itertools.count():
             try:
-                return commit()
+                commit()
+                return
             except CommitFailedError:
-                if attempt == 9:
+                if time.monotonic() > give_up:
                     raise
+                time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))
 
 
 def _lacks_columns(table: DeltaTable, data: pa.Table) -> bool:

@@ -32,7 +32,7 @@ def test_merge_and_replace_are_those_of_a_dictionary(steps: list[tuple[str, dict
             if kind == "merge":
                 store.merge("takedowns", rows(values), on=["takedown_id"])
                 expected |= values
-                assert store.version("takedowns") == before + bool(values)
+                assert (store.version("takedowns") > before) == bool(values)
             elif kind == "replace":
                 store.replace("takedowns", rows(values))
                 expected = dict(values)

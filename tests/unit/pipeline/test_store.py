@@ -388,10 +388,10 @@ def test_blobs_and_tables_behave_the_same_on_s3(s3_options: dict[str, str]):
     assert ids(pickle.loads(pickle.dumps(store))) == ["3"]
 
 
-def test_a_merge_where_the_table_is_new_shares_one_commit_with_no_duplicates(store: Store):
-    store.merge("takedowns", [tombstone(1), tombstone(2)], on=["takedown_id"])
-    assert store.version("takedowns") == 0
+def test_a_merge_where_the_table_is_new_makes_it(store: Store):
+    store.merge("takedowns", [tombstone(1), tombstone(2)], on=["takedown_id"], inputs={"from": 1})
     assert ids(store) == ["1", "2"]
+    assert store.inputs("takedowns") == {"from": 1}
 
 
 def test_rows_that_a_merge_rewrote_are_found_by_any_condition_on_their_text(store: Store):
