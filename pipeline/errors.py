@@ -26,3 +26,7 @@ class RetryableError(Exception):
         self.error_class = error_class
         self.http_status = http_status
         self.retry_after_s = retry_after_s
+
+
+class RejectedError(PermanentError):
+    """The video must not be taken, which only its download told (`opt_out`, ...): it is rejected, not failed."""

@@ -30,7 +30,7 @@ from pipeline.takedown import taken_down
 
 _METADATA = (
     "video_id", "extractor", "native_id", "url", "title", "description", "tags", "channel_id", "channel",
-    "duration_s", "upload_date", "licence", "age_limit", "live_status", "language",
+    "duration_s", "upload_date", "licence", "age_limit", "live_status", "language", "thumbnail",
 )  # fmt: skip
 _DECISION = ("verdict", "rule", "rules_version", "batch")
 

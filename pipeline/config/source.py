@@ -20,10 +20,27 @@ class SourceConfig:
 
     spec: str = "youtube"
     """`arcade`, `folder:DIR`, `urls:FILE` or `youtube`."""
-    queries: tuple[str, ...] = ("platformer speedrun", "2d platformer playthrough", "platformer longplay")
-    """Search queries of `youtube`."""
+    queries: tuple[str, ...] = ()
+    """Search queries of `youtube`, as you would type them."""
+    query_subjects: tuple[str, ...] = ("platformer", "2d platformer", "platform game", "metroidvania")
+    """With `query_actions`, a grid of further queries of `youtube`: every subject with every action."""
+    query_actions: tuple[str, ...] = ("speedrun", "playthrough", "longplay", "gameplay no commentary")
+    """See `query_subjects`."""
+    channels: tuple[str, ...] = ()
+    """Channels of `youtube` whose videos are candidates too: `@handle`, `UC...` or a URL."""
+    playlists: tuple[str, ...] = ()
+    """Playlists of `youtube` whose videos are candidates too: `PL...` or a URL."""
     max_results: int = 200
-    """Results taken per query."""
+    """Results taken per query, channel, playlist or feed."""
+    cookies: str = ""
+    """A cookies.txt in Netscape format for `urls` and `youtube`; it is read and never written. Unset: no cookies.
+    A site can block the account that they belong to."""
+    proxy: str = ""
+    """Proxy of `urls` and `youtube`, as `http://HOST:PORT` or `socks5://...`. Unset: what the environment says."""
+    max_rate_kb_s: float = 0.0
+    """Most kilobytes a second that one download of this source takes; 0: no limit."""
+    check_certificates: bool = True
+    """Whether a server must prove its name. False is for a proxy of your own that opens TLS."""
     batch_size: int = 250
     """Videos per batch, the unit of partitions."""
     apply_rules: bool | None = None
@@ -40,8 +57,21 @@ class SourceConfig:
             raise UserError(f"source.batch_size = {self.batch_size}: must be at least 1")
         if self.max_results < 1:
             raise UserError(f"source.max_results = {self.max_results}: must be at least 1")
-        if kind == "youtube" and not any(query.strip() for query in self.queries):
-            raise UserError("source.queries is empty: name at least one search query for youtube")
+        if self.max_rate_kb_s < 0:
+            raise UserError(f"source.max_rate_kb_s = {self.max_rate_kb_s}: must not be negative")
+        if kind == "youtube" and not (self.all_queries or self.channels or self.playlists):
+            raise UserError(
+                "source.queries, channels and playlists are empty, and so is the grid of query_subjects and "
+                "query_actions: name at least one search query for youtube"
+            )
+
+    @property
+    def all_queries(self) -> tuple[str, ...]:
+        """The search queries of `youtube`: those named, then the grid, each once."""
+        grid = [
+            f"{subject.strip()} {action.strip()}" for subject in self.query_subjects for action in self.query_actions
+        ]
+        return tuple(dict.fromkeys(query.strip() for query in (*self.queries, *grid) if query.strip()))
 
     @property
     def rules_apply(self) -> bool:
@@ -87,7 +117,11 @@ class ArcadeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RulesConfig:
-    """The search rules of Genie App. B.1: word-wise, blind to case and accents. An empty list switches its rule off.
+    """The search rules of Genie App. B.1 and the rights that a video must leave us.
+
+    The words of titles and descriptions are compared whole, blind to case and accents. An empty list switches its rule
+    off. `source.apply_rules: false` switches all off but the rights: `licences`, `max_age`, `live`, `blocked` and
+    `opt_out`.
 
     Words that say little alone ("run", "level", "game") are left out on purpose: "jump and run" would then be
     its own action word.
@@ -127,6 +161,34 @@ class RulesConfig:
         "3d platformer", "vr",
     )  # fmt: skip
     """TITLE must hold none: about the game, not in it."""
+    min_duration_s: float = 16.0
+    """Shorter videos hold no clip. A video whose source does not tell its duration passes, here and below."""
+    max_duration_s: float = 43200.0
+    """Longer ones are streams left running."""
+    languages: tuple[str, ...] = ()
+    """Language codes (`en` covers `en-GB`) that are taken; `unknown` stands for videos that name none. Empty: any."""
+    licences: tuple[str, ...] = (
+        "unknown", "creative commons", "cc by", "cc0", "cc zero", "public domain", "mit", "apache", "gpl", "wtfpl",
+    )  # fmt: skip
+    """Licences that are taken, as words that the licence's name must hold; `unknown` stands for videos that name
+    none (YouTube names only Creative Commons). Remove it to take openly licensed videos alone. Empty: any."""
+    max_age: int = 17
+    """Videos for an older audience are left."""
+    live: bool = False
+    """Whether streams that are live or announced are candidates. A stream that is over is a video."""
+    blocked: tuple[str, ...] = ()
+    """Ids of videos and channels, or channels' names, that are never taken."""
+    opt_out: tuple[str, ...] = ("noai", "noimageai", "noindex", "noimageindex")
+    """Words of an `X-Robots-Tag` header by which a direct file is opted out."""
+
+    def __post_init__(self) -> None:
+        for name in ("min_duration_s", "max_duration_s", "max_age"):
+            if getattr(self, name) < 0:
+                raise UserError(f"rules.{name} = {getattr(self, name)}: must not be negative")
+        if self.max_duration_s < self.min_duration_s:
+            raise UserError(
+                f"rules.max_duration_s = {self.max_duration_s} is below rules.min_duration_s = {self.min_duration_s}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,14 +197,28 @@ class DownloadConfig:
 
     __pydantic_config__ = _FORBID
 
-    workers: int = 2
-    """Downloads at a time."""
+    workers: int = 4
+    """Downloads at a time: threads of one supervised process (a further process for every 16)."""
+    host_workers: int = 2
+    """Downloads at a time from one site."""
+    host_interval_s: float | None = None
+    """Least seconds from the start of one download of a site to the next. Unset: 10 for `youtube` (as much as the
+    tool's own polite preset), 1 for other sites, 0 on this machine."""
+    host_daily: int | None = None
+    """Most downloads a day from one site, from this machine. Unset: 5000 for `youtube` (addresses were seen blocked
+    after some 10,000), no limit for others."""
     min_height: int = 90
     """Smallest sufficient height in pixels: clips are 90 rows."""
     max_attempts: int = 4
     """Attempts before a retryable failure becomes final."""
     backoff_s: float = 900.0
-    """Pause before the second attempt, doubled for each further one; a longer Retry-After of the site wins."""
+    """Pause before the second attempt, doubled for each further one, give or take a fifth. A site's own Retry-After
+    wins at the first attempt, and afterwards where it is longer."""
+    breaker_s: float = 1800.0
+    """Rest of a whole site that asked for a check against bots or for fewer requests, doubled each time that the
+    first download afterwards is refused again. The site's own Retry-After wins where it is longer."""
+    max_wait_s: float = 30.0
+    """A run waits this long at most for the next attempt that it may make; what is due later stays pending."""
     deadline_s: float = 1800.0
     """An attempt that takes longer is ended and counted."""
     socket_timeout_s: float = 30.0
@@ -152,14 +228,19 @@ class DownloadConfig:
     max_failed_share: float = 0.5
     """A batch with a larger share of failed videos fails its run."""
     min_free_gb: float = 1.0
-    """Downloads do not start with less room on the disk of the root."""
+    """Downloads pause with less room on the disk of the root (or, for a root elsewhere, of the home)."""
+    max_raw_gb: float = 0.0
+    """Downloads pause when the raw files of the root take more; 0: no limit."""
+    keep_raw: bool = True
+    """Whether a raw file stays once its clips are cut. Without it a new clip format downloads again."""
 
     def __post_init__(self) -> None:
-        for name in ("workers", "min_height", "max_attempts"):
+        for name in ("workers", "host_workers", "min_height", "max_attempts"):
             if getattr(self, name) < 1:
                 raise UserError(f"download.{name} = {getattr(self, name)}: must be at least 1")
-        for name in ("backoff_s", "min_free_gb", "duration_tolerance"):
-            if getattr(self, name) < 0:
+        names = ("backoff_s", "breaker_s", "max_wait_s", "min_free_gb", "max_raw_gb", "duration_tolerance")
+        for name in (*names, "host_interval_s", "host_daily"):
+            if (getattr(self, name) or 0) < 0:
                 raise UserError(f"download.{name} = {getattr(self, name)}: must not be negative")
         for name in ("deadline_s", "socket_timeout_s"):
             if getattr(self, name) <= 0:

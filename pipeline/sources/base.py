@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
 from pipeline.config.source import DownloadConfig
 
@@ -53,6 +54,8 @@ class Candidate:
     age_limit: int | None = None
     live_status: str | None = None
     language: str | None = None
+    thumbnail: str | None = None
+    """URL of a small picture, where the source names one."""
     error_class: str | None = None
     """Why the metadata is missing, where the source was asked for it and failed (see `pipeline.faults`)."""
 
@@ -69,6 +72,21 @@ class Fetched:
     """Seconds that the source says it lasts; None where it says nothing."""
     tool_version: str = ""
     """What fetched it, as `yt-dlp 2026.10.26`."""
+    bytes_360p: int | None = None
+    """What the usual choice of at most 360 rows, with sound, would have taken; None where the source does not tell."""
+    bytes_720p: int | None = None
+    """The same of at most 720 rows."""
+
+
+def site_of(source: str, url: str) -> str:
+    """Return what rests, and what limits count, when a video's site refuses: its host for `urls`, else the source."""
+    if source != "urls":
+        return source
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        host = None
+    return clean_text(host or "urls", 253).lower()
 
 
 class Source(Protocol):

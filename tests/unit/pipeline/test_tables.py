@@ -9,6 +9,7 @@ KEYS = {
     "searches": "search_id",
     "videos": "video_id",
     "downloads": "attempt_id",
+    "breakers": "event_id",
     "clippings": "video_id",
     "clips": "clip_id",
     "duplicates": "clip_id",
