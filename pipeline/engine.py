@@ -5,7 +5,11 @@
 
 A worker that dies costs its item one attempt and the others nothing; an item that always kills its worker is
 quarantined; one that hangs is ended at its deadline; a function that raises gives an outcome, not an exception.
-Items are taken from the iterable as workers come free, never ahead, and outcomes come in the order they end.
+Items are taken from the iterable as workers come free, never ahead, and outcomes come in the order they end. An
+iterable that has nothing to give right now yields `Later`.
+
+Work that waits for a network runs in threads of a worker. When such a worker dies, nobody knows which of its items
+did it: each is tried again alone, and only a death alone counts against an item.
 
 Each worker has a socket of its own, so one that is killed in the middle of an answer cannot garble or lock what the
 others say (pools that share one queue can lose all of it). What goes over it is pickled, as in the standard library's
@@ -15,6 +19,7 @@ pools: the other end is a child that this process started itself, and nothing of
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pickle
 import signal
@@ -29,7 +34,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
 
 from pipeline.config.source import EngineConfig
-from pipeline.worker import READY
+from pipeline.worker import NUMBER_BYTES, READY
 
 T = TypeVar("T")
 WORKER_DIED, TIMEOUT = "worker_died", "timeout"
@@ -52,6 +57,13 @@ class Outcome:
     """Times it was tried: above 1 only where a worker died."""
 
 
+@dataclass(frozen=True)
+class Later:
+    """Given by an iterable of items instead of one: ask again in this many seconds."""
+
+    seconds: float
+
+
 class Engine(Protocol):
     """Runs a top-level function over items somewhere else; never raises for an item."""
 
@@ -62,12 +74,29 @@ class Engine(Protocol):
         ...
 
 
-def make_engine(config: EngineConfig, *, workers: int | None = None, deadline_s: float | None = None) -> Engine:
-    """Return the engine that the configuration names; `workers` and `deadline_s` win over it."""
+def make_engine(
+    config: EngineConfig,
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    deadline_s: float | None = None,
+    eager: bool = True,
+) -> Engine:
+    """Return the engine that the configuration names; `workers` and `deadline_s` win over it.
+
+    Args:
+        config: worker processes, attempts and deadline.
+        workers: worker processes.
+        threads: items at a time in each of them.
+        deadline_s: seconds after which an item is ended.
+        eager: whether a worker gets its next item before the caller has seen the last outcome.
+    """
     return LocalEngine(
         workers=workers or config.workers or len(os.sched_getaffinity(0)),
         max_attempts=config.max_attempts,
         deadline_s=deadline_s or config.deadline_s,
+        threads=threads,
+        eager=eager,
     )
 
 
@@ -75,9 +104,16 @@ def make_engine(config: EngineConfig, *, workers: int | None = None, deadline_s:
 class _Task:
     """An item on its way: its bytes, and how often it was tried."""
 
+    number: int
     item: Any
     payload: bytes
     attempts: int = 0
+    suspect: bool = False
+    """Whether it was in a worker that died with several items: it runs alone from now on."""
+    started: float = 0.0
+
+    def message(self) -> bytes:
+        return self.number.to_bytes(NUMBER_BYTES) + self.payload
 
 
 @dataclass
@@ -88,8 +124,10 @@ class _Worker:
     connection: Connection
     life: socket.socket
     ready: bool = False
-    task: _Task | None = None
-    started: float = field(default=0.0)
+    tasks: dict[int, _Task] = field(default_factory=dict)
+
+    def has_room(self, threads: int) -> bool:
+        return len(self.tasks) < threads and not any(task.suspect for task in self.tasks.values())
 
 
 @dataclass(frozen=True)
@@ -99,6 +137,8 @@ class LocalEngine:
     workers: int
     max_attempts: int = 3
     deadline_s: float = 900.0
+    threads: int = 1
+    eager: bool = True
 
     def run(
         self, fn: Callable[[Any], Any], items: Iterable[T], *, initializer: Callable[[], Any] | None = None
@@ -107,13 +147,13 @@ class LocalEngine:
 
         Args:
             fn: a function (or `functools.partial` of one) that workers can import: not a lambda, not of `__main__`.
-            items: picklable; read one at a time, as workers come free.
+            items: picklable, or `Later`; read one at a time, as workers come free.
             initializer: called once in each worker before its first item.
 
         Raises:
             RuntimeError: workers cannot start at all (the initializer raises, the function cannot be imported).
         """
-        run = _Run(self, pickle.dumps((fn, initializer)), iter(items))
+        run = _Run(self, pickle.dumps((fn, initializer, self.threads)), iter(items))
         try:
             yield from run.outcomes()
             run.close(grace_s=_GRACE_S)
@@ -128,32 +168,33 @@ class _Run:
         self.engine, self.setup, self.items = engine, setup, items
         self.workers: list[_Worker] = []
         self.again: deque[_Task] = deque()
+        self.suspects: deque[_Task] = deque()
         self.done: deque[tuple[Any, Outcome]] = deque()
         self.exhausted = False
+        self.resume_at = 0.0
         self.start_deaths = 0
+        self._numbers = itertools.count()
 
     def outcomes(self) -> Iterator[tuple[Any, Outcome]]:
         while True:
-            self._fill()
             while self.done:
                 yield self.done.popleft()
-            if not any(worker.task for worker in self.workers):
-                if self.exhausted and not self.again and not self.done:
-                    return
-                if not self.workers:
-                    continue
+            self._fill()
+            if self.done:  # items that cannot be sent to a worker
+                continue
+            idle = not any(worker.tasks for worker in self.workers)
+            if idle and self.exhausted and not (self.again or self.suspects):
+                return
+            if idle and not self._must_pause():
+                continue
             self._wait()
 
     # -- giving out -----------------------------------------------------------------------------------------------
 
     def _fill(self) -> None:
-        """Give every free worker an item, and start workers while there are items without one."""
+        """Give every worker with room an item, and start workers while there are items without one."""
         for worker in self.workers:
-            if worker.task is None:
-                task = self._next_task()
-                if task is None:
-                    return
-                self._give(worker, task)
+            self._fill_one(worker)
         while len(self.workers) < self.engine.workers:
             task = self._next_task()
             if task is None:
@@ -163,41 +204,65 @@ class _Run:
             with contextlib.suppress(OSError):
                 worker.connection.send_bytes(self.setup)
             self._give(worker, task)
+            self._fill_one(worker)
 
-    def _next_task(self) -> _Task | None:
+    def _fill_one(self, worker: _Worker) -> None:
+        while worker.has_room(self.engine.threads):
+            task = self._next_task(alone=not worker.tasks)
+            if task is None:
+                return
+            self._give(worker, task)
+
+    def _next_task(self, *, alone: bool = True) -> _Task | None:
+        """Return the next task, a suspect only for a worker that has nothing else to do."""
+        if alone and self.suspects:
+            return self.suspects.popleft()
         if self.again:
             return self.again.popleft()
-        while not self.exhausted:
+        while not self.exhausted and not self._must_pause():
             try:
                 item = next(self.items)
             except StopIteration:
                 self.exhausted = True
                 return None
+            if isinstance(item, Later):
+                self.resume_at = time.monotonic() + item.seconds
+                return None
             try:
-                return _Task(item, pickle.dumps(item))
+                return _Task(next(self._numbers), item, pickle.dumps(item))
             except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
                 self.done.append((item, Outcome(False, None, type(error).__name__, f"item: {error}", 0)))
         return None
 
+    def _must_pause(self) -> bool:
+        return time.monotonic() < self.resume_at
+
     def _give(self, worker: _Worker, task: _Task) -> None:
-        worker.task, worker.started = task, time.monotonic()
+        task.started = time.monotonic()
+        worker.tasks[task.number] = task
         with contextlib.suppress(OSError):  # dead already: _wait finds out
-            worker.connection.send_bytes(task.payload)
+            worker.connection.send_bytes(task.message())
 
     # -- hearing back ---------------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        """Hear at least one worker, or end those past their deadline."""
+        """Hear at least one worker, or end those past their deadline, or wait until there may be more items."""
         now = time.monotonic()
-        busy = [worker for worker in self.workers if worker.task is not None and worker.ready]
-        left = min((worker.started + self.engine.deadline_s - now for worker in busy), default=60.0)
+        ends = [
+            task.started + self.engine.deadline_s
+            for worker in self.workers
+            if worker.ready
+            for task in worker.tasks.values()
+        ]
+        if self.resume_at > now:
+            ends.append(self.resume_at)
+        left = min((end - now for end in ends), default=60.0)
         heard = set(wait([worker.connection for worker in self.workers], timeout=max(left, 0.0)))
         for worker in [worker for worker in self.workers if worker.connection in heard]:
             self._hear(worker)
         now = time.monotonic()
-        for worker in busy:
-            if worker in self.workers and worker.connection not in heard:
-                self._end_if_late(worker, now)
+        for worker in [worker for worker in self.workers if worker.ready and worker.connection not in heard]:
+            self._end_if_late(worker, now)
 
     def _hear(self, worker: _Worker) -> None:
         try:
@@ -209,45 +274,54 @@ class _Run:
             state, detail = pickle.loads(message)
             if state != READY:
                 raise RuntimeError(f"a worker process could not start:\n{detail}")
-            # the deadline is the item's: it does not count the worker's own start
-            worker.ready, worker.started, self.start_deaths = True, time.monotonic(), 0
+            worker.ready, self.start_deaths = True, 0
+            for task in worker.tasks.values():
+                # the deadline is the item's: it does not count the worker's own start
+                task.started = time.monotonic()
             return
-        task = worker.task
-        assert task is not None, "a worker answered without a question"
-        worker.task = None
-        self.done.append((task.item, _outcome(message, task.attempts + 1)))
-        # the next item goes out before the caller sees this outcome: a slow caller leaves no worker idle
-        following = self._next_task()
-        if following is not None:
-            self._give(worker, following)
+        task = worker.tasks.pop(int.from_bytes(message[:NUMBER_BYTES]))
+        self.done.append((task.item, _outcome(message[NUMBER_BYTES:], task.attempts + 1)))
+        if self.engine.eager:
+            # the next item goes out before the caller sees this outcome: a slow caller leaves no worker idle
+            self._fill_one(worker)
 
     def _bury(self, worker: _Worker) -> None:
-        """Account for a worker that died: its item loses one attempt, unless it had not begun."""
+        """Account for a worker that died: its item loses one attempt, unless it had not begun or was not alone."""
         self.workers.remove(worker)
         code = _kill(worker)
-        task = worker.task
+        tasks = list(worker.tasks.values())
         if not worker.ready:
             self.start_deaths += 1
             if self.start_deaths >= _START_DEATHS:
                 raise RuntimeError(f"{_START_DEATHS} worker processes in a row died at their start (exit code {code})")
-        elif task is not None:
+            self.again.extend(tasks)
+            return
+        if len(tasks) > 1:
+            for task in tasks:
+                task.suspect = True
+            self.suspects.extend(tasks)
+            return
+        for task in tasks:
             task.attempts += 1
-        if task is None:
-            return
-        if task.attempts < self.engine.max_attempts:
-            self.again.append(task)
-            return
-        text = f"its worker process died {task.attempts} times (last exit code {code}): quarantined"
-        self.done.append((task.item, Outcome(False, None, WORKER_DIED, text, task.attempts)))
+            if task.attempts < self.engine.max_attempts:
+                (self.suspects if task.suspect else self.again).append(task)
+                continue
+            text = f"its worker process died {task.attempts} times (last exit code {code}): quarantined"
+            self.done.append((task.item, Outcome(False, None, WORKER_DIED, text, task.attempts)))
 
     def _end_if_late(self, worker: _Worker, now: float) -> None:
-        task = worker.task
-        if task is None or now - worker.started < self.engine.deadline_s:
+        """End a worker that holds an item past its deadline; what else it was doing begins anew elsewhere."""
+        late = [task for task in worker.tasks.values() if now - task.started >= self.engine.deadline_s]
+        if not late:
             return
         self.workers.remove(worker)
         _kill(worker)
         text = f"ran longer than {self.engine.deadline_s:g} s and was ended"
-        self.done.append((task.item, Outcome(False, None, TIMEOUT, text, task.attempts + 1)))
+        for task in worker.tasks.values():
+            if task in late:
+                self.done.append((task.item, Outcome(False, None, TIMEOUT, text, task.attempts + 1)))
+            else:
+                (self.suspects if task.suspect else self.again).append(task)
 
     def close(self, grace_s: float) -> None:
         """Stop all workers: those that are idle by closing their socket, the rest by force."""

@@ -10,6 +10,7 @@ started this one, and nothing of it reaches a disk or a network.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -17,10 +18,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
 READY, FAILED_START = "ready", "failed to start"
+NUMBER_BYTES = 8
+"""Every item and its answer begin with the item's number."""
 
 
 def serve(task_fd: int, life_fd: int) -> None:
@@ -32,9 +36,9 @@ def serve(task_fd: int, life_fd: int) -> None:
     threading.Thread(target=_end_with_parent, args=(life_fd,), daemon=True).start()
     connection = Connection(task_fd)
     try:
-        work = _prepared(connection)
-        while work is not None:
-            connection.send_bytes(_answer(work, connection.recv_bytes()))
+        prepared = _prepared(connection)
+        if prepared is not None:
+            _serve_all(connection, *prepared)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent has closed its end: no more items
     finally:
@@ -42,18 +46,34 @@ def serve(task_fd: int, life_fd: int) -> None:
         sys.stderr.flush()
 
 
-def _prepared(connection: Connection) -> Callable[[Any], Any] | None:
+def _serve_all(connection: Connection, work: Callable[[Any], Any], threads: int) -> None:
+    if threads == 1:  # in the main thread: some libraries ask for it
+        while True:
+            message = connection.recv_bytes()
+            connection.send_bytes(message[:NUMBER_BYTES] + _answer(work, message[NUMBER_BYTES:]))
+    sending = threading.Lock()
+
+    def answer(message: bytes) -> None:
+        said = message[:NUMBER_BYTES] + _answer(work, message[NUMBER_BYTES:])
+        with sending, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.send_bytes(said)
+
+    with ThreadPoolExecutor(threads) as pool:
+        while True:
+            pool.submit(answer, connection.recv_bytes())
+
+
+def _prepared(connection: Connection) -> tuple[Callable[[Any], Any], int] | None:
     payload = connection.recv_bytes()
     try:
-        function, initializer = pickle.loads(payload)
+        function, initializer, threads = pickle.loads(payload)
         if initializer is not None:
             initializer()
     except BaseException:
         connection.send_bytes(pickle.dumps((FAILED_START, traceback.format_exc())))
         return None
     connection.send_bytes(pickle.dumps((READY, os.getpid())))
-    work: Callable[[Any], Any] = function
-    return work
+    return function, threads
 
 
 def _answer(work: Callable[[Any], Any], payload: bytes) -> bytes:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,14 @@ def double(item: int) -> int:
 
 def environment(item: int) -> tuple[str, bool, bool]:
     return os.environ["OMP_NUM_THREADS"], "dagster" in sys.modules, "torch" in sys.modules
+
+
+_MEETING = threading.Barrier(4)
+
+
+def meet_three_others(item: int) -> int:
+    _MEETING.wait(15)
+    return item
 
 
 def die_once(item: int, folder: str) -> int:

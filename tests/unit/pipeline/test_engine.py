@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from pipeline.config import EngineConfig
-from pipeline.engine import LocalEngine, Outcome, make_engine
+from pipeline.engine import Later, LocalEngine, Outcome, make_engine
 
 
 @pytest.fixture
@@ -161,3 +162,52 @@ def test_the_configuration_names_workers_attempts_and_deadline() -> None:
     assert engine == LocalEngine(3, 5, 7.0)
     assert make_engine(EngineConfig(), workers=2, deadline_s=9.0) == LocalEngine(2, 3, 9.0)
     assert make_engine(EngineConfig()) == LocalEngine(len(os.sched_getaffinity(0)))
+
+
+# -- several items at a time in one worker --------------------------------------------------------------------------
+
+
+def test_threads_of_a_worker_work_side_by_side(tasks) -> None:
+    # each item waits for all the others: one after the other none would ever end
+    results = list(LocalEngine(1, threads=4, deadline_s=20).run(tasks.meet_three_others, range(4)))
+    assert sorted(outcome.value for _, outcome in results) == [0, 1, 2, 3]
+
+
+def test_a_deadly_item_is_found_among_those_of_its_worker_and_costs_them_nothing(tasks) -> None:
+    results = outcomes(LocalEngine(2, max_attempts=2, threads=4), tasks.die_always_on_seven, range(20))
+    assert {item for item, outcome in results.items() if not outcome.ok} == {7}
+    assert (results[7].error_class, results[7].attempts) == ("worker_died", 2)
+    assert all(outcome.attempts == 1 for item, outcome in results.items() if item != 7)
+
+
+def test_an_item_that_hangs_is_ended_and_those_beside_it_begin_anew(tasks, tmp_path: Path) -> None:
+    hang = partial(tasks.hang_on_seven, folder=str(tmp_path))
+    results = outcomes(LocalEngine(1, threads=3, deadline_s=1.0), hang, range(12))
+    assert {item: outcome.error_class for item, outcome in results.items() if not outcome.ok} == {7: "timeout"}
+    assert eventually(lambda: is_gone(int((tmp_path / "child").read_text())))
+
+
+def test_items_that_are_not_ready_yet_are_asked_for_again(tasks) -> None:
+    asked: list[float] = []
+
+    def items() -> Iterator[int | Later]:
+        yield 1
+        while len(asked) < 3:
+            asked.append(time.monotonic())
+            yield Later(0.1)
+        yield 2
+
+    assert sorted(item for item, _ in LocalEngine(1, threads=2).run(tasks.double, items())) == [1, 2]
+    assert all(later - sooner >= 0.1 for sooner, later in itertools.pairwise(asked))
+
+
+def test_an_engine_that_is_not_eager_asks_for_no_item_before_the_last_outcome_was_seen(tasks) -> None:
+    given: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(6):
+            given.append(item)
+            yield item
+
+    for seen, _ in enumerate(LocalEngine(1, eager=False).run(tasks.double, items()), start=1):
+        assert len(given) == seen
