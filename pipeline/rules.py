@@ -1,19 +1,37 @@
-"""The search rules of Genie App. B.1, and the rule that decided.
+"""The search rules of Genie App. B.1, the rights that a video must leave us, and the rule that decided.
 
 A video is kept when its TITLE has a keyword, its TITLE has no negation, and its TITLE or DESCRIPTION has an action
 word. Words are compared whole: `ost` is not in "lost", `movie` is not in "movielike". Case, accents, styled letters,
 apostrophes, hyphens and emoji make no difference; in scripts without spaces every character counts as a word.
 
+Rights are asked of every video, also where the words are not (`words=False`: your own folder or list).
+
     judge("2D PLATFORMÉR speed-run!", "", RulesConfig())  # kept:platformer+speed run
+    judge_row({"title": "platformer speedrun", "age_limit": 18}, RulesConfig())  # age:18
+
+| rule | decided by |
+|---|---|
+| `blocked:<entry>` | an id, channel id, channel name or URL of `rules.blocked` |
+| `opt_out:<word>` | the `X-Robots-Tag` header of a direct file |
+| `live:<status>` | a stream that is live or announced |
+| `age:<years>` | an audience older than `rules.max_age` |
+| `keyword: ...`, `negation:<word>` | the title |
+| `duration: <n> s`, `duration: <n> h` | whole seconds of one too short, whole hours of one too long |
+| `licence:<name>`, `licence: unknown` | no entry of `rules.licences` is in its name |
+| `language:<code>`, `language: unknown` | `rules.languages` |
+| `action: ...` | neither title nor description |
+| `no metadata: <class>` | the page could not be asked; the next search asks again where that may help |
+| `kept:<keyword>+<action>`, `off` | kept; `off` where the words are not asked |
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from pipeline.config import fingerprint
 from pipeline.config.source import RulesConfig
@@ -22,6 +40,14 @@ from pipeline.errors import UserError
 OFF = "off"
 NO_KEYWORD = "keyword: no platformer word in title"
 NO_ACTION = "action: no action word in title or description"
+NO_METADATA = "no metadata: "
+OPT_OUT = "opt_out:"
+UNKNOWN = "unknown"
+JUDGED = (
+    "video_id", "native_id", "url", "title", "description", "channel_id", "channel", "duration_s", "licence",
+    "age_limit", "live_status", "language", "rule",
+)  # fmt: skip
+"""The columns of `videos` that `judge_row` looks at."""
 
 _APOSTROPHES = re.compile(r"['\u2019\u2018`\u00b4\u02bc]")
 # a percent sign and an ampersand carry meaning ("any%", "jump & run"); CJK, kana and Thai are written without spaces
@@ -75,7 +101,7 @@ def judge_title(title: str, rules: RulesConfig) -> Verdict:
 
 
 def judge(title: str, description: str, rules: RulesConfig) -> Verdict:
-    """Return the verdict on a video; tags are not asked, because uploaders fill them with everything."""
+    """Return the verdict of the words; tags are not asked, because uploaders fill them with everything."""
     verdict = judge_title(title, rules)
     if not verdict.kept or not rules.action_words:
         return verdict
@@ -86,6 +112,115 @@ def judge(title: str, description: str, rules: RulesConfig) -> Verdict:
     return Verdict(True, f"{verdict.rule}+{action}")
 
 
-def rules_version(rules: RulesConfig) -> str:
-    """Return a short hash of the lists: it stands beside every verdict."""
-    return fingerprint(rules)
+def judge_row(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = True) -> Verdict:
+    """Return the verdict on a video whose page was asked.
+
+    Args:
+        row: columns of `videos`, those of `JUDGED`; one that is missing or null is unknown, and unknown passes (but for
+            licences and languages, where the lists say whether it does). What only a server could tell stands in
+            `rule`: an opt-out is upheld while its word is in `rules.opt_out`.
+        rules: the lists.
+        words: whether title, description, duration and language are asked; rights always are.
+    """
+    for rule in (*_FIRST_RIGHTS, *(_LISTED_WORDS if words else ()), _licence, *(_PAGE_WORDS if words else ())):
+        reason = rule(row, rules)
+        if reason is not None:
+            return Verdict(False, reason)
+    return judge(_text(row, "title"), _text(row, "description"), rules) if words else Verdict(True, OFF)
+
+
+def judge_listed(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = True) -> Verdict:
+    """Return what a list alone decides of a video: a rejection, or that its page is worth a request.
+
+    A list may lack the title, and says nothing of licence, description and language.
+    """
+    asked = [*_FIRST_RIGHTS, *(_LISTED_WORDS if words and row.get("title") else ())]
+    reason = next((reason for rule in asked if (reason := rule(row, rules)) is not None), None)
+    return Verdict(reason is None, reason or "listed")
+
+
+def rules_version(rules: RulesConfig, *, words: bool = True) -> str:
+    """Return a short hash of all that decides (without the words: of the rights alone): it stands beside a verdict."""
+    if words:
+        return fingerprint(rules)
+    rights = {name: getattr(rules, name) for name in ("licences", "max_age", "live", "blocked", "opt_out")}
+    return f"{OFF}-{fingerprint(rights)}"
+
+
+# -- one rule each: the reason of a rejection, or None ------------------------------------------------------------
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    return str(row.get(name) or "")
+
+
+def _blocked(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
+    if not rules.blocked:
+        return None
+    ids = {row.get("video_id"), row.get("native_id"), row.get("url"), row.get("channel_id")}
+    name = _text(row, "channel").strip().casefold()
+    for entry in rules.blocked:
+        plain = entry.strip()
+        if plain and (plain in ids or plain.casefold() == name):
+            return f"blocked:{entry}"
+    return None
+
+
+def _opted_out(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
+    rule = _text(row, "rule")
+    word = rule.removeprefix(OPT_OUT) if rule.startswith(OPT_OUT) else ""
+    return rule if word and word in {entry.casefold() for entry in rules.opt_out} else None
+
+
+def _live(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
+    status = _text(row, "live_status")
+    return f"live:{status}" if status in {"is_live", "is_upcoming"} and not rules.live else None
+
+
+def _age(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
+    age = row.get("age_limit")
+    return f"age:{age}" if age is not None and age > rules.max_age else None
+
+
+def _title(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
+    verdict = judge_title(_text(row, "title"), rules)
+    return None if verdict.kept else verdict.rule
+
+
+def _duration(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
+    seconds = row.get("duration_s")
+    if seconds is None:
+        return None
+    # whole numbers, so that a million videos still give a short list of reasons
+    if seconds < rules.min_duration_s:
+        return f"duration: {int(seconds)} s"
+    return f"duration: {int(seconds // 3600)} h" if seconds > rules.max_duration_s else None
+
+
+def _licence(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
+    if not rules.licences:
+        return None
+    name = _text(row, "licence").strip()
+    if not name:
+        return None if UNKNOWN in rules.licences else f"licence: {UNKNOWN}"
+    # as in https://creativecommons.org/licenses/by/4.0/
+    text = _phrase(re.sub(r"creativecommons\.org/(licenses|publicdomain)/", " creative commons cc ", name))
+    entries = _phrases("licences", tuple(entry for entry in rules.licences if entry != UNKNOWN))
+    return None if _first(text, entries) is not None else f"licence:{name[:80]}"
+
+
+def _language(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
+    if not rules.languages:
+        return None
+    code = _text(row, "language").strip().casefold().replace("_", "-") or UNKNOWN
+    wanted = {entry.strip().casefold().replace("_", "-") for entry in rules.languages}
+    if code in wanted or code.partition("-")[0] in wanted:
+        return None
+    return f"language: {UNKNOWN}" if code == UNKNOWN else f"language:{code}"
+
+
+_Rule = Callable[[Mapping[str, Any], RulesConfig], str | None]
+# a list tells what these ask, so they stand first: what it rejects is what the page would be rejected for
+_FIRST_RIGHTS: tuple[_Rule, ...] = (_blocked, _opted_out, _live, _age)
+_LISTED_WORDS: tuple[_Rule, ...] = (_title, _duration)
+_PAGE_WORDS: tuple[_Rule, ...] = (_language,)

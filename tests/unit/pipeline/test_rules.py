@@ -8,7 +8,17 @@ import pytest
 
 from pipeline.config import RulesConfig
 from pipeline.errors import UserError
-from pipeline.rules import NO_ACTION, NO_KEYWORD, Verdict, judge, judge_title, rules_version, words
+from pipeline.rules import (
+    NO_ACTION,
+    NO_KEYWORD,
+    Verdict,
+    judge,
+    judge_listed,
+    judge_row,
+    judge_title,
+    rules_version,
+    words,
+)
 
 RULES = RulesConfig(
     keywords=("platformer", "jump'n'run", "jump & run", "jeu de plateforme", "プラットフォーマー"),
@@ -123,3 +133,107 @@ def test_the_version_changes_with_any_word() -> None:
 
 def test_words_split_scripts_without_spaces_by_character() -> None:
     assert words("横版a过关 Jump&Run 100%") == ["横", "版", "a", "过", "关", "jump", "and", "run", "100", "%"]
+
+
+# -- rights, and what a list alone tells --------------------------------------------------------------------------
+
+GOOD = {"title": "Platformer speedrun", "description": "", "duration_s": 60.0}
+
+
+@pytest.mark.parametrize(
+    ("facts", "rules", "rule"),
+    [
+        ({"native_id": "abc"}, {"blocked": ("abc",)}, "blocked:abc"),
+        ({"video_id": "youtube-abc"}, {"blocked": ("x", "youtube-abc")}, "blocked:youtube-abc"),
+        ({"channel_id": "UC1"}, {"blocked": ("UC1",)}, "blocked:UC1"),
+        ({"channel": "Fox Fable "}, {"blocked": ("fox fable",)}, "blocked:fox fable"),
+        ({"url": "http://x/1"}, {"blocked": ("http://x/1",)}, "blocked:http://x/1"),
+        ({"age_limit": 18}, {}, "age:18"),
+        ({"age_limit": 12}, {"max_age": 10}, "age:12"),
+        ({"live_status": "is_live"}, {}, "live:is_live"),
+        ({"live_status": "is_upcoming"}, {}, "live:is_upcoming"),
+        ({"licence": "All rights reserved"}, {}, "licence:All rights reserved"),
+        ({"licence": "Permitted use"}, {}, "licence:Permitted use"),
+        ({"licence": None}, {"licences": ("creative commons",)}, "licence: unknown"),
+        ({"rule": "opt_out:noai"}, {}, "opt_out:noai"),
+    ],
+)
+def test_rights_are_asked_with_and_without_the_words(facts: dict, rules: dict, rule: str) -> None:
+    judged = dataclasses.replace(RULES, **rules)
+    assert judge_row({**GOOD, **facts}, judged) == Verdict(False, rule)
+    assert judge_row({**GOOD, "title": "holiday", **facts}, judged, words=False) == Verdict(False, rule)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"licence": "Creative Commons Attribution license (reuse allowed)"},
+        {"licence": "CC-BY 4.0"},
+        {"licence": "https://creativecommons.org/licenses/by/4.0/"},
+        {"licence": "https://creativecommons.org/publicdomain/zero/1.0/"},
+        {"licence": "GPL v2"},
+        {"licence": None},
+        {"age_limit": None, "live_status": None, "duration_s": None, "language": None},
+        {"age_limit": 17, "live_status": "was_live"},
+        {"duration_s": 16.0},
+        {"channel": "", "channel_id": None},
+    ],
+)
+def test_what_is_allowed_or_not_told_passes(facts: dict) -> None:
+    rules = dataclasses.replace(RULES, blocked=("someone else", " "))
+    assert judge_row({**GOOD, **facts}, rules) == Verdict(True, "kept:platformer+speedrun")
+    assert judge_row({**GOOD, **facts}, rules, words=False) == Verdict(True, "off")
+
+
+@pytest.mark.parametrize(
+    ("facts", "rules", "rule"),
+    [
+        ({"duration_s": 5.9}, {}, "duration: 5 s"),
+        ({"duration_s": 50_000.0}, {}, "duration: 13 h"),
+        ({"language": "de"}, {"languages": ("en", "fr")}, "language:de"),
+        ({"language": None}, {"languages": ("en",)}, "language: unknown"),
+        ({"title": "Shooter speedrun"}, {}, NO_KEYWORD),
+        ({"title": "platformer"}, {}, NO_ACTION),
+    ],
+)
+def test_duration_and_language_decide_where_the_words_do(facts: dict, rules: dict, rule: str) -> None:
+    judged = dataclasses.replace(RULES, **rules)
+    assert judge_row({**GOOD, **facts}, judged) == Verdict(False, rule)
+    assert judge_row({**GOOD, **facts}, judged, words=False).kept
+
+
+def test_a_language_covers_its_countries_and_unknown_can_be_taken() -> None:
+    rules = dataclasses.replace(RULES, languages=("en", "unknown"))
+    for language in ("en", "en-GB", "EN_us", None):
+        assert judge_row({**GOOD, "language": language}, rules).kept, language
+    assert not judge_row({**GOOD, "language": "eng"}, rules).kept
+
+
+def test_an_opt_out_holds_while_its_word_is_in_the_list() -> None:
+    row = {**GOOD, "rule": "opt_out:noai"}
+    assert not judge_row(row, RULES).kept
+    assert judge_row(row, dataclasses.replace(RULES, opt_out=("noindex",))).kept
+
+
+def test_a_list_decides_what_it_tells_and_leaves_the_rest_to_the_page() -> None:
+    assert judge_listed({"title": "platformer"}, RULES).kept  # the action word may stand in the description
+    assert judge_listed({"title": "", "duration_s": 5}, RULES).kept
+    assert judge_listed({"title": "shooter"}, RULES) == Verdict(False, NO_KEYWORD)
+    assert judge_listed({"title": "platformer", "duration_s": 5}, RULES) == Verdict(False, "duration: 5 s")
+    assert judge_listed({"title": "shooter", "duration_s": 5}, RULES, words=False).kept
+    blocked = dataclasses.replace(RULES, blocked=("UC1",))
+    assert not judge_listed({"title": "", "channel_id": "UC1"}, blocked, words=False).kept
+
+
+def test_a_list_rejects_for_the_rule_that_the_whole_row_is_rejected_for() -> None:
+    rules = dataclasses.replace(RULES, licences=("cc by",), languages=("en",))
+    for facts in ({"title": "shooter"}, {"duration_s": 3}, {"age_limit": 18}, {"live_status": "is_live"}):
+        row = {**GOOD, **facts}
+        assert judge_listed(row, rules).rule == judge_row(row, rules).rule
+
+
+def test_the_version_without_words_changes_with_the_rights_alone() -> None:
+    off = rules_version(RULES, words=False)
+    assert off != rules_version(RULES)
+    assert off == rules_version(dataclasses.replace(RULES, negations=()), words=False)
+    assert off != rules_version(dataclasses.replace(RULES, blocked=("x",)), words=False)
