@@ -1,0 +1,117 @@
+"""What counts as a video: files as downloads leave them, whole, late, damaged in one place or cut short."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from pipeline.errors import PermanentError
+from pipeline.verify import verify_media
+
+SECONDS = 8
+
+
+def ffmpeg(*arguments: str) -> None:
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments], check=True)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same 8 s with frames that refer both ways and a key frame every 2 s, in the containers that sites use."""
+    folder = tmp_path_factory.mktemp("films")
+    whole = folder / "film.mp4"
+    picture = ["-f", "lavfi", "-i", f"testsrc2=size=160x96:rate=15:duration={SECONDS}"]
+    coding = ["-c:v", "libx264", "-g", "30", "-bf", "3", "-preset", "medium", "-pix_fmt", "yuv420p"]
+    ffmpeg(*picture, *coding, "-movflags", "+faststart", str(whole))
+    films = {"mp4": whole}
+    for suffix in ("mkv", "ts", "flv"):
+        films[suffix] = folder / f"film.{suffix}"
+        ffmpeg("-i", str(whole), "-c", "copy", str(films[suffix]))
+    films["webm"] = folder / "film.webm"
+    coding = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "200k", "-g", "30"]
+    ffmpeg(*picture, *coding, str(films["webm"]))
+    return films
+
+
+def broken(film: Path, folder: Path, start: float, stop: float, *, cut: bool = False) -> Path:
+    """Write a film with a part of its bytes replaced by noise (or left out), given as shares of the file."""
+    data = bytearray(film.read_bytes())
+    first, last = int(start * len(data)), int(stop * len(data))
+    data[first:last] = b"" if cut else np.random.default_rng(1).bytes(last - first)
+    path = folder / film.name
+    path.write_bytes(bytes(data))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "webm", "ts", "flv"])
+def test_a_whole_film_is_measured_in_every_container(films: dict[str, Path], kind: str) -> None:
+    media = verify_media(films[kind], claimed_s=SECONDS)
+    assert (media.width, media.height) == (160, 96)
+    assert media.duration_s == pytest.approx(SECONDS, abs=0.1)
+    assert media.fps == pytest.approx(15, abs=0.2)
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mkv", "webm", "ts", "flv"])
+def test_a_film_without_its_second_half_is_refused_where_anything_tells_its_length(
+    films: dict[str, Path], tmp_path: Path, kind: str
+) -> None:
+    half = broken(films[kind], tmp_path, 0.5, 1.0, cut=True)
+    with pytest.raises(PermanentError, match=r"cut off|holds [345]") as caught:
+        verify_media(half, claimed_s=SECONDS)
+    assert caught.value.error_class == "invalid_media"
+
+
+@pytest.mark.parametrize(
+    ("kind", "start", "stop"), [("mp4", 0.05, 0.12), ("mkv", 0.02, 0.12), ("mp4", 0.75, 1.0), ("mkv", 0.75, 1.0)]
+)
+def test_noise_in_the_first_or_the_last_second_is_found(
+    films: dict[str, Path], tmp_path: Path, kind: str, start: float, stop: float
+) -> None:
+    with pytest.raises(PermanentError) as caught:
+        verify_media(broken(films[kind], tmp_path, start, stop))
+    assert caught.value.error_class == "invalid_media"
+
+
+def test_packets_that_the_container_knows_to_be_damaged_are_refused(films: dict[str, Path], tmp_path: Path) -> None:
+    whole = films["ts"].read_bytes()
+    middle = len(whole) // 188 // 2 * 188
+    # packets of a transport stream are numbered: here six are missing
+    lost = tmp_path / "lost.ts"
+    lost.write_bytes(whole[:middle] + whole[middle + 6 * 188 :])
+    with pytest.raises(PermanentError, match=r"cut off or damaged after \d+ frames"):
+        verify_media(lost)
+
+
+def test_a_late_first_frame_is_no_missing_one(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (60, 64, 64, 3), np.uint8)
+    late = make_video(tmp_path / "late.mkv", frames, pts=[900_000 + 6000 * index for index in range(60)])
+    # Matroska counts from zero, so its header and its source may say 14 s for the 4 s that are there
+    assert verify_media(late, claimed_s=14.0).duration_s == pytest.approx(4.0, abs=0.1)
+    assert verify_media(late, claimed_s=4.0).duration_s == pytest.approx(4.0, abs=0.1)
+    with pytest.raises(PermanentError, match=r"holds 4\.0 s of video, its source says 9\.0 s"):
+        verify_media(late, claimed_s=9.0)
+
+
+def test_a_late_start_of_a_broadcast_hides_no_missing_end(films: dict[str, Path], tmp_path: Path) -> None:
+    late = tmp_path / "late.ts"
+    ffmpeg("-i", str(films["mp4"]), "-c", "copy", "-output_ts_offset", "100", str(late))
+    assert verify_media(late, claimed_s=SECONDS).duration_s == pytest.approx(SECONDS, abs=0.1)
+    with pytest.raises(PermanentError, match=r"its source says 100\.0 s"):
+        verify_media(late, claimed_s=100.0)
+
+
+def test_one_key_frame_for_a_whole_film_is_enough(films: dict[str, Path], tmp_path: Path) -> None:
+    single = tmp_path / "single.mp4"
+    ffmpeg("-i", str(films["mp4"]), "-c:v", "libx264", "-g", "1000", "-keyint_min", "1000", str(single))
+    assert verify_media(single, claimed_s=SECONDS).duration_s == SECONDS
+
+
+def test_sound_that_ends_after_the_picture_is_no_cut(films: dict[str, Path], tmp_path: Path) -> None:
+    sounding = tmp_path / "sounding.mkv"
+    ffmpeg("-i", str(films["mp4"]), "-f", "lavfi", "-i", "sine=duration=12", "-c:v", "copy", str(sounding))
+    assert verify_media(sounding).duration_s == pytest.approx(SECONDS, abs=0.1)
