@@ -1,146 +1,149 @@
-"""A loopback internet for tests: sites that serve videos or misbehave, behind real HTTP, TLS and a real proxy.
+"""A loopback internet for tests: every name of the world behind one real proxy, with sites that serve or misbehave.
 
-The proxy sends every host to one TLS server, so no test leaves the machine and nothing of yt-dlp is replaced.
+    internet = FaultSite()
+    url = internet.add("http://videos.test/a.mp4", media, cut=5000)    # real HTTP; https: real TLS
+    options = {"proxy": internet.proxy_url}
+
+The proxy answers for every host itself, and 502 for a host that it does not know, as a proxy does whose resolver finds
+no such name. So no test leaves the machine, and nothing of yt-dlp is replaced.
 """
 
 from __future__ import annotations
 
 import json
-import socket
+import re
 import ssl
+import subprocess
+import tempfile
 import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
+from urllib.parse import urlsplit
 
+import imageio_ffmpeg
 import pytest
 
 x509 = pytest.importorskip("cryptography.x509", reason="the loopback TLS server needs the dev extra: cryptography")
 
-CHANNEL = "UC" + "x" * 22
-TITLES = {
-    "aaaaaaaaaa1": ("Fox Fable - platformer speedrun", "any%"),
-    "aaaaaaaaaa2": ("Fox Fable - the platformer movie", "a speedrun"),
-    "aaaaaaaaaa3": ("Fox Fable platformer", "a playthrough, as the description says"),
-}
+
+# -- the proxy ----------------------------------------------------------------------------------------------------
 
 
-def search_answer() -> dict[str, Any]:
-    owner = {"text": "Fox", "navigationEndpoint": {"browseEndpoint": {"browseId": CHANNEL}}}
-    items = [
-        {
-            "videoRenderer": {
-                "videoId": name,
-                "title": {"runs": [{"text": title}]},
-                "lengthText": {"simpleText": "0:04"},
-                "ownerText": {"runs": [owner]},
-            }
-        }
-        for name, (title, _) in TITLES.items()
-    ]
-    section = {"sectionListRenderer": {"contents": [{"itemSectionRenderer": {"contents": items}}]}}
-    return {"contents": {"twoColumnSearchResultsRenderer": {"primaryContents": section}}}
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+    internet: Loopback
+
+    def handle_error(self, *arguments: object) -> None:
+        """Say nothing: clients hang up on purpose."""
 
 
-def player_answer(name: str, size: int, playability: dict[str, Any]) -> dict[str, Any]:
-    title, description = TITLES[name]
-    formats = [
-        {
-            "itag": itag, "url": f"https://media.googlevideo.com/videoplayback?itag={itag}", "width": width,
-            "height": height, "fps": 15, "qualityLabel": f"{height}p", "contentLength": str(size * factor),
-            "mimeType": 'video/mp4; codecs="avc1.4d400c"', "bitrate": size * factor, "approxDurationMs": "4000",
-        }
-        for itag, width, height, factor in ((134, 640, 360, 4), (160, 256, 144, 1), (136, 1280, 720, 9))
-    ]  # fmt: skip
-    details = {"videoId": name, "title": title, "lengthSeconds": "4", "shortDescription": description}
-    details |= {"channelId": CHANNEL, "author": "Fox", "keywords": ["tag"]}
-    answer: dict[str, Any] = {"playabilityStatus": playability, "videoDetails": details}
-    if playability["status"] == "OK":
-        answer["streamingData"] = {"adaptiveFormats": formats, "formats": []}
-    return answer
+class Request(BaseHTTPRequestHandler):
+    """One connection: plain HTTP by absolute address, or a tunnel whose other end is here too."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 120
+    server: _Server
+    tunnel: str | None = None
+    host: str
+    """Name that was asked, without port."""
+    local: str
+    """Path and query."""
+
+    def log_message(self, *arguments: object) -> None: ...
+
+    def do_CONNECT(self) -> None:
+        self.tunnel = self.path.rpartition(":")[0]
+        internet = self.server.internet
+        if not internet.knows(self.tunnel):
+            self.send(b"", "text/plain", status=502)
+            return
+        self.send_response(200)
+        self.end_headers()
+        if self.tunnel in internet.no_handshake:
+            self.close_connection = True
+            return
+        self.close_connection = False  # a CONNECT of HTTP/1.0 is no wish to hang up
+        self.connection = internet.tls.wrap_socket(self.connection, server_side=True)
+        self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", 0)
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        named = self.tunnel or parts.hostname or self.headers.get("Host", "").partition(":")[0]
+        self.host = named.lower()
+        self.local = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        internet = self.server.internet
+        if not internet.knows(self.host):
+            self.send(b"", "text/plain", status=502)
+            return
+        internet.requests.append((self.host, self.local))
+        internet.answer(self)
+
+    do_HEAD = do_POST = do_GET
+
+    def body(self) -> bytes:
+        """Read what was posted."""
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def send(self, body: bytes, kind: str, *, status: int = 200, **headers: str) -> None:
+        """Answer with a whole body."""
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        finally:
+            self.connection.close()
 
 
-class YouTube:
-    """A loopback stand-in: search, players, media; `playability` says what the players answer."""
+class Loopback:
+    """A proxy on loopback and the internet behind it."""
 
-    def __init__(self, folder: Path, media: bytes) -> None:
-        self.playability: dict[str, Any] = {"status": "OK"}
+    def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *arguments: object) -> None: ...
-
-            def do_GET(self) -> None:
-                site.requests.append((self.headers["Host"], self.path))
-                is_media = self.path.startswith("/videoplayback")
-                self.send(media if is_media else b"<html></html>", "video/mp4" if is_media else "text/html")
-
-            def do_POST(self) -> None:
-                asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
-                site.requests.append((self.headers["Host"], self.path))
-                answer: dict[str, Any] = {}
-                if "/search" in self.path:
-                    answer = search_answer()
-                elif "/player" in self.path:
-                    answer = player_answer(asked["videoId"], len(media), site.playability)
-                self.send(json.dumps(answer).encode(), "application/json")
-
-            def send(self, body: bytes, kind: str) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        class Proxy(StreamRequestHandler):
-            def handle(self) -> None:
-                while self.rfile.readline().strip():
-                    pass
-                self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                with socket.create_connection(site.server.server_address[:2]) as upstream:
-                    back = threading.Thread(target=pump, args=(upstream, self.connection))
-                    back.start()
-                    pump(self.connection, upstream)
-                    back.join()
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate(folder))
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.proxy = ThreadingTCPServer(("127.0.0.1", 0), Proxy)
-        self.threads = []
-        for server in (self.server, self.proxy):
-            server.daemon_threads = True
-            server.handle_error = lambda *arguments: None  # type: ignore[method-assign]
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-            thread.start()
-            self.threads.append(thread)
-
-    @property
-    def proxy_url(self) -> str:
-        return f"http://127.0.0.1:{self.proxy.server_address[1]}"
+        """Host and path of each request, in their order."""
+        self.no_handshake: set[str] = set()
+        """Hosts that hang up before they speak TLS."""
+        self.closing = threading.Event()
+        with tempfile.TemporaryDirectory() as folder:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(certificate(Path(folder)))
+        self.server = _Server(("127.0.0.1", 0), Request)
+        self.server.internet = self
+        self.proxy_url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
+        self.thread.start()
 
     def close(self) -> None:
-        for server in (self.server, self.proxy):
-            server.shutdown()
-            server.server_close()
-        for thread in self.threads:
-            thread.join()
+        self.closing.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
 
+    def knows(self, host: str) -> bool:
+        """Whether this name resolves."""
+        raise NotImplementedError
 
-def pump(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        return
+    def answer(self, request: Request) -> None:
+        """Answer one request."""
+        raise NotImplementedError
 
 
 def certificate(folder: Path) -> Path:
+    """Write a certificate that nobody signed, with its key."""
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -163,3 +166,213 @@ def certificate(folder: Path) -> Path:
     path = folder / "loopback.pem"
     path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
     return path
+
+
+# -- sites that misbehave -----------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True)
+class Page:
+    """What a site answers to one path, and how it spoils the answer."""
+
+    body: bytes = b""
+    kind: str = "video/mp4"
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ranges: bool = True
+    """Whether a part can be asked for."""
+    length: int | bool = True
+    """Content-Length: the true one, none, or a wrong one."""
+    cut: int | None = None
+    """Bytes of body after which every answer ends."""
+    stall: int | None = None
+    """Bytes of body after which nothing more comes and nobody hangs up."""
+    drip_s: float = 0.0
+    """Pause between single bytes, shorter than any patience for silence."""
+    silent: bool = False
+    """Whether no answer comes at all."""
+    calm: int = 0
+    """Requests that are answered well before the first that is spoilt."""
+    spoilt: int | None = None
+    """Requests that are spoilt before the site behaves for good; None: all."""
+
+    def well(self) -> Page:
+        """The page without its faults."""
+        return Page(body=self.body, kind=self.kind)
+
+
+class FaultSite(Loopback):
+    """Pages by their URL."""
+
+    def __init__(self) -> None:
+        self.pages: dict[tuple[str, str], Page] = {}
+        self.asked: Counter[tuple[str, str]] = Counter()
+        self.lock = threading.Lock()
+        super().__init__()
+
+    def add(self, url: str, body: bytes = b"", kind: str = "video/mp4", **faults: Any) -> str:
+        """Publish a page (again, with its count of requests at zero) and return its URL."""
+        parts = urlsplit(url)
+        assert parts.hostname is not None
+        key = (parts.hostname, parts.path + (f"?{parts.query}" if parts.query else ""))
+        with self.lock:
+            self.pages[key] = Page(body=body, kind=kind, **faults)
+            self.asked[key] = 0
+        return url
+
+    def knows(self, host: str) -> bool:
+        return host in self.no_handshake or any(known == host for known, _ in list(self.pages))
+
+    def answer(self, request: Request) -> None:
+        key = (request.host, request.local)
+        page = self.pages.get(key, Page(status=404, kind="text/html"))
+        with self.lock:
+            number = self.asked[key] - page.calm
+            self.asked[key] += 1
+        well = number < 0 or (page.spoilt is not None and number >= page.spoilt)
+        self._send(request, page.well() if well else page)
+
+    def _send(self, request: Request, page: Page) -> None:
+        if page.silent:
+            self.closing.wait()
+            request.close_connection = True
+            return
+        status, start = page.status, 0
+        match = re.fullmatch(r"bytes=(\d+)-\d*", request.headers.get("Range", ""))
+        if match and status == 200 and page.ranges:
+            start = int(match[1])
+            status = 206 if start < len(page.body) else 416
+        body = b"" if status == 416 else page.body[start:]
+        request.send_response(status)
+        request.send_header("Content-Type", page.kind)
+        for name, value in page.headers.items():
+            request.send_header(name, value)
+        if match and status in {206, 416}:
+            span = f"{start}-{len(page.body) - 1}" if status == 206 else "*"
+            request.send_header("Content-Range", f"bytes {span}/{len(page.body)}")
+        if page.length is not False:
+            request.send_header("Content-Length", str(len(body) if page.length is True else page.length))
+        spoilt = page.cut is not None or page.stall is not None or page.length is not True
+        if spoilt:
+            request.send_header("Connection", "close")
+        request.end_headers()
+        if request.command != "HEAD":
+            self._write(request, page, body)
+        request.close_connection = request.close_connection or spoilt
+
+    def _write(self, request: Request, page: Page, body: bytes) -> None:
+        if page.drip_s:
+            for index in range(len(body)):
+                if self.closing.wait(page.drip_s):
+                    return
+                request.wfile.write(body[index : index + 1])
+            return
+        stop = page.cut if page.stall is None else page.stall
+        request.wfile.write(body[:stop])
+        if page.stall is not None:
+            self.closing.wait()
+
+
+def watch_page(title: str, media: str, *, seconds: float | None = None, **more: str) -> bytes:
+    """Return a page that describes one video as search engines like it: JSON-LD."""
+    video = {"@context": "https://schema.org", "@type": "VideoObject", "name": title, "contentUrl": media, **more}
+    if seconds is not None:
+        video["duration"] = f"PT{seconds:g}S"
+    script = json.dumps(video).replace("<", "\\u003c")
+    return (
+        f'<!doctype html><html><head><title>{escape(title)}</title><script type="application/ld+json">{script}'
+        "</script></head><body></body></html>"
+    ).encode()
+
+
+def feed(items: Mapping[str, str]) -> bytes:
+    """Return an RSS 2.0 feed of URLs by title."""
+    entries = "".join(
+        f"<item><title>{escape(title)}</title><link>{escape(url)}</link></item>" for title, url in items.items()
+    )
+    return (f'<?xml version="1.0"?><rss version="2.0"><channel><title>feed</title>{entries}</channel></rss>').encode()
+
+
+def hls(film: Path, folder: Path) -> dict[str, bytes]:
+    """Return a film as an HLS stream: the master list, its variant and the segments, by file name."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(film), "-c", "copy"]
+    command += ["-f", "hls", "-hls_time", "1", "-hls_list_size", "0", str(folder / "variant.m3u8")]
+    subprocess.run(command, check=True)
+    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    stream = "#EXT-X-STREAM-INF:BANDWIDTH=200000,RESOLUTION=160x96"
+    return {"master.m3u8": f"#EXTM3U\n{stream}\nvariant.m3u8\n".encode(), **files}
+
+
+# -- YouTube ------------------------------------------------------------------------------------------------------
+
+CHANNEL = "UC" + "x" * 22
+TITLES = {
+    "aaaaaaaaaa1": ("Fox Fable - platformer speedrun", "any%"),
+    "aaaaaaaaaa2": ("Fox Fable - the platformer movie", "a speedrun"),
+    "aaaaaaaaaa3": ("Fox Fable platformer", "a playthrough, as the description says"),
+}
+Titles = Mapping[str, tuple[str, str]]
+"""Title and description by id."""
+
+
+def search_answer(titles: Titles = TITLES) -> dict[str, Any]:
+    owner = {"text": "Fox", "navigationEndpoint": {"browseEndpoint": {"browseId": CHANNEL}}}
+    items = [
+        {
+            "videoRenderer": {
+                "videoId": name,
+                "title": {"runs": [{"text": title}]},
+                "lengthText": {"simpleText": "0:04"},
+                "ownerText": {"runs": [owner]},
+            }
+        }
+        for name, (title, _) in titles.items()
+    ]
+    section = {"sectionListRenderer": {"contents": [{"itemSectionRenderer": {"contents": items}}]}}
+    return {"contents": {"twoColumnSearchResultsRenderer": {"primaryContents": section}}}
+
+
+def player_answer(name: str, size: int, playability: Mapping[str, Any], titles: Titles = TITLES) -> dict[str, Any]:
+    title, description = titles[name]
+    formats = [
+        {
+            "itag": itag, "url": f"https://media.googlevideo.com/videoplayback?itag={itag}", "width": width,
+            "height": height, "fps": 15, "qualityLabel": f"{height}p", "contentLength": str(size * factor),
+            "mimeType": 'video/mp4; codecs="avc1.4d400c"', "bitrate": size * factor, "approxDurationMs": "4000",
+        }
+        for itag, width, height, factor in ((134, 640, 360, 4), (160, 256, 144, 1), (136, 1280, 720, 9))
+    ]  # fmt: skip
+    details = {"videoId": name, "title": title, "lengthSeconds": "4", "shortDescription": description}
+    details |= {"channelId": CHANNEL, "author": "Fox", "keywords": ["tag"]}
+    answer: dict[str, Any] = {"playabilityStatus": playability, "videoDetails": details}
+    if playability["status"] == "OK":
+        answer["streamingData"] = {"adaptiveFormats": formats, "formats": []}
+    return answer
+
+
+class YouTube(Loopback):
+    """Search, watch pages, players and media of the real service's protocol."""
+
+    def __init__(self, folder: Path, media: bytes, titles: Titles = TITLES) -> None:
+        self.media, self.titles = media, titles
+        self.playability: Mapping[str, Any] | Callable[[str], Mapping[str, Any]] = {"status": "OK"}
+        """What the players answer: to all videos, or to one by its id."""
+        super().__init__()
+
+    def knows(self, host: str) -> bool:
+        return host.endswith((".youtube.com", ".googlevideo.com"))
+
+    def answer(self, request: Request) -> None:
+        if request.command != "POST":
+            is_media = request.local.startswith("/videoplayback")
+            request.send(self.media if is_media else b"<html></html>", "video/mp4" if is_media else "text/html")
+            return
+        asked = json.loads(request.body() or b"{}")
+        answer: dict[str, Any] = {}
+        if "/search" in request.local:
+            answer = search_answer(self.titles)
+        elif "/player" in request.local:
+            name = asked["videoId"]
+            playability = self.playability(name) if callable(self.playability) else self.playability
+            answer = player_answer(name, len(self.media), playability, self.titles)
+        request.send(json.dumps(answer).encode(), "application/json")
