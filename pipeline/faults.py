@@ -5,14 +5,14 @@ Retry-After; so the classes, the pause and the decision to try again are ours.
 
 | class | tried again | what it is |
 |---|---|---|
-| permanent | no | gone, removed, unsupported |
-| transient | yes | timeouts, broken connections, 5xx, an expired media URL (403) |
-| rate_limited | yes | 429, "try again later" |
-| source_blocked | yes | bot check: the whole source must rest, not this video |
+| permanent | no | gone, removed, unsupported, a redirect that never ends |
+| transient | yes | timeouts, broken connections, names that do not resolve, 5xx, an expired media URL (403) |
+| rate_limited | yes | 429, "rate-limited": the whole site must rest, not this video |
+| source_blocked | yes | a check against bots, a blocked address: the whole site must rest |
 | auth | no | private, members only, age check, log-in |
 | geo | no | not in this country |
 | live | yes | live now, or not yet |
-| environment | yes | this machine: disk, ffmpeg, JavaScript runtime |
+| environment | yes | this machine and its network: disk, proxy, ffmpeg, JavaScript runtime |
 | invalid_media | no | fetched, and not a video that plays from its first to its last second |
 | extractor_bug | no | yt-dlp itself failed: a newer release may not |
 | worker_died, timeout | yes | the attempt killed its process, or ran past its deadline |
@@ -34,21 +34,66 @@ MESSAGE_LENGTH = 300
 RETRYABLE = frozenset({"transient", "rate_limited", "source_blocked", "live", "environment", "worker_died", "timeout"})
 _MAX_RETRY_AFTER_S = 86400.0
 
+# the first that matches decides: what a site says of us, then of the wire, then of the video, then of its viewers
 _TEXTS: tuple[tuple[str, str], ...] = (
-    (r"confirm you.{0,3}re not a bot|unusual traffic|captcha", "source_blocked"),
-    (r"rate.?limit|too many requests|try again later", "rate_limited"),
-    (r"in your country|geo.?restrict|from your location|blocked it in", "geo"),
-    (r"private video|is private|members.only|sign in|log.?in|confirm your age|password|payment|purchase", "auth"),
-    (r"premieres? in|live event will|is live|live stream (?:has not|is not)|currently live|not currently live", "live"),
-    (r"ffmpeg (?:is )?not (?:found|installed)|ffmpeg could not|no space left|read-only file system", "environment"),
+    (
+        r"not a bot|unusual traffic|captcha|anti-bot|ip (?:address )?is (?:likely being |unable|blocked)|"
+        r"(?:blocked|rejected) by (?:the )?server",
+        "source_blocked",
+    ),
+    (
+        r"rate.?limit|too many requests|content isn.t available, try again later|reached your (?:play|download) limit",
+        "rate_limited",
+    ),
+    (r"no space left|read-only file system|file too large|too many open files|cannot allocate memory", "environment"),
+    (r"permission denied|unable to (?:create directory|open for writing|write data)", "environment"),
+    (
+        r"(?:ffmpeg|ffprobe|pycryptodomex?|phantomjs|rtmpdump)\b.*\b(?:not (?:be )?(?:found|installed)|install)|"
+        r"unsupported proxy|impersonat|filtering software in your network",
+        "environment",
+    ),
+    (
+        r"timed? ?out|connection ?(?:pool|reset|refused|aborted|broken|closed|error)|remote end closed|urlopen error|"
+        r"failed to resolve|name resolution|service not known|unreachable|bytes read, |eof occurred|content too short",
+        "transient",
+    ),
+    (r"giving up after|data blocks|fragment|downloaded file is empty|ffmpeg exited|incomplete data", "transient"),
+    (
+        r"in(?:to)? your (?:country|region|area|location)|geo.?(?:restrict|block)|from your location|"
+        r"blocked it in|in this (?:region|country)|blocked by (?:indian censorship|decision of the russian)",
+        "geo",
+    ),
+    (r"removed|terminated|copyright|no longer (?:available|exists)|does not exist|deleted|drm", "permanent"),
+    (
+        r"premieres? (?:in|will)|live event (?:will|has ended)|\bis live\b|live ?stream (?:has|is|will)|currently live|"
+        r"(?:stream|streamer) is (?:offline|not live)|not available yet|^offline\.?$",
+        "live",
+    ),
+    (
+        r"private|members.only|only available to .*members|sign in|log.?in\b|logged.?in|registered users|"
+        r"confirm your age|age.?(?:restrict|verif)|password|payment|purchase|premium|subscrib|supporter.only|"
+        r"credentials|username|your account|unverified account|cookies \(",
+        "auth",
+    ),
     # without a JavaScript runtime YouTube yields storyboards only, and every video looks dead
     (r"requested format is not available|only images are available|no video formats found", "environment"),
-    (r"please report this issue|unable to extract|failed to parse", "extractor_bug"),
-    (r"unsupported url|removed|terminated|copyright|no longer available|does not exist|unavailable", "permanent"),
-    (r"timed? ?out|connection|resolve|resolution|service not known|unreachable", "transient"),
-    (r"giving up after|data blocks|incomplete|more expected", "transient"),
+    (r"try again later|temporarily|currently unavailable|processing this video|needs to be reloaded", "transient"),
+    (
+        r"please report this issue|unable to extract|failed to (?:parse|extract)|not available on this app",
+        "extractor_bug",
+    ),
+    (r"unsupported url|unavailable|not available", "permanent"),
 )
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+# of yt-dlp and of Python; a certificate may be renewed, a name may resolve again
+_TYPES = (
+    ("GeoRestrictedError", "geo"),
+    ("UnsupportedError", "permanent"),
+    ("UserNotLive", "live"),
+    ("TransportError", "transient"),
+    ("ContentTooShortError", "transient"),
+)
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EMFILE, errno.ENFILE}
+_BLOCKED = _TEXTS[0][0]
 
 
 @dataclass(frozen=True)
@@ -79,20 +124,26 @@ def classify(error: BaseException, *, hide: Iterable[str] = ()) -> Fault:
     if isinstance(error, RetryableError):
         return Fault(error.error_class, text, error.http_status, error.retry_after_s)
     chain = list(causes(error))
+    names, said = _type_names(chain), _said(_one_line(str(error)))
     response = next((link for link in chain if isinstance(getattr(link, "status", None), int)), None)
+    status, retry_after_s = None, None
     if response is not None:
-        status = int(response.status)  # type: ignore[attr-defined]
-        return Fault(_class_of_status(status), text, status, _retry_after(response))
-    if match := re.search(r"HTTP Error (\d{3})", text):
-        return Fault(_class_of_status(int(match[1])), text, int(match[1]))
+        status, retry_after_s = int(response.status), _retry_after(response)  # type: ignore[attr-defined]
+    elif match := re.search(r"HTTP Error (\d{3})", said):
+        status = int(match[1])
+    # a wall of challenges answers with any status
+    if re.search(_BLOCKED, said, re.IGNORECASE):
+        return Fault("source_blocked", text, status, retry_after_s)
+    if status is not None:
+        return Fault(_class_of_status(status), text, status, retry_after_s)
     if any(isinstance(link, OSError) and link.errno in _DISK for link in chain):
         return Fault("environment", text)
-    names = _type_names(chain)
-    if "GeoRestrictedError" in names:
-        return Fault("geo", text)
-    if "UnsupportedError" in names:
-        return Fault("permanent", text)
-    return Fault(_class_of_text(text, chain), text)
+    if "ProxyError" in names:
+        return Fault(_class_of_proxy(said), text)
+    for name, error_class in _TYPES:
+        if name in names:
+            return Fault(error_class, text)
+    return Fault(_class_of_text(said, chain), text)
 
 
 def as_error(fault: Fault) -> PermanentError | RetryableError:
@@ -108,13 +159,17 @@ def as_error(fault: Fault) -> PermanentError | RetryableError:
 
 
 def clean_message(text: str, hide: Iterable[str] = ()) -> str:
-    """Return a message of at most 300 characters on one line, without colours and without the paths to hide."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text[:20000])
+    """Return a message of at most 300 characters on one line, without colours, passwords and the paths to hide."""
+    text = text[:20000]
     for path in hide:
         text = text.replace(path, "<tmp>")
-    text = re.sub(r"; please report this issue on .*", "; please report this issue", text, flags=re.DOTALL)
-    text = " ".join(text.encode("utf-8", "replace").decode().split())
-    return text.removeprefix("ERROR: ")[:MESSAGE_LENGTH]
+    text = re.sub(r"//[^/\s@'\"]+@", "//<user>@", _one_line(text))
+    return re.sub(r"; please report this issue on .*", "; please report this issue", text)[:MESSAGE_LENGTH]
+
+
+def _one_line(text: str) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text[:20000])
+    return " ".join(text.encode("utf-8", "replace").decode().split()).removeprefix("ERROR: ")
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -134,7 +189,9 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def _class_of_status(status: int) -> str:
     if status == 429:
         return "rate_limited"
-    if status in {401, 402, 407}:
+    if status == 407:
+        return "environment"
+    if status in {401, 402}:
         return "auth"
     if status == 451:
         return "geo"
@@ -144,12 +201,23 @@ def _class_of_status(status: int) -> str:
     return "permanent"
 
 
+def _class_of_proxy(text: str) -> str:
+    """Return the class of a proxy's refusal: its 5xx speak of the site beyond it, the rest of the proxy itself."""
+    return "transient" if re.search(r"tunnel connection failed: 5\d\d", text, re.IGNORECASE) else "environment"
+
+
+def _said(text: str) -> str:
+    """Return what a message says, without the ids and addresses in it: those are names, whatever words they hold."""
+    text = re.sub(r"^\[[^\]]+\] (?:[^\s:]+: )?", "", text)
+    return re.sub(r"\b[a-z]+://\S+|host='[^']*'", "", text)
+
+
 def _class_of_text(text: str, chain: list[BaseException]) -> str:
     for pattern, name in _TEXTS:
         if re.search(pattern, text, re.IGNORECASE):
             return name
     names = _type_names(chain)
-    if names & {"TransportError", "IncompleteRead", "ContentTooShortError", "TimeoutError", "ConnectionError"}:
+    if names & {"TimeoutError", "ConnectionError"}:
         return "transient"
     # yt-dlp marks what a site said as expected; the rest, and any plain Python error, is a fault of its own code
     unexpected = any(getattr(link, "expected", True) is False for link in chain)
