@@ -3,7 +3,7 @@
 import errno
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 else:
     Result = dg.MaterializeResult
 USER_ERROR = "lampworks/user_error"
-# one event is 1-2 kB in Dagster's database: a line of progress every few seconds would fill it
-_LOG_EVERY_S = 10.0
+# one event is 1-2 kB in Dagster's database: a line of progress every few seconds would fill it. So a step of ten
+# minutes logs sixty lines, one of a day some 360
+_LOG_EVERY_S, _LOG_SHARE = 10.0, 1 / 60
 _MAX_OBSERVATIONS = 200
 
 
@@ -58,7 +59,7 @@ class Work:
 def working(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Iterator[Work]:
     """Yield the step's Work; an error of the user's becomes a Failure that says its sentence and nothing else."""
     with user_failure(lampworks):
-        yield Work(context, lampworks.settings(), _log_listener(context))
+        yield Work(context, lampworks.settings(), thinned(context.log.info))
 
 
 @contextmanager
@@ -133,6 +134,13 @@ def table(rows: Sequence[Mapping[str, Any]], limit: int = 20) -> dg.TableMetadat
     return dg.MetadataValue.table(records, schema)
 
 
+def picture(store: Store, key: str | None) -> dg.MetadataValue[Any] | None:
+    """Return a link to a blob that shows real video (never the picture itself: a takedown must reach it)."""
+    if key is None:
+        return None
+    return dg.MetadataValue.path(store.url(key)) if store.is_local else dg.MetadataValue.url(store.url(key))
+
+
 def figures(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the plain finite numbers among nested figures as flat metadata, which Dagster plots over time."""
     flat: dict[str, Any] = {}
@@ -173,15 +181,16 @@ def _cell(value: Any) -> str | int | float | bool | None:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _log_listener(context: dg.AssetExecutionContext) -> Listener:
-    last = -math.inf
+def thinned(say: Listener, clock: Callable[[], float] = time.monotonic) -> Listener:
+    """Return a listener that passes progress on ever more rarely, the longer it goes on; closing lines always."""
+    start, last = clock(), -math.inf
 
     def listen(text: str) -> None:
         nonlocal last
-        # the closing line of a stage always counts
-        if time.monotonic() - last < _LOG_EVERY_S and ", took " not in text:
+        now = clock()
+        if now - last < max(_LOG_EVERY_S, (now - start) * _LOG_SHARE) and ", took " not in text:
             return
-        last = time.monotonic()
-        context.log.info(text)
+        last = now
+        say(text)
 
     return listen
