@@ -29,11 +29,8 @@ def format_status(status: Mapping[str, Any]) -> str:
     rejected = sum(videos["rejected"].values())
     lines.append(_line("videos", f"{videos['found']} found, {videos['kept']} kept, {rejected} rejected"))
     lines += _reasons(videos["rejected"])
-    lines.append(_line("downloads", _parts(
-        ok=downloads["ok"], failed=sum(downloads["failed"].values()), pending=downloads["pending"],
-        taken_down=downloads["taken_down"],
-    )))  # fmt: skip
-    lines += _reasons(downloads["failed"])
+    lines += _downloads(downloads)
+    lines += _sites(status.get("sites", {}))
     lines += _clips(clips)
     lines += _labels(status["labels"])
     lines += _curated(status["curated"])
@@ -45,6 +42,35 @@ def format_status(status: Mapping[str, Any]) -> str:
         lines.append(_line("law", "BROKEN"))
         lines += [f"{'':13}{sentence}" for sentence in status["violations"]]
     return "\n".join(lines)
+
+
+def _downloads(downloads: Mapping[str, Any]) -> list[str]:
+    failed, rejected = downloads["failed"], downloads.get("rejected", {})
+    parts = {
+        "ok": downloads["ok"],
+        "failed": sum(failed.values()),
+        # learnt at the download alone, which is seldom: no need to say that there are none
+        **({"rejected": sum(rejected.values())} if rejected else {}),
+        "pending": downloads["pending"],
+        "taken_down": downloads["taken_down"],
+    }
+    return [_line("downloads", _parts(**parts)), *_reasons(failed), *_reasons(rejected, "rejected: ")]
+
+
+def _sites(sites: Mapping[str, Any]) -> list[str]:
+    """Return a line per site that rests after it refused; those that answer are not news."""
+    lines: list[str] = []
+    for site, found in sorted(sites.items()):
+        if found["state"] == "closed":
+            continue
+        until = f" until {str(found['next_try_at'])[:16].replace('T', ' ')} UTC" if found["state"] == "open" else ""
+        rests = "rests" + until if until else "rested; the next run asks with one video"
+        times = f"{found['refusals']} refusals" if found["refusals"] != 1 else "1 refusal"
+        said = _printable(f"{found['error_class']}: {found['message']}")
+        lines.append(_line("" if lines else "sites", f"{_printable(site)} {rests} ({times}, last {said})"))
+    if len(lines) > _SHOWN_REASONS:
+        lines = [*lines[:_SHOWN_REASONS], _line("", f"and {len(lines) - _SHOWN_REASONS} more sites")]
+    return lines
 
 
 def _clips(clips: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,41 @@
+"""Progress in Dagster's log: at once at first, ever more rarely later, and never without the end."""
+
+from __future__ import annotations
+
+import pytest
+
+from assets.work import thinned
+
+
+def lines_of(seconds: int, every_s: int = 5) -> list[int]:
+    """The times at which a stage that reports every few seconds is heard."""
+    now = 0.0
+    heard: list[str] = []
+    listen = thinned(heard.append, clock=lambda: now)
+    for second in range(0, seconds, every_s):
+        now = float(second)
+        listen(f"download: {second} of {seconds}")
+    now = float(seconds)
+    listen(f"download: {seconds} of {seconds}, took {seconds} s")
+    return [int(line.split()[1]) for line in heard]
+
+
+def test_the_first_minutes_are_told_every_ten_seconds() -> None:
+    assert lines_of(120) == [*range(0, 120, 10), 120]
+
+
+@pytest.mark.parametrize(("hours", "most"), [(1, 200), (24, 400), (24 * 7, 550)])
+def test_a_long_stage_does_not_fill_the_log(hours: int, most: int) -> None:
+    lines = lines_of(hours * 3600)
+    assert 60 < len(lines) < most
+    assert lines[-1] == hours * 3600
+    gaps = [after - before for before, after in zip(lines, lines[1:], strict=False)]
+    assert max(gaps) <= hours * 3600 / 60 + 5, "no part of it is silent for more than a sixtieth of its length"
+
+
+def test_the_closing_line_of_a_stage_is_told_however_soon_it_comes() -> None:
+    heard: list[str] = []
+    listen = thinned(heard.append, clock=lambda: 0.0)
+    for line in ("clips: 1/2 videos", "clips: 2/2 videos, took 0.1 s", "clips: 1/9 videos"):
+        listen(line)
+    assert heard == ["clips: 1/2 videos", "clips: 2/2 videos, took 0.1 s"]
