@@ -31,6 +31,7 @@ from pipeline.features import FLAGS
 from pipeline.home import Home
 from pipeline.ledger import download_states
 from pipeline.progress import Listener, Progress
+from pipeline.room import drop_cut_raw
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS
 from pipeline.takedown import taken_down
@@ -93,6 +94,7 @@ def cut_batch(
     """
     jobs = _due_jobs(store, config, home, batch, retry_failed)
     if not jobs:
+        drop_cut_raw(store, config, batch)
         return clip_report(store, config, batch)
     try:
         home.tmp.mkdir(parents=True, exist_ok=True)
@@ -119,6 +121,7 @@ def cut_batch(
             f"batch {batch}: clips cannot be written ({blocked}) to {store.root} or {home.tmp}. Free space or give "
             "write access, and run again: what was cut is kept."
         )
+    drop_cut_raw(store, config, batch)
     report = clip_report(store, config, batch)
     return ClipReport(**{**vars(report), "new": writer.added})
 
@@ -134,7 +137,8 @@ def _due_jobs(store: Store, config: Config, home: Home, batch: str, retry_failed
     return [
         CutJob(store, config.clips, batch, video_id, str(state.path), str(state.sha256), str(home.tmp))
         for video_id, state in sorted(download_states(store, batch).items())
-        if state.state == "ok" and (video_id, state.sha256) not in done
+        # a dropped file that was not cut to this format is fetched again first
+        if state.path is not None and (video_id, state.sha256) not in done
     ]
 
 

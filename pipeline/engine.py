@@ -59,7 +59,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Later:
-    """Given by an iterable of items instead of one: ask again in this many seconds."""
+    """Given by an iterable of items instead of one: ask again in this many seconds, or after the next outcome."""
 
     seconds: float
 
@@ -280,6 +280,7 @@ class _Run:
                 task.started = time.monotonic()
             return
         task = worker.tasks.pop(int.from_bytes(message[:NUMBER_BYTES]))
+        self.resume_at = 0.0  # what an iterable waited for may be this outcome
         self.done.append((task.item, _outcome(message[NUMBER_BYTES:], task.attempts + 1)))
         if self.engine.eager:
             # the next item goes out before the caller sees this outcome: a slow caller leaves no worker idle

@@ -40,6 +40,11 @@ class Home:
         return self.folder / "lock"
 
     @property
+    def limits(self) -> Path:
+        """What this machine asked of each site of late (SQLite)."""
+        return self.folder / "limits.sqlite"
+
+    @property
     def tmp(self) -> Path:
         """Scratch for downloads and encodes; swept at start."""
         return self.folder / "tmp"

@@ -191,14 +191,22 @@ def test_items_that_are_not_ready_yet_are_asked_for_again(tasks) -> None:
     asked: list[float] = []
 
     def items() -> Iterator[int | Later]:
-        yield 1
         while len(asked) < 3:
             asked.append(time.monotonic())
             yield Later(0.1)
-        yield 2
+        yield from (1, 2)
 
     assert sorted(item for item, _ in LocalEngine(1, threads=2).run(tasks.double, items())) == [1, 2]
     assert all(later - sooner >= 0.1 for sooner, later in itertools.pairwise(asked))
+
+
+def test_an_outcome_ends_the_wait_of_the_items(tasks) -> None:
+    def items() -> Iterator[int | Later]:
+        yield 1
+        yield Later(600)
+        yield 2
+
+    assert sorted(item for item, _ in LocalEngine(1, threads=2).run(tasks.double, items())) == [1, 2]
 
 
 def test_an_engine_that_is_not_eager_asks_for_no_item_before_the_last_outcome_was_seen(tasks) -> None:

@@ -1,0 +1,179 @@
+"""How much is asked of one site: downloads at a time, the pause between two, and how many a day.
+
+The counts belong to this machine's address, not to a run: they are kept in a SQLite file of the home, so that runs side
+by side share them, and a run that is started again goes on counting. A process that died gives its places back.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import random
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from pipeline.config import DownloadConfig
+
+_DAY_S = 86400.0
+_POLL_S = 2.0
+"""How soon to look again for a place that another process holds: it cannot tell us when it is free."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS starts (site TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS starts_by_site ON starts (site, at);
+CREATE TABLE IF NOT EXISTS next_start (site TEXT PRIMARY KEY, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS running (site TEXT NOT NULL, pid INTEGER NOT NULL, born REAL NOT NULL, token INTEGER);
+"""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What one site may be asked."""
+
+    workers: int | None
+    """Downloads at a time; None: no limit."""
+    interval_s: float
+    """Least seconds from one start to the next, stretched by up to a half at random."""
+    daily: int | None
+    """Starts within 24 hours; None: no limit."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing is limited."""
+        return self.workers is None and not self.interval_s and self.daily is None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why a download may not start now."""
+
+    seconds: float
+    daily: int | None = None
+    """The limit of the day, where that is why."""
+
+
+def limit_of(source: str, site: str, config: DownloadConfig) -> Limit:
+    """Return the limits of a site; files of this machine have none."""
+    if source in {"folder", "arcade"}:
+        return Limit(None, 0.0, None)
+    youtube = source == "youtube"
+    here = _is_here(site)
+    interval = config.host_interval_s
+    if interval is None:
+        interval = 10.0 if youtube else 0.0 if here else 1.0
+    daily = config.host_daily
+    if daily is None and youtube:
+        daily = 5000
+    return Limit(config.host_workers, interval, daily)
+
+
+def _is_here(site: str) -> bool:
+    if site == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(site).is_loopback
+    except ValueError:
+        return False
+
+
+class SiteLimits:
+    """The places of all sites, shared by the processes of this machine; a context manager."""
+
+    def __init__(self, path: Path, source: str, config: DownloadConfig) -> None:
+        self.source, self.config = source, config
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._mine = (os.getpid(), psutil.Process().create_time())
+        self._token = random.getrandbits(62)
+
+    def __enter__(self) -> SiteLimits:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._connection is not None:
+            with self._write() as connection:
+                connection.execute("DELETE FROM running WHERE token = ?", (self._token,))
+            self._connection.close()
+            self._connection = None
+
+    def start(self, site: str) -> Wait | None:
+        """Take a place for one download and return None, or tell how long to wait and why."""
+        limit = limit_of(self.source, site, self.config)
+        if limit.is_none:
+            return None
+        now = time.time()
+        with self._write() as connection:
+            if limit.daily is not None:
+                since = now - _DAY_S
+                connection.execute("DELETE FROM starts WHERE site = ? AND at < ?", (site, since))
+                query = "SELECT COUNT(*), MIN(at) FROM starts WHERE site = ?"
+                count, first = connection.execute(query, (site,)).fetchone()
+                if count >= limit.daily:
+                    # the first of them leaves the window of a day
+                    return Wait(max(first + _DAY_S - now, _POLL_S) if first else _DAY_S, limit.daily)
+            ready = connection.execute("SELECT at FROM next_start WHERE site = ?", (site,)).fetchone()
+            # a clock that was set back must not stop a site for ever
+            if ready and 0 < ready[0] - now <= 2 * limit.interval_s:
+                return Wait(ready[0] - now)
+            if limit.workers is not None and self._running(connection, site) >= limit.workers:
+                return Wait(_POLL_S)
+            if limit.workers is not None:
+                connection.execute("INSERT INTO running VALUES (?, ?, ?, ?)", (site, *self._mine, self._token))
+            if limit.daily is not None:
+                connection.execute("INSERT INTO starts VALUES (?, ?)", (site, now))
+            if limit.interval_s:
+                later = now + limit.interval_s * random.uniform(1.0, 1.5)
+                connection.execute("INSERT OR REPLACE INTO next_start VALUES (?, ?)", (site, later))
+        return None
+
+    def finish(self, site: str) -> None:
+        """Give a place back."""
+        if limit_of(self.source, site, self.config).workers is None:
+            return
+        with self._write() as connection:
+            connection.execute(
+                "DELETE FROM running WHERE rowid = (SELECT rowid FROM running WHERE site = ? AND token = ? LIMIT 1)",
+                (site, self._token),
+            )
+
+    @staticmethod
+    def _running(connection: sqlite3.Connection, site: str) -> int:
+        """Count the places that are taken by processes that live."""
+        count = 0
+        rows = connection.execute("SELECT pid, born, COUNT(*) FROM running WHERE site = ? GROUP BY pid, born", (site,))
+        for pid, born, places in rows.fetchall():
+            if _lives(pid, born):
+                count += places
+            else:
+                connection.execute("DELETE FROM running WHERE pid = ? AND born = ?", (pid, born))
+        return count
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        if self._connection is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            # a power cut may cost the last counts: they are manners, not data
+            self._connection.execute("PRAGMA synchronous = OFF")
+            self._connection.executescript(_SCHEMA)
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._connection
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+
+def _lives(pid: int, born: float) -> bool:
+    # a number may have gone to another process since
+    try:
+        return abs(psutil.Process(pid).create_time() - born) < 1.0
+    except psutil.Error:
+        return False

@@ -1,0 +1,90 @@
+"""Room on the disk: downloads pause before it is full, and raw files that were cut can make room."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from pipeline.config import Config
+from pipeline.home import Home
+from pipeline.ledger import download_states, fold_all
+from pipeline.store import Store
+
+
+class Room:
+    """What is left for raw files, asked before every download."""
+
+    def __init__(self, store: Store, config: Config, home: Home) -> None:
+        self.config = config.download
+        self.folders = {home.tmp, Path(store.root)} if store.is_local else {home.tmp}
+        self.raw_bytes = raw_bytes(store) if self.config.max_raw_gb else 0
+
+    def took(self, size: int) -> None:
+        """Count a file that was stored."""
+        self.raw_bytes += size
+
+    def shortage(self) -> str:
+        """Return why nothing more should be fetched, with the fix; "" where there is room."""
+        for folder in sorted(self.folders):
+            free = shutil.disk_usage(folder).free
+            if free < self.config.min_free_gb * 1e9:
+                return (
+                    f"{free / 1e9:.2f} GB are free at {folder}, less than download.min_free_gb = "
+                    f"{self.config.min_free_gb:g}: free space, set download.keep_raw: false, or lower the setting"
+                )
+        if self.config.max_raw_gb and self.raw_bytes >= self.config.max_raw_gb * 1e9:
+            return (
+                f"raw files take {self.raw_bytes / 1e9:.2f} GB, download.max_raw_gb = {self.config.max_raw_gb:g}: cut "
+                "them with download.keep_raw: false, which removes each once it is cut, or raise the setting"
+            )
+        return ""
+
+
+def raw_bytes(store: Store) -> int:
+    """Return the bytes of all raw files that are kept."""
+    paths = fold_all(store)["path"].drop_null()
+    if not len(paths):
+        return 0
+    rows = store.read("downloads", ["path", "bytes"], pc.field("state") == "ok")
+    sizes = dict(zip(rows["path"].to_pylist(), rows["bytes"].to_pylist(), strict=True))
+    return sum(sizes[path] or 0 for path in paths.to_pylist())
+
+
+def drop_cut_raw(store: Store, config: Config, batch: str) -> int:
+    """Remove the raw files of a batch whose clips are cut, unless `download.keep_raw`; return the bytes removed.
+
+    The row that says so comes first: a kill leaves a file that nobody names, which `lampworks gc` removes.
+    """
+    if config.download.keep_raw:
+        return 0
+    from pipeline.cutting import clip_spec  # lazily: it brings the decoder
+
+    where = (pc.field("batch") == batch) & (pc.field("clip_spec") == clip_spec(config.clips))
+    rows = store.read("clippings", ["video_id", "source_sha256", "state"], where).to_pylist()
+    cut = {(row["video_id"], row["source_sha256"]) for row in rows if row["state"] == "ok"}
+    states = [state for state in download_states(store, batch).values() if (state.video_id, state.sha256) in cut]
+    gone = [state for state in states if state.path is not None]
+    store.append(
+        "downloads",
+        [
+            {
+                "attempt_id": str(uuid.uuid4()),
+                "video_id": state.video_id,
+                "batch": batch,
+                "attempt": state.attempts,
+                "state": "dropped",
+                "finished_at": datetime.now(UTC),
+                "sha256": state.sha256,
+                "path": state.path,
+            }
+            for state in gone
+        ],
+    )
+    for state in gone:
+        assert state.path is not None
+        store.delete(state.path)
+    return sum(state.bytes for state in gone)

@@ -1,0 +1,265 @@
+"""Breakers, limits and room: when a site is left alone, and when downloads pause."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.breaker import Breaker, breakers, closed, opened, resting
+from pipeline.clips import cut_batch
+from pipeline.config import Config, DownloadConfig, SourceConfig
+from pipeline.download import DownloadReport, download_batch
+from pipeline.home import home_of
+from pipeline.ledger import download_states, due_batches
+from pipeline.limits import SiteLimits, limit_of
+from pipeline.search import batches, search_videos
+from pipeline.store import Store
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+CONFIG = DownloadConfig(breaker_s=1000.0)
+
+
+def seconds(breaker: Breaker) -> float:
+    assert breaker.next_try_at is not None
+    return (breaker.next_try_at - breaker.changed_at).total_seconds()
+
+
+def test_a_rest_doubles_with_every_refusal_that_follows_it_and_ends_with_an_answer() -> None:
+    first = opened(None, "x", "source_blocked", "bot?", None, CONFIG, NOW)
+    assert 1000 <= seconds(first) <= 1200
+    second = opened(first, "x", "source_blocked", "bot?", None, CONFIG, NOW)
+    assert 2000 <= seconds(second) <= 2400
+    assert (first.refusals, second.refusals) == (1, 2)
+    assert 1000 <= seconds(opened(closed("x", NOW), "x", "rate_limited", "429", None, CONFIG, NOW)) <= 1200
+    many = Breaker(site="x", state="open", refusals=60, changed_at=NOW, next_try_at=NOW)
+    assert seconds(opened(many, "x", "source_blocked", "", None, CONFIG, NOW)) <= 1.2 * 86400
+
+
+def test_a_retry_after_is_the_first_rest_and_later_only_makes_it_longer() -> None:
+    first = opened(None, "x", "rate_limited", "429", 5.0, CONFIG, NOW)
+    assert 5.0 <= seconds(first) <= 5.5
+    assert seconds(opened(first, "x", "rate_limited", "429", 5.0, CONFIG, NOW)) >= 2000
+    assert seconds(opened(first, "x", "rate_limited", "429", 9000.0, CONFIG, NOW)) >= 9000
+
+
+def test_a_site_rests_then_one_may_ask(store: Store) -> None:
+    store.append("breakers", [opened(None, "x", "source_blocked", "bot?", 60.0, CONFIG, NOW).row()])
+    known = breakers(store)
+    later = NOW + timedelta(seconds=70)
+    assert [known["x"].state_at(time) for time in (NOW, later)] == ["open", "half_open"]
+    assert list(resting(known, ["x", "y"], NOW)) == ["x"]
+    assert resting(known, ["x", "y"], later) == {}
+    store.append("breakers", [closed("x", later).row()])
+    assert breakers(store)["x"].state_at(later) == "closed"
+
+
+# -- limits -------------------------------------------------------------------------------------------------------
+
+
+def limits(tmp_path: Path, source: str = "urls", **settings: Any) -> SiteLimits:
+    return SiteLimits(tmp_path / "limits.sqlite", source, DownloadConfig(**settings))
+
+
+def test_no_more_downloads_of_one_site_run_at_a_time_than_allowed_and_other_sites_do_not_wait(tmp_path: Path) -> None:
+    with limits(tmp_path, host_workers=2, host_interval_s=0.0) as mine, limits(tmp_path, host_workers=2) as other:
+        assert mine.start("a.invalid") is None
+        assert other.start("a.invalid") is None
+        assert mine.start("a.invalid") is not None  # another run of this machine holds the second place
+        assert mine.start("b.invalid") is None
+        other.finish("a.invalid")
+        assert mine.start("a.invalid") is None
+
+
+def test_a_process_that_died_gives_its_places_back(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from pipeline.config import DownloadConfig; "
+        "from pipeline.limits import SiteLimits; "
+        "SiteLimits(Path(sys.argv[1]), 'urls', DownloadConfig(host_interval_s=0.0)).start('a.invalid'); os._exit(1)"
+    )
+    place = tmp_path / "limits.sqlite"
+    root = str(Path(__file__).parents[3])
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", program, str(place)], env={**os.environ, "PYTHONPATH": root}, check=False)
+    with limits(tmp_path, host_workers=2, host_interval_s=0.0) as mine:
+        assert [mine.start("a.invalid") for _ in range(2)] == [None, None]
+        assert mine.start("a.invalid") is not None
+
+
+def test_the_next_start_waits_for_the_interval_and_the_day_has_an_end(tmp_path: Path) -> None:
+    with limits(tmp_path, host_interval_s=100.0) as mine:
+        assert mine.start("a.invalid") is None
+        wait = mine.start("a.invalid")
+        assert wait is not None
+        assert 99 < wait.seconds <= 150
+    with limits(tmp_path, host_interval_s=0.0, host_daily=2, host_workers=9) as mine:
+        assert [mine.start("b.invalid") for _ in range(2)] == [None, None]
+        wait = mine.start("b.invalid")
+        assert wait is not None
+        assert (wait.daily, 86000 < wait.seconds <= 86400) == (2, True)
+
+
+def test_a_stranger_is_asked_politely_and_this_machine_is_not_slowed_down() -> None:
+    config = DownloadConfig()
+    assert limit_of("youtube", "youtube", config).interval_s >= 10
+    assert limit_of("youtube", "youtube", config).daily == 5000
+    assert limit_of("urls", "somewhere.example", config).interval_s == 1.0
+    assert [limit_of("urls", host, config).interval_s for host in ("127.0.0.1", "localhost", "::1")] == [0.0] * 3
+    assert limit_of("folder", "folder", config).is_none
+    assert limit_of("urls", "localhost", DownloadConfig(host_interval_s=3.0)).interval_s == 3.0
+
+
+# -- a batch that meets them --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(store: Store, tmp_path: Path, site: Any, clip_file: Path) -> Callable[..., tuple[Config, str]]:
+    """Search a list of eight good videos of one loopback site."""
+
+    def search(**download: Any) -> tuple[Config, str]:
+        urls = [site.add(f"/{index}.mp4", clip_file.read_bytes(), "video/mp4") for index in range(8)]
+        (tmp_path / "urls.txt").write_text("\n".join(urls))
+        defaults = {"workers": 2, "min_free_gb": 0.0, "max_wait_s": 5.0, "breaker_s": 1000.0}
+        config = Config(
+            source=SourceConfig(spec=f"urls:{tmp_path / 'urls.txt'}"),
+            download=DownloadConfig(**{**defaults, **download}),
+        )
+        search_videos(store, config, home_of(store))
+        return config, batches(store)[0]
+
+    return search
+
+
+def run(store: Store, config: Config, batch: str, now: datetime | None = None) -> DownloadReport:
+    return download_batch(store, config, home_of(store), batch, now=now)
+
+
+def refuse(site: Any, **answer: Any) -> Callable[[], None]:
+    """Answer 429 to everything from now on, until the returned function is called."""
+    pages = dict(site.pages)
+    for path in pages:
+        site.add(path, status=429, **answer)
+    return lambda: site.pages.update(pages)
+
+
+def test_a_site_that_refuses_rests_and_its_other_videos_are_not_asked_for(
+    store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
+) -> None:
+    config, batch = listed()
+    relent = refuse(site)
+    site.requests.clear()
+    report = run(store, config, batch)
+    assert report.tried <= config.download.workers
+    assert len(site.requests) <= config.download.workers
+    assert (report.ok, report.failed, report.pending, report.too_many_failed) == (0, {}, 8, False)
+    assert list(report.resting) == ["127.0.0.1"]
+    assert report.next_try_at == report.resting["127.0.0.1"]
+    assert due_batches(store, config, datetime.now(UTC)) == []
+    site.requests.clear()
+    assert run(store, config, batch).tried == 0
+    assert site.requests == []
+    # after its rest one asks for all, is refused, and the rest doubles
+    event = breakers(store)["127.0.0.1"]
+    store.append("breakers", [Breaker(**{**vars(event), "next_try_at": datetime.now(UTC)}).row()])
+    assert run(store, config, batch, datetime.now(UTC) + timedelta(hours=1)).tried == 1
+    assert breakers(store)["127.0.0.1"].refusals == 2
+    # and after that one it answers: everything goes on
+    relent()
+    event = breakers(store)["127.0.0.1"]
+    store.append("breakers", [Breaker(**{**vars(event), "next_try_at": datetime.now(UTC)}).row()])
+    report = run(store, config, batch, datetime.now(UTC) + timedelta(hours=1))
+    assert (report.ok, report.pending, report.resting) == (8, 0, {})
+    assert breakers(store)["127.0.0.1"].state == "closed"
+
+
+def test_however_often_a_site_refuses_no_video_is_given_up_for_it(
+    store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
+) -> None:
+    config, batch = listed(max_attempts=1, max_wait_s=0.0, breaker_s=0.0)
+    refuse(site)
+    for hours in range(5):
+        run(store, config, batch, datetime.now(UTC) + timedelta(hours=hours))
+    assert {state.state for state in download_states(store).values()} == {"pending"}
+
+
+def test_a_short_retry_after_is_waited_for_in_the_same_run(
+    store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
+) -> None:
+    config, batch = listed(workers=1)
+    relent = refuse(site, headers={"Retry-After": "1"})
+    answer = site.answer
+    seen: list[float] = []
+
+    def once(request: Any, *, send_body: bool) -> None:
+        answer(request, send_body=send_body)
+        seen.append(datetime.now(UTC).timestamp())
+        relent()
+
+    site.answer = once
+    report = run(store, config, batch)
+    assert (report.ok, report.pending) == (8, 0)
+    assert seen[1] - seen[0] >= 1.0
+    first = min(store.read("downloads").to_pylist(), key=lambda row: row["finished_at"])
+    assert (first["state"], first["error_class"], first["http_status"]) == ("pending", "rate_limited", 429)
+
+
+def test_two_runs_at_once_ask_a_site_for_no_more_than_its_limit(
+    store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
+) -> None:
+    config, batch = listed(host_workers=1, workers=4)
+    answer, lock = site.answer, threading.Lock()
+    at_once, most = 0, 0
+
+    def count(request: Any, *, send_body: bool) -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        answer(request, send_body=send_body)
+        with lock:
+            at_once -= 1
+
+    site.answer = count
+    threads = [threading.Thread(target=run, args=(store, config, batch)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {state.state for state in download_states(store).values()} == {"ok"}
+    assert most == 1
+
+
+def test_the_day_s_last_download_pauses_the_batch_with_the_reason(
+    store: Store, listed: Callable[..., tuple[Config, str]]
+) -> None:
+    config, batch = listed(host_daily=3)
+    report = run(store, config, batch)
+    assert (report.ok, report.pending, report.failed) == (3, 5, {})
+    assert "3 downloads within 24 hours" in report.paused
+
+
+def test_a_quota_of_raw_files_pauses_and_dropping_what_is_cut_makes_room(
+    store: Store, listed: Callable[..., tuple[Config, str]], clip_file: Path
+) -> None:
+    size = clip_file.stat().st_size
+    config, batch = listed(max_raw_gb=2.5 * size / 1e9, workers=1, keep_raw=False)
+    report = run(store, config, batch)
+    assert (report.ok, report.pending) == (3, 5)
+    assert "download.max_raw_gb" in report.paused
+    assert run(store, config, batch).tried == 0
+    cut_batch(store, config, home_of(store), batch)
+    assert store.list_blobs("raw") == []
+    assert sum(state.dropped for state in download_states(store).values()) == 3
+    assert run(store, config, batch).ok == 6
+    before = store.version("downloads")
+    cut_batch(store, config, home_of(store), batch)
+    assert store.version("downloads") == before + 1
+    cut_batch(store, config, home_of(store), batch)
+    assert store.version("downloads") == before + 1
