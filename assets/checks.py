@@ -18,9 +18,11 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
     "raw_videos": {
         "conservation": (
             True,
-            "Every video of the batch is downloaded, failed, pending or taken down: nothing is lost.",
+            "Every video of the batch is downloaded, failed, rejected, pending or taken down, and every file is there.",
         ),
         "decodable_share": (False, "The share of videos that did not fail stays above the configured floor."),
+        "site_open": (False, "No site of the batch rests after it refused (its videos stay pending)."),
+        "paused": (False, "Nothing held downloads back: no full disk, no quota, no daily limit."),
     },
     "clips": {
         "clip_format": (True, "Every clip has the configured frames, size and rate (160 frames, 160x90, 10 FPS)."),

@@ -4,19 +4,18 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from assets.checks import check_specs, verdict
+from assets.downloads import downloaded
 from assets.partitions import VIDEO_BATCH, register_batches
 from assets.resources import Lampworks
 from assets.work import Result, Work, bars, batch_of, materialized, table, working
-from pipeline.columns import counts, rows_without, unique
-from pipeline.config import fingerprint
+from pipeline.columns import counts, pc, rows_with, rows_without, total, unique
 
 if TYPE_CHECKING:
     from pipeline.download import DownloadReport
+    from pipeline.search import SearchReport
 
 
 class SearchConfig(dg.Config):
@@ -40,43 +39,72 @@ def search_results(context: dg.AssetExecutionContext, config: SearchConfig, lamp
         report = search_videos(work.store, work.config, work.home, round=config.round or None, listen=work.listen)
         for batch in register_batches(context.instance, work.store):
             context.log.info(f"registered batch {batch}")
-        videos = work.store.read("videos", ["video_id", "title", "verdict", "rule", "batch"])
-        rejected = rows_without(videos, "verdict", "kept")
-        rules = Counter(counts(rejected["rule"]))
-        return materialized(
-            len(videos),
-            work.store.version("videos"),
-            [
-                _rules_hold(work),
-                verdict("search_results", "new_videos", report.new > 0, f"{report.new} new of {report.found} found"),
-            ],
-            {
-                "found in this search": report.found,
-                "new": report.new,
-                "kept": len(videos) - len(rejected),
-                "rejected": len(rejected),
-                "rejected by rule": bars(dict(rules.most_common()), "rejected by rule"),
-                "examples of rejected": table(rejected.select(["title", "rule"]).slice(0, 8).to_pylist()),
-                "batches": len(unique(videos["batch"])),
-            },
-        )
+        return _searched(work, report)
+
+
+def _searched(work: Work, report: "SearchReport") -> Result:
+    columns = ["title", "verdict", "rule", "batch", "licence"]
+    videos = work.store.read("videos", columns)
+    kept = rows_with(videos, "verdict", "kept")
+    rejected = rows_without(videos, "verdict", "kept")
+    rules = Counter(counts(rejected["rule"]))
+    unknown = total(pc.equal(pc.utf8_length(pc.fill_null(kept["licence"], "")), 0))
+    return materialized(
+        len(videos),
+        work.store.version("videos"),
+        [
+            _rules_hold(work),
+            verdict("search_results", "new_videos", report.new > 0, f"{report.new} new of {report.found} found"),
+        ],
+        {
+            "found in this search": report.found,
+            "new": report.new,
+            "kept": len(kept),
+            # counted apart: nobody said whether these may be used
+            "kept, licence unknown": unknown,
+            "rejected": len(rejected),
+            "rejected by rule": bars(dict(rules.most_common()), "rejected by rule"),
+            "examples of rejected": table(rejected.select(["title", "rule"]).slice(0, 8).to_pylist()),
+            "queries": table(_queries(work), 40),
+            "queries that failed": table(
+                [{"query": query, "message": message} for query, message in report.failures.items()]
+            ),
+            "batches": len(unique(videos["batch"])),
+        },
+    )
+
+
+def _queries(work: Work) -> list[dict[str, Any]]:
+    """Return what each query of the source gave when it was last asked, and all that it ever was the first to find."""
+    columns = ["query", "found", "kept", "rejected", "new", "searched_at"]
+    rows = work.store.read("searches", columns, pc.field("source") == work.config.source.kind)
+    by_query: dict[str, dict[str, Any]] = {}
+    for row in rows.sort_by("searched_at").to_pylist():
+        new = by_query.get(row["query"], {}).get("new", 0) + (row["new"] or 0)
+        by_query[row["query"]] = {**row, "new": new, "searched_at": f"{row['searched_at']:%Y-%m-%d %H:%M}"}
+    return sorted(by_query.values(), key=lambda row: (-row["new"], row["query"]))
 
 
 def _rules_hold(work: Work) -> dg.AssetCheckResult:
-    from pipeline.rules import judge, rules_version
+    from pipeline.rules import JUDGED, NO_METADATA, judge_row, rules_version
 
-    wrong = judged = 0
-    version = rules_version(work.config.rules)
-    columns = ["title", "description", "verdict", "rules_version"]
-    for rows in work.store.scan("videos", columns):
-        for row in rows.to_pylist():
-            # verdicts of other rules (an older list, rules switched off) were made by what they name
-            if row["rules_version"] != version:
+    wrong = judged = moved = 0
+    words = work.config.source.rules_apply
+    version = rules_version(work.config.rules, words=words)
+    for rows in work.store.scan("videos", [*JUDGED, "verdict", "batch", "rules_version"]):
+        # verdicts of other rules (an older list, rules switched off) were made by what they name
+        for row in rows.filter(pc.equal(rows["rules_version"], version)).to_pylist():
+            if row["rule"].startswith(NO_METADATA):
                 continue
             judged += 1
-            kept = judge(row["title"] or "", row["description"] or "", work.config.rules).kept
-            wrong += kept != (row["verdict"] == "kept")
-    return verdict("search_results", "rules_hold", wrong == 0, f"{judged} verdicts judged again, {wrong} differ")
+            if judge_row(row, work.config.rules, words=words).kept == (row["verdict"] == "kept"):
+                continue
+            # a batch that was given is for ever: its uploader may have written another title since
+            moved, wrong = (moved + 1, wrong) if row["batch"] else (moved, wrong + 1)
+    text = f"{judged} verdicts judged again, {wrong} differ"
+    if moved:
+        text += f"; {moved} in batches were kept under a title or a description that has changed since"
+    return verdict("search_results", "rules_hold", wrong == 0, text)
 
 
 @dg.asset(
@@ -91,7 +119,8 @@ def raw_videos(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resul
     """One file of `raw/<batch>/` is one downloaded video, decoded at both ends; one row of `downloads` one attempt.
 
     The smallest sufficient format is fetched. A video that fails is recorded with its class and message, and tried
-    again later where that may help; the others go on.
+    again later where that may help; the others go on. A site that refuses rests as a whole, its videos stay pending.
+    Make a batch again at any time: only what is due is tried.
     """
     batch = batch_of(context)
     with working(context, lampworks) as work:
@@ -101,7 +130,7 @@ def raw_videos(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resul
         # told once, when it happened: the next run goes on with the others
         if report.too_many_failed and report.tried:
             raise dg.Failure(_too_many(work, report), allow_retries=False)
-        return _downloaded(work, batch)
+        return downloaded(work, report)
 
 
 def _too_many(work: Work, report: "DownloadReport") -> str:
@@ -112,57 +141,3 @@ def _too_many(work: Work, report: "DownloadReport") -> str:
         f"download.max_failed_share = {work.config.download.max_failed_share:g}. Each is recorded with its reason "
         "(`lampworks why VIDEO`). If that is as it should be, run again: the others go on."
     )
-
-
-def _downloaded(work: Work, batch: str) -> Result:
-    from pipeline.download import download_states
-
-    states = download_states(work.store, batch)
-    found = work.store.read("videos", ["video_id"], pc.field("batch") == batch)
-    counts = Counter(state.state for state in states.values())
-    classes = Counter(state.error_class for state in states.values() if state.state == "failed")
-    lost = set(found["video_id"].to_pylist()) ^ set(states)
-    attempts = work.store.read(
-        "downloads", ["video_id", "bytes", "format", "state", "message", "error_class"], pc.field("batch") == batch
-    )
-    failed_share = counts["failed"] / max(len(states), 1)
-    total_bytes = int(pc.sum(attempts["bytes"]).as_py() or 0)
-    failures = [row for row in attempts.to_pylist() if row["state"] == "failed"]
-    return materialized(
-        counts["ok"],
-        fingerprint(sorted((name, state.state, state.sha256) for name, state in states.items())),
-        [
-            verdict(
-                "raw_videos",
-                "conservation",
-                not lost,
-                f"{len(found)} videos = " + " + ".join(f"{count} {name}" for name, count in sorted(counts.items())),
-            ),
-            verdict(
-                "raw_videos",
-                "decodable_share",
-                failed_share <= work.config.download.max_failed_share,
-                f"{1 - failed_share:.1%} did not fail",
-            ),
-        ],
-        {
-            "videos": len(found),
-            "ok": counts["ok"],
-            "failed": counts["failed"],
-            "pending": counts["pending"],
-            "taken down": counts["taken_down"],
-            "megabytes": round(total_bytes / 1e6, 2),
-            "failed by class": bars({str(name): count for name, count in classes.most_common()}, "failed by class")
-            if classes
-            else None,
-            "failures": table(
-                [{"video": r["video_id"], "class": r["error_class"], "message": r["message"]} for r in failures], 10
-            ),
-            "formats": bars(_counts(attempts["format"]), "formats"),
-            "path": dg.MetadataValue.path(work.store.url(f"raw/{batch}")),
-        },
-    )
-
-
-def _counts(column: "pa.ChunkedArray[Any]") -> dict[str, float]:
-    return dict(Counter(str(value) for value in column.to_pylist() if value).most_common())

@@ -20,7 +20,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets.due import collect_due, has_clips, is_due, labels_due, rounds_due, unscored_batches
+from assets.contact import withdraw_sheets
+from assets.due import collect_due, has_clips, is_due, labels_due, rounds_due, unscored_batches, waiting_videos
 from assets.instance import open_instance, sweep_killed_runs
 from assets.jobs import ASSETS, JOBS, ON_REQUEST
 from assets.lock import lock_home
@@ -33,6 +34,8 @@ from pipeline.errors import UserError
 Say = Callable[[str], None]
 # a decision by flags alone learns nothing from labels: these have no part in it
 _LEARNED = frozenset({"quality_classifier", "clip_scores"})
+# checks of raw_videos that tell of downloads which wait
+_HELD = frozenset({"site_open", "paused"})
 
 
 class PassError(Exception):
@@ -90,8 +93,10 @@ def full_pass(
         runner = _Runner(settings, wanted, listen, stack, instance, sweep=fresh and instance is None)
         runner.recover()
         _collect(runner)
-        _curate(runner, labels, annotator)
-        _train(runner, ablation_steps)
+        if _can_go_on(runner):
+            _curate(runner, labels, annotator)
+            _train(runner, ablation_steps)
+        withdraw_sheets(settings.store, settings.config)
         if report:
             runner.report()
         runner.result.seconds = time.monotonic() - start
@@ -113,20 +118,44 @@ def _collect_batches(runner: _Runner) -> None:
     if not wanted:
         return
     settings, failures = runner.settings, []
-    for batch in collect_due(settings.store, settings.config, datetime.now(UTC)):
+    due = collect_due(settings.store, settings.config, datetime.now(UTC))
+    waiting = list(due.batches)
+    while waiting:
+        batch, *waiting = waiting
+        held: set[str] = set()
         try:
-            runner.run("collect_batch", f"{' and '.join(wanted)}, batch {batch}", assets=wanted, batch=batch)
+            held = runner.run("collect_batch", f"{' and '.join(wanted)}, batch {batch}", assets=wanted, batch=batch)
         except PassError as exc:
             # one bad batch never stops the others
             failures.append(exc)
+        if held & _HELD:
+            # a site rests, or downloads pause: a run per batch that can do nothing would only say so again
+            due = collect_due(settings.store, settings.config, datetime.now(UTC))
+            go_on = due.cuts if "paused" in held else due.batches
+            waiting = [one for one in waiting if one in go_on]
     if failures:
         raise failures[0]
 
 
+def _can_go_on(runner: _Runner) -> bool:
+    """Tell whether there is something to curate; False, with a warning, where all downloads wait for a better time.
+
+    Raises:
+        UserError: assets behind the clips are wanted, and there is and will be no clip.
+    """
+    settings = runner.settings
+    if not any(runner.wants(asset) for asset in ASSETS[3:]) or has_clips(settings.store, settings.config):
+        return True
+    pending, next_at = waiting_videos(settings)
+    if not pending:
+        raise UserError(_nothing_to_cut(settings))
+    when = f"not before {next_at:%Y-%m-%d %H:%M} UTC" if next_at else "as soon as what holds them back is over"
+    runner.warn(f"no clip yet: {pending} videos are pending, to be tried {when}; run again then, it goes on from here")
+    return False
+
+
 def _curate(runner: _Runner, labels: Path | None, annotator: str) -> None:
     settings = runner.settings
-    if not has_clips(settings.store, settings.config) and any(runner.wants(asset) for asset in ASSETS[3:]):
-        raise UserError(_nothing_to_cut(settings))
     runner.run_due("compare_clips", "near-duplicates")
     flags_only = settings.config.decision.mode == "flags"
     if flags_only and runner.wants("curated_clips"):
@@ -168,7 +197,7 @@ def _nothing_to_cut(settings: Settings) -> str:
         )
     return (
         f"source {spec!r}: {kept} videos were kept and none gave a clip. `lampworks status` counts the reasons and "
-        "`lampworks why VIDEO` tells one; where downloads are pending, run again later."
+        "`lampworks why VIDEO` tells one."
     )
 
 
@@ -219,8 +248,8 @@ class _Runner:
         assets: Sequence[str] | None = None,
         batch: str | None = None,
         config: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Launch one run and wait for it; PassError tells what it said where it failed."""
+    ) -> set[str]:
+        """Launch one run, wait for it, and return the checks that warned; PassError tells what a failed run said."""
         from assets.definitions import defs
 
         instance = self._open()
@@ -241,9 +270,16 @@ class _Runner:
             },
             tags={"lampworks/pass": "driver"},
         )
-        self._note_checks(outcome)
+        warned = self._note_checks(outcome)
         if not outcome.success:
             raise _failure(title, outcome)
+        return warned
+
+    def warn(self, text: str) -> None:
+        """Say a warning, and keep it for the summary (once: many batches may have the same one)."""
+        if text not in self.result.warnings:
+            self.result.warnings.append(text)
+            self.listen(f"   warning: {text}")
 
     def report(self) -> None:
         """Write the HTML report if it would change."""
@@ -264,13 +300,14 @@ class _Runner:
                 )
         return self._instance
 
-    def _note_checks(self, outcome: dg.ExecuteInProcessResult) -> None:
+    def _note_checks(self, outcome: dg.ExecuteInProcessResult) -> set[str]:
+        warned = set()
         for evaluation in outcome.get_asset_check_evaluations():
             if not evaluation.passed and evaluation.severity == dg.AssetCheckSeverity.WARN:
                 asset = evaluation.asset_key.to_user_string()
-                text = f"{asset}: check {evaluation.check_name} did not pass: {evaluation.description or ''}"
-                self.result.warnings.append(text)
-                self.listen(f"   warning: {text}")
+                self.warn(f"{asset}: check {evaluation.check_name} did not pass: {evaluation.description or ''}")
+                warned.add(evaluation.check_name)
+        return warned
 
 
 @contextmanager

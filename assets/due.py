@@ -5,18 +5,25 @@ Only reads. The driver, the sensor and `lampworks run --plan` share it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow.compute as pc
+import pyarrow as pa
 
 from assets.records import latest_model
 from assets.settings import Settings
+from pipeline.columns import among, pc, rows_with, rows_without, unique
 from pipeline.config import Config
 from pipeline.store import Rows, Store
+
+if TYPE_CHECKING:
+    from pipeline.breaker import Breaker
+
+# the host of a URL, in lower case: what `pipeline.sources.base.site_of` calls the site of a video of `urls`
+_HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>\[[^\]]*\]|[^:/?#]*)"
 
 
 class Peek(Store):
@@ -66,40 +73,86 @@ def labels_due(settings: Settings, path: Path, annotator: str) -> bool:
     return peek.touched
 
 
-def collect_due(store: Store, config: Config, now: datetime) -> dict[str, str]:
-    """Return the batches with something to download or to cut, in order, each with a text that names its state.
+@dataclass(frozen=True)
+class Due:
+    """The batches with something to do, as of one moment."""
 
-    The text changes with every attempt at the batch: two requests with the same one ask for the same work.
+    batches: dict[str, str]
+    """Batch -> a text that changes with every attempt at it: two requests with the same one ask for the same work."""
+    cuts: frozenset[str]
+    """Those of them that hold a downloaded video without clips: they can go on where downloads cannot."""
+    next_at: datetime | None
+    """When something that is not due now will be: a retry, or the end of a site's rest."""
+
+
+def collect_due(store: Store, config: Config, now: datetime) -> Due:
+    """Return the batches with something to download or to cut, in order.
+
+    Counts by column: no Python object per video, so that a store of a million videos is asked within seconds. A video
+    whose site rests is not due, and neither are videos of another source than the configured one.
     """
+    from pipeline.breaker import breakers
     from pipeline.clips import clip_spec
-    from pipeline.download import due_batches
+    from pipeline.ledger import due_mask, fold_all
 
+    videos = fold_all(store)
     spec = clip_spec(config.clips)
-    attempts = Counter(store.read("downloads", ["batch"])["batch"].to_pylist())
-    due = {batch: f"{attempts[batch]}-{spec}" for batch in due_batches(store, config, now)}
-    for batch in uncut_batches(store, config):
-        due.setdefault(batch, f"{attempts[batch]}-{spec}-cut")
-    return dict(sorted(due.items()))
+    uncut = _uncut(store, videos, spec)
+    mine = rows_with(videos, "source", config.source.kind)
+    rests = {site: time for site, one in breakers(store).items() if (time := _rest(one, now)) is not None}
+    fetch = _awake(store, mine.filter(due_mask(mine, now)), config.source.kind, rests)
+    # a dropped file that another clip format asks for is downloaded again
+    again = rows_with(uncut.filter(uncut["dropped"]), "source", config.source.kind)
+    downloads = {*unique(fetch["batch"]), *unique(_awake(store, again, config.source.kind, rests)["batch"])}
+    cuts = frozenset(unique(uncut.filter(pc.invert(uncut["dropped"]))["batch"]))
+    sums = videos.group_by("batch").aggregate([("attempts", "sum")])
+    tried = dict(zip(sums["batch"].to_pylist(), sums["attempts_sum"].to_pylist(), strict=True))
+    due = {batch: f"{tried[batch]}-{spec}{'' if batch in downloads else '-cut'}" for batch in sorted(downloads | cuts)}
+    return Due(due, cuts, _next_at(mine, rests, now))
 
 
-def uncut_batches(store: Store, config: Config) -> list[str]:
-    """Return the batches that hold a downloaded video without a result under the current clip_spec."""
-    from pipeline.clips import clip_spec
-    from pipeline.download import download_states
-    from pipeline.takedown import taken_down
+def _uncut(store: Store, videos: pa.Table, spec: str) -> pa.Table:
+    """Return the videos that were downloaded and have no result under the clip_spec."""
+    fetched = rows_with(videos, "state", "ok")
+    cut = store.read("clippings", ["video_id", "source_sha256"], pc.field("clip_spec") == spec)
+    files = pc.binary_join_element_wise(fetched["video_id"], fetched["sha256"], " ")
+    done = pc.binary_join_element_wise(cut["video_id"], cut["source_sha256"], " ")
+    return fetched.filter(pc.invert(among(files, done)))
 
-    rows = store.read("clippings", ["video_id", "source_sha256"], pc.field("clip_spec") == clip_spec(config.clips))
-    done = set(zip(rows["video_id"].to_pylist(), rows["source_sha256"].to_pylist(), strict=True))
-    hidden = taken_down(store).hidden_videos(store)
-    uncut = {
-        name
-        for name, state in download_states(store).items()
-        if state.state == "ok" and (name, state.sha256) not in done and name not in hidden
-    }
-    if not uncut:
-        return []
-    batch_of = store.read("videos", ["video_id", "batch"], pc.field("video_id").isin(sorted(uncut)))
-    return sorted({str(batch) for batch in batch_of["batch"].to_pylist()})
+
+def _rest(breaker: Breaker, now: datetime) -> datetime | None:
+    return breaker.next_try_at if breaker.state_at(now) == "open" else None
+
+
+def _awake(store: Store, videos: pa.Table, kind: str, rests: Mapping[str, datetime]) -> pa.Table:
+    """Return the videos (of one kind of source) whose site does not rest."""
+    if not rests or not len(videos):
+        return videos
+    if kind != "urls":
+        return videos.slice(0, 0) if kind in rests else videos
+    pages = store.read("videos", ["video_id", "url"], pc.field("source") == kind)
+    hosts = pc.utf8_trim(pc.struct_field(pc.extract_regex(pc.utf8_lower(pages["url"]), _HOST), "host"), "[]")
+    return rows_without(videos, "video_id", pages["video_id"].filter(among(hosts, [*rests])))
+
+
+def _next_at(mine: pa.Table, rests: Mapping[str, datetime], now: datetime) -> datetime | None:
+    """Return the earliest time after now at which a pending video of the configured source may be tried."""
+    waiting = rows_with(mine, "state", "pending")
+    times = waiting["next_try_at"]
+    later = times.filter(pc.fill_null(pc.greater(times, pa.scalar(now, times.type)), False))
+    found = [pc.min(later).as_py(), *(rests.values() if len(waiting) else ())]
+    return min([time for time in found if time is not None], default=None)
+
+
+def waiting_videos(settings: Settings) -> tuple[int, datetime | None]:
+    """Return how many videos of the configured source are pending, and when the first may be tried (None: at once)."""
+    from pipeline.breaker import breakers
+    from pipeline.ledger import fold_all
+
+    now = datetime.now(UTC)
+    mine = rows_with(fold_all(settings.store), "source", settings.config.source.kind)
+    rests = {site: time for site, one in breakers(settings.store).items() if (time := _rest(one, now)) is not None}
+    return len(rows_with(mine, "state", "pending")), _next_at(mine, rests, now)
 
 
 def unscored_batches(settings: Settings) -> list[str]:

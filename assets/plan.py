@@ -51,7 +51,7 @@ def plan_pass(settings: Settings) -> Plan:
         with lock_home(settings.home, store.root):
             store.check_writable()
             search_videos(store, config, settings.home)
-    due = collect_due(store, config, datetime.now(UTC))
+    due = collect_due(store, config, datetime.now(UTC)).batches
     rows = store.read("videos", ["duration_s"], pc.field("batch").isin(pa.array(list(due), pa.string())))[
         "duration_s"
     ].to_pylist()
