@@ -33,6 +33,7 @@ def violations(status: Mapping[str, Any]) -> list[str]:
         {
             "downloaded": downloads["ok"],
             "failed": sum(downloads["failed"].values()),
+            "rejected at the download": sum(downloads["rejected"].values()),
             "pending": downloads["pending"],
             "taken down": downloads["taken_down"],
         },

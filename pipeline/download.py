@@ -249,16 +249,14 @@ def _pass(
     listen: Listener | None,
 ) -> tuple[int, str]:
     """Make the tries that limits, breakers and the disk allow; return their number, and why others were left."""
-    room = Room(store, config, home)
-    if shortage := room.shortage():
-        return 0, shortage
-    with (
-        _workplace(home) as folder,
-        open_source(config, home) as source,
-        SiteLimits(home.limits, config.source.kind, config.download) as limits,
-    ):
-        feed = Feed(tries, config.download, known, limits, room)
-        return _work(store, config, source, batch, len(tries), feed, folder, listen), feed.paused
+    with _workplace(home) as folder:
+        room = Room(store, config, home)
+        if shortage := room.shortage():
+            return 0, shortage
+        limits = SiteLimits(home.limits, config.source.kind, config.download)
+        with open_source(config, home) as source, limits:
+            feed = Feed(tries, config.download, known, limits, room)
+            return _work(store, config, source, batch, len(tries), feed, folder, listen), feed.paused
 
 
 def _work(

@@ -12,6 +12,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.ledger import fold_all
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 
@@ -48,10 +49,12 @@ def _named(store: Store) -> tuple[set[str], set[str]]:
     """Return the blob keys that rows name, and the folders (with a slash at the end) that they name as a whole."""
     hidden = taken_down(store).hidden_videos(store)
     files: set[str] = set()
-    for table, column in (("downloads", "path"), ("clippings", "tar")):
-        for batch in store.scan(table, ["video_id", column]):
-            rows = zip(batch["video_id"].to_pylist(), batch[column].to_pylist(), strict=True)
-            files.update(key for video_id, key in rows if key and video_id not in hidden)
+    rows = store.read("clippings", ["video_id", "tar"]).rename_columns(["video_id", "key"])
+    # of several files of one video, and of those that were dropped, the ledger names the one that counts
+    raw = fold_all(store).select(["video_id", "path"]).rename_columns(["video_id", "key"])
+    for table in (rows, raw):
+        named = zip(table["video_id"].to_pylist(), table["key"].to_pylist(), strict=True)
+        files.update(key for video_id, key in named if key and video_id not in hidden)
     folders: set[str] = set()
     for row in store.read("shards", ["version", "path"]).to_pylist():
         files.update((row["path"], f"shards/{row['version']}/manifest.json"))

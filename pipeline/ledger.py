@@ -88,6 +88,18 @@ def fold_all(store: Store) -> pa.Table:
     return fold(videos, attempts, files, hidden=_hidden(store, videos))
 
 
+def fold_attempts(store: Store) -> pa.Table:
+    """Return what the attempts of every tried video amount to, asking nothing of `videos`: the other side of a sum.
+
+    Columns: video_id, state, error_class, dropped.
+    """
+    attempts = store.read("downloads", _ATTEMPTS)
+    ids = pc.unique(attempts["video_id"])
+    nothing = pa.nulls(len(ids), pa.string())
+    tried = pa.table({"video_id": ids, "batch": nothing, "source": nothing})
+    return fold(tried, attempts).select(["video_id", "state", "error_class", "dropped"])
+
+
 def fold(videos: pa.Table, attempts: pa.Table, files: pa.Table | None = None, *, hidden: Any = None) -> pa.Table:
     """Return what attempts amount to, a row per video, whatever the order of the attempts.
 

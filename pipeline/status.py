@@ -18,19 +18,21 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.breaker import breakers
 from pipeline.clips import clip_spec, scan_clips
 from pipeline.columns import Column, among, counts, pc, rows_with, rows_without, texts, total
 from pipeline.config import Config
 from pipeline.conservation import violations
 from pipeline.duplicates import duplicates_are_current
 from pipeline.label_events import load_labels
+from pipeline.ledger import fold_attempts
 from pipeline.shards import current_shards, shards_are_current
 from pipeline.status_text import format_status
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS
 from pipeline.takedown import taken_down
 
-__all__ = ["folded_attempts", "format_status", "newest_models", "status"]
+__all__ = ["format_status", "newest_models", "status"]
 
 _BATCH_ROWS = 1 << 20
 _CLIP_ID_TAIL = 19  # "-", 9 digits, "-", 8 hex digits behind the video's id
@@ -50,8 +52,8 @@ def status(store: Store, config: Config) -> dict[str, Any]:
     """
     spec = clip_spec(config.clips)
     hidden = texts(taken_down(store).hidden_videos(store))
-    videos = store.read("videos", ["video_id", "verdict", "rule"])
-    attempts = folded_attempts(store)
+    videos = store.read("videos", ["video_id", "verdict", "rule", "licence"])
+    attempts = fold_attempts(store)
     curated, decided = _curated(store, spec, hidden)
     clips, curated["undecided"] = _clips(store, config, attempts, hidden, decided)
     clips["duplicates"], clips["grouped"] = _duplicates(store, config, spec, hidden)
@@ -60,6 +62,7 @@ def status(store: Store, config: Config) -> dict[str, Any]:
         "root": store.root,
         "videos": _videos(store, videos),
         "downloads": _downloads(videos, attempts, hidden),
+        "sites": _sites(store),
         "clips": clips,
         "labels": _labels(store, config),
         "curated": curated,
@@ -84,28 +87,10 @@ def _videos(store: Store, videos: pa.Table) -> dict[str, Any]:
     announced = total(store.read("searches", ["new"])["new"])
     return {
         "found": max(announced, len(videos)),
-        "kept": len(rows_with(videos, "verdict", "kept")),
+        "kept": len(kept := rows_with(videos, "verdict", "kept")),
+        "licences": counts(pc.fill_null(kept["licence"], "unknown")),
         "rejected": counts(rows_without(videos, "verdict", "kept")["rule"]),
     }
-
-
-def folded_attempts(store: Store) -> pa.Table:
-    """Return what the attempts of every tried video amount to (the fold of `pipeline.ledger`), as columns.
-
-    One row per video: video_id, state (`ok` if any attempt was), error_class of the last attempt.
-    """
-    rows = store.read("downloads", ["video_id", "finished_at", "attempt_id", "state", "error_class"])
-    good = pc.unique(rows_with(rows, "state", "ok")["video_id"])
-    rows = rows_without(rows, "video_id", good)
-    ended = pc.fill_null(rows["finished_at"], datetime.fromtimestamp(0, UTC))
-    rows = rows.set_column(1, "finished_at", ended).sort_by(
-        [(name, "ascending") for name in ("video_id", "finished_at", "attempt_id")]
-    )
-    ids = rows["video_id"].to_pylist()
-    last = [mine != following for mine, following in zip(ids, [*ids[1:], None], strict=True)] if ids else []
-    rows = rows.filter(pa.array(last, pa.bool_())).select(["video_id", "state", "error_class"])
-    ok, none = pa.array(["ok"] * len(good), pa.string()), pa.nulls(len(good), pa.string())
-    return pa.concat_tables([rows, pa.table({"video_id": good, "state": ok, "error_class": none})])
 
 
 def _downloads(videos: pa.Table, attempts: pa.Table, hidden: Column) -> dict[str, Any]:
@@ -114,12 +99,28 @@ def _downloads(videos: pa.Table, attempts: pa.Table, hidden: Column) -> dict[str
     shown = rows_without(kept, "video_id", hidden)
     tried = rows_without(attempts, "video_id", hidden)
     states = counts(tried["state"])
-    again = sum(count for state, count in states.items() if state not in {"ok", "failed"})
     return {
         "ok": states.get("ok", 0),
         "failed": counts(rows_with(tried, "state", "failed")["error_class"]),
-        "pending": again + len(rows_without(shown, "video_id", tried["video_id"])),
+        "rejected": counts(rows_with(tried, "state", "rejected")["error_class"]),
+        "pending": states.get("pending", 0) + len(rows_without(shown, "video_id", tried["video_id"])),
         "taken_down": len(kept) - len(shown),
+    }
+
+
+def _sites(store: Store) -> dict[str, Any]:
+    """Return the breaker of every site that ever refused, as of now."""
+    now = datetime.now(UTC)
+    return {
+        site: {
+            "state": breaker.state_at(now),
+            "refusals": breaker.refusals,
+            "error_class": breaker.error_class,
+            "message": breaker.message,
+            "changed_at": breaker.changed_at.isoformat(),
+            "next_try_at": None if breaker.next_try_at is None else breaker.next_try_at.isoformat(),
+        }
+        for site, breaker in sorted(breakers(store).items())
     }
 
 

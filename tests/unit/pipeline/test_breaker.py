@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,6 +142,12 @@ def run(store: Store, config: Config, batch: str, now: datetime | None = None) -
     return download_batch(store, config, home_of(store), batch, now=now)
 
 
+def end_rest(store: Store) -> None:
+    now = datetime.now(UTC)
+    event = breakers(store)["127.0.0.1"]
+    store.append("breakers", [Breaker(**{**vars(event), "changed_at": now, "next_try_at": now}).row()])
+
+
 def refuse(site: Any, **answer: Any) -> Callable[[], None]:
     """Answer 429 to everything from now on, until the returned function is called."""
     pages = dict(site.pages)
@@ -166,14 +173,12 @@ def test_a_site_that_refuses_rests_and_its_other_videos_are_not_asked_for(
     assert run(store, config, batch).tried == 0
     assert site.requests == []
     # after its rest one asks for all, is refused, and the rest doubles
-    event = breakers(store)["127.0.0.1"]
-    store.append("breakers", [Breaker(**{**vars(event), "next_try_at": datetime.now(UTC)}).row()])
+    end_rest(store)
     assert run(store, config, batch, datetime.now(UTC) + timedelta(hours=1)).tried == 1
     assert breakers(store)["127.0.0.1"].refusals == 2
     # and after that one it answers: everything goes on
     relent()
-    event = breakers(store)["127.0.0.1"]
-    store.append("breakers", [Breaker(**{**vars(event), "next_try_at": datetime.now(UTC)}).row()])
+    end_rest(store)
     report = run(store, config, batch, datetime.now(UTC) + timedelta(hours=1))
     assert (report.ok, report.pending, report.resting) == (8, 0, {})
     assert breakers(store)["127.0.0.1"].state == "closed"
@@ -222,9 +227,10 @@ def test_two_runs_at_once_ask_a_site_for_no_more_than_its_limit(
         with lock:
             at_once += 1
             most = max(most, at_once)
-        answer(request, send_body=send_body)
+        time.sleep(0.05)  # long enough for another to come in
         with lock:
             at_once -= 1
+        answer(request, send_body=send_body)
 
     site.answer = count
     threads = [threading.Thread(target=run, args=(store, config, batch)) for _ in range(2)]
