@@ -38,10 +38,14 @@ def video_id_of(extractor: str, native_id: str | None, url: str) -> str:
     return f"{key}-{short_hash(url, 16)}"
 
 
-def file_video_id(relative_path: str) -> str:
-    """Return the id of a file in a folder source: a slug of its name and a hash of its relative path."""
+def file_video_id(relative_path: str, folder: str = "") -> str:
+    """Return the id of a file in a folder source: a slug of its name and a hash of its relative path.
+
+    So a folder may move. `folder` is hashed too where another folder has the same path already.
+    """
     stem = relative_path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    return "-".join(part for part in ("folder", slug(stem), short_hash(relative_path, 10)) if part)
+    where = f"{folder}\0{relative_path}" if folder else relative_path
+    return "-".join(part for part in ("folder", slug(stem), short_hash(where, 10)) if part)
 
 
 def clip_id_of(video_id: str, start_ms: int, clip_spec: str) -> str:

@@ -118,7 +118,8 @@ def judge_row(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = True)
     Args:
         row: columns of `videos`, those of `JUDGED`; one that is missing or null is unknown, and unknown passes (but for
             licences and languages, where the lists say whether it does). What only a server could tell stands in
-            `rule`: an opt-out is upheld while its word is in `rules.opt_out`.
+            `rule`: metadata that could not be had, and an opt-out, which is upheld while its word is in
+            `rules.opt_out`.
         rules: the lists.
         words: whether title, description, duration and language are asked; rights always are.
     """
@@ -166,8 +167,10 @@ def _blocked(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
     return None
 
 
-def _opted_out(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
+def _told(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
     rule = _text(row, "rule")
+    if rule.startswith(NO_METADATA):
+        return rule
     word = rule.removeprefix(OPT_OUT) if rule.startswith(OPT_OUT) else ""
     return rule if word and word in {entry.casefold() for entry in rules.opt_out} else None
 
@@ -221,6 +224,6 @@ def _language(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
 
 _Rule = Callable[[Mapping[str, Any], RulesConfig], str | None]
 # a list tells what these ask, so they stand first: what it rejects is what the page would be rejected for
-_FIRST_RIGHTS: tuple[_Rule, ...] = (_blocked, _opted_out, _live, _age)
+_FIRST_RIGHTS: tuple[_Rule, ...] = (_blocked, _told, _live, _age)
 _LISTED_WORDS: tuple[_Rule, ...] = (_title, _duration)
 _PAGE_WORDS: tuple[_Rule, ...] = (_language,)

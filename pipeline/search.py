@@ -2,7 +2,8 @@
 
 A search only ever adds. A video found again is the same row with one more query; a batch once given never changes,
 and neither does the verdict that gave it (a video that was downloaded does not become "rejected" when a list of words
-changes; a rejected one may be kept by better rules). A search that learns nothing writes nothing.
+changes; a rejected one may be kept by better rules). A search that learns nothing writes nothing, and asks no page
+whose video it knows.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow.compute as pc
@@ -21,11 +22,14 @@ import pyarrow.compute as pc
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.home import Home
+from pipeline.known import VideosKnown
 from pipeline.progress import Listener, Progress
-from pipeline.rules import OFF, Verdict, judge, rules_version
+from pipeline.rules import NO_METADATA, OPT_OUT, Verdict, judge_row, rules_version
 from pipeline.sources import open_source
-from pipeline.sources.base import Candidate
+from pipeline.sources.base import Candidate, Source
+from pipeline.sources.folder import FolderSource, other_id
 from pipeline.store import Store
+from pipeline.tables import SCHEMAS
 from pipeline.takedown import taken_down
 
 _METADATA = (
@@ -33,6 +37,9 @@ _METADATA = (
     "duration_s", "upload_date", "licence", "age_limit", "live_status", "language", "thumbnail",
 )  # fmt: skip
 _DECISION = ("verdict", "rule", "rules_version", "batch")
+_WIDE = {"description", "tags"}
+_NARROW = [name for name in SCHEMAS["videos"].names if name not in _WIDE]
+"""All but what makes a table of a million videos large: enough to see whether a row changes."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,9 @@ class SearchReport:
     taken_down: int = 0
     """Videos left out because they, or their channel, were taken down."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Queries that failed, with the message."""
+    """Queries that failed, with the message, and those that found nothing."""
+    unknown_licence: int = 0
+    """Kept videos whose source names no licence."""
 
 
 def search_videos(
@@ -76,36 +85,34 @@ def search_videos(
         UserError: the source is missing, or offers nothing at all.
     """
     moment = now or datetime.now(UTC)
-    candidates: dict[str, Candidate] = {}
-    queries: dict[str, list[str]] = {}
-    source = open_source(config, home)
+    # rows of another search that runs now are younger than this
+    since = moment - timedelta(days=1)
+    source = open_source(config, home, store.storage_options)
     with source, Progress("search", unit="videos", listen=listen) as progress:
-        for candidate in source.search(round):
-            best = candidates.get(candidate.video_id)
-            if best is None or (best.error_class and not candidate.error_class):
-                candidates[candidate.video_id] = candidate
-            asked = queries.setdefault(candidate.video_id, [])
-            if candidate.query not in asked:
-                asked.append(candidate.query)
-            progress.advance()
-    if not candidates:
+        found = _ask(source, VideosKnown(store, _version(config)), round, progress)
+    if not found:
         raise UserError(_nothing_found(config, source.failures))
-    known = _known_videos(store, candidates)
+    if isinstance(source, FolderSource):
+        found = _apart(store, source, found)
     hidden = taken_down(store)
-    visible = [one for one in candidates.values() if not hidden.hides(one.video_id, one.channel_id)]
-    rows = [_row(one, queries[one.video_id], known.get(one.video_id), config, moment) for one in visible]
+    visible = {name: one for name, one in found.items() if not hidden.hides(name, one.candidate.channel_id)}
+    known = _known_videos(store, visible, config)
+    rows = [_row(one, known.get(name), config, moment) for name, one in visible.items()]
     new_batches = _assign_batches(store, rows, config.source.batch_size, moment)
     changed = [row for row in rows if row != known.get(row["video_id"])]
-    store.merge("videos", changed, on=["video_id"])
-    _record_searches(store, config, round, rows, queries, known, bool(changed), moment)
+    _write(store, changed, known, since)
+    empty = [query for query in source.asked if all(query not in one.queries for one in found.values())]
+    _record_searches(store, config, round, rows, visible, empty, known, bool(changed), moment)
+    kept = [row for row in rows if row["verdict"] == "kept"]
     return SearchReport(
         found=len(rows),
-        kept=sum(row["verdict"] == "kept" for row in rows),
+        kept=len(kept),
         rejected=dict(Counter(row["rule"] for row in rows if row["verdict"] == "rejected")),
         new=sum(row["video_id"] not in known for row in rows),
         batches=new_batches,
-        taken_down=len(candidates) - len(visible),
-        failures=dict(source.failures),
+        taken_down=len(found) - len(visible),
+        failures={**dict.fromkeys(empty, "found nothing"), **source.failures},
+        unknown_licence=sum(not row["licence"] for row in kept),
     )
 
 
@@ -128,28 +135,80 @@ def batches(store: Store) -> list[str]:
     return sorted(str(name) for name in pc.unique(store.read("videos", ["batch"])["batch"]).to_pylist() if name)
 
 
+# -- what the source offers ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Found:
+    """One video of this search: the best that was said of it, and who found it."""
+
+    candidate: Candidate
+    queries: list[str]
+
+
+def _ask(source: Source, known: VideosKnown, round: int | None, progress: Progress) -> dict[str, _Found]:
+    found: dict[str, _Found] = {}
+    asked: set[str] = set()
+
+    def is_known(candidate: Candidate) -> bool:
+        # what an earlier query of this search asked is not asked again either
+        return candidate.video_id in asked or known(candidate)
+
+    for candidate in source.search(round, is_known):
+        one = found.setdefault(candidate.video_id, _Found(candidate, []))
+        if _quality(candidate) > _quality(one.candidate):
+            one.candidate = candidate
+        if candidate.query not in one.queries:
+            one.queries.append(candidate.query)
+        if not candidate.listed:
+            asked.add(candidate.video_id)
+        progress.advance()
+    return found
+
+
+def _quality(candidate: Candidate) -> int:
+    """Return 2 for metadata, 1 for a page that failed, 0 for what a list says."""
+    if candidate.error_class:
+        return 1
+    return 0 if candidate.listed else 2
+
+
+def _apart(store: Store, source: FolderSource, found: Mapping[str, _Found]) -> dict[str, _Found]:
+    """Give files ids of their own where another folder has the same relative path."""
+    candidates = [one.candidate for one in found.values()]
+    names = [*found, *(other_id(one) for one in candidates)]
+    stored = store.read("videos", ["video_id", "url"], pc.field("video_id").isin(names))
+    urls = {str(row["video_id"]): str(row["url"]) for row in stored.to_pylist()}
+    return {
+        candidate.video_id: _Found(candidate, one.queries)
+        for candidate, one in zip(source.apart(candidates, urls), found.values(), strict=True)
+    }
+
+
 # -- rows ---------------------------------------------------------------------------------------------------------
 
 
-def _row(
-    candidate: Candidate, found_by: list[str], known: Mapping[str, Any] | None, config: Config, moment: datetime
-) -> dict[str, Any]:
-    fresh = dataclasses.asdict(candidate)
+def _row(found: _Found, known: Mapping[str, Any] | None, config: Config, moment: datetime) -> dict[str, Any]:
+    candidate = found.candidate
+    fresh = vars(candidate)
     row: dict[str, Any] = {name: fresh[name] for name in _METADATA}
     row["tags"] = list(candidate.tags)
     row["source"] = config.source.kind
-    row["queries"] = found_by
+    row["queries"] = found.queries
     row["found_at"] = moment
     error_class = candidate.error_class
     if known is not None:
         row["found_at"], row["source"] = known["found_at"], known["source"]
-        row["queries"] = [*known["queries"], *(query for query in found_by if query not in known["queries"])]
-        if error_class:  # metadata that was once had is better than none
+        row["queries"] = [*known["queries"], *(query for query in found.queries if query not in known["queries"])]
+        if error_class or candidate.listed:  # metadata that was once had is better than none
             row |= {name: known[name] for name in _METADATA}
-            error_class = None if known["title"] else error_class
-        if known["batch"]:
+            if not known["rule"].startswith(NO_METADATA):
+                error_class = None
+        if known["batch"] or (candidate.listed and known["rules_version"] == _version(config)):
             return row | {name: known[name] for name in _DECISION}
-    verdict = _verdict(row["title"], row["description"], error_class, config)
+        if error_class is None and (candidate.error_class or candidate.listed):
+            row["rule"] = known["rule"]  # an opt-out that only the server could tell
+    verdict = _verdict(row, error_class, candidate.message, config)
     return row | {
         "verdict": "kept" if verdict.kept else "rejected",
         "rule": verdict.rule,
@@ -158,19 +217,47 @@ def _row(
     }
 
 
-def _verdict(title: str, description: str, error_class: str | None, config: Config) -> Verdict:
-    if not config.source.rules_apply:
-        return Verdict(True, OFF)
-    verdict = judge(title, description, config.rules)
-    if error_class and not verdict.kept:
-        # not judged for what it is: the next search asks again
-        return Verdict(False, f"no metadata: {error_class}")
-    return verdict
+def _verdict(row: Mapping[str, Any], error_class: str | None, message: str, config: Config) -> Verdict:
+    words = config.source.rules_apply
+    if error_class == "opt_out":
+        return Verdict(False, f"{OPT_OUT}{message.rpartition(':')[2].strip()}")
+    verdict = judge_row(row, config.rules, words=words)
+    if error_class is None or (verdict.kept and not words) or verdict.rule.startswith(("live:", "blocked:")):
+        return verdict
+    # not judged for what it is: the next search asks again where that may help
+    return Verdict(False, f"{NO_METADATA}{error_class}")
 
 
-def _known_videos(store: Store, candidates: Iterable[str]) -> dict[str, dict[str, Any]]:
-    rows = store.read("videos", where=pc.field("video_id").isin(list(candidates)))
-    return {row["video_id"]: row for row in rows.to_pylist()}
+def _known_videos(store: Store, found: Mapping[str, _Found], config: Config) -> dict[str, dict[str, Any]]:
+    """Return the rows of videos that the store knows; without description and tags where nothing can change them."""
+    narrow = store.read("videos", _NARROW, pc.field("video_id").isin(list(found)))
+    known = {row["video_id"]: row for row in narrow.to_pylist()}
+    version = _version(config)
+    wide = [
+        name
+        for name, row in known.items()
+        if not found[name].candidate.listed
+        or not set(found[name].queries) <= set(row["queries"])
+        or not (row["batch"] or row["rules_version"] == version)
+    ]
+    if wide:
+        rows = store.read("videos", where=pc.field("video_id").isin(wide)).to_pylist()
+        known |= {row["video_id"]: row for row in rows}
+    for row in known.values():
+        for name in _WIDE:
+            row.setdefault(name, None)
+    return known
+
+
+def _write(store: Store, changed: list[dict[str, Any]], known: Mapping[str, Any], since: datetime) -> None:
+    """Insert the new rows and update the others.
+
+    New rows are only compared with young ones (those of a search that runs beside this one): to compare them with all
+    would read, and join, the whole table.
+    """
+    new = [row for row in changed if row["video_id"] not in known]
+    store.merge("videos", [row for row in changed if row["video_id"] in known], on=["video_id"])
+    store.merge("videos", new, on=["video_id"])
 
 
 # -- batches ------------------------------------------------------------------------------------------------------
@@ -205,12 +292,20 @@ def _new_names(taken: Iterable[str], moment: datetime) -> Iterator[str]:
 
 
 def _version(config: Config) -> str:
-    return rules_version(config.rules) if config.source.rules_apply else OFF
+    return rules_version(config.rules, words=config.source.rules_apply)
 
 
 def _inputs(config: Config) -> str:
-    """Return a hash of what decides which videos a search sees: not how they are divided into batches."""
-    source = dataclasses.replace(config.source, batch_size=1, apply_rules=config.source.rules_apply)
+    """Return a hash of what decides which videos a search sees: not how they are divided into batches, or reached."""
+    source = dataclasses.replace(
+        config.source,
+        batch_size=1,
+        apply_rules=config.source.rules_apply,
+        cookies="",
+        proxy="",
+        max_rate_kb_s=0.0,
+        check_certificates=True,
+    )
     return fingerprint(source, config.arcade if config.source.kind == "arcade" else None)
 
 
@@ -219,7 +314,8 @@ def _record_searches(
     config: Config,
     round: int | None,
     rows: list[dict[str, Any]],
-    queries: Mapping[str, list[str]],
+    found: Mapping[str, _Found],
+    empty: list[str],
     known: Mapping[str, Any],
     changed: bool,
     moment: datetime,
@@ -227,8 +323,11 @@ def _record_searches(
     """Append a row per query, unless this search learned nothing and the last one said the same."""
     records = []
     counted: set[str] = set()
-    for query in dict.fromkeys(query for row in rows for query in queries[row["video_id"]]):
-        mine = [row for row in rows if query in queries[row["video_id"]]]
+    by_query: dict[str, list[dict[str, Any]]] = {query: [] for query in empty}
+    for row in rows:
+        for query in found[row["video_id"]].queries:
+            by_query.setdefault(query, []).append(row)
+    for query, mine in by_query.items():
         kept = sum(row["verdict"] == "kept" for row in mine)
         new = {row["video_id"] for row in mine} - known.keys() - counted
         counted |= new

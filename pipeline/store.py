@@ -205,6 +205,14 @@ class Store:
             self._fs.get_file(self.url(key), str(path))
             yield path
 
+    def copy_to(self, key: str, target: Path) -> None:
+        """Copy a blob to a local path; FileNotFoundError if absent."""
+        self._fs.get_file(self.url(key), str(target))
+
+    def size(self, key: str) -> int:
+        """Return the bytes of a blob; FileNotFoundError if absent."""
+        return int(self._fs.size(self.url(key)))
+
     def exists(self, key: str) -> bool:
         """Tell whether a blob is there."""
         return bool(self._fs.exists(self.url(key)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pipeline.config import Config
 from pipeline.home import Home
 from pipeline.sources.base import Candidate, Fetched, Source
@@ -9,8 +11,17 @@ from pipeline.sources.base import Candidate, Fetched, Source
 __all__ = ["Candidate", "Fetched", "Source", "open_source"]
 
 
-def open_source(config: Config, home: Home) -> Source:
-    """Return the source that `config.source.spec` names, to be entered with `with`."""
+def open_source(config: Config, home: Home, storage_options: Mapping[str, str] | None = None) -> Source:
+    """Return the source that `config.source.spec` names, to be entered with `with`.
+
+    Args:
+        config: the source, its rules and limits.
+        home: local state of the root.
+        storage_options: of the store, for a folder on an object store; None means the environment's own.
+
+    Raises:
+        UserError: the source's file of cookies is missing or is none.
+    """
     kind = config.source.kind
     if kind == "arcade":
         # lazily: the games' engine is needed by this source alone
@@ -20,11 +31,11 @@ def open_source(config: Config, home: Home) -> Source:
     if kind == "folder":
         from pipeline.sources.folder import FolderSource
 
-        return FolderSource(config.source.argument)
+        return FolderSource(config.source.argument, storage_options)
     if kind == "urls":
         from pipeline.sources.urls import UrlsSource
 
-        return UrlsSource(config.source, config.download)
+        return UrlsSource(config.source, config.rules, config.download)
     from pipeline.sources.youtube import YouTubeSource
 
     return YouTubeSource(config.source, config.rules, config.download)

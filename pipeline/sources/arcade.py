@@ -22,7 +22,7 @@ from pipeline.errors import PermanentError
 from pipeline.home import Home
 from pipeline.ids import video_id_of
 from pipeline.progress import Listener
-from pipeline.sources.base import Candidate, Fetched
+from pipeline.sources.base import Candidate, Fetched, Known, unknown
 from pipeline.sources.ytdlp import ARCADE, fetch_url, search_url
 
 CANONICAL_SITE = "http://arcade.invalid"
@@ -39,6 +39,7 @@ class ArcadeSource:
         self.config, self.home, self.workers = config, home, workers
         self.url = ""
         self.failures: dict[str, str] = {}
+        self.asked: list[str] = []
         self.site: ArcadeSite | None = None
         self._listen = listen
 
@@ -59,13 +60,19 @@ class ArcadeSource:
             self.site.__exit__(kind, error, trace)
         self.site, self.url = None, ""
 
-    def search(self, round: int | None = None) -> Iterator[Candidate]:
+    def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield the feed of a round (None, and rounds past the last: all there is), in the feed's order."""
         assert self.url, "enter the source first"
         number = self.config.rounds if round is None else min(round, self.config.rounds)
         query = f"{CANONICAL_SITE}/feed/{number}.xml"
+        self.asked = [query]
+
+        def wanted(candidate: Candidate) -> bool:
+            # the site is this machine: what the rules will reject is asked too, so that the rules have all there is
+            return not known(_canonical(candidate, self.url))
+
         feed = f"{self.url}/feed/{number}.xml"
-        for candidate in search_url(feed, query=query, config=DownloadConfig(), extra=ARCADE):
+        for candidate in search_url(feed, query=query, config=DownloadConfig(), extra=ARCADE, wanted=wanted):
             yield _canonical(candidate, self.url)
 
     def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:
@@ -73,13 +80,19 @@ class ArcadeSource:
         native_id = str(video["native_id"])
         if not re.fullmatch(r"[A-Za-z0-9_-]{11}", native_id):
             raise PermanentError(f"{native_id!r} is no id of the embedded source", error_class="permanent")
-        return fetch_url(watch_url(self.url, native_id), folder, config, extra=ARCADE)
+        return fetch_url(watch_url(self.url, native_id), folder, config, extra=ARCADE, extractor="arcade")
 
 
 def _canonical(candidate: Candidate, site: str) -> Candidate:
     """Return a candidate without the site's port; one whose page failed gets the id that its success would have."""
     url = candidate.url.replace(site, CANONICAL_SITE, 1)
     native_id = url.rsplit("/", 1)[-1]
+    thumbnail = candidate.thumbnail and candidate.thumbnail.replace(site, CANONICAL_SITE, 1)
     return dataclasses.replace(
-        candidate, url=url, extractor="arcade", native_id=native_id, video_id=video_id_of("arcade", native_id, url)
+        candidate,
+        url=url,
+        extractor="arcade",
+        native_id=native_id,
+        video_id=video_id_of("arcade", native_id, url),
+        thumbnail=thumbnail,
     )

@@ -12,20 +12,31 @@ and URLs come from strangers: no path is ever built from them, except from a `vi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
-from pipeline.config.source import DownloadConfig
+from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
+from pipeline.rules import judge_listed
 
 
 def clean_text(value: object, length: int) -> str:
     """Return a text from outside as one that fits a table: no lone surrogates, no NUL, at most `length` characters."""
     text = "" if value is None else str(value)[:length]
     return text.encode("utf-8", "replace").decode().replace("\x00", "")
+
+
+def clean_number(value: object) -> float | None:
+    """Return a number from outside that is finite and not negative; None for anything else."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +69,29 @@ class Candidate:
     """URL of a small picture, where the source names one."""
     error_class: str | None = None
     """Why the metadata is missing, where the source was asked for it and failed (see `pipeline.faults`)."""
+    message: str = ""
+    """What the source said with it."""
+    listed: bool = False
+    """Whether this is only what a list says of it, and its page was not asked."""
+
+
+Known = Callable[[Candidate], bool]
+"""Tells of a listed candidate that the store holds its metadata and its verdict: its page need not be asked."""
+
+
+def unknown(candidate: Candidate) -> bool:
+    """Know nothing: every page is asked."""
+    return False
+
+
+def listed_filter(source: SourceConfig, rules: RulesConfig, known: Known) -> Callable[[Candidate], bool]:
+    """Return what tells whether a listed candidate's page is worth a request: not rejected by the list, not known."""
+
+    def wanted(candidate: Candidate) -> bool:
+        verdict = judge_listed(vars(candidate), rules, words=source.rules_apply)
+        return verdict.kept and not known(candidate)
+
+    return wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +129,9 @@ class Source(Protocol):
     kind: str
     """First part of `source.spec`: arcade, folder, urls, youtube."""
     failures: dict[str, str]
-    """Queries of the last search that yielded nothing because of an error, with its message."""
+    """Queries of the last search that were refused, in whole or from some item on, with the message."""
+    asked: list[str]
+    """Queries of the last search that were answered, if only with nothing, in order."""
 
     def __enter__(self) -> Self: ...
 
@@ -103,11 +139,12 @@ class Source(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def search(self, round: int | None = None) -> Iterator[Candidate]:
+    def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield candidates in the source's own order, the same order each time.
 
         Args:
             round: which growth of a closed world to see (the embedded source); None means all there is.
+            known: asked of what a list offers, before its page is; what is known is yielded as listed.
 
         Raises:
             UserError: the source itself is missing or unreachable. One bad item never raises: it is yielded with

@@ -1,82 +1,174 @@
-"""Videos that lie in a folder of this machine: any container, any size, any rate, at any depth.
+"""Videos that lie in a folder of this machine or under a prefix of an object store: any container, size, rate, depth.
 
-A `<name>.info.json` beside a video (as yt-dlp writes it) gives title, description and channel; without one the title
-is the file's name.
+A `<name>.info.json` beside a video (as yt-dlp writes it) gives title, description, channel, licence, duration and the
+like; without one the title is the file's name.
+
+    folder:/videos
+    folder:s3://bucket/prefix        # with the storage options of the store
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from pipeline.config.source import DownloadConfig
-from pipeline.errors import PermanentError, UserError
+from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.ids import file_video_id
-from pipeline.sources.base import Candidate, Fetched, ReadySource, clean_text
+from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, clean_number, clean_text, unknown
+from pipeline.store import Store
 
 SUFFIXES = (
     ".3gp", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
     ".vob", ".webm", ".wmv",
 )  # fmt: skip
+_LARGEST_SIDECAR = 16 << 20
 
 
 class FolderSource(ReadySource):
-    """A folder of recordings."""
+    """A folder, or a prefix, of recordings."""
 
     kind = "folder"
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder).expanduser().absolute()
+    def __init__(self, folder: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
+        text = str(folder)
+        self.store = Store(text, storage_options) if _is_remote(text) else None
+        self.folder = self.store.root if self.store else str(Path(text).expanduser().absolute())
+        self.storage_options = dict(storage_options or {})
         self.failures: dict[str, str] = {}
+        self.asked: list[str] = []
 
-    def search(self, round: int | None = None) -> Iterator[Candidate]:
+    def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield the folder's videos by path; UserError where there is no folder, or none in it."""
-        if not self.folder.is_dir():
-            what = "is not a folder" if self.folder.exists() else "does not exist"
-            raise UserError(f"source.spec = 'folder:{self.folder}': {what}; name the folder that holds your videos")
+        self.failures, self.asked = {}, [self.folder]
         found = False
-        for path in _videos(self.folder):
+        for relative in self._prefix_videos(self.store) if self.store else _videos(Path(self.folder)):
             found = True
-            yield self._candidate(path)
+            yield self._candidate(relative)
         if not found:
             raise UserError(f"source.spec = 'folder:{self.folder}': no video in it (looked for {' '.join(SUFFIXES)})")
 
-    def _candidate(self, path: Path) -> Candidate:
-        relative = path.relative_to(self.folder).as_posix()
-        info = _sidecar(path)
-        tags = info.get("tags")
+    def _prefix_videos(self, store: Store) -> Iterator[str]:
+        try:
+            keys = store.list_blobs("")
+        except Exception as error:  # each object store has its own exceptions for "no"
+            raise UserError(f"source.spec = 'folder:{self.folder}': cannot be listed: {error}") from error
+        for key in keys:
+            parts = key.split("/")
+            if Path(parts[-1]).suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in parts):
+                yield key
+
+    def _candidate(self, relative: str) -> Candidate:
+        info = self._sidecar(relative)
+        tags, thumbnail = info.get("tags"), clean_text(info.get("thumbnail"), 4000)
+        age = clean_number(info.get("age_limit"))
+        text = clean_text(relative, 4000)
         return Candidate(
             video_id=file_video_id(relative),
             extractor=self.kind,
-            native_id=clean_text(relative, 4000),
-            url=_url(path),
-            query=str(self.folder),
-            title=clean_text(info.get("title") or path.stem, 1000),
+            native_id=text,
+            url=f"{self.folder}/{relative}" if self.store else _url(Path(self.folder, relative)),
+            query=clean_text(self.folder, 4000),
+            title=clean_text(info.get("title") or Path(relative).stem, 1000),
             description=clean_text(info.get("description"), 20000),
             tags=tuple(clean_text(tag, 1000) for tag in tags[:200]) if isinstance(tags, list) else (),
             channel_id=clean_text(info.get("channel_id") or info.get("uploader_id"), 1000) or None,
             channel=clean_text(info.get("channel") or info.get("uploader"), 1000) or None,
+            duration_s=clean_number(info.get("duration")),
             upload_date=clean_text(info.get("upload_date"), 8) or None,
             licence=clean_text(info.get("license"), 1000) or None,
+            age_limit=None if age is None else int(age),
+            live_status=clean_text(info.get("live_status"), 40) or None,
             language=clean_text(info.get("language"), 40) or None,
+            thumbnail=thumbnail if thumbnail.startswith(("http://", "https://")) else None,
         )
+
+    def _sidecar(self, relative: str) -> dict[str, Any]:
+        """Return the metadata beside a video; of one that cannot be read, nothing, and it is named as a failure."""
+        name = relative.removesuffix(Path(relative).suffix) + ".info.json"
+        try:
+            text = self._text(name)
+            info = json.loads(text) if text is not None else {}
+        except (OSError, ValueError, RecursionError) as error:
+            self.failures[clean_text(f"{self.folder}/{name}", 4000)] = f"the sidecar cannot be read: {error}"
+            return {}
+        return info if isinstance(info, dict) else {}
+
+    def _text(self, name: str) -> bytes | None:
+        """Return a small file of the folder; None where there is none, ValueError where it is not small."""
+        path = Path(self.folder, name)
+        try:
+            size = self.store.size(name) if self.store else path.stat().st_size
+            if size > _LARGEST_SIDECAR:
+                raise ValueError(f"{size >> 20} MB, and at most {_LARGEST_SIDECAR >> 20} MB are read")
+            return self.store.read_blob(name) if self.store else path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            # a name with room for .mp4 and none for .info.json has no sidecar
+            if len(os.fsencode(path.name)) > 255:
+                return None
+            raise
 
     def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:
         """Link (or copy) the file into the attempt's folder; a file that is gone is a PermanentError."""
-        path = path_of(str(video["url"])).resolve()
-        if not path.is_file():
-            raise PermanentError("the file is gone from its folder", error_class="permanent")
-        target = folder / f"media{path.suffix.lower()}"
+        url = str(video["url"])
+        target = folder / f"media{Path(url).suffix.lower()}"
+        if _is_remote(url):
+            self._fetch_remote(url, target)
+        else:
+            _link(path_of(url).resolve(), target)
+        return Fetched(
+            path=target, format="file", tool_version="file", duration_claimed_s=clean_number(video.get("duration_s"))
+        )
+
+    def _fetch_remote(self, url: str, target: Path) -> None:
+        parent, _, name = url.rpartition("/")
         try:
-            os.link(path, target)
-        except OSError:  # another file system, or one without links
-            shutil.copyfile(path, target)
-        return Fetched(path=target, format="file", tool_version="file")
+            Store(parent, self.storage_options).copy_to(name, target)
+        except FileNotFoundError as error:
+            raise PermanentError("the file is gone from its folder", error_class="permanent") from error
+        except Exception as error:  # each object store has its own exceptions for "not now"
+            raise RetryableError(f"{type(error).__name__}: {error}", error_class="transient") from error
+
+    def exists(self, url: str) -> bool:
+        """Tell whether a folder video's `url`, of this folder or another, still names a file."""
+        if not _is_remote(url):
+            return path_of(url).is_file()
+        parent, _, name = url.rpartition("/")
+        try:
+            return Store(parent, self.storage_options).exists(name)
+        except Exception:  # an object store that cannot be asked may well hold it still
+            return True
+
+    def apart(self, candidates: Iterable[Candidate], urls: Mapping[str, str]) -> list[Candidate]:
+        """Return candidates under ids of their own where another folder has a file of the same relative path.
+
+        A file that is gone from where the store saw it has moved here: it stays the same video.
+
+        Args:
+            candidates: of this folder's search.
+            urls: `url` by `video_id`, as stored.
+        """
+        return [self._apart(candidate, urls) for candidate in candidates]
+
+    def _apart(self, candidate: Candidate, urls: Mapping[str, str]) -> Candidate:
+        own = dataclasses.replace(candidate, video_id=other_id(candidate))
+        if own.video_id in urls:
+            return own
+        stored = urls.get(candidate.video_id, candidate.url)
+        return candidate if _same(stored, candidate.url) or not self.exists(stored) else own
+
+
+def other_id(candidate: Candidate) -> str:
+    """Return the id of a folder video that also names its folder."""
+    return file_video_id(candidate.native_id, candidate.query)
 
 
 def path_of(url: str) -> Path:
@@ -84,6 +176,25 @@ def path_of(url: str) -> Path:
     if url.startswith("file://"):
         return Path(os.fsdecode(unquote_to_bytes(url.removeprefix("file://"))))
     return Path(url)
+
+
+def _is_remote(url: str) -> bool:
+    return "://" in url and not url.startswith("file:")
+
+
+def _same(one: str, other: str) -> bool:
+    if one == other or _is_remote(one) or _is_remote(other):
+        return one == other
+    return path_of(one).resolve() == path_of(other).resolve()
+
+
+def _link(path: Path, target: Path) -> None:
+    if not path.is_file():
+        raise PermanentError("the file is gone from its folder", error_class="permanent")
+    try:
+        os.link(path, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(path, target)
 
 
 def _url(path: Path) -> str:
@@ -95,19 +206,14 @@ def _url(path: Path) -> str:
     return str(path)
 
 
-def _videos(folder: Path) -> Iterator[Path]:
+def _videos(folder: Path) -> Iterator[str]:
+    """Yield the paths of a folder's videos, relative to it."""
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"source.spec = 'folder:{folder}': {what}; name the folder that holds your videos")
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(parent, name)
             if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
-                yield path
-
-
-def _sidecar(path: Path) -> dict[str, Any]:
-    """Return the metadata beside a video; one that cannot be read is as good as none."""
-    try:
-        info = json.loads(path.with_name(path.stem + ".info.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return info if isinstance(info, dict) else {}
+                yield path.relative_to(folder).as_posix()

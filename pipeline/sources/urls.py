@@ -1,19 +1,34 @@
 """Videos named by a list: a file with one URL a line (`#` begins a comment), or one feed's or playlist's URL.
 
-Every line may be a page, a media file, a playlist, a channel or a feed. A line that yields nothing stops no other:
-it becomes a video of its own whose download records what is wrong with it.
+Every line may be a page, a media file, a playlist, a channel or a feed (RSS, Atom, JSON Feed). A line that yields
+nothing stops no other: it becomes a video of its own whose row and download record what is wrong with it. A line
+whose video the store knows already costs no request.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.source import DownloadConfig, SourceConfig
+from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
-from pipeline.sources.base import Candidate, Fetched, ReadySource
-from pipeline.sources.ytdlp import fetch_url, missing_candidate, search_url
+from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, site_of, unknown
+from pipeline.sources.feeds import feed_entries
+from pipeline.sources.ytdlp import (
+    SITE_CLASSES,
+    Wanted,
+    connection,
+    failed,
+    fetch_url,
+    missing_candidate,
+    read_text,
+    search_entries,
+    search_url,
+)
+
+_LARGEST_LIST = 64 << 20
 
 
 class UrlsSource(ReadySource):
@@ -21,37 +36,83 @@ class UrlsSource(ReadySource):
 
     kind = "urls"
 
-    def __init__(self, source: SourceConfig, download: DownloadConfig) -> None:
+    def __init__(self, source: SourceConfig, rules: RulesConfig, download: DownloadConfig) -> None:
         argument = source.argument
         self.is_url = argument.startswith(("http://", "https://"))
         self.argument = argument if self.is_url else str(Path(argument).expanduser().absolute())
-        self.max_results = source.max_results
-        self.download = download
+        self.source, self.rules, self.download = source, rules, download
+        self.extra: dict[str, Any] = connection(source, rules)
         self.failures: dict[str, str] = {}
+        self.asked: list[str] = []
 
-    def search(self, round: int | None = None) -> Iterator[Candidate]:
+    def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield what the lines hold, in their order; UserError where the list is missing or empty."""
-        self.failures = {}
-        for url in self._urls():
+        self.failures, self.asked = {}, [self.argument]
+        wanted = listed_filter(self.source, self.rules, known)
+        refused: dict[str, RetryableError] = {}
+        for url, where in self._urls():
+            line = missing_candidate(url, query=self.argument, config=self.download, extra=self.extra)
+            if known(line):
+                yield dataclasses.replace(line, listed=True)
+                continue
             try:
-                yield from search_url(url, query=self.argument, config=self.download, limit=self.max_results)
+                site = site_of(self.kind, url)
+                if site in refused:
+                    raise refused[site]
+                yield from self._expanded(url, wanted, refused)
             except (PermanentError, RetryableError) as error:
-                self.failures[url] = str(error)
-                yield missing_candidate(url, query=self.argument, config=self.download, error_class=error.error_class)
+                if isinstance(error, RetryableError) and error.error_class in SITE_CLASSES:
+                    refused[site_of(self.kind, url)] = error
+                self.failures[url] = f"{where}{error}"
+                yield failed(line, error)
+        for site, refusal in refused.items():
+            self.failures.setdefault(site, f"{refusal}: the rest of this site was not asked")
 
-    def _urls(self) -> list[str]:
+    def _expanded(self, url: str, wanted: Wanted, refused: dict[str, RetryableError]) -> Iterator[Candidate]:
+        options: dict[str, Any] = {
+            "query": self.argument,
+            "config": self.download,
+            "limit": self.source.max_results,
+            "extra": self.extra,
+            "wanted": wanted,
+            "refused": refused,
+        }
+        feed = read_text(url, config=self.download, extra=self.extra)
+        if feed is None:
+            yield from search_url(url, **options)
+            return
+        final, body = feed
+        entries = feed_entries(body, final)
+        if not entries:
+            self.failures[url] = "a feed without videos"
+        yield from search_entries(entries, url, **options)
+
+    def _urls(self) -> Iterator[tuple[str, str]]:
+        """Yield each URL once, and where it stands."""
         if self.is_url:
-            return [self.argument]
+            yield self.argument, ""
+            return
+        found: set[str] = set()
+        for number, line in enumerate(self._lines(), 1):
+            url = line.partition(" #")[0].strip()
+            if url and not url.startswith("#") and url not in found:
+                found.add(url)
+                yield url, f"line {number}: "
+        if not found:
+            raise UserError(f"source.spec = 'urls:{self.argument}': no URL in it; write one a line")
+
+    def _lines(self) -> list[str]:
         try:
-            text = Path(self.argument).read_text("utf-8-sig")
+            size = Path(self.argument).stat().st_size
+            if size > _LARGEST_LIST:
+                raise UserError(
+                    f"source.spec = 'urls:{self.argument}': {size >> 20} MB is no list of URLs; at most "
+                    f"{_LARGEST_LIST >> 20} MB are read"
+                )
+            return Path(self.argument).read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"source.spec = 'urls:{self.argument}': the list cannot be read: {error}") from error
-        lines = (line.partition(" #")[0].strip() for line in text.splitlines())
-        urls = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
-        if not urls:
-            raise UserError(f"source.spec = 'urls:{self.argument}': no URL in it; write one a line")
-        return urls
 
     def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:
         """Fetch one video into its folder."""
-        return fetch_url(str(video["url"]), folder, config)
+        return fetch_url(str(video["url"]), folder, config, self.extra, extractor=video.get("extractor"))

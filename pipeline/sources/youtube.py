@@ -1,7 +1,8 @@
-"""YouTube, by search: every query is asked with yt-dlp's own `ytsearch`.
+"""YouTube: search queries (those named, and a grid of subjects and actions), channels and playlists.
 
 In two phases: the list of results (title, channel, duration: one request a page), then the full metadata of those
-whose title passes the rules. What the title rejects is stored with what the list said of it.
+that the rules do not reject by what the list says and that the store does not know. What the list rejects is stored
+with what the list said of it. A site that asks for a check against bots is left alone for the rest of the search.
 """
 
 from __future__ import annotations
@@ -11,46 +12,86 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
-from pipeline.errors import PermanentError, RetryableError
-from pipeline.rules import judge_title
-from pipeline.sources.base import Candidate, Fetched, ReadySource
-from pipeline.sources.ytdlp import fetch_url, search_url
+from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, unknown
+from pipeline.sources.ytdlp import SITE_CLASSES, connection, fetch_url, search_url
 
-# polite by default: the pauses of yt-dlp's own `-t sleep` preset for requests, and half of those for downloads
-_PAUSES = {"sleep_interval_requests": 0.75, "sleep_interval": 5, "max_sleep_interval": 10}
+# polite by default: the pause of yt-dlp's own `-t sleep` preset between requests of a search
+PAUSES: dict[str, float] = {"sleep_interval_requests": 0.75}
+_SITE = "https://www.youtube.com"
 
 
 class YouTubeSource(ReadySource):
-    """Search queries and watch pages."""
+    """Search queries, channels, playlists, and watch pages."""
 
     kind = "youtube"
 
     def __init__(self, source: SourceConfig, rules: RulesConfig, download: DownloadConfig) -> None:
         self.source, self.rules, self.download = source, rules, download
-        self.extra: dict[str, Any] = dict(_PAUSES)
+        self.lists = _lists(source)
+        self.extra: dict[str, Any] = {**PAUSES, **connection(source, rules)}
         self.failures: dict[str, str] = {}
+        self.asked: list[str] = []
 
-    def search(self, round: int | None = None) -> Iterator[Candidate]:
-        """Yield the results of all queries; a query that fails stops the others only if all of them do."""
-        self.failures = {}
-        queries = list(dict.fromkeys(query.strip() for query in self.source.queries if query.strip()))
-        for query in queries:
+    def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
+        """Yield the results of all lists; one that fails stops the others only where the site refuses us."""
+        self.failures, self.asked = {}, []
+        wanted = listed_filter(self.source, self.rules, known)
+        refused: dict[str, RetryableError] = {}
+        for query, url in self.lists.items():
+            if refused:
+                self.failures[query] = f"not asked: the site refused {self.asked[-1]!r}"
+                continue
+            self.asked.append(query)
             try:
                 yield from search_url(
-                    f"ytsearch{self.source.max_results}:{query}",
+                    url,
                     query=query,
                     config=self.download,
+                    limit=self.source.max_results,
                     extra=self.extra,
-                    wanted=self._wanted,
+                    wanted=wanted,
+                    refused=refused,
                 )
             except (PermanentError, RetryableError) as error:
                 self.failures[query] = str(error)
-                if len(self.failures) == len(queries):
-                    raise
-
-    def _wanted(self, title: str) -> bool:
-        return not self.source.rules_apply or judge_title(title, self.rules).kept
+                if isinstance(error, RetryableError) and error.error_class in SITE_CLASSES:
+                    refused[self.kind] = error
+            else:
+                for refusal in refused.values():
+                    self.failures[query] = f"{refusal}: the rest of it was not asked"
+        self.asked = [query for query in self.asked if query not in self.failures]
 
     def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:
         """Fetch one video into its folder."""
-        return fetch_url(str(video["url"]), folder, config, self.extra)
+        return fetch_url(str(video["url"]), folder, config, self.extra, extractor=video.get("extractor"))
+
+
+def _lists(source: SourceConfig) -> dict[str, str]:
+    """Return what yt-dlp is asked for each query, channel and playlist, once each."""
+    found = {query: f"ytsearch{source.max_results}:{query}" for query in source.all_queries}
+    found |= {name: channel_url(name) for name in source.channels if name.strip()}
+    return found | {name: playlist_url(name) for name in source.playlists if name.strip()}
+
+
+def channel_url(name: str) -> str:
+    """Return the list of a channel's videos: `@handle`, `UC...` or a URL; UserError for anything else."""
+    text = name.strip().rstrip("/")
+    if text.startswith("@"):
+        return f"{_SITE}/{text}/videos"
+    if text.startswith("UC") and "/" not in text:
+        return f"{_SITE}/channel/{text}/videos"
+    if not text.startswith(("http://", "https://")):
+        raise UserError(f"source.channels holds {name!r}: write @handle, UC... or the channel's URL")
+    tabs = ("videos", "streams", "shorts", "playlists", "featured")
+    return text if text.rsplit("/", 1)[-1] in tabs else f"{text}/videos"
+
+
+def playlist_url(name: str) -> str:
+    """Return the URL of a playlist: `PL...` or a URL; UserError for anything else."""
+    text = name.strip()
+    if text.startswith(("http://", "https://")):
+        return text
+    if not text.isascii() or not text.replace("-", "").replace("_", "").isalnum():
+        raise UserError(f"source.playlists holds {name!r}: write PL... or the playlist's URL")
+    return f"{_SITE}/playlist?list={text}"

@@ -6,11 +6,12 @@ and `+res` alone adds a useless audio stream (both seen), hence the selector bel
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
-import math
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from http.cookiejar import LoadError
 from pathlib import Path
 from types import MappingProxyType
@@ -26,9 +27,11 @@ from yt_dlp.version import __version__
 from pipeline.arcade.extractor import ArcadeIE
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError, UserError
-from pipeline.faults import as_error, causes, classify
+from pipeline.faults import as_error, causes, classify, clean_message
 from pipeline.ids import video_id_of
-from pipeline.sources.base import Candidate, Fetched, clean_text
+from pipeline.sources.base import Candidate, Fetched, clean_text, site_of
+from pipeline.sources.base import clean_number as _number
+from pipeline.sources.feeds import looks_like_feed
 
 TOOL_VERSION = f"yt-dlp {__version__}"
 _ARCADE, _OPT_OUT, _ROBOT = "arcade", "opt_out", "lampworks"
@@ -37,16 +40,32 @@ ARCADE = {_ARCADE: True}
 """Extra options for the embedded source: they register its extractor."""
 _TITLE_LENGTH, _TEXT_LENGTH, _TAGS = 1000, 20000, 200
 _DEPTH = 3
-_LISTED = ("title", "duration", "channel", "channel_id", "uploader", "uploader_id")
+_LISTED = (
+    "title", "duration", "channel", "channel_id", "uploader", "uploader_id", "description", "thumbnail", "tags",
+    "language", "upload_date", "age_limit", "license",
+)  # fmt: skip
 """What a list may know and the page not repeat."""
+SITE_CLASSES = frozenset({"source_blocked", "rate_limited"})
+"""Refusals that mean the whole site: it is not asked any more in this search."""
+Wanted = Callable[[Candidate], bool]
+
+
+def everything(candidate: Candidate) -> bool:
+    """Want every entry of a list."""
+    return True
 
 
 class _Silent:
     """yt-dlp's messages come back as exceptions; its own printing would garble progress and logs."""
 
+    def __init__(self) -> None:
+        self.warnings: deque[str] = deque(maxlen=20)
+        """The last ones: where a search is refused, yt-dlp says it here and returns a video without formats."""
+
     def debug(self, message: str) -> None: ...
 
-    def warning(self, message: str) -> None: ...
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
 
     def error(self, message: str) -> None: ...
 
@@ -212,11 +231,12 @@ def search_url(
     config: DownloadConfig,
     limit: int | None = None,
     extra: Mapping[str, Any] | None = None,
-    wanted: Callable[[str], bool] = lambda title: True,
+    wanted: Wanted = everything,
+    refused: dict[str, RetryableError] | None = None,
 ) -> Iterator[Candidate]:
     """Yield what a page, a feed, a playlist or a search (`ytsearch50:...`) holds, in its own order.
 
-    In two phases: the list first (cheap: title, duration), then the full metadata of those whose title is `wanted`.
+    In two phases: the list first (cheap: title, duration, channel), then the full metadata of what is `wanted`.
     An entry whose metadata cannot be had is yielded with what the list says and its `error_class`.
 
     Args:
@@ -225,37 +245,111 @@ def search_url(
         config: time limits.
         limit: entries taken of a list.
         extra: options of the source.
-        wanted: phase one, asked with the title; entries without a title are always wanted.
+        wanted: phase one, asked of what the list says of an entry.
+        refused: hosts that refused us (a bot check, too many requests); entries of theirs are not asked any more.
 
     Raises:
+        RejectedError: the URL's server opts out.
         PermanentError: the URL itself yields nothing and will not.
         RetryableError: the URL itself yields nothing now.
     """
+    client = _search_client(config, limit, extra)
+    info = _resolved(client, {"_type": "url", "url": url})
+    yield from _expand(client, info, url, query, wanted, {} if refused is None else refused, _DEPTH)
+
+
+def search_entries(
+    entries: Iterable[Mapping[str, Any]],
+    url: str,
+    *,
+    query: str,
+    config: DownloadConfig,
+    limit: int | None = None,
+    extra: Mapping[str, Any] | None = None,
+    wanted: Wanted = everything,
+    refused: dict[str, RetryableError] | None = None,
+) -> Iterator[Candidate]:
+    """Yield the entries of a list that somebody else read, as `search_url` does with those of its own.
+
+    Args:
+        entries: in yt-dlp's words: `url`, `title`, `duration`, `description`, ...
+        url: of the list.
+        query: as in `search_url`, like the others.
+        config: see there.
+        limit: see there.
+        extra: see there.
+        wanted: see there.
+        refused: see there.
+    """
+    client = _search_client(config, limit, extra)
+    info = {"_type": "playlist", "entries": [{"_type": "url", **entry} for entry in entries][:limit]}
+    yield from _expand(client, info, url, query, wanted, {} if refused is None else refused, _DEPTH)
+
+
+def read_text(
+    url: str, *, config: DownloadConfig, extra: Mapping[str, Any] | None = None, limit: int = 16 << 20
+) -> tuple[str, bytes] | None:
+    """Return the final URL and the bytes of what may be a feed; None where yt-dlp knows the site, or it is no feed.
+
+    Raises:
+        RejectedError: the URL's server opts out.
+        PermanentError: it cannot be had, or is larger than `limit` bytes.
+        RetryableError: it cannot be had now.
+    """
+    client = _search_client(config, None, extra)
+    if not url.startswith(("http://", "https://")) or _extractor_of(client, url) != "generic":
+        return None
+    try:
+        with client.urlopen(url) as response:
+            kind = str(response.headers.get("Content-Type") or "").lower()
+            if kind.startswith(("video/", "audio/", "image/")):
+                return None
+            body = bytes(response.read(1024))
+            if not looks_like_feed(body):
+                return None
+            body += bytes(response.read(limit + 1))
+            final = str(response.url or url)
+    except (YoutubeDLError, OSError) as error:
+        raise _error_of(error) from error
+    if len(body) > limit:
+        raise PermanentError(f"a feed larger than {limit >> 20} MB is not read", error_class="permanent")
+    return final, body
+
+
+def _search_client(config: DownloadConfig, limit: int | None, extra: Mapping[str, Any] | None) -> _Client:
     search: dict[str, Any] = {"extract_flat": "in_playlist", "ignore_no_formats_error": True, "noplaylist": False}
     if limit is not None:
         search["playlistend"] = limit
-    client = _client(config, {**search, **(extra or {})})
-    yield from _expand(client, _resolved(client, {"_type": "url", "url": url}), url, query, wanted, _DEPTH)
+    return _client(config, {**search, **(extra or {})})
 
 
 def _resolved(client: YoutubeDL, entry: Mapping[str, Any]) -> dict[str, Any]:
+    warnings: deque[str] = client.params["logger"].warnings
+    warnings.clear()
     try:
         info = client.process_ie_result(dict(entry), download=False)
     except (YoutubeDLError, OSError) as error:
         raise _error_of(error) from error
+    except PermanentError:
+        raise
     except Exception as error:  # an extractor's own fault (KeyError, AttributeError, ...): any type, one item
         raise PermanentError(f"{type(error).__name__}: {error}", error_class="extractor_bug") from error
     if not info:
         raise PermanentError("yt-dlp found nothing there", error_class="permanent")
+    if not (info.get("formats") or info.get("url") or info.get("entries")):
+        for refusal in map(classify, map(YoutubeDLError, warnings)):
+            if refusal.error_class in SITE_CLASSES:
+                raise as_error(refusal)
     return dict(info)
 
 
 def _expand(
-    client: YoutubeDL,
+    client: _Client,
     info: dict[str, Any],
     url: str,
     query: str,
-    wanted: Callable[[str], bool],
+    wanted: Wanted,
+    refused: dict[str, RetryableError],
     depth: int,
 ) -> Iterator[Candidate]:
     if info.get("_type") not in {"playlist", "multi_video"}:
@@ -268,22 +362,53 @@ def _expand(
             # one page with its videos inside: fetching the page again gives the first
             yield candidate_of(entry, query=query, url=url)
             return
-        link = _plain(entry.get("url") or entry.get("webpage_url") or url)
-        title = clean_text(entry.get("title"), _TITLE_LENGTH)
-        if title and not wanted(title):
-            yield candidate_of(entry, query=query, url=link)
+        listed = _listed(client, entry, query, url)
+        if not wanted(listed):
+            yield listed
             continue
+        site = site_of("urls", listed.url)
         try:
+            if site in refused:
+                raise refused[site]
             full = _resolved(client, entry)
         except (PermanentError, RetryableError) as error:
-            yield candidate_of(entry, query=query, url=link, error_class=error.error_class)
+            if isinstance(error, RetryableError) and error.error_class in SITE_CLASSES:
+                refused[site] = error
+            yield failed(listed, error)
             continue
         if depth > 0:
             known = {name: entry[name] for name in _LISTED if entry.get(name) and not full.get(name)}
-            yield from _expand(client, full | known, link, query, wanted, depth - 1)
+            yield from _expand(client, full | known, listed.url, query, wanted, refused, depth - 1)
 
 
-def candidate_of(info: Mapping[str, Any], *, query: str, url: str, error_class: str | None = None) -> Candidate:
+def _listed(client: _Client, entry: Mapping[str, Any], query: str, url: str) -> Candidate:
+    """Return what a list says of an entry, under the id that its page will have, where the URL tells it."""
+    link = _plain(entry.get("url") or entry.get("webpage_url") or url)
+    key = entry.get("ie_key") or entry.get("extractor_key")
+    known = {"extractor_key": key} if key else _identity(client, link)
+    return dataclasses.replace(candidate_of({**entry, **known}, query=query, url=link), listed=True)
+
+
+def _identity(client: _Client, url: str) -> dict[str, str]:
+    name = _extractor_of(client, url)
+    key = client.keys.get(name, "Generic")
+    native = "" if name == "generic" else client._ies[key].get_temp_id(url) or ""
+    return {"extractor_key": key, "id": native}
+
+
+def _extractor_of(client: _Client, url: str) -> str:
+    return next((key.lower() for key, found in client._ies.items() if found.suitable(url)), "generic")
+
+
+def failed(candidate: Candidate, error: PermanentError | RetryableError) -> Candidate:
+    """Return a candidate whose page could not be asked, with the reason."""
+    live = candidate.live_status or ("is_upcoming" if error.error_class == "live" else None)
+    return dataclasses.replace(
+        candidate, error_class=error.error_class, message=clean_message(str(error)), live_status=live, listed=False
+    )
+
+
+def candidate_of(info: Mapping[str, Any], *, query: str, url: str) -> Candidate:
     """Return yt-dlp's info (full or flat) as a candidate; every text is cut, cleaned and never trusted."""
     extractor = str(info.get("extractor_key") or info.get("ie_key") or "generic").lower()
     native = str(info.get("id") or "")
@@ -292,6 +417,7 @@ def candidate_of(info: Mapping[str, Any], *, query: str, url: str, error_class: 
     else:
         url = str(info.get("webpage_url") or info.get("url") or url)
     url = _plain(url)
+    tags = info.get("tags")
     return Candidate(
         video_id=video_id_of(extractor, native, url),
         extractor=extractor,
@@ -300,7 +426,7 @@ def candidate_of(info: Mapping[str, Any], *, query: str, url: str, error_class: 
         query=query,
         title=clean_text(info.get("title"), _TITLE_LENGTH),
         description=clean_text(info.get("description"), _TEXT_LENGTH),
-        tags=tuple(clean_text(tag, _TITLE_LENGTH) for tag in (info.get("tags") or ())[:_TAGS]),
+        tags=tuple(clean_text(tag, _TITLE_LENGTH) for tag in tags[:_TAGS]) if isinstance(tags, list | tuple) else (),
         channel_id=clean_text(info.get("channel_id") or info.get("uploader_id"), _TITLE_LENGTH) or None,
         channel=clean_text(info.get("channel") or info.get("uploader"), _TITLE_LENGTH) or None,
         duration_s=_number(info.get("duration")),
@@ -309,31 +435,31 @@ def candidate_of(info: Mapping[str, Any], *, query: str, url: str, error_class: 
         age_limit=int(age) if (age := _number(info.get("age_limit"))) is not None else None,
         live_status=clean_text(info.get("live_status"), 40) or None,
         language=clean_text(info.get("language"), 40) or None,
-        error_class=error_class,
+        thumbnail=_thumbnail(info),
     )
 
 
-def missing_candidate(url: str, *, query: str, config: DownloadConfig, error_class: str) -> Candidate:
-    """Return what is known of a URL whose metadata cannot be had: enough to keep, to count and to try again.
+def _thumbnail(info: Mapping[str, Any]) -> str | None:
+    """Return the URL of the smallest picture that a sheet can use, else of the one that the page would show."""
+    offered = info.get("thumbnails")
+    sized = [
+        (width, str(one["url"]))
+        for one in (offered[:_TAGS] if isinstance(offered, list | tuple) else ())
+        if isinstance(one, Mapping) and one.get("url") and (width := _number(one.get("width"))) and width >= 160
+    ]
+    url = min(sized)[1] if sized else str(info.get("thumbnail") or "")
+    return _plain(url) if url.startswith(("http://", "https://")) else None
 
-    Its id is the one that a later success will have, where the URL itself tells it.
+
+def missing_candidate(
+    url: str, *, query: str, config: DownloadConfig, extra: Mapping[str, Any] | None = None
+) -> Candidate:
+    """Return what a URL alone tells: enough to keep, to count and to try again.
+
+    Its id is the one that a later success will have, where the URL tells it.
     """
     url = _plain(url)
-    for extractor in _client(config, None)._ies.values():
-        if extractor.suitable(url):
-            key = extractor.ie_key().lower()
-            native = "" if key == "generic" else extractor.get_temp_id(url) or ""
-            break
-    else:
-        key, native = "generic", ""
-    return Candidate(
-        video_id=video_id_of(key, native, url),
-        extractor=key,
-        native_id=clean_text(native, _TITLE_LENGTH),
-        url=url,
-        query=query,
-        error_class=error_class,
-    )
+    return _listed(_search_client(config, None, extra), {"url": url}, query, url)
 
 
 def _error_of(error: Exception, folder: Path | None = None) -> PermanentError | RetryableError:
@@ -348,14 +474,6 @@ def _error_of(error: Exception, folder: Path | None = None) -> PermanentError | 
 def _plain(url: Any) -> str:
     """Return a URL without what yt-dlp smuggles in its fragment; unprintable characters are replaced."""
     return clean_text(unsmuggle_url(str(url))[0], 4000)
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
 
 
 # -- fetch --------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
 from pipeline.errors import UserError
 from pipeline.home import home_of
 from pipeline.search import SearchReport, batches, search_is_done, search_videos
-from pipeline.sources.base import Candidate
+from pipeline.sources.base import Candidate, Known, unknown
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
 
@@ -43,20 +43,30 @@ class FakeSource:
     def __init__(self) -> None:
         self.world: list[Candidate] = []
         self.failures: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.pages: list[str] = []
 
     def __enter__(self) -> FakeSource:
         return self
 
     def __exit__(self, *error: object) -> None: ...
 
-    def search(self, round: int | None = None) -> Iterator[Candidate]:
-        yield from self.world
+    def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
+        """Ask the page of each that is not known, and note which."""
+        self.pages = []
+        for one in self.world:
+            listed = dataclasses.replace(one, description="", tags=(), error_class=None, listed=True)
+            if known(listed):
+                yield listed
+            else:
+                self.pages.append(one.native_id)
+                yield one
 
 
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> FakeSource:
     fake = FakeSource()
-    monkeypatch.setattr("pipeline.search.open_source", lambda config, home: fake)
+    monkeypatch.setattr("pipeline.search.open_source", lambda config, home, options: fake)
     return fake
 
 

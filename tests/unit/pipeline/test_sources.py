@@ -116,7 +116,7 @@ def test_a_missing_and_an_empty_folder_are_named(tmp_path: Path) -> None:
 def urls_source(tmp_path: Path, *lines: str) -> UrlsSource:
     file = tmp_path / "list.txt"
     file.write_text("\n".join(lines), "utf-8")
-    return UrlsSource(SourceConfig(spec=f"urls:{file}"), CONFIG)
+    return UrlsSource(SourceConfig(spec=f"urls:{file}"), RulesConfig(), CONFIG)
 
 
 def test_a_list_mixes_pages_files_and_feeds_and_a_dead_line_stops_no_other(
@@ -151,7 +151,7 @@ def test_a_dead_line_has_the_id_that_its_recovery_will_have(tmp_path: Path, site
 
 def test_a_missing_and_an_empty_list_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
-        list(UrlsSource(SourceConfig(spec=f"urls:{tmp_path / 'absent.txt'}"), CONFIG).search())
+        list(UrlsSource(SourceConfig(spec=f"urls:{tmp_path / 'absent.txt'}"), RulesConfig(), CONFIG).search())
     with pytest.raises(UserError, match="no URL in it"):
         list(urls_source(tmp_path, "# nothing", "   ").search())
 
@@ -169,7 +169,7 @@ def test_search_asks_for_metadata_only_where_the_title_is_wanted(site, clip_file
     wanted = site.add("/wanted", page("Wanted", media, description="long"))
     other = site.add("/other", page("Other", media, description="long"))
     listed = site.add("/feed", feed(("Wanted", wanted), ("Other", other)), "application/rss+xml")
-    found = list(search_url(listed, query="q", config=CONFIG, wanted=lambda title: title == "Wanted"))
+    found = list(search_url(listed, query="q", config=CONFIG, wanted=lambda one: one.title == "Wanted"))
     assert [(one.title, one.description) for one in found] == [("Wanted", "long"), ("Other", "")]
     assert "/other" not in site.requests
     assert {one.query for one in found} == {"q"}
@@ -285,27 +285,3 @@ def test_yt_dlp_says_nothing_on_the_terminal(tmp_path: Path, site, capfd: pytest
     with pytest.raises(PermanentError):
         fetch_url(site.add("/gone", status=410), tmp_path, CONFIG)
     assert capfd.readouterr() == ("", "")
-
-
-# -- youtube ------------------------------------------------------------------------------------------------------
-
-
-def test_youtube_asks_every_query_once_and_only_fails_when_all_of_them_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def search(url: str, *, query: str, wanted: Any, **options: Any) -> Any:
-        asked.append(url)
-        if "bad" in query:
-            raise RetryableError("blocked", error_class="source_blocked")
-        assert wanted("a platformer")
-        assert not wanted("a movie")
-        yield Candidate(video_id=f"youtube-{query}", extractor="youtube", native_id="x", url="u", query=query)
-
-    monkeypatch.setattr("pipeline.sources.youtube.search_url", search)
-    config = SourceConfig(spec="youtube", queries=("good", "bad one", "good", " "), max_results=5)
-    source = YouTubeSource(config, RulesConfig(), CONFIG)
-    assert [one.query for one in source.search()] == ["good"]
-    assert asked == ["ytsearch5:good", "ytsearch5:bad one"]
-    assert source.failures == {"bad one": "blocked"}
-    with pytest.raises(RetryableError):
-        list(YouTubeSource(SourceConfig(spec="youtube", queries=("bad",)), RulesConfig(), CONFIG).search())

@@ -1,0 +1,65 @@
+"""Which videos a search need not ask about again: read once, from narrow columns, in some 100 bytes a video.
+
+Known is a video with a batch, and one that the same rules rejected; not one whose metadata is missing, or that was
+live, nor one that was rejected for a title that it no longer has.
+
+    known = VideosKnown(store, rules_version)
+    known(candidate)  # True: its page need not be asked
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.faults import RETRYABLE
+from pipeline.rules import NO_METADATA
+from pipeline.sources.base import Candidate
+from pipeline.store import Store
+
+_COLUMNS = ("video_id", "title", "batch", "rule", "rules_version")
+_ASK_AGAIN = ("live:", *(NO_METADATA + name for name in sorted(RETRYABLE)))
+_BY_TITLE = ("keyword:", "negation:")
+
+
+class VideosKnown:
+    """The settled videos of a store under one version of the rules, as of when it was made."""
+
+    def __init__(self, store: Store, rules_version: str) -> None:
+        parts = [_settled(pa.table(batch), rules_version) for batch in store.scan("videos", _COLUMNS)]
+        schema = pa.schema([("video_id", pa.string()), ("title", pa.string())])
+        found = pa.concat_tables([schema.empty_table(), *parts]).sort_by("video_id").combine_chunks()
+        self.ids, self.titles = found["video_id"], found["title"]
+
+    def __call__(self, candidate: Candidate) -> bool:
+        """Tell whether the store has a video's metadata, and a verdict that asking would not change."""
+        place = bisect_left(self.ids, candidate.video_id, key=pa.StringScalar.as_py)
+        if place == len(self.ids) or self.ids[place].as_py() != candidate.video_id:
+            return False
+        rejected_for = self.titles[place].as_py()
+        return rejected_for is None or candidate.title in ("", rejected_for)
+
+
+def _settled(rows: Any, rules_version: str) -> Any:
+    """Return the ids of settled rows, with the title of those that were rejected for it."""
+    has_batch = pc.is_valid(rows["batch"])
+    again: Any = pc.invert(_starts(rows["rule"], _ASK_AGAIN))
+    same: Any = pc.equal(rows["rules_version"], pa.scalar(rules_version))
+    judged = pc.and_(same.fill_null(False), again)
+    # a row without a title is one whose page was never had, as a line of a list that may yet become a feed
+    titled: Any = pc.not_equal(rows["title"], pa.scalar(""))
+    by_title = pc.and_(pc.invert(has_batch), _starts(rows["rule"], _BY_TITLE))
+    titles = pc.if_else(by_title, rows["title"], pa.scalar(None, pa.string()))
+    found = pa.table({"video_id": rows["video_id"], "title": titles})
+    return found.filter(pc.and_(titled.fill_null(False), pc.or_(has_batch, judged)))
+
+
+def _starts(rules: Any, prefixes: tuple[str, ...]) -> Any:
+    """Tell of each rule whether it begins with one of the prefixes."""
+    found = pc.starts_with(rules, prefixes[0])
+    for prefix in prefixes[1:]:
+        found = pc.or_(found, pc.starts_with(rules, prefix))
+    return found.fill_null(False)
