@@ -335,6 +335,22 @@ def test_a_table_from_before_a_column_was_added_reads_it_as_null_and_grows(store
     }
 
 
+@pytest.mark.parametrize("table", ["downloads", "scores"])
+def test_a_table_of_many_small_commits_is_put_together_and_says_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch, table: str
+):
+    monkeypatch.setattr("pipeline.store._TIDY_EVERY", 10)
+    monkeypatch.setattr("pipeline.store._MANY_FILES", 5)
+    key = "video_id" if table == "downloads" else "clip_id"
+    for number in range(11):
+        version = store.append(table, [{key: f"v{number:02d}", "batch": f"b{number % 2}"}])
+    assert version == store.version(table) == 11  # the last one was followed by one that only moved rows
+    assert len(DeltaTable(store.url(f"tables/{table}")).file_uris()) == 1
+    assert sorted(store.read(table)[key].to_pylist()) == [f"v{number:02d}" for number in range(11)]
+    assert len(store.read(table, [key], pc.field("batch") == "b1")) == 5
+    assert store.deleted_rows(table, commits=100) == 0
+
+
 # -- many writers -------------------------------------------------------------------------------------------------
 
 
