@@ -24,6 +24,7 @@ from __future__ import annotations
 import email.utils
 import errno
 import re
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -136,7 +137,8 @@ def classify(error: BaseException, *, hide: Iterable[str] = ()) -> Fault:
         return Fault("source_blocked", text, status, retry_after_s)
     if status is not None:
         return Fault(_class_of_status(status), text, status, retry_after_s)
-    if any(isinstance(link, OSError) and link.errno in _DISK for link in chain):
+    # numbers of TLS are not the operating system's: its 1 is no EPERM
+    if any(isinstance(link, OSError) and not isinstance(link, ssl.SSLError) and link.errno in _DISK for link in chain):
         return Fault("environment", text)
     if "ProxyError" in names:
         return Fault(_class_of_proxy(said), text)

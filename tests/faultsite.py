@@ -285,6 +285,14 @@ def watch_page(title: str, media: str, *, seconds: float | None = None, **more: 
     ).encode()
 
 
+def player_page(title: str, media: str) -> bytes:
+    """Return a page with an HTML5 player: its media is not asked before the download."""
+    return (
+        f"<!doctype html><html><head><title>{escape(title)}</title></head><body>"
+        f'<video><source src="{escape(media)}" type="video/mp4"></video></body></html>'
+    ).encode()
+
+
 def feed(items: Mapping[str, str]) -> bytes:
     """Return an RSS 2.0 feed of URLs by title."""
     entries = "".join(
@@ -294,8 +302,8 @@ def feed(items: Mapping[str, str]) -> bytes:
 
 
 def hls(film: Path, folder: Path) -> dict[str, bytes]:
-    """Return a film as an HLS stream: the master list, its variant and the segments, by file name."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(film), "-c", "copy"]
+    """Return a film of 15 frames a second as HLS: the master list, its variant and segments of 1 s, by file name."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(film), "-c:v", "libx264", "-g", "15"]
     command += ["-f", "hls", "-hls_time", "1", "-hls_list_size", "0", str(folder / "variant.m3u8")]
     subprocess.run(command, check=True)
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import ssl
 from email.message import Message
 
 import pytest
@@ -234,6 +235,7 @@ def test_a_proxy_that_refuses_is_not_the_site_beyond_it(message: str, name: str)
         (ContentTooShortError(10, 20), "transient"),
         (UserNotLive(), "live"),
         (OSError(errno.ENOSPC, "No space left on device"), "environment"),
+        (TransportError(cause=ssl.SSLError(1, "CERTIFICATE_VERIFY_FAILED")), "transient"),
         (OSError(errno.EFBIG, "File too large"), "environment"),
         (OSError(errno.EMFILE, "Too many open files"), "environment"),
         (KeyError("formats"), "extractor_bug"),
