@@ -30,7 +30,7 @@ def format_status(status: Mapping[str, Any]) -> str:
     lines.append(_line("videos", f"{videos['found']} found, {videos['kept']} kept, {rejected} rejected"))
     lines += _reasons(videos["rejected"])
     lines += _downloads(downloads)
-    lines += _sites(status.get("sites", {}))
+    lines += _sites(status["sites"])
     lines += _clips(clips)
     lines += _labels(status["labels"])
     lines += _curated(status["curated"])
@@ -45,7 +45,7 @@ def format_status(status: Mapping[str, Any]) -> str:
 
 
 def _downloads(downloads: Mapping[str, Any]) -> list[str]:
-    failed, rejected = downloads["failed"], downloads.get("rejected", {})
+    failed, rejected = downloads["failed"], downloads["rejected"]
     parts = {
         "ok": downloads["ok"],
         "failed": sum(failed.values()),
