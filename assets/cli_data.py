@@ -1,4 +1,4 @@
-"""Commands about the data: status, why, export, takedown, gc, reconcile, arcade."""
+"""Commands about the data: status, why, spot-check, export, takedown, gc, reconcile, arcade."""
 
 from __future__ import annotations
 
@@ -29,6 +29,18 @@ def add_commands(commands: Parsers) -> None:
     )
     why.add_argument("id", metavar="ID", help="a video id, a clip id, a URL or a file name")
     why.add_argument("--json", action="store_true", help="print one JSON object")
+    spot = commands.add(
+        "spot-check",
+        run_spot_check,
+        "Draw a page of random videos that the search rules kept and rejected, per keyword.",
+        "Thumbnail, title, deciding rule and link of a few videos each: a look at what the words bring in and throw\n"
+        "away. A picture that cannot be had is said so.",
+        "  lampworks spot-check --per-keyword 6 --seed 1 --root DIR",
+    )
+    spot.add_argument(
+        "--per-keyword", type=int, default=4, metavar="N", help="most kept and rejected videos each (%(default)s)"
+    )
+    spot.add_argument("--seed", type=int, default=0, metavar="S", help="another seed shows others (%(default)s)")
     export = commands.add(
         "export",
         run_export,
@@ -105,6 +117,21 @@ def run_why(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_spot_check(args: argparse.Namespace) -> int:
+    """Draw the sheet and say where it is."""
+    settings = used_settings(args)
+    from pipeline.spot_check import write_spot_check
+
+    key = write_spot_check(settings.store, settings.config, settings.home, per_keyword=args.per_keyword, seed=args.seed)
+    if key is None:
+        raise UserError(
+            f"no video of source {settings.config.source.kind!r} is in {settings.store.root}: "
+            "run `lampworks run --select search_results` first."
+        )
+    print(settings.store.url(key))
+    return 0
+
+
 def run_export(args: argparse.Namespace) -> int:
     """Write the flat table."""
     settings = used_settings(args)
@@ -123,6 +150,7 @@ def run_export(args: argparse.Namespace) -> int:
 def run_takedown(args: argparse.Namespace) -> int:
     """Record a tombstone."""
     settings = used_settings(args)
+    from pipeline.spot_check import withdraw_spot_check
     from pipeline.takedown import request_takedown
 
     kind, target = ("video", args.video) if args.video else ("channel", args.channel)
@@ -130,6 +158,8 @@ def run_takedown(args: argparse.Namespace) -> int:
         print(f"{kind} {target} is taken down. `lampworks run` publishes without it; `lampworks gc` frees its space.")
     else:
         print(f"{kind} {target} was taken down before")
+    if withdraw_spot_check(settings.store):
+        print("the spot check showed it and is deleted; `lampworks spot-check` draws another")
     return 0
 
 

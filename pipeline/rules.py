@@ -100,6 +100,11 @@ def judge_title(title: str, rules: RulesConfig) -> Verdict:
     return Verdict(True, f"kept:{keyword}")
 
 
+def keyword_of(title: str, rules: RulesConfig) -> str | None:
+    """Return the first keyword that a title has, rejected or not; None where it has none."""
+    return _first(_phrase(title), _phrases("keywords", rules.keywords))
+
+
 def judge(title: str, description: str, rules: RulesConfig) -> Verdict:
     """Return the verdict of the words; tags are not asked, because uploaders fill them with everything."""
     verdict = judge_title(title, rules)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.config import Config, fingerprint
@@ -177,7 +178,7 @@ def _apart(store: Store, source: FolderSource, found: Mapping[str, _Found]) -> d
     """Give files ids of their own where another folder has the same relative path."""
     candidates = [one.candidate for one in found.values()]
     names = [*found, *(other_id(one) for one in candidates)]
-    stored = store.read("videos", ["video_id", "url"], pc.field("video_id").isin(names))
+    stored = store.read("videos", ["video_id", "url"], _among(names))
     urls = {str(row["video_id"]): str(row["url"]) for row in stored.to_pylist()}
     return {
         candidate.video_id: _Found(candidate, one.queries)
@@ -230,7 +231,7 @@ def _verdict(row: Mapping[str, Any], error_class: str | None, message: str, conf
 
 def _known_videos(store: Store, found: Mapping[str, _Found], config: Config) -> dict[str, dict[str, Any]]:
     """Return the rows of videos that the store knows; without description and tags where nothing can change them."""
-    narrow = store.read("videos", _NARROW, pc.field("video_id").isin(list(found)))
+    narrow = store.read("videos", _NARROW, _among(found))
     known = {row["video_id"]: row for row in narrow.to_pylist()}
     version = _version(config)
     wide = [
@@ -241,12 +242,16 @@ def _known_videos(store: Store, found: Mapping[str, _Found], config: Config) -> 
         or not (row["batch"] or row["rules_version"] == version)
     ]
     if wide:
-        rows = store.read("videos", where=pc.field("video_id").isin(wide)).to_pylist()
+        rows = store.read("videos", where=_among(wide)).to_pylist()
         known |= {row["video_id"]: row for row in rows}
     for row in known.values():
         for name in _WIDE:
             row.setdefault(name, None)
     return known
+
+
+def _among(video_ids: Iterable[str]) -> pc.Expression:
+    return pc.field("video_id").isin(pa.array(list(video_ids), pa.string()))
 
 
 def _write(store: Store, changed: list[dict[str, Any]], known: Mapping[str, Any], since: datetime) -> None:

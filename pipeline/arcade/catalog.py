@@ -61,6 +61,7 @@ class Recording:
     channel_id: str
     channel: str
     licence: str
+    """As the page names it; empty where it names none."""
     language: str
     upload_date: str
     """YYYYMMDD."""
@@ -214,7 +215,8 @@ def _recording(config: ArcadeConfig, index: int, role: str, seed: int, own: int,
         tags=words.tags,
         channel_id="UC" + _token(config.seed, voice, "channel")[:22],
         channel=words.channel if voice == index else caption(role, own - 1, np.random.default_rng(0)).channel,
-        licence=("CC BY 4.0", "All rights reserved", "CC0 1.0")[_number(config.seed, index, "licence") % 3],
+        # a third names none, as most pages do not
+        licence=("CC BY 4.0", "", "CC0 1.0")[_number(config.seed, index, "licence") % 3],
         language=words.language,
         upload_date=f"20{20 + index % 6}{_number(config.seed, index, 'month') % 12 + 1:02d}{day:02d}",
         round=round_,

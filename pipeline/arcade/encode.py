@@ -150,3 +150,15 @@ def transcode(source: Path, target: Path, width: int, height: int) -> None:
     except ffmpeg.Error as exc:
         said = exc.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise OSError(f"ffmpeg could not write {width}x{height} of {source.name}: {' '.join(said)}") from exc
+
+
+def write_thumbnail(source: Path, target: Path, height: int = 180) -> None:
+    """Write a frame from the middle of a video as a JPEG of some rows."""
+    with av.open(str(source)) as container:
+        stream = container.streams.video[0]
+        middle = (container.duration or 0) // 2
+        container.seek((container.start_time or 0) + middle)
+        image = next(container.decode(stream)).to_image()
+    image.resize((image.width * height // image.height, height), Image.Resampling.BILINEAR).save(
+        target, "JPEG", quality=80
+    )

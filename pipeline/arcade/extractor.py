@@ -32,10 +32,11 @@ class ArcadeIE(InfoExtractor):
             "tags": facts["tags"],
             "channel_id": facts["channel_id"],
             "channel": facts["channel"],
-            "license": facts["licence"],
+            "license": facts["licence"] or None,
             "language": facts["language"],
             "upload_date": facts["upload_date"],
             "duration": facts["duration"],
+            "thumbnail": facts["thumbnail"],
             "webpage_url": f"{site}/watch/{native_id}",
             "formats": [
                 {

@@ -57,6 +57,7 @@ def feed_xml(site: str, recordings: Iterable[Recording]) -> str:
         _add(item, "link", watch_url(site, recording.native_id))
         _add(item, "pubDate", format_datetime(_day(recording)))
         _add(item, f"{{{_ITUNES}}}duration", f"{recording.seconds:.0f}")
+        ElementTree.SubElement(item, f"{{{_ITUNES}}}image", href=thumbnail_url(site, recording.native_id))
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode")
 
 
@@ -70,7 +71,7 @@ def watch_html(site: str, recording: Recording) -> str:
         "uploadDate": _day(recording).date().isoformat(),
         "duration": f"PT{recording.seconds:g}S",
         "author": {"@type": "Person", "name": recording.channel},
-        "thumbnailUrl": f"{site}/thumbnail/{recording.native_id}.jpg",
+        "thumbnailUrl": thumbnail_url(site, recording.native_id),
     }
     # a title that holds "</script>" must not end the script
     script = json.dumps(facts).replace("<", "\\u003c")
@@ -101,6 +102,7 @@ def api_json(site: str, recording: Recording) -> str:
         "language": recording.language,
         "upload_date": recording.upload_date,
         "duration": recording.seconds,
+        "thumbnail": thumbnail_url(site, recording.native_id),
         "formats": [
             {
                 "url": f"{site}/media/{rung.name}",
@@ -120,6 +122,11 @@ def api_json(site: str, recording: Recording) -> str:
 def watch_url(site: str, native_id: str) -> str:
     """Return the URL of a recording's page."""
     return f"{site}/watch/{native_id}"
+
+
+def thumbnail_url(site: str, native_id: str) -> str:
+    """Return the URL of a recording's small picture."""
+    return f"{site}/thumbnail/{native_id}.jpg"
 
 
 def _add(parent: ElementTree.Element, tag: str, text: str) -> None:

@@ -6,6 +6,7 @@
         # /watch/<id>                  HTML with JSON-LD and a <video> with a ladder of sources
         # /api/videos/<id>             JSON: everything the page says and what HTML has no place for
         # /media/<id>_<height>p.mp4    Range, ETag, lengths
+        # /thumbnail/<id>.jpg          a frame of it
 
 For tests it misbehaves on request: `site.faults[id] = Fault("status", status=429, retry_after="2")`.
 """
@@ -23,7 +24,7 @@ from typing import Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from pipeline.arcade.catalog import Recording, media_path, read_catalog
-from pipeline.arcade.encode import transcode
+from pipeline.arcade.encode import transcode, write_thumbnail
 from pipeline.arcade.pages import Rung, api_json, feed_xml, rungs, watch_html
 
 _TYPES = {"mp4": "video/mp4", "webm": "video/webm"}
@@ -118,6 +119,17 @@ class ArcadeSite:
                 temporary.replace(made)
         return made
 
+    def thumbnail(self, recording: Recording) -> Path:
+        """Return the small picture of a recording, made at its first request."""
+        made = self.folder / "thumbnails" / f"{recording.native_id}-{recording.fingerprint}.jpg"
+        with self._lock:
+            if not made.exists():
+                made.parent.mkdir(exist_ok=True)
+                temporary = made.with_name(f".tmp-{made.name}")
+                write_thumbnail(media_path(self.folder, recording), temporary)
+                temporary.replace(made)
+        return made
+
 
 class _Handler(BaseHTTPRequestHandler):
     """Answers one request and closes: loopback connections are cheap, and none is left over at the end."""
@@ -152,6 +164,10 @@ class _Handler(BaseHTTPRequestHandler):
                     self._page(native_id, api_json, "application/json", body)
                 case ["media", name]:
                     self._media(name, body)
+                case ["thumbnail", name] if name.removesuffix(".jpg") in self.arcade.recordings:
+                    recording = self.arcade.recordings[name.removesuffix(".jpg")]
+                    picture = self.arcade.thumbnail(recording)
+                    self._file(picture, f'"{recording.fingerprint}-thumbnail"', "image/jpeg", None, body)
                 case _:
                     self._status(404)
 

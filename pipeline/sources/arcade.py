@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.arcade.pages import watch_url
+from pipeline.arcade.pages import thumbnail_url, watch_url
 from pipeline.arcade.record import record_arcade
 from pipeline.arcade.site import ArcadeSite
 from pipeline.config.source import ArcadeConfig, DownloadConfig
@@ -74,6 +74,10 @@ class ArcadeSource:
         feed = f"{self.url}/feed/{number}.xml"
         for candidate in search_url(feed, query=query, config=DownloadConfig(), extra=ARCADE, wanted=wanted):
             yield _canonical(candidate, self.url)
+
+    def thumbnail(self, video: Mapping[str, Any]) -> str:
+        """Return where the running site serves a video's picture."""
+        return thumbnail_url(self.url, str(video["native_id"]))
 
     def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:
         """Fetch one video from the running site into its folder."""

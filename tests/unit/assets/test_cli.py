@@ -21,7 +21,8 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 COMMANDS = (
-    "demo", "run", "ui", "play", "label", "status", "why", "export", "takedown", "gc", "reconcile", "doctor", "arcade",
+    "demo", "run", "ui", "play", "label", "status", "why", "spot-check", "export", "takedown", "gc", "reconcile",
+    "doctor", "arcade",
 )  # fmt: skip
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import gc
 import http.client
+import io
 import json
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.arcade.catalog import Recording, catalog, media_path, write_catalog
 from pipeline.arcade.record import record_one
@@ -20,7 +23,7 @@ from pipeline.config.source import ArcadeConfig, DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
 from pipeline.home import Home
 from pipeline.sources.arcade import ArcadeSource
-from pipeline.sources.ytdlp import fetch_url, search_url
+from pipeline.sources.ytdlp import fetch_url, read_picture, search_url
 
 CONFIG = ArcadeConfig(videos=8, seconds=2)
 QUICK = DownloadConfig()
@@ -82,7 +85,8 @@ def test_candidates_carry_what_the_rules_and_the_tables_need_and_no_port(source:
         assert candidate.title == recording.title
         assert candidate.tags == recording.tags
         assert candidate.channel_id == recording.channel_id
-        assert candidate.licence == recording.licence
+        assert candidate.licence == (recording.licence or None)
+        assert candidate.thumbnail == f"http://arcade.invalid/thumbnail/{recording.native_id}.jpg"
         assert candidate.duration_s == recording.seconds
         assert candidate.error_class is None
 
@@ -110,6 +114,14 @@ def test_a_worker_process_can_fetch_with_the_pickled_source(
 ) -> None:
     copy = pickle.loads(pickle.dumps(source))
     assert copy.fetch({"native_id": good.native_id}, tmp_path, QUICK).path.stat().st_size > 1000
+
+
+def test_a_thumbnail_is_a_frame_of_the_recording(source: ArcadeSource, site: ArcadeSite, good: Recording) -> None:
+    url = source.thumbnail({"native_id": good.native_id})
+    image = Image.open(io.BytesIO(read_picture(url, config=QUICK)))
+    assert image.height == 180
+    assert abs(image.width / image.height - good.width / good.height) < 0.02
+    assert np.asarray(image).std() > 10
 
 
 def test_an_id_from_elsewhere_is_never_asked_for(source: ArcadeSource, site: ArcadeSite, tmp_path: Path) -> None:

@@ -1,0 +1,403 @@
+"""The spot check: per keyword, a random few of the videos that the rules kept and rejected, with picture and reason.
+
+What the authors did by hand (Genie App. B.1), as one HTML page without scripts: a person sees in a minute whether a
+keyword brings in what it should, and whether the rules throw away what they should not. Videos without a keyword
+stand under the query that found them.
+
+The page is a blob, `reports/spot-check.html`; the `.json` beside it names the videos that it shows, so that a takedown
+finds it. The choice is by a hash of seed and id: it hardly moves as the store grows. Pictures are fetched as politely
+as metadata (the same client, one at a time, a limited number), decoded, made small and encoded anew: no byte of a
+stranger's file is in the page.
+
+    write_spot_check(store, config, home)  # reports/spot-check.html
+"""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import html
+import io
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from pipeline.config import Config, fingerprint
+from pipeline.engine import make_engine
+from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.faults import clean_message
+from pipeline.home import Home
+from pipeline.ids import short_hash
+from pipeline.progress import Listener, Progress
+from pipeline.rules import NO_KEYWORD, OFF, keyword_of
+from pipeline.sources import Source, open_source
+from pipeline.sources.arcade import ArcadeSource
+from pipeline.sources.folder import path_of
+from pipeline.sources.ytdlp import read_picture
+from pipeline.store import Store
+from pipeline.takedown import taken_down
+
+KEY, ABOUT_KEY = "reports/spot-check.html", "reports/spot-check.json"
+_COLUMNS = [
+    "video_id", "source", "native_id", "url", "title", "channel", "duration_s", "licence", "queries", "verdict", "rule",
+    "thumbnail",
+]  # fmt: skip
+_CANDIDATES = 25
+"""Times as many rejected videos are looked at as are shown, to find those of each keyword."""
+_MOST_FETCHED = 240
+_PAUSE_S = 0.2
+_FETCHING_S = 120.0
+_FRAME_DEADLINE_S = 60.0
+_WIDTH, _HEIGHT = 192, 108
+_MOST_PIXELS = 40_000_000
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One video of the sheet."""
+
+    row: Mapping[str, Any]
+    picture: str
+    """JPEG as a data URI; empty where there is none."""
+    why_none: str = ""
+    """Why there is no picture."""
+
+
+def write_spot_check(
+    store: Store,
+    config: Config,
+    home: Home,
+    *,
+    per_keyword: int = 4,
+    seed: int = 0,
+    listen: Listener | None = None,
+) -> str | None:
+    """Write the sheet, if it would change, and return its key; None where the store holds no video to show.
+
+    Args:
+        store: `videos` are read from here, the sheet is written here.
+        config: the source whose videos are shown, its rules and how it is reached.
+        home: local state of the root (the embedded source's recordings).
+        per_keyword: most kept and most rejected videos of a keyword.
+        seed: another seed shows other videos.
+        listen: hears the progress.
+
+    Raises:
+        UserError: `per_keyword` is not positive.
+    """
+    if per_keyword < 1:
+        raise UserError(f"a spot check of {per_keyword} videos per keyword shows none: use 1 or more")
+    drawn = fingerprint(
+        per_keyword, seed, config.rules, config.source.kind, store.version("videos"), store.version("takedowns")
+    )
+    before = _about(store)
+    if before.get("drawn") == drawn and store.exists(KEY):
+        return KEY
+    chosen = _chosen(store, config, per_keyword, seed)
+    sections = _sections(chosen, config, per_keyword)
+    rows = {row["video_id"]: row for kept, rejected in sections.values() for row in (*kept, *rejected)}
+    pictures = _pictures(store, config, home, rows, before.get("pictures", {}), listen)
+    # again, just before it is published: a takedown may have come meanwhile
+    hidden = taken_down(store).hidden_videos(store)
+    shown = {name: one for name, one in pictures.items() if name not in hidden}
+    if not shown:
+        remove_spot_check(store)
+        return None
+    page = _page(sections, shown, config, seed)
+    about = {
+        "drawn": drawn,
+        "seed": seed,
+        "videos": sorted(shown),
+        "pictures": {name: one.picture for name, one in sorted(shown.items()) if one.picture},
+    }
+    # the names first: a page without them could not be found by a takedown
+    store.write_blob(ABOUT_KEY, json.dumps(about, indent=1, sort_keys=True).encode())
+    store.write_blob(KEY, page.encode())
+    return KEY
+
+
+def withdraw_spot_check(store: Store) -> bool:
+    """Delete the sheet if it shows a video that was taken down; tell whether it did."""
+    hidden = taken_down(store).hidden_videos(store)
+    if hidden.isdisjoint(_about(store).get("videos", ())):
+        return False
+    remove_spot_check(store)
+    return True
+
+
+def remove_spot_check(store: Store) -> None:
+    """Delete the sheet, the page first."""
+    store.delete(KEY)
+    store.delete(ABOUT_KEY)
+
+
+def _about(store: Store) -> dict[str, Any]:
+    try:
+        found = json.loads(store.read_blob(ABOUT_KEY))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+# -- which videos -------------------------------------------------------------------------------------------------
+
+
+def _chosen(store: Store, config: Config, per_keyword: int, seed: int) -> list[dict[str, Any]]:
+    """Return the rows that the sheet chooses from: of every rule, those with the smallest hash of seed and id."""
+    hidden = taken_down(store).hidden_videos(store)
+    smallest: dict[str, list[tuple[int, str]]] = {}
+    where = pc.field("source") == config.source.kind
+    for batch in store.scan("videos", ["video_id", "verdict", "rule"], where):
+        columns = (batch[name].to_pylist() for name in ("video_id", "verdict", "rule"))
+        for video_id, verdict, rule in zip(*columns, strict=True):
+            if video_id in hidden:
+                continue
+            # what was kept stands under its keyword whatever its action word
+            group = rule.partition("+")[0] if verdict == "kept" else _kind(rule)
+            heap = smallest.setdefault(group, [])
+            most = per_keyword if verdict == "kept" and rule != OFF else per_keyword * _CANDIDATES
+            item = (-int(short_hash(f"{seed}/{video_id}", 15), 16), video_id)
+            if len(heap) < most:
+                heapq.heappush(heap, item)
+            elif item > heap[0]:
+                heapq.heapreplace(heap, item)
+    order = {name: number for heap in smallest.values() for number, name in heap}
+    rows = store.read("videos", _COLUMNS, pc.field("video_id").isin(pa.array(list(order), pa.string()))).to_pylist()
+    return sorted(rows, key=lambda row: (-order[row["video_id"]], row["video_id"]))
+
+
+def _kind(rule: str) -> str:
+    """Return a rejection without its figures: all that are too short are one kind."""
+    return rule.partition(":")[0] if rule.startswith(("duration:", "licence:", "age:", "language:")) else rule
+
+
+_Section = tuple[list[dict[str, Any]], list[dict[str, Any]]]
+
+
+def _sections(rows: Iterable[dict[str, Any]], config: Config, per_keyword: int) -> dict[str, _Section]:
+    """Return (kept, rejected) by keyword, and by query for those without one, in the rules' and the queries' order."""
+    found: dict[str, _Section] = {}
+    for row in rows:
+        for name in _names(row, config):
+            section = found.setdefault(name, ([], []))
+            mine = section[row["verdict"] != "kept"]
+            if len(mine) < per_keyword:
+                mine.append(row)
+    order = {f"keyword: {keyword}": number for number, keyword in enumerate(config.rules.keywords)}
+    return dict(sorted(found.items(), key=lambda pair: (order.get(pair[0], len(order)), pair[0])))
+
+
+def _names(row: Mapping[str, Any], config: Config) -> list[str]:
+    rule = str(row["rule"])
+    keyword: str | None = None
+    if rule.startswith("kept:"):
+        keyword = rule.removeprefix("kept:").partition("+")[0]
+    elif rule not in (OFF, NO_KEYWORD):
+        keyword = keyword_of(row["title"] or "", config.rules)
+    return [f"keyword: {keyword}"] if keyword else [f"no keyword, found by: {query}" for query in row["queries"]]
+
+
+# -- their pictures -----------------------------------------------------------------------------------------------
+
+
+def _pictures(
+    store: Store,
+    config: Config,
+    home: Home,
+    rows: Mapping[str, Mapping[str, Any]],
+    before: Mapping[str, str],
+    listen: Listener | None,
+) -> dict[str, Shown]:
+    """Return every row with its picture, or with the reason why there is none."""
+    found = {name: Shown(row, before[name]) for name, row in rows.items() if before.get(name)}
+    missing = {name: row for name, row in rows.items() if name not in found}
+    if missing:
+        with Progress("spot check", total=len(missing), unit="pictures", listen=listen) as progress:
+            draw = _frames if config.source.kind == "folder" else _fetched
+            for name, data, why in draw(store, config, home, missing):
+                found[name] = Shown(missing[name], data, why)
+                progress.advance()
+    return {name: found[name] for name in rows}
+
+
+def _fetched(
+    store: Store, config: Config, home: Home, rows: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield id, picture and what is wrong with it, of pictures that the sites hand out."""
+    refused: set[str] = set()
+    give_up = time.monotonic() + _FETCHING_S
+    with open_source(config, home, store.storage_options) as source:
+        for number, (name, row) in enumerate(rows.items()):
+            url = source.thumbnail(row) if isinstance(source, ArcadeSource) else str(row["thumbnail"] or "")
+            host = _host(url)
+            if not url:
+                yield name, "", "its source names no picture"
+            elif number >= _MOST_FETCHED or time.monotonic() > give_up:
+                yield name, "", "not fetched: the sheet asks for a limited number of pictures"
+            elif host in refused:
+                yield name, "", f"not fetched: {host} refused an earlier one"
+            else:
+                yield name, *_picture_at(url, config, source, refused)
+                if host not in ("127.0.0.1", "localhost"):
+                    time.sleep(_PAUSE_S)
+
+
+def _picture_at(url: str, config: Config, source: Source, refused: set[str]) -> tuple[str, str]:
+    try:
+        data = read_picture(url, config=config.download, extra=getattr(source, "extra", None))
+        return small_picture(data), ""
+    except RetryableError as error:
+        refused.add(_host(url))
+        return "", clean_message(str(error))
+    except PermanentError as error:
+        return "", clean_message(str(error))
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _frames(
+    store: Store, config: Config, home: Home, rows: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield id, a frame and what is wrong with it, of videos that lie in a folder."""
+    local = {name: str(row["url"]) for name, row in rows.items() if not _is_remote(str(row["url"]))}
+    for name in rows.keys() - local.keys():
+        yield name, "", "lies on an object store: a whole video is not fetched for a picture"
+    # in a process of its own: a file that crashes the decoder costs its own picture
+    engine = make_engine(config.engine, workers=1, deadline_s=_FRAME_DEADLINE_S)
+    for (name, _), outcome in engine.run(_frame, list(local.items())):
+        yield (name, str(outcome.value), "") if outcome.ok else (name, "", f"no frame: {outcome.message}")
+
+
+def _is_remote(url: str) -> bool:
+    return "://" in url and not url.startswith("file:")
+
+
+def _frame(item: tuple[str, str]) -> str:
+    """Return a small picture of a file's first third (an opening is often black); PermanentError where it has none."""
+    import av
+
+    path = path_of(item[1])
+    try:
+        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            container.seek((container.start_time or 0) + (container.duration or 0) // 3)
+            frame = next(container.decode(stream))
+            return _encoded(frame.to_image())
+    except (av.FFmpegError, OSError, IndexError, StopIteration, ValueError) as error:
+        text = clean_message(str(error), [str(path), str(Path(path).parent)])
+        raise PermanentError(text or type(error).__name__, error_class="invalid_media") from error
+
+
+def small_picture(data: bytes) -> str:
+    """Return a stranger's JPEG, PNG, WebP or GIF as a small JPEG of our own; PermanentError where it is none."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF")) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise PermanentError(f"a picture of {image.width} x {image.height} pixels", error_class="permanent")
+            image.draft("RGB", (_WIDTH, _HEIGHT))
+            return _encoded(image)
+    # Pillow's decoders raise what they like on damaged files
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise PermanentError(f"no picture: {clean_message(str(error))}", error_class="invalid_media") from error
+
+
+def _encoded(image: Image.Image) -> str:
+    """Return a picture as a JPEG of at most 192 x 108, as a data URI."""
+    image = image.convert("RGB")
+    image.thumbnail((_WIDTH, _HEIGHT))
+    data = io.BytesIO()
+    # from the pixels alone: Pillow would write a file's comment, profile and EXIF again
+    Image.fromarray(np.asarray(image)).save(data, "JPEG", quality=72)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+# -- the page -----------------------------------------------------------------------------------------------------
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --dim: #888; --kept: #2e9e5b; --rejected: #d0563f; }
+body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; padding: 0 1rem; }
+h1 { font-size: 1.4rem; margin: 0 0 .3rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
+p, .dim { color: var(--dim); margin: .2rem 0; }
+.row { display: grid; grid-template-columns: 5.5rem 1fr; gap: .5rem 1rem; border-top: 1px solid var(--line);
+  padding: .7rem 0; }
+.verdict { font-weight: 600; } .kept { color: var(--kept); } .rejected { color: var(--rejected); }
+.videos { display: grid; grid-template-columns: repeat(auto-fill, minmax(192px, 1fr)); gap: 1rem; }
+figure { margin: 0; } figcaption { overflow-wrap: anywhere; }
+.picture { width: 192px; height: 108px; background: #8882; display: flex; align-items: center;
+  justify-content: center; text-align: center; font-size: 12px; color: var(--dim); border-radius: 4px;
+  overflow: hidden; }
+.picture img { max-width: 100%; max-height: 100%; }
+.title { display: block; margin-top: .3rem; } .rule { font: 12px ui-monospace, monospace; }
+"""
+
+
+def _page(sections: Mapping[str, _Section], shown: Mapping[str, Shown], config: Config, seed: int) -> str:
+    parts = [_section(name, section, shown) for name, section in sections.items()]
+    kept = sum(one.row["verdict"] == "kept" for one in shown.values())
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width">'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">"
+        '<meta name="referrer" content="no-referrer">'
+        f"<title>Spot check of the search rules</title><style>{_STYLE}</style></head>\n<body>"
+        "<h1>Spot check of the search rules</h1>"
+        f"<p>Source {_escape(config.source.spec)}: {kept} kept and {len(shown) - kept} rejected videos, drawn at "
+        f"random with seed {seed}. Is each kept one what you want, and is nothing good among the rejected?</p>\n"
+        f"{''.join(parts)}</body></html>\n"
+    )
+
+
+def _section(name: str, section: _Section, shown: Mapping[str, Shown]) -> str:
+    lines = []
+    for verdict, rows in zip(("kept", "rejected"), section, strict=True):
+        figures = [_figure(shown[row["video_id"]]) for row in rows if row["video_id"] in shown]
+        if figures:
+            lines.append(
+                f'<div class="row"><div class="verdict {verdict}">{verdict}</div>'
+                f'<div class="videos">{"".join(figures)}</div></div>'
+            )
+    return f"<section><h2>{_escape(name)}</h2>{''.join(lines)}</section>\n" if lines else ""
+
+
+def _figure(one: Shown) -> str:
+    row = one.row
+    title = _escape(row["title"] or "(no title)", 140)
+    picture = (
+        f'<img src="{html.escape(one.picture)}" alt="">' if one.picture else _escape(one.why_none or "no picture", 120)
+    )
+    url = str(row["url"] or "")
+    if url.startswith(("http://", "https://")):
+        title = f'<a href="{_escape(url, 4000)}" rel="noreferrer noopener nofollow">{title}</a>'
+    facts = [row["channel"], _minutes(row["duration_s"]), row["licence"] or "licence unknown"]
+    return (
+        f'<figure><div class="picture">{picture}</div><figcaption><span class="title">{title}</span>'
+        f'<span class="dim">{_escape(" · ".join(str(fact) for fact in facts if fact), 120)}</span><br>'
+        f'<span class="rule">{_escape(row["rule"], 120)}</span></figcaption></figure>'
+    )
+
+
+def _minutes(seconds: float | None) -> str:
+    return "" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _escape(text: object, most: int = 200) -> str:
+    """Return text that HTML takes as text: escaped, without control characters, cut at `most` letters."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    plain = plain.encode("utf-8", "replace").decode()
+    return html.escape(plain if len(plain) <= most else plain[: most - 1] + "…")
