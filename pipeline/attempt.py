@@ -128,7 +128,7 @@ def _stored(
     key = f"raw/{batch}/{video['video_id']}-{digest[:12]}.{suffix}"
     try:
         if not store.exists(key):
-            store.put_file(key, fetched.path)
+            store.take_file(key, fetched.path)
     except Exception as error:  # whatever the client of an object store raises: not this video's fault
         text = f"the store cannot take the file: {type(error).__name__}: {error}"
         raise RetryableError(text, error_class="environment") from error

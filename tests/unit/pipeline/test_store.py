@@ -335,6 +335,20 @@ def test_a_table_from_before_a_column_was_added_reads_it_as_null_and_grows(store
     }
 
 
+def test_a_file_that_is_taken_is_moved_and_one_with_another_name_is_copied(store: Store, tmp_path: Path):
+    (tmp_path / "mine").write_bytes(b"mine")
+    os.link(tmp_path / "mine", tmp_path / "linked")
+    (tmp_path / "alone").write_bytes(b"alone")
+    inode = (tmp_path / "alone").stat().st_ino
+    store.take_file("raw/a", tmp_path / "alone")
+    store.take_file("raw/b", tmp_path / "linked")
+    assert (store.read_blob("raw/a"), store.read_blob("raw/b")) == (b"alone", b"mine")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["mine"]
+    assert Path(store.url("raw/a")).stat().st_ino == inode
+    (tmp_path / "mine").write_bytes(b"edited")
+    assert store.read_blob("raw/b") == b"mine"
+
+
 @pytest.mark.parametrize("table", ["downloads", "scores"])
 def test_a_table_of_many_small_commits_is_put_together_and_says_the_same(
     store: Store, monkeypatch: pytest.MonkeyPatch, table: str
