@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from assets import cli_data, cli_doctor, cli_label, cli_run, cli_ui
+from assets import cli_bench, cli_data, cli_doctor, cli_label, cli_run, cli_ui
 from assets.cli_options import Parsers
 from pipeline.errors import UserError
 
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = Parsers(top.add_subparsers(title="commands", metavar="COMMAND", required=True))
-    for module in (cli_run, cli_ui, cli_label, cli_data, cli_doctor):
+    for module in (cli_run, cli_ui, cli_label, cli_data, cli_doctor, cli_bench):
         module.add_commands(commands)
     return top
 
