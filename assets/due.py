@@ -36,9 +36,21 @@ class Peek(Store):
         self.touched |= len(rows) > 0
         return self.version(name)
 
-    def merge(self, name: str, rows: Rows, on: Sequence[str], inputs: Mapping[str, Any] | None = None) -> int:
+    def merge(
+        self,
+        name: str,
+        rows: Rows,
+        on: Sequence[str],
+        inputs: Mapping[str, Any] | None = None,
+        since: tuple[str, datetime] | None = None,
+    ) -> int:
         """Note that rows would be merged."""
         self.touched |= len(rows) > 0
+        return self.version(name)
+
+    def add_to_lists(self, name: str, on: str, column: str, additions: Mapping[str, Sequence[str]]) -> int:
+        """Note that lists would grow."""
+        self.touched |= len(additions) > 0
         return self.version(name)
 
 

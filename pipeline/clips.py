@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,11 @@ def _failure(job: CutJob, outcome: Outcome) -> CutVideo:
 
 @dataclass
 class _Writer:
-    """Commits the rows of finished videos every few videos or seconds: clips first, clippings last."""
+    """Commits the rows of finished videos every few videos or seconds: clips first, clippings last.
+
+    Another run may cut the same batch at the same time: what it has published is left as it is, and a video's rows
+    always replace those that are there (an interrupted run's, an older download's), so that none is there twice.
+    """
 
     store: Store
     batch: str
@@ -170,12 +174,6 @@ class _Writer:
     since: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        where = (pc.field("batch") == self.batch) & (pc.field("clip_spec") == self.spec)
-        # rows that an interrupted run or an older download left: theirs are replaced, not doubled
-        self.before = {
-            name: set(self.store.read(name, ["video_id"], where)["video_id"].to_pylist())
-            for name in ("clips", "clippings")
-        }
         rows = self.store.read("videos", ["video_id", "channel_id"], pc.field("batch") == self.batch).to_pylist()
         self.channels = {row["video_id"]: row["channel_id"] for row in rows}
 
@@ -185,28 +183,27 @@ class _Writer:
             self.flush()
 
     def flush(self) -> None:
-        hidden = taken_down(self.store)
-        ids = [cut.clipping["video_id"] for cut in self.waiting]
+        hidden, cut_meanwhile = taken_down(self.store), self._cut()
         shown = [
             cut
-            for cut, video in zip(self.waiting, ids, strict=True)
-            if not hidden.hides(video, self.channels.get(video))
+            for cut in self.waiting
+            if not hidden.hides(cut.clipping["video_id"], self.channels.get(cut.clipping["video_id"]))
+            and (cut.clipping["video_id"], cut.clipping["source_sha256"]) not in cut_meanwhile
         ]
-        self._write("clips", [(cut.clipping["video_id"], cut.clips) for cut in shown])
-        self._write("clippings", [(cut.clipping["video_id"], [cut.clipping]) for cut in shown])
+        if shown:
+            # ids hold no quotes: see pipeline.ids
+            ids = ", ".join(f"'{cut.clipping['video_id']}'" for cut in shown)
+            where = f"batch = '{self.batch}' AND clip_spec = '{self.spec}' AND video_id IN ({ids})"
+            self.store.replace("clips", [row for cut in shown for row in cut.clips], where=where)
+            self.store.replace("clippings", [cut.clipping for cut in shown], where=where)
         self.added += len(shown)
         self.waiting, self.since = [], time.monotonic()
 
-    def _write(self, name: str, groups: Iterable[tuple[str, list[dict[str, Any]]]]) -> None:
-        fresh: list[dict[str, Any]] = []
-        for video_id, rows in groups:
-            if video_id in self.before[name]:
-                # ids hold no quotes: see pipeline.ids
-                where = f"batch = '{self.batch}' AND video_id = '{video_id}' AND clip_spec = '{self.spec}'"
-                self.store.replace(name, rows, where=where)
-            else:
-                fresh.extend(rows)
-        self.store.append(name, fresh)
+    def _cut(self) -> set[tuple[str, str]]:
+        """Return the videos of the batch whose clips are there, each with the hash of the file they are from."""
+        where = (pc.field("batch") == self.batch) & (pc.field("clip_spec") == self.spec) & (pc.field("state") == "ok")
+        rows = self.store.read("clippings", ["video_id", "source_sha256"], where).to_pylist()
+        return {(row["video_id"], row["source_sha256"]) for row in rows}
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
