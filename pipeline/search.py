@@ -42,6 +42,8 @@ _WIDE = {"description", "tags"}
 _NARROW = [name for name in SCHEMAS["videos"].names if name not in _WIDE]
 """All but what makes a table of a million videos large: enough to see whether a row changes."""
 
+_LONGEST_SEARCH = timedelta(days=2)
+
 
 @dataclass(frozen=True)
 class SearchReport:
@@ -86,8 +88,6 @@ def search_videos(
         UserError: the source is missing, or offers nothing at all.
     """
     moment = now or datetime.now(UTC)
-    # rows of another search that runs now are younger than this
-    since = moment - timedelta(days=1)
     source = open_source(config, home, store.storage_options)
     with source, Progress("search", unit="videos", listen=listen) as progress:
         found = _ask(source, VideosKnown(store, _version(config)), round, progress)
@@ -100,10 +100,9 @@ def search_videos(
     known = _known_videos(store, visible, config)
     rows = [_row(one, known.get(name), config, moment) for name, one in visible.items()]
     new_batches = _assign_batches(store, rows, config.source.batch_size, moment)
-    changed = [row for row in rows if row != known.get(row["video_id"])]
-    _write(store, changed, known, since)
+    changed = _write(store, rows, known, moment)
     empty = [query for query in source.asked if all(query not in one.queries for one in found.values())]
-    _record_searches(store, config, round, rows, visible, empty, known, bool(changed), moment)
+    _record_searches(store, config, round, rows, visible, empty, known, changed, moment)
     kept = [row for row in rows if row["verdict"] == "kept"]
     return SearchReport(
         found=len(rows),
@@ -232,21 +231,17 @@ def _verdict(row: Mapping[str, Any], error_class: str | None, message: str, conf
 def _known_videos(store: Store, found: Mapping[str, _Found], config: Config) -> dict[str, dict[str, Any]]:
     """Return the rows of videos that the store knows; without description and tags where nothing can change them."""
     narrow = store.read("videos", _NARROW, _among(found))
-    known = {row["video_id"]: row for row in narrow.to_pylist()}
+    known = {row["video_id"]: {**dict.fromkeys(_WIDE), **row} for row in narrow.to_pylist()}
     version = _version(config)
     wide = [
         name
         for name, row in known.items()
-        if not found[name].candidate.listed
-        or not set(found[name].queries) <= set(row["queries"])
-        or not (row["batch"] or row["rules_version"] == version)
+        if not found[name].candidate.listed or not (row["batch"] or row["rules_version"] == version)
     ]
     if wide:
-        rows = store.read("videos", where=_among(wide)).to_pylist()
-        known |= {row["video_id"]: row for row in rows}
-    for row in known.values():
-        for name in _WIDE:
-            row.setdefault(name, None)
+        # in small steps: a step holds every description of its rows until it is filtered
+        for rows in store.scan("videos", SCHEMAS["videos"].names, _among(wide), batch_rows=4096):
+            known |= {row["video_id"]: row for row in rows.to_pylist()}
     return known
 
 
@@ -254,15 +249,22 @@ def _among(video_ids: Iterable[str]) -> pc.Expression:
     return pc.field("video_id").isin(pa.array(list(video_ids), pa.string()))
 
 
-def _write(store: Store, changed: list[dict[str, Any]], known: Mapping[str, Any], since: datetime) -> None:
-    """Insert the new rows and update the others.
-
-    New rows are only compared with young ones (those of a search that runs beside this one): to compare them with all
-    would read, and join, the whole table.
-    """
-    new = [row for row in changed if row["video_id"] not in known]
-    store.merge("videos", [row for row in changed if row["video_id"] in known], on=["video_id"])
-    store.merge("videos", new, on=["video_id"])
+def _write(store: Store, rows: Iterable[dict[str, Any]], known: Mapping[str, dict[str, Any]], moment: datetime) -> bool:
+    """Insert rows that are new, update those that changed, and tell whether there were any."""
+    new, changed, found_again = [], [], {}
+    for row in rows:
+        before = known.get(row["video_id"])
+        if before is None:
+            new.append(row)
+        elif {**row, "queries": None} != {**before, "queries": None}:
+            changed.append(row)
+        elif row["queries"] != before["queries"]:
+            found_again[str(row["video_id"])] = [name for name in row["queries"] if name not in before["queries"]]
+    store.merge("videos", changed, on=["video_id"])
+    store.add_to_lists("videos", "video_id", "queries", found_again)
+    # the store was asked a moment ago: only a search that ran beside this one can have added the same
+    store.merge("videos", new, on=["video_id"], since=("found_at", moment - _LONGEST_SEARCH))
+    return bool(new or changed or found_again)
 
 
 # -- batches ------------------------------------------------------------------------------------------------------

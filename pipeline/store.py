@@ -417,7 +417,9 @@ class Store:
             table = self._open(name)
             assert table is not None
             table.update(
-                updates={column: f"CASE {cases} ELSE {column} END"}, predicate=f"{on} IN ({_sql_texts(additions)})"
+                updates={column: f"CASE {cases} ELSE {column} END"},
+                predicate=f"{on} IN ({_sql_texts(additions)})",
+                writer_properties=WriterProperties(max_row_group_size=1 << 16),
             )
 
         self._retrying(commit)

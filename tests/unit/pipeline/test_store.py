@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -397,6 +398,47 @@ def _environment() -> dict[str, str]:
 
 
 # -- the same on S3 -------------------------------------------------------------------------------------------------
+
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def found(name: str, **facts: Any) -> dict[str, Any]:
+    return {"video_id": name, "queries": ["q"], "found_at": NOW, **facts}
+
+
+def _merge_young(root: str) -> None:
+    for number in range(6):
+        rows = [found(f"v{number}-{one}") for one in range(20)]
+        Store(root).merge("videos", rows, on=["video_id"], since=("found_at", NOW - timedelta(days=2)))
+
+
+def test_searches_that_merge_the_same_young_rows_at_once_add_each_once(store: Store):
+    store.append("videos", [found("old", found_at=NOW - timedelta(days=99))])
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_merge_young, args=(store.root,)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    names = store.read("videos", ["video_id"])["video_id"].to_pylist()
+    assert sorted(names) == sorted(["old", *(f"v{number}-{one}" for number in range(6) for one in range(20))])
+
+
+def test_texts_are_added_to_the_lists_of_the_rows_named_and_to_no_other(store: Store):
+    store.add_to_lists("videos", "video_id", "queries", {"a": ["new"]})
+    assert store.version("videos") == -1
+    store.append("videos", [found(name, title=f"title {name}", tags=["t"]) for name in "abc'"])
+    evil = "it's \\ \n \" $1"
+    store.add_to_lists("videos", "video_id", "queries", {"a": ["q", evil, "two"], "c": ["two"], "'": ["two"]})
+    rows = {row["video_id"]: row for row in store.read("videos").to_pylist()}
+    assert {name: row["queries"] for name, row in rows.items()} == {
+        "a": ["q", evil, "two"], "b": ["q"], "c": ["q", "two"], "'": ["q", "two"],
+    }  # fmt: skip
+    assert {(row["title"], tuple(row["tags"])) for row in rows.values()} == {(f"title {name}", ("t",)) for name in rows}
+    version = store.version("videos")
+    assert store.add_to_lists("videos", "video_id", "queries", {}) == version
 
 
 def test_blobs_and_tables_behave_the_same_on_s3(s3_options: dict[str, str]):
