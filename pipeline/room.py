@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from pipeline.columns import rows_with, total
 from pipeline.config import Config
 from pipeline.home import Home
-from pipeline.ledger import download_states, fold_all
+from pipeline.ledger import download_states
 from pipeline.store import Store
 
 
@@ -45,13 +46,9 @@ class Room:
 
 
 def raw_bytes(store: Store) -> int:
-    """Return the bytes of all raw files that are kept."""
-    paths = fold_all(store)["path"].drop_null()
-    if not len(paths):
-        return 0
-    rows = store.read("downloads", ["path", "bytes"], pc.field("state") == "ok")
-    sizes = dict(zip(rows["path"].to_pylist(), rows["bytes"].to_pylist(), strict=True))
-    return sum(sizes[path] or 0 for path in paths.to_pylist())
+    """Return the bytes of all raw files that are kept: those stored, less those dropped."""
+    rows = store.read("downloads", ["state", "bytes"], pc.field("state").isin(["ok", "dropped"]))
+    return total(rows_with(rows, "state", "ok")["bytes"]) - total(rows_with(rows, "state", "dropped")["bytes"])
 
 
 def drop_cut_raw(store: Store, config: Config, batch: str) -> int:
@@ -80,6 +77,7 @@ def drop_cut_raw(store: Store, config: Config, batch: str) -> int:
                 "finished_at": datetime.now(UTC),
                 "sha256": state.sha256,
                 "path": state.path,
+                "bytes": state.bytes,
             }
             for state in gone
         ],

@@ -146,12 +146,10 @@ def _cookie_file(name: str) -> str:
     fix = "export a cookies.txt in Netscape format from your browser, or leave the setting out"
     try:
         YoutubeDLCookieJar(str(path)).load()
+    except (LoadError, UnicodeDecodeError) as error:  # the first is an OSError too
+        raise UserError(f"source.cookies = {name!r}: not a file of cookies ({clean_text(error, 200)}); {fix}") from error
     except OSError as error:
         raise UserError(f"source.cookies = {name!r}: {error.strerror or error}; {fix}") from error
-    except (LoadError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"source.cookies = {name!r}: not a file of cookies ({clean_text(error, 200)}); {fix}"
-        ) from error
     return str(path)
 
 
