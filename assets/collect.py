@@ -10,7 +10,7 @@ from assets.checks import check_specs, verdict
 from assets.downloads import downloaded
 from assets.partitions import VIDEO_BATCH, register_batches
 from assets.resources import Lampworks
-from assets.work import Result, Work, bars, batch_of, materialized, table, working
+from assets.work import Result, Work, bars, batch_of, materialized, picture, table, working
 from pipeline.columns import counts, pc, rows_with, rows_without, total, unique
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def search_results(context: dg.AssetExecutionContext, config: SearchConfig, lamp
 
 
 def _searched(work: Work, report: "SearchReport") -> Result:
+    from pipeline.spot_check import write_spot_check
+
     columns = ["title", "verdict", "rule", "batch", "licence"]
     videos = work.store.read("videos", columns)
     kept = rows_with(videos, "verdict", "kept")
@@ -69,6 +71,7 @@ def _searched(work: Work, report: "SearchReport") -> Result:
             "queries that failed": table(
                 [{"query": query, "message": message} for query, message in report.failures.items()]
             ),
+            "spot check": picture(work.store, write_spot_check(work.store, work.config, work.home, listen=work.listen)),
             "batches": len(unique(videos["batch"])),
         },
     )

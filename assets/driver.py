@@ -30,6 +30,7 @@ from assets.selection import resolve_selection
 from assets.settings import Settings, save_config
 from assets.work import USER_ERROR
 from pipeline.errors import UserError
+from pipeline.spot_check import withdraw_spot_check
 
 Say = Callable[[str], None]
 # a decision by flags alone learns nothing from labels: these have no part in it
@@ -96,7 +97,9 @@ def full_pass(
         if _can_go_on(runner):
             _curate(runner, labels, annotator)
             _train(runner, ablation_steps)
+        # pictures of what was taken down since go, whatever else there is to do
         withdraw_sheets(settings.store, settings.config)
+        withdraw_spot_check(settings.store)
         if report:
             runner.report()
         runner.result.seconds = time.monotonic() - start
@@ -117,9 +120,8 @@ def _collect_batches(runner: _Runner) -> None:
     wanted = [asset for asset in JOBS["collect_batch"] if runner.wants(asset)]
     if not wanted:
         return
-    settings, failures = runner.settings, []
-    due = collect_due(settings.store, settings.config, datetime.now(UTC))
-    waiting = list(due.batches)
+    failures = []
+    waiting = _batches_that_can_go_on(runner)
     while waiting:
         batch, *waiting = waiting
         held: set[str] = set()
@@ -128,13 +130,19 @@ def _collect_batches(runner: _Runner) -> None:
         except PassError as exc:
             # one bad batch never stops the others
             failures.append(exc)
+        runner.paused |= "paused" in held
         if held & _HELD:
-            # a site rests, or downloads pause: a run per batch that can do nothing would only say so again
-            due = collect_due(settings.store, settings.config, datetime.now(UTC))
-            go_on = due.cuts if "paused" in held else due.batches
+            # a run per batch that can do nothing would only say so again
+            go_on = set(_batches_that_can_go_on(runner))
             waiting = [one for one in waiting if one in go_on]
     if failures:
         raise failures[0]
+
+
+def _batches_that_can_go_on(runner: _Runner) -> list[str]:
+    """Return the due batches, without those whose site rests; those to be cut alone while downloads pause."""
+    due = collect_due(runner.settings.store, runner.settings.config, datetime.now(UTC))
+    return [batch for batch in due.batches if batch in due.cuts or not runner.paused]
 
 
 def _can_go_on(runner: _Runner) -> bool:
@@ -214,6 +222,7 @@ class _Runner:
         sweep: bool,
     ) -> None:
         self.settings, self.listen, self.result = settings, listen, PassResult()
+        self.paused = False
         self._wanted, self._stack, self._instance, self._sweep = set(wanted), stack, instance, sweep
 
     @property

@@ -1,4 +1,4 @@
-"""Collecting under Dagster: what a batch shows, what ends red and what only warns, two runs at once, and the end of one.
+"""Collecting under Dagster: what a batch shows, what ends red and what only warns, runs at once, runs cut short.
 
 The videos come from loopback sites behind a real proxy, through the real search and the real download.
 """
@@ -27,7 +27,6 @@ from assets.driver import PassError, full_pass
 from assets.instance import open_instance
 from assets.settings import Settings, load_settings
 from pipeline.breaker import breakers
-from pipeline.decode import decode_clip
 from pipeline.download import download_states
 from pipeline.search import batches
 from pipeline.status import status
@@ -115,7 +114,7 @@ def test_a_site_that_asks_for_a_check_ends_the_run_green_with_a_warning_and_goes
     settings = settings_of("youtube", youtube.proxy_url, source=FOX, breaker_s=5.0, workers=1)
     run_pass(settings, "search_results")
     youtube.playability = BOT_CHECK
-    first, said = run_pass(settings, "raw_videos", "clips")
+    first, _ = run_pass(settings, "raw_videos", "clips")
     assert [title.split(",")[0] for title in first.runs] == ["raw_videos and clips"]
     (warning,) = [text for text in first.warnings if "site_open" in text]
     assert "youtube rests until" in warning
@@ -173,3 +172,126 @@ def test_a_batch_shows_what_became_of_its_videos_and_what_was_saved(
     assert "2 videos = 1 ok + 1 failed" in str(checks["conservation"].description)
     # pictures and texts of one event stay small: they are kept in Dagster's database
     assert sum(len(str(value)) for value in metadata.values()) < 20_000
+
+
+def publish(site: FaultSite, film: bytes, folder: Path, names: Mapping[str, Mapping[str, Any]]) -> str:
+    """Publish a file per name (host/file) with its faults, list them, and return the source's spec."""
+    urls = [site.add(f"http://{name}", film, **faults) for name, faults in names.items()]
+    (folder / "list.txt").write_text("\n".join(urls), "utf-8")
+    return f"urls:{folder}/list.txt"
+
+
+def test_more_failures_than_the_stated_share_end_the_run_red_and_the_next_run_goes_on(
+    site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    broken = {f"b.test/{number}.mp4": {"cut": 9, "length": 9, "calm": 0} for number in range(3)}
+    spec = publish(site, film, tmp_path, {"a.test/good.mp4": {}, **broken})
+    settings = settings_of(spec, site.proxy_url, max_failed_share=0.5, max_attempts=1)
+    with pytest.raises(PassError, match=r"3 of 4 videos of batch .* failed .* download\.max_failed_share = 0\.5"):
+        run_pass(settings)
+    again, _ = run_pass(settings)
+    assert len(again.runs) == 1, "the good one is cut"
+    metadata, checks = last_of(settings)
+    assert (metadata["ok"], metadata["failed"]) == (1, 3)
+    assert not checks["decodable_share"].passed
+
+
+def test_a_disk_without_room_pauses_downloads_with_a_warning_and_once_for_all_batches(
+    site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    spec = publish(site, film, tmp_path, {f"a.test/{number}.mp4": {} for number in range(3)})
+    settings = settings_of(spec, site.proxy_url, source={"batch_size": 1}, min_free_gb=1e9)
+    result, said = run_pass(settings, "+near_duplicates")
+    assert len(batches(settings.store)) == 3
+    assert len(result.runs) == 2, "the search, and one batch that found out"
+    assert any("check paused did not pass" in text and "min_free_gb" in text for text in result.warnings)
+    assert any("no clip yet: 3 videos are pending" in text for text in result.warnings)
+    assert [text for text in said if "warning" in text]
+    metadata, checks = last_of(settings)
+    assert metadata["pending"] == 1
+    assert not checks["paused"].passed
+    assert checks["conservation"].passed
+
+
+# -- two runs of one batch, and the end of a run ------------------------------------------------------------------
+
+
+def command_of(settings: Settings, *more: str, home: Path | None = None) -> subprocess.Popen[str]:
+    """Start `lampworks run` on the root of the settings, as from a shell."""
+    command = [sys.executable, "-m", "assets.cli", "run", "--root", settings.store.root, *more]
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), **({"LAMPWORKS_HOME": str(home)} if home else {})}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_two_runs_of_one_batch_at_once_corrupt_nothing(
+    site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    spec = publish(site, film, tmp_path, {f"{host}.test/{number}.mp4": {} for host in "abcd" for number in range(5)})
+    settings = settings_of(spec, site.proxy_url)
+    run_pass(settings, "search_results")
+    config = ["--config", str(tmp_path / "config.yaml"), "--select", "raw_videos,clips"]
+    # as on two machines: each with a home, a lock and a Dagster of its own, and one store
+    runs = [command_of(settings, *config, home=tmp_path / f"home{number}") for number in range(2)]
+    outputs = [run.communicate(timeout=150)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], "\n".join(outputs)
+    attempts = settings.store.read("downloads").to_pylist()
+    by_run = Counter(Counter(row["video_id"] for row in attempts).values())
+    assert by_run[2] > 0, "they did not meet: nothing was tried twice"
+    states = download_states(settings.store)
+    assert len(states) == 20
+    assert {state.state for state in states.values()} == {"ok"}
+    for state in states.values():
+        assert settings.store.read_blob(str(state.path)) == film
+    assert [path for path in Path(settings.store.root, "raw").rglob("*") if path.name.startswith(".tmp")] == []
+    found = status(settings.store, settings.config)
+    assert found["conserved"], found["violations"]
+    assert found["downloads"]["ok"] == found["clips"]["videos_cut"] == 20
+    # and nothing is left to do
+    assert run_pass(settings, "raw_videos", "clips")[0].runs == []
+
+
+def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def wait_for(what: Callable[[], Any], patience_s: float = 60.0) -> Any:
+    end = time.monotonic() + patience_s
+    while not (found := what()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def ok_videos(settings: Settings) -> list[str]:
+    return [name for name, state in download_states(settings.store).items() if state.state == "ok"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_cancelled_stops_its_children_keeps_what_is_done_and_is_finished_by_the_next(
+    signum: signal.Signals, site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    # every file is found, and its second request and those after it hang in the middle
+    stuck = {f"slow{number}.test/a.mp4": {"stall": 2000, "calm": 1} for number in range(3)}
+    spec = publish(site, film, tmp_path, {"a.test/1.mp4": {}, "b.test/2.mp4": {}, **stuck})
+    settings = settings_of(spec, site.proxy_url, socket_timeout_s=120.0, workers=5)
+    run = command_of(settings, "--config", str(tmp_path / "config.yaml"), "--select", "+clips")
+    assert run.stdout is not None
+    wait_for(lambda: len([*Path(settings.store.root, "raw").glob("*/*.mp4")]) == 2)
+    wait_for(lambda: sum(site.asked[f"slow{number}.test", "/a.mp4"] > 1 for number in range(3)) == 3)
+    children = children_of(run)
+    assert children
+    assert list(settings.home.tmp.rglob("*.mp4*")), "files are on their way"
+    run.send_signal(signum)
+    output = run.communicate(timeout=60)[0]
+    assert run.returncode == 130, output
+    assert "Traceback" not in output
+    assert psutil.wait_procs(children, timeout=10)[1] == [], "the downloads went on"
+    assert len(ok_videos(settings)) == 2
+    assert Counter(state.state for state in download_states(settings.store).values()) == {"ok": 2, "pending": 3}
+    for number in range(3):
+        site.add(f"http://slow{number}.test/a.mp4", film)
+    done, _ = run_pass(settings)
+    assert len(done.runs) == 1, "known videos are not searched again"
+    assert len(ok_videos(settings)) == 5
+    assert [path for path in settings.home.tmp.rglob("*") if path.is_file()] == []
+    assert status(settings.store, settings.config)["conserved"]
