@@ -30,7 +30,6 @@ from assets.selection import resolve_selection
 from assets.settings import Settings, save_config
 from assets.work import USER_ERROR
 from pipeline.errors import UserError
-from pipeline.spot_check import withdraw_spot_check
 
 Say = Callable[[str], None]
 # a decision by flags alone learns nothing from labels: these have no part in it
@@ -88,6 +87,8 @@ def full_pass(
         UserError: the selection, the root or another process' lock is in the way; nothing was started.
         PassError: a run failed; everything before it stays done.
     """
+    from pipeline.spot_check import withdraw_spot_check
+
     wanted = resolve_selection(select, ASSETS, ON_REQUEST)
     start = time.monotonic()
     with lock_home(settings.home, settings.store.root) as fresh, settings.exported(), ExitStack() as stack:
