@@ -37,6 +37,7 @@ from pipeline.sources.feeds import looks_like_feed
 TOOL_VERSION = f"yt-dlp {__version__}"
 _ARCADE, _OPT_OUT, _ROBOT = "arcade", "opt_out", "lampworks"
 _MOST_CLIENTS = 8
+_LARGEST_PAGE = 32 << 20
 _FILES = frozenset({"mp4", "m4v", "mov", "webm", "mkv"})
 ARCADE = {_ARCADE: True}
 """Extra options for the embedded source: they register its extractor."""
@@ -147,7 +148,9 @@ def _cookie_file(name: str) -> str:
     try:
         YoutubeDLCookieJar(str(path)).load()
     except (LoadError, UnicodeDecodeError) as error:  # the first is an OSError too
-        raise UserError(f"source.cookies = {name!r}: not a file of cookies ({clean_text(error, 200)}); {fix}") from error
+        raise UserError(
+            f"source.cookies = {name!r}: not a file of cookies ({clean_text(error, 200)}); {fix}"
+        ) from error
     except OSError as error:
         raise UserError(f"source.cookies = {name!r}: {error.strerror or error}; {fix}") from error
     return str(path)
@@ -181,11 +184,41 @@ class _Client(YoutubeDL):
         if self.opt_out and (word := opted_out(response.headers, self.opt_out)):
             response.close()
             raise RejectedError(f"X-Robots-Tag: {word}", error_class="opt_out")
+        if not self.wants_file and _is_text(response.headers):
+            response.fp = _Bounded(response.fp)
         return response
 
     def _forceprint(self, key: str, info_dict: Any) -> None:
         # renders tables of formats, seven times a video, although nobody asked: a sixth of the CPU (measured)
         return
+
+
+def _is_text(headers: Any) -> bool:
+    kind = _content_type(headers)
+    return kind.startswith("text/") or kind.endswith(("xml", "json"))
+
+
+class _Bounded:
+    """The body of a page, of which 32 MB are read: yt-dlp reads pages whole, and a page may have no end."""
+
+    def __init__(self, body: Any) -> None:
+        self.body, self.left = body, _LARGEST_PAGE
+
+    def read(self, size: int | None = None, **how: Any) -> bytes:
+        """Read as the body does; PermanentError, and an end of the connection, where it is too large."""
+        parts = []
+        while True:
+            part = self.body.read(1 << 20 if size is None or size < 0 else size, **how)
+            parts.append(part)
+            self.left -= len(part)
+            if self.left < 0:
+                self.body.close()
+                raise PermanentError(f"a page larger than {_LARGEST_PAGE >> 20} MB", error_class="permanent")
+            if not part or (size is not None and size >= 0):
+                return b"".join(parts)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.body, name)
 
 
 def opted_out(headers: Any, words: Collection[str]) -> str | None:
@@ -418,7 +451,9 @@ def _expand(
             yield failed(listed, error)
             continue
         if depth > 0:
-            known = {name: entry[name] for name in _LISTED if entry.get(name) and not full.get(name)}
+            # of a bare file yt-dlp knows no more than its name
+            bare = bool(full.get("direct"))
+            known = {name: entry[name] for name in _LISTED if entry.get(name) and (bare or not full.get(name))}
             yield from _expand(client, full | known, listed.url, query, wanted, refused, depth - 1)
 
 

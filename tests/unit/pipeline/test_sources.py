@@ -14,12 +14,11 @@ from yt_dlp import YoutubeDL
 from pipeline.config import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.ids import file_video_id
-from pipeline.sources.base import Candidate
 from pipeline.sources.folder import FolderSource, path_of
 from pipeline.sources.urls import UrlsSource
-from pipeline.sources.youtube import YouTubeSource
 from pipeline.sources.ytdlp import _not_live as not_live
 from pipeline.sources.ytdlp import candidate_of, fetch_url, options, search_url
+from pipeline.store import Store
 
 CONFIG = DownloadConfig(socket_timeout_s=5)
 
@@ -101,6 +100,52 @@ def test_fetching_from_a_folder_leaves_the_file_where_it_is(tmp_path: Path) -> N
         FolderSource(tmp_path / "videos").fetch({"url": str(original)}, target, CONFIG)
 
 
+def test_a_sidecar_tells_what_the_rules_ask(tmp_path: Path) -> None:
+    touch(tmp_path / "a.mp4")
+    info = {"duration": 12.5, "age_limit": 18, "live_status": "was_live", "thumbnail": "http://127.0.0.1/t.jpg"}
+    (tmp_path / "a.info.json").write_text(json.dumps({**info, "tags": "no list", "title": "x" * 5000}))
+    (found,) = FolderSource(tmp_path).search()
+    assert (found.duration_s, found.age_limit, found.live_status) == (12.5, 18, "was_live")
+    assert (found.thumbnail, found.tags, len(found.title)) == ("http://127.0.0.1/t.jpg", (), 1000)
+
+
+def test_a_sidecar_that_is_huge_or_broken_is_told_and_the_video_stays(tmp_path: Path) -> None:
+    for name in ("huge", "broken", "deep"):
+        touch(tmp_path / f"{name}.mp4")
+    with (tmp_path / "huge.info.json").open("wb") as file:
+        file.truncate(1 << 30)
+    (tmp_path / "broken.info.json").write_text("{")
+    (tmp_path / "deep.info.json").write_text("[" * 200_000)
+    source = FolderSource(tmp_path)
+    assert [one.title for one in source.search()] == ["broken", "deep", "huge"]
+    assert source.failures.keys() == {str(tmp_path / f"{name}.info.json") for name in ("huge", "broken", "deep")}
+    assert "1024 MB" in source.failures[str(tmp_path / "huge.info.json")]
+
+
+def test_a_prefix_of_an_object_store_is_a_folder_too(tmp_path: Path, s3_options: dict[str, str]) -> None:
+    store = Store("s3://lampworks-test/recordings", s3_options)
+    for name in ("b.mp4", "deep/a b\u2603.MKV", ".hidden/c.mp4", "notes.txt"):
+        store.write_blob(name, name.encode())
+    store.write_blob("b.info.json", json.dumps({"title": "Platformer", "license": "CC0"}).encode())
+    source = pickle.loads(pickle.dumps(FolderSource("s3://lampworks-test/recordings/", s3_options)))
+    found = list(source.search())
+    assert [(one.native_id, one.title, one.licence) for one in found] == [
+        ("b.mp4", "Platformer", "CC0"),
+        ("deep/a b\u2603.MKV", "a b\u2603", None),
+    ]
+    assert found[1].url == "s3://lampworks-test/recordings/deep/a b\u2603.MKV"
+    fetched = source.fetch({"url": found[1].url}, tmp_path, CONFIG)
+    assert fetched.path == tmp_path / "media.mkv"
+    assert fetched.path.read_bytes() == "deep/a b\u2603.MKV".encode()
+    store.delete("b.mp4")
+    with pytest.raises(PermanentError, match="gone"):
+        source.fetch({"url": found[0].url}, tmp_path, CONFIG)
+    with pytest.raises(UserError, match="folder:s3://lampworks-test/empty': no video in it"):
+        list(FolderSource("s3://lampworks-test/empty", s3_options).search())
+    with pytest.raises(UserError, match="folder:s3://no-such-bucket/x': "):
+        list(FolderSource("s3://no-such-bucket/x", s3_options).search())
+
+
 def test_a_missing_and_an_empty_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"folder:.*/absent': does not exist"):
         list(FolderSource(tmp_path / "absent").search())
@@ -161,6 +206,132 @@ def test_a_list_cannot_read_files_of_this_machine(tmp_path: Path, clip_file: Pat
     assert found.error_class is not None
 
 
+def feed_of_kind(kind: str, link: str) -> tuple[bytes, str]:
+    """Return a feed with one video of 64 s, and its content type."""
+    if kind == "json":
+        item = {
+            "id": "1",
+            "url": "/not-it",
+            "title": "Listed",
+            "content_text": "about",
+            "image": "http://127.0.0.1/t.jpg",
+        }
+        item["attachments"] = [
+            {"url": link + ".mp3", "mime_type": "audio/mpeg"},
+            {"url": link, "mime_type": "video/mp4", "duration_in_seconds": 64},
+        ]
+        facts = {"version": "https://jsonfeed.org/version/1.1", "authors": [{"name": "Fox"}], "items": [item]}
+        return json.dumps(facts).encode(), "application/feed+json"
+    media = 'xmlns:media="http://search.yahoo.com/mrss/"'
+    picture = '<media:group><media:thumbnail url="http://127.0.0.1/t.jpg"/><media:content duration="64"/></media:group>'
+    if kind == "atom":
+        links = f'<link href="{link}"/><link rel="enclosure" type="audio/mpeg" href="{link}.mp3"/>'
+        entry = f"<entry><title>Listed</title>{links}<summary>about</summary><author><name>Fox</name></author>{picture}"
+        text = f'<feed xmlns="http://www.w3.org/2005/Atom" {media}><title>f</title>{entry}</entry></feed>'
+        return f'<?xml version="1.0" encoding="utf-8"?>\n{text}'.encode(), "application/atom+xml"
+    itunes = 'xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"'
+    item = f"<title>Listed</title><description>about</description><itunes:duration>1:04</itunes:duration>{picture}"
+    item += f'<link>http://127.0.0.1/not-it</link><enclosure url="{link}" type="video/mp4"/>'
+    text = f'<rss version="2.0" {media} {itunes}><channel><title>f</title><item>{item}</item></channel></rss>'
+    return text.encode("utf-8-sig"), "text/xml"
+
+
+@pytest.mark.parametrize("kind", ["rss", "atom", "json"])
+def test_a_feed_of_any_kind_lists_its_videos(tmp_path: Path, site, clip_file: Path, kind: str) -> None:
+    media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
+    body, content_type = feed_of_kind(kind, media)
+    listed = site.add("/feed", body, content_type)
+    (found,) = urls_source(tmp_path, listed).search()
+    assert (found.url, found.title, found.duration_s) == (media, "Listed", 64.0)
+    assert (found.description, found.thumbnail) == ("about", "http://127.0.0.1/t.jpg")
+    assert found.error_class is None
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "told"),
+    [
+        (b'<?xml version="1.0"?>\n<rss version="2.0"><channel><item><title>x</item>', "text/xml", "line 2, column"),
+        (
+            b'{"version": "https://jsonfeed.org/version/1.1", "items": [',
+            "application/json",
+            "malformed feed: Expecting",
+        ),
+        (b'{"hello": "world"}', "application/json", "JSON, but no feed"),
+        (b'{"a":' * 200_000, "application/json", "malformed feed"),
+        (b'<!DOCTYPE x [<!ENTITY a "aa">]><rss><channel/></rss>', "text/xml", "entities of its own"),
+        (b'{"x": "' + b"y" * (17 << 20) + b'"}', "application/json", "larger than 16 MB"),
+    ],
+)
+def test_a_damaged_feed_is_a_row_with_its_reason_and_the_line_is_named(
+    tmp_path: Path, site, clip_file: Path, body: bytes, content_type: str, told: str
+) -> None:
+    damaged = site.add("/feed", body, content_type)
+    media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
+    source = urls_source(tmp_path, "# two lines", damaged, media)
+    first, second = source.search()
+    assert (first.url, first.error_class) == (damaged, "permanent")
+    assert told in first.message
+    assert (second.url, second.error_class) == (media, None)
+    assert source.failures.keys() == {damaged}
+    assert source.failures[damaged].startswith("line 2: ")
+    assert told in source.failures[damaged]
+
+
+def test_a_feed_without_videos_is_told_and_links_elsewhere_are_left(tmp_path: Path, site) -> None:
+    links = "<item><link>file:///etc/passwd</link></item><item><link>javascript:alert(1)</link></item><item/>"
+    listed = site.add("/feed", f"<rss><channel>{links}</channel></rss>".encode(), "text/xml")
+    source = urls_source(tmp_path, listed)
+    assert list(source.search()) == []
+    assert source.failures == {listed: "a feed without videos"}
+
+
+def test_a_line_whose_video_is_known_costs_no_request(tmp_path: Path, site, clip_file: Path) -> None:
+    media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
+    pages = [site.add(f"/{name}", page(name, media)) for name in ("one", "two", "three")]
+    listed = site.add("/feed", feed(("two", pages[1]), ("three", pages[2])), "application/rss+xml")
+    source = urls_source(tmp_path, pages[0], listed)
+    found = list(source.search())
+    assert [one.title for one in found] == ["one", "two", "three"]
+    site.requests.clear()
+    ids = {found[0].video_id, found[1].video_id}
+    again = list(source.search(known=lambda one: one.video_id in ids))
+    assert [one.video_id for one in again] == [one.video_id for one in found]
+    assert [one.listed for one in again] == [True, True, False]
+    assert not {"/one", "/two"} & set(site.requests)
+
+
+def test_a_host_that_refuses_is_asked_no_further_and_others_are(tmp_path: Path, site, clip_file: Path) -> None:
+    refusals = [site.add(f"/{number}", status=429) for number in range(3)]
+    other = site.url.replace("127.0.0.1", "localhost") + "/fine"
+    site.add("/fine", page("Fine", site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")))
+    source = urls_source(tmp_path, *refusals, other)
+    found = list(source.search())
+    assert [one.error_class for one in found] == ["rate_limited"] * 3 + [None]
+    assert [path for path in site.requests if path in {"/0", "/1", "/2"}] == ["/0"]
+    assert source.failures.keys() == {*refusals, "127.0.0.1"}
+
+
+def test_a_server_that_opts_out_is_not_taken_at_search(tmp_path: Path, site, clip_file: Path) -> None:
+    headers = {"X-Robots-Tag": "noai, noimageai"}
+    url = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4", headers=headers)
+    (found,) = urls_source(tmp_path, url).search()
+    assert (found.error_class, found.message) == ("opt_out", "X-Robots-Tag: noai")
+
+
+def test_a_list_that_is_none_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(UserError, match="1024 MB is no list of URLs"):
+        list(UrlsSource(SourceConfig(spec=f"urls:{path}"), RulesConfig(), CONFIG).search())
+
+
+def test_a_host_that_cannot_be_reached_is_a_row_to_try_again(tmp_path: Path, site) -> None:
+    url = site.url.replace("http://127.0.0.1:", "http://127.0.0.9:") + "/x"
+    (found,) = urls_source(tmp_path, url).search()
+    assert found.error_class == "transient"
+
+
 # -- yt-dlp -------------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +344,16 @@ def test_search_asks_for_metadata_only_where_the_title_is_wanted(site, clip_file
     assert [(one.title, one.description) for one in found] == [("Wanted", "long"), ("Other", "")]
     assert "/other" not in site.requests
     assert {one.query for one in found} == {"q"}
+
+
+def test_a_page_without_end_and_one_of_enormous_metadata_are_rows(tmp_path: Path, site, clip_file: Path) -> None:
+    media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
+    endless = site.add("/endless", b"<html><title>x</title>" + b"<p>more" * (5 << 20), announce_length=False)
+    heavy = site.add("/heavy", page("T" * 10_000_000, media, description="\ud800d" * 100_000, keywords=["t"] * 100_000))
+    first, second = urls_source(tmp_path, endless, heavy).search()
+    assert (first.error_class, first.message) == ("permanent", "a page larger than 32 MB")
+    assert second.title == "T" * 1000
+    assert len(second.description) == 20_000
 
 
 def test_metadata_from_a_stranger_fits_the_tables() -> None:
