@@ -7,6 +7,8 @@ import json
 import platform
 import statistics
 import sys
+import tempfile
+from pathlib import Path
 
 from assets.cli_options import Parsers
 from pipeline.errors import UserError
@@ -18,37 +20,60 @@ def add_commands(commands: Parsers) -> None:
         "bench",
         run_bench,
         "Measure what a stage costs, side by side with a limit.",
-        "acquisition: CPU-seconds of our download (fetch, verify, hash, store, ledger) beside those of bare yt-dlp, on\n"
-        "small videos that are published on loopback; in turns, every process and child counted, medians compared.",
-        "  lampworks bench acquisition --videos 500 --rounds 3",
+        "acquisition: CPU-seconds of our download (fetch, verify, hash, store, ledger) beside those of bare yt-dlp,\n"
+        "on small videos that are published on loopback; in turns, all children counted, medians compared.\n"
+        "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.",
+        "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000",
         root=False,
     )
-    bench.add_argument("what", choices=["acquisition"], help="what to measure")
-    bench.add_argument("--videos", type=int, default=500, metavar="N", help="videos to fetch (default 500)")
-    bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run (default 3)")
+    bench.add_argument("what", choices=["acquisition", "start"], help="what to measure")
+    bench.add_argument("--videos", type=int, metavar="N", help="videos to fetch (500), or of the store (1000000)")
+    bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run_bench(args: argparse.Namespace) -> int:
     """Measure and print."""
+    videos = args.videos if args.videos is not None else 500 if args.what == "acquisition" else 1_000_000
+    least = 1 if args.what == "acquisition" else 1000
+    if videos < least:
+        raise UserError(f"--videos = {videos}: must be at least {least}")
+    if args.rounds < 1:
+        raise UserError(f"--rounds = {args.rounds}: must be at least 1")
+    return _acquisition(args, videos) if args.what == "acquisition" else _start(args, videos)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _start(args: argparse.Namespace, videos: int) -> int:
+    from pipeline.bench import small_video
+    from pipeline.bench_ledger import bench_start
+
+    with tempfile.TemporaryDirectory(prefix="lampworks-bench-") as folder:
+        found = bench_start(small_video(Path(folder) / "small.mp4"), videos, args.rounds)
+    if args.json:
+        print(json.dumps(vars(found)))
+        return 0
+    print(f"a batch of {found.ok} in a store of {found.videos:,} videos and {found.attempts:,} attempts:")
+    print(f"  first request after   {found.first_request_s:6.2f} s, from the interpreter's start")
+    print(f"  memory                {found.parent_mb:6.0f} MB, and {found.child_mb:.0f} MB of its worker")
+    return 0
+
+
+def _acquisition(args: argparse.Namespace, videos: int) -> int:
     from pipeline.bench import bench_acquisition
 
-    for name in ("videos", "rounds"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name} = {getattr(args, name)}: must be at least 1")
-    found = bench_acquisition(args.videos, args.rounds, lambda text: print(text, file=sys.stderr))
+    found = bench_acquisition(videos, args.rounds, _say)
     medians = {name: statistics.median(getattr(found, name)) for name in ("bare", "download", "search")}
     if args.json:
         print(json.dumps({**vars(found), "ratio": found.ratio, "ratio_with_search": found.ratio_with_search}))
         return 0
-    print(
-        f"{found.videos} videos of {found.bytes / 1000:.0f} kB on loopback, {args.rounds} rounds, {platform.machine()}:"
-    )
-    print(
-        f"  bare yt-dlp           {medians['bare']:6.2f} CPU-s  {1000 * medians['bare'] / found.videos:6.1f} ms a video"
-    )
-    print(f"  lampworks download    {medians['download']:6.2f} CPU-s  {found.ratio:6.2f} x bare")
-    print(
-        f"  with its search       {medians['download'] + medians['search']:6.2f} CPU-s  {found.ratio_with_search:6.2f} x bare"
-    )
+    ours = medians["download"] + medians["search"]
+    each, size = 1000 * medians["bare"] / found.videos, found.bytes / 1000
+    print(f"{found.videos} videos of {size:.0f} kB on loopback, {args.rounds} rounds, {platform.machine()}:")
+    print(f"  bare yt-dlp         {medians['bare']:7.2f} CPU-s  {each:.1f} ms a video")
+    print(f"  lampworks download  {medians['download']:7.2f} CPU-s  {found.ratio:.2f} x bare")
+    print(f"  with its search     {ours:7.2f} CPU-s  {found.ratio_with_search:.2f} x bare")
     return 0

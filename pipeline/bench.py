@@ -115,21 +115,26 @@ def bench_acquisition(videos: int = 500, rounds: int = 3, listen: Listener | Non
 
 
 def _publish(folder: Path, videos: int) -> int:
-    """Write one video of 10 s (256x144, 30 FPS) under many names; return its bytes."""
+    """Write one video under many names; return its bytes."""
     folder.mkdir(parents=True)
-    first = folder / "00000.mp4"
+    first = small_video(folder / "00000.mp4")
+    for index in range(1, videos):
+        os.link(first, folder / f"{index:05d}.mp4")
+    return first.stat().st_size
+
+
+def small_video(path: Path) -> Path:
+    """Write a video of 10 s, 256x144, 30 FPS, in which something moves."""
     random = np.random.default_rng(0)
     picture = random.integers(0, 255, (18, 32, 3), np.uint8).repeat(8, 0).repeat(8, 1)
-    with av.open(str(first), "w") as container:
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "30"})
         stream.width, stream.height, stream.pix_fmt = 256, 144, "yuv420p"
         for index in range(300):
             frame = av.VideoFrame.from_ndarray(np.roll(picture, 2 * index, 1), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    for index in range(1, videos):
-        os.link(first, folder / f"{index:05d}.mp4")
-    return first.stat().st_size
+    return path
 
 
 @contextmanager
