@@ -1,4 +1,4 @@
-"""A store of a million videos and three million attempts: a batch starts in bounded memory, and the right one is due."""
+"""A million videos and three million attempts: a batch starts in bounded memory, and what is due is due."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_batch_of_a_full_store_is_downloaded_in_bounded_memory(tmp_path: Path) -> None:
     found = bench_start(small_video(tmp_path / "small.mp4"))
-    print(f"first request after {found.first_request_s:.2f} s, {found.parent_mb:.0f} MB, worker {found.child_mb:.0f} MB")
+    print(f"first request after {found.first_request_s:.2f} s, {found.parent_mb:.0f} + {found.child_mb:.0f} MB")
     assert (found.videos, found.attempts, found.ok) == (1_000_000, 2_999_250, 250)
     assert found.parent_mb < 1024
     assert found.child_mb < 1024
