@@ -12,6 +12,8 @@ import unicodedata
 
 _SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 START_DIGITS = 9
+GENERIC = frozenset({"generic", "html5", "html5mediaembed", "quotedhtml"})
+"""Extractors of any page: their id is the last part of its URL, which another host has too."""
 
 
 def short_hash(text: str, length: int = 12) -> str:
@@ -32,8 +34,7 @@ def video_id_of(extractor: str, native_id: str | None, url: str) -> str:
     or where the id leaves the alphabet.
     """
     key = slug(extractor.lower()) or "unknown"
-    generic = key in {"generic", "html5"}
-    if native_id and not generic and _SAFE.fullmatch(native_id):
+    if native_id and key not in GENERIC and _SAFE.fullmatch(native_id):
         return f"{key}-{native_id}"
     return f"{key}-{short_hash(url, 16)}"
 

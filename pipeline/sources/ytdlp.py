@@ -29,7 +29,7 @@ from pipeline.arcade.extractor import ArcadeIE
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError, UserError
 from pipeline.faults import as_error, causes, classify, clean_message
-from pipeline.ids import video_id_of
+from pipeline.ids import GENERIC, video_id_of
 from pipeline.sources.base import Candidate, Fetched, clean_text, site_of
 from pipeline.sources.base import clean_number as _number
 from pipeline.sources.feeds import looks_like_feed
@@ -488,7 +488,7 @@ def candidate_of(info: Mapping[str, Any], *, query: str, url: str) -> Candidate:
     """Return yt-dlp's info (full or flat) as a candidate; every text is cut, cleaned and never trusted."""
     extractor = str(info.get("extractor_key") or info.get("ie_key") or "generic").lower()
     native = str(info.get("id") or "")
-    if extractor in {"generic", "html5"}:
+    if extractor in GENERIC:
         extractor = "generic"
     else:
         url = str(info.get("webpage_url") or info.get("url") or url)
