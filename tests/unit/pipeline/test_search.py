@@ -14,6 +14,7 @@ import pytest
 from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
 from pipeline.errors import UserError
 from pipeline.home import home_of
+from pipeline.ids import file_video_id
 from pipeline.search import SearchReport, batches, search_is_done, search_videos
 from pipeline.sources.base import Candidate, Known, unknown
 from pipeline.store import Store
@@ -186,6 +187,96 @@ def test_what_was_taken_down_is_not_brought_in_again(store: Store, source: FakeS
     assert set(rows(store)) == {"c"}
 
 
+def test_every_search_after_the_first_asks_only_the_pages_that_can_tell_more(store: Store, source: FakeSource) -> None:
+    source.world = [
+        candidate("kept"),
+        candidate("movie", "platformer movie speedrun"),
+        candidate("plain", "platformer"),
+        candidate("gone", "", error_class="permanent"),
+        candidate("busy", error_class="transient"),
+        candidate("live", live_status="is_live"),
+        candidate("opted", "platformer speedrun file", error_class="opt_out", message="X-Robots-Tag: noai"),
+    ]
+    report = search(store)
+    assert (report.kept, report.rejected) == (
+        1,
+        {
+            "negation:movie": 1,
+            "action: no action word in title or description": 1,
+            "no metadata: permanent": 1,
+            "no metadata: transient": 1,
+            "live:is_live": 1,
+            "opt_out:noai": 1,
+        },
+    )
+    assert source.pages == ["kept", "movie", "plain", "gone", "busy", "live", "opted"]
+    before = versions(store)
+    search(store)
+    # the page that is gone was never had: without a title it may be anything
+    assert source.pages == ["gone", "busy", "live"]
+    assert versions(store) == before
+    search(store, dataclasses.replace(config(), rules=dataclasses.replace(RULES, max_age=3)))
+    assert source.pages == ["movie", "plain", "gone", "busy", "live", "opted"]
+
+
+def test_a_video_that_was_renamed_is_judged_by_its_new_title(store: Store, source: FakeSource) -> None:
+    source.world = [candidate("a", "shooter speedrun"), candidate("b")]
+    search(store)
+    source.world[0] = candidate("a", "platformer speedrun")
+    assert search(store).batches == ["2026w47-0002"]
+    assert source.pages == ["a"]
+
+
+def test_what_a_list_says_never_replaces_what_a_page_said(store: Store, source: FakeSource) -> None:
+    source.world = [candidate("a", description="long", tags=("x",)), candidate("b", "platformer", description="plain")]
+    search(store)
+    source.world = [candidate(name, query="another") for name in "ab"]
+    search(store)
+    assert {row["description"] for row in rows(store).values()} == {"long", "plain"}
+    assert rows(store)["a"]["tags"] == ["x"]
+    assert rows(store)["b"]["rule"] == "action: no action word in title or description"
+    assert rows(store)["b"]["queries"] == ["q", "another"]
+
+
+def test_rights_decide_where_the_words_do_not(store: Store, source: FakeSource) -> None:
+    source.world = [
+        candidate("free", "holiday", licence="CC BY 4.0"),
+        candidate("none", "holiday"),
+        candidate("closed", "holiday", licence="All rights reserved"),
+        candidate("old", "holiday", age_limit=18),
+        candidate("short", "holiday", duration_s=3.0),
+    ]
+    report = search(store, config(apply_rules=False))
+    assert report.rejected == {"licence:All rights reserved": 1, "age:18": 1}
+    assert (report.kept, report.unknown_licence) == (3, 2)
+    blocking = dataclasses.replace(config(apply_rules=False), rules=dataclasses.replace(RULES, blocked=("closed",)))
+    assert search(store, blocking).rejected == {"blocked:closed": 1, "age:18": 1}
+
+
+def test_metadata_is_no_verdict_where_it_is_missing(store: Store, source: FakeSource) -> None:
+    """A title that passes says nothing of licence and age."""
+    source.world = [candidate("a", error_class="transient")]
+    assert search(store).rejected == {"no metadata: transient": 1}
+    source.world = [candidate("a", licence="All rights reserved")]
+    assert search(store).rejected == {"licence:All rights reserved": 1}
+
+
+def test_a_premiere_is_a_candidate_once_it_was_shown(store: Store, source: FakeSource) -> None:
+    source.world = [candidate("a", error_class="live", live_status="is_upcoming")]
+    assert search(store).rejected == {"live:is_upcoming": 1}
+    source.world = [candidate("a", live_status="was_live")]
+    assert search(store).batches == ["2026w47-0001"]
+
+
+def test_a_query_that_finds_nothing_is_recorded_beside_the_others(store: Store, source: FakeSource) -> None:
+    source.world, source.asked = [candidate("a")], ["q", "empty"]
+    assert search(store).failures == {"empty": "found nothing"}
+    assert {row["query"]: row["found"] for row in store.read("searches").to_pylist()} == {"q": 1, "empty": 0}
+    before = versions(store)
+    search(store)
+    assert versions(store) == before
+
+
 def test_a_search_that_finds_nothing_is_an_error_that_names_the_source(store: Store, source: FakeSource) -> None:
     with pytest.raises(UserError, match=r"'youtube' found nothing: change source\.queries"):
         search(store)
@@ -238,3 +329,43 @@ def test_a_real_folder_becomes_rows_without_rules(store: Store, tmp_path: Path) 
     before = versions(store)
     search_videos(store, settings, home_of(store))
     assert versions(store) == before
+
+
+def recordings(folder: Path, *names: str) -> Config:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    return Config(source=SourceConfig(spec=f"folder:{folder}"))
+
+
+def urls(store: Store) -> set[str]:
+    return {row["url"] for row in store.read("videos").to_pylist()}
+
+
+def test_the_same_name_in_two_folders_is_two_videos(store: Store, tmp_path: Path) -> None:
+    first = recordings(tmp_path / "a", "level.mp4", "other.mp4")
+    second = recordings(tmp_path / "b", "level.mp4")
+    for settings in (first, second, first, second):
+        search_videos(store, settings, home_of(store), now=NOW)
+    assert urls(store) == {str(tmp_path / name) for name in ("a/level.mp4", "a/other.mp4", "b/level.mp4")}
+    found = store.read("videos").to_pylist()
+    assert len({row["video_id"] for row in found}) == 3
+    assert {row["batch"] for row in found} == {"2026w47-0001", "2026w47-0002"}
+    (first_id,) = (row["video_id"] for row in found if row["url"].endswith("a/level.mp4"))
+    assert first_id == file_video_id("level.mp4")
+
+
+def test_a_folder_that_moved_holds_the_same_videos(store: Store, tmp_path: Path) -> None:
+    search_videos(store, recordings(tmp_path / "a", "level.mp4"), home_of(store), now=NOW)
+    (before,) = store.read("videos").to_pylist()
+    (tmp_path / "a").rename(tmp_path / "b")
+    report = search_videos(store, recordings(tmp_path / "b"), home_of(store), now=NOW)
+    (after,) = store.read("videos").to_pylist()
+    assert (report.new, after["video_id"], after["batch"]) == (0, before["video_id"], before["batch"])
+    assert after["url"] == str(tmp_path / "b" / "level.mp4")
+
+
+def test_a_folder_by_another_name_is_the_same_folder(store: Store, tmp_path: Path) -> None:
+    search_videos(store, recordings(tmp_path / "a", "level.mp4"), home_of(store), now=NOW)
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert search_videos(store, recordings(tmp_path / "link"), home_of(store), now=NOW).new == 0
