@@ -47,6 +47,9 @@ _TEXTS: tuple[tuple[str, str], ...] = (
         "rate_limited",
     ),
     (r"no space left|read-only file system|file too large|too many open files|cannot allocate memory", "environment"),
+    # a proxy's 5xx speak of the site beyond it, the rest of the proxy itself
+    (r"tunnel connection failed: 5\d\d", "transient"),
+    (r"tunnel connection failed|unable to connect to proxy|cannot connect to proxy|proxyerror", "environment"),
     (r"permission denied|unable to (?:create directory|open for writing|write data)", "environment"),
     (
         r"(?:ffmpeg|ffprobe|pycryptodomex?|phantomjs|rtmpdump)\b.*\b(?:not (?:be )?(?:found|installed)|install)|"
@@ -141,7 +144,7 @@ def classify(error: BaseException, *, hide: Iterable[str] = ()) -> Fault:
     if any(isinstance(link, OSError) and not isinstance(link, ssl.SSLError) and link.errno in _DISK for link in chain):
         return Fault("environment", text)
     if "ProxyError" in names:
-        return Fault(_class_of_proxy(said), text)
+        return Fault(_class_of_text(f"ProxyError: {said}", chain), text)
     for name, error_class in _TYPES:
         if name in names:
             return Fault(error_class, text)
@@ -201,11 +204,6 @@ def _class_of_status(status: int) -> str:
     if status in {403, 408, 416, 425} or status >= 500:
         return "transient"
     return "permanent"
-
-
-def _class_of_proxy(text: str) -> str:
-    """Return the class of a proxy's refusal: its 5xx speak of the site beyond it, the rest of the proxy itself."""
-    return "transient" if re.search(r"tunnel connection failed: 5\d\d", text, re.IGNORECASE) else "environment"
 
 
 def _said(text: str) -> str:

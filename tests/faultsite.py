@@ -10,10 +10,12 @@ no such name. So no test leaves the machine, and nothing of yt-dlp is replaced.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 from collections import Counter
@@ -309,6 +311,43 @@ def hls(film: Path, folder: Path) -> dict[str, bytes]:
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     stream = "#EXT-X-STREAM-INF:BANDWIDTH=200000,RESOLUTION=160x96"
     return {"master.m3u8": f"#EXTM3U\n{stream}\nvariant.m3u8\n".encode(), **files}
+
+
+# -- a collection in a process of its own --------------------------------------------------------------------------
+
+COLLECT = """
+import dataclasses, json, sys
+from datetime import datetime
+from pipeline.config import Config, DownloadConfig, SourceConfig
+from pipeline.download import download_batch
+from pipeline.home import home_of
+from pipeline.search import batches, search_videos
+from pipeline.store import Store
+
+asked = json.loads(sys.argv[1])
+config = Config(source=SourceConfig(**asked["source"]), download=DownloadConfig(**asked["download"]))
+store = Store(asked["root"])
+home = home_of(store, asked["home"])
+if not batches(store):
+    search_videos(store, config, home)
+now = datetime.fromisoformat(asked["now"]) if asked["now"] else None
+report = download_batch(store, config, home, batches(store)[0], now=now)
+print(json.dumps(dataclasses.asdict(report), default=str))
+"""
+
+
+def collect_command(config: Any, root: Path, home: Path, now: datetime | None = None) -> list[str]:
+    """Return the command of a search and a download in a process of their own."""
+    asked = {"source": dataclasses.asdict(config.source), "download": dataclasses.asdict(config.download)}
+    asked |= {"root": str(root), "home": str(home), "now": now.isoformat() if now else ""}
+    return [sys.executable, "-c", COLLECT, json.dumps(asked)]
+
+
+def collected(arguments: list[str], **options: Any) -> dict[str, Any]:
+    """Run such a command and return its report."""
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=Path(__file__).parents[1], **options)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 # -- YouTube ------------------------------------------------------------------------------------------------------

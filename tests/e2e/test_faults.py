@@ -7,7 +7,6 @@ behind a real proxy. What each case must leave is stated here and in docs/faults
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import resource
 import shlex
@@ -31,7 +30,7 @@ from pipeline.home import home_of
 from pipeline.ledger import State
 from pipeline.search import SearchReport, batches, search_videos
 from pipeline.store import Store
-from tests.faultsite import FaultSite, feed, hls, player_page, watch_page
+from tests.faultsite import FaultSite, collect_command, collected, feed, hls, player_page, watch_page
 
 DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
 HTML = "text/html"
@@ -390,37 +389,6 @@ def test_pages_of_one_name_on_two_hosts_are_two_videos(
 
 # -- the machine itself -------------------------------------------------------------------------------------------
 
-COLLECT = """
-import dataclasses, json, sys
-from pathlib import Path
-from pipeline.config import Config, DownloadConfig, SourceConfig
-from pipeline.download import download_batch
-from pipeline.home import home_of
-from pipeline.search import batches, search_videos
-from pipeline.store import Store
-
-asked = json.loads(sys.argv[1])
-config = Config(source=SourceConfig(**asked["source"]), download=DownloadConfig(**asked["download"]))
-store = Store(asked["root"])
-home = home_of(store, asked["home"])
-if not batches(store):
-    search_videos(store, config, home)
-report = download_batch(store, config, home, batches(store)[0])
-print(json.dumps(dataclasses.asdict(report), default=str))
-"""
-
-
-def command(config: Config, root: Path, home: Path) -> list[str]:
-    """Return the command of a search and a download in a process of their own."""
-    asked = {"source": dataclasses.asdict(config.source), "download": dataclasses.asdict(config.download)}
-    return [sys.executable, "-c", COLLECT, json.dumps({**asked, "root": str(root), "home": str(home)})]
-
-
-def reported(arguments: list[str], **options: Any) -> dict[str, Any]:
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=Path(__file__).parents[2], **options)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
 
 def publish_two(internet: FaultSite, folder: Path, host: str, film: Film, **faults: Any) -> Config:
     """Publish a good video and a spoilt one, and return the settings that take both."""
@@ -436,7 +404,7 @@ def test_a_kill_in_mid_download_costs_that_attempt_and_nothing_else(
 ) -> None:
     config = publish_two(internet, tmp_path, "kill.test", film, stall=half(film))
     root = tmp_path / "root"
-    start = command(config, root, root)
+    start = collect_command(config, root, root)
     process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     parts: list[Path] = []
@@ -452,7 +420,7 @@ def test_a_kill_in_mid_download_costs_that_attempt_and_nothing_else(
     left = set((root / "tmp").iterdir())
     assert left
     internet.add("http://kill.test/film.mp4", film.streamable)
-    assert reported(start)["ok"] == 2
+    assert collected(start)["ok"] == 2
     store = Store(root)
     assert {state.attempts for state in download_states(store).values()} == {1}
     assert {store.read_blob(path) for path in store.list_blobs("raw")} == {film.streamable}
@@ -469,7 +437,7 @@ def test_a_full_disk_pauses_the_downloads_and_fails_none(tmp_path: Path, interne
     small = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     if shutil.which("unshare") is None or subprocess.run([*small, mount], capture_output=True).returncode:
         pytest.skip("a small disk needs unshare and user namespaces")
-    report = reported([*small, f"{mount} && {shlex.join(command(config, root, home))}"])
+    report = collected([*small, f"{mount} && {shlex.join(collect_command(config, root, home))}"])
     assert (report["ok"], report["pending"], report["failed"]) == (0, 2, {})
     assert "no room left" in report["paused"]
     classes = set(report["pending_classes"])
@@ -485,8 +453,8 @@ def test_a_limit_on_the_size_of_files_is_no_fault_of_the_video(tmp_path: Path, i
     config = publish_two(internet, tmp_path, "limit.test", film)
     root = tmp_path / "root"
     size = len(film.streamable) // 2
-    report = reported(
-        command(config, root, root), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    report = collected(
+        collect_command(config, root, root), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     )
     assert (report["ok"], report["failed"]) == (0, {})
     assert report["pending_classes"] == {"environment": 2}

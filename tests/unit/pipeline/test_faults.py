@@ -144,6 +144,8 @@ MESSAGES = {
         "unable to open for writing: [Errno 30] Read-only file system: 'media.mp4.part'",
         "unable to open for writing: [Errno 24] Too many open files: 'media.mp4.part'",
         "Unable to create directory: [Errno 13] Permission denied: '/data'",
+        "[download] Got error: ('Unable to connect to proxy', NewConnectionError('refused')). Giving up after 3 "
+        "retries",
         '[x] y: Impersonate target "chrome" is not available.',
         "[x] Access to this webpage has been blocked by Websense filtering software in your network.",
         "[generic] Unable to download webpage: HTTP Error 407: Proxy Authentication Required",
@@ -153,6 +155,7 @@ MESSAGES = {
         "[download] Got error: 100 bytes read, 3000 more expected. Giving up after 3 retries",
         "unable to download video data: HTTP Error 403: Forbidden",
         "content too short (expected 5000 bytes and served 100)",
+        "[download] Got error: Tunnel connection failed: 502 Bad Gateway. Giving up after 3 retries",
         "Did not get any data blocks",
         "The downloaded file is empty",
         "fragment 3 not found, unable to continue",
