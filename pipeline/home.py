@@ -1,7 +1,8 @@
 """The local home of a root: what must lie on this machine's disk even when the store is on S3.
 
 `dagster/` is DAGSTER_HOME, `arcade/` the embedded source's recordings, `labels.sqlite` the labelling journal,
-`lock` the one that `run`, `demo` and `ui` take, `tmp/` scratch. For a root on a folder the home is the root itself.
+`search.jsonl` what an unfinished search was told, `lock` the one that `run`, `demo` and `ui` take, `tmp/` scratch. For
+a root on a folder the home is the root itself.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ class Home:
     def journal(self) -> Path:
         """The labelling page's SQLite journal."""
         return self.folder / "labels.sqlite"
+
+    @property
+    def search_journal(self) -> Path:
+        """What an unfinished search was told."""
+        return self.folder / "search.jsonl"
 
     @property
     def lock(self) -> Path:

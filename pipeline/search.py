@@ -26,6 +26,7 @@ from pipeline.home import Home
 from pipeline.known import VideosKnown
 from pipeline.progress import Listener, Progress
 from pipeline.rules import NO_METADATA, OPT_OUT, Verdict, judge_row, rules_version
+from pipeline.search_journal import SearchJournal
 from pipeline.sources import open_source
 from pipeline.sources.base import Candidate, Source
 from pipeline.sources.folder import FolderSource, other_id
@@ -89,18 +90,21 @@ def search_videos(
     """
     moment = now or datetime.now(UTC)
     source = open_source(config, home, store.storage_options)
-    with source, Progress("search", unit="videos", listen=listen) as progress:
-        found = _ask(source, VideosKnown(store, _version(config)), round, progress)
-    if not found:
-        raise UserError(_nothing_found(config, source.failures))
-    if isinstance(source, FolderSource):
-        found = _apart(store, source, found)
-    hidden = taken_down(store)
-    visible = {name: one for name, one in found.items() if not hidden.hides(name, one.candidate.channel_id)}
-    known = _known_videos(store, visible, config)
-    rows = [_row(one, known.get(name), config, moment) for name, one in visible.items()]
-    new_batches = _assign_batches(store, rows, config.source.batch_size, moment)
-    changed = _write(store, rows, known, moment)
+    # a folder, and games on this machine, cost no request
+    journal = SearchJournal(home.search_journal if config.source.kind in {"urls", "youtube"} else None)
+    with journal:
+        with source, Progress("search", unit="videos", listen=listen) as progress:
+            found = _ask(source, VideosKnown(store, _version(config)), journal, round, progress)
+        if not found:
+            raise UserError(_nothing_found(config, source.failures))
+        if isinstance(source, FolderSource):
+            found = _apart(store, source, found)
+        hidden = taken_down(store)
+        visible = {name: one for name, one in found.items() if not hidden.hides(name, one.candidate.channel_id)}
+        known = _known_videos(store, visible, config)
+        rows = [_row(one, known.get(name), config, moment) for name, one in visible.items()]
+        new_batches = _assign_batches(store, rows, config.source.batch_size, moment)
+        changed = _write(store, rows, known, moment)
     empty = [query for query in source.asked if all(query not in one.queries for one in found.values())]
     _record_searches(store, config, round, rows, visible, empty, known, changed, moment)
     kept = [row for row in rows if row["verdict"] == "kept"]
@@ -146,15 +150,19 @@ class _Found:
     queries: list[str]
 
 
-def _ask(source: Source, known: VideosKnown, round: int | None, progress: Progress) -> dict[str, _Found]:
+def _ask(
+    source: Source, known: VideosKnown, journal: SearchJournal, round: int | None, progress: Progress
+) -> dict[str, _Found]:
     found: dict[str, _Found] = {}
     asked: set[str] = set()
 
     def is_known(candidate: Candidate) -> bool:
-        # what an earlier query of this search asked is not asked again either
-        return candidate.video_id in asked or known(candidate)
+        # what an earlier query of this search asked is not asked again either, nor what one that was killed asked
+        return candidate.video_id in asked or candidate.video_id in journal or known(candidate)
 
     for candidate in source.search(round, is_known):
+        if candidate.listed and candidate.video_id in journal:
+            candidate = dataclasses.replace(journal.answers[candidate.video_id], query=candidate.query)
         one = found.setdefault(candidate.video_id, _Found(candidate, []))
         if _quality(candidate) > _quality(one.candidate):
             one.candidate = candidate
@@ -162,6 +170,8 @@ def _ask(source: Source, known: VideosKnown, round: int | None, progress: Progre
             one.queries.append(candidate.query)
         if not candidate.listed:
             asked.add(candidate.video_id)
+        if _quality(candidate) == 2:
+            journal.note(candidate)
         progress.advance()
     return found
 

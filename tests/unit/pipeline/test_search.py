@@ -46,6 +46,7 @@ class FakeSource:
         self.failures: dict[str, str] = {}
         self.asked: list[str] = []
         self.pages: list[str] = []
+        self.killed_at: str | None = None
 
     def __enter__(self) -> FakeSource:
         return self
@@ -59,6 +60,8 @@ class FakeSource:
             listed = dataclasses.replace(one, description="", tags=(), error_class=None, listed=True)
             if known(listed):
                 yield listed
+            elif one.native_id == self.killed_at:
+                raise KeyboardInterrupt
             else:
                 self.pages.append(one.native_id)
                 yield one
@@ -217,6 +220,27 @@ def test_every_search_after_the_first_asks_only_the_pages_that_can_tell_more(sto
     assert versions(store) == before
     search(store, dataclasses.replace(config(), rules=dataclasses.replace(RULES, max_age=3)))
     assert source.pages == ["movie", "plain", "gone", "busy", "live", "opted"]
+
+
+def test_a_search_that_is_killed_goes_on_where_it_was(store: Store, source: FakeSource) -> None:
+    source.world = [candidate(name, description=f"of {name}", tags=("t",)) for name in "abcd"]
+    source.killed_at = "c"
+    with pytest.raises(KeyboardInterrupt):
+        search(store)
+    assert versions(store) == (-1, -1)
+    journal = home_of(store).search_journal
+    with journal.open("a") as file:
+        file.write('{"video_id": "torn')  # as a kill in the middle of a write leaves it
+    source.killed_at = "d"
+    with pytest.raises(KeyboardInterrupt):
+        search(store)
+    source.killed_at = None
+    assert search(store).batches == ["2026w47-0001", "2026w47-0002"]
+    assert source.pages == ["d"]
+    assert {name: (row["description"], row["tags"]) for name, row in rows(store).items()} == {
+        name: (f"of {name}", ["t"]) for name in "abcd"
+    }
+    assert not journal.exists()
 
 
 def test_a_video_that_was_renamed_is_judged_by_its_new_title(store: Store, source: FakeSource) -> None:
