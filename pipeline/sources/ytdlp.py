@@ -166,8 +166,6 @@ class _Client(YoutubeDL):
     opt_out: frozenset[str] = frozenset()
     keys: Mapping[str, str] = MappingProxyType({})
     """Extractors' keys by their lower-case form, which is what tables hold."""
-    asked: dict[str, str]
-    """URLs of late, and the extractor that takes each."""
     wants_file = False
     """Whether the next answer is to be a file, not a page."""
 
@@ -272,7 +270,6 @@ def _new_client(config: DownloadConfig, extra: dict[str, Any]) -> _Client:
         client.add_info_extractor(ArcadeIE())  # before the generic one, which would take its pages too
     client.add_default_info_extractors()
     client.keys = {key.lower(): key for key in client._ies}
-    client.asked = {}
     return client
 
 
@@ -477,12 +474,15 @@ def _identity(client: _Client, url: str) -> dict[str, str]:
 
 def _extractor_of(client: _Client, url: str) -> str:
     """Return the extractor that takes a URL, lower case; asking all 1,800 of them is a third of a search's CPU."""
-    if url not in client.asked:
-        if len(client.asked) >= _MOST_ASKED:
-            client.asked.clear()
+    asked: dict[tuple[int, str], str] = _CLIENTS.__dict__.setdefault("asked", {})
+    # clients differ in options, and in the embedded source's extractor, which others lack
+    key = (len(client.keys), url)
+    if key not in asked:
+        if len(asked) >= _MOST_ASKED:
+            asked.clear()
         taker = next((key for key, found in client._ies.items() if found.suitable(url)), "Generic")
-        client.asked[url] = taker.lower()
-    return client.asked[url]
+        asked[key] = taker.lower()
+    return asked[key]
 
 
 def failed(candidate: Candidate, error: PermanentError | RetryableError) -> Candidate:
