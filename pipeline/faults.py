@@ -94,6 +94,7 @@ _TYPES = (
     ("UnsupportedError", "permanent"),
     ("UserNotLive", "live"),
     ("TransportError", "transient"),
+    ("HTTPException", "transient"),
     ("ContentTooShortError", "transient"),
 )
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EMFILE, errno.ENFILE}

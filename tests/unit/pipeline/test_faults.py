@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import io
 import ssl
 from email.message import Message
@@ -235,6 +236,7 @@ def test_a_proxy_that_refuses_is_not_the_site_beyond_it(message: str, name: str)
         (TransportError("members only"), "transient"),
         (CertificateVerifyError("self-signed certificate"), "transient"),
         (IncompleteRead(10, 20), "transient"),
+        (http.client.IncompleteRead(b"half"), "transient"),
         (ContentTooShortError(10, 20), "transient"),
         (UserNotLive(), "live"),
         (OSError(errno.ENOSPC, "No space left on device"), "environment"),
