@@ -254,7 +254,7 @@ def _pass(
         if shortage := room.shortage():
             return 0, shortage
         limits = SiteLimits(home.limits, config.source.kind, config.download)
-        with open_source(config, home) as source, limits:
+        with open_source(config, home, store.storage_options) as source, limits:
             feed = Feed(tries, config.download, known, limits, room)
             return _work(store, config, source, batch, len(tries), feed, folder, listen), feed.paused
 

@@ -242,7 +242,7 @@ def test_a_takedown_that_arrives_during_the_download_leaves_no_row_and_no_blob(
                 asked.append(request_takedown(store, "video", good, "asked"))
             return super().fetch(video, folder, config)
 
-    monkeypatch.setattr("pipeline.download.open_source", lambda config, home: Source(traps))
+    monkeypatch.setattr("pipeline.download.open_source", lambda config, home, options: Source(traps))
     report = download_batch(store, config, home_of(store), batches(store)[0])
     assert asked == [True]
     assert (report.ok, report.taken_down, report.videos) == (0, 1, 13)

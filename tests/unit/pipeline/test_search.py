@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
+from pipeline.download import download_batch
 from pipeline.errors import UserError
 from pipeline.home import home_of
 from pipeline.ids import file_video_id
@@ -393,3 +394,19 @@ def test_a_folder_by_another_name_is_the_same_folder(store: Store, tmp_path: Pat
     search_videos(store, recordings(tmp_path / "a", "level.mp4"), home_of(store), now=NOW)
     (tmp_path / "link").symlink_to(tmp_path / "a")
     assert search_videos(store, recordings(tmp_path / "link"), home_of(store), now=NOW).new == 0
+
+
+def test_recordings_under_a_prefix_of_an_object_store_are_searched_and_fetched(
+    tmp_path: Path, s3_options: dict[str, str], clip_file: Path
+) -> None:
+    recordings = Store("s3://lampworks-test/recordings-of-mine", s3_options)
+    recordings.put_file("deep/level 1.mp4", clip_file)
+    recordings.write_blob("deep/level 1.info.json", b'{"title": "Level 1", "license": "CC0", "duration": 4.0}')
+    store = Store("s3://lampworks-test/root-of-mine", s3_options)
+    home = home_of(store, tmp_path / "home")
+    settings = Config(source=SourceConfig(spec=f"folder:{recordings.root}"))
+    report = search_videos(store, settings, home, now=NOW)
+    assert (report.kept, report.unknown_licence) == (1, 0)
+    assert download_batch(store, settings, home, report.batches[0]).ok == 1
+    (row,) = store.read("downloads", ["path", "bytes"]).to_pylist()
+    assert store.read_blob(row["path"]) == clip_file.read_bytes()
