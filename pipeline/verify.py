@@ -117,9 +117,12 @@ def _span(container: Any, stream: Any) -> _Span:
     second = round(_EDGE_S / stream.time_base)
     step = round(1 / (Fraction(stream.average_rate or 25) * stream.time_base))
     head = _Edge()
+    # every packet of every video comes through here: half of the cost of a small file, so no call that can be spared
     for packet in container.demux(stream):
-        time = _time(packet)
-        if time is not None and first is None:
+        time = packet.pts
+        if time is None:
+            time = packet.dts
+        if first is None and time is not None:
             head = _Edge(time, time + second)
         if not head.passed:
             head.see(packet.decode())
@@ -129,13 +132,16 @@ def _span(container: Any, stream: Any) -> _Span:
             raise _invalid(f"it is cut off or damaged after {frames} frames")
         frames += 1
         step = packet.duration or step
-        first = time if first is None else min(first, time)
-        last = time if last is None else max(last, time)
-        end = max(end or 0, time + step)
-        place = _place(container, packet)
-        start = place if start is None else start
+        if first is None or last is None or end is None:
+            first, last, end, start = time, time, time, _place(container, packet)
+        if time < first:
+            first = time
+        if time > last:
+            last = time
+        if time + step > end:
+            end = time + step
         if packet.is_keyframe:
-            keys.append((time, place))
+            keys.append((time, _place(container, packet)))
         while keys and keys[0][0] <= last - second:
             entry = keys.popleft()[1]
     if first is None or last is None or end is None or start is None:
