@@ -20,6 +20,7 @@ import html
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,7 @@ _FETCHING_S = 120.0
 _FRAME_DEADLINE_S = 60.0
 _WIDTH, _HEIGHT = 192, 108
 _MOST_PIXELS = 40_000_000
+_MOST_RULES = 60
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def write_spot_check(
     before = _about(store)
     if before.get("drawn") == drawn and store.exists(KEY):
         return KEY
-    chosen = _chosen(store, config, per_keyword, seed)
+    chosen, counted = _chosen(store, config, per_keyword, seed)
     sections = _sections(chosen, config, per_keyword)
     rows = {row["video_id"]: row for kept, rejected in sections.values() for row in (*kept, *rejected)}
     pictures = _pictures(store, config, home, rows, before.get("pictures", {}), listen)
@@ -112,7 +114,7 @@ def write_spot_check(
     if not shown:
         remove_spot_check(store)
         return None
-    page = _page(sections, shown, config, seed)
+    page = _page(sections, shown, counted, config, seed)
     about = {
         "drawn": drawn,
         "seed": seed,
@@ -151,9 +153,13 @@ def _about(store: Store) -> dict[str, Any]:
 # -- which videos -------------------------------------------------------------------------------------------------
 
 
-def _chosen(store: Store, config: Config, per_keyword: int, seed: int) -> list[dict[str, Any]]:
-    """Return the rows that the sheet chooses from: of every rule, those with the smallest hash of seed and id."""
+def _chosen(store: Store, config: Config, per_keyword: int, seed: int) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Return the rows that the sheet chooses from, and how many videos each rule decided.
+
+    Of every rule, those with the smallest hash of seed and id.
+    """
     hidden = taken_down(store).hidden_videos(store)
+    counted: Counter[str] = Counter()
     smallest: dict[str, list[tuple[int, str]]] = {}
     where = pc.field("source") == config.source.kind
     for batch in store.scan("videos", ["video_id", "verdict", "rule"], where):
@@ -163,6 +169,7 @@ def _chosen(store: Store, config: Config, per_keyword: int, seed: int) -> list[d
                 continue
             # what was kept stands under its keyword whatever its action word
             group = rule.partition("+")[0] if verdict == "kept" else _kind(rule)
+            counted[group] += 1
             heap = smallest.setdefault(group, [])
             most = per_keyword if verdict == "kept" and rule != OFF else per_keyword * _CANDIDATES
             item = (-int(short_hash(f"{seed}/{video_id}", 15), 16), video_id)
@@ -172,7 +179,7 @@ def _chosen(store: Store, config: Config, per_keyword: int, seed: int) -> list[d
                 heapq.heapreplace(heap, item)
     order = {name: number for heap in smallest.values() for number, name in heap}
     rows = store.read("videos", _COLUMNS, pc.field("video_id").isin(pa.array(list(order), pa.string()))).to_pylist()
-    return sorted(rows, key=lambda row: (-order[row["video_id"]], row["video_id"]))
+    return sorted(rows, key=lambda row: (-order[row["video_id"]], row["video_id"])), counted
 
 
 def _kind(rule: str) -> str:
@@ -331,6 +338,7 @@ def _encoded(image: Image.Image) -> str:
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #888; --kept: #2e9e5b; --rejected: #d0563f; }
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1180px; padding: 0 1rem; }
+td { padding: 0 1rem 0 0; font: 12px ui-monospace, monospace; } td:first-child { text-align: right; }
 h1 { font-size: 1.4rem; margin: 0 0 .3rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; }
 p, .dim { color: var(--dim); margin: .2rem 0; }
 .row { display: grid; grid-template-columns: 5.5rem 1fr; gap: .5rem 1rem; border-top: 1px solid var(--line);
@@ -346,9 +354,13 @@ figure { margin: 0; } figcaption { overflow-wrap: anywhere; }
 """
 
 
-def _page(sections: Mapping[str, _Section], shown: Mapping[str, Shown], config: Config, seed: int) -> str:
-    parts = [_section(name, section, shown) for name, section in sections.items()]
-    kept = sum(one.row["verdict"] == "kept" for one in shown.values())
+def _page(
+    sections: Mapping[str, _Section], shown: Mapping[str, Shown], counted: Counter[str], config: Config, seed: int
+) -> str:
+    parts = [_section(name, section, shown, counted) for name, section in sections.items()]
+    kept = sum(number for rule, number in counted.items() if rule.startswith("kept:") or rule == OFF)
+    rejected = [pair for pair in counted.most_common() if not (pair[0].startswith("kept:") or pair[0] == OFF)]
+    rules = "".join(f"<tr><td>{number:,}</td><td>{_escape(rule)}</td></tr>" for rule, number in rejected[:_MOST_RULES])
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width">'
@@ -357,13 +369,16 @@ def _page(sections: Mapping[str, _Section], shown: Mapping[str, Shown], config: 
         '<meta name="referrer" content="no-referrer">'
         f"<title>Spot check of the search rules</title><style>{_STYLE}</style></head>\n<body>"
         "<h1>Spot check of the search rules</h1>"
-        f"<p>Source {_escape(config.source.spec)}: {kept} kept and {len(shown) - kept} rejected videos, drawn at "
-        f"random with seed {seed}. Is each kept one what you want, and is nothing good among the rejected?</p>\n"
-        f"{''.join(parts)}</body></html>\n"
+        f"<p>Source {_escape(config.source.spec)}: {kept:,} kept and {counted.total() - kept:,} rejected; "
+        f"{len(shown):,} of them, drawn at random with seed {seed}. Is each kept one what you want, and is nothing "
+        "good among the rejected?</p>\n"
+        f"{''.join(parts)}"
+        + (f"<h2>What rejected how many</h2><table>{rules}</table>" if rules else "")
+        + "</body></html>\n"
     )
 
 
-def _section(name: str, section: _Section, shown: Mapping[str, Shown]) -> str:
+def _section(name: str, section: _Section, shown: Mapping[str, Shown], counted: Counter[str]) -> str:
     lines = []
     for verdict, rows in zip(("kept", "rejected"), section, strict=True):
         figures = [_figure(shown[row["video_id"]]) for row in rows if row["video_id"] in shown]
@@ -372,7 +387,9 @@ def _section(name: str, section: _Section, shown: Mapping[str, Shown]) -> str:
                 f'<div class="row"><div class="verdict {verdict}">{verdict}</div>'
                 f'<div class="videos">{"".join(figures)}</div></div>'
             )
-    return f"<section><h2>{_escape(name)}</h2>{''.join(lines)}</section>\n" if lines else ""
+    number = counted.get(f"kept:{name.removeprefix('keyword: ')}")
+    many = f' <span class="dim">kept {number:,}</span>' if number else ""
+    return f"<section><h2>{_escape(name)}{many}</h2>{''.join(lines)}</section>\n" if lines else ""
 
 
 def _figure(one: Shown) -> str:

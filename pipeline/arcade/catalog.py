@@ -24,8 +24,8 @@ from pipeline.config.source import ArcadeConfig
 RECORDER = 1
 """Raised when the same recording would come out with other pixels: everything is then recorded again."""
 
-TRAP_SECONDS = 5.0
-"""Length of a recording that the search rules reject: nobody downloads it."""
+TRAP_SECONDS = 17.0
+"""Length of a recording that the search rules reject: nobody downloads it, and its length is not what rejects it."""
 
 GOOD = "platformer"
 DUPLICATES = ("duplicate", "mirrored")

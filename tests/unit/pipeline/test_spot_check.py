@@ -60,7 +60,7 @@ def titles(page: str) -> list[str]:
 
 
 def section(page: str, name: str) -> str:
-    found = re.search(rf"<section><h2>{re.escape(name)}</h2>(.*?)</section>", page, re.DOTALL)
+    found = re.search(rf"<section><h2>{re.escape(name)}(?: <span[^<]*</span>)?</h2>(.*?)</section>", page, re.DOTALL)
     return found[1] if found else ""
 
 
@@ -84,6 +84,9 @@ def test_each_keyword_shows_what_it_kept_and_what_was_rejected_with_it(store: St
     assert titles(section(page, "no keyword, found by: other")) == ["shooter"]
     assert page.count("<img") == 1
     assert page.count("its source names no picture") == 4
+    assert "2 kept and 2 rejected; 4 of them" in page
+    assert '<h2>keyword: platformer <span class="dim">kept 1</span></h2>' in page
+    assert "<td>1</td><td>negation:movie</td>" in page
     assert json.loads(store.read_blob(ABOUT_KEY))["videos"] == [f"generic-{name}" for name in "abcd"]
 
 
