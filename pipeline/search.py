@@ -20,8 +20,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.breaker import Breaker, breakers, opened, resting
 from pipeline.config import Config, fingerprint
-from pipeline.errors import UserError
+from pipeline.errors import RetryableError, UserError
+from pipeline.faults import clean_message
 from pipeline.home import Home
 from pipeline.known import VideosKnown
 from pipeline.progress import Listener, Progress
@@ -90,11 +92,17 @@ def search_videos(
     """
     moment = now or datetime.now(UTC)
     source = open_source(config, home, store.storage_options)
+    before = breakers(store)
+    source.refused.update(_resting_sites(before, config.source.kind, moment))
     # a folder, and games on this machine, cost no request
     journal = SearchJournal(home.search_journal if config.source.kind in {"urls", "youtube"} else None)
     with journal:
         with source, Progress("search", unit="videos", listen=listen) as progress:
             found = _ask(source, VideosKnown(store, _version(config)), journal, round, progress)
+        store.append("breakers", _opened(before, source, config, moment))
+        if not found and source.refused:
+            # not the user's fault, and over in a while: what is there goes on without what is new
+            return SearchReport(found=0, kept=0, rejected={}, new=0, batches=[], failures=dict(source.failures))
         if not found:
             raise UserError(_nothing_found(config, source.failures))
         if isinstance(source, FolderSource):
@@ -137,6 +145,39 @@ def search_is_done(store: Store, config: Config, round: int | None = None) -> bo
 def batches(store: Store) -> list[str]:
     """Return the names of all batches, in order."""
     return sorted(str(name) for name in pc.unique(store.read("videos", ["batch"])["batch"]).to_pylist() if name)
+
+
+# -- sites that refuse --------------------------------------------------------------------------------------------
+
+
+def _resting_sites(known: Mapping[str, Breaker], kind: str, now: datetime) -> dict[str, RetryableError]:
+    """Return the sites that refused us and rest: a search does not ask them either."""
+    mine = known if kind == "urls" else {kind}
+    return {
+        site: RetryableError(
+            f"{site} refused ({known[site].message}) and rests until {until:%Y-%m-%d %H:%M} UTC",
+            error_class=str(known[site].error_class),
+        )
+        for site, until in resting(known, mine, now).items()
+    }
+
+
+def _opened(before: Mapping[str, Breaker], source: Source, config: Config, now: datetime) -> list[dict[str, Any]]:
+    """Return the changes of breakers by what a search met itself."""
+    met = {site if source.kind == "urls" else source.kind: refusal for site, refusal in source.refused.items()}
+    return [
+        opened(
+            before.get(site),
+            site,
+            refusal.error_class,
+            clean_message(str(refusal)),
+            refusal.retry_after_s,
+            config.download,
+            now,
+        ).row()
+        for site, refusal in met.items()
+        if site not in before or before[site].state_at(now) != "open"
+    ]
 
 
 # -- what the source offers ---------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from pipeline.arcade.pages import thumbnail_url, watch_url
 from pipeline.arcade.record import record_arcade
 from pipeline.arcade.site import ArcadeSite
 from pipeline.config.source import ArcadeConfig, DownloadConfig
-from pipeline.errors import PermanentError
+from pipeline.errors import PermanentError, RetryableError
 from pipeline.home import Home
 from pipeline.ids import video_id_of
 from pipeline.progress import Listener
@@ -39,6 +39,7 @@ class ArcadeSource:
         self.config, self.home, self.workers = config, home, workers
         self.url = ""
         self.failures: dict[str, str] = {}
+        self.refused: dict[str, RetryableError] = {}
         self.asked: list[str] = []
         self.site: ArcadeSite | None = None
         self._listen = listen

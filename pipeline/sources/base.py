@@ -21,6 +21,7 @@ from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
+from pipeline.errors import RetryableError
 from pipeline.rules import judge_listed
 
 
@@ -132,6 +133,8 @@ class Source(Protocol):
     """Queries of the last search that were refused, in whole or from some item on, with the message."""
     asked: list[str]
     """Queries of the last search that were answered, if only with nothing, in order."""
+    refused: dict[str, RetryableError]
+    """Sites that a search does not ask (any more): told of them before it, and what it met itself."""
 
     def __enter__(self) -> Self: ...
 

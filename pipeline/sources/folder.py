@@ -42,6 +42,7 @@ class FolderSource(ReadySource):
         self.folder = self.store.root if self.store else str(Path(text).expanduser().absolute())
         self.storage_options = dict(storage_options or {})
         self.failures: dict[str, str] = {}
+        self.refused: dict[str, RetryableError] = {}
         self.asked: list[str] = []
 
     def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:

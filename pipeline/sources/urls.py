@@ -44,12 +44,13 @@ class UrlsSource(ReadySource):
         self.extra: dict[str, Any] = connection(source, rules)
         self.failures: dict[str, str] = {}
         self.asked: list[str] = []
+        self.refused: dict[str, RetryableError] = {}
 
     def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield what the lines hold, in their order; UserError where the list is missing or empty."""
         self.failures, self.asked = {}, [self.argument]
         wanted = listed_filter(self.source, self.rules, known)
-        refused: dict[str, RetryableError] = {}
+        refused = self.refused
         for url, where in self._urls():
             line = missing_candidate(url, query=self.argument, config=self.download, extra=self.extra)
             if known(line):

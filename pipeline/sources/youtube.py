@@ -32,15 +32,17 @@ class YouTubeSource(ReadySource):
         self.extra: dict[str, Any] = {**PAUSES, **connection(source, rules)}
         self.failures: dict[str, str] = {}
         self.asked: list[str] = []
+        self.refused: dict[str, RetryableError] = {}
 
     def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield the results of all lists; one that fails stops the others only where the site refuses us."""
         self.failures, self.asked = {}, []
         wanted = listed_filter(self.source, self.rules, known)
-        refused: dict[str, RetryableError] = {}
+        refused = self.refused
         for query, url in self.lists.items():
             if refused:
-                self.failures[query] = f"not asked: the site refused {self.asked[-1]!r}"
+                why = f"the site refused {self.asked[-1]!r}" if self.asked else str(next(iter(refused.values())))
+                self.failures[query] = f"not asked: {why}"
                 continue
             self.asked.append(query)
             try:

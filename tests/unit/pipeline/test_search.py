@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
 from pipeline.download import download_batch
-from pipeline.errors import UserError
+from pipeline.errors import RetryableError, UserError
 from pipeline.home import home_of
 from pipeline.ids import file_video_id
 from pipeline.search import SearchReport, batches, search_is_done, search_videos
@@ -46,6 +46,7 @@ class FakeSource:
         self.world: list[Candidate] = []
         self.failures: dict[str, str] = {}
         self.asked: list[str] = []
+        self.refused: dict[str, RetryableError] = {}
         self.pages: list[str] = []
         self.killed_at: str | None = None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +162,9 @@ def test_a_name_that_is_neither_is_refused_with_its_value(make: Any, name: str) 
         make(name)
 
 
-def search(store: Store, youtube: YouTube, **settings: Any) -> Any:
+def search(store: Store, youtube: YouTube, now: datetime | None = None, **settings: Any) -> Any:
     config = Config(source=youtube.settings(**{"queries": ("fox",), **settings}), rules=RULES, download=CONFIG)
-    return search_videos(store, config, home_of(store))
+    return search_videos(store, config, home_of(store), now=now)
 
 
 def test_a_second_search_asks_the_pages_of_new_videos_only(youtube: YouTube, store: Store) -> None:
@@ -197,9 +198,13 @@ def test_a_bot_check_stops_the_search_and_keeps_what_was_found(youtube: YouTube,
     assert "not a bot" in report.failures["fox"]
     assert report.failures["bat"] == "not asked: the site refused 'fox'"
     assert sum("/search" in path for path in youtube.paths()) == 1
+    # the site rests: a search does not ask it either, and is no error
     youtube.playability = {"status": "OK"}
     youtube.requests.clear()
     report = search(store, youtube, queries=("fox", "bat"))
+    assert (report.found, youtube.requests) == (0, [])
+    assert all("rests until" in told for told in report.failures.values())
+    report = search(store, youtube, queries=("fox", "bat"), now=datetime.now(UTC) + timedelta(hours=2))
     assert (report.kept, report.new, len(report.batches), report.failures) == (2, 0, 1, {})
     assert youtube.pages() == ["aaaaaaaaaa3"]
 

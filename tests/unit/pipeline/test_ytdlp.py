@@ -1,4 +1,4 @@
-"""yt-dlp as a library: which format it takes of a ladder, what the usual choice would take, and how it reaches a site."""
+"""yt-dlp as a library: the format that it takes of a ladder, what the usual one would take, how it reaches a site."""
 
 from __future__ import annotations
 
