@@ -55,7 +55,7 @@ def _searched(work: Work, report: "SearchReport") -> Result:
         len(videos),
         work.store.version("videos"),
         [
-            _rules_hold(work),
+            rules_hold(work),
             verdict("search_results", "new_videos", report.new > 0, f"{report.new} new of {report.found} found"),
         ],
         {
@@ -88,7 +88,8 @@ def _queries(work: Work) -> list[dict[str, Any]]:
     return sorted(by_query.values(), key=lambda row: (-row["new"], row["query"]))
 
 
-def _rules_hold(work: Work) -> dg.AssetCheckResult:
+def rules_hold(work: Work) -> dg.AssetCheckResult:
+    """Judge every stored verdict again; one of other rules stays as those gave it."""
     from pipeline.rules import JUDGED, NO_METADATA, judge_row, rules_version
 
     wrong = judged = moved = 0

@@ -20,6 +20,7 @@ from assets.definitions import defs
 from assets.driver import PassError, full_pass
 from assets.instance import open_instance, sweep_killed_runs
 from assets.resources import Lampworks
+from assets.sensors import batches_at_work
 from assets.settings import Settings, load_settings, save_config
 from pipeline.config import EngineConfig
 from pipeline.errors import UserError
@@ -152,19 +153,39 @@ def test_the_sensor_asks_for_due_batches_once_per_state(settings: Settings) -> N
     (batch,) = batches(settings.store)
     with settings.exported(), open_instance(settings.home) as instance:
 
-        def tick() -> list[tuple[str | None, str | None]]:
-            context = dg.build_sensor_context(instance=instance, resources={"lampworks": Lampworks()})
-            return [(request.partition_key, request.run_key) for request in sensor(context).run_requests]
+        def tick(cursor: str | None) -> dg.SensorResult:
+            context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lampworks": Lampworks()})
+            return sensor(context)
 
-        asked = tick()
-        assert [key for key, _ in asked] == [batch]
-        assert tick() == asked
+        def keys(result: dg.SensorResult) -> dict[str | None, str | None]:
+            return {request.partition_key: request.run_key for request in result.run_requests or []}
+
+        first = tick(None)
+        assert list(keys(first)) == [batch]
+        idle = tick(first.cursor)
+        assert keys(idle) == {}
+        assert "nothing moved" in str(idle.skip_reason)
         full_pass(settings, ["raw_videos"], listen=lambda text: None, report=False)
-        uncut = tick()
-        assert [key for key, _ in uncut] == [batch]
-        assert uncut != asked
+        uncut = tick(idle.cursor)
+        assert list(keys(uncut)) == [batch]
+        assert keys(uncut) != keys(first)
         full_pass(settings, ["clips"], listen=lambda text: None, report=False)
-        assert tick() == []
+        done = tick(uncut.cursor)
+        assert keys(done) == {}
+        assert done.skip_reason == dg.SkipReason("no batch is due")
+
+
+def test_the_sensor_knows_the_batches_that_a_run_has(settings: Settings, instance: dg.DagsterInstance) -> None:
+    waiting, ended, scored = dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.STARTED
+    for job, batch, status in (
+        ("collect_batch", "2026w47-0001", waiting),
+        ("collect_batch", "2026w47-0002", ended),
+        ("score_batch", "2026w47-0003", scored),
+        ("discover", None, waiting),
+    ):
+        tags = {"dagster/partition": batch} if batch else {}
+        instance.create_run_for_job(defs.resolve_job_def(job), status=status, tags=tags)
+    assert batches_at_work(instance) == {"2026w47-0001"}
 
 
 @pytest.mark.timeout(120)
