@@ -21,6 +21,7 @@ import psutil
 from pipeline.config import DownloadConfig
 
 _DAY_S = 86400.0
+_SEARCH_PAUSE_S = 0.75
 _POLL_S = 2.0
 """How soon to look again for a place that another process holds: it cannot tell us when it is free."""
 _SCHEMA = """
@@ -70,6 +71,11 @@ def limit_of(source: str, site: str, config: DownloadConfig) -> Limit:
     if daily is None and youtube:
         daily = 5000
     return Limit(config.host_workers, interval, daily)
+
+
+def search_pause_s(source: str, site: str, config: DownloadConfig) -> float:
+    """Return the seconds between two requests of a search: those of yt-dlp's polite preset, or less if a download's."""
+    return min(_SEARCH_PAUSE_S, limit_of(source, site, config).interval_s)
 
 
 def _is_here(site: str) -> bool:

@@ -8,12 +8,14 @@ whose video the store knows already costs no request.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.limits import search_pause_s
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, site_of, unknown
 from pipeline.sources.feeds import feed_entries
 from pipeline.sources.ytdlp import (
@@ -45,12 +47,20 @@ class UrlsSource(ReadySource):
         self.failures: dict[str, str] = {}
         self.asked: list[str] = []
         self.refused: dict[str, RetryableError] = {}
+        self._next_request: dict[str, float] = {}
 
     def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield what the lines hold, in their order; UserError where the list is missing or empty."""
         self.failures, self.asked = {}, [self.argument]
-        wanted = listed_filter(self.source, self.rules, known)
+        of_list = listed_filter(self.source, self.rules, known)
         refused = self.refused
+
+        def wanted(candidate: Candidate) -> bool:
+            if not of_list(candidate):
+                return False
+            self._pause(site_of(self.kind, candidate.url))  # its page is asked next
+            return True
+
         for url, where in self._urls():
             line = missing_candidate(url, query=self.argument, config=self.download, extra=self.extra)
             if known(line):
@@ -60,7 +70,8 @@ class UrlsSource(ReadySource):
                 site = site_of(self.kind, url)
                 if site in refused:
                     raise refused[site]
-                yield from self._expanded(url, wanted, refused)
+                self._pause(site)
+                yield from self._expanded(url, where, wanted, refused)
             except (PermanentError, RetryableError) as error:
                 if isinstance(error, RetryableError) and error.error_class in SITE_CLASSES:
                     refused[site_of(self.kind, url)] = error
@@ -69,7 +80,9 @@ class UrlsSource(ReadySource):
         for site, refusal in refused.items():
             self.failures.setdefault(site, f"{refusal}: the rest of this site was not asked")
 
-    def _expanded(self, url: str, wanted: Wanted, refused: dict[str, RetryableError]) -> Iterator[Candidate]:
+    def _expanded(
+        self, url: str, where: str, wanted: Wanted, refused: dict[str, RetryableError]
+    ) -> Iterator[Candidate]:
         options: dict[str, Any] = {
             "query": self.argument,
             "config": self.download,
@@ -85,8 +98,15 @@ class UrlsSource(ReadySource):
         final, body = feed
         entries = feed_entries(body, final)
         if not entries:
-            self.failures[url] = "a feed without videos"
+            self.failures[url] = f"{where}a feed without videos"
         yield from search_entries(entries, url, **options)
+
+    def _pause(self, site: str) -> None:
+        """Wait until a site may be asked again."""
+        pause_s = search_pause_s(self.kind, site, self.download)
+        if pause_s:
+            time.sleep(max(0.0, self._next_request.get(site, 0.0) - time.monotonic()))
+            self._next_request[site] = time.monotonic() + pause_s
 
     def _urls(self) -> Iterator[tuple[str, str]]:
         """Yield each URL once, and where it stands."""

@@ -13,11 +13,10 @@ from typing import Any
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.limits import search_pause_s
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, unknown
 from pipeline.sources.ytdlp import SITE_CLASSES, connection, fetch_url, search_url
 
-# polite by default: the pause of yt-dlp's own `-t sleep` preset between requests of a search
-PAUSES: dict[str, float] = {"sleep_interval_requests": 0.75}
 _SITE = "https://www.youtube.com"
 
 
@@ -29,7 +28,10 @@ class YouTubeSource(ReadySource):
     def __init__(self, source: SourceConfig, rules: RulesConfig, download: DownloadConfig) -> None:
         self.source, self.rules, self.download = source, rules, download
         self.lists = _lists(source)
-        self.extra: dict[str, Any] = {**PAUSES, **connection(source, rules)}
+        self.extra: dict[str, Any] = {
+            "sleep_interval_requests": search_pause_s(self.kind, self.kind, download),
+            **connection(source, rules),
+        }
         self.failures: dict[str, str] = {}
         self.asked: list[str] = []
         self.refused: dict[str, RetryableError] = {}

@@ -282,7 +282,7 @@ def test_a_feed_without_videos_is_told_and_links_elsewhere_are_left(tmp_path: Pa
     listed = site.add("/feed", f"<rss><channel>{links}</channel></rss>".encode(), "text/xml")
     source = urls_source(tmp_path, listed)
     assert list(source.search()) == []
-    assert source.failures == {listed: "a feed without videos"}
+    assert source.failures == {listed: "line 1: a feed without videos"}
 
 
 def test_a_line_whose_video_is_known_costs_no_request(tmp_path: Path, site, clip_file: Path) -> None:
@@ -309,6 +309,23 @@ def test_a_host_that_refuses_is_asked_no_further_and_others_are(tmp_path: Path, 
     assert [one.error_class for one in found] == ["rate_limited"] * 3 + [None]
     assert [path for path in site.requests if path in {"/0", "/1", "/2"}] == ["/0"]
     assert source.failures.keys() == {*refusals, "127.0.0.1"}
+
+
+def test_pages_of_one_site_are_asked_a_moment_apart(
+    tmp_path: Path, site, clip_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("pipeline.sources.urls.time.sleep", waited.append)
+    media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
+    pages = [site.add(f"/{name}", page(name, media)) for name in ("one", "two")]
+    listed = site.add("/feed", feed(("two", pages[1])), "application/rss+xml")
+    source = urls_source(tmp_path, pages[0], listed)
+    list(source.search())
+    assert waited == []  # nobody is burdened on this machine
+    source.download = DownloadConfig(socket_timeout_s=5, host_interval_s=0.3)
+    assert len(list(source.search())) == 2
+    assert [seconds > 0 for seconds in waited] == [False, True, True]
+    assert max(waited) <= 0.3
 
 
 def test_a_server_that_opts_out_is_not_taken_at_search(tmp_path: Path, site, clip_file: Path) -> None:

@@ -17,12 +17,12 @@ from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.home import home_of
 from pipeline.search import search_videos
-from pipeline.sources.youtube import PAUSES, YouTubeSource, channel_url, playlist_url
+from pipeline.sources.youtube import YouTubeSource, channel_url, playlist_url
 from pipeline.store import Store
 from tests.faultsite import CHANNEL, TITLES, search_answer
 from tests.faultsite import YouTube as LoopbackYouTube
 
-CONFIG = DownloadConfig(socket_timeout_s=5)
+CONFIG = DownloadConfig(socket_timeout_s=5, host_interval_s=0)
 RULES = RulesConfig(min_duration_s=0)
 BOT_CHECK = {"status": "LOGIN_REQUIRED", "reason": "Sign in to confirm you\u2019re not a bot"}
 
@@ -99,9 +99,7 @@ def playlist_page(titles: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def youtube(tmp_path: Path, clip_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[YouTube]:
-    # three quarters of a second between requests are for the real one
-    monkeypatch.setitem(PAUSES, "sleep_interval_requests", 0)
+def youtube(tmp_path: Path, clip_file: Path) -> Iterator[YouTube]:
     running = YouTube(tmp_path, clip_file.read_bytes())
     yield running
     running.close()
