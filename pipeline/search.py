@@ -311,10 +311,10 @@ def _write(store: Store, rows: Iterable[dict[str, Any]], known: Mapping[str, dic
             changed.append(row)
         elif row["queries"] != before["queries"]:
             found_again[str(row["video_id"])] = [name for name in row["queries"] if name not in before["queries"]]
-    store.merge("videos", changed, on=["video_id"])
+    store.merge("videos", changed, on=["video_id"], settled="batch")
     store.add_to_lists("videos", "video_id", "queries", found_again)
     # the store was asked a moment ago: only a search that ran beside this one can have added the same
-    store.merge("videos", new, on=["video_id"], since=("found_at", moment - _LONGEST_SEARCH))
+    store.merge("videos", new, on=["video_id"], since=("found_at", moment - _LONGEST_SEARCH), settled="batch")
     return bool(new or changed or found_again)
 
 

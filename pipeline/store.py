@@ -364,6 +364,7 @@ class Store:
         on: Sequence[str],
         inputs: Mapping[str, Any] | None = None,
         since: tuple[str, datetime] | None = None,
+        settled: str | None = None,
     ) -> int:
         """Insert rows, or update those whose `on` columns are already there, in one commit.
 
@@ -374,6 +375,8 @@ class Store:
             inputs: recorded with the commit.
             since: a column of times, and a time: older rows are known to be others, and their files are not read. With
                 a million videos that is 40 ms and 150 MB in place of seconds and 2 GB.
+            settled: a column that never changes once it is set: a row in which it is set to something else, by a
+                writer that was faster, is left as it is.
         """
         data = rows_table(name, rows)
         if not len(data):
@@ -395,7 +398,8 @@ class Store:
                 merge_schema=_lacks_columns(table, data),
                 commit_properties=_commit(inputs),
             )
-            merger.when_matched_update_all().when_not_matched_insert_all().execute()
+            unless = f"target.{settled} IS NULL OR target.{settled} = source.{settled}" if settled else None
+            merger.when_matched_update_all(unless).when_not_matched_insert_all().execute()
 
         self._retrying(commit)
         return self._tidied(name)

@@ -126,6 +126,29 @@ def test_new_videos_get_new_batches_and_old_ones_never_move(store: Store, source
     assert len(rows(store)) == 5
 
 
+def test_of_two_searches_at_once_the_first_gives_the_batch(
+    store: Store, source: FakeSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source.world = [candidate("a"), candidate("b"), candidate("c", "platformer")]
+
+    class Slow(FakeSource):
+        def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
+            """Find the same in another order, and meanwhile let the other search come and go."""
+            yield from (candidate("new"), candidate("b"), candidate("a", description="another page"))
+            with monkeypatch.context() as patch:
+                patch.setattr("pipeline.search.open_source", lambda config, home, options: source)
+                search(store)
+
+    monkeypatch.setattr("pipeline.search.open_source", lambda config, home, options: Slow())
+    # what it knew when it looked, before the other one wrote
+    monkeypatch.setattr("pipeline.search._known_videos", lambda store, found, config: {})
+    search(store, config(batch_size=1))
+    assert {name: row["batch"] for name, row in rows(store).items()} == {
+        "a": "2026w47-0001", "b": "2026w47-0001", "c": None, "new": "2026w47-0002"
+    }  # fmt: skip
+    assert len(store.read("videos")) == 4
+
+
 def test_the_year_of_a_batch_is_the_year_of_its_week(store: Store, source: FakeSource) -> None:
     source.world = [candidate("a")]
     assert search(store, now=datetime(2027, 1, 2, tzinfo=UTC)).batches == ["2026w53-0001"]
