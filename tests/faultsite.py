@@ -185,6 +185,8 @@ class Page:
     """Whether a part can be asked for."""
     length: int | bool = True
     """Content-Length: the true one, none, or a wrong one."""
+    chunked: bool = False
+    """Whether the body comes in one chunk, which tells its length instead."""
     cut: int | None = None
     """Bytes of body after which every answer ends."""
     stall: int | None = None
@@ -252,7 +254,9 @@ class FaultSite(Loopback):
         if match and status in {206, 416}:
             span = f"{start}-{len(page.body) - 1}" if status == 206 else "*"
             request.send_header("Content-Range", f"bytes {span}/{len(page.body)}")
-        if page.length is not False:
+        if page.chunked:
+            request.send_header("Transfer-Encoding", "chunked")
+        elif page.length is not False:
             request.send_header("Content-Length", str(len(body) if page.length is True else page.length))
         spoilt = page.cut is not None or page.stall is not None or page.length is not True
         if spoilt:
@@ -270,7 +274,11 @@ class FaultSite(Loopback):
                 request.wfile.write(body[index : index + 1])
             return
         stop = page.cut if page.stall is None else page.stall
+        if page.chunked:
+            request.wfile.write(b"%x\r\n" % len(body))
         request.wfile.write(body[:stop])
+        if page.chunked and stop is None:
+            request.wfile.write(b"\r\n0\r\n\r\n")
         if page.stall is not None:
             self.closing.wait()
 

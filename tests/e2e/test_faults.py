@@ -121,6 +121,11 @@ def listed(site: FaultSite, host: str, film: Film) -> str:
     return site.add(f"http://{host}/feed.xml", feed({"A film": item}), "application/rss+xml")
 
 
+def redirect(site: FaultSite, host: str, film: Film) -> str:
+    target = site.add(f"http://{host}/moved.mp4", film.streamable)
+    return site.add(f"http://{host}/film.mp4", status=301, headers={"Location": target})
+
+
 def redirect_loop(site: FaultSite, host: str, film: Film) -> str:
     return site.add(f"http://{host}/watch", status=302, kind=HTML, headers={"Location": f"http://{host}/watch"})
 
@@ -157,6 +162,8 @@ CASES = (
     Case("an HLS stream", stream(), "ok"),
     Case("no Content-Length, whole body", media(length=False), "ok"),
     Case("no Range, whole body", media(ranges=False), "ok"),
+    Case("a chunked body", media(chunked=True), "ok"),
+    Case("a redirect to the file", redirect, "ok"),
     # statuses of the page
     Case("403 at the page", page(403), "pending", "transient", status=403),
     Case("404 at the page", page(404), "failed", "permanent", status=404),
@@ -184,6 +191,7 @@ CASES = (
     Case("body cut twice, Range", media(cut=sixth, spoilt=2), "ok"),
     Case("body cut, no Range", media(cut=half, ranges=False), "pending", "transient"),
     Case("body cut, no Content-Length", media(4.0, cut=half, length=False), "failed", "invalid_media"),
+    Case("chunked body cut", media(4.0, chunked=True, cut=sixth), "pending", "transient"),
     Case("Content-Length too long", media(length=10_000_000), "pending", "transient"),
     Case("Content-Length too short", media(4.0, length=20_000), "failed", "invalid_media"),
     Case("a web page as video/mp4", media(body=b"<html><body>Sorry</body></html>"), "failed", "invalid_media"),
