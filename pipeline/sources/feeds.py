@@ -42,12 +42,21 @@ def feed_entries(body: bytes, url: str) -> list[dict[str, Any]]:
     items = _json_items(body) if body.startswith(b"{") else _xml_items(body)
     found = []
     for item in items:
-        link = urljoin(url, str(item.get("url") or "").strip())
-        if item.get("url") and link.startswith(("http://", "https://")):
+        link = _link(url, item.get("url"))
+        if link is not None:
             found.append({**{name: value for name, value in item.items() if value}, "url": link})
         if len(found) >= MOST_ENTRIES:
             break
     return found
+
+
+def _link(feed: str, text: object) -> str | None:
+    """Return the web address that an entry names, relative to its feed; None where it names none."""
+    try:
+        link = urljoin(feed, str(text or "").strip())
+    except ValueError:
+        return None
+    return link if text and link.startswith(("http://", "https://")) else None
 
 
 def _stripped(text: bytes) -> bytes:
