@@ -361,7 +361,7 @@ def read_text(
                 return None
             body += bytes(response.read(limit + 1))
             final = str(response.url or url)
-    except (YoutubeDLError, OSError) as error:
+    except (YoutubeDLError, OSError, ValueError) as error:
         raise _error_of(error) from error
     if len(body) > limit:
         raise PermanentError(f"a feed larger than {limit >> 20} MB is not read", error_class="permanent")
@@ -383,7 +383,7 @@ def read_picture(
     try:
         with _search_client(config, None, extra).urlopen(url) as response:
             data = bytes(response.read(limit + 1))
-    except (YoutubeDLError, OSError) as error:
+    except (YoutubeDLError, OSError, ValueError) as error:
         raise _error_of(error) from error
     if len(data) > limit:
         raise PermanentError(f"a picture larger than {limit >> 10} kB is not fetched", error_class="permanent")
@@ -480,7 +480,10 @@ def _extractor_of(client: _Client, url: str) -> str:
     if key not in asked:
         if len(asked) >= _MOST_ASKED:
             asked.clear()
-        taker = next((key for key, found in client._ies.items() if found.suitable(url)), "Generic")
+        try:
+            taker = next((key for key, found in client._ies.items() if found.suitable(url)), "Generic")
+        except ValueError:  # no address at all, which the request will say
+            taker = "Generic"
         asked[key] = taker.lower()
     return asked[key]
 

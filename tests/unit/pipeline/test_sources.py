@@ -335,6 +335,21 @@ def test_a_server_that_opts_out_is_not_taken_at_search(tmp_path: Path, site, cli
     assert (found.error_class, found.message) == ("opt_out", "X-Robots-Tag: noai")
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["http://[::1", "http://", "not a url", "ftp://127.0.0.1/x", "http://127.0.0.1:99999/x", "http://\ud7ff/\x01"],
+)
+def test_a_line_that_is_no_address_is_a_row_and_stops_no_other(
+    tmp_path: Path, site, clip_file: Path, line: str
+) -> None:
+    media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
+    source = urls_source(tmp_path, line, media)
+    first, second = source.search()
+    assert first.error_class in {"permanent", "transient", "extractor_bug"}
+    assert source.failures.keys() == {line}
+    assert second.error_class is None
+
+
 def test_a_list_that_is_none_is_not_read_into_memory(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     with path.open("wb") as file:
