@@ -7,6 +7,7 @@ behind a real proxy. What each case must leave is stated here and in docs/faults
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import resource
 import shlex
@@ -410,33 +411,59 @@ def publish_two(internet: FaultSite, folder: Path, host: str, film: Film, **faul
     return settings(internet, folder / "urls.txt", socket_timeout_s=30.0)
 
 
-def test_a_kill_in_mid_download_costs_that_attempt_and_nothing_else(
-    tmp_path: Path, internet: FaultSite, film: Film
-) -> None:
-    config = publish_two(internet, tmp_path, "kill.test", film, stall=half(film))
-    root = tmp_path / "root"
-    start = collect_command(config, root, root)
-    process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def in_the_middle(start: list[str], root: Path) -> subprocess.Popen[str]:
+    """Start a collection and return it once a part of a file has arrived."""
+    process = subprocess.Popen(
+        start, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=Path(__file__).parents[2]
+    )
     deadline = time.monotonic() + 60
-    parts: list[Path] = []
-    while not (parts and parts[0].stat().st_size > 1000):
+    while not any(bytes_of(part) > 1000 for part in (root / "tmp").glob("*/*/*.part")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.05)
-        parts = list((root / "tmp").glob("*/*/*.part"))
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
-    assert psutil.wait_procs(children, timeout=30)[1] == []
-    left = set((root / "tmp").iterdir())
-    assert left
-    internet.add("http://kill.test/film.mp4", film.streamable)
-    assert collected(start)["ok"] == 2
+    return process
+
+
+def bytes_of(part: Path) -> int:
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:  # it has become whole
+        return 0
+
+
+def assert_both_came(root: Path, film: Film) -> None:
     store = Store(root)
     assert {state.attempts for state in download_states(store).values()} == {1}
-    assert {store.read_blob(path) for path in store.list_blobs("raw")} == {film.streamable}
-    assert len(store.list_blobs("raw")) == 2
+    assert [store.read_blob(path) for path in store.list_blobs("raw")] == [film.streamable] * 2
     assert list((root / "tmp").iterdir()) == []
+
+
+def test_a_kill_in_mid_download_costs_that_attempt_and_nothing_else(
+    tmp_path: Path, internet: FaultSite, film: Film
+) -> None:
+    config, root = publish_two(internet, tmp_path, "kill.test", film, stall=half(film)), tmp_path / "root"
+    start = collect_command(config, root, root)
+    with in_the_middle(start, root) as process:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    assert psutil.wait_procs(children, timeout=30)[1] == []
+    assert list((root / "tmp").iterdir())
+    internet.add("http://kill.test/film.mp4", film.streamable)
+    assert collected(start)["ok"] == 2
+    assert_both_came(root, film)
+
+
+def test_a_worker_that_dies_in_mid_download_costs_its_videos_nothing(
+    tmp_path: Path, internet: FaultSite, film: Film
+) -> None:
+    config, root = publish_two(internet, tmp_path, "worker.test", film, stall=half(film)), tmp_path / "root"
+    with in_the_middle(collect_command(config, root, root), root) as process:
+        internet.add("http://worker.test/film.mp4", film.streamable)
+        (worker,) = psutil.Process(process.pid).children()
+        worker.kill()
+        output = process.communicate(timeout=120)[0]
+    assert json.loads(output.splitlines()[-1])["ok"] == 2
+    assert_both_came(root, film)
 
 
 def test_a_full_disk_pauses_the_downloads_and_fails_none(tmp_path: Path, internet: FaultSite, film: Film) -> None:
