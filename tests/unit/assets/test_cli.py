@@ -10,6 +10,8 @@ import pytest
 from assets.cli import main, parser
 from assets.plan import format_plan, plan_pass
 from assets.settings import load_settings
+from pipeline.ids import file_video_id
+from pipeline.search import search_videos
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +102,21 @@ def test_a_plan_of_a_folder_searches_it_and_fetches_nothing(tmp_path: Path) -> N
     assert (plan.searched, plan.videos, plan.batches) == (True, 3, 1)
     assert plan.unknown == 3
     assert settings.store.version("downloads") == -1
+
+
+def test_a_spot_check_is_drawn_and_a_takedown_takes_it_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "lampworks-data").mkdir()
+    (tmp_path / "lampworks-data" / "config.yaml").write_text("source: {spec: 'folder:videos'}\n")
+    assert main(["spot-check"]) == 2
+    assert "no video of source 'folder'" in capsys.readouterr().err
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "level.mp4").write_bytes(b"not a video")
+    settings = load_settings()
+    search_videos(settings.store, settings.config, settings.home)
+    assert main(["spot-check", "--per-keyword", "0"]) == 2
+    assert main(["spot-check", "--seed", "3"]) == 0
+    page = Path(capsys.readouterr().out.splitlines()[-1])
+    assert "level" in page.read_text("utf-8")
+    assert main(["takedown", "--video", file_video_id("level.mp4"), "--reason", "asked"]) == 0
+    assert "the spot check showed it and is deleted" in capsys.readouterr().out
+    assert not page.exists()
