@@ -108,7 +108,7 @@ def test_a_spot_check_is_drawn_and_a_takedown_takes_it_away(tmp_path: Path, caps
     (tmp_path / "lampworks-data").mkdir()
     (tmp_path / "lampworks-data" / "config.yaml").write_text("source: {spec: 'folder:videos'}\n")
     assert main(["spot-check"]) == 2
-    assert "no video of source 'folder'" in capsys.readouterr().err
+    assert "holds nothing yet" in capsys.readouterr().err
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "level.mp4").write_bytes(b"not a video")
     settings = load_settings()
