@@ -36,14 +36,7 @@ class Peek(Store):
         self.touched |= len(rows) > 0
         return self.version(name)
 
-    def merge(
-        self,
-        name: str,
-        rows: Rows,
-        on: Sequence[str],
-        inputs: Mapping[str, Any] | None = None,
-        since: tuple[str, datetime] | None = None,
-    ) -> int:
+    def merge(self, name: str, rows: Rows, on: Sequence[str], *inputs: Any, **how: Any) -> int:
         """Note that rows would be merged."""
         self.touched |= len(rows) > 0
         return self.version(name)

@@ -162,8 +162,8 @@ def _footer(found: Mapping[str, Any], models: Mapping[str, Any], config: Config)
 def _funnel_section(found: Mapping[str, Any], config: Config) -> str:
     videos, downloads, clips, curated = found["videos"], found["downloads"], found["clips"], found["curated"]
     lost = {
-        "downloaded": {**_named("failed", downloads["failed"]), "pending": downloads["pending"],
-                       "taken down": downloads["taken_down"]},
+        "downloaded": {**_named("failed", downloads["failed"]), **_named("rejected", downloads["rejected"]),
+                       "pending": downloads["pending"], "taken down": downloads["taken_down"]},
         "cut": {**_named("failed", clips["failed"]), "not yet cut": clips["videos_pending"]},
     }  # fmt: skip
     by_video = [

@@ -171,9 +171,10 @@ def failures(store: Store, config: Config, most: int = 12) -> list[dict[str, str
         ("download", "downloads", pc.field("state") == "failed"),
         ("clips", "clippings", spec & (pc.field("state") == "failed")),
     ):
-        for row in store.read(table, columns, where).sort_by("video_id").to_pylist():
-            if row["video_id"] not in hidden:
-                found[row["video_id"], stage] = {**row, "stage": stage}
+        rows = rows_without(store.read(table, columns, where), "video_id", hidden).sort_by("video_id")
+        # several attempts of one video may have failed: the first `most` videos lie within a multiple of it
+        for row in rows.slice(0, 20 * most).to_pylist():
+            found[row["video_id"], stage] = {**row, "stage": stage}
     chosen = list(found.values())[:most]
     ids = pc.field("video_id").isin(texts({row["video_id"] for row in chosen}))
     named = store.read("videos", ["video_id", "title"], ids)
