@@ -17,7 +17,6 @@ from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.download import DownloadReport, download_batch, download_states, due_batches
 from pipeline.home import home_of
 from pipeline.search import batches, search_videos
-from pipeline.sources.youtube import PAUSES
 from pipeline.store import Store
 from tests.faultsite import YouTube
 
@@ -34,9 +33,7 @@ def film(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Pat
 
 
 @pytest.fixture
-def youtube(tmp_path: Path, film: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[YouTube]:
-    # nobody needs politeness here
-    monkeypatch.setitem(PAUSES, "sleep_interval_requests", 0)
+def youtube(tmp_path: Path, film: bytes) -> Iterator[YouTube]:
     running = YouTube(tmp_path, film, WANTED | REJECTED)
     yield running
     running.close()
