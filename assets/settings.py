@@ -213,11 +213,12 @@ def _plain(value: Any) -> Any:
 
 def _absolute(config: Config) -> Config:
     # the schedule and the UI run from other folders: what is remembered must not depend on this one
-    kind, argument = config.source.kind, config.source.argument
-    if kind not in {"folder", "urls"} or "://" in argument:
-        return config
-    spec = f"{kind}:{Path(argument).expanduser().absolute()}"
-    return dataclasses.replace(config, source=dataclasses.replace(config.source, spec=spec))
+    source = config.source
+    if source.kind in {"folder", "urls"} and "://" not in source.argument:
+        source = dataclasses.replace(source, spec=f"{source.kind}:{Path(source.argument).expanduser().absolute()}")
+    if source.cookies:
+        source = dataclasses.replace(source, cookies=str(Path(source.cookies).expanduser().absolute()))
+    return dataclasses.replace(config, source=source)
 
 
 def _aws_options() -> dict[str, str]:

@@ -112,7 +112,10 @@ def search_videos(
         known = _known_videos(store, visible, config)
         rows = [_row(one, known.get(name), config, moment) for name, one in visible.items()]
         new_batches = _assign_batches(store, rows, config.source.batch_size, moment)
+        version = store.version("videos")
         changed = _write(store, rows, known, moment)
+        # a look at what a search would find writes nothing: the search itself then asks no page again
+        journal.done = not changed or store.version("videos") != version
     empty = [query for query in source.asked if all(query not in one.queries for one in found.values())]
     _record_searches(store, config, round, rows, visible, empty, known, changed, moment)
     kept = [row for row in rows if row["verdict"] == "kept"]

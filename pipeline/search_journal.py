@@ -28,6 +28,8 @@ class SearchJournal:
         """Open nothing yet; None keeps no journal (a source that costs nothing to ask)."""
         self.path = path
         self.answers: dict[str, Candidate] = {}
+        self.done = False
+        """Whether the rows are in the store: the file is deleted then."""
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
@@ -42,8 +44,7 @@ class SearchJournal:
     ) -> None:
         if self._file is not None:
             self._file.close()
-        # kept where the search was stopped; deleted once its rows are in the store
-        if self.path is not None and kind is None:
+        if self.path is not None and self.done:
             self.path.unlink(missing_ok=True)
 
     def __contains__(self, video_id: str) -> bool:

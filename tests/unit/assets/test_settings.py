@@ -56,6 +56,9 @@ def test_a_relative_source_is_remembered_as_absolute_because_the_schedule_runs_e
     assert load_settings("root", source="folder:videos").config.source.argument == str(tmp_path / "videos")
     assert load_settings("root", source="urls:list.txt").config.source.argument == str(tmp_path / "list.txt")
     assert load_settings("root", source="urls:http://host/feed").config.source.argument == "http://host/feed"
+    assert load_settings("root", source="folder:s3://b/videos").config.source.argument == "s3://b/videos"
+    (tmp_path / "c.yaml").write_text("source: {spec: youtube, cookies: cookies.txt}\n")
+    assert load_settings("root", config="c.yaml").config.source.cookies == str(tmp_path / "cookies.txt")
 
 
 def test_a_child_process_finds_the_same_settings(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
+from assets.due import Peek
 from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
 from pipeline.download import download_batch
 from pipeline.errors import RetryableError, UserError
@@ -266,6 +267,17 @@ def test_a_search_that_is_killed_goes_on_where_it_was(store: Store, source: Fake
         name: (f"of {name}", ["t"]) for name in "abcd"
     }
     assert not journal.exists()
+
+
+def test_a_look_at_what_a_search_would_find_costs_its_pages_once(store: Store, source: FakeSource) -> None:
+    source.world = [candidate("a"), candidate("b")]
+    peek = Peek(store.root)
+    search(peek)
+    assert peek.touched
+    assert versions(store) == (-1, -1)
+    assert search(store).new == 2
+    assert source.pages == []
+    assert not home_of(store).search_journal.exists()
 
 
 def test_a_video_that_was_renamed_is_judged_by_its_new_title(store: Store, source: FakeSource) -> None:
