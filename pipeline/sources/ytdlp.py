@@ -10,6 +10,7 @@ import dataclasses
 import io
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from http.cookiejar import LoadError
@@ -21,7 +22,7 @@ from urllib.parse import urlsplit
 import imageio_ffmpeg
 from yt_dlp import YoutubeDL
 from yt_dlp.cookies import YoutubeDLCookieJar
-from yt_dlp.networking.exceptions import HTTPError
+from yt_dlp.networking.exceptions import HTTPError, TransportError
 from yt_dlp.utils import YoutubeDLError, unsmuggle_url
 from yt_dlp.version import __version__
 
@@ -38,6 +39,8 @@ TOOL_VERSION = f"yt-dlp {__version__}"
 _ARCADE, _OPT_OUT, _ROBOT = "arcade", "opt_out", "lampworks"
 _MOST_CLIENTS, _MOST_ASKED = 8, 4096
 _LARGEST_PAGE = 32 << 20
+_PATIENCE = 4
+"""Socket timeouts that a page may take as a whole: bytes that drip never are silent."""
 _FILES = frozenset({"mp4", "m4v", "mov", "webm", "mkv"})
 ARCADE = {_ARCADE: True}
 """Extra options for the embedded source: they register its extractor."""
@@ -185,7 +188,7 @@ class _Client(YoutubeDL):
             response.close()
             raise RejectedError(f"X-Robots-Tag: {word}", error_class="opt_out")
         if not self.wants_file and _is_text(response.headers):
-            response.fp = _Bounded(response.fp)
+            response.fp = _Bounded(response.fp, _PATIENCE * float(self.params["socket_timeout"]))
         return response
 
     def _forceprint(self, key: str, info_dict: Any) -> None:
@@ -199,23 +202,32 @@ def _is_text(headers: Any) -> bool:
 
 
 class _Bounded:
-    """The body of a page, of which 32 MB are read: yt-dlp reads pages whole, and a page may have no end."""
+    """The body of a page, of which 32 MB and some minutes are read: yt-dlp reads pages whole, and one may never end."""
 
-    def __init__(self, body: Any) -> None:
-        self.body, self.left = body, _LARGEST_PAGE
+    def __init__(self, body: Any, seconds: float) -> None:
+        self.body, self.left, self.seconds = body, _LARGEST_PAGE, seconds
+        self.end = time.monotonic() + seconds
+        # what is there, not as much as was asked for: else bytes that drip would be waited for here
+        self.some = getattr(body, "read1", body.read)
 
     def read(self, size: int | None = None, **how: Any) -> bytes:
-        """Read as the body does; PermanentError, and an end of the connection, where it is too large."""
-        parts = []
-        while True:
-            part = self.body.read(1 << 20 if size is None or size < 0 else size, **how)
+        """Read as the body does; an error, and an end of the connection, where it is too large or too slow."""
+        wanted = None if size is None or size < 0 else size
+        parts, found = [], 0
+        while wanted is None or found < wanted:
+            part = self.some(1 << 20 if wanted is None else wanted - found, **how)
+            if not part:
+                break
             parts.append(part)
+            found += len(part)
             self.left -= len(part)
             if self.left < 0:
                 self.body.close()
                 raise PermanentError(f"a page larger than {_LARGEST_PAGE >> 20} MB", error_class="permanent")
-            if not part or (size is not None and size >= 0):
-                return b"".join(parts)
+            if time.monotonic() > self.end:
+                self.body.close()
+                raise TransportError(f"a page that took longer than {self.seconds:g} s")
+        return b"".join(parts)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.body, name)

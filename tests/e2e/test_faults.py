@@ -399,6 +399,14 @@ def test_pages_of_one_name_on_two_hosts_are_two_videos(
     assert (report.ok, report.videos) == (2, 2)
 
 
+def test_a_page_that_drips_for_ever_holds_no_search(store: Store, tmp_path: Path, internet: FaultSite) -> None:
+    page = internet.add("http://drip.test/watch", b"<html>" + b" " * 10000, HTML, drip_s=0.1)
+    (tmp_path / "urls.txt").write_text(page)
+    found = search_videos(store, settings(internet, tmp_path / "urls.txt", socket_timeout_s=0.5), home_of(store))
+    assert found.kept == 1  # to be tried again by the download
+    assert "longer than 2 s" in found.failures[page]
+
+
 # -- the machine itself -------------------------------------------------------------------------------------------
 
 
