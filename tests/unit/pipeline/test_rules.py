@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -237,3 +238,22 @@ def test_the_version_without_words_changes_with_the_rights_alone() -> None:
     assert off != rules_version(RULES)
     assert off == rules_version(dataclasses.replace(RULES, negations=()), words=False)
     assert off != rules_version(dataclasses.replace(RULES, blocked=("x",)), words=False)
+
+
+def test_every_rule_that_can_decide_is_written_down() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "search.md").read_text("utf-8")
+    table = [line for line in text.splitlines() if line.startswith("| `")]
+    judged = dataclasses.replace(RULES, blocked=("x",), languages=("en",), licences=("cc by",))
+    rows = [
+        {"native_id": "x"}, {"rule": "no metadata: transient"}, {"rule": "opt_out:noai"}, {"live_status": "is_live"},
+        {"age_limit": 18}, {"title": "shooter"}, {"title": "platformer movie"}, {"duration_s": 3}, {"licence": "GPL"},
+        {"licence": None}, {"language": "de"}, {"language": None}, {"title": "platformer"}, {},
+    ]  # fmt: skip
+    fine = {**GOOD, "licence": "CC BY", "language": "en"}
+    decided = [judge_row({**fine, **row}, judged).rule for row in rows]
+    # in the order in which they are asked, kept last
+    places = [
+        next(place for place, line in enumerate(table) if f"`{rule.partition(':')[0]}:" in line) for rule in decided
+    ]
+    assert places == sorted(places)
+    assert len(set(places)) == len(table[places[0] : places[-1] + 1])
