@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -100,6 +101,27 @@ def test_the_tar_reads_as_a_tar_and_holds_nothing_of_this_machine(store: Store, 
         members = tar.getmembers()
     assert [(m.mtime, m.uid, m.gid, m.uname, m.gname) for m in members] == [(0, 0, 0, "", "")] * 4
     assert [m.name.split(".", 1)[1] for m in members] == ["mp4", "frames.jpg"] * 2
+
+
+@pytest.mark.parametrize("keep_raw", [True, False])
+def test_two_runs_of_one_batch_at_once_leave_every_clip_once(store: Store, clip_of_5s: bytes, keep_raw: bool) -> None:
+    names = [f"folder-{number:02d}" for number in range(20)]
+    for name in names:
+        add_video(store, name, clip_of_5s)
+    # one may find files gone that the other has cut and dropped: what was cut stays
+    config = replace(CONFIG, download=replace(CONFIG.download, keep_raw=keep_raw))
+    runs = [threading.Thread(target=cut_batch, args=(store, config, home_of(store), BATCH)) for _ in range(2)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    cuts = store.read("clippings").to_pylist()
+    assert sorted(row["video_id"] for row in cuts) == names
+    assert {row["state"] for row in cuts} == {"ok"}
+    rows = store.read("clips").to_pylist()
+    assert len({row["clip_id"] for row in rows}) == len(rows) == 40
+    assert all(hashlib.sha256(read_clip(store, row)).hexdigest() == row["sha256"] for row in rows)
+    assert store.list_blobs("raw") if keep_raw else not store.list_blobs("raw")
 
 
 def test_a_second_run_writes_nothing(store: Store, clip_of_5s: bytes) -> None:
