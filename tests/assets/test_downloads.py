@@ -14,8 +14,9 @@ from assets.downloads import downloaded
 from assets.settings import Settings, load_settings
 from assets.work import Work
 from pipeline.breaker import opened
+from pipeline.clips import clip_spec
 from pipeline.config import EngineConfig
-from pipeline.download import DownloadReport, download_batch
+from pipeline.download import download_batch
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
 
@@ -28,11 +29,11 @@ STATES = ("ok", "failed", "rejected", "pending", "dropped")
 def settings(tmp_path: Path) -> Settings:
     """A batch with a video in every state, and one that was taken down; nothing of it is due."""
     found = load_settings(str(tmp_path / "root"), source="urls:/nowhere/list.txt")
-    put(found.store)
+    put(found.store, clip_spec(found.config.clips))
     return replace(found, config=replace(found.config, engine=EngineConfig(workers=1)))
 
 
-def put(store: Store) -> None:
+def put(store: Store, spec: str) -> None:
     common = {"source": "urls", "verdict": "kept", "batch": BATCH}
     names = [*STATES, "hidden"]
     store.append("videos", [{"video_id": name, "url": f"https://{name}.test/v.mp4", **common} for name in names])
@@ -49,21 +50,16 @@ def put(store: Store) -> None:
     store.append("downloads", rows)
     gone = {"attempt_id": "b", "video_id": "dropped", "batch": BATCH, "state": "dropped", "sha256": "dropped"}
     store.append("downloads", [{**gone, "attempt": 1, "finished_at": NOW + timedelta(seconds=1)}])
+    cut = {"batch": BATCH, "video_id": "dropped", "source_sha256": "dropped", "state": "ok", "clip_spec": spec}
+    store.append("clippings", [cut])
     request_takedown(store, "video", "hidden", "asked by its owner")
     store.write_blob(f"raw/{BATCH}/ok.mp4", b"no film")
 
 
-def report_of(settings: Settings) -> DownloadReport:
-    # nothing is due before the pending one's time, so nothing leaves the machine
-    spec = {"batch": BATCH, "video_id": "dropped", "source_sha256": "dropped", "state": "ok"}
-    from pipeline.clips import clip_spec
-
-    settings.store.append("clippings", [{**spec, "clip_spec": clip_spec(settings.config.clips)}])
-    return download_batch(settings.store, settings.config, settings.home, BATCH)
-
-
 def shown(settings: Settings) -> tuple[dict[str, Any], dict[str, dg.AssetCheckResult]]:
-    result = downloaded(Work(cast(Any, None), settings, print), report_of(settings))
+    # nothing is due before the pending one's time, so nothing is asked for
+    report = download_batch(settings.store, settings.config, settings.home, BATCH)
+    result = downloaded(Work(cast(Any, None), settings, print), report)
     values = {name: getattr(value, "value", value) for name, value in (result.metadata or {}).items()}
     return values, {str(check.check_name): check for check in result.check_results or []}
 
@@ -110,11 +106,7 @@ def test_sites_are_shown_and_one_that_rests_is_named_with_reason_and_time(settin
     assert "rate_limited: HTTP 429" in text
     assert f"{rest.next_try_at:%Y-%m-%d %H:%M}" in text
     assert "elsewhere" not in text, "no video of this batch comes from there"
-    rows = (
-        [dict(record.data) for record in metadata["sites"]]
-        if isinstance(metadata["sites"], list)
-        else [dict(record.data) for record in metadata["sites"].records]
-    )
+    rows = [dict(record.data) for record in metadata["sites"].records]
     assert rows[0]["site"] == "pending.test"
     assert [row["state"] for row in rows] == ["open", *["closed"] * 5]
 
