@@ -5,6 +5,7 @@ The proxy sends every host to one TLS server, so no test leaves the machine and 
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.home import home_of
 from pipeline.search import search_videos
 from pipeline.sources.youtube import YouTubeSource, channel_url, playlist_url
+from pipeline.spot_check import KEY, write_spot_check
 from pipeline.store import Store
 from tests.faultsite import CHANNEL, TITLES, search_answer
 from tests.faultsite import YouTube as LoopbackYouTube
@@ -30,12 +33,17 @@ BOT_CHECK = {"status": "LOGIN_REQUIRED", "reason": "Sign in to confirm you\u2019
 class YouTube(LoopbackYouTube):
     """The loopback YouTube with channels and playlists, and the source that asks it."""
 
+    picture = b""
+    """The thumbnail of every video."""
     unheard = b""
     """A search that finds nothing."""
 
     def answer(self, request: Any) -> None:
         """Answer the pages of channels and playlists, which hold their list themselves."""
         path = request.local
+        if request.host == "i.ytimg.com":
+            request.send(self.picture, "image/jpeg")
+            return
         if self.unheard and "/search" in path:
             body = request.body()
             request.body = lambda: body
@@ -48,6 +56,10 @@ class YouTube(LoopbackYouTube):
         page = playlist_page(self.titles) if path.startswith("/playlist") else channel_page(self.titles)
         data = f"<html><script>var ytInitialData = {json.dumps(page)};</script></html>"
         request.send(data.encode(), "text/html")
+
+    def knows(self, host: str) -> bool:
+        """Know the host of pictures too."""
+        return host == "i.ytimg.com" or super().knows(host)
 
     def settings(self, **settings: Any) -> SourceConfig:
         return SourceConfig(
@@ -217,6 +229,21 @@ def test_a_query_that_finds_nothing_is_recorded_and_told(youtube: YouTube, store
     report = search(store, youtube, queries=("fox", "qqzz"))
     assert report.failures == {"qqzz": "found nothing"}
     assert {row["query"]: row["found"] for row in store.read("searches").to_pylist()} == {"fox": 3, "qqzz": 0}
+
+
+def test_the_spot_check_fetches_its_pictures_as_the_search_reached_its_pages(youtube: YouTube, store: Store) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (320, 180), (30, 200, 90)).save(data, "JPEG")
+    youtube.picture = data.getvalue()
+    search(store, youtube, queries=(), channels=("@fox",))
+    config = Config(source=youtube.settings(queries=(), channels=("@fox",)), rules=RULES, download=CONFIG)
+    assert write_spot_check(store, config, home_of(store)) == KEY
+    page = store.read_blob(KEY).decode()
+    assert page.count("<img") == 3
+    assert all(title in page for title, _ in TITLES.values())
+    assert 'href="https://www.youtube.com/watch?v=aaaaaaaaaa1"' in page
+    asked = [path for host, path in youtube.requests if host == "i.ytimg.com"]
+    assert len(asked) == 3
 
 
 def test_a_missing_file_of_cookies_is_named(youtube: YouTube, store: Store, tmp_path: Path) -> None:
