@@ -446,3 +446,8 @@ def test_recordings_under_a_prefix_of_an_object_store_are_searched_and_fetched(
     assert download_batch(store, settings, home, report.batches[0]).ok == 1
     (row,) = store.read("downloads", ["path", "bytes"]).to_pylist()
     assert store.read_blob(row["path"]) == clip_file.read_bytes()
+    assert search_videos(store, settings, home, now=NOW).new == 0
+    (video,) = store.read("videos").to_pylist()
+    store.add_to_lists("videos", "video_id", "queries", {video["video_id"]: ["another"]})
+    (found,) = store.read("videos").to_pylist()
+    assert found == {**video, "queries": [recordings.root, "another"]}
