@@ -10,6 +10,7 @@ live, nor one that was rejected for a title that it no longer has.
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -26,20 +27,26 @@ _BY_TITLE = ("keyword:", "negation:")
 
 
 class VideosKnown:
-    """The settled videos of a store under one version of the rules, as of when it was made."""
+    """The settled videos of a store under one version of the rules, as of the first question."""
 
     def __init__(self, store: Store, rules_version: str) -> None:
-        parts = [_settled(pa.table(batch), rules_version) for batch in store.scan("videos", _COLUMNS)]
+        self.store, self.rules_version = store, rules_version
+
+    @cached_property
+    def settled(self) -> tuple[Any, Any]:
+        """Ids in order, and for each the title that it was rejected for, or null."""
+        parts = [_settled(pa.table(batch), self.rules_version) for batch in self.store.scan("videos", _COLUMNS)]
         schema = pa.schema([("video_id", pa.string()), ("title", pa.string())])
         found = pa.concat_tables([schema.empty_table(), *parts]).sort_by("video_id").combine_chunks()
-        self.ids, self.titles = found["video_id"], found["title"]
+        return found["video_id"], found["title"]
 
     def __call__(self, candidate: Candidate) -> bool:
         """Tell whether the store has a video's metadata, and a verdict that asking would not change."""
-        place = bisect_left(self.ids, candidate.video_id, key=pa.StringScalar.as_py)
-        if place == len(self.ids) or self.ids[place].as_py() != candidate.video_id:
+        ids, titles = self.settled
+        place = bisect_left(ids, candidate.video_id, key=pa.StringScalar.as_py)
+        if place == len(ids) or ids[place].as_py() != candidate.video_id:
             return False
-        rejected_for = self.titles[place].as_py()
+        rejected_for = titles[place].as_py()
         return rejected_for is None or candidate.title in ("", rejected_for)
 
 
