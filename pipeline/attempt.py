@@ -24,7 +24,6 @@ from pipeline.errors import PermanentError, RejectedError, RetryableError
 from pipeline.faults import RETRYABLE, classify, clean_message
 from pipeline.sources.base import Fetched, Source, site_of
 from pipeline.store import Store
-from pipeline.verify import verify_media
 
 _MAX_BACKOFF_S = 7 * 86400.0
 _LIVE_S = 6 * 3600.0
@@ -121,6 +120,8 @@ def _stored(
     fetched: Fetched, video: Mapping[str, Any], store: Store, config: DownloadConfig, batch: str
 ) -> dict[str, Any]:
     """Verify a fetched file, publish it as a blob named by its content, and return what is now known of it."""
+    from pipeline.verify import verify_media  # lazily: the decoder is for workers
+
     claimed = fetched.duration_claimed_s
     media = verify_media(fetched.path, claimed_s=claimed, tolerance=config.duration_tolerance)
     digest, size = _sha256(fetched.path), fetched.path.stat().st_size
