@@ -65,9 +65,11 @@ class Verdict:
 def words(text: str) -> list[str]:
     """Return text as the words that rules compare: folded, without accents, marks and punctuation."""
     text = _APOSTROPHES.sub("", text)
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    # Mn: accents; Cf: zero-width joiners and soft hyphens that would split a word
-    plain = "".join(char for char in folded if unicodedata.category(char) not in {"Mn", "Cf"})
+    plain = text.lower()
+    if not text.isascii():  # the others are five times as fast without
+        folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+        # Mn: accents; Cf: zero-width joiners and soft hyphens that would split a word
+        plain = "".join(char for char in folded if unicodedata.category(char) not in {"Mn", "Cf"})
     return ["and" if word == "&" else word for word in _WORDS.findall(plain)]
 
 
