@@ -66,7 +66,7 @@ def words(text: str) -> list[str]:
     """Return text as the words that rules compare: folded, without accents, marks and punctuation."""
     text = _APOSTROPHES.sub("", text)
     plain = text.lower()
-    if not text.isascii():  # the others are five times as fast without
+    if not text.isascii():  # half of the time of judging a plain English description (measured)
         folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
         # Mn: accents; Cf: zero-width joiners and soft hyphens that would split a word
         plain = "".join(char for char in folded if unicodedata.category(char) not in {"Mn", "Cf"})
