@@ -312,7 +312,7 @@ def test_each_fault_of_a_site_ends_in_its_own_state(store: Store, tmp_path: Path
         site.add("/good.mp4", media, "video/mp4"): ("ok", None, None),
         site.add("/gone.mp4", status=404): ("failed", "permanent", 404),
         # a host of its own: a refusal is the whole site's
-        site.add("/slow-down.mp4", status=429, headers={"Retry-After": "5000"}).replace("127.0.0.1", "localhost"): (
+        site.add("/slow-down.mp4", media, "video/mp4").replace("127.0.0.1", "localhost"): (
             "pending", "rate_limited", 429,
         ),
         site.add("/broken.mp4", status=503): ("pending", "transient", 503),
@@ -325,6 +325,9 @@ def test_each_fault_of_a_site_ends_in_its_own_state(store: Store, tmp_path: Path
         site.add("/nothing.html", b"<html><p>no video here</p></html>"): ("failed", "permanent", None),
     }  # fmt: skip
     config = settings(url_list(tmp_path, expected), backoff_s=100.0)
+    search_videos(store, config, home_of(store))
+    # refused since: a site that refuses the search is not asked for files at all
+    site.add("/slow-down.mp4", status=429, headers={"Retry-After": "5000"})
     report = collect(store, config)
     assert report.tried == len(expected) == report.videos
     urls = {row["video_id"]: row["url"] for row in store.read("videos").to_pylist()}
