@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -424,6 +425,28 @@ def test_a_folder_that_moved_holds_the_same_videos(store: Store, tmp_path: Path)
     (after,) = store.read("videos").to_pylist()
     assert (report.new, after["video_id"], after["batch"]) == (0, before["video_id"], before["batch"])
     assert after["url"] == str(tmp_path / "b" / "level.mp4")
+
+
+def _search_folder(root: str, folder: Path) -> None:
+    store = Store(root)
+    search_videos(store, Config(source=SourceConfig(spec=f"folder:{folder}", batch_size=4)), home_of(store))
+
+
+def test_processes_that_search_at_once_add_every_video_once(store: Store, tmp_path: Path) -> None:
+    recordings(tmp_path / "a", *(f"{number:02d}.mp4" for number in range(30)))
+    context = multiprocessing.get_context("spawn")
+    searches = [context.Process(target=_search_folder, args=(store.root, tmp_path / "a")) for _ in range(3)]
+    for process in searches:
+        process.start()
+    for process in searches:
+        process.join()
+    assert [process.exitcode for process in searches] == [0, 0, 0]
+    found = store.read("videos").to_pylist()
+    assert len(found) == len({row["video_id"] for row in found}) == 30
+    assert all(row["batch"] for row in found)
+    before = {row["video_id"]: row["batch"] for row in found}
+    _search_folder(store.root, tmp_path / "a")
+    assert {row["video_id"]: row["batch"] for row in store.read("videos").to_pylist()} == before
 
 
 def test_a_folder_by_another_name_is_the_same_folder(store: Store, tmp_path: Path) -> None:
