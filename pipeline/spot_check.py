@@ -20,6 +20,7 @@ import html
 import io
 import json
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -313,13 +314,17 @@ def _frame(item: tuple[str, str]) -> str:
 def small_picture(data: bytes) -> str:
     """Return a stranger's JPEG, PNG, WebP or GIF as a small JPEG of our own; PermanentError where it is none."""
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF")) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise PermanentError(f"a picture of {image.width} x {image.height} pixels", error_class="permanent")
-            image.draft("RGB", (_WIDTH, _HEIGHT))
-            return _encoded(image)
-    # Pillow's decoders raise what they like on damaged files
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            # of a picture that is large: it is refused below
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF")) as image:
+                if image.width * image.height > _MOST_PIXELS:
+                    raise PermanentError(f"a picture of {image.width} x {image.height} pixels", error_class="permanent")
+                image.draft("RGB", (_WIDTH, _HEIGHT))
+                return _encoded(image)
+    except PermanentError:
+        raise
+    except Exception as error:  # Pillow's decoders raise what they like on damaged files
         raise PermanentError(f"no picture: {clean_message(str(error))}", error_class="invalid_media") from error
 
 

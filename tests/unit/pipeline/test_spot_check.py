@@ -172,6 +172,28 @@ def test_a_file_that_is_no_small_picture_is_refused(data: bytes, told: str) -> N
         small_picture(data)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_a_damaged_picture_is_a_picture_or_a_reason(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    data = io.BytesIO()
+    Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(data, kind)
+    refused = 0
+    for case in range(150):
+        damaged = np.frombuffer(data.getvalue(), np.uint8).copy()
+        places = rng.integers(0, len(damaged) if case % 2 else 64, 4)
+        damaged[places] = rng.integers(0, 255, 4)
+        try:
+            assert small_picture(damaged[: rng.integers(1, len(damaged))].tobytes()).startswith("data:image/jpeg")
+        except PermanentError:
+            refused += 1
+    assert refused > 50
+
+
+def test_a_picture_that_is_wide_for_its_height_keeps_its_shape() -> None:
+    image = Image.open(io.BytesIO(base64.b64decode(small_picture(jpeg(size=(3000, 10))).partition(",")[2])))
+    assert image.size == (192, 1)
+
+
 def test_videos_of_a_folder_show_a_frame_of_their_own(store: Store, tmp_path: Path, clip_file: Path) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
