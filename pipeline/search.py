@@ -290,7 +290,8 @@ def _known_videos(store: Store, found: Mapping[str, _Found], config: Config) -> 
     wide = [
         name
         for name, row in known.items()
-        if not found[name].candidate.listed or not (row["batch"] or row["rules_version"] == version)
+        if not found[name].candidate.listed
+        or not (row["batch"] or (row["rules_version"] == version and row["verdict"] == "rejected"))
     ]
     if wide:
         # in small steps: a step holds every description of its rows until it is filtered

@@ -300,6 +300,17 @@ def test_what_a_list_says_never_replaces_what_a_page_said(store: Store, source: 
     assert rows(store)["b"]["queries"] == ["q", "another"]
 
 
+def test_a_kept_video_that_has_no_batch_yet_gets_one_and_keeps_what_its_page_said(
+    store: Store, source: FakeSource
+) -> None:
+    source.world = [candidate("a", description="long")]
+    search(store)
+    store.replace("videos", [{**rows(store)["a"], "batch": None}])
+    assert search(store).batches == ["2026w47-0001"]
+    assert source.pages == []
+    assert rows(store)["a"]["description"] == "long"
+
+
 def test_rights_decide_where_the_words_do_not(store: Store, source: FakeSource) -> None:
     source.world = [
         candidate("free", "holiday", licence="CC BY 4.0"),
