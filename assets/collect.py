@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.checks import check_specs, verdict
-from assets.downloads import downloaded
+from assets.downloads import downloaded, failed_metadata
 from assets.partitions import VIDEO_BATCH, register_batches
 from assets.resources import Lampworks
 from assets.work import Result, Work, bars, batch_of, materialized, picture, table, working
@@ -133,7 +133,7 @@ def raw_videos(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resul
         report = download_batch(work.store, work.config, work.home, batch, listen=work.listen)
         # told once, when it happened: the next run goes on with the others
         if report.too_many_failed and report.tried:
-            raise dg.Failure(_too_many(work, report), allow_retries=False)
+            raise dg.Failure(_too_many(work, report), metadata=failed_metadata(report), allow_retries=False)
         return downloaded(work, report)
 
 

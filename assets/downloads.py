@@ -44,9 +44,7 @@ def downloaded(work: Work, report: "DownloadReport") -> Result:
         {
             **_counted(report),
             **_amounts(report),
-            "top errors": table(
-                [{"class": name, "message": said, "videos": count} for name, said, count in report.errors]
-            ),
+            "top errors": _errors(report),
             "failures": table(_failures(states), 10),
             "formats": bars(_by_count(counts(rows_with(attempts, "state", "ok")["format"])), "formats"),
             "sites": table(_site_rows(sites)),
@@ -54,6 +52,12 @@ def downloaded(work: Work, report: "DownloadReport") -> Result:
             "path": dg.MetadataValue.path(work.store.url(f"raw/{report.batch}")),
         },
     )
+
+
+def failed_metadata(report: "DownloadReport") -> dict[str, Any]:
+    """Return what a batch that ends red shows: where its videos stand, and why."""
+    found = {**_counted(report), "top errors": _errors(report)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 # -- figures ------------------------------------------------------------------------------------------------------
@@ -77,6 +81,10 @@ def _counted(report: "DownloadReport") -> dict[str, Any]:
         "rejected by class": chart(report.rejected, "rejected by class"),
         "pending by class": chart(report.pending_classes, "pending by class"),
     }
+
+
+def _errors(report: "DownloadReport") -> dg.TableMetadataValue | None:
+    return table([{"class": name, "message": said, "videos": count} for name, said, count in report.errors])
 
 
 def _amounts(report: "DownloadReport") -> dict[str, Any]:

@@ -115,7 +115,7 @@ def rows_of(table: Any) -> list[dict[str, Any]]:
 def test_a_site_that_asks_for_a_check_ends_the_run_green_with_a_warning_and_goes_on_after_its_rest(
     youtube: YouTube, settings_of: Callable[..., Settings]
 ) -> None:
-    settings = settings_of("youtube", youtube.proxy_url, source=FOX, breaker_s=5.0, workers=1)
+    settings = settings_of("youtube", youtube.proxy_url, source=FOX, breaker_s=12.0, workers=1)
     run_pass(settings, "search_results")
     youtube.playability = BOT_CHECK
     first, _ = run_pass(settings, "raw_videos", "clips")
@@ -199,6 +199,13 @@ def test_more_failures_than_the_stated_share_end_the_run_red_and_the_next_run_go
     settings = settings_of(spec, site.proxy_url, max_failed_share=0.5, max_attempts=1)
     with pytest.raises(PassError, match=r"3 of 4 videos of batch .* failed .* download\.max_failed_share = 0\.5"):
         run_pass(settings)
+    with open_instance(settings.home) as instance:
+        (run,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+        (failed,) = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    assert failed.dagster_event is not None
+    told = failed.dagster_event.step_failure_data.user_failure_data.metadata
+    assert (told["ok"].value, told["failed"].value) == (1, 3)
+    assert rows_of(told["top errors"])
     again, _ = run_pass(settings)
     assert len(again.runs) == 1, "the good one is cut"
     metadata, checks = last_of(settings)
