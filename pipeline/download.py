@@ -50,7 +50,9 @@ _THREADS = 16
 _PATIENCE = 3
 """Refusals in a row after which a run no longer waits for a site, however short its rests."""
 # what a source needs to fetch a video: descriptions and tags would be most of the bytes of a batch
-_NEEDED = ["video_id", "source", "extractor", "native_id", "url", "title", "duration_s", "live_status"]
+_NEEDED = [
+    "video_id", "source", "extractor", "native_id", "url", "title", "licence", "age_limit", "channel_id", "channel",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

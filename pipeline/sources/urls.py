@@ -27,6 +27,7 @@ from pipeline.sources.ytdlp import (
     fetch_url,
     missing_candidate,
     read_text,
+    rights_of,
     search_entries,
     search_url,
 )
@@ -140,4 +141,5 @@ class UrlsSource(ReadySource):
 
     def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:
         """Fetch one video into its folder."""
-        return fetch_url(str(video["url"]), folder, config, self.extra, extractor=video.get("extractor"))
+        rights = rights_of(video, self.rules)
+        return fetch_url(str(video["url"]), folder, config, self.extra, extractor=video.get("extractor"), rights=rights)

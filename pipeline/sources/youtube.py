@@ -15,7 +15,7 @@ from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.limits import search_pause_s
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, unknown
-from pipeline.sources.ytdlp import SITE_CLASSES, connection, fetch_url, search_url
+from pipeline.sources.ytdlp import SITE_CLASSES, connection, fetch_url, rights_of, search_url
 
 _SITE = "https://www.youtube.com"
 
@@ -68,7 +68,8 @@ class YouTubeSource(ReadySource):
 
     def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:
         """Fetch one video into its folder."""
-        return fetch_url(str(video["url"]), folder, config, self.extra, extractor=video.get("extractor"))
+        rights = rights_of(video, self.rules)
+        return fetch_url(str(video["url"]), folder, config, self.extra, extractor=video.get("extractor"), rights=rights)
 
 
 def _lists(source: SourceConfig) -> dict[str, str]:

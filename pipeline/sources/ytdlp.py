@@ -31,12 +31,15 @@ from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError, UserError
 from pipeline.faults import as_error, causes, classify, clean_message
 from pipeline.ids import GENERIC, video_id_of
+from pipeline.rules import judge_row
 from pipeline.sources.base import Candidate, Fetched, clean_text, site_of
 from pipeline.sources.base import clean_number as _number
 from pipeline.sources.feeds import looks_like_feed
 
 TOOL_VERSION = f"yt-dlp {__version__}"
 _ARCADE, _OPT_OUT, _ROBOT = "arcade", "opt_out", "lampworks"
+_RIGHTS = ("licence", "age_limit", "channel_id", "channel")
+Rights = Callable[[Mapping[str, Any]], str | None]
 _MOST_CLIENTS, _MOST_ASKED = 8, 4096
 _LARGEST_PAGE = 32 << 20
 _PATIENCE = 4
@@ -586,6 +589,7 @@ def fetch_url(
     extra: Mapping[str, Any] | None = None,
     *,
     extractor: str | None = None,
+    rights: Rights | None = None,
 ) -> Fetched:
     """Fetch the smallest sufficient format of one video into an empty folder; what arrives is not yet verified.
 
@@ -596,15 +600,17 @@ def fetch_url(
         extra: options of the source.
         extractor: the one that the search found it with, lower case; asking all 1,800 of them first is a quarter of
             the CPU of a small download (measured).
+        rights: asked with what the page says just before the download; it returns the rule that forbids it, or None.
 
     Raises:
-        RejectedError: the file's server opts out.
+        RejectedError: the file's server opts out, or the page says what the rules do not allow.
         PermanentError: trying again will not help.
         RetryableError: it may; `retry_after_s` is the site's own wish.
     """
     client = _client(config, {"playlist_items": "1", **(extra or {})})
     client.params["paths"] = {"home": str(folder), "temp": str(folder)}
-    client.params["match_filter"] = _not_live
+    gate = _Gate(rights)
+    client.params["match_filter"] = gate
     key = _extractor_key(client, extractor, url)
     try:
         info = _file_at(client, url) if key == "Generic" else None
@@ -617,6 +623,8 @@ def fetch_url(
     except Exception as error:  # an extractor's own fault: any type, one item
         text = f"{type(error).__name__}: {error}"
         raise PermanentError(text, error_class="extractor_bug") from error
+    if gate.forbidden:
+        raise RejectedError(gate.forbidden, error_class=gate.forbidden.partition(":")[0])
     video = _first_video(info)
     if _is_live(video):
         raise RetryableError("live now or not yet shown", error_class="live")
@@ -708,6 +716,32 @@ def _is_live(info: Mapping[str, Any]) -> bool:
     return bool(info.get("is_live")) or info.get("live_status") in {"is_live", "is_upcoming"}
 
 
-def _not_live(info: Mapping[str, Any], *, incomplete: bool = False) -> str | None:
-    # a live stream would be recorded until the deadline
-    return "live" if _is_live(info) else None
+class _Gate:
+    """Asked by yt-dlp before it downloads: whether this may be."""
+
+    def __init__(self, rights: Rights | None) -> None:
+        self.rights, self.forbidden = rights, ""
+
+    def __call__(self, info: Mapping[str, Any], *, incomplete: bool = False) -> str | None:
+        if _is_live(info):
+            return "live"  # it would be recorded until the deadline
+        if not incomplete and self.rights is not None:
+            self.forbidden = self.rights(info) or ""
+        return self.forbidden or None
+
+
+def rights_of(video: Mapping[str, Any], rules: RulesConfig) -> Rights:
+    """Return what judges a video by what its page says at the download, and by its row where the page says nothing.
+
+    A page that could not be asked at the search tells its licence and its audience here for the first time, and what
+    it told may have changed.
+    """
+
+    def judged(info: Mapping[str, Any]) -> str | None:
+        page = candidate_of(info, query="", url=str(video.get("url") or ""))
+        now = {name: value for name in _RIGHTS if (value := getattr(page, name)) is not None}
+        # whether it is live is asked apart: that passes
+        verdict = judge_row({**video, **now, "live_status": None, "rule": None}, rules, words=False)
+        return None if verdict.kept else verdict.rule
+
+    return judged

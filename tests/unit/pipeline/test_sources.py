@@ -16,7 +16,7 @@ from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.ids import file_video_id
 from pipeline.sources.folder import FolderSource, path_of
 from pipeline.sources.urls import UrlsSource
-from pipeline.sources.ytdlp import _not_live as not_live
+from pipeline.sources.ytdlp import _Gate as Gate
 from pipeline.sources.ytdlp import candidate_of, fetch_url, options, search_url
 from pipeline.store import Store
 
@@ -403,7 +403,7 @@ def test_metadata_from_a_stranger_fits_the_tables() -> None:
 
 
 def test_a_live_stream_is_left_for_later() -> None:
-    assert [not_live(info) for info in ({"is_live": True}, {"live_status": "is_upcoming"}, {})] == [
+    assert [Gate(None)(info) for info in ({"is_live": True}, {"live_status": "is_upcoming"}, {})] == [
         "live",
         "live",
         None,

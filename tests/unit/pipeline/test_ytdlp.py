@@ -12,7 +12,16 @@ import pytest
 
 from pipeline.config import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError, UserError
-from pipeline.sources.ytdlp import _client, connection, fetch_url, format_selector, format_sort, habit_bytes, opted_out
+from pipeline.sources.ytdlp import (
+    _client,
+    connection,
+    fetch_url,
+    format_selector,
+    format_sort,
+    habit_bytes,
+    opted_out,
+    rights_of,
+)
 
 CONFIG = DownloadConfig(socket_timeout_s=5)
 
@@ -142,6 +151,34 @@ def test_a_header_opts_a_file_out(kind: str, tag: str | None, expected: str | No
     if tag is not None:
         headers["X-Robots-Tag"] = tag
     assert opted_out(headers, WORDS) == expected
+
+
+# -- rights that only the page tells ------------------------------------------------------------------------------
+
+
+def test_what_the_page_says_at_the_download_is_judged_and_the_row_where_it_says_nothing() -> None:
+    rules = RulesConfig(blocked=("UCblocked",))
+    judged = rights_of({"url": "https://x.invalid/1", "title": "a film", "licence": None}, rules)
+    assert judged({"id": "1", "extractor_key": "Youtube"}) is None  # the words are not asked again
+    assert judged({"id": "1", "license": "All rights reserved"}) == "licence:All rights reserved"
+    assert judged({"id": "1", "age_limit": 18}) == "age:18"
+    assert judged({"id": "1", "channel_id": "UCblocked"}) == "blocked:UCblocked"
+    strict = RulesConfig(licences=("cc by",))
+    assert rights_of({"licence": "CC BY 4.0"}, strict)({"id": "1"}) is None
+    assert rights_of({"licence": None}, strict)({"id": "1"}) == "licence: unknown"
+
+
+def test_a_video_that_its_page_forbids_is_rejected_before_its_media_is_asked_for(
+    site: Any, tmp_path: Path, clip_file: Path
+) -> None:
+    site.add("/film.mp4", clip_file.read_bytes(), "video/mp4")
+    page = site.add("/watch", b'<html><title>x</title><video src="/film.mp4"></video></html>', "text/html")
+    (tmp_path / "f").mkdir()
+    with pytest.raises(RejectedError, match="age:18") as caught:
+        fetch_url(page, tmp_path / "f", CONFIG, {}, extractor="generic", rights=lambda info: "age:18")
+    assert caught.value.error_class == "age"
+    assert "/film.mp4" not in site.requests
+    assert fetch_url(page, tmp_path / "f", CONFIG, {}, extractor="generic", rights=lambda info: None).path.is_file()
 
 
 # -- files that are named as such ---------------------------------------------------------------------------------
