@@ -108,13 +108,21 @@ def full_pass(
 
 
 def _collect(runner: _Runner) -> None:
+    failure: PassError | None = None
     if runner.wants("search_results"):
         # a later round is searched after the first one's batches are done: the graph grows as it would in the wild
         for round_number in rounds_due(runner.settings):
             title = "search" if round_number is None else f"search, round {round_number}"
-            runner.run("discover", title, config={"search_results": {"round": round_number or 0}})
+            try:
+                runner.run("discover", title, config={"search_results": {"round": round_number or 0}})
+            except PassError as exc:
+                # what was found before is fetched all the same
+                failure = exc
+                break
             _collect_batches(runner)
     _collect_batches(runner)
+    if failure is not None:
+        raise failure
 
 
 def _collect_batches(runner: _Runner) -> None:
@@ -129,8 +137,10 @@ def _collect_batches(runner: _Runner) -> None:
         try:
             held = runner.run("collect_batch", f"{' and '.join(wanted)}, batch {batch}", assets=wanted, batch=batch)
         except PassError as exc:
-            # one bad batch never stops the others
+            # one bad batch never stops the others; what the user must mend would stop each of them
             failures.append(exc)
+            if exc.by_user:
+                break
         runner.paused |= "paused" in held
         if held & _HELD:
             # a run per batch that can do nothing would only say so again

@@ -34,7 +34,7 @@ from pipeline.breaker import breakers
 from pipeline.download import download_states
 from pipeline.search import batches
 from pipeline.status import status
-from tests.faultsite import FaultSite, YouTube
+from tests.faultsite import FaultSite, Request, YouTube
 
 pytestmark = [
     pytest.mark.timeout(200),
@@ -228,6 +228,25 @@ def test_a_disk_without_room_pauses_downloads_with_a_warning_and_once_for_all_ba
     assert metadata["pending"] == 1
     assert not checks["paused"].passed
     assert checks["conservation"].passed
+
+
+def test_a_search_that_fails_does_not_keep_what_was_found_before_from_being_fetched(
+    youtube: YouTube, settings_of: Callable[..., Settings]
+) -> None:
+    settings = settings_of("youtube", youtube.proxy_url, source=FOX)
+    run_pass(settings, "search_results")
+    answer = youtube.answer
+
+    def without_search(request: Request) -> None:
+        if "/search" in request.local:
+            request.send(b"gone", "text/plain", status=404)
+        else:
+            answer(request)
+
+    youtube.answer = without_search  # type: ignore[method-assign]
+    with pytest.raises(PassError, match="failed with"):
+        run_pass(settings)
+    assert Counter(state.state for state in download_states(settings.store).values()) == {"ok": 2}
 
 
 # -- two runs of one batch, and the end of a run ------------------------------------------------------------------
