@@ -320,6 +320,10 @@ class _Ledger:
             if isinstance(item, Later):
                 item = Later(min(item.seconds, _CHUNK_S))
             yield item
+        # nothing more to give: what is finished is written while the last ones take their time
+        while feed.at_work.total():
+            self._flush_if_old()
+            yield Later(_CHUNK_S)
 
     def _flush_if_old(self) -> None:
         if self._rows and time.monotonic() - self._since > _CHUNK_S:

@@ -31,6 +31,7 @@ _VIDEOS = ["video_id", "batch", "source", "channel_id"]
 _ATTEMPTS = ["video_id", "attempt", "state", "error_class", "finished_at", "next_try_at"]
 _DETAILS = ["message", "bytes", "sha256", "path", "duration_s", "site", "bytes_360p", "bytes_720p"]
 _LAST, _OF_FILE = ("error_class", "message", "next_try_at"), _DETAILS[1:]
+_STATES = ("pending", "ok", "failed", "rejected", "taken_down", "dropped")
 _NEVER = np.iinfo(np.int64).min
 
 
@@ -111,92 +112,92 @@ def fold(videos: pa.Table, attempts: pa.Table, files: pa.Table | None = None, *,
             None: they are among the attempts.
         hidden: a mask of the videos that were taken down.
     """
-    size = len(videos)
     tried = _Attempts(videos, attempts)
     fetched = tried if files is None else _Attempts(videos, files)
-    good = fetched.first_kept_file()
-    had_file = fetched.counts(fetched.states == "ok") > 0
-    last = tried.last(tried.states != "dropped")
-    states = np.full(size, "pending", object)
-    told = last >= 0
-    states[told] = tried.states[last[told]]
-    states[had_file] = "ok"
+    good, last = fetched.first_kept_file(), tried.last(~tried.are("dropped"))
+    states = np.full(len(videos), _STATES.index("pending"), np.int8)
+    states[last >= 0] = tried.states[last[last >= 0]]
+    states[fetched.counts(fetched.are("ok")) > 0] = _STATES.index("ok")
     if hidden is not None:
-        states[np.asarray(hidden, bool)] = "taken_down"
-    result = videos.select(["video_id", "batch", "source"])
-    numbers = np.zeros(size, np.int64)
-    np.maximum.at(numbers, tried.codes, tried.numbers)
+        states[np.asarray(hidden, bool)] = _STATES.index("taken_down")
+    is_ok = states == _STATES.index("ok")
     columns: dict[str, Any] = {
-        "state": pa.array(states, pa.string()),
-        "attempts": pa.array(np.maximum(numbers, tried.counts(tried.states != "dropped"))),
-        "refused": pa.array(tried.counts(tried.is_refusal)),
-        "dropped": pa.array((states == "ok") & (good < 0)),
+        "state": pa.array(_STATES, pa.string()).take(states),
+        "attempts": pa.array(np.maximum(tried.highest_number(), tried.counts(~tried.are("dropped")))),
+        "refused": pa.array(tried.counts(tried.refusals)),
+        "dropped": pa.array(is_ok & (good < 0)),
     }
     # what went wrong last is news only where nothing went right
-    open_rows = np.where(np.isin(states, ["pending", "failed", "rejected"]), last, -1)
-    for name in _LAST:
-        if name in tried.rows.column_names:
-            columns[name] = _taken(tried.rows[name], open_rows)
-    shown = np.where(states == "ok", good, -1)
-    for name in _OF_FILE:
-        if name in fetched.rows.column_names:
-            columns[name] = _taken(fetched.rows[name], shown)
-    if "sha256" in columns:
-        # a dropped file is still known by its hash
-        any_file = np.where((states == "ok") & (good < 0), fetched.last(fetched.states == "ok"), shown)
-        columns["sha256"] = _taken(fetched.rows["sha256"], any_file)
-        if "bytes" in fetched.rows.column_names:
-            columns["bytes"] = _taken(fetched.rows["bytes"], any_file)
-            columns["duration_s"] = _taken(fetched.rows["duration_s"], any_file)
+    open_states = [_STATES.index(name) for name in ("pending", "failed", "rejected")]
+    tried.tell(columns, _LAST, np.where(np.isin(states, open_states), last, -1))
+    fetched.tell(columns, _OF_FILE, np.where(is_ok, good, -1))
+    # a dropped file is still known by what it was
+    any_file = np.where(good < 0, fetched.last(fetched.are("ok")), good)
+    fetched.tell(columns, ("sha256", "bytes", "duration_s"), np.where(is_ok, any_file, -1))
+    result = videos.select(["video_id", "batch", "source"])
     for name, column in columns.items():
         result = result.append_column(name, column)
     return result
 
 
 class _Attempts:
-    """Attempts as columns, in order of video and time; those of videos that are not asked for are left out."""
+    """Attempts in order of video and time, as numbers; those of videos that are not asked for are left out.
+
+    Texts stay where they are: an object per row, or a copy in order, would be most of the memory of a large store.
+    """
 
     def __init__(self, videos: pa.Table, rows: pa.Table) -> None:
-        codes = pc.index_in(rows["video_id"].combine_chunks(), value_set=videos["video_id"].combine_chunks())
-        known = codes.is_valid()
-        rows, codes = rows.filter(known), codes.filter(known).to_numpy(zero_copy_only=False).astype(np.int64)
+        found = pc.index_in(rows["video_id"], value_set=videos["video_id"].combine_chunks())
+        codes = pc.fill_null(found, -1).to_numpy()
         times = pc.fill_null(rows["finished_at"].cast(pa.int64()), _NEVER).to_numpy()
         numbers = pc.fill_null(rows["attempt"], 0).to_numpy()
         order = np.lexsort((numbers, times, codes))
-        self.size = len(videos)
-        self.rows = rows.take(order)
+        # those of no video stand first
+        order = order[np.searchsorted(codes[order], 0) :]
+        states = pc.index_in(rows["state"], value_set=pa.array(_STATES, pa.string()))
+        refusals = pc.is_in(rows["error_class"], value_set=pa.array(sorted(BLOCKING), pa.string()))
+        self.size, self.rows, self.place = len(videos), rows, order
         self.codes, self.times, self.numbers = codes[order], times[order], numbers[order]
-        self.states = self.rows["state"].to_numpy(zero_copy_only=False)
+        self.states = pc.fill_null(states, _STATES.index("pending")).to_numpy()[order].astype(np.int8)
+        self.refusals = pc.fill_null(refusals, False).to_numpy()[order]
 
-    @property
-    def is_refusal(self) -> Any:
-        classes = self.rows["error_class"]
-        return pc.fill_null(pc.is_in(classes, value_set=pa.array(sorted(BLOCKING))), False).to_numpy(
-            zero_copy_only=False
-        )
+    def are(self, state: str) -> Any:
+        """Return which rows have a state."""
+        return self.states == _STATES.index(state)
 
     def counts(self, mask: Any) -> Any:
         """Count the rows of a mask by video."""
         return np.bincount(self.codes[mask], minlength=self.size)
 
+    def highest_number(self) -> Any:
+        """Return the highest number of an attempt by video."""
+        highest = np.zeros(self.size, np.int64)
+        np.maximum.at(highest, self.codes, self.numbers)
+        return highest
+
     def last(self, mask: Any) -> Any:
-        """Return, by video, the index of the latest row of a mask; -1 where there is none."""
+        """Return, by video, the latest row of a mask; -1 where there is none."""
         found = np.full(self.size, -1)
         index = np.flatnonzero(mask)
         found[self.codes[index]] = index  # in order of time: the latest is written last
         return found
 
     def first_kept_file(self) -> Any:
-        """Return, by video, the index of the earliest success after its file was last dropped; -1 without one."""
-        dropped = self.last(self.states == "dropped")
-        since = np.where(dropped >= 0, self.times[dropped] if len(self.times) else _NEVER, _NEVER)
-        index = np.flatnonzero((self.states == "ok") & (self.times >= since[self.codes]))
-        if len(self.times):
-            # a drop ends the files of its own moment too
-            index = index[(dropped[self.codes[index]] < 0) | (index > dropped[self.codes[index]])]
+        """Return, by video, the earliest success after its file was last dropped; -1 where there is none."""
+        dropped = self.last(self.are("dropped"))
+        index = np.flatnonzero(self.are("ok"))
+        index = index[index > dropped[self.codes[index]]]
         found = np.full(self.size, -1)
         found[self.codes[index[::-1]]] = index[::-1]
         return found
+
+    def tell(self, columns: dict[str, Any], names: Iterable[str], index: Any) -> None:
+        """Add columns of a row per video, as far as these attempts have them."""
+        rows = np.full(self.size, -1)
+        rows[index >= 0] = self.place[index[index >= 0]]
+        for name in names:
+            if name in self.rows.column_names:
+                columns[name] = _taken(self.rows[name], rows)
 
 
 def _taken(column: Any, rows: Any) -> Any:
