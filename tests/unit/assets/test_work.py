@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from assets.work import thinned
@@ -29,7 +31,7 @@ def test_a_long_stage_does_not_fill_the_log(hours: int, most: int) -> None:
     lines = lines_of(hours * 3600)
     assert 60 < len(lines) < most
     assert lines[-1] == hours * 3600
-    gaps = [after - before for before, after in zip(lines, lines[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(lines)]
     assert max(gaps) <= hours * 3600 / 60 + 5, "no part of it is silent for more than a sixtieth of its length"
 
 
