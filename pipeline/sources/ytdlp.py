@@ -110,8 +110,6 @@ def options(config: DownloadConfig, extra: Mapping[str, Any] | None = None) -> d
         "retries": 3,
         "fragment_retries": 3,
         "extractor_retries": 1,
-        # the first block; it grows. Not larger: what a cut leaves of a block is lost to the resumption
-        "buffersize": 1 << 14,
         # a lost fragment is a hole in the video: better to fail and try again
         "skip_unavailable_fragments": False,
         "format": format_selector(config.min_height),
