@@ -294,9 +294,10 @@ class Store:
         table = self._open(name)
         if table is None:
             return {}
-        for commit in table.history(1):
-            if _INPUTS_KEY in commit:
-                return dict(json.loads(commit[_INPUTS_KEY]))
+        for commit in table.history(10):
+            if str(commit.get("operation")).startswith(("OPTIMIZE", "VACUUM")):
+                continue  # says the same rows in other files
+            return dict(json.loads(commit[_INPUTS_KEY])) if _INPUTS_KEY in commit else {}
         return {}
 
     def deleted_rows(self, name: str, commits: int = 10) -> int:

@@ -358,12 +358,13 @@ def test_a_table_of_many_small_commits_is_put_together_and_says_the_same(
     monkeypatch.setattr("pipeline.store._MANY_FILES", 5)
     key = "video_id" if table == "downloads" else "clip_id"
     for number in range(11):
-        version = store.append(table, [{key: f"v{number:02d}", "batch": f"b{number % 2}"}])
+        version = store.append(table, [{key: f"v{number:02d}", "batch": f"b{number % 2}"}], inputs={"of": number})
     assert version == store.version(table) == 11  # the last one was followed by one that only moved rows
     assert len(DeltaTable(store.url(f"tables/{table}")).file_uris()) == 1
     assert sorted(store.read(table)[key].to_pylist()) == [f"v{number:02d}" for number in range(11)]
     assert len(store.read(table, [key], pc.field("batch") == "b1")) == 5
     assert store.deleted_rows(table, commits=100) == 0
+    assert store.inputs(table) == {"of": 10}
 
 
 # -- many writers -------------------------------------------------------------------------------------------------
