@@ -99,11 +99,14 @@ def _downloads(videos: pa.Table, attempts: pa.Table, hidden: Column) -> dict[str
     shown = rows_without(kept, "video_id", hidden)
     tried = rows_without(attempts, "video_id", hidden)
     states = counts(tried["state"])
+    again = counts(rows_with(tried, "state", "pending")["error_class"])
+    untried = len(rows_without(shown, "video_id", tried["video_id"]))
     return {
         "ok": states.get("ok", 0),
         "failed": counts(rows_with(tried, "state", "failed")["error_class"]),
         "rejected": counts(rows_with(tried, "state", "rejected")["error_class"]),
-        "pending": states.get("pending", 0) + len(rows_without(shown, "video_id", tried["video_id"])),
+        "pending": states.get("pending", 0) + untried,
+        "pending_by_class": {**({"new": untried} if untried else {}), **again},
         "taken_down": len(kept) - len(shown),
     }
 

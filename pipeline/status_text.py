@@ -54,7 +54,13 @@ def _downloads(downloads: Mapping[str, Any]) -> list[str]:
         "pending": downloads["pending"],
         "taken_down": downloads["taken_down"],
     }
-    return [_line("downloads", _parts(**parts)), *_reasons(failed), *_reasons(rejected, "rejected: ")]
+    pending = {name: count for name, count in downloads["pending_by_class"].items() if name != "new"}
+    return [
+        _line("downloads", _parts(**parts)),
+        *_reasons(failed),
+        *_reasons(rejected, "rejected: "),
+        *_reasons(pending, "pending: "),
+    ]
 
 
 def _sites(sites: Mapping[str, Any]) -> list[str]:

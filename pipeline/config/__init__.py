@@ -148,11 +148,15 @@ def parse_config(values: Mapping[str, Any], where: str = "configuration") -> Con
     try:
         return TypeAdapter(Config).validate_python(dict(values))
     except ValidationError as exc:
-        lines = [
-            f"  {'.'.join(str(part) for part in error['loc'])} = {error['input']!r}: {error['msg']}"
-            for error in exc.errors()
-        ]
-        raise UserError(f"{where} has wrong fields:\n" + "\n".join(lines)) from exc
+        raise UserError(f"{where} has wrong fields:\n" + "\n".join(map(_wrong_field, exc.errors()))) from exc
+
+
+def _wrong_field(error: Any) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if isinstance(error["input"], dict):
+        # a section's own check: its message names the field, and the others may hold a password
+        return f"  {message}"
+    return f"  {'.'.join(str(part) for part in error['loc'])} = {error['input']!r}: {message}"
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any], where: str, prefix: str) -> dict[str, Any]:

@@ -128,3 +128,11 @@ def test_every_field_carries_a_sentence():
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                     sentence = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
                     assert sentence, f"{path.name}: {node.name}.{field.target.id} has no sentence"
+
+
+def test_a_wrong_field_of_a_section_is_named_alone_and_no_password_beside_it() -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(None, source={"spec": "ftp:x", "proxy": "http://me:s3cret@proxy.invalid"})
+    assert "source.spec = 'ftp:x': unknown source; choose one of" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert "Value error" not in str(caught.value)

@@ -61,6 +61,7 @@ def test_a_finished_store_is_counted_stage_by_stage(finished: Store):
         },
     }
     downloads = {"ok": 10, "failed": {"not_found": 1}, "rejected": {}, "pending": 1, "taken_down": 0}
+    downloads["pending_by_class"] = {"http_503": 1}
     assert found["downloads"] == downloads
     clips = found["clips"]
     assert (clips["total"], clips["videos_cut"], clips["videos_pending"]) == (24, 8, 1)
