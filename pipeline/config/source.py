@@ -36,7 +36,8 @@ class SourceConfig:
     """A cookies.txt in Netscape format for `urls` and `youtube`; it is read and never written. Unset: no cookies.
     A site can block the account that they belong to."""
     proxy: str = ""
-    """Proxy of `urls` and `youtube`, as `http://HOST:PORT` or `socks5://...`. Unset: what the environment says."""
+    """Proxy of `urls` and `youtube`, as `http://HOST:PORT` or `socks5://...`. Unset: what the environment says
+    (`HTTPS_PROXY`, `HTTP_PROXY`), which is where a password belongs: the root remembers its configuration."""
     max_rate_kb_s: float = 0.0
     """Most kilobytes a second that one download of this source takes; 0: no limit."""
     check_certificates: bool = True
