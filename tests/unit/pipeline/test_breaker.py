@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.breaker import Breaker, breakers, closed, opened, resting
@@ -189,7 +190,7 @@ def test_however_often_a_site_refuses_no_video_is_given_up_for_it(
 ) -> None:
     config, batch = listed(max_attempts=1, max_wait_s=0.0, breaker_s=0.0)
     refuse(site)
-    for hours in range(5):
+    for hours in range(3):
         run(store, config, batch, datetime.now(UTC) + timedelta(hours=hours))
     assert {state.state for state in download_states(store).values()} == {"pending"}
 
@@ -269,3 +270,29 @@ def test_a_quota_of_raw_files_pauses_and_dropping_what_is_cut_makes_room(
     assert store.version("downloads") == before + 1
     cut_batch(store, config, home_of(store), batch)
     assert store.version("downloads") == before + 1
+
+
+def test_a_video_that_comes_late_adds_its_clips_and_leaves_the_files_of_the_others(
+    store: Store, tmp_path: Path, site: Any, make_video: Callable[..., Path]
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (85, 18, 32, 3), np.uint8).repeat(5, 1).repeat(5, 2)
+    film = make_video(tmp_path / "film.mp4", frames, fps=5).read_bytes()
+    urls = [site.add("/soon.mp4", film, "video/mp4"), site.add("/late.mp4", film, "video/mp4")]
+    (tmp_path / "urls.txt").write_text("\n".join(urls))
+    config = Config(
+        source=SourceConfig(spec=f"urls:{tmp_path / 'urls.txt'}"),
+        download=DownloadConfig(workers=1, min_free_gb=0.0, max_wait_s=0.0),
+    )
+    search_videos(store, config, home_of(store))
+    (batch,) = batches(store)
+    site.add("/late.mp4", status=503)
+    assert run(store, config, batch).pending_classes == {"transient": 1}
+    assert cut_batch(store, config, home_of(store), batch).num_clips == 1
+    before = {key: Path(store.url(key)).stat().st_mtime_ns for key in store.list_blobs("clips")}
+    site.add("/late.mp4", film, "video/mp4")
+    assert run(store, config, batch, datetime.now(UTC) + timedelta(hours=1)).ok == 2
+    assert cut_batch(store, config, home_of(store), batch).num_clips == 2
+    after = {key: Path(store.url(key)).stat().st_mtime_ns for key in store.list_blobs("clips")}
+    assert len(before) == 1
+    assert len(after) == 2
+    assert before.items() <= after.items()
