@@ -45,7 +45,11 @@ def add_commands(commands: Parsers) -> None:
         "  lampworks run --root DIR --plan                  what it would fetch, before anything is fetched",
     )
     run.add_argument("--source", metavar="SPEC", help="folder:DIR, urls:FILE, youtube or arcade (LAMPWORKS_SOURCE)")
-    run.add_argument("--preset", metavar="NAME", help="demo (default), coinrun or platformers, where no file names one")
+    run.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="demo (default), coinrun, platformers or platformers-41m to -10.1b, where no file names one",
+    )
     run.add_argument(
         "--labels", metavar="FILE", help="CSV or Parquet of ratings to import before the classifier learns"
     )

@@ -1,4 +1,6 @@
-"""The configuration: one YAML file of frozen dataclasses, and the presets `demo`, `coinrun` and `platformers`.
+"""The configuration: one YAML file of frozen dataclasses, and presets to start from.
+
+They are `demo`, `coinrun`, `platformers`, and `platformers-41m` to `platformers-10.1b`.
 
 Every field carries a sentence that says what it does. A wrong field is refused with its name, its value and the
 fix. A YAML file starts from a preset and changes what it names:
@@ -14,8 +16,9 @@ import dataclasses
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +29,14 @@ from pipeline.config.clips import ClipConfig, DuplicateConfig, ShardConfig, Spli
 from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
 from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
 from pipeline.config.world import (
+    DYNAMICS_SIZES,
     DynamicsConfig,
     EvaluationConfig,
     LatentActionConfig,
     PlayConfig,
     TokenizerConfig,
     TrainingConfig,
+    platformers_models,
 )
 from pipeline.errors import UserError
 
@@ -110,7 +115,16 @@ def _coinrun() -> Config:
     return dataclasses.replace(Config(preset="coinrun"), **coinrun_models())
 
 
-PRESETS = {"demo": _demo, "coinrun": _coinrun, "platformers": Config}
+def _platformers(size: str) -> Config:
+    return dataclasses.replace(Config(preset=f"platformers-{size}"), **platformers_models(size))
+
+
+PRESETS: dict[str, Callable[[], Config]] = {
+    "demo": _demo,
+    "coinrun": _coinrun,
+    "platformers": Config,
+    **{f"platformers-{size}": partial(_platformers, size) for size in DYNAMICS_SIZES},
+}
 
 
 def preset(name: str) -> Config:

@@ -57,6 +57,41 @@ class StackConfig:
             raise UserError(f"stack.head_dim = {self.head_dim}: must be even for rotary positions")
 
 
+@dataclass(frozen=True)
+class DynamicsSize:
+    """One of the dynamics sizes of Genie's tables 10 and 12."""
+
+    parameters: float
+    """As published, in millions."""
+    stack: StackConfig
+    """Blocks."""
+    batch: int
+    """Windows a step."""
+    steps: int
+    """Steps of the joint training."""
+
+
+def _size(
+    parameters: float, layers: int, heads: int, d_model: int, head_dim: int, kv_heads: int, batch: int, steps: int
+) -> DynamicsSize:
+    stack = StackConfig(layers=layers, d_model=d_model, heads=heads, head_dim=head_dim, kv_heads=kv_heads, qk_norm=True)
+    return DynamicsSize(parameters, stack, batch, steps)
+
+
+# layers, heads, d_model and k/q size are the tables'. They do not tell the heads of keys and values: these are the
+# divisor of `heads` that brings the count nearest to the published one (1 gives 0.96 to 1.03 of it, these 0.99 to 1.03)
+DYNAMICS_SIZES = {
+    "41m": _size(41, 18, 8, 512, 64, 1, 256, 200_000),
+    "96m": _size(96, 16, 16, 768, 64, 2, 256, 200_000),
+    "192m": _size(192, 20, 18, 1024, 64, 2, 256, 200_000),
+    "404m": _size(404, 21, 12, 1536, 128, 1, 256, 200_000),
+    "811m": _size(811, 20, 20, 2048, 128, 2, 256, 200_000),
+    "1.6b": _size(1600, 28, 22, 2560, 128, 1, 256, 200_000),
+    "2.7b": _size(2700, 36, 22, 3072, 128, 2, 256, 200_000),
+    "10.1b": _size(10_100, 48, 36, 5120, 128, 4, 512, 125_000),
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """AdamW and its schedule."""
@@ -194,9 +229,7 @@ class DynamicsConfig:
 
     __pydantic_config__ = _FORBID
 
-    stack: StackConfig = field(
-        default_factory=lambda: StackConfig(layers=48, d_model=5120, heads=36, head_dim=128, qk_norm=True)
-    )
+    stack: StackConfig = field(default_factory=lambda: DYNAMICS_SIZES["10.1b"].stack)
     """Blocks (10.1 billion parameters)."""
     context: int = 16
     """Frames seen at once, in training and in play."""
@@ -326,6 +359,12 @@ class PlayConfig:
             raise UserError("play.maskgit_steps and play.max_sessions must be at least 1")
         if self.token_temperature < 0:
             raise UserError(f"play.token_temperature = {self.token_temperature}: must not be negative")
+
+
+def platformers_models(size: str) -> dict[str, Any]:
+    """Return the sections of a `platformers-...` preset: the paper's tokenizer and LAM with a smaller dynamics."""
+    chosen = DYNAMICS_SIZES[size]
+    return {"dynamics": DynamicsConfig(stack=chosen.stack, batch=chosen.batch, steps=chosen.steps)}
 
 
 def coinrun_models() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from models.latent_actions import LatentActionModel
 from models.publish import parameters_of
 from models.tokenizer import VideoTokenizer
 from pipeline.config import preset
+from pipeline.config.world import DYNAMICS_SIZES
 
 
 def networks(name, height=90, width=160):
@@ -33,7 +34,20 @@ def test_the_papers_networks_have_the_papers_sizes():
     assert millions(dynamics) == pytest.approx(10_100, rel=0.05)
     # the block that fits everything else gives 346M where the paper says 300M
     assert millions(lam) == pytest.approx(346, rel=0.02)
-    assert millions(tokenizer) + millions(lam) + millions(dynamics) == pytest.approx(10_700, rel=0.05)
+    assert millions(tokenizer) + millions(lam) + millions(dynamics) == pytest.approx(10_700, rel=0.02)
+
+
+@pytest.mark.parametrize("size", DYNAMICS_SIZES)
+def test_every_published_dynamics_has_its_published_size(size):
+    published = DYNAMICS_SIZES[size]
+    _, _, dynamics = networks(f"platformers-{size}")
+    assert millions(dynamics) == pytest.approx(published.parameters, rel=0.035)
+    # another number of key and value heads that divides the heads would not be nearer
+    stack = published.stack
+    extra = 2 * 2 * stack.head_dim * stack.d_model * stack.layers / 1e6
+    others = [kv for kv in range(1, stack.heads + 1) if stack.heads % kv == 0]
+    distance = {kv: abs(millions(dynamics) + (kv - stack.kv_heads) * extra - published.parameters) for kv in others}
+    assert min(distance, key=distance.get) == stack.kv_heads
 
 
 def test_the_coinrun_preset_has_six_actions_and_its_own_depths():
