@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.quantizer import PARKED
-from models.transformer import STTransformer
+from models.transformer import FrameCache, STTransformer
 from pipeline.config.world import DynamicsConfig
 
 _NO_TARGET = -100
@@ -46,15 +46,21 @@ class Dynamics(nn.Module):
         self.norm = nn.LayerNorm(d)
         self.head = nn.Linear(d, num_codes)
 
-    def hidden(self, tokens_BTP: Tensor, actions_BTL: Tensor) -> Tensor:
+    def hidden(
+        self, tokens_BTP: Tensor, actions_BTL: Tensor, cache: FrameCache | None = None, keep: bool = False
+    ) -> Tensor:
         """Return the normalised residual stream (B, T, P, D) before the head.
 
         Args:
-            tokens_BTP: int64, `mask_id` where masked.
-            actions_BTL: rows of the LAM's codebook for the T-1 transitions of the window.
+            tokens_BTP: int64, `mask_id` where masked; with a cache, of the frames after those that it holds.
+            actions_BTL: rows of the LAM's codebook that lead to these frames; none leads to the window's first.
+            cache: the frames before them.
+            keep: whether the cache holds these frames too afterwards.
         """
-        actions = F.pad(self.embed_action(actions_BTL), (0, 0, 1, 0))
-        return self.norm(self.transformer(self.embed(tokens_BTP) + actions[:, :, None]))
+        actions = self.embed_action(actions_BTL)
+        if cache is None or not cache.length:
+            actions = F.pad(actions, (0, 0, 1, 0))
+        return self.norm(self.transformer(self.embed(tokens_BTP) + actions[:, :, None], cache, keep))
 
     def forward(self, tokens_BTP: Tensor, actions_BTL: Tensor) -> Tensor:
         """Return the logits (B, T, P, K) of every position."""

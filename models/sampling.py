@@ -10,11 +10,13 @@ Shapes: B windows, T frames, P tokens of a frame, K codes, L latent of an action
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from models.dynamics import Dynamics
+from models.transformer import FrameCache
 
 
 def keep_counts(num_tokens: int, steps: int) -> list[int]:
@@ -33,8 +35,11 @@ def sample_frame(
     choice_temperature: float = 0.0,
     known_BP: Tensor | None = None,
     generator: torch.Generator | None = None,
+    cache: FrameCache | None = None,
 ) -> Tensor:
     """Return the tokens (B, P) of the window's last frame.
+
+    The frames before it do not change from step to step, so they are computed once and each step computes one frame.
 
     Args:
         dynamics: the model.
@@ -45,15 +50,16 @@ def sample_frame(
         choice_temperature: scale of the noise on confidences.
         known_BP: which tokens of the last frame are given and returned as they are; none by default.
         generator: of the noise, on the tokens' device.
+        cache: holds the first frames of this very window, and afterwards all but its last; a fresh one by default.
     """
     frame = tokens_BTP[:, -1]
+    logits_of = _logits(dynamics, tokens_BTP[:, :-1], actions_BTL, steps, cache)
     known = torch.zeros_like(frame, dtype=torch.bool) if known_BP is None else known_BP
     unknown_P = (~known).sum(1)
     fixed = known
     frame = frame.masked_fill(~fixed, dynamics.mask_id)
     for step, share in enumerate(keep_counts(1_000_000, steps)):
-        window = torch.cat([tokens_BTP[:, :-1], frame[:, None]], 1)
-        logits = dynamics.head(dynamics.hidden(window, actions_BTL)[:, -1]).float()
+        logits = logits_of(frame)
         drawn = _draw(logits, token_temperature, generator)
         confidence = logits.log_softmax(-1).gather(-1, drawn[..., None])[..., 0]
         noise = choice_temperature * (1 - (step + 1) / steps)
@@ -68,6 +74,28 @@ def sample_frame(
         fixed = fixed | (rank < keep[:, None])
         frame = frame.masked_fill(~fixed, dynamics.mask_id)
     raise AssertionError("steps must be at least 1")
+
+
+def _logits(
+    dynamics: Dynamics, past_BTP: Tensor, actions_BTL: Tensor, steps: int, cache: FrameCache | None
+) -> Callable[[Tensor], Tensor]:
+    """Return what gives the logits (B, P, K) of a frame's tokens (B, P) after the frames before it."""
+    if steps == 1 and cache is None:  # nothing would be computed twice
+
+        def whole_window(frame_BP: Tensor) -> Tensor:
+            window = torch.cat([past_BTP, frame_BP[:, None]], 1)
+            return dynamics.head(dynamics.hidden(window, actions_BTL)[:, -1]).float()
+
+        return whole_window
+    held = FrameCache() if cache is None else cache
+    new = past_BTP[:, held.length :]
+    if new.shape[1]:
+        dynamics.hidden(new, actions_BTL[:, max(held.length - 1, 0) : -1], held, keep=True)
+
+    def last_frame(frame_BP: Tensor) -> Tensor:
+        return dynamics.head(dynamics.hidden(frame_BP[:, None], actions_BTL[:, -1:], held)[:, -1]).float()
+
+    return last_frame
 
 
 def _draw(logits_BPK: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:

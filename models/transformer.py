@@ -9,6 +9,8 @@ Shapes: B windows, T frames, P tokens of a frame, D width, H heads, C head size,
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,16 +37,50 @@ def attend(q_NHSC: Tensor, k_NHSC: Tensor, v_NHSC: Tensor, bias: Tensor | None =
     )
 
 
-def rotate(x_NHSC: Tensor, base: float = 10_000.0) -> Tensor:
+def rotate(x_NHSC: Tensor, start: int = 0, base: float = 10_000.0) -> Tensor:
     """Return queries or keys turned by angles that grow with their place: products then know only the distance."""
     half = x_NHSC.shape[-1] // 2
-    place = torch.arange(x_NHSC.shape[-2], device=x_NHSC.device, dtype=torch.float32)
+    place = torch.arange(start, start + x_NHSC.shape[-2], device=x_NHSC.device, dtype=torch.float32)
     speed = base ** (-torch.arange(half, device=x_NHSC.device, dtype=torch.float32) / half)
     angle = place[:, None] * speed
     # in fp32 whatever the autocast: bf16 angles are wrong from the third frame on
     left, right = x_NHSC.float().chunk(2, -1)
     turned = torch.cat([left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos()], -1)
     return turned.to(x_NHSC.dtype)
+
+
+@dataclass
+class BlockPast:
+    """What one block keeps of past frames."""
+
+    keys_NHTC: Tensor | None = None
+    """Rotated keys, N = B * P sequences, with room for a whole window."""
+    values_NHTC: Tensor | None = None
+    input_BPD: Tensor | None = None
+    """The block's input at the last frame that was kept, for a convolution that looks one frame back."""
+
+    def join(self, k_NHSC: Tensor, v_NHSC: Tensor, start: int, context: int) -> tuple[Tensor, Tensor]:
+        """Write keys and values at their places and return those of all frames up to them."""
+        if self.keys_NHTC is None or self.values_NHTC is None:
+            n, heads, _, size = k_NHSC.shape
+            self.keys_NHTC, self.values_NHTC = (x.new_empty(n, heads, context, size) for x in (k_NHSC, v_NHSC))
+        end = start + k_NHSC.shape[2]
+        self.keys_NHTC[:, :, start:end] = k_NHSC
+        self.values_NHTC[:, :, start:end] = v_NHSC
+        return self.keys_NHTC[:, :, :end], self.values_NHTC[:, :, :end]
+
+
+class FrameCache:
+    """Past frames of one window, block by block: a later frame is computed alone, with the same result.
+
+    Time is causal, so what a past frame became does not depend on the frames after it. Holds for as long as the window
+    begins with the same frame.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        """Frames that are kept."""
+        self.blocks: list[BlockPast] = []
 
 
 class Attention(nn.Module):
@@ -93,16 +129,20 @@ class TemporalAttention(Attention):
             slope = torch.linspace(0, 1, config.heads)
             self.lag_bias = nn.Parameter(-slope[:, None] * torch.arange(context))
 
-    def forward(self, x_BTPD: Tensor) -> Tensor:
+    def forward(self, x_BTPD: Tensor, past: BlockPast | None = None, start: int = 0) -> Tensor:
+        """Return what is added to frames `start` and on, of which the ones before them are in `past`."""
         b, t, p, d = x_BTPD.shape
-        assert t <= self.context, f"{t} frames exceed the context of {self.context}"
+        end = start + t
+        assert end <= self.context, f"{end} frames exceed the context of {self.context}"
         q, k, v = self.split(x_BTPD.transpose(1, 2).reshape(b * p, t, d))
-        bias = torch.full((t, t), float("-inf"), device=q.device).triu(1)
+        bias = torch.full((t, end), float("-inf"), device=q.device).triu(start + 1)
         if self.lag_bias is None:
-            q, k = rotate(q), rotate(k)
+            q, k = rotate(q, start), rotate(k, start)
         else:
-            place = torch.arange(t, device=q.device)
-            bias = bias + self.lag_bias[:, (place[:, None] - place).clamp(min=0)]
+            place = torch.arange(end, device=q.device)
+            bias = bias + self.lag_bias[:, (place[start:, None] - place).clamp(min=0)]
+        if past is not None:
+            k, v = past.join(k, v, start, self.context)
         return self.join(attend(q, k, v, bias)).view(b, p, t, d).transpose(1, 2)
 
 
@@ -114,11 +154,16 @@ class DepthwiseConv(nn.Module):
         self.here = nn.Parameter(torch.randn(d_model, 1, 3, 3) * 0.1)
         self.before = nn.Parameter(torch.randn(d_model, 1, 3, 3) * 0.1) if causal else None
 
-    def forward(self, x_BTPD: Tensor, grid: tuple[int, int]) -> Tensor:
+    def forward(self, x_BTPD: Tensor, grid: tuple[int, int], before_BPD: Tensor | None = None) -> Tensor:
+        """Return the convolution of frames; `before_BPD` is the frame before the first of them, if there is one."""
         b, t, p, d = x_BTPD.shape
         image = x_BTPD.reshape(b * t, *grid, d).permute(0, 3, 1, 2)
         y = _depthwise(image, self.here).permute(0, 2, 3, 1).reshape(b, t, p, d)
-        if self.before is not None and t > 1:
+        if self.before is not None and before_BPD is not None:
+            past = torch.cat([before_BPD[:, None], x_BTPD[:, :-1]], 1)
+            image = past.reshape(b * t, *grid, d).permute(0, 3, 1, 2)
+            y = y + _depthwise(image, self.before).permute(0, 2, 3, 1).reshape(b, t, p, d)
+        elif self.before is not None and t > 1:
             past = x_BTPD[:, :-1].reshape(b * (t - 1), *grid, d).permute(0, 3, 1, 2)
             past = _depthwise(past, self.before).permute(0, 2, 3, 1).reshape(b, t - 1, p, d)
             y = y + F.pad(past, (0, 0, 0, 0, 1, 0))
@@ -147,12 +192,23 @@ class Block(nn.Module):
         for index in (0, 2):
             nn.init.zeros_(self.ffw[index].bias)
 
-    def forward(self, x_BTPD: Tensor, grid: tuple[int, int]) -> Tensor:
+    def forward(
+        self,
+        x_BTPD: Tensor,
+        grid: tuple[int, int],
+        past: BlockPast | None = None,
+        start: int = 0,
+        keep: bool = False,
+    ) -> Tensor:
+        """Return the frames after this block; with `past`, of frames `start` and on, which it then holds if `keep`."""
+        before = None if past is None else past.input_BPD
+        if past is not None and keep:
+            past.input_BPD = x_BTPD[:, -1]
         if self.conv is not None:
-            x_BTPD = x_BTPD + self.conv(x_BTPD, grid)
+            x_BTPD = x_BTPD + self.conv(x_BTPD, grid, before)
         x_BTPD = x_BTPD + self.spatial(self.spatial_norm(x_BTPD))
         if self.temporal is not None:
-            x_BTPD = x_BTPD + self.temporal(self.temporal_norm(x_BTPD))
+            x_BTPD = x_BTPD + self.temporal(self.temporal_norm(x_BTPD), past, start)
         return x_BTPD + self.ffw(self.ffw_norm(x_BTPD))
 
 
@@ -172,10 +228,23 @@ class STTransformer(nn.Module):
         self.positions = nn.Parameter(torch.randn(grid[0] * grid[1], config.d_model) * 0.02)
         self.blocks = nn.ModuleList(Block(config, context) for _ in range(config.layers))
 
-    def forward(self, x_BTPD: Tensor) -> Tensor:
-        """Return the residual stream after all blocks, fp32, (B, T, P, D)."""
+    def forward(self, x_BTPD: Tensor, cache: FrameCache | None = None, keep: bool = False) -> Tensor:
+        """Return the residual stream after all blocks, fp32, (B, T, P, D).
+
+        Args:
+            x_BTPD: embedded tokens; with a cache, of the frames after those that it holds.
+            cache: the frames before them.
+            keep: whether the cache holds these frames too afterwards; otherwise the next ones take their place.
+        """
         # the positions are fp32, and so the whole residual stream is, whatever the products' dtype
-        x_BTPD = x_BTPD + self.positions
-        for block in self.blocks:
-            x_BTPD = block(x_BTPD, self.grid)
+        frames, x_BTPD = x_BTPD.shape[1], x_BTPD + self.positions
+        if cache is None:
+            for block in self.blocks:
+                x_BTPD = block(x_BTPD, self.grid)
+            return x_BTPD
+        if not cache.blocks:
+            cache.blocks = [BlockPast() for _ in self.blocks]
+        for block, past in zip(self.blocks, cache.blocks, strict=True):
+            x_BTPD = block(x_BTPD, self.grid, past, cache.length, keep)
+        cache.length += frames * keep
         return x_BTPD

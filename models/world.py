@@ -25,6 +25,7 @@ from models.dynamics import Dynamics
 from models.latent_actions import LatentActionModel
 from models.sampling import sample_frame
 from models.tokenizer import VideoTokenizer
+from models.transformer import FrameCache
 from pipeline.store import Store
 
 _FRAMES_AT_ONCE = 320
@@ -134,6 +135,7 @@ class WorldModel:
         if int(codes.min()) < 0 or int(codes.max()) >= self.num_actions:
             raise ValueError(f"latent actions must lie in 0..{self.num_actions - 1}")
         rows = self.latent_actions.quantizer.lookup(codes)
+        cache = FrameCache()
         for frame in range(tokens.shape[1], codes.shape[1] + 1):
             # the oldest frame of the window has no action, as in training
             start = max(0, frame + 1 - self.context)
@@ -147,6 +149,8 @@ class WorldModel:
                     token_temperature=token_temperature,
                     choice_temperature=self.dynamics.config.choice_temperature if token_temperature else 0.0,
                     generator=generator,
+                    # once the oldest frame has left, the others are no longer what they were with it
+                    cache=cache if steps > 1 and start == 0 else None,
                 )
             tokens = torch.cat([tokens, new[:, None]], 1)
         return tokens

@@ -3,6 +3,7 @@ import torch
 
 from models.dynamics import Dynamics
 from models.sampling import keep_counts, sample_frame
+from models.transformer import FrameCache
 from pipeline.config.world import DynamicsConfig, StackConfig
 
 CODES = 10
@@ -78,7 +79,7 @@ def test_the_last_frame_given_does_not_matter_unless_known(dynamics, window):
 
 def test_as_many_steps_as_asked_are_run(dynamics, window):
     passes = []
-    handle = dynamics.transformer.register_forward_hook(lambda *_: passes.append(1))
+    handle = dynamics.head.register_forward_hook(lambda *_: passes.append(1))
     sample_frame(dynamics, *window, steps=7, token_temperature=0)
     handle.remove()
     assert len(passes) == 7
@@ -111,3 +112,95 @@ def test_the_same_seed_draws_the_same_frame(dynamics, window):
     )  # fmt: skip
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+# -- frames that are computed once ----------------------------------------------------------------------------------
+
+STACKS = {
+    "rotary": {},
+    "lag bias": {"temporal_positions": "lag_bias"},
+    "several heads of keys": {"kv_heads": 2, "qk_norm": True},
+    "a convolution over two frames": {"depthwise_conv": "causal"},
+    "a convolution over one": {"depthwise_conv": "frame"},
+    "no look back": {"temporal_attention": False, "depthwise_conv": "causal"},
+}
+
+
+def random_dynamics(dtype=torch.float32, context=5, **stack):
+    torch.manual_seed(0)
+    config = StackConfig(**{"layers": 2, "d_model": 32, "heads": 4, "head_dim": 8, **stack})
+    made = Dynamics(DynamicsConfig(stack=config, context=context), num_codes=CODES, grid=(3, 4), action_dim=4)
+    for name, parameter in made.named_parameters():
+        if "out.weight" in name or "ffw.2" in name or "embed" in name or "lag_bias" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return made.to(dtype).eval()
+
+
+def uncached(dynamics, tokens, actions, **how):
+    """Draw a frame as if every step saw the whole window anew."""
+    whole = dynamics.hidden
+    past = tokens[:, :-1]
+
+    def recomputed(new, its_actions, cache=None, keep=False):
+        if cache is None or keep:
+            return whole(new, its_actions, cache, keep)
+        return whole(torch.cat([past, new], 1), actions)
+
+    dynamics.hidden = recomputed
+    try:
+        return sample_frame(dynamics, tokens, actions, **how)
+    finally:
+        del dynamics.hidden
+
+
+@pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
+def test_a_frame_alone_after_kept_frames_is_the_frame_of_the_whole_window(stack):
+    for dtype, bound in ((torch.float64, 1e-12), (torch.float32, 1e-4)):
+        dynamics = random_dynamics(dtype, **stack)
+        tokens, actions = torch.randint(0, CODES, (2, 5, 12)), torch.randn(2, 4, 4, dtype=dtype)
+        whole = dynamics(tokens, actions)
+        cache = FrameCache()
+        parts = [dynamics.hidden(tokens[:, :2], actions[:, :1], cache, keep=True)]
+        # a guess that is not kept leaves no trace
+        dynamics.hidden(tokens[:, :1], actions[:, 1:2], cache)
+        parts += [dynamics.hidden(tokens[:, t : t + 1], actions[:, t - 1 : t], cache, keep=True) for t in (2, 3, 4)]
+        assert cache.length == 5
+        assert (dynamics.head(torch.cat(parts, 1)) - whole).abs().max() <= bound
+
+
+def test_in_bf16_the_logits_stay_within_a_stated_bound():
+    dynamics = random_dynamics(qk_norm=True)
+    tokens, actions = torch.randint(0, CODES, (2, 5, 12)), torch.randn(2, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        whole = dynamics(tokens, actions)[:, -1].float()
+        cache = FrameCache()
+        dynamics.hidden(tokens[:, :4], actions[:, :3], cache, keep=True)
+        alone = dynamics.head(dynamics.hidden(tokens[:, 4:], actions[:, 3:], cache))[:, -1].float()
+    assert (whole - alone).abs().max() <= 5e-2
+
+
+@pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
+def test_frames_drawn_with_a_cache_are_those_of_the_full_recompute(stack):
+    dynamics = random_dynamics(torch.float64, **stack)
+    tokens, actions = torch.randint(0, CODES, (3, 5, 12)), torch.randn(3, 4, 4, dtype=torch.float64)
+    how = {"steps": 6, "token_temperature": 1.0, "choice_temperature": 1.0}
+    expected = uncached(dynamics, tokens, actions, **how, generator=noise(7))
+    assert torch.equal(sample_frame(dynamics, tokens, actions, **how, generator=noise(7)), expected)
+    # and with one that grew frame by frame
+    cache = FrameCache()
+    for frames in (2, 3, 4, 5):
+        window, its_actions = tokens[:, :frames], actions[:, : frames - 1]
+        drawn = sample_frame(dynamics, window, its_actions, **how, generator=noise(7), cache=cache)
+        assert cache.length == frames - 1
+    assert torch.equal(drawn, expected)
+
+
+def test_each_step_computes_one_frame(monkeypatch):
+    dynamics = random_dynamics()
+    computed = []
+    hidden = dynamics.hidden
+    monkeypatch.setattr(
+        dynamics, "hidden", lambda new, *rest, **how: computed.append(new.shape[1]) or hidden(new, *rest, **how)
+    )
+    sample_frame(dynamics, torch.zeros(1, 5, 12, dtype=torch.int64), torch.zeros(1, 4, 4), steps=6, token_temperature=0)
+    assert computed == [4, 1, 1, 1, 1, 1, 1]
