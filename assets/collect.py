@@ -56,7 +56,7 @@ def _searched(work: Work, report: "SearchReport") -> Result:
         work.store.version("videos"),
         [
             rules_hold(work),
-            verdict("search_results", "new_videos", report.new > 0, f"{report.new} new of {report.found} found"),
+            verdict("search_results", "new_videos", report.new > 0, _new(report)),
         ],
         {
             "found in this search": report.found,
@@ -75,6 +75,14 @@ def _searched(work: Work, report: "SearchReport") -> Result:
             "batches": len(unique(videos["batch"])),
         },
     )
+
+
+def _new(report: "SearchReport") -> str:
+    text = f"{report.new} new of {report.found} found"
+    if report.failures:
+        query, why = next(iter(report.failures.items()))
+        text += f"; {len(report.failures)} queries failed, {query!r} with: {why}"
+    return text
 
 
 def _queries(work: Work) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """One flat row per clip, as Parquet: what a data engineer opens first.
 
 A row leads to the clip's bytes (`tar` relative to the root, `offset`, `size`), to its source (path or URL, title,
-seconds), and to everything that is known of it: measurements, flags under the thresholds of today, rating, score,
+channel, licence, when it was fetched, seconds), and to everything that is known of it: measurements, flags under the thresholds of today, rating, score,
 decision with its reason, split, and whose near-duplicate it is. Written a batch at a time, under a temporary name
 first.
 """
@@ -35,7 +35,8 @@ def _schema() -> pa.Schema:
     own = {name: SCHEMAS["clips"].field(name).type for name in [*_STORED, *_MEASURED]}
     text, number, whole, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
     columns = {
-        "clip_id": text, "video_id": text, "source": text, "title": text, "start_s": number, "end_s": number, **own,
+        "clip_id": text, "video_id": text, "source": text, "title": text, "channel": text, "licence": text,
+        "retrieved_at": SCHEMAS["downloads"].field("finished_at").type, "start_s": number, "end_s": number, **own,
         "flags": text, **{f"flag_{flag}": truth for flag in FLAGS},
         "rating": whole, "score": number, "decision": text, "reason": text, "split": text,
         "duplicate_of": text, "is_representative": truth, "batch": text, "clip_spec": text,
@@ -81,10 +82,12 @@ def _batch_rows(store: Store, config: Config, batch: str, labels: pa.Table) -> p
     columns = ["clip_id", "video_id", "start_ms", "end_ms", "batch", "clip_spec", *_STORED, *_MEASURED]
     clips = read_clips(store, config, columns, batch=batch)
     here = pc.field("batch") == batch
-    videos = store.read("videos", ["video_id", "extractor", "channel_id", "url", "title"], here)
+    columns = ["video_id", "extractor", "channel_id", "url", "title", "channel", "licence"]
+    videos = store.read("videos", columns, here)
     decided = store.read("curated", ["clip_id", "decision", "reason"], here)
     copies = store.read("duplicates", ["clip_id", "representative", "is_representative"], here)
     rows = clips.join(_sources(videos, config), "video_id")
+    rows = rows.join(_retrieved(store, here), "video_id", join_type="left outer")
     for more in (labels, _scores(store, here), decided, copies):
         rows = rows.join(more, "clip_id", join_type="left outer")
     rows = rows.sort_by([("video_id", "ascending"), ("start_ms", "ascending")])
@@ -102,10 +105,18 @@ def _batch_rows(store: Store, config: Config, batch: str, labels: pa.Table) -> p
 
 
 def _sources(videos: pa.Table, config: Config) -> pa.Table:
-    """Return video_id, source, title and split; the split is known of every source, decided or not."""
+    """Return video_id, source, title, channel, licence and split; the split is known of every source."""
     splits = [split_of(group_of(video), config.split) for video in videos.to_pylist()]
-    named = videos.select(["video_id", "url", "title"]).rename_columns(["video_id", "source", "title"])
+    named = videos.select(["video_id", "url", "title", "channel", "licence"])
+    named = named.rename_columns(["video_id", "source", "title", "channel", "licence"])
     return named.append_column("split", pa.array(splits, pa.string()))
+
+
+def _retrieved(store: Store, here: pc.Expression) -> pa.Table:
+    """Return video_id and when the file that counts was fetched."""
+    rows = store.read("downloads", ["video_id", "finished_at"], here & (pc.field("state") == "ok"))
+    first = rows.group_by("video_id").aggregate([("finished_at", "min")])
+    return first.rename_columns({"finished_at_min": "retrieved_at"})
 
 
 def _scores(store: Store, here: pc.Expression) -> pa.Table:

@@ -38,11 +38,17 @@ def test_every_clip_has_one_row_that_leads_to_its_bytes_and_its_source(tmp_path:
     clips = {row["clip_id"]: row for row in store.read("clips").to_pylist()}
     videos = {row["video_id"]: row for row in store.read("videos").to_pylist()}
     assert rows.keys() == clips.keys()
+    fetched: dict[str, list[object]] = {}
+    for attempt in store.read("downloads").to_pylist():
+        if attempt["state"] == "ok":
+            fetched.setdefault(attempt["video_id"], []).append(attempt["finished_at"])
     for clip_id, row in rows.items():
         clip, video = clips[clip_id], videos[row["video_id"]]
         assert (row["tar"], row["offset"], row["size"]) == (clip["tar"], clip["offset"], clip["size"])
         assert store.exists(str(row["tar"]))
         assert (row["source"], row["title"]) == (video["url"], video["title"])
+        assert (row["channel"], row["licence"]) == (video["channel"], video["licence"])
+        assert row["retrieved_at"] == min(fetched[row["video_id"]])
         assert (row["start_s"], row["end_s"]) == (clip["start_ms"] / 1000, clip["end_ms"] / 1000)
 
 
