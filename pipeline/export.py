@@ -1,9 +1,9 @@
 """One flat row per clip, as Parquet: what a data engineer opens first.
 
 A row leads to the clip's bytes (`tar` relative to the root, `offset`, `size`), to its source (path or URL, title,
-channel, licence, when it was fetched, seconds), and to everything that is known of it: measurements, flags under the thresholds of today, rating, score,
-decision with its reason, split, and whose near-duplicate it is. Written a batch at a time, under a temporary name
-first.
+channel, licence, when it was fetched, seconds), and to everything that is known of it: measurements, flags under the
+thresholds of today, rating, score, decision with its reason, split, and whose near-duplicate it is. Written a batch at
+a time, under a temporary name first.
 """
 
 from __future__ import annotations
