@@ -22,18 +22,29 @@ def add_commands(commands: Parsers) -> None:
         "Measure what a stage costs, side by side with a limit.",
         "acquisition: CPU-seconds of our download (fetch, verify, hash, store, ledger) beside those of bare yt-dlp,\n"
         "on small videos that are published on loopback; in turns, all children counted, medians compared.\n"
-        "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.",
-        "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000",
+        "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.\n"
+        "model: training steps and played frames at given sizes, beside what this machine can multiply, and beside\n"
+        "computing the whole window at every step.",
+        "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000\n"
+        "  lampworks bench model --preset cc-small --dtype bf16 --task dynamics --task play",
         root=False,
     )
-    bench.add_argument("what", choices=["acquisition", "start"], help="what to measure")
+    bench.add_argument("what", choices=["acquisition", "start", "model"], help="what to measure")
     bench.add_argument("--videos", type=int, metavar="N", help="videos to fetch (500), or of the store (1000000)")
     bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
+    bench.add_argument("--preset", default="cc-small", metavar="NAME", help="of model: cc-small (default) or cc-90p")
+    bench.add_argument(
+        "--task", action="append", metavar="NAME", help="of model: tokenizer, lam, dynamics, cotrain, play (all)"
+    )
+    bench.add_argument("--dtype", default="fp32", metavar="NAME", help="of model: fp32 (default) or bf16")
+    bench.add_argument("--threads", type=int, default=1, metavar="N", help="of model: CPU threads (1)")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run_bench(args: argparse.Namespace) -> int:
     """Measure and print."""
+    if args.what == "model":
+        return _model(args)
     videos = args.videos if args.videos is not None else 500 if args.what == "acquisition" else 1_000_000
     least = 1 if args.what == "acquisition" else 1000
     if videos < least:
@@ -59,6 +70,26 @@ def _start(args: argparse.Namespace, videos: int) -> int:
     print(f"a batch of {found.ok} in a store of {found.videos:,} videos and {found.attempts:,} attempts:")
     print(f"  first request after   {found.first_request_s:6.2f} s, from the interpreter's start")
     print(f"  memory                {found.parent_mb:6.0f} MB, and {found.child_mb:.0f} MB of its worker")
+    return 0
+
+
+def _model(args: argparse.Namespace) -> int:
+    from models.bench import TASKS, bench_model
+
+    for name in ("threads", "rounds"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name} = {getattr(args, name)}: must be at least 1")
+    found = bench_model(
+        args.preset,
+        tasks=tuple(args.task or TASKS),
+        dtype=args.dtype,
+        threads=args.threads,
+        repeats=args.rounds,
+        # lines for people; a program that reads the object sees them on the other stream
+        listen=_say if args.json else print,
+    )
+    if args.json:
+        print(json.dumps(found))
     return 0
 
 

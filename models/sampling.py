@@ -36,6 +36,7 @@ def sample_frame(
     known_BP: Tensor | None = None,
     generator: torch.Generator | None = None,
     cache: FrameCache | None = None,
+    recompute: bool = False,
 ) -> Tensor:
     """Return the tokens (B, P) of the window's last frame.
 
@@ -51,9 +52,12 @@ def sample_frame(
         known_BP: which tokens of the last frame are given and returned as they are; none by default.
         generator: of the noise, on the tokens' device.
         cache: holds the first frames of this very window, and afterwards all but its last; a fresh one by default.
+        recompute: compute the whole window at every step instead, which gives the same and is what it is measured by.
     """
     frame = tokens_BTP[:, -1]
-    logits_of = _logits(dynamics, tokens_BTP[:, :-1], actions_BTL, steps, cache)
+    # of a single step nothing would be computed twice
+    whole = recompute or (steps == 1 and cache is None)
+    logits_of = _logits(dynamics, tokens_BTP[:, :-1], actions_BTL, None if whole else cache or FrameCache())
     known = torch.zeros_like(frame, dtype=torch.bool) if known_BP is None else known_BP
     unknown_P = (~known).sum(1)
     fixed = known
@@ -77,23 +81,22 @@ def sample_frame(
 
 
 def _logits(
-    dynamics: Dynamics, past_BTP: Tensor, actions_BTL: Tensor, steps: int, cache: FrameCache | None
+    dynamics: Dynamics, past_BTP: Tensor, actions_BTL: Tensor, cache: FrameCache | None
 ) -> Callable[[Tensor], Tensor]:
-    """Return what gives the logits (B, P, K) of a frame's tokens (B, P) after the frames before it."""
-    if steps == 1 and cache is None:  # nothing would be computed twice
+    """Return what gives the logits (B, P, K) of a frame's tokens (B, P); without a cache by the whole window."""
+    if cache is None:
 
         def whole_window(frame_BP: Tensor) -> Tensor:
             window = torch.cat([past_BTP, frame_BP[:, None]], 1)
             return dynamics.head(dynamics.hidden(window, actions_BTL)[:, -1]).float()
 
         return whole_window
-    held = FrameCache() if cache is None else cache
-    new = past_BTP[:, held.length :]
+    new = past_BTP[:, cache.length :]
     if new.shape[1]:
-        dynamics.hidden(new, actions_BTL[:, max(held.length - 1, 0) : -1], held, keep=True)
+        dynamics.hidden(new, actions_BTL[:, max(cache.length - 1, 0) : -1], cache, keep=True)
 
     def last_frame(frame_BP: Tensor) -> Tensor:
-        return dynamics.head(dynamics.hidden(frame_BP[:, None], actions_BTL[:, -1:], held)[:, -1]).float()
+        return dynamics.head(dynamics.hidden(frame_BP[:, None], actions_BTL[:, -1:], cache)[:, -1]).float()
 
     return last_frame
 

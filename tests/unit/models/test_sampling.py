@@ -136,23 +136,6 @@ def random_dynamics(dtype=torch.float32, context=5, **stack):
     return made.to(dtype).eval()
 
 
-def uncached(dynamics, tokens, actions, **how):
-    """Draw a frame as if every step saw the whole window anew."""
-    whole = dynamics.hidden
-    past = tokens[:, :-1]
-
-    def recomputed(new, its_actions, cache=None, keep=False):
-        if cache is None or keep:
-            return whole(new, its_actions, cache, keep)
-        return whole(torch.cat([past, new], 1), actions)
-
-    dynamics.hidden = recomputed
-    try:
-        return sample_frame(dynamics, tokens, actions, **how)
-    finally:
-        del dynamics.hidden
-
-
 @pytest.mark.parametrize("stack", STACKS.values(), ids=STACKS)
 def test_a_frame_alone_after_kept_frames_is_the_frame_of_the_whole_window(stack):
     for dtype, bound in ((torch.float64, 1e-12), (torch.float32, 1e-4)):
@@ -184,7 +167,7 @@ def test_frames_drawn_with_a_cache_are_those_of_the_full_recompute(stack):
     dynamics = random_dynamics(torch.float64, **stack)
     tokens, actions = torch.randint(0, CODES, (3, 5, 12)), torch.randn(3, 4, 4, dtype=torch.float64)
     how = {"steps": 6, "token_temperature": 1.0, "choice_temperature": 1.0}
-    expected = uncached(dynamics, tokens, actions, **how, generator=noise(7))
+    expected = sample_frame(dynamics, tokens, actions, **how, generator=noise(7), recompute=True)
     assert torch.equal(sample_frame(dynamics, tokens, actions, **how, generator=noise(7)), expected)
     # and with one that grew frame by frame
     cache = FrameCache()
