@@ -11,15 +11,14 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from models.compute import Compute
+from models.compute import Compute, threads_a_product
 from models.dynamics import Dynamics, draw_mask
 from models.flops import TRAINING, dynamics_flops, lam_flops, tokenizer_flops
 from models.latent_actions import LatentActionModel
@@ -108,7 +107,7 @@ def bench_model(
     preset = PRESETS[name]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     compute = Compute(device, _DTYPES[dtype], "as asked", threads)
-    with _threads(threads):
+    with threads_a_product(threads):
         torch.manual_seed(0)
         networks = _Networks(preset, compute)
         peak = matmul_peak(compute)
@@ -267,16 +266,6 @@ def _medians(step: Callable[[], Any], repeats: int, device: torch.device) -> tup
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _peak_memory_mb(device: torch.device) -> float:

@@ -44,7 +44,7 @@ from pipeline.rules import NO_KEYWORD, OFF, keyword_of
 from pipeline.sources import Source, open_source
 from pipeline.sources.arcade import ArcadeSource
 from pipeline.sources.folder import path_of
-from pipeline.sources.ytdlp import read_picture
+from pipeline.sources.ytdlp_search import read_picture
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 

@@ -23,7 +23,9 @@ from pipeline.home import Home
 from pipeline.ids import video_id_of
 from pipeline.progress import Listener
 from pipeline.sources.base import Candidate, Fetched, Known, unknown
-from pipeline.sources.ytdlp import ARCADE, fetch_url, search_url
+from pipeline.sources.ytdlp import ARCADE
+from pipeline.sources.ytdlp_fetch import fetch_url
+from pipeline.sources.ytdlp_search import search_url
 
 CANONICAL_SITE = "http://arcade.invalid"
 

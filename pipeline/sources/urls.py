@@ -18,16 +18,15 @@ from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.limits import search_pause_s
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, site_of, unknown
 from pipeline.sources.feeds import feed_entries
-from pipeline.sources.ytdlp import (
+from pipeline.sources.ytdlp import connection
+from pipeline.sources.ytdlp_fetch import fetch_url, rights_of
+from pipeline.sources.ytdlp_search import (
     SITE_CLASSES,
     Wanted,
     candidate_of,
-    connection,
     failed,
-    fetch_url,
     missing_candidate,
     read_text,
-    rights_of,
     search_entries,
     search_url,
 )

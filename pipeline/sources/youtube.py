@@ -15,7 +15,9 @@ from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.limits import search_pause_s
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, unknown
-from pipeline.sources.ytdlp import SITE_CLASSES, connection, fetch_url, rights_of, search_url
+from pipeline.sources.ytdlp import connection
+from pipeline.sources.ytdlp_fetch import fetch_url, rights_of
+from pipeline.sources.ytdlp_search import SITE_CLASSES, search_url
 
 _SITE = "https://www.youtube.com"
 

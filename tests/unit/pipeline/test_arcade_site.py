@@ -23,7 +23,8 @@ from pipeline.config.source import ArcadeConfig, DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
 from pipeline.home import Home
 from pipeline.sources.arcade import ArcadeSource
-from pipeline.sources.ytdlp import fetch_url, read_picture, search_url
+from pipeline.sources.ytdlp_fetch import fetch_url
+from pipeline.sources.ytdlp_search import read_picture, search_url
 
 CONFIG = ArcadeConfig(videos=8, seconds=2)
 QUICK = DownloadConfig()

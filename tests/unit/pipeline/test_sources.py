@@ -16,8 +16,10 @@ from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.ids import file_video_id
 from pipeline.sources.folder import FolderSource, path_of
 from pipeline.sources.urls import UrlsSource
-from pipeline.sources.ytdlp import _Gate as Gate
-from pipeline.sources.ytdlp import candidate_of, fetch_url, options, search_url
+from pipeline.sources.ytdlp import options
+from pipeline.sources.ytdlp_fetch import _Gate as Gate
+from pipeline.sources.ytdlp_fetch import fetch_url
+from pipeline.sources.ytdlp_search import candidate_of, search_url
 from pipeline.store import Store
 
 CONFIG = DownloadConfig(socket_timeout_s=5)

@@ -12,16 +12,8 @@ import pytest
 
 from pipeline.config import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError, UserError
-from pipeline.sources.ytdlp import (
-    _client,
-    connection,
-    fetch_url,
-    format_selector,
-    format_sort,
-    habit_bytes,
-    opted_out,
-    rights_of,
-)
+from pipeline.sources.ytdlp import client_for, connection, format_selector, format_sort, opted_out
+from pipeline.sources.ytdlp_fetch import fetch_url, habit_bytes, rights_of
 
 CONFIG = DownloadConfig(socket_timeout_s=5)
 
@@ -42,7 +34,7 @@ LADDER = [
 
 
 def chosen(formats: list[dict[str, Any]]) -> str:
-    client = _client(CONFIG, {})
+    client = client_for(CONFIG, {})
     info = {"id": "x", "title": "x", "extractor": "generic", "extractor_key": "Generic", "formats": formats}
     return str(client.process_ie_result(info, download=False)["format_id"])
 
@@ -94,7 +86,7 @@ def test_a_source_says_how_its_sites_are_reached(tmp_path: Path) -> None:
         "cookiefile": str(cookies), "proxy": "http://127.0.0.1:9", "ratelimit": 50_000.0, "nocheckcertificate": True,
         "opt_out": ["noai"],
     }  # fmt: skip
-    client = _client(CONFIG, extra)
+    client = client_for(CONFIG, extra)
     assert [cookie.value for cookie in client.cookiejar] == ["s3cret"]
     client.close()
     assert cookies.read_text().count("\n") == 2  # read, never written
@@ -114,13 +106,13 @@ def test_every_thread_has_a_client_of_its_own_and_keeps_it() -> None:
     seen: list[int] = []
 
     def two() -> None:
-        seen.extend((id(_client(CONFIG, {})), id(_client(CONFIG, {}))))
+        seen.extend((id(client_for(CONFIG, {})), id(client_for(CONFIG, {}))))
 
     for _ in range(2):
         thread = threading.Thread(target=two)
         thread.start()
         thread.join()
-    mine = id(_client(CONFIG, {}))
+    mine = id(client_for(CONFIG, {}))
     assert seen[0] == seen[1]
     assert seen[2] == seen[3]
     assert mine not in seen
