@@ -9,21 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from assets.records import latest_model
 from assets.settings import Settings
-from pipeline.columns import among, pc, rows_with, rows_without, unique
+from pipeline.columns import pc, rows_with, unique
 from pipeline.config import Config
 from pipeline.store import Rows, Store
-
-if TYPE_CHECKING:
-    from pipeline.breaker import Breaker
-
-# the host of a URL, in lower case: what `pipeline.sources.base.site_of` calls the site of a video of `urls`
-_HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>\[[^\]]*\]|[^:/?#]*)"
 
 
 class Peek(Store):
@@ -96,48 +90,20 @@ def collect_due(store: Store, config: Config, now: datetime) -> Due:
     Counts by column: no Python object per video, so that a store of a million videos is asked within seconds. A video
     whose site rests is not due, and neither are videos of another source than the configured one.
     """
-    from pipeline.breaker import breakers
+    from pipeline.breaker import breakers, resting
     from pipeline.clips import clip_spec
-    from pipeline.ledger import due_mask, fold_all
+    from pipeline.ledger import due_rows, fold_all, uncut_rows
 
     videos = fold_all(store)
     spec = clip_spec(config.clips)
-    uncut = _uncut(store, videos, spec)
-    mine = rows_with(videos, "source", config.source.kind)
-    rests = {site: time for site, one in breakers(store).items() if (time := _rest(one, now)) is not None}
-    fetch = _awake(store, mine.filter(due_mask(mine, now)), config.source.kind, rests)
-    # a dropped file that another clip format asks for is downloaded again
-    again = rows_with(uncut.filter(uncut["dropped"]), "source", config.source.kind)
-    downloads = {*unique(fetch["batch"]), *unique(_awake(store, again, config.source.kind, rests)["batch"])}
-    cuts = frozenset(unique(uncut.filter(pc.invert(uncut["dropped"]))["batch"]))
+    downloads = set(unique(due_rows(store, config, videos, now)["batch"]))
+    # a dropped file that another clip format asks for is downloaded again first
+    cuts = frozenset(unique(uncut_rows(store, config, videos.filter(pc.invert(videos["dropped"])))["batch"]))
     sums = videos.group_by("batch").aggregate([("attempts", "sum")])
     tried = dict(zip(sums["batch"].to_pylist(), sums["attempts_sum"].to_pylist(), strict=True))
     due = {batch: f"{tried[batch]}-{spec}{'' if batch in downloads else '-cut'}" for batch in sorted(downloads | cuts)}
-    return Due(due, cuts, _next_at(mine, rests, now))
-
-
-def _uncut(store: Store, videos: pa.Table, spec: str) -> pa.Table:
-    """Return the videos that were downloaded and have no result under the clip_spec."""
-    fetched = rows_with(videos, "state", "ok")
-    cut = store.read("clippings", ["video_id", "source_sha256"], pc.field("clip_spec") == spec)
-    files = pc.binary_join_element_wise(fetched["video_id"], fetched["sha256"], " ")
-    done = pc.binary_join_element_wise(cut["video_id"], cut["source_sha256"], " ")
-    return fetched.filter(pc.invert(among(files, done)))
-
-
-def _rest(breaker: Breaker, now: datetime) -> datetime | None:
-    return breaker.next_try_at if breaker.state_at(now) == "open" else None
-
-
-def _awake(store: Store, videos: pa.Table, kind: str, rests: Mapping[str, datetime]) -> pa.Table:
-    """Return the videos (of one kind of source) whose site does not rest."""
-    if not rests or not len(videos):
-        return videos
-    if kind != "urls":
-        return videos.slice(0, 0) if kind in rests else videos
-    pages = store.read("videos", ["video_id", "url"], pc.field("source") == kind)
-    hosts = pc.utf8_trim(pc.struct_field(pc.extract_regex(pc.utf8_lower(pages["url"]), _HOST), "host"), "[]")
-    return rows_without(videos, "video_id", pages["video_id"].filter(among(hosts, [*rests])))
+    rests = resting(known := breakers(store), known, now)
+    return Due(due, cuts, _next_at(rows_with(videos, "source", config.source.kind), rests, now))
 
 
 def _next_at(mine: pa.Table, rests: Mapping[str, datetime], now: datetime) -> datetime | None:
@@ -151,12 +117,12 @@ def _next_at(mine: pa.Table, rests: Mapping[str, datetime], now: datetime) -> da
 
 def waiting_videos(settings: Settings) -> tuple[int, datetime | None]:
     """Return how many videos of the configured source are pending, and when the first may be tried (None: at once)."""
-    from pipeline.breaker import breakers
+    from pipeline.breaker import breakers, resting
     from pipeline.ledger import fold_all
 
     now = datetime.now(UTC)
     mine = rows_with(fold_all(settings.store), "source", settings.config.source.kind)
-    rests = {site: time for site, one in breakers(settings.store).items() if (time := _rest(one, now)) is not None}
+    rests = resting(known := breakers(settings.store), known, now)
     return len(rows_with(mine, "state", "pending")), _next_at(mine, rests, now)
 
 

@@ -17,11 +17,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.breaker import BLOCKING
 from pipeline.config import DownloadConfig
 from pipeline.engine import TIMEOUT, WORKER_DIED, Outcome
 from pipeline.errors import PermanentError, RejectedError, RetryableError
-from pipeline.faults import RETRYABLE, classify, clean_message
+from pipeline.faults import BLOCKING, RETRYABLE, classify, clean_message
 from pipeline.sources.base import Fetched, Source, site_of
 from pipeline.store import Store
 

@@ -17,10 +17,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pipeline.config import DownloadConfig
+from pipeline.faults import BLOCKING
 from pipeline.store import Store
 
-BLOCKING = frozenset({"source_blocked", "rate_limited"})
-"""Classes that speak of the site, not of the video: no attempt of a video is counted for them."""
 _LONGEST_S = 86400.0
 
 

@@ -33,6 +33,8 @@ from pipeline.errors import PermanentError, RetryableError
 
 MESSAGE_LENGTH = 300
 RETRYABLE = frozenset({"transient", "rate_limited", "source_blocked", "live", "environment", "worker_died", "timeout"})
+BLOCKING = frozenset({"source_blocked", "rate_limited"})
+"""Classes that speak of the whole site, not of the video: nothing more is asked of it, no attempt is counted."""
 _MAX_RETRY_AFTER_S = 86400.0
 
 # the first that matches decides: what a site says of us, then of the wire, then of the video, then of its viewers

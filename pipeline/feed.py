@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from pipeline.attempt import Tried, Try
-from pipeline.breaker import BLOCKING, Breaker, closed, opened
+from pipeline.breaker import Breaker, closed, opened
 from pipeline.config import DownloadConfig
 from pipeline.engine import TIMEOUT, WORKER_DIED, Later
+from pipeline.faults import BLOCKING
 from pipeline.limits import SiteLimits
 from pipeline.room import Room
 

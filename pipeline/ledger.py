@@ -12,7 +12,7 @@ agrees on the file. It is made of columns, for all videos at once: a store of a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -20,10 +20,10 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from pipeline.breaker import BLOCKING, breakers, resting
-from pipeline.columns import pc
+from pipeline.breaker import breakers, resting
+from pipeline.columns import among, pc, rows_with, rows_without
 from pipeline.config import Config
-from pipeline.sources.base import site_of
+from pipeline.faults import BLOCKING
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 
@@ -32,6 +32,8 @@ _ATTEMPTS = ["video_id", "attempt", "state", "error_class", "finished_at", "next
 _DETAILS = ["message", "bytes", "sha256", "path", "duration_s", "site", "bytes_360p", "bytes_720p"]
 _LAST, _OF_FILE = ("error_class", "message", "next_try_at"), _DETAILS[1:]
 _STATES = ("pending", "ok", "failed", "rejected", "taken_down", "dropped")
+# the host of a URL, in lower case: what `sources.base.site_of` calls the site of a video of `urls`
+_HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>\[[^\]]*\]|[^:/?#]*)"
 _NEVER = np.iinfo(np.int64).min
 
 
@@ -218,27 +220,38 @@ def _hidden(store: Store, videos: pa.Table) -> Any:
 
 def due_batches(store: Store, config: Config, now: datetime) -> list[str]:
     """Return the batches of the configured source in which some video may be tried at this time, in order."""
-    states = fold_all(store)
-    states = states.filter(pc.equal(states["source"], config.source.kind))
-    due = due_mask(states, now)
-    if pc.any(states["dropped"]).as_py():
-        again = set(_uncut_drops(store, config, states))
-        due = pc.or_(due, pc.is_in(states["video_id"], value_set=pa.array(sorted(again), pa.string())))
-    waiting = states.filter(due).select(["video_id", "batch"])
+    return sorted(str(name) for name in due_rows(store, config, fold_all(store), now)["batch"].unique().to_pylist())
+
+
+def due_rows(store: Store, config: Config, states: pa.Table, now: datetime) -> pa.Table:
+    """Return the rows of a fold that may be fetched at this time: by column, for a million videos at once.
+
+    Those of the configured source that are pending and whose time has come, and those whose dropped file is needed
+    again; none of a site that rests.
+    """
+    kind = config.source.kind
+    mine = rows_with(states, "source", kind)
+    dropped = uncut_rows(store, config, mine.filter(mine["dropped"]))
+    waiting = pa.concat_tables([mine.filter(due_mask(mine, now)), dropped])
     at_rest = resting(known := breakers(store), known, now)
-    if at_rest:
-        waiting = _of_open_sites(store, config.source.kind, waiting, at_rest)
-    return sorted(str(name) for name in waiting["batch"].unique().to_pylist() if name)
-
-
-def _of_open_sites(store: Store, kind: str, waiting: pa.Table, at_rest: Collection[str]) -> pa.Table:
-    """Leave out videos whose site rests: an attempt would not be made."""
+    if not at_rest or not len(waiting):
+        return waiting
     if kind != "urls":
         return waiting.slice(0, 0) if kind in at_rest else waiting
-    batches = pc.field("batch").isin(waiting["batch"].unique().to_pylist())
-    urls = store.read("videos", ["video_id", "url"], batches)
-    asked = [site_of(kind, url or "") not in at_rest for url in urls["url"].to_pylist()]
-    return waiting.filter(pc.is_in(waiting["video_id"], value_set=urls["video_id"].filter(pa.array(asked, pa.bool_()))))
+    pages = store.read("videos", ["video_id", "url"], pc.field("source") == kind)
+    hosts = pc.utf8_trim(pc.struct_field(pc.extract_regex(pc.utf8_lower(pages["url"]), _HOST), "host"), "[]")
+    return rows_without(waiting, "video_id", pages["video_id"].filter(among(hosts, [*at_rest])))
+
+
+def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
+    """Return the rows of a fold that were downloaded and have no clips of the present format."""
+    fetched = rows_with(states, "state", "ok")
+    if not len(fetched):
+        return fetched
+    cut = store.read("clippings", ["video_id", "source_sha256"], pc.field("clip_spec") == _spec(config))
+    files = pc.binary_join_element_wise(fetched["video_id"], fetched["sha256"], " ")
+    done = pc.binary_join_element_wise(cut["video_id"], cut["source_sha256"], " ")
+    return fetched.filter(pc.invert(among(files, done)))
 
 
 def due_mask(states: pa.Table, now: datetime) -> Any:
@@ -262,13 +275,6 @@ def dropped_and_uncut(store: Store, config: Config, batch: str, states: Iterable
     rows = store.read("clippings", ["video_id", "source_sha256"], where).to_pylist()
     cut = {(row["video_id"], row["source_sha256"]) for row in rows}
     return [name for name, digest in dropped.items() if (name, digest) not in cut]
-
-
-def _uncut_drops(store: Store, config: Config, states: pa.Table) -> list[str]:
-    rows = states.filter(states["dropped"]).select(["video_id", "sha256"])
-    spec = pc.field("clip_spec") == _spec(config)
-    cut = store.read("clippings", ["video_id", "source_sha256"], spec).rename_columns(["video_id", "sha256"])
-    return [str(name) for name in rows.join(cut, ["video_id", "sha256"], join_type="left anti")["video_id"].to_pylist()]
 
 
 def _spec(config: Config) -> str:

@@ -15,13 +15,13 @@ from typing import Any
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.faults import BLOCKING
 from pipeline.limits import search_pause_s
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, site_of, unknown
 from pipeline.sources.feeds import feed_entries
 from pipeline.sources.ytdlp import connection
 from pipeline.sources.ytdlp_fetch import fetch_url, rights_of
 from pipeline.sources.ytdlp_search import (
-    SITE_CLASSES,
     Wanted,
     candidate_of,
     failed,
@@ -77,7 +77,7 @@ class UrlsSource(ReadySource):
                 self._pause(site)
                 yield from self._expanded(url, where, wanted, refused)
             except (PermanentError, RetryableError) as error:
-                if isinstance(error, RetryableError) and error.error_class in SITE_CLASSES:
+                if isinstance(error, RetryableError) and error.error_class in BLOCKING:
                     refused[site_of(self.kind, url)] = error
                 self.failures[url] = f"{where}{error}"
                 yield failed(line, error)

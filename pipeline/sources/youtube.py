@@ -13,11 +13,12 @@ from typing import Any
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.faults import BLOCKING
 from pipeline.limits import search_pause_s
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, unknown
 from pipeline.sources.ytdlp import connection
 from pipeline.sources.ytdlp_fetch import fetch_url, rights_of
-from pipeline.sources.ytdlp_search import SITE_CLASSES, search_url
+from pipeline.sources.ytdlp_search import search_url
 
 _SITE = "https://www.youtube.com"
 
@@ -61,7 +62,7 @@ class YouTubeSource(ReadySource):
                 )
             except (PermanentError, RetryableError) as error:
                 self.failures[query] = str(error)
-                if isinstance(error, RetryableError) and error.error_class in SITE_CLASSES:
+                if isinstance(error, RetryableError) and error.error_class in BLOCKING:
                     refused[self.kind] = error
             else:
                 for refusal in refused.values():

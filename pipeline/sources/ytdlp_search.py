@@ -15,7 +15,7 @@ from yt_dlp.utils import YoutubeDLError
 
 from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
-from pipeline.faults import as_error, classify, clean_message
+from pipeline.faults import BLOCKING, as_error, classify, clean_message
 from pipeline.ids import GENERIC, video_id_of
 from pipeline.sources.base import Candidate, clean_number, clean_text, site_of
 from pipeline.sources.feeds import looks_like_feed
@@ -28,8 +28,6 @@ _LISTED = (
     "language", "upload_date", "age_limit", "license",
 )  # fmt: skip
 """What a list may know and the page not repeat."""
-SITE_CLASSES = frozenset({"source_blocked", "rate_limited"})
-"""Refusals that mean the whole site: it is not asked any more in this search."""
 Wanted = Callable[[Candidate], bool]
 
 
@@ -174,7 +172,7 @@ def _resolved(client: YoutubeDL, entry: Mapping[str, Any]) -> dict[str, Any]:
         raise PermanentError("yt-dlp found nothing there", error_class="permanent")
     if not (info.get("formats") or info.get("url") or info.get("entries")):
         for refusal in map(classify, map(YoutubeDLError, warnings)):
-            if refusal.error_class in SITE_CLASSES:
+            if refusal.error_class in BLOCKING:
                 raise as_error(refusal)
     return dict(info)
 
@@ -208,7 +206,7 @@ def _expand(
                 raise refused[site]
             full = _resolved(client, entry)
         except (PermanentError, RetryableError) as error:
-            if isinstance(error, RetryableError) and error.error_class in SITE_CLASSES:
+            if isinstance(error, RetryableError) and error.error_class in BLOCKING:
                 refused[site] = error
             yield failed(listed, error)
             continue
