@@ -147,7 +147,7 @@ class WorldModel:
                     rows[:, start:frame],
                     steps=steps,
                     token_temperature=token_temperature,
-                    choice_temperature=self.dynamics.config.choice_temperature if token_temperature else 0.0,
+                    choice_temperature=1.0 if token_temperature else 0.0,
                     generator=generator,
                     # once the oldest frame has left, the others are no longer what they were with it
                     cache=cache if steps > 1 and start == 0 else None,

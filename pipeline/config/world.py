@@ -6,6 +6,7 @@ a small model needs has a name here, is off by default, and is switched on in `p
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +15,17 @@ from pydantic import ConfigDict
 from pipeline.errors import UserError
 
 _FORBID = ConfigDict(extra="forbid")
+
+
+def _check_fsq(levels: tuple[int, ...], latent_dim: int, codes: int) -> None:
+    if not levels or min(levels) < 3:
+        # two levels a value collapse where three and more train
+        raise UserError(f"tokenizer.fsq_levels = {list(levels)}: each must be at least 3")
+    if len(levels) != latent_dim or math.prod(levels) != codes:
+        raise UserError(
+            f"tokenizer.fsq_levels = {list(levels)} need latent_dim = {len(levels)} and codebook_size = "
+            f"{math.prod(levels)}"
+        )
 
 
 def _at_least(section: str, minimum: float, **values: float) -> None:
@@ -44,6 +56,8 @@ class StackConfig:
     """Normalise queries and keys (the paper's dynamics)."""
     temporal_attention: bool = True
     """Whether a block looks at earlier frames at all."""
+    spacetime_attention: bool = False
+    """One attention over all tokens of this frame and the frames before, in place of the two (for C-ViViT)."""
     temporal_positions: Literal["rotary", "lag_bias"] = "rotary"
     """How time is known: rotary angles, or a learned bias per head and lag. Never absolute positions."""
     depthwise_conv: Literal["none", "frame", "causal"] = "none"
@@ -55,6 +69,10 @@ class StackConfig:
             raise UserError(f"stack.kv_heads = {self.kv_heads}: must divide heads = {self.heads}")
         if self.temporal_positions == "rotary" and self.head_dim % 2:
             raise UserError(f"stack.head_dim = {self.head_dim}: must be even for rotary positions")
+        if self.spacetime_attention and (self.temporal_attention or self.temporal_positions != "rotary"):
+            raise UserError(
+                "stack.spacetime_attention looks back by itself, by rotary positions: set temporal_attention = false"
+            )
 
 
 @dataclass(frozen=True)
@@ -135,6 +153,14 @@ class TokenizerConfig:
     """Codes."""
     latent_dim: int = 32
     """Size of a code."""
+    architecture: Literal["st_vivit", "vit", "c_vivit"] = "st_vivit"
+    """Both stacks' attention: `vit` sees each frame alone, `c_vivit` all tokens of all frames so far (table 3)."""
+    quantizer: Literal["vq", "fsq"] = "vq"
+    """`vq` learns the codes; `fsq` rounds each latent value to one of a few levels and has no codes to learn."""
+    fsq_levels: tuple[int, ...] = (4, 4, 4, 4, 4)
+    """`fsq`: levels of each latent value; `latent_dim` is how many there are, `codebook_size` their product."""
+    cosine: bool = False
+    """`vq`: latents and codes are brought to length 1 first: the nearest code is the one of the same direction."""
     encoder: StackConfig = field(default_factory=lambda: StackConfig(layers=12, d_model=512, heads=8))
     """Encoder blocks."""
     decoder: StackConfig = field(default_factory=lambda: StackConfig(layers=20, d_model=1024, heads=16))
@@ -155,6 +181,8 @@ class TokenizerConfig:
     """Weight of the commitment loss (the paper is silent; VQ-VAE's)."""
     ema_decay: float = 0.0
     """Codes follow the mean of their latents with this decay; 0 learns them by gradient."""
+    restart_below: float = 0.0
+    """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never."""
     start: Literal["random", "patches"] = "random"
     """`patches` starts from data: principal components of patches, and codes spread over them farthest-point first."""
     start_coverage: float = 0.02
@@ -169,6 +197,16 @@ class TokenizerConfig:
         )  # fmt: skip
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"tokenizer.ema_decay = {self.ema_decay}: must lie in [0, 1)")
+        _at_least("tokenizer", 0, restart_below=self.restart_below)
+        if self.quantizer == "fsq":
+            _check_fsq(self.fsq_levels, self.latent_dim, self.codebook_size)
+            if self.start == "patches" or self.cosine or self.ema_decay or self.restart_below:
+                raise UserError(
+                    "tokenizer.quantizer = 'fsq' has no codes to learn: leave start, cosine, ema_decay and "
+                    "restart_below at their defaults"
+                )
+        if self.cosine and self.start == "patches":
+            raise UserError("tokenizer.start = 'patches' spreads codes by distance: leave tokenizer.cosine off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,8 +227,15 @@ class LatentActionConfig:
     """Decoder blocks."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Learning rates."""
-    pooling: Literal["mean", "antisymmetric"] = "mean"
-    """`mean`: the causal encoder's tokens at frame t+1. `antisymmetric`: the pair (t, t+1) less the pair swapped."""
+    input: Literal["pixels", "tokens"] = "pixels"
+    """What the encoder reads and the decoder predicts from: frames, or the tokenizer's codes of them (table 2)."""
+    window: int = 0
+    """Frames that the LAM sees at once, in training too; 0 is the dynamics' context, fewer cut it into pieces."""
+    cosine: bool = False
+    """Latents and codes are brought to length 1 first."""
+    pooling: Literal["mean", "difference", "antisymmetric"] = "mean"
+    """`mean`: the causal encoder's tokens at frame t+1; `difference`: less those at t. `antisymmetric`: the pair
+    (t, t+1) less the pair swapped."""
     normalize_latent: bool = False
     """Bring each latent to mean 0 and variance 1 before it is quantized."""
     continuous_start_steps: int = 0
@@ -206,7 +251,7 @@ class LatentActionConfig:
     ema_decay: float = 0.0
     """Codes follow the mean of their latents with this decay; 0 learns them by gradient."""
     restart_below: float = 0.0
-    """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never, needs `ema_decay`."""
+    """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never."""
     pca_start: bool = False
     """Start the patch embeddings at principal components of patches."""
 
@@ -219,8 +264,21 @@ class LatentActionConfig:
                 "latent_actions.pooling = 'antisymmetric' sees pairs alone: set "
                 "latent_actions.encoder.temporal_attention = false"
             )
-        if self.restart_below and not self.ema_decay:
-            raise UserError(f"latent_actions.restart_below = {self.restart_below}: needs ema_decay above 0")
+        _at_least("latent_actions", 0, restart_below=self.restart_below)
+        if self.window == 1 or self.window < 0:
+            raise UserError(f"latent_actions.window = {self.window}: must be 0 or at least 2")
+        if self.cosine and (self.normalize_latent or self.continuous_start_steps):
+            raise UserError(
+                "latent_actions.cosine: leave normalize_latent and continuous_start_steps off (k-means starts codes by "
+                "distance)"
+            )
+        if self.input == "tokens" and (
+            self.pooling == "antisymmetric" or self.decoder_output != "sigmoid" or self.pca_start
+        ):
+            raise UserError(
+                "latent_actions.input = 'tokens' has no pixels: use pooling 'mean' or 'difference', decoder_output "
+                "'sigmoid' and no pca_start"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,21 +303,25 @@ class DynamicsConfig:
     """Share of samples whose rate is exactly 1."""
     clean_prefix_share: float = 0.0
     """Share of samples whose first frames (a random number of them) are not masked, as in play."""
+    token_noise: float = 0.0
+    """Visible tokens are replaced by random codes at a rate that each sample draws evenly between 0 and this."""
+    action_injection: Literal["add", "prepend", "film"] = "add"
+    """A latent action is added to every token of its frame (the paper), stands before them as one more token, or
+    scales and shifts them."""
     own_frame_share: float = 0.0
     """Share of samples whose last visible frame is the dynamics' own guess instead of the true one, as in play."""
     embedding_start: Literal["random", "codebook"] = "random"
     """`codebook` starts the token embeddings with the tokenizer's codes."""
-    choice_temperature: float = 1.0
-    """Noise on the confidences that choose which drawn tokens stay, falling to 0 over the steps (paper silent)."""
 
     def __post_init__(self) -> None:
         _at_least("dynamics", 1, batch=self.batch, steps=self.steps)
         _at_least("dynamics", 2, context=self.context)
         _at_least(
-            "dynamics", 0, choice_temperature=self.choice_temperature,
-            full_mask_share=self.full_mask_share, clean_prefix_share=self.clean_prefix_share,
-            own_frame_share=self.own_frame_share,
+            "dynamics", 0, token_noise=self.token_noise, full_mask_share=self.full_mask_share,
+            clean_prefix_share=self.clean_prefix_share, own_frame_share=self.own_frame_share,
         )  # fmt: skip
+        if self.token_noise > 1:
+            raise UserError(f"dynamics.token_noise = {self.token_noise}: must lie in [0, 1]")
         if not 0 < self.min_mask_rate <= 1:
             raise UserError(f"dynamics.min_mask_rate = {self.min_mask_rate}: must lie in (0, 1]")
 
@@ -280,6 +342,11 @@ class TrainingConfig:
     """CPU threads; 0 means one per core."""
     checkpoint_every: int = 1000
     """Steps between checkpoints, from which a killed run goes on."""
+    activation_checkpointing: Literal["auto", "on", "off"] = "auto"
+    """Compute each block again in the backward pass instead of keeping it (same weights, less memory, about a quarter
+    more time); `auto` does so for networks of 200 million parameters and more."""
+    compile: bool = False
+    """Compile each block with torch.compile (on a CPU that takes g++); `lampworks bench model --compile` prints the gain."""
     cache_clips: int = 64
     """Decoded clips kept in memory, 6.9 MB each."""
     eval_windows: int = 64
@@ -291,7 +358,37 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
+class SamplingConfig:
+    """How new frames are drawn."""
+
+    __pydantic_config__ = _FORBID
+
+    maskgit_steps: int = 25
+    """MaskGIT steps per frame (Genie: 25); fewer answer sooner."""
+    token_temperature: float = 2.0
+    """Divides the token logits (Genie: 2); 0 takes the likeliest token."""
+    choice_temperature: float = 1.0
+    """Noise on the confidences that choose which drawn tokens stay, falling to 0 over the steps (paper silent); a
+    token temperature of 0 leaves it out."""
+    unmask_order: Literal["confidence", "random", "halton"] = "confidence"
+    """Which drawn tokens stay: the surest (MaskGIT), any, or those that a Halton sequence spreads over the frame."""
+    top_k: int = 0
+    """Tokens are drawn from the likeliest so many; 0 is all."""
+    past_window: Literal["prefill", "ring"] = "prefill"
+    """What happens when a world is longer than the dynamics' context: the frames in the window are computed anew for
+    each frame, as in training, or kept as they were computed (sooner, and the drift is measured)."""
+
+    def __post_init__(self) -> None:
+        name = {"EvaluationConfig": "evaluation", "PlayConfig": "play"}.get(type(self).__name__, "sampling")
+        _at_least(name, 1, maskgit_steps=self.maskgit_steps)
+        _at_least(
+            name, 0, token_temperature=self.token_temperature, choice_temperature=self.choice_temperature,
+            top_k=self.top_k,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(SamplingConfig):
     """How the world model is measured."""
 
     __pydantic_config__ = _FORBID
@@ -310,10 +407,8 @@ class EvaluationConfig:
     """Generated frames of a rollout: t of the delta-t PSNR (Genie section 3.1: 4)."""
     random_draws: int = 3
     """Draws of random actions per window."""
-    maskgit_steps: int = 25
-    """MaskGIT steps per frame (Genie: 25)."""
-    token_temperature: float = 2.0
-    """Divides the token logits (Genie: 2); 0 takes the likeliest token."""
+    drift_frames: int = 3
+    """How many times the dynamics' context the rollouts last that show what happens past the window."""
     bootstrap_draws: int = 1000
     """Resamples of the sources behind every interval of 95 %."""
     shuffles: int = 200
@@ -330,35 +425,26 @@ class EvaluationConfig:
     """Same seed, same figures."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("min_sources", "max_sources", "clips_per_source", "windows_per_clip", "prompt_frames", "horizon",
-                     "random_draws", "maskgit_steps", "bootstrap_draws", "shuffles", "kmeans_patches",
+                     "random_draws", "drift_frames", "bootstrap_draws", "shuffles", "kmeans_patches",
                      "rollout_frames", "start_frames"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise UserError(f"evaluation.{name} = {getattr(self, name)}: must be at least 1")
-        if self.token_temperature < 0:
-            raise UserError(f"evaluation.token_temperature = {self.token_temperature}: must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayConfig:
+class PlayConfig(SamplingConfig):
     """How the world is played."""
 
-    __pydantic_config__ = _FORBID
-
-    maskgit_steps: int = 25
-    """MaskGIT steps per frame (Genie: 25); fewer answer sooner."""
-    token_temperature: float = 2.0
-    """Divides the token logits (Genie: 2); 0 takes the likeliest token."""
     max_sessions: int = 32
     """Games kept at a time; the one that was idle longest makes room."""
     seed: int = 0
     """Same seed and keys, same game."""
 
     def __post_init__(self) -> None:
-        if self.maskgit_steps < 1 or self.max_sessions < 1:
-            raise UserError("play.maskgit_steps and play.max_sessions must be at least 1")
-        if self.token_temperature < 0:
-            raise UserError(f"play.token_temperature = {self.token_temperature}: must not be negative")
+        super().__post_init__()
+        _at_least("play", 1, max_sessions=self.max_sessions)
 
 
 def platformers_models(size: str) -> dict[str, Any]:
