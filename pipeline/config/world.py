@@ -346,7 +346,7 @@ class TrainingConfig:
     """Compute each block again in the backward pass instead of keeping it (same weights, less memory, about a quarter
     more time); `auto` does so for networks of 200 million parameters and more."""
     compile: bool = False
-    """Compile each block with torch.compile (on a CPU that takes g++); `lampworks bench model --compile` prints the gain."""
+    """Compile each block with torch.compile (on a CPU that takes g++); `lampworks bench model` prints the gain."""
     cache_clips: int = 64
     """Decoded clips kept in memory, 6.9 MB each."""
     eval_windows: int = 64
