@@ -27,7 +27,7 @@ from models.publish import parameters_of
 from models.sampling import sample_frame
 from models.tokenizer import VideoTokenizer
 from models.transformer import FrameCache
-from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
+from pipeline.config.world import DynamicsConfig, LatentActionConfig, SamplingConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
 
 TASKS = ("tokenizer", "lam", "dynamics", "cotrain", "play")
@@ -215,7 +215,7 @@ class _Networks:
         """Measure played frames, with past frames computed once and with the whole window computed at every step."""
         preset = self.preset
         self.dynamics.eval()
-        how = {"steps": preset.steps, "token_temperature": 1.0, "choice_temperature": 1.0}
+        sampling = SamplingConfig(maskgit_steps=preset.steps, token_temperature=1.0)
 
         def play(cached: bool) -> torch.Tensor:
             tokens, cache = self.tokens[:, : preset.prompt], FrameCache()
@@ -223,7 +223,7 @@ class _Networks:
             for frame in range(preset.prompt, preset.prompt + preset.frames):
                 window = torch.cat([tokens, tokens[:, -1:]], 1)
                 new = sample_frame(
-                    self.dynamics, window, self.actions[:, :frame], **how, generator=generator,
+                    self.dynamics, window, self.actions[:, :frame], sampling=sampling, generator=generator,
                     cache=cache if cached else None, recompute=not cached,
                 )  # fmt: skip
                 tokens = torch.cat([tokens, new[:, None]], 1)

@@ -36,7 +36,7 @@ from models.measure import (
     measure_reconstruction,
 )
 from models.publish import WORLD, find_model
-from models.rollouts import ActionName, Sampling, SideBySide, World, decode, encode, hold_each_action, name_actions
+from models.rollouts import ActionName, SideBySide, World, decode, encode, hold_each_action, name_actions
 from models.world import WorldModel
 from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import Config, fingerprint
@@ -177,10 +177,10 @@ def _measured(
         figures |= measure_codes(clips, codes, times, world.num_actions, settings)
         progress.advance()
         figures |= measure_control(world, windows, codes, settings, progress.advance)
-        sampling = Sampling(settings.maskgit_steps, settings.token_temperature, settings.seed)
         starts = np.stack([clip.frames_THWC[len(clip.frames_THWC) // 2] for clip in clips])
-        names = name_actions(hold_each_action(world, starts[:_NAMING_STARTS], _NAMING_FRAMES, sampling))
-        held = hold_each_action(world, starts[:1], settings.rollout_frames, sampling)
+        named = hold_each_action(world, starts[:_NAMING_STARTS], _NAMING_FRAMES, settings, seed=settings.seed)
+        names = name_actions(named)
+        held = hold_each_action(world, starts[:1], settings.rollout_frames, settings, seed=settings.seed)
         progress.advance()
     # a code may follow the actions and yet mean another thing in every other frame: then no key can be held
     figures["steady_actions"] = {"value": len({name.symbol for name in names if name.moves})}

@@ -31,7 +31,7 @@ from models.metrics import (
     psnr,
     shuffled_information,
 )
-from models.rollouts import Arm, Sampling, World, decode, encode, infer_actions, random_actions, roll_out
+from models.rollouts import Arm, World, decode, encode, infer_actions, random_actions, roll_out
 from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import EvaluationConfig
 
@@ -144,7 +144,6 @@ def measure_control(
     trained on them. Prompts of one frame (the paper's, the figures without a suffix) and of `prompt_frames` (suffix
     `_prompt4`, say) end in the same frame, so that both are compared with the same true frames.
     """
-    sampling = Sampling(config.maskgit_steps, config.token_temperature, config.seed)
     video = windows.video_NTHWC
     own = [clip_codes[clip] for clip in windows.clips]
     truth, last = video[:, config.prompt_frames :], video[:, config.prompt_frames - 1 :][:, :1]
@@ -158,7 +157,7 @@ def measure_control(
         tokens = encode(world, part[:, :prompt])
         first, count = config.prompt_frames - prompt, prompt + config.horizon - 1
         inferred = np.stack([codes[start + first :][:count] for codes, start in zip(own, windows.starts, strict=True)])
-        followed = psnr(truth, roll_out(world, tokens, inferred, sampling))
+        followed = psnr(truth, roll_out(world, tokens, inferred, config, seed=config.seed))
         advance()
         for step in range(config.horizon):
             figures[f"psnr_t{step + 1}{suffix}"] = _figure(followed[:, step], windows, config)
@@ -170,7 +169,7 @@ def measure_control(
             lost = np.zeros(len(video))
             for _ in range(config.random_draws):
                 drawn = random_actions(inferred, own, arm=arm, keep=prompt - 1, num_actions=world.num_actions, rng=rng)
-                frames = roll_out(world, tokens, drawn, sampling, last=1)
+                frames = roll_out(world, tokens, drawn, config, seed=config.seed, last=1)
                 lost += (followed[:, -1] - psnr(truth[:, -1:], frames)[:, 0]) / config.random_draws
                 advance()
             figures[name + suffix] = _figure(lost, windows, config)

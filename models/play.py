@@ -106,8 +106,7 @@ class Games:
             tokens = self.world.generate(
                 game.tokens_TP[None],
                 torch.tensor([game.actions]),
-                steps=self.config.maskgit_steps,
-                token_temperature=self.config.token_temperature,
+                sampling=self.config,
                 generator=torch.Generator(game.tokens_TP.device).manual_seed(self.config.seed + t),
             )
             game.tokens_TP = tokens[0, -self._history :]

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from models.lanes import Lanes
+from pipeline.config.world import SamplingConfig
 
 Arm = Literal["categorical", "permuted"]
 _LEAST_SHIFT = 2  # pixels: below, a view stands (a dissolving sprite can look like one pixel)
@@ -48,21 +49,10 @@ class World(Protocol):
         prompt_tokens_BTP: torch.Tensor,
         latent_actions_BA: torch.Tensor,
         *,
-        steps: int,
-        token_temperature: float,
+        sampling: SamplingConfig,
         generator: torch.Generator,
     ) -> torch.Tensor:
         """Return the prompt's tokens and those of the frames that the remaining actions lead to."""
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How a rollout is sampled."""
-
-    maskgit_steps: int
-    token_temperature: float
-    seed: int
-    batch: int = 16
 
 
 class SideBySide:
@@ -98,8 +88,7 @@ class SideBySide:
         prompt_tokens_BTP: torch.Tensor,
         latent_actions_BA: torch.Tensor,
         *,
-        steps: int,
-        token_temperature: float,
+        sampling: SamplingConfig,
         generator: torch.Generator,
     ) -> torch.Tensor:
         """Return the tokens (B, T0 + S, P) of a rollout."""
@@ -108,11 +97,7 @@ class SideBySide:
         def work(index: torch.Tensor) -> torch.Tensor:
             own = torch.Generator(generator.device).manual_seed(seed + int(index[0]))
             return self.world.generate(
-                prompt_tokens_BTP[index],
-                latent_actions_BA[index],
-                steps=steps,
-                token_temperature=token_temperature,
-                generator=own,
+                prompt_tokens_BTP[index], latent_actions_BA[index], sampling=sampling, generator=own
             )
 
         return self._map(work, torch.arange(len(prompt_tokens_BTP)))
@@ -147,7 +132,14 @@ def infer_actions(world: World, video_NTHWC: np.ndarray, batch: int = 16) -> np.
 
 @torch.no_grad()
 def roll_out(
-    world: World, prompt_NTP: torch.Tensor, actions_NA: np.ndarray, sampling: Sampling, *, last: int | None = None
+    world: World,
+    prompt_NTP: torch.Tensor,
+    actions_NA: np.ndarray,
+    sampling: SamplingConfig,
+    *,
+    seed: int,
+    last: int | None = None,
+    batch: int = 16,
 ) -> np.ndarray:
     """Return the frames that follow a prompt.
 
@@ -155,22 +147,23 @@ def roll_out(
         world: the world model.
         prompt_NTP: tokens of T0 true frames a window.
         actions_NA: latent actions, T0 + S - 1 a window: those within the prompt first.
-        sampling: steps, temperature and seed.
+        sampling: how frames are drawn.
+        seed: of the noise; the windows that follow the first batch have seeds of their own.
         last: decode so many frames at the end alone; all S by default.
+        batch: windows at a time.
 
     Returns:
         uint8 (N, S, H, W, C), or (N, last, H, W, C).
     """
     wanted = last or actions_NA.shape[1] + 1 - prompt_NTP.shape[1]
     parts = []
-    for start in range(0, len(prompt_NTP), sampling.batch):
-        part = slice(start, start + sampling.batch)
+    for start in range(0, len(prompt_NTP), batch):
+        part = slice(start, start + batch)
         tokens = world.generate(
             prompt_NTP[part],
             torch.from_numpy(actions_NA[part].astype(np.int64)),
-            steps=sampling.maskgit_steps,
-            token_temperature=sampling.token_temperature,
-            generator=torch.Generator(prompt_NTP.device).manual_seed(sampling.seed + start),
+            sampling=sampling,
+            generator=torch.Generator(prompt_NTP.device).manual_seed(seed + start),
         )
         # a frame is drawn from its tokens and those of the frames before it that a window holds
         parts.append(world.decode(tokens[:, -(wanted + world.context - 1) :])[:, -wanted:].cpu().numpy())
@@ -207,7 +200,9 @@ def random_actions(
     return drawn
 
 
-def hold_each_action(world: World, start_NHWC: np.ndarray, num_frames: int, sampling: Sampling) -> np.ndarray:
+def hold_each_action(
+    world: World, start_NHWC: np.ndarray, num_frames: int, sampling: SamplingConfig, *, seed: int
+) -> np.ndarray:
     """Return one rollout per latent action from each start frame, the action held down throughout.
 
     Returns:
@@ -216,7 +211,7 @@ def hold_each_action(world: World, start_NHWC: np.ndarray, num_frames: int, samp
     count, actions = len(start_NHWC), world.num_actions
     prompts = encode(world, start_NHWC[:, None])
     held = np.tile(np.arange(actions), count)[:, None].repeat(num_frames, 1)
-    frames = roll_out(world, prompts.repeat_interleave(actions, 0), held, sampling)
+    frames = roll_out(world, prompts.repeat_interleave(actions, 0), held, sampling, seed=seed)
     shown = np.repeat(decode(world, prompts), actions, 0)
     return np.concatenate([shown, frames], 1).reshape(count, actions, 1 + num_frames, *start_NHWC.shape[1:])
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from models.dynamics import Dynamics
 from models.transformer import FrameCache
+from pipeline.config.world import SamplingConfig
 
 
 def keep_counts(num_tokens: int, steps: int) -> list[int]:
@@ -30,9 +31,7 @@ def sample_frame(
     tokens_BTP: Tensor,
     actions_BTL: Tensor,
     *,
-    steps: int,
-    token_temperature: float,
-    choice_temperature: float = 0.0,
+    sampling: SamplingConfig,
     known_BP: Tensor | None = None,
     generator: torch.Generator | None = None,
     cache: FrameCache | None = None,
@@ -46,9 +45,7 @@ def sample_frame(
         dynamics: the model.
         tokens_BTP: the window; of its last frame only the tokens that are known matter.
         actions_BTL: rows of the LAM's codebook for its T-1 transitions.
-        steps: forward passes.
-        token_temperature: divides the logits; 0 is greedy.
-        choice_temperature: scale of the noise on confidences.
+        sampling: steps and temperatures.
         known_BP: which tokens of the last frame are given and returned as they are; none by default.
         generator: of the noise, on the tokens' device.
         cache: holds the first frames of this very window, and afterwards all but its last; a fresh one by default.
@@ -56,6 +53,7 @@ def sample_frame(
     """
     frame = tokens_BTP[:, -1]
     # of a single step nothing would be computed twice
+    steps = sampling.maskgit_steps
     whole = recompute or (steps == 1 and cache is None)
     logits_of = _logits(dynamics, tokens_BTP[:, :-1], actions_BTL, None if whole else cache or FrameCache())
     known = torch.zeros_like(frame, dtype=torch.bool) if known_BP is None else known_BP
@@ -64,10 +62,10 @@ def sample_frame(
     frame = frame.masked_fill(~fixed, dynamics.mask_id)
     for step, share in enumerate(keep_counts(1_000_000, steps)):
         logits = logits_of(frame)
-        drawn = _draw(logits, token_temperature, generator)
+        drawn = _draw(logits, sampling.token_temperature, generator)
         confidence = logits.log_softmax(-1).gather(-1, drawn[..., None])[..., 0]
-        noise = choice_temperature * (1 - (step + 1) / steps)
-        if noise:
+        noise = sampling.choice_temperature * (1 - (step + 1) / steps)
+        if noise and sampling.token_temperature:
             confidence = confidence + noise * _gumbel(confidence.shape, logits.device, generator)
         frame = torch.where(fixed, frame, drawn)
         if step == steps - 1:

@@ -3,7 +3,7 @@
     world = WorldModel.load(store)                        # the newest published world model
     tokens_BTP = world.encode(video_BTHWC)                # uint8 in
     actions_BT = world.infer_actions(video_BTHWC)         # T-1 transitions
-    tokens_BTP = world.generate(tokens_BTP[:, :1], actions_BT, steps=25, token_temperature=2.0, generator=noise)
+    tokens_BTP = world.generate(tokens_BTP[:, :1], actions_BT, sampling=SamplingConfig(), generator=noise)
     video_BTHWC = world.decode(tokens_BTP)                # uint8 out
 
 a_t is the change from frame t to frame t + 1. Videos and token sequences may be longer than the networks' windows:
@@ -26,6 +26,7 @@ from models.latent_actions import LatentActionModel
 from models.sampling import sample_frame
 from models.tokenizer import VideoTokenizer
 from models.transformer import FrameCache
+from pipeline.config.world import SamplingConfig
 from pipeline.store import Store
 
 _FRAMES_AT_ONCE = 320
@@ -114,8 +115,7 @@ class WorldModel:
         prompt_tokens_BTP: Tensor,
         latent_actions_BA: Tensor,
         *,
-        steps: int,
-        token_temperature: float,
+        sampling: SamplingConfig,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Return the prompt's tokens followed by new frames' tokens, (B, A + 1, P).
@@ -124,8 +124,7 @@ class WorldModel:
             prompt_tokens_BTP: T0 >= 1 frames.
             latent_actions_BA: A >= T0 latent actions, of all transitions from frame 1 on: the first T0 - 1 lie
                 inside the prompt, each further one leads to a new frame.
-            steps: MaskGIT steps a frame.
-            token_temperature: divides the logits; 0 takes the most probable token.
+            sampling: how new frames are drawn.
             generator: of the noise, on this world's device; the same seed gives the same frames.
         """
         tokens = prompt_tokens_BTP.to(self.compute.device)
@@ -145,12 +144,10 @@ class WorldModel:
                     self.dynamics,
                     window,
                     rows[:, start:frame],
-                    steps=steps,
-                    token_temperature=token_temperature,
-                    choice_temperature=1.0 if token_temperature else 0.0,
+                    sampling=sampling,
                     generator=generator,
                     # once the oldest frame has left, the others are no longer what they were with it
-                    cache=cache if steps > 1 and start == 0 else None,
+                    cache=cache if sampling.maskgit_steps > 1 and start == 0 else None,
                 )
             tokens = torch.cat([tokens, new[:, None]], 1)
         return tokens

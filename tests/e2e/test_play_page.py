@@ -35,7 +35,7 @@ class ScrollingWorld:
     def decode(self, tokens_BTP):
         return self.pictures[tokens_BTP[..., 0]]
 
-    def generate(self, prompt_tokens_BTP, latent_actions_BA, *, steps, token_temperature, generator):
+    def generate(self, prompt_tokens_BTP, latent_actions_BA, *, sampling, generator):
         moved = {LEFT: -STEP, RIGHT: STEP}.get(int(latent_actions_BA[0, -1]), 0)
         return torch.cat([prompt_tokens_BTP, (prompt_tokens_BTP[:, -1:] + moved) % 160], 1)
 

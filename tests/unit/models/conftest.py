@@ -43,8 +43,8 @@ class RingWorld:
         moved = (tokens[:, 1:] - tokens[:, :-1]) % RING
         return torch.where(moved == 0, 0, torch.where(moved > RING // 2, LEFT, RIGHT))
 
-    def generate(self, prompt, latent_actions, *, steps, token_temperature, generator):
-        self.calls.append((steps, token_temperature, generator.initial_seed()))
+    def generate(self, prompt, latent_actions, *, sampling, generator):
+        self.calls.append((sampling.maskgit_steps, sampling.token_temperature, generator.initial_seed()))
         tokens = prompt
         for step in range(prompt.shape[1] - 1, latent_actions.shape[1]):
             theme, offset = tokens[:, -1:] // RING, tokens[:, -1:] % RING

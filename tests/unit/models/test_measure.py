@@ -15,7 +15,7 @@ from models.measure import (
     measure_control,
     measure_reconstruction,
 )
-from models.rollouts import Sampling, encode, hold_each_action, name_actions, random_actions, roll_out, view_shift
+from models.rollouts import encode, hold_each_action, name_actions, random_actions, roll_out, view_shift
 from pipeline.config import EvaluationConfig
 
 CONFIG = EvaluationConfig(windows_per_clip=2, shuffles=50, bootstrap_draws=200, maskgit_steps=3, token_temperature=0.5)
@@ -88,7 +88,7 @@ def test_both_arms_share_their_seeds(ring_world, ring_clips):
     for seed in (0, 1):
         ring_world.calls.clear()
         for _ in range(2):
-            roll_out(ring_world, tokens, np.zeros((len(tokens), 4), np.int64), Sampling(1, 1.0, seed))
+            roll_out(ring_world, tokens, np.zeros((len(tokens), 4), np.int64), CONFIG, seed=seed)
         seeds = [call[2] for call in ring_world.calls]
         assert seeds[: len(seeds) // 2] == seeds[len(seeds) // 2 :]
         assert seeds[0] == seed
@@ -118,7 +118,7 @@ def test_clip_actions_cover_every_transition_and_count_their_place_in_the_window
 
 def test_a_view_that_moves_is_named_after_where_it_goes(ring_world, ring_clips):
     starts = np.stack([ring_clips[0].frames_THWC[0], ring_clips[1].frames_THWC[0]])
-    held = hold_each_action(ring_world, starts, 3, Sampling(1, 1.0, 0))
+    held = hold_each_action(ring_world, starts, 3, CONFIG, seed=0)
     assert held.shape == (2, 4, 4, 20, 30, 3)
     assert np.array_equal(held[0, 3, 0], starts[0])
     names = name_actions(held)

@@ -4,7 +4,7 @@ import torch
 from models.dynamics import Dynamics
 from models.sampling import keep_counts, sample_frame
 from models.transformer import FrameCache
-from pipeline.config.world import DynamicsConfig, StackConfig
+from pipeline.config.world import DynamicsConfig, SamplingConfig, StackConfig
 
 CODES = 10
 
@@ -26,6 +26,10 @@ def window():
     return torch.randint(0, CODES, (2, 4, 12)), torch.randn(2, 3, 4)
 
 
+def how(steps, temperature):
+    return SamplingConfig(maskgit_steps=steps, token_temperature=temperature)
+
+
 def noise(seed=0):
     return torch.Generator().manual_seed(seed)
 
@@ -44,7 +48,7 @@ def test_one_step_is_the_training_forward(dynamics, window):
     masked = tokens.clone()
     masked[:, -1] = dynamics.mask_id
     expected = dynamics(masked, actions)[:, -1].argmax(-1)
-    assert torch.equal(sample_frame(dynamics, tokens, actions, steps=1, token_temperature=0), expected)
+    assert torch.equal(sample_frame(dynamics, tokens, actions, sampling=how(1, 0)), expected)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 8])
@@ -53,7 +57,7 @@ def test_given_tokens_come_back_unchanged(dynamics, window, steps):
     known = torch.ones(2, 12, dtype=torch.bool)
     known[:, [2, 7, 9]] = False
     drawn = sample_frame(
-        dynamics, tokens, actions, steps=steps, token_temperature=1, choice_temperature=1, known_BP=known,
+        dynamics, tokens, actions, sampling=how(steps, 1), known_BP=known,
         generator=noise(),
     )  # fmt: skip
     assert torch.equal(drawn[known], tokens[:, -1][known])
@@ -62,9 +66,7 @@ def test_given_tokens_come_back_unchanged(dynamics, window, steps):
 @pytest.mark.parametrize("steps", [1, 2, 5, 40])
 def test_the_mask_is_never_written(dynamics, window, steps):
     tokens, actions = window
-    drawn = sample_frame(
-        dynamics, tokens, actions, steps=steps, token_temperature=2, choice_temperature=1, generator=noise()
-    )
+    drawn = sample_frame(dynamics, tokens, actions, sampling=how(steps, 2), generator=noise())
     assert drawn.shape == (2, 12)
     assert int(drawn.max()) < dynamics.mask_id
 
@@ -73,14 +75,14 @@ def test_the_last_frame_given_does_not_matter_unless_known(dynamics, window):
     tokens, actions = window
     other = tokens.clone()
     other[:, -1] = (other[:, -1] + 3) % CODES
-    first, again = (sample_frame(dynamics, t, actions, steps=3, token_temperature=0) for t in (tokens, other))
+    first, again = (sample_frame(dynamics, t, actions, sampling=how(3, 0)) for t in (tokens, other))
     assert torch.equal(first, again)
 
 
 def test_as_many_steps_as_asked_are_run(dynamics, window):
     passes = []
     handle = dynamics.head.register_forward_hook(lambda *_: passes.append(1))
-    sample_frame(dynamics, *window, steps=7, token_temperature=0)
+    sample_frame(dynamics, *window, sampling=how(7, 0))
     handle.remove()
     assert len(passes) == 7
 
@@ -91,7 +93,7 @@ def test_temperature_spreads_the_draws_and_zero_is_greedy(dynamics, window):
     def draws(temperature):
         return torch.stack(
             [
-                sample_frame(dynamics, tokens, actions, steps=1, token_temperature=temperature, generator=noise(seed))
+                sample_frame(dynamics, tokens, actions, sampling=how(1, temperature), generator=noise(seed))
                 for seed in range(30)
             ]
         )
@@ -106,7 +108,7 @@ def test_temperature_spreads_the_draws_and_zero_is_greedy(dynamics, window):
 def test_the_same_seed_draws_the_same_frame(dynamics, window):
     first, again, other = (
         sample_frame(
-            dynamics, *window, steps=4, token_temperature=1, choice_temperature=1, generator=noise(seed)
+            dynamics, *window, sampling=how(4, 1), generator=noise(seed)
         )
         for seed in (3, 3, 4)
     )  # fmt: skip
@@ -166,14 +168,14 @@ def test_in_bf16_the_logits_stay_within_a_stated_bound():
 def test_frames_drawn_with_a_cache_are_those_of_the_full_recompute(stack):
     dynamics = random_dynamics(torch.float64, **stack)
     tokens, actions = torch.randint(0, CODES, (3, 5, 12)), torch.randn(3, 4, 4, dtype=torch.float64)
-    how = {"steps": 6, "token_temperature": 1.0, "choice_temperature": 1.0}
-    expected = sample_frame(dynamics, tokens, actions, **how, generator=noise(7), recompute=True)
-    assert torch.equal(sample_frame(dynamics, tokens, actions, **how, generator=noise(7)), expected)
+    sampling = how(6, 1)
+    expected = sample_frame(dynamics, tokens, actions, sampling=sampling, generator=noise(7), recompute=True)
+    assert torch.equal(sample_frame(dynamics, tokens, actions, sampling=sampling, generator=noise(7)), expected)
     # and with one that grew frame by frame
     cache = FrameCache()
     for frames in (2, 3, 4, 5):
         window, its_actions = tokens[:, :frames], actions[:, : frames - 1]
-        drawn = sample_frame(dynamics, window, its_actions, **how, generator=noise(7), cache=cache)
+        drawn = sample_frame(dynamics, window, its_actions, sampling=sampling, generator=noise(7), cache=cache)
         assert cache.length == frames - 1
     assert torch.equal(drawn, expected)
 
@@ -185,5 +187,5 @@ def test_each_step_computes_one_frame(monkeypatch):
     monkeypatch.setattr(
         dynamics, "hidden", lambda new, *rest, **how: computed.append(new.shape[1]) or hidden(new, *rest, **how)
     )
-    sample_frame(dynamics, torch.zeros(1, 5, 12, dtype=torch.int64), torch.zeros(1, 4, 4), steps=6, token_temperature=0)
+    sample_frame(dynamics, torch.zeros(1, 5, 12, dtype=torch.int64), torch.zeros(1, 4, 4), sampling=how(6, 0))
     assert computed == [4, 1, 1, 1, 1, 1, 1]

@@ -23,6 +23,7 @@ from pipeline.config.world import (
     DynamicsConfig,
     LatentActionConfig,
     OptimizerConfig,
+    SamplingConfig,
     StackConfig,
     TokenizerConfig,
     TrainingConfig,
@@ -34,6 +35,7 @@ from pipeline.takedown import request_takedown
 
 STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8, kv_heads=2, temporal_positions="lag_bias")
 FRAME_STACK = dataclasses.replace(STACK, temporal_attention=False, depthwise_conv="frame")
+GREEDY = SamplingConfig(maskgit_steps=1, token_temperature=0)
 OPTIMIZER = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
 CONFIG = Config(
     shards=ShardConfig(samples_per_shard=8),
@@ -122,7 +124,7 @@ def test_both_phases_publish_models_that_load_as_a_world(shards):
     world = WorldModel.load(shards)
     assert (world.model_id, world.tokenizer_id) == (second.model_id, first.model_id)
     prompt = world.encode(torch.zeros(1, 1, 16, 32, 3, dtype=torch.uint8))
-    assert world.generate(prompt, torch.tensor([[0, 7]]), steps=1, token_temperature=0).shape == (1, 3, 8)
+    assert world.generate(prompt, torch.tensor([[0, 7]]), sampling=GREEDY).shape == (1, 3, 8)
     curve = json.loads(shards.read_blob(f"models/world_model/{second.model_id}/curve.json"))
     assert [point["step"] for point in curve] == list(range(1, 8))
     assert "loss" not in curve[2]
@@ -218,7 +220,7 @@ def test_the_oracle_is_led_by_true_actions_and_publishes_nothing(shards):
     assert len(asked) == 4
     assert len(curve) == 4
     prompt = world.encode(torch.zeros(1, 1, 16, 32, 3, dtype=torch.uint8))
-    assert world.generate(prompt, torch.tensor([[5, 0]]), steps=1, token_temperature=0).shape == (1, 3, 8)
+    assert world.generate(prompt, torch.tensor([[5, 0]]), sampling=GREEDY).shape == (1, 3, 8)
     assert blobs_and_versions(shards) == before
     with pytest.raises(UserError, match="no training clip has true actions"):
         train_oracle(shards, CONFIG, lambda clip_id: None)

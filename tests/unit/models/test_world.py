@@ -8,7 +8,7 @@ from models.latent_actions import LatentActionModel
 from models.rollouts import SideBySide
 from models.tokenizer import VideoTokenizer
 from models.world import WorldModel
-from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
+from pipeline.config.world import DynamicsConfig, LatentActionConfig, SamplingConfig, StackConfig, TokenizerConfig
 
 STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8)
 PAIR_STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8, temporal_attention=False)
@@ -36,6 +36,10 @@ def make_world(pooling="antisymmetric", window=CONTEXT):
 @pytest.fixture(scope="module")
 def world():
     return make_world()
+
+
+def sampling(steps, temperature):
+    return SamplingConfig(maskgit_steps=steps, token_temperature=temperature)
 
 
 def video(frames):
@@ -74,7 +78,7 @@ def test_every_transition_gets_its_action(pooling, frames):
 
 def test_generation_keeps_the_prompt_and_adds_a_frame_an_action(world):
     prompt = world.encode(video(2))
-    tokens = world.generate(prompt, torch.zeros(2, 6, dtype=torch.int64), steps=2, token_temperature=0)
+    tokens = world.generate(prompt, torch.zeros(2, 6, dtype=torch.int64), sampling=sampling(2, 0))
     assert tokens.shape == (2, 7, 6)
     assert torch.equal(tokens[:, :2], prompt)
     assert int(tokens.max()) < 20
@@ -84,7 +88,7 @@ def test_an_action_changes_its_frame_and_nothing_before_it(world):
     prompt, actions = world.encode(video(1)), torch.zeros(2, 7, dtype=torch.int64)
     other = actions.clone()
     other[:, 3] = 2
-    before, after = (world.generate(prompt, codes, steps=1, token_temperature=0) for codes in (actions, other))
+    before, after = (world.generate(prompt, codes, sampling=sampling(1, 0)) for codes in (actions, other))
     assert torch.equal(before[:, :4], after[:, :4])
     assert not torch.equal(before[:, 4:], after[:, 4:])
 
@@ -94,7 +98,7 @@ def test_only_the_last_frames_of_the_context_matter(world):
     forgotten = tokens.clone()
     forgotten[:, :5] = 0
     actions = torch.ones(2, 8, dtype=torch.int64)
-    first, again = (world.generate(t, actions, steps=1, token_temperature=0)[:, -1] for t in (tokens, forgotten))
+    first, again = (world.generate(t, actions, sampling=sampling(1, 0))[:, -1] for t in (tokens, forgotten))
     assert torch.equal(first, again)
 
 
@@ -103,7 +107,7 @@ def test_the_same_noise_gives_the_same_frames(world):
 
     def play(seed):
         noise = torch.Generator().manual_seed(seed)
-        return world.generate(prompt, actions, steps=3, token_temperature=2.0, generator=noise)
+        return world.generate(prompt, actions, sampling=sampling(3, 2.0), generator=noise)
 
     assert torch.equal(play(1), play(1))
     assert not torch.equal(play(1), play(2))
@@ -112,9 +116,9 @@ def test_the_same_noise_gives_the_same_frames(world):
 def test_wrong_actions_are_named(world):
     prompt = world.encode(video(2))
     with pytest.raises(ValueError, match=r"must lie in 0\.\.2"):
-        world.generate(prompt, torch.full((2, 2), 3), steps=1, token_temperature=0)
+        world.generate(prompt, torch.full((2, 2), 3), sampling=sampling(1, 0))
     with pytest.raises(ValueError, match="1 latent actions lead to no new frame after 2"):
-        world.generate(prompt, torch.zeros(2, 1, dtype=torch.int64), steps=1, token_temperature=0)
+        world.generate(prompt, torch.zeros(2, 1, dtype=torch.int64), sampling=sampling(1, 0))
 
 
 def test_a_world_side_by_side_answers_as_the_world_does(world):
@@ -123,6 +127,6 @@ def test_a_world_side_by_side_answers_as_the_world_does(world):
     assert torch.equal(both.encode(video(4)), tokens)
     assert torch.equal(both.decode(tokens), world.decode(tokens))
     assert torch.equal(both.infer_actions(video(4)), world.infer_actions(video(4)))
-    settings = {"steps": 1, "token_temperature": 0.0, "generator": torch.Generator().manual_seed(0)}
+    settings = {"sampling": sampling(1, 0), "generator": torch.Generator().manual_seed(0)}
     actions = torch.zeros(2, 5, dtype=torch.int64)
     assert torch.equal(both.generate(tokens, actions, **settings), world.generate(tokens, actions, **settings))
