@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
+from models.weights import WeightsError, pack, unpack
+from pipeline.errors import UserError
 from pipeline.store import Store
 
 _NAME = re.compile(r"step-(\d+)\.safetensors")
@@ -38,21 +39,35 @@ class Checkpoints:
 
     def save(self, step: int, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
         """Publish the state after `step` steps, then delete older ones."""
-        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         self.store.write_blob(f"{self.folder}/step-{step:08d}.json", json.dumps(about).encode())
-        self.store.write_blob(f"{self.folder}/step-{step:08d}.safetensors", save(plain))
+        self.store.write_blob(f"{self.folder}/step-{step:08d}.safetensors", pack(tensors))
         for found in self._steps():
             if found < step:
                 self._delete(found)
 
     def latest(self) -> Checkpoint | None:
-        """Return the newest checkpoint; None without one."""
+        """Return the newest checkpoint; None without one.
+
+        Raises:
+            UserError: one of its files is damaged.
+        """
         steps = self._steps()
         if not steps:
             return None
         key = f"{self.folder}/step-{steps[-1]:08d}"
-        about = json.loads(self.store.read_blob(f"{key}.json"))
-        return Checkpoint(steps[-1], load(self.store.read_blob(f"{key}.safetensors")), about)
+        try:
+            tensors = unpack(self.store.read_blob(f"{key}.safetensors"))
+            about = json.loads(self.store.read_blob(f"{key}.json"))
+        except (WeightsError, ValueError, FileNotFoundError) as exc:
+            raise self.unfit(exc) from exc
+        return Checkpoint(steps[-1], tensors, about)
+
+    def unfit(self, why: Exception) -> UserError:
+        """Return the error that tells a person why the newest checkpoint cannot be gone on from, and what to do."""
+        return UserError(
+            f"checkpoint {self.folder}, step {self._steps()[-1]}: {why}. Go on with the settings and the lampworks "
+            "that wrote it, or delete the folder to train from the first step."
+        )
 
     def clear(self) -> None:
         """Delete everything, unfinished writes included: the model is published."""
@@ -67,16 +82,6 @@ class Checkpoints:
         # the tensors first: a JSON file alone is nothing, tensors alone would be a broken checkpoint
         for end in ("safetensors", "json"):
             self.store.delete(f"{self.folder}/step-{step:08d}.{end}")
-
-
-def prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors with `prefix.` before each name."""
-    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
-
-
-def part_of(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return what `prefixed` was given."""
-    return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
 
 
 def step_generator(seed: int, stream: int, step: int) -> torch.Generator:

@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from models.checkpoint import Checkpoints
+from models.weights import WeightsError
 from pipeline.errors import PermanentError
 from pipeline.progress import Listener, Progress
 
@@ -33,7 +34,7 @@ class Trainable(Protocol):
         """Return everything that the next step depends on."""
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` returned."""
+        """Take over what `tensors` returned; WeightsError where it does not fit."""
 
 
 def run(
@@ -48,6 +49,7 @@ def run(
     """Train to the last step, from the newest checkpoint where there is one; return the curve from step 1 on.
 
     Raises:
+        UserError: the checkpoint is damaged, or another training's.
         PermanentError: a figure is not finite (`not_finite`); the last checkpoint stays.
     """
     saved = checkpoints.latest() if checkpoints is not None else None
@@ -55,7 +57,11 @@ def run(
     if saved is None:
         training.start()
     else:
-        training.load(saved.tensors)
+        assert checkpoints is not None
+        try:
+            training.load(saved.tensors)
+        except WeightsError as exc:
+            raise checkpoints.unfit(exc) from exc
         curve = saved.about["curve"]
     first, total = (0 if saved is None else saved.step), training.total_steps
     keep_every = -(-total // _CURVE_POINTS)

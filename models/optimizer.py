@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from models.weights import kind_of
 from pipeline.config.world import OptimizerConfig
 
 _STATES = ("step", "exp_avg", "exp_avg_sq")
@@ -64,8 +66,24 @@ class Optimizer:
             for key in _STATES
         }
 
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` returned."""
+    def kinds(self, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+        """Return name and kind of the state that belongs to these tensors: all or nothing of each parameter.
+
+        A parameter that has had no gradient so far has no state.
+        """
+        kinds = {}
+        for name, parameter in self._named:
+            if any(f"{name}.{key}" in tensors for key in _STATES):
+                kinds |= {f"{name}.{key}": kind_of(parameter) for key in _STATES}
+                kinds[f"{name}.step"] = "float32 ()"
+        return kinds
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `tensors` returned (`models.weights.load_states` tells whether it fits)."""
         for name, parameter in self._named:
             if f"{name}.step" in tensors:
-                self._adam.state[parameter] = {key: tensors[f"{name}.{key}"].clone() for key in _STATES}
+                # torch counts steps on the CPU, wherever the parameters are
+                where = {key: "cpu" if key == "step" else parameter.device for key in _STATES}
+                self._adam.state[parameter] = {
+                    key: tensors[f"{name}.{key}"].to(where[key], copy=True) for key in _STATES
+                }

@@ -17,15 +17,14 @@ from typing import Any, TypeVar
 
 import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from models.checkpoint import part_of, prefixed
 from models.compute import Compute
 from models.dynamics import Dynamics
 from models.latent_actions import LatentActionModel
 from models.loop import Curve
 from models.tokenizer import VideoTokenizer
+from models.weights import WeightsError, load_states, pack, prefixed, unpack
 from models.world import WorldModel
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 from pipeline.errors import UserError
@@ -66,8 +65,7 @@ def publish_model(
     tensors: dict[str, Tensor] = {}
     for name, network in networks.items():
         tensors |= prefixed(name, network.state_dict())
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    store.write_blob(f"{folder}/weights.safetensors", save(plain))
+    store.write_blob(f"{folder}/weights.safetensors", pack(tensors))
     store.write_blob(f"{folder}/config.json", json.dumps(config, indent=1, sort_keys=True).encode())
     store.write_blob(f"{folder}/curve.json", json.dumps(curve).encode())
     row = {
@@ -101,7 +99,7 @@ def load_tokenizer(store: Store, model_id: str) -> VideoTokenizer:
     about = json.loads(row["config"])
     config = _section(TokenizerConfig, about["tokenizer"], model_id)
     tokenizer = VideoTokenizer(config, about["height"], about["width"])
-    _load(tokenizer, "tokenizer", load(store.read_blob(f"{row['path']}/weights.safetensors")), model_id)
+    _load(store, row, {"tokenizer": tokenizer})
     return tokenizer
 
 
@@ -116,9 +114,7 @@ def load_world(store: Store, model_id: str | None, compute: Compute) -> WorldMod
     dynamics = Dynamics(
         config, num_codes=tokenizer.config.codebook_size, grid=tokenizer.grid, action_dim=lam_config.latent_dim
     )
-    tensors = load(store.read_blob(f"{row['path']}/weights.safetensors"))
-    _load(lam, "latent_actions", tensors, row["model_id"])
-    _load(dynamics, "dynamics", tensors, row["model_id"])
+    _load(store, row, {"latent_actions": lam, "dynamics": dynamics})
     return WorldModel(
         tokenizer,
         lam,
@@ -142,16 +138,19 @@ def _section(kind: type[Section], values: Mapping[str, Any], model_id: str) -> S
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as exc:
-        raise UserError(f"model {model_id} was made with other settings than this lampworks knows: {exc}") from exc
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in exc.errors())
+        raise UserError(f"model {model_id} was made with settings that this lampworks does not know ({wrong})") from exc
 
 
-def _load(network: nn.Module, prefix: str, tensors: dict[str, Tensor], model_id: str) -> None:
+def _load(store: Store, row: dict[str, Any], networks: Mapping[str, nn.Module]) -> None:
+    path = f"{row['path']}/weights.safetensors"
     try:
-        network.load_state_dict(part_of(prefix, tensors))
-    except RuntimeError as exc:
+        load_states(networks, {}, unpack(store.read_blob(path)))
+    except (WeightsError, FileNotFoundError) as exc:
+        why = exc if isinstance(exc, WeightsError) else "the file is not there"
         raise UserError(
-            f"model {model_id}: its weights do not fit its configuration ({exc}). Train it again, or use the "
-            "lampworks that made it."
+            f"{row['kind']} {row['model_id']}, {path}: {why}. Restore the file, the settings and the lampworks that "
+            "it was trained with, or train anew (another training.seed makes another model)."
         ) from exc
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.checkpoint import part_of, prefixed, step_generator
+from models.checkpoint import step_generator
 from models.compute import Compute
 from models.data import ClipWindows
 from models.lanes import Lanes
@@ -15,6 +15,7 @@ from models.optimizer import Optimizer
 from models.patches import as_float
 from models.quantizer import usage
 from models.tokenizer import Reconstruction, VideoTokenizer, start_from_patches
+from models.weights import load_states, prefixed
 from pipeline.config.world import TokenizerConfig
 
 _STREAM = 1
@@ -74,8 +75,7 @@ class TokenizerTraining:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over a checkpoint."""
-        self.tokenizer.load_state_dict(part_of("tokenizer", tensors))
-        self.optimizer.load(part_of("optimizer", tensors))
+        load_states({"tokenizer": self.tokenizer}, {"optimizer": self.optimizer}, tensors)
 
 
 @torch.inference_mode()

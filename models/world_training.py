@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.checkpoint import part_of, prefixed, step_generator
+from models.checkpoint import step_generator
 from models.compute import Compute, threads_a_product
 from models.data import ClipWindows, Place
 from models.dynamics import Dynamics, draw_mask, own_guesses, start_from_codebook
@@ -29,6 +29,7 @@ from models.optimizer import Optimizer
 from models.quantizer import usage
 from models.tokenizer import VideoTokenizer
 from models.tokenizer_training import mean_psnr
+from models.weights import load_states, prefixed
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
 
 TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
@@ -182,10 +183,8 @@ class WorldTraining:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over a checkpoint."""
-        self.lam.load_state_dict(part_of("latent_actions", tensors))
-        self.dynamics.load_state_dict(part_of("dynamics", tensors))
-        self.lam_optimizer.load(part_of("lam_optimizer", tensors))
-        self.optimizer.load(part_of("optimizer", tensors))
+        networks = {"latent_actions": self.lam, "dynamics": self.dynamics}
+        load_states(networks, {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, tensors)
 
 
 def _fail_with(future: Future[Tensor], error: BaseException | None) -> None:

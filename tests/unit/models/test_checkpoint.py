@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from models.checkpoint import Checkpoints, part_of, prefixed, step_generator
+from models.checkpoint import Checkpoints, step_generator
+from pipeline.errors import UserError
 
 
 @pytest.fixture
@@ -40,10 +41,13 @@ def test_a_save_that_was_killed_half_way_counts_as_nothing(checkpoints):
     assert checkpoints.store.list_blobs(checkpoints.folder) == []
 
 
-def test_prefixes_tell_networks_apart():
-    both = prefixed("lam", tensors(1)) | prefixed("lam_optimizer", tensors(2))
-    assert part_of("lam", both)["counts"].tolist() == [1]
-    assert part_of("lam_optimizer", both)["counts"].tolist() == [2]
+@pytest.mark.parametrize("name", ["step-00000010.safetensors", "step-00000010.json"])
+def test_a_damaged_checkpoint_says_where_it_is_and_what_to_do(checkpoints, name):
+    checkpoints.save(10, tensors(10), {"curve": []})
+    key = f"{checkpoints.folder}/{name}"
+    checkpoints.store.write_blob(key, checkpoints.store.read_blob(key)[:-3])
+    with pytest.raises(UserError, match=f"checkpoint {checkpoints.folder}, step 10: .*delete the folder to train from"):
+        checkpoints.latest()
 
 
 def test_noise_of_a_step_depends_on_seed_stream_and_step():

@@ -3,7 +3,8 @@ import torch
 
 from models.checkpoint import Checkpoints
 from models.loop import run
-from pipeline.errors import PermanentError
+from models.weights import WeightsError
+from pipeline.errors import PermanentError, UserError
 
 
 class Counting:
@@ -24,6 +25,8 @@ class Counting:
         return {"value": torch.tensor(self.value)}
 
     def load(self, tensors):
+        if set(tensors) != {"value"}:
+            raise WeightsError(f"{sorted(tensors)} do not fit")
         self.value = int(tensors["value"])
 
 
@@ -45,6 +48,16 @@ def test_a_second_run_goes_on_from_the_checkpoint_with_its_curve(store):
     assert not again.started
     assert again.value == 9
     assert [point["step"] for point in curve] == list(range(1, 10))
+
+
+def test_a_checkpoint_of_another_training_is_refused_and_stays(store):
+    checkpoints = Checkpoints(store, "models/x/checkpoints")
+    checkpoints.save(4, {"other": torch.zeros(1)}, {"curve": []})
+    with pytest.raises(
+        UserError, match=r"checkpoint models/x/checkpoints, step 4: .'other'. do not fit.*delete the fol"
+    ):
+        run(Counting(9), checkpoints, stage="x", checkpoint_every=2)
+    assert checkpoints.latest().step == 4
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(store):

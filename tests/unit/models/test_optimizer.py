@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from models.optimizer import Optimizer, learning_rate
+from models.weights import WeightsError, load_states, prefixed
 from pipeline.config.world import OptimizerConfig
 
 LATE = OptimizerConfig(learning_rate=1.0, final_learning_rate=0.1, warmup_steps=4, schedule="late_linear")
@@ -49,7 +50,24 @@ def test_saved_state_continues_exactly():
     first, half = fresh()
     steps(first, half, 0, 5)
     second, rest = fresh()
-    second.load_state_dict(first.state_dict())
-    rest.load(half.tensors())
+    saved = prefixed("network", first.state_dict()) | prefixed("optimizer", half.tensors())
+    load_states({"network": second}, {"optimizer": rest}, saved)
     steps(second, rest, 5, 10)
     assert torch.equal(whole.weight, second.weight)
+
+
+def test_state_of_another_network_is_refused_and_a_parameter_without_gradient_needs_none():
+    network = torch.nn.ModuleDict({"used": torch.nn.Linear(3, 2), "idle": torch.nn.Linear(3, 2)})
+    optimizer = Optimizer(network, LATE, 10)
+    optimizer.step(network["used"](torch.ones(1, 3)).sum(), 0)
+    saved = optimizer.tensors()
+    assert sorted({name.split(".")[0] for name in saved}) == ["used"]
+    load_states({}, {"optimizer": optimizer}, prefixed("optimizer", saved))
+    part = {name: tensor for name, tensor in saved.items() if name != "used.bias.exp_avg"}
+    for wrong, why in (
+        (part, "optimizer.used.bias.exp_avg is missing"),
+        ({**saved, "other.step": torch.zeros(())}, "optimizer.other.step is unexpected"),
+        ({**saved, "used.bias.exp_avg": torch.zeros(3)}, r"exp_avg is float32 \(3,\) instead of float32 \(2,\)"),
+    ):
+        with pytest.raises(WeightsError, match=why):
+            load_states({}, {"optimizer": optimizer}, prefixed("optimizer", wrong))

@@ -1,0 +1,123 @@
+"""What is published loads as it was, and anything else is refused with a reason and a way out."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load
+
+from models.compute import Compute
+from models.dynamics import Dynamics
+from models.latent_actions import LatentActionModel
+from models.publish import TOKENIZER, WORLD, load_tokenizer, load_world, plain, publish_model
+from models.tokenizer import VideoTokenizer
+from models.weights import pack
+from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
+from pipeline.errors import UserError
+
+STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8)
+TOKENIZER_CONFIG = TokenizerConfig(patch=4, codebook_size=12, latent_dim=4, encoder=STACK, decoder=STACK, window=3)
+LAM_CONFIG = LatentActionConfig(patch=8, num_actions=4, latent_dim=4, encoder=STACK, decoder=STACK)
+DYNAMICS_CONFIG = DynamicsConfig(stack=STACK, context=3)
+CPU = Compute(torch.device("cpu"), torch.float32, "tests compare numbers")
+TOKENIZER_FILE = "models/video_tokenizer/tok/weights.safetensors"
+WORLD_FILE = "models/world_model/world/weights.safetensors"
+
+
+@pytest.fixture
+def networks(store):
+    """A tokenizer, a LAM and a dynamics, published in the store."""
+    torch.manual_seed(0)
+    tokenizer = VideoTokenizer(TOKENIZER_CONFIG, 9, 14)
+    lam = LatentActionModel(LAM_CONFIG, 9, 14, 3)
+    dynamics = Dynamics(DYNAMICS_CONFIG, num_codes=12, grid=tokenizer.grid, action_dim=4)
+    how = {"curve": [], "steps": 1, "figures": {}, "shards_version": "v1"}
+    publish_model(
+        store, kind=TOKENIZER, model_id="tok", networks={"tokenizer": tokenizer},
+        config={"tokenizer": plain(TOKENIZER_CONFIG), "height": 9, "width": 14}, inputs={}, **how,
+    )  # fmt: skip
+    publish_model(
+        store, kind=WORLD, model_id="world", networks={"latent_actions": lam, "dynamics": dynamics},
+        config={"latent_actions": plain(LAM_CONFIG), "dynamics": plain(DYNAMICS_CONFIG)}, inputs={"tokenizer": "tok"},
+        **how,
+    )  # fmt: skip
+    return tokenizer, lam, dynamics
+
+
+def rewrite(store, path, change):
+    """Replace a weights file by the same with changed tensors."""
+    tensors = load(store.read_blob(path))
+    change(tensors)
+    store.write_blob(path, pack(tensors))
+
+
+def test_a_published_world_loads_as_it_was(store, networks):
+    world = load_world(store, "world", CPU)
+    for network, found in zip(networks, (world.tokenizer, world.latent_actions, world.dynamics), strict=True):
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(tensor, found.state_dict()[name]), name
+
+
+CHANGES = {
+    "missing": (lambda t: t.pop("dynamics.head.bias"), "dynamics.head.bias is missing"),
+    "unexpected": (lambda t: t.update({"dynamics.tail": torch.zeros(2)}), "dynamics.tail is unexpected"),
+    "of no network": (lambda t: t.update({"critic.head": torch.zeros(2)}), "critic.head is unexpected"),
+    "another shape": (
+        lambda t: t.update({"latent_actions.quantizer.codebook": torch.zeros(6, 4)}),
+        r"latent_actions.quantizer.codebook is float32 \(6, 4\) instead of float32 \(4, 4\)",
+    ),
+    "another dtype": (
+        lambda t: t.update({"dynamics.head.bias": torch.zeros(12, dtype=torch.float16)}),
+        r"dynamics.head.bias is float16 \(12,\) instead of float32 \(12,\)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), CHANGES.values(), ids=CHANGES)
+def test_tensors_that_do_not_fit_are_named_with_the_model_and_the_fix(store, networks, change, reason):
+    rewrite(store, WORLD_FILE, change)
+    with pytest.raises(UserError, match=f"world_model world, {WORLD_FILE}: .*{reason}.*train anew"):
+        load_world(store, "world", CPU)
+
+
+def test_many_tensors_of_another_size_are_counted(store, networks):
+    row = store.read("models").to_pylist()
+    about = json.loads(next(r["config"] for r in row if r["kind"] == TOKENIZER))
+    wider = dataclasses.replace(STACK, d_model=24)
+    about["tokenizer"]["encoder"] = dataclasses.asdict(wider)
+    publish = {**next(r for r in row if r["kind"] == TOKENIZER), "model_id": "wide", "config": json.dumps(about)}
+    store.append("models", [publish])
+    with pytest.raises(UserError, match=r"video_tokenizer wide, .*instead of .* and \d+ more\. Restore"):
+        load_tokenizer(store, "wide")
+
+
+DAMAGES = {
+    "cut short": (lambda data: data[:-7], "damaged or cut short"),
+    "no header": (lambda data: b"", "damaged or cut short"),
+    "a byte flipped": (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "do not give its checksum"),
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_is_named_with_the_fix(store, networks, damage, reason):
+    store.write_blob(TOKENIZER_FILE, damage(store.read_blob(TOKENIZER_FILE)))
+    with pytest.raises(UserError, match=f"video_tokenizer tok, {TOKENIZER_FILE}: .*{reason}.*Restore the file"):
+        load_world(store, "world", CPU)
+
+
+def test_a_file_that_is_gone_is_named_with_the_fix(store, networks):
+    store.delete(WORLD_FILE)
+    with pytest.raises(UserError, match=f"world_model world, {WORLD_FILE}: the file is not there. Restore"):
+        load_world(store, "world", CPU)
+
+
+def test_settings_that_this_program_does_not_know_are_named(store, networks):
+    row = next(r for r in store.read("models").to_pylist() if r["kind"] == TOKENIZER)
+    about = json.loads(row["config"])
+    about["tokenizer"]["colour"] = "blue"
+    store.append("models", [{**row, "model_id": "blue", "config": json.dumps(about)}])
+    with pytest.raises(
+        UserError, match=r"model blue was made with settings that this lampworks does not know \(colour: [^\n]*\)"
+    ):
+        load_tokenizer(store, "blue")
