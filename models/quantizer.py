@@ -1,22 +1,34 @@
-"""Vector quantization: a latent becomes the nearest row of a codebook, and its index the token.
+"""Quantization: a latent becomes one of K rows, and the row's index the token.
 
-Two ways to learn the rows: by gradient (VQ-VAE's loss), or by following the mean of the latents that chose them
-(EMA). Everything that changes the codebook in place happens in `update`, after the optimizer's step: inside the
-forward pass it would break the backward pass.
+`vq` learns the rows, by gradient (VQ-VAE's loss) or by following the mean of the latents that chose them (EMA); a row
+that nothing chooses can move to a latent of the batch. `fsq` (finite scalar quantization, Mentzer et al. 2023) has
+nothing to learn: each latent value is rounded to one of a few levels, and the rows are the lattice of all of them.
 
-Shapes: K codes, L latent values, ... anything before.
+Everything that changes a codebook in place happens in `update`, after the optimizer's step: inside the forward pass
+it would break the backward pass. What decides about it (decayed counts) is in the state dict, and so in checkpoints.
+
+Shapes: K codes, L latent values, N samples, ... anything before.
 """
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.config.world import LatentActionConfig, TokenizerConfig
+
 PARKED = 1e3
 """Value of the codes that a data-driven start leaves unused: too far from any latent to be chosen."""
+
+_COUNT_DECAY = 0.99
+"""Of the counts behind a restart where no EMA has a decay of its own: about the last hundred steps."""
+_BOUND_SLACK = 1e-3
+"""FSQ's bound stays so much (a share) within the outermost roundings, which it would only reach at infinity."""
 
 
 class Quantized(NamedTuple):
@@ -30,13 +42,53 @@ class Quantized(NamedTuple):
     """Commitment, plus the codebook's own loss where it learns by gradient."""
 
 
-class VectorQuantizer(nn.Module):
+class Quantizer(nn.Module, ABC):
+    """What tokenizer, latent actions and dynamics ask of a quantizer."""
+
+    def __init__(self, num_codes: int, latent_dim: int) -> None:
+        super().__init__()
+        self.num_codes, self.latent_dim = num_codes, latent_dim
+
+    @abstractmethod
+    def forward(self, latents: Tensor) -> Quantized:
+        """Quantize latents (..., L)."""
+
+    @abstractmethod
+    def nearest(self, latents: Tensor) -> Tensor:
+        """Return the indices (...), int64, of the rows that latents (..., L) become."""
+
+    @abstractmethod
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Return the rows (..., L), fp32, of indices."""
+
+    @abstractmethod
+    def rows(self) -> Tensor:
+        """Return all rows (K, L), detached."""
+
+    def update(self, latents: Tensor, codes: Tensor, generator: torch.Generator | None = None) -> None:
+        """Change what does not learn by gradient; call it after the optimizer's step.
+
+        Args:
+            latents: (..., L) of the step, before quantization.
+            codes: (...) that they became.
+            generator: of the draws, on the CPU.
+        """
+
+
+class VectorQuantizer(Quantizer):
     """A codebook of K rows."""
 
     codebook: Tensor
 
     def __init__(
-        self, num_codes: int, latent_dim: int, *, commitment: float, ema_decay: float = 0.0, restart_below: float = 0.0
+        self,
+        num_codes: int,
+        latent_dim: int,
+        *,
+        commitment: float,
+        ema_decay: float = 0.0,
+        restart_below: float = 0.0,
+        cosine: bool = False,
     ) -> None:
         """Make a random codebook.
 
@@ -45,32 +97,40 @@ class VectorQuantizer(nn.Module):
             latent_dim: L.
             commitment: weight of the pull of latents towards their rows.
             ema_decay: 0 learns rows by gradient; otherwise the decay of counts and sums that rows follow.
-            restart_below: decayed count under which `update` moves a row to a latent of the batch; 0 never.
+            restart_below: decayed count a step under which `update` moves a row to a latent of the batch; 0 never.
+            cosine: bring latents and rows to length 1, so that the nearest row is the one of the same direction.
         """
-        super().__init__()
+        super().__init__(num_codes, latent_dim)
         self.commitment, self.ema_decay, self.restart_below = commitment, ema_decay, restart_below
-        rows = torch.randn(num_codes, latent_dim)
+        self.cosine = cosine
+        rows = self._scaled(torch.randn(num_codes, latent_dim))
         if ema_decay:
             self.register_buffer("codebook", rows)
             self.register_buffer("counts", torch.ones(num_codes))
             self.register_buffer("sums", rows.clone())
         else:
             self.codebook = nn.Parameter(rows)
+            if restart_below:
+                self.register_buffer("counts", torch.ones(num_codes))
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=-1) if self.cosine else x
 
     def start(self, rows_KL: Tensor, counts_K: Tensor | None = None) -> None:
         """Start from data: the first rows are given, the others are parked out of reach."""
         with torch.no_grad():
             self.codebook.fill_(PARKED)
             self.codebook[: len(rows_KL)] = rows_KL
-            if self.ema_decay:
+            if self.ema_decay or self.restart_below:
                 self.counts.zero_()
                 self.counts[: len(rows_KL)] = 1.0 if counts_K is None else counts_K
+            if self.ema_decay:
                 self.sums.copy_(self.codebook * self.counts[:, None])
 
     def nearest(self, latents: Tensor) -> Tensor:
         """Return the indices (...) of the nearest rows, by squared distance in fp32."""
-        flat = latents.detach().reshape(-1, latents.shape[-1]).float()
-        rows = self.codebook.detach().float()
+        flat = self._scaled(latents.detach().reshape(-1, latents.shape[-1]).float())
+        rows = self.rows().float()
         # parked rows are never nearest: leaving them out spares most of the work after a data-driven start
         reachable = (rows[:, 0] < PARKED / 2).nonzero()[:, 0]
         rows = rows[reachable]
@@ -79,11 +139,15 @@ class VectorQuantizer(nn.Module):
         return reachable[distance.argmin(1)].view(latents.shape[:-1])
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Return the rows (..., L) of indices, fp32."""
-        return F.embedding(codes, self.codebook)
+        """Return the rows (..., L) of indices, fp32; of length 1 where `cosine`."""
+        return self._scaled(F.embedding(codes, self.codebook))
+
+    def rows(self) -> Tensor:
+        """Return all rows (K, L), parked ones included."""
+        return self._scaled(self.codebook.detach())
 
     def forward(self, latents: Tensor) -> Quantized:
-        latents = latents.float()
+        latents = self._scaled(latents.float())
         codes = self.nearest(latents)
         rows = self.lookup(codes)
         loss = self.commitment * F.mse_loss(latents, rows.detach())
@@ -93,22 +157,89 @@ class VectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def update(self, latents: Tensor, codes: Tensor, generator: torch.Generator | None = None) -> None:
-        """Move the rows towards the latents that chose them (EMA only); call it after the optimizer's step."""
-        if not self.ema_decay:
+        """Move rows towards the latents that chose them (EMA), and idle rows to latents of the batch (restart)."""
+        if not (self.ema_decay or self.restart_below):
             return
-        flat, chosen = latents.detach().reshape(-1, latents.shape[-1]).float(), codes.reshape(-1)
-        counts = torch.bincount(chosen, minlength=len(self.codebook)).to(flat.dtype)
-        sums = torch.zeros_like(self.sums).index_add_(0, chosen, flat)
-        self.counts.lerp_(counts, 1 - self.ema_decay)
-        self.sums.lerp_(sums, 1 - self.ema_decay)
-        used = counts > 0
-        self.codebook[used] = self.sums[used] / self.counts[used, None]
+        flat = self._scaled(latents.detach().reshape(-1, latents.shape[-1]).float())
+        chosen = codes.reshape(-1)
+        counts = torch.bincount(chosen, minlength=self.num_codes).to(flat.dtype)
+        self.counts.lerp_(counts, 1 - (self.ema_decay or _COUNT_DECAY))
+        if self.ema_decay:
+            sums = torch.zeros_like(self.sums).index_add_(0, chosen, flat)
+            self.sums.lerp_(sums, 1 - self.ema_decay)
+            used = counts > 0
+            self.codebook[used] = self._scaled(self.sums[used] / self.counts[used, None])
         if self.restart_below:
-            for row in (self.counts < self.restart_below).nonzero()[:, 0].tolist():
-                pick = int(torch.randint(len(flat), (1,), generator=generator))
-                self.codebook[row] = flat[pick]
-                self.counts[row] = 1.0
-                self.sums[row] = flat[pick]
+            self._restart(flat, generator)
+
+    def _restart(self, latents_NL: Tensor, generator: torch.Generator | None) -> None:
+        idle = (self.counts < self.restart_below).nonzero()[:, 0]
+        picked = latents_NL[torch.randint(len(latents_NL), (len(idle),), generator=generator).to(idle.device)]
+        self.codebook[idle] = picked
+        self.counts[idle] = 1.0
+        if self.ema_decay:
+            self.sums[idle] = picked
+
+
+class FiniteScalarQuantizer(Quantizer):
+    """The lattice of all combinations of a few levels a value (FSQ): no parameters, no loss, no row to die.
+
+    A value is bounded by tanh so that rounding it gives exactly its number of levels, then rounded. An even number of
+    levels lies half a step off 0: the offset goes into the tanh as well, so that a latent of 0 stays 0. Rows lie in
+    [-1, 1]; the index of a row counts its levels in mixed radix, the first value fastest.
+    """
+
+    def __init__(self, levels: tuple[int, ...]) -> None:
+        """Lay the lattice of `levels` (each at least 3), L of them; K is their product."""
+        super().__init__(math.prod(levels), len(levels))
+        radix = [math.prod(levels[:place]) for place in range(len(levels))]
+        # made from the levels: no part of the state dict
+        self.register_buffer("levels_L", torch.tensor(levels), persistent=False)
+        self.register_buffer("radix_L", torch.tensor(radix), persistent=False)
+
+    def bounded(self, latents: Tensor) -> Tensor:
+        """Return latents (..., L) in units of a level, such that each rounds to one of its levels."""
+        reach = (self.levels_L - 1) * (1 - _BOUND_SLACK) / 2
+        offset = (self.levels_L % 2 == 0) / 2
+        return torch.tanh(latents.float() + torch.atanh(offset / reach)) * reach - offset
+
+    def index_of(self, rows: Tensor) -> Tensor:
+        """Return the indices (...), int64, of rows (..., L) of the lattice."""
+        half = self.levels_L // 2
+        return (((rows * half).round().long() + half) * self.radix_L).sum(-1)
+
+    def nearest(self, latents: Tensor) -> Tensor:
+        """Return the indices (...) of the lattice points nearest to the bounded latents."""
+        return self.index_of(self.bounded(latents.detach()).round() / (self.levels_L // 2))
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Return the rows (..., L) of indices, fp32 in [-1, 1]."""
+        half = self.levels_L // 2
+        return (codes[..., None] // self.radix_L % self.levels_L - half) / half
+
+    def rows(self) -> Tensor:
+        """Return the lattice (K, L)."""
+        return self.lookup(torch.arange(self.num_codes, device=self.levels_L.device))
+
+    def forward(self, latents: Tensor) -> Quantized:
+        values = self.bounded(latents) / (self.levels_L // 2)
+        codes = self.nearest(latents)
+        straight = values + (self.lookup(codes) - values).detach()
+        return Quantized(straight, codes, straight.new_zeros(()))
+
+
+def make_quantizer(config: TokenizerConfig | LatentActionConfig) -> Quantizer:
+    """Return the quantizer that a section asks for."""
+    if isinstance(config, TokenizerConfig) and config.quantizer == "fsq":
+        return FiniteScalarQuantizer(config.fsq_levels)
+    return VectorQuantizer(
+        config.codebook_size if isinstance(config, TokenizerConfig) else config.num_actions,
+        config.latent_dim,
+        commitment=config.commitment,
+        ema_decay=config.ema_decay,
+        restart_below=config.restart_below,
+        cosine=config.cosine,
+    )
 
 
 def usage(codes: Tensor, num_codes: int) -> tuple[int, float]:

@@ -1,24 +1,27 @@
 """The video tokenizer: an ST-ViViT VQ-VAE (Genie section 2.1, appendix C).
 
 Frames become patches, a causal ST-transformer reads them, each position's latent becomes the nearest of K codes; a
-second transformer turns codes back to pixels. The token of frame t depends on frames up to t of its window only.
+second transformer turns codes back to pixels. The token of frame t depends on frames up to t of its window only: by
+ST-attention (`st_vivit`), by attention over all tokens so far (`c_vivit`), or on frame t alone (`vit`): Genie table 3.
 
 Shapes: B windows, T frames, H W C pixels, P tokens of a frame, X values of a patch, D width, L latent, K codes.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.patches import as_float, from_patches, grid_of, to_patches
-from models.quantizer import Quantized, VectorQuantizer
+from models.quantizer import Quantized, make_quantizer
 from models.starts import farthest_points, lloyd, principal_components
-from models.transformer import STTransformer
-from pipeline.config.world import TokenizerConfig
+from models.transformer import FrameCache, STTransformer
+from pipeline.config.world import StackConfig, TokenizerConfig
+from pipeline.errors import UserError
 
 _START_SAMPLES = 30_000
 
@@ -32,6 +35,25 @@ class Reconstruction(NamedTuple):
     quantized: Quantized
 
 
+def stack_of(config: TokenizerConfig, part: Literal["encoder", "decoder"]) -> StackConfig:
+    """Return the blocks of one half of a tokenizer, with the attention of its architecture.
+
+    Raises:
+        UserError: the blocks have a part that the architecture does not allow.
+    """
+    stack = config.encoder if part == "encoder" else config.decoder
+    if config.architecture == "vit":
+        if stack.depthwise_conv == "causal":
+            raise UserError(
+                f"tokenizer.architecture = 'vit' sees each frame alone, and tokenizer.{part}.depthwise_conv = 'causal' "
+                "the one before: set it to 'frame' or 'none'"
+            )
+        return dataclasses.replace(stack, temporal_attention=False)
+    if config.architecture == "c_vivit":
+        return dataclasses.replace(stack, temporal_attention=False, spacetime_attention=True)
+    return stack
+
+
 class VideoTokenizer(nn.Module):
     """Video to tokens and back."""
 
@@ -42,13 +64,11 @@ class VideoTokenizer(nn.Module):
         self.grid = grid_of(height, width, config.patch)
         values, latent = 3 * config.patch**2, config.latent_dim
         self.embed = nn.Linear(values, config.encoder.d_model)
-        self.encoder = STTransformer(config.encoder, self.grid, config.window)
+        self.encoder = STTransformer(stack_of(config, "encoder"), self.grid, config.window)
         self.pre = nn.Linear(config.encoder.d_model, latent)
-        self.quantizer = VectorQuantizer(
-            config.codebook_size, latent, commitment=config.commitment, ema_decay=config.ema_decay
-        )
+        self.quantizer = make_quantizer(config)
         self.post = nn.Linear(latent, config.decoder.d_model)
-        self.decoder = STTransformer(config.decoder, self.grid, config.window)
+        self.decoder = STTransformer(stack_of(config, "decoder"), self.grid, config.window)
         self.out = nn.Linear(config.decoder.d_model, values)
 
     @property
@@ -65,14 +85,18 @@ class VideoTokenizer(nn.Module):
         """Return the tokens (B, T, P), int64."""
         return self.quantizer.nearest(self.latents(video_BTHWC))
 
-    def decode_latents(self, latents_BTPL: Tensor) -> Tensor:
-        """Return the pixels (B, T, H, W, 3), fp32, of quantized latents."""
-        patches = self.out(self.decoder(self.post(latents_BTPL)))
+    def decode_latents(self, latents_BTPL: Tensor, cache: FrameCache | None = None) -> Tensor:
+        """Return the pixels (B, T, H, W, 3), fp32, of quantized latents (see `decode`)."""
+        patches = self.out(self.decoder(self.post(latents_BTPL), cache, keep=cache is not None))
         return from_patches(patches.float(), self.config.patch, self.height, self.width)
 
-    def decode(self, tokens_BTP: Tensor) -> Tensor:
-        """Return the pixels (B, T, H, W, 3), fp32 in [0, 1], of tokens."""
-        return self.decode_latents(self.quantizer.lookup(tokens_BTP)).clamp(0, 1)
+    def decode(self, tokens_BTP: Tensor, cache: FrameCache | None = None) -> Tensor:
+        """Return the pixels (B, T, H, W, 3), fp32 in [0, 1], of tokens.
+
+        With a cache, of the frames after those that it holds, which it then holds too: a frame that follows others is
+        drawn alone, with the same pixels.
+        """
+        return self.decode_latents(self.quantizer.lookup(tokens_BTP), cache).clamp(0, 1)
 
     def forward(self, video_BTHWC: Tensor) -> Reconstruction:
         latents = self.latents(video_BTHWC)
