@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from assets.cli_options import Parsers
+from assets.cli_sizes import run_sizes
 from pipeline.errors import UserError
 
 
@@ -24,12 +25,13 @@ def add_commands(commands: Parsers) -> None:
         "on small videos that are published on loopback; in turns, all children counted, medians compared.\n"
         "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.\n"
         "model: training steps and played frames at given sizes, beside what this machine can multiply, and beside\n"
-        "computing the whole window at every step.",
+        "computing the whole window at every step.\n"
+        "sizes: parameters of every preset's networks beside the published counts (nothing is measured).",
         "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000\n"
         "  lampworks bench model --preset cc-small --dtype bf16 --task dynamics --task play",
         root=False,
     )
-    bench.add_argument("what", choices=["acquisition", "start", "model"], help="what to measure")
+    bench.add_argument("what", choices=["acquisition", "start", "model", "sizes"], help="what to measure")
     bench.add_argument("--videos", type=int, metavar="N", help="videos to fetch (500), or of the store (1000000)")
     bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
     bench.add_argument("--preset", default="cc-small", metavar="NAME", help="of model: cc-small (default) or cc-90p")
@@ -43,6 +45,8 @@ def add_commands(commands: Parsers) -> None:
 
 def run_bench(args: argparse.Namespace) -> int:
     """Measure and print."""
+    if args.what == "sizes":
+        return run_sizes(args)
     if args.what == "model":
         return _model(args)
     videos = args.videos if args.videos is not None else 500 if args.what == "acquisition" else 1_000_000

@@ -1,26 +1,19 @@
 """Published sizes: what the paper's tables say, built without memory, and the demo's own."""
 
-import pytest
-import torch
+import dataclasses
+import json
 
-from models.dynamics import Dynamics
-from models.latent_actions import LatentActionModel
+import pytest
+
 from models.publish import parameters_of
-from models.tokenizer import VideoTokenizer
-from pipeline.config import preset
+from models.sizes import networks_of, preset_sizes, usual_block_ratio
+from pipeline.config import PRESETS, preset
 from pipeline.config.world import DYNAMICS_SIZES
 
 
 def networks(name, height=90, width=160):
     config = preset(name)
-    with torch.device("meta"):
-        tokenizer = VideoTokenizer(config.tokenizer, height, width)
-        lam = LatentActionModel(config.latent_actions, height, width, config.dynamics.context)
-        dynamics = Dynamics(
-            config.dynamics, num_codes=config.tokenizer.codebook_size, grid=tokenizer.grid,
-            action_dim=config.latent_actions.latent_dim,
-        )  # fmt: skip
-    return tokenizer, lam, dynamics
+    return networks_of(dataclasses.replace(config, clips=dataclasses.replace(config.clips, height=height, width=width)))
 
 
 def millions(network):
@@ -64,3 +57,42 @@ def test_the_demo_is_small_enough_for_two_cores():
     tokenizer, lam, dynamics = networks("demo")
     assert tokenizer.num_tokens == 144
     assert [round(millions(network), 2) for network in (tokenizer, lam, dynamics)] == [1.47, 0.99, 1.35]
+
+
+def test_the_table_of_sizes_counts_what_the_networks_hold():
+    (size,) = preset_sizes(["demo"])
+    assert [size.tokenizer, size.latent_actions, size.dynamics] == [parameters_of(n) for n in networks("demo")]
+    assert size.total == size.tokenizer + size.latent_actions + size.dynamics
+    assert size.tokens == 144
+    assert size.ratios == {}
+
+
+def test_the_table_holds_every_preset_beside_its_published_count(capsys):
+    from assets.cli import main
+
+    assert main(["bench", "sizes", "--json"]) == 0
+    sizes = {size["preset"]: size for size in json.loads(capsys.readouterr().out)}
+    assert sizes.keys() == PRESETS.keys()
+    final = sizes["platformers"]["ratios"]
+    assert final["tokenizer"] == pytest.approx(1, abs=0.05)
+    assert final["latent_actions"] == pytest.approx(346 / 300, abs=0.02)
+    assert final["total"] == pytest.approx(1, abs=0.02)
+    assert {name for name, size in sizes.items() if not size["published"]} == {"demo", "coinrun"}
+    for size in sizes.values():
+        assert size["ratios"].get("dynamics", 1) == pytest.approx(1, abs=0.035), size["preset"]
+
+
+def test_the_table_tells_people_how_the_published_counts_were_met(capsys):
+    from assets.cli import main
+
+    assert main(["bench", "sizes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1 : 1 + len(PRESETS)]] == list(PRESETS)
+    (size,) = preset_sizes(["platformers"])
+    assert f"{size.ratios['dynamics']:.3f}" in lines[1 + list(PRESETS).index("platformers")]
+    assert len(lines) == 1 + len(PRESETS) + 4, "an empty line and three of explanation"
+    assert f"{size.latent_actions / 1e6:.0f}M where the paper says 300M" in lines[-1]
+
+
+def test_full_attentions_and_a_wide_feed_forward_would_be_nearly_twice_too_large():
+    assert usual_block_ratio() == pytest.approx(1.9, abs=0.05)

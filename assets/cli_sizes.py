@@ -1,0 +1,49 @@
+"""`lampworks bench sizes`: parameters of every preset, beside the published counts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from models.sizes import PresetSize
+
+
+def run_sizes(args: argparse.Namespace) -> int:
+    """Count and print; nothing is trained or measured, and the networks take no memory."""
+    from models.sizes import preset_sizes, usual_block_ratio
+
+    sizes = preset_sizes()
+    if args.json:
+        print(json.dumps([size.as_json() for size in sizes]))
+        return 0
+    head = ("preset", "tokenizer", "LAM", "dynamics", "published", "ratio", "sum")
+    print("{:<18}{:>10}{:>8}{:>10}{:>11}{:>7}{:>9}".format(*head))
+    for size in sizes:
+        counts = [_short(count) for count in (size.tokenizer, size.latent_actions, size.dynamics, size.total)]
+        known = _short(size.published["dynamics"]) if size.published else "-"
+        ratio = f"{size.ratios['dynamics']:.3f}" if size.published else "-"
+        tokenizer, lam, dynamics, total = counts
+        print(f"{size.preset:<18}{tokenizer:>10}{lam:>8}{dynamics:>10}{known:>11}{ratio:>7}{total:>9}")
+    final = next(size for size in sizes if "total" in size.published)
+    print(_explanation(final, usual_block_ratio()))
+    return 0
+
+
+def _explanation(final: PresetSize, usual: float) -> str:
+    """Return what the counts tell about what the paper leaves open, in three lines."""
+    lam, total = (
+        f"{_short(getattr(final, name))} where the paper says {_short(final.published[name])}"
+        for name in ("latent_actions", "total")
+    )
+    return (
+        "\nFew heads of keys and values and a feed-forward of 2x fit every published dynamics, and the tokenizer\n"
+        f"({final.ratios['tokenizer']:.3f} of its {_short(final.published['tokenizer'])}); as many heads as of queries "
+        f"and 4x would make the largest {usual:.1f} times too large.\n"
+        f"The same block gives the LAM {lam}, and the sum {total}."
+    )
+
+
+def _short(count: float) -> str:
+    return f"{count / 1e9:.2f}B" if count >= 1e9 else f"{count / 1e6:.1f}M" if count < 1e8 else f"{count / 1e6:.0f}M"
