@@ -221,10 +221,10 @@ class _Networks:
             tokens, cache = self.tokens[:, : preset.prompt], FrameCache()
             generator = torch.Generator(self.compute.device).manual_seed(0)
             for frame in range(preset.prompt, preset.prompt + preset.frames):
-                window = torch.cat([tokens, tokens[:, -1:]], 1)
+                window, kept = torch.cat([tokens, tokens[:, -1:]], 1), cache.length if cached else 0
                 new = sample_frame(
-                    self.dynamics, window, self.actions[:, :frame], sampling=sampling, generator=generator,
-                    cache=cache if cached else None, recompute=not cached,
+                    self.dynamics, window[:, kept:], self.actions[:, max(kept - 1, 0) : frame], sampling=sampling,
+                    generator=generator, cache=cache if cached else None, recompute=not cached,
                 )  # fmt: skip
                 tokens = torch.cat([tokens, new[:, None]], 1)
             return tokens

@@ -5,8 +5,10 @@ shift), so a frame can be refined in several steps. The paper's text masks z_2..
 literally that is a shifted model whose present frame is not in its input, which no number of steps can refine. So
 here frame 1 is never masked, frames 2..T are, and the loss is taken where they are.
 
-a_t is the change from frame t to frame t + 1: its row is added to every token of frame t + 1; frame 1 has none. The
-rows come detached: the LAM learns by its own loss alone.
+a_t is the change from frame t to frame t + 1 and leads to frame t + 1; frame 1 has none. `action_injection` is how its
+row gets there: `add` it to every token (the paper); `prepend` it as one more token of the frame, which only attention
+reads, with a learned one for frame 1; `film`: it scales and shifts every embedded token, by nothing at the start and
+never in frame 1. The rows come detached: the LAM learns by its own loss alone.
 
 Shapes: B windows, T frames, P tokens of a frame, K codes, D width, L latent of an action.
 """
@@ -37,14 +39,21 @@ class Dynamics(nn.Module):
             action_dim: L of the LAM's codebook.
         """
         super().__init__()
-        self.config, self.mask_id = config, num_codes
-        d = config.stack.d_model
+        self.config, self.mask_id, self.grid = config, num_codes, grid
+        d, injection = config.stack.d_model, config.action_injection
         self.embed = nn.Embedding(num_codes + 1, d)
         nn.init.normal_(self.embed.weight, std=0.02 if config.embedding_start == "random" else 0.2)
-        self.embed_action = nn.Linear(action_dim, d)
-        self.transformer = STTransformer(config.stack, grid, config.context)
+        self.embed_action = nn.Linear(action_dim, 2 * d if injection == "film" else d)
+        # no convolution sees a grid that an action stands in front of: the configuration refuses it
+        tokens = (1, grid[0] * grid[1] + 1) if injection == "prepend" else grid
+        self.transformer = STTransformer(config.stack, tokens, config.context)
         self.norm = nn.LayerNorm(d)
         self.head = nn.Linear(d, num_codes)
+        if injection == "prepend":
+            self.no_action = nn.Parameter(torch.randn(d) * 0.02)
+        if injection == "film":
+            nn.init.zeros_(self.embed_action.weight)
+            nn.init.zeros_(self.embed_action.bias)
 
     def hidden(
         self, tokens_BTP: Tensor, actions_BTL: Tensor, cache: FrameCache | None = None, keep: bool = False
@@ -57,10 +66,27 @@ class Dynamics(nn.Module):
             cache: the frames before them.
             keep: whether the cache holds these frames too afterwards.
         """
-        actions = self.embed_action(actions_BTL)
-        if cache is None or not cache.length:
-            actions = F.pad(actions, (0, 0, 1, 0))
-        return self.norm(self.transformer(self.embed(tokens_BTP) + actions[:, :, None], cache, keep))
+        x_BTPD = self._with_actions(self.embed(tokens_BTP), actions_BTL, first=cache is None or not cache.length)
+        x_BTPD = self.transformer(x_BTPD, cache, keep)
+        if self.config.action_injection == "prepend":
+            x_BTPD = x_BTPD[:, :, 1:]
+        return self.norm(x_BTPD)
+
+    def _with_actions(self, x_BTPD: Tensor, actions_BTL: Tensor, first: bool) -> Tensor:
+        """Return embedded tokens with the actions that lead to them; `first` if no action leads to the first frame."""
+        actions = self.embed_action(actions_BTL)[:, :, None]
+        if self.config.action_injection == "prepend":
+            if first:
+                none = self.no_action.to(actions.dtype).expand(len(actions), 1, 1, -1)
+                actions = torch.cat([none, actions], 1)
+            return torch.cat([actions.to(x_BTPD.dtype), x_BTPD], 2)
+        if first:
+            actions = F.pad(actions, (0, 0, 0, 0, 1, 0))
+        if self.config.action_injection == "film":
+            scale, shift = actions.chunk(2, -1)
+            # not x * (1 + scale): in bf16 the sum loses what is small beside 1
+            return x_BTPD + x_BTPD * scale + shift
+        return x_BTPD + actions
 
     def forward(self, tokens_BTP: Tensor, actions_BTL: Tensor) -> Tensor:
         """Return the logits (B, T, P, K) of every position."""
@@ -105,6 +131,21 @@ def start_from_codebook(dynamics: Dynamics, codebook_KL: Tensor) -> None:
     codes = torch.where(codebook_KL.abs().amax(1, keepdim=True) < PARKED / 2, codebook_KL, 0.0)
     latent = min(codes.shape[1], dynamics.embed.embedding_dim)
     dynamics.embed.weight[:, :latent] = F.pad(codes, (0, 0, 0, 1))[:, :latent]
+
+
+def draw_noise(
+    config: DynamicsConfig, tokens_BTP: Tensor, mask_BTP: Tensor, num_codes: int, generator: torch.Generator
+) -> Tensor:
+    """Return the tokens with some of the visible ones replaced by random codes: some of the past is wrong in play, too.
+
+    One rate a sample, evenly from 0 to `token_noise`. What is masked, and so what is asked for, stays true.
+    """
+    shape = tokens_BTP.shape
+    rate = config.token_noise * torch.rand(shape[0], 1, 1, generator=generator)
+    wrong = torch.rand(shape, generator=generator) < rate
+    codes = torch.randint(0, num_codes, shape, generator=generator)
+    device = tokens_BTP.device
+    return torch.where(wrong.to(device) & ~mask_BTP, codes.to(device), tokens_BTP)
 
 
 def draw_mask(config: DynamicsConfig, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:

@@ -1,16 +1,22 @@
-"""MaskGIT sampling: a frame's tokens are drawn all at once, the surest kept, the rest drawn again (Genie App. C).
+"""MaskGIT sampling: a frame's tokens are drawn all at once, some kept, the rest drawn again (Genie App. C).
 
-Step s of S keeps a share of the frame that grows as 1 - cos(pi/2 * s/S); the last step keeps all. Two temperatures:
-`token_temperature` divides the logits before a token is drawn (0 takes the most probable), `choice_temperature`
-scales noise on the confidences that decide which drawn tokens stay, and falls to 0 over the steps.
+Step s of S keeps a share of the frame that grows as 1 - cos(pi/2 * s/S); the last step keeps all. Which drawn tokens
+are kept is `unmask_order`: the surest (MaskGIT), any, or those that come next in a Halton sequence, whose points
+spread evenly over the frame (Besnier et al. 2025, arXiv 2503.17076). Two temperatures: `token_temperature` divides
+the logits before a token is drawn (0 takes the most probable), `choice_temperature` scales noise on the confidences
+by which the surest are chosen, and falls to 0 over the steps.
 
-Shapes: B windows, T frames, P tokens of a frame, K codes, L latent of an action.
+A step is a plain function of tensors: the same kernels on the same shapes each time, and nothing that the host must
+wait for, so that it can be compiled or captured.
+
+Shapes: B windows, T frames, P tokens of a frame, K codes, L latent of an action, S steps.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -19,10 +25,142 @@ from models.dynamics import Dynamics
 from models.transformer import FrameCache
 from pipeline.config.world import SamplingConfig
 
+_WHOLE = 1_000_000  # shares of the schedule are whole millionths, so that counts are the same on every device
+
 
 def keep_counts(num_tokens: int, steps: int) -> list[int]:
     """Return how many tokens are fixed after each step, by the cosine schedule; the last is all of them."""
     return [round(num_tokens * (1 - math.cos(math.pi / 2 * (step + 1) / steps))) for step in range(steps)]
+
+
+def halton_order(rows: int, columns: int) -> list[int]:
+    """Return the positions of a grid (row by row) as the Halton sequence of bases 2 and 3 meets them first."""
+    found: dict[int, None] = {}
+    index = 0
+    while len(found) < rows * columns:
+        index += 1
+        row, column = int(_radical_inverse(index, 2) * rows), int(_radical_inverse(index, 3) * columns)
+        found[row * columns + column] = None
+    return list(found)
+
+
+def _radical_inverse(index: int, base: int) -> float:
+    """Return the digits of a whole number mirrored at the point: 6 = 110 in base 2 gives 0.011."""
+    value, weight = 0.0, 1.0
+    while index:
+        index, digit = divmod(index, base)
+        weight /= base
+        value += weight * digit
+    return value
+
+
+@lru_cache(maxsize=16)
+def _halton_priority(grid: tuple[int, int], device: torch.device) -> Tensor:
+    """Return how early each position comes (P,), the first the highest: one permutation for all frames."""
+    order = halton_order(*grid)
+    priority = torch.empty(len(order))
+    priority[torch.tensor(order)] = torch.arange(len(order), 0, -1, dtype=torch.float32)
+    return priority.to(device)
+
+
+@lru_cache(maxsize=16)
+def _shares(steps: int, device: torch.device) -> Tensor:
+    return torch.tensor(keep_counts(_WHOLE, steps), device=device)[:, None]
+
+
+def maskgit_step(
+    frame_BP: Tensor,
+    fixed_BP: Tensor,
+    logits_BPK: Tensor,
+    keep_B: Tensor,
+    priority_BP: Tensor,
+    noise_BPK: Tensor | None,
+    *,
+    mask_id: int,
+    sampling: SamplingConfig,
+) -> tuple[Tensor, Tensor]:
+    """Draw the tokens that are not fixed and fix some of them; return the frame, masked elsewhere, and what is fixed.
+
+    Args:
+        frame_BP: tokens, `mask_id` where none is fixed.
+        fixed_BP: which tokens stay as they are.
+        logits_BPK: of the frame's tokens.
+        keep_B: tokens that are fixed afterwards, those that were fixed before included.
+        priority_BP: the highest are fixed first; for the order `confidence` it is added to the log-probabilities.
+        noise_BPK: Gumbel noise on the logits (of the likeliest `top_k` where that is set); None is greedy.
+        mask_id: K.
+        sampling: temperature, order and `top_k`.
+    """
+    drawn = _draw(logits_BPK, noise_BPK, sampling)
+    if sampling.unmask_order == "confidence":
+        priority_BP = priority_BP + logits_BPK.log_softmax(-1).gather(-1, drawn[..., None])[..., 0]
+    rank = priority_BP.masked_fill(fixed_BP, float("inf")).argsort(1, descending=True).argsort(1)
+    fixed = fixed_BP | (rank < keep_B[:, None])
+    return torch.where(fixed_BP, frame_BP, drawn).masked_fill(~fixed, mask_id), fixed
+
+
+def _draw(logits_BPK: Tensor, noise_BPK: Tensor | None, sampling: SamplingConfig) -> Tensor:
+    if noise_BPK is None:
+        return logits_BPK.argmax(-1)
+    if not sampling.top_k:
+        return (logits_BPK / sampling.token_temperature + noise_BPK).argmax(-1)
+    likeliest, codes = logits_BPK.topk(noise_BPK.shape[-1], -1)
+    chosen = (likeliest / sampling.token_temperature + noise_BPK).argmax(-1, keepdim=True)
+    return codes.gather(-1, chosen)[..., 0]
+
+
+@torch.no_grad()
+def draw_tokens(
+    logits_of: Callable[[Tensor], Tensor],
+    frame_BP: Tensor,
+    known_BP: Tensor,
+    *,
+    grid: tuple[int, int],
+    num_codes: int,
+    sampling: SamplingConfig,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return the tokens (B, P) of a frame in `maskgit_steps` steps.
+
+    Args:
+        logits_of: takes the frame's tokens, `num_codes` where masked, to their logits (B, P, K).
+        frame_BP: tokens, of which only the known ones matter.
+        known_BP: which tokens are given and returned as they are.
+        grid: rows and columns of tokens.
+        num_codes: K, and the mask.
+        sampling: how tokens are drawn.
+        generator: of the noise, on the tokens' device.
+    """
+    steps, device = sampling.maskgit_steps, frame_BP.device
+    known_B, total = known_BP.sum(1), frame_BP.shape[1]
+    # of the unknown tokens the schedule's share, rounded up
+    keep_SB = known_B + ((total - known_B) * _shares(steps, device) + _WHOLE - 1) // _WHOLE
+    likeliest = min(sampling.top_k or num_codes, num_codes)
+    order = _fixed_priority(frame_BP, grid, sampling, generator)
+    frame, fixed = frame_BP.masked_fill(~known_BP, num_codes), known_BP
+    for step in range(steps):
+        logits = logits_of(frame)
+        noise, priority = None, order
+        if sampling.token_temperature:
+            noise = _gumbel((*frame_BP.shape, likeliest), device, generator)
+            if sampling.unmask_order == "confidence" and sampling.choice_temperature:
+                choice = sampling.choice_temperature * (1 - (step + 1) / steps)
+                priority = choice * _gumbel(frame_BP.shape, device, generator)
+        frame, fixed = maskgit_step(
+            frame, fixed, logits, keep_SB[step], priority, noise, mask_id=num_codes, sampling=sampling
+        )
+    return frame
+
+
+def _fixed_priority(
+    frame_BP: Tensor, grid: tuple[int, int], sampling: SamplingConfig, generator: torch.Generator | None
+) -> Tensor:
+    """Return what does not change from step to step of the order (B, P) in which tokens are fixed."""
+    if sampling.unmask_order == "halton":
+        return _halton_priority(grid, frame_BP.device).expand(frame_BP.shape)
+    if sampling.unmask_order == "random":
+        return torch.rand(frame_BP.shape, generator=generator, device=frame_BP.device)
+    return torch.zeros(frame_BP.shape, device=frame_BP.device)
 
 
 @torch.no_grad()
@@ -37,75 +175,47 @@ def sample_frame(
     cache: FrameCache | None = None,
     recompute: bool = False,
 ) -> Tensor:
-    """Return the tokens (B, P) of the window's last frame.
+    """Return the tokens (B, P) of a window's last frame.
 
     The frames before it do not change from step to step, so they are computed once and each step computes one frame.
 
     Args:
         dynamics: the model.
-        tokens_BTP: the window; of its last frame only the tokens that are known matter.
-        actions_BTL: rows of the LAM's codebook for its T-1 transitions.
-        sampling: steps and temperatures.
+        tokens_BTP: the window without the frames that the cache holds; of its last frame only known tokens matter.
+        actions_BTL: rows of the LAM's codebook that lead to these frames; none leads to the window's first.
+        sampling: how tokens are drawn.
         known_BP: which tokens of the last frame are given and returned as they are; none by default.
         generator: of the noise, on the tokens' device.
-        cache: holds the first frames of this very window, and afterwards all but its last; a fresh one by default.
+        cache: the window's first frames, and afterwards all but its last; a fresh one by default.
         recompute: compute the whole window at every step instead, which gives the same and is what it is measured by.
     """
-    frame = tokens_BTP[:, -1]
+    past, frame = tokens_BTP[:, :-1], tokens_BTP[:, -1]
     # of a single step nothing would be computed twice
-    steps = sampling.maskgit_steps
-    whole = recompute or (steps == 1 and cache is None)
-    logits_of = _logits(dynamics, tokens_BTP[:, :-1], actions_BTL, None if whole else cache or FrameCache())
-    known = torch.zeros_like(frame, dtype=torch.bool) if known_BP is None else known_BP
-    unknown_P = (~known).sum(1)
-    fixed = known
-    frame = frame.masked_fill(~fixed, dynamics.mask_id)
-    for step, share in enumerate(keep_counts(1_000_000, steps)):
-        logits = logits_of(frame)
-        drawn = _draw(logits, sampling.token_temperature, generator)
-        confidence = logits.log_softmax(-1).gather(-1, drawn[..., None])[..., 0]
-        noise = sampling.choice_temperature * (1 - (step + 1) / steps)
-        if noise and sampling.token_temperature:
-            confidence = confidence + noise * _gumbel(confidence.shape, logits.device, generator)
-        frame = torch.where(fixed, frame, drawn)
-        if step == steps - 1:
-            return frame
-        # a fixed token stays fixed; of the others the surest join, up to the schedule's share of the unknown
-        rank = confidence.masked_fill(fixed, float("inf")).argsort(1, descending=True).argsort(1)
-        keep = known.sum(1) + (unknown_P * share + 999_999) // 1_000_000
-        fixed = fixed | (rank < keep[:, None])
-        frame = frame.masked_fill(~fixed, dynamics.mask_id)
-    raise AssertionError("steps must be at least 1")
+    if recompute or (sampling.maskgit_steps == 1 and cache is None):
 
-
-def _logits(
-    dynamics: Dynamics, past_BTP: Tensor, actions_BTL: Tensor, cache: FrameCache | None
-) -> Callable[[Tensor], Tensor]:
-    """Return what gives the logits (B, P, K) of a frame's tokens (B, P); without a cache by the whole window."""
-    if cache is None:
-
-        def whole_window(frame_BP: Tensor) -> Tensor:
-            window = torch.cat([past_BTP, frame_BP[:, None]], 1)
+        def logits_of(frame_BP: Tensor) -> Tensor:
+            window = torch.cat([past, frame_BP[:, None]], 1)
             return dynamics.head(dynamics.hidden(window, actions_BTL)[:, -1]).float()
 
-        return whole_window
-    new = past_BTP[:, cache.length :]
-    if new.shape[1]:
-        dynamics.hidden(new, actions_BTL[:, max(cache.length - 1, 0) : -1], cache, keep=True)
+    else:
+        held = FrameCache() if cache is None else cache
+        if past.shape[1]:
+            dynamics.hidden(past, actions_BTL[:, :-1], held, keep=True)
 
-    def last_frame(frame_BP: Tensor) -> Tensor:
-        return dynamics.head(dynamics.hidden(frame_BP[:, None], actions_BTL[:, -1:], cache)[:, -1]).float()
+        def logits_of(frame_BP: Tensor) -> Tensor:
+            return dynamics.head(dynamics.hidden(frame_BP[:, None], actions_BTL[:, -1:], held)[:, -1]).float()
 
-    return last_frame
+    return draw_tokens(
+        logits_of,
+        frame,
+        torch.zeros_like(frame, dtype=torch.bool) if known_BP is None else known_BP,
+        grid=dynamics.grid,
+        num_codes=dynamics.mask_id,
+        sampling=sampling,
+        generator=generator,
+    )
 
 
-def _draw(logits_BPK: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
-    if temperature == 0:
-        return logits_BPK.argmax(-1)
-    noise = _gumbel(logits_BPK.shape, logits_BPK.device, generator)
-    return (logits_BPK / temperature + noise).argmax(-1)
-
-
-def _gumbel(shape: torch.Size, device: torch.device, generator: torch.Generator | None) -> Tensor:
+def _gumbel(shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
     uniform = torch.rand(shape, generator=generator, device=device).clamp(1e-20, 1 - 1e-7)
     return -(-uniform.log()).log()

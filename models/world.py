@@ -138,16 +138,18 @@ class WorldModel:
         for frame in range(tokens.shape[1], codes.shape[1] + 1):
             # the oldest frame of the window has no action, as in training
             start = max(0, frame + 1 - self.context)
-            window = torch.cat([tokens[:, start:], tokens[:, -1:]], 1)
+            # once the oldest frame has left, the others are no longer what they were with it
+            kept = cache if sampling.maskgit_steps > 1 and start == 0 else None
+            first = start if kept is None else kept.length
+            window = torch.cat([tokens[:, first:], tokens[:, -1:]], 1)
             with self.compute.autocast():
                 new = sample_frame(
                     self.dynamics,
                     window,
-                    rows[:, start:frame],
+                    rows[:, start if kept is None else max(first - 1, 0) : frame],
                     sampling=sampling,
                     generator=generator,
-                    # once the oldest frame has left, the others are no longer what they were with it
-                    cache=cache if sampling.maskgit_steps > 1 and start == 0 else None,
+                    cache=kept,
                 )
             tokens = torch.cat([tokens, new[:, None]], 1)
         return tokens

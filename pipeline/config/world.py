@@ -322,6 +322,11 @@ class DynamicsConfig:
         )  # fmt: skip
         if self.token_noise > 1:
             raise UserError(f"dynamics.token_noise = {self.token_noise}: must lie in [0, 1]")
+        if self.action_injection == "prepend" and self.stack.depthwise_conv != "none":
+            raise UserError(
+                "dynamics.action_injection = 'prepend' stands before the frame's grid: set "
+                "dynamics.stack.depthwise_conv = 'none'"
+            )
         if not 0 < self.min_mask_rate <= 1:
             raise UserError(f"dynamics.min_mask_rate = {self.min_mask_rate}: must lie in (0, 1]")
 

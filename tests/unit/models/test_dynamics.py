@@ -3,9 +3,11 @@ import dataclasses
 import pytest
 import torch
 
-from models.dynamics import Dynamics, draw_mask, own_guesses, start_from_codebook
+from models.dynamics import Dynamics, draw_mask, draw_noise, own_guesses, start_from_codebook
 from models.quantizer import PARKED
+from models.transformer import FrameCache
 from pipeline.config.world import DynamicsConfig, StackConfig
+from pipeline.errors import UserError
 
 STACK = StackConfig(layers=2, d_model=16, heads=2, head_dim=8, qk_norm=True, depthwise_conv="causal")
 TINY = DynamicsConfig(stack=STACK, context=4)
@@ -26,8 +28,25 @@ def window():
     return torch.randint(0, CODES, (2, 4, 6)), torch.randn(2, 3, 4)
 
 
-def test_an_action_changes_the_frame_it_leads_to_and_none_before():
-    made, (tokens, actions) = busy(), window()
+PLAIN = dataclasses.replace(STACK, depthwise_conv="none")
+INJECTIONS = {
+    "add": TINY,
+    "prepend": DynamicsConfig(stack=PLAIN, context=4, action_injection="prepend"),
+    "film": dataclasses.replace(TINY, action_injection="film"),
+}
+injections = pytest.mark.parametrize("config", INJECTIONS.values(), ids=INJECTIONS)
+
+
+def led(config):
+    """A dynamics whose actions matter, in whatever way they come in."""
+    made = busy(config)
+    torch.nn.init.normal_(made.embed_action.weight, std=0.5)
+    return made
+
+
+@injections
+def test_an_action_changes_the_frame_it_leads_to_and_none_before(config):
+    made, (tokens, actions) = led(config), window()
     other = actions.clone()
     other[:, 1] += 1  # a_2: from frame 2 to frame 3
     with torch.inference_mode():
@@ -37,14 +56,88 @@ def test_an_action_changes_the_frame_it_leads_to_and_none_before():
     assert not torch.equal(before[:, 2], after[:, 2])
 
 
-def test_no_gradient_of_the_dynamics_reaches_the_actions():
-    made, (tokens, actions) = busy(), window()
+@injections
+def test_the_dynamics_learns_to_read_actions_and_no_gradient_of_it_reaches_them(config):
+    made, (tokens, actions) = busy(config), window()
     actions.requires_grad_()
     mask = torch.ones_like(tokens, dtype=torch.bool)
     loss, _ = made.loss(tokens, actions, mask)
     loss.backward()
     assert actions.grad is None
-    assert made.embed_action.weight.grad is not None
+    assert float(made.embed_action.weight.grad.abs().min(1).values.max()) > 0
+
+
+@injections
+def test_a_frame_alone_after_kept_frames_is_the_frame_of_the_whole_window_however_actions_come_in(config):
+    made, (tokens, actions) = led(config).double(), window()
+    actions = actions.double()
+    cache = FrameCache()
+    parts = [made.hidden(tokens[:, :2], actions[:, :1], cache, keep=True)]
+    parts += [made.hidden(tokens[:, t : t + 1], actions[:, t - 1 : t], cache, keep=True) for t in (2, 3)]
+    assert torch.cat(parts, 1).shape == (2, 4, 6, STACK.d_model)
+    torch.testing.assert_close(torch.cat(parts, 1), made.hidden(tokens, actions), rtol=0, atol=1e-12)
+
+
+def test_an_action_that_scales_and_shifts_does_nothing_at_the_start():
+    made, (tokens, actions) = busy(INJECTIONS["film"]), window()
+    assert torch.equal(made(tokens, actions), made(tokens, torch.zeros_like(actions)))
+    torch.nn.init.ones_(made.embed_action.bias)
+    moved = made._with_actions(made.embed(tokens), torch.zeros_like(actions), first=True)
+    embedded = made.embed(tokens)
+    assert torch.equal(moved[:, 0], embedded[:, 0]), "no action leads to frame 1"
+    torch.testing.assert_close(moved[:, 1:], 2 * embedded[:, 1:] + 1)
+
+
+def test_the_first_frame_has_a_learned_token_where_others_have_their_action():
+    made, (tokens, actions) = led(INJECTIONS["prepend"]), window()
+    before = made(tokens, actions)
+    with torch.no_grad():
+        made.no_action += 1
+    after = made(tokens, actions)
+    assert before.shape == (2, 4, 6, CODES), "nothing is predicted for the action's place"
+    assert not torch.equal(before[:, 0], after[:, 0])
+    # its place has a position of its own
+    assert made.transformer.positions.shape == (7, STACK.d_model)
+
+
+def test_an_action_in_front_of_the_frame_refuses_a_convolution_over_it():
+    with pytest.raises(UserError, match=r"stack\.depthwise_conv = 'none'"):
+        DynamicsConfig(stack=STACK, action_injection="prepend")
+
+
+def test_other_ways_for_actions_draw_no_other_weights_for_the_default():
+    weights = {name: busy(config).state_dict() for name, config in INJECTIONS.items()}
+    assert set(weights["prepend"]) - set(weights["add"]) == {"no_action"}
+    assert set(weights["film"]) == set(weights["add"])
+    assert "no_action" not in weights["add"]
+
+
+def test_noise_replaces_visible_tokens_alone_and_asks_for_nothing_more():
+    config = dataclasses.replace(TINY, token_noise=0.4)
+    tokens = torch.randint(0, CODES, (500, 4, 30), generator=torch.Generator().manual_seed(1))
+    mask = draw_mask(TINY, tuple(tokens.shape), torch.Generator().manual_seed(2))
+    seen = draw_noise(config, tokens, mask, CODES, torch.Generator().manual_seed(3))
+    assert torch.equal(seen[mask], tokens[mask])
+    assert int(seen.min()) >= 0
+    assert int(seen.max()) < CODES, "never the mask"
+    # a tenth of the random codes is the true one by chance
+    shares = ((seen != tokens) & ~mask).sum((1, 2)) / (~mask).sum((1, 2)) / (1 - 1 / CODES)
+    assert float(shares.mean()) == pytest.approx(0.2, abs=0.02), "rates are even between 0 and 0.4"
+    assert float(shares.std()) == pytest.approx(0.4 / 12**0.5, abs=0.04), "each sample has its own"
+    assert bool((seen[:, 0] != tokens[:, 0]).any()), "frame 1 too"
+    without = draw_noise(TINY, tokens, mask, CODES, torch.Generator().manual_seed(3))
+    assert torch.equal(without, tokens)
+
+
+def test_tokens_that_noise_replaced_are_read_but_the_true_ones_are_asked_for():
+    made, (tokens, actions) = busy(), window()
+    config = dataclasses.replace(TINY, token_noise=1.0)
+    mask = draw_mask(TINY, tuple(tokens.shape), torch.Generator().manual_seed(0))
+    seen = draw_noise(config, tokens, mask, CODES, torch.Generator().manual_seed(1))
+    assert not torch.equal(seen, tokens)
+    _, each = made.loss(tokens, actions, mask, seen)
+    logits = made(seen.masked_fill(mask, made.mask_id), actions)
+    torch.testing.assert_close(each, -logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0][mask])
 
 
 def test_the_loss_asks_for_the_true_tokens_at_the_masked_places():
