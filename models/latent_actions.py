@@ -7,24 +7,31 @@ It is a VQ-VAE of its own: no gradient of the dynamics reaches it. In play only 
 `pooling="mean"` is the paper's: a causal encoder over all frames, a_t the spatial mean of its tokens at t + 1. A
 small one then learns to name the scene instead of the action (0.06 of 1.36 nat of the true action, measured).
 `pooling="antisymmetric"` reads each pair twice, once with the frames swapped, and keeps the difference: what the
-frames share cancels exactly, a pair that stands still gives 0 (1.05 of 1.76 nat).
+frames share cancels exactly, a pair that stands still gives 0 (1.05 of 1.76 nat). `pooling="difference"` is the
+paper's encoder with its tokens at t subtracted from those at t + 1.
 
-Shapes: B windows, T frames, H W C pixels, P tokens of a frame, X values of a patch, D width, L latent.
+`input="tokens"` is the ablation of Genie table 2: the encoder reads the tokenizer's tokens instead of pixels, and the
+decoder predicts the next frame's by cross-entropy. "Frames" below are either, as the configuration says.
+
+Shapes: B windows, T frames, H W C pixels, P tokens of a frame, X values of a patch, K codes of the tokenizer, D width,
+L latent.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.metrics import entropy_within
 from models.patches import as_float, from_patches, grid_of, to_patches
-from models.quantizer import Quantized, VectorQuantizer
+from models.quantizer import Quantized, make_quantizer, usage
 from models.starts import kmeans, principal_components
 from models.transformer import STTransformer
-from pipeline.config.world import LatentActionConfig
+from pipeline.config.world import LatentActionConfig, check_lam_window
 
 _RESIDUAL_GAIN = 0.3
 _LLOYD_ROUNDS = 15
@@ -33,8 +40,8 @@ _LLOYD_ROUNDS = 15
 class Prediction(NamedTuple):
     """A forward pass; `quantized` is None while the bottleneck is continuous."""
 
-    video_BTHWC: Tensor
-    """Frames 2..T as predicted, (B, T-1, H, W, 3)."""
+    next_frames: Tensor
+    """Frames 2..T as predicted: pixels (B, T-1, H, W, 3), or logits (B, T-1, P, K) of their tokens."""
     latents_BTL: Tensor
     """Latents of the T-1 transitions before quantization."""
     quantized: Quantized | None
@@ -43,74 +50,155 @@ class Prediction(NamedTuple):
 class LatentActionModel(nn.Module):
     """Encoder of transitions, codebook of actions, decoder of the next frame."""
 
-    def __init__(self, config: LatentActionConfig, height: int, width: int, context: int) -> None:
-        """Build a LAM for frames of one size and windows of at most `context` frames."""
+    def __init__(
+        self,
+        config: LatentActionConfig,
+        height: int,
+        width: int,
+        context: int,
+        *,
+        num_codes: int = 0,
+        grid: tuple[int, int] | None = None,
+    ) -> None:
+        """Build a LAM.
+
+        Args:
+            config: its sizes.
+            height: of a frame, in pixels.
+            width: of a frame, in pixels.
+            context: most frames of a window of the dynamics.
+            num_codes: K of the tokenizer whose tokens are read; without meaning for pixels.
+            grid: rows and columns of these tokens.
+
+        Raises:
+            UserError: windows of `context` frames cannot be cut into the LAM's.
+        """
         super().__init__()
         self.config, self.height, self.width = config, height, width
-        grid, values = grid_of(height, width, config.patch), 3 * config.patch**2
-        self.pairs = config.pooling == "antisymmetric"
-        self.embed_encoder = nn.Linear(2 * values if self.pairs else values, config.encoder.d_model)
-        self.encoder = STTransformer(config.encoder, grid, context)
+        check_lam_window(config.window, context)
+        self.frames_at_once = config.window or context
+        self.pairs, self.reads_tokens = config.pooling == "antisymmetric", config.input == "tokens"
+        if not self.reads_tokens:
+            num_codes, grid = 0, grid_of(height, width, config.patch)
+        elif grid is None or num_codes < 1:
+            raise ValueError("a LAM that reads tokens needs the tokenizer's num_codes and grid")
+        values = num_codes or 3 * config.patch**2
+
+        def embedding(frames: int, d_model: int) -> nn.Module:
+            return nn.Embedding(num_codes, d_model) if num_codes else nn.Linear(frames * values, d_model)
+
+        self.embed_encoder = embedding(2 if self.pairs else 1, config.encoder.d_model)
+        self.encoder = STTransformer(config.encoder, grid, self.frames_at_once)
         # without a bias, so that a latent of the swapped pair is exactly the negative
         self.pre = nn.Linear(config.encoder.d_model, config.latent_dim, bias=not self.pairs)
-        self.quantizer = VectorQuantizer(
-            config.num_actions,
-            config.latent_dim,
-            commitment=config.commitment,
-            ema_decay=config.ema_decay,
-            restart_below=config.restart_below,
-        )
-        self.embed_decoder = nn.Linear(values, config.decoder.d_model)
+        self.quantizer = make_quantizer(config)
+        self.embed_decoder = embedding(1, config.decoder.d_model)
         self.embed_action = nn.Linear(config.latent_dim, config.decoder.d_model)
-        self.decoder = STTransformer(config.decoder, grid, context)
+        self.decoder = STTransformer(config.decoder, grid, self.frames_at_once)
         self.out = nn.Linear(config.decoder.d_model, values)
         if config.decoder_output != "sigmoid":
             nn.init.zeros_(self.out.weight)
             nn.init.zeros_(self.out.bias)
 
-    def latents(self, video_BTHWC: Tensor) -> Tensor:
-        """Return the latents (B, T-1, L) of the transitions of a video in uint8, or float in [0, 1]."""
-        patches = to_patches(as_float(video_BTHWC), self.config.patch)
+    @property
+    def window(self) -> int:
+        """Frames that a latent action is read from, the last two its own."""
+        return 2 if self.pairs else self.frames_at_once
+
+    @property
+    def figure(self) -> str:
+        """Name of the figure of how well it draws the next frame."""
+        return "lam_accuracy" if self.reads_tokens else "lam_psnr"
+
+    def _pieces(self, frames: Tensor, shared: int) -> Tensor:
+        """Return patches or tokens of frames, cut into the LAM's windows: (B * N, T / N, P, ...).
+
+        Neighbouring windows share so many frames: 1 where they are read (a_t needs both of its frames), 0 where they
+        are drawn (a_t leads away from its first).
+        """
+        step = self.frames_at_once - 1
+        total = frames.shape[1] - shared
+        if total > step:
+            if total % step:
+                raise ValueError(f"{total} latent actions are no whole number of windows of {step}")
+            frames = frames.unfold(1, step + shared, step).movedim(-1, 2).flatten(0, 1)
+        return frames if self.reads_tokens else to_patches(as_float(frames), self.config.patch)
+
+    def latents(self, frames: Tensor) -> Tensor:
+        """Return the latents (B, T-1, L) of the transitions of frames.
+
+        Args:
+            frames: a video (B, T, H, W, 3) in uint8, or float in [0, 1]; or its tokens (B, T, P).
+        """
+        pieces = self._pieces(frames, shared=1)
         if self.pairs:
-            b, t = patches.shape[:2]
-            pairs = torch.cat([patches[:, :-1], patches[:, 1:]], -1)
-            swapped = torch.cat([patches[:, 1:], patches[:, :-1]], -1)
+            b, t = pieces.shape[:2]
+            pairs = torch.cat([pieces[:, :-1], pieces[:, 1:]], -1)
+            swapped = torch.cat([pieces[:, 1:], pieces[:, :-1]], -1)
             both = torch.stack([pairs, swapped]).flatten(0, 2)[:, None]
             pooled = self.encoder(self.embed_encoder(both)).mean((1, 2)).view(2, b, t - 1, -1)
             latents = self.pre(pooled[0] - pooled[1])
         else:
-            latents = self.pre(self.encoder(self.embed_encoder(patches))[:, 1:].mean(2))
-        latents = latents.float()
+            hidden = self.encoder(self.embed_encoder(pieces))
+            change = hidden[:, 1:] - hidden[:, :-1] if self.config.pooling == "difference" else hidden[:, 1:]
+            latents = self.pre(change.mean(2))
+        latents = latents.float().reshape(len(frames), -1, self.config.latent_dim)
         return F.layer_norm(latents, latents.shape[-1:]) if self.config.normalize_latent else latents
 
-    def encode(self, video_BTHWC: Tensor) -> Tensor:
+    def encode(self, frames: Tensor) -> Tensor:
         """Return the latent actions (B, T-1), int64."""
-        return self.quantizer.nearest(self.latents(video_BTHWC))
+        return self.quantizer.nearest(self.latents(frames))
 
-    def decode(self, video_BTHWC: Tensor, actions_BTL: Tensor) -> Tensor:
-        """Return frames 2..T, (B, T-1, H, W, 3), from frames 1..T-1 and the latents of the transitions."""
-        patches = to_patches(as_float(video_BTHWC), self.config.patch)
-        x = self.embed_decoder(patches) + self.embed_action(actions_BTL)[:, :, None]
-        y = self.out(self.decoder(x)).float()
+    def decode(self, frames: Tensor, actions_BTL: Tensor) -> Tensor:
+        """Return frames 2..T, (B, T-1, ...) as of `Prediction`, from frames 1..T-1 and their latents."""
+        pieces = self._pieces(frames, shared=0)
+        actions = self.embed_action(actions_BTL).reshape(*pieces.shape[:2], 1, -1)
+        y = self.out(self.decoder(self.embed_decoder(pieces) + actions)).float()
+        if not self.reads_tokens:
+            y = self._pixels(pieces, y)
+        return y.reshape(*frames.shape[:2], *y.shape[2:])
+
+    def _pixels(self, patches_BTPX: Tensor, y_BTPX: Tensor) -> Tensor:
         if self.config.decoder_output == "residual":
-            y = patches + _RESIDUAL_GAIN * y
+            y_BTPX = patches_BTPX + _RESIDUAL_GAIN * y_BTPX
         elif self.config.decoder_output == "sigmoid_residual":
-            y = torch.sigmoid(torch.logit(patches, eps=0.01) + y)
+            y_BTPX = torch.sigmoid(torch.logit(patches_BTPX, eps=0.01) + y_BTPX)
         else:
-            y = torch.sigmoid(y)
-        return from_patches(y, self.config.patch, self.height, self.width)
+            y_BTPX = torch.sigmoid(y_BTPX)
+        return from_patches(y_BTPX, self.config.patch, self.height, self.width)
 
-    def forward(self, video_BTHWC: Tensor, continuous: bool = False) -> Prediction:
-        latents = self.latents(video_BTHWC)
+    def forward(self, frames: Tensor, continuous: bool = False) -> Prediction:
+        latents = self.latents(frames)
         quantized = None if continuous else self.quantizer(latents)
         actions = latents if quantized is None else quantized.straight
-        return Prediction(self.decode(video_BTHWC[:, :-1], actions), latents, quantized)
+        return Prediction(self.decode(frames[:, :-1], actions), latents, quantized)
 
-    def loss(self, video_BTHWC: Tensor, continuous: bool = False) -> tuple[Tensor, Prediction]:
+    def loss(self, frames: Tensor, continuous: bool = False) -> tuple[Tensor, Prediction]:
         """Return the training loss and the forward pass behind it; `continuous` leaves quantization out."""
-        result = self(video_BTHWC, continuous)
-        loss = self.config.reconstruction_weight * F.mse_loss(result.video_BTHWC, as_float(video_BTHWC)[:, 1:])
+        result = self(frames, continuous)
+        if self.reads_tokens:
+            error = F.cross_entropy(result.next_frames.flatten(0, 2), frames[:, 1:].flatten())
+        else:
+            error = F.mse_loss(result.next_frames, as_float(frames)[:, 1:])
+        loss = self.config.reconstruction_weight * error
         return loss if result.quantized is None else loss + result.quantized.loss, result
+
+
+def code_figures(codes_BT: Tensor, num_codes: int) -> dict[str, float]:
+    """Return how a batch of latent actions is spread.
+
+    lam_codes_used, lam_perplexity; lam_entropy_in_clip and lam_entropy_at_time, the mean entropies (nat) of the codes
+    of one window and of one place in the windows: 0 says that the code is the scene's name, or counts the frames.
+    """
+    used, perplexity = usage(codes_BT, num_codes)
+    codes = codes_BT.cpu().numpy()
+    clips, times = (index.reshape(-1) for index in np.indices(codes.shape))
+    return {
+        "lam_codes_used": used,
+        "lam_perplexity": perplexity,
+        "lam_entropy_in_clip": entropy_within(codes.reshape(-1), clips, num_codes),
+        "lam_entropy_at_time": entropy_within(codes.reshape(-1), times, num_codes),
+    }
 
 
 @torch.no_grad()

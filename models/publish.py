@@ -110,10 +110,9 @@ def load_world(store: Store, model_id: str | None, compute: Compute) -> WorldMod
     tokenizer = load_tokenizer(store, inputs["tokenizer"])
     lam_config = _section(LatentActionConfig, about["latent_actions"], row["model_id"])
     config = _section(DynamicsConfig, about["dynamics"], row["model_id"])
-    lam = LatentActionModel(lam_config, tokenizer.height, tokenizer.width, config.context)
-    dynamics = Dynamics(
-        config, num_codes=tokenizer.config.codebook_size, grid=tokenizer.grid, action_dim=lam_config.latent_dim
-    )
+    codes, grid, size = tokenizer.config.codebook_size, tokenizer.grid, (tokenizer.height, tokenizer.width)
+    lam = LatentActionModel(lam_config, *size, config.context, num_codes=codes, grid=grid)
+    dynamics = Dynamics(config, num_codes=codes, grid=grid, action_dim=lam_config.latent_dim)
     _load(store, row, {"latent_actions": lam, "dynamics": dynamics})
     return WorldModel(
         tokenizer,

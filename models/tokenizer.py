@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.frame_cache import FrameCache
 from models.patches import as_float, from_patches, grid_of, to_patches
 from models.quantizer import Quantized, make_quantizer
 from models.starts import farthest_points, lloyd, principal_components
-from models.transformer import FrameCache, STTransformer
+from models.transformer import STTransformer
 from pipeline.config.world import StackConfig, TokenizerConfig
-from pipeline.errors import UserError
 
 _START_SAMPLES = 30_000
 
@@ -36,18 +36,9 @@ class Reconstruction(NamedTuple):
 
 
 def stack_of(config: TokenizerConfig, part: Literal["encoder", "decoder"]) -> StackConfig:
-    """Return the blocks of one half of a tokenizer, with the attention of its architecture.
-
-    Raises:
-        UserError: the blocks have a part that the architecture does not allow.
-    """
+    """Return the blocks of one half of a tokenizer, with the attention of its architecture."""
     stack = config.encoder if part == "encoder" else config.decoder
     if config.architecture == "vit":
-        if stack.depthwise_conv == "causal":
-            raise UserError(
-                f"tokenizer.architecture = 'vit' sees each frame alone, and tokenizer.{part}.depthwise_conv = 'causal' "
-                "the one before: set it to 'frame' or 'none'"
-            )
         return dataclasses.replace(stack, temporal_attention=False)
     if config.architecture == "c_vivit":
         return dataclasses.replace(stack, temporal_attention=False, spacetime_attention=True)

@@ -50,20 +50,25 @@ class TokenizerTraining:
             start_from_patches(self.tokenizer, frames.to(self.compute.device))
 
     def step(self, step: int) -> dict[str, float]:
-        """Take one step; figures: loss, psnr (of the batch)."""
+        """Take one step; figures: loss, gradient_norm, and of the batch psnr, codes_used and their perplexity."""
         video, _ = self.windows.batch(
             seed=self.seed, stream=_STREAM, step=step, batch=self.config.batch, window=self.config.window
         )
         video = video.to(self.compute.device)
         loss, results = self.lanes.backward(self.tokenizer, self._loss, video)
         norm = self.optimizer.apply(step)
-        self.tokenizer.quantizer.update(
-            torch.cat([result.latents_BTPL.detach() for result in results]),
-            torch.cat([result.quantized.codes for result in results]),
-            step_generator(self.seed, _STREAM, step),
-        )
+        codes = torch.cat([result.quantized.codes for result in results])
+        latents = torch.cat([result.latents_BTPL.detach() for result in results])
+        self.tokenizer.quantizer.update(latents, codes, step_generator(self.seed, _STREAM, step))
         shown = torch.cat([result.video_BTHWC.detach() for result in results])
-        return {"loss": float(loss), "psnr": mean_psnr(shown, video), "gradient_norm": norm}
+        used, perplexity = usage(codes, self.config.codebook_size)
+        return {
+            "loss": float(loss),
+            "psnr": mean_psnr(shown, video),
+            "gradient_norm": norm,
+            "codes_used": used,
+            "perplexity": perplexity,
+        }
 
     def _loss(self, video: Tensor) -> tuple[Tensor, Reconstruction]:
         with self.compute.autocast():

@@ -24,8 +24,9 @@ from models.compute import Compute, threads_a_product
 from models.data import ClipWindows, Place
 from models.dynamics import Dynamics, draw_mask, own_guesses, start_from_codebook
 from models.lanes import Lanes
-from models.latent_actions import LatentActionModel, Prediction, start_codes, start_embeddings
+from models.latent_actions import LatentActionModel, Prediction, code_figures, start_codes, start_embeddings
 from models.optimizer import Optimizer
+from models.patches import as_float
 from models.quantizer import usage
 from models.tokenizer import VideoTokenizer
 from models.tokenizer_training import mean_psnr
@@ -60,13 +61,10 @@ class WorldTraining:
         self.tokenizer = tokenizer.to(compute.device).eval().requires_grad_(False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.lam = LatentActionModel(latent_actions, tokenizer.height, tokenizer.width, dynamics.context)
-            self.dynamics = Dynamics(
-                dynamics,
-                num_codes=tokenizer.config.codebook_size,
-                grid=tokenizer.grid,
-                action_dim=latent_actions.latent_dim,
-            )
+            codes, grid = tokenizer.config.codebook_size, tokenizer.grid
+            size = (tokenizer.height, tokenizer.width)
+            self.lam = LatentActionModel(latent_actions, *size, dynamics.context, num_codes=codes, grid=grid)
+            self.dynamics = Dynamics(dynamics, num_codes=codes, grid=grid, action_dim=latent_actions.latent_dim)
         self.lam.to(compute.device)
         self.dynamics.to(compute.device)
         self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, self.total_steps)
@@ -84,10 +82,14 @@ class WorldTraining:
             frames = self.windows.spread(count=_START_FRAMES, window=1)
             start_embeddings(self.lam, frames.to(self.compute.device))
         if self.config.embedding_start == "codebook":
-            start_from_codebook(self.dynamics, self.tokenizer.quantizer.codebook.detach())
+            start_from_codebook(self.dynamics, self.tokenizer.quantizer.rows())
 
     def step(self, step: int) -> dict[str, float]:
-        """Take one step; figures: lam_loss, lam_psnr and (once the dynamics is at work) loss, the cross-entropy."""
+        """Take one step.
+
+        Figures: lam_loss, lam_psnr (lam_accuracy of a LAM that reads tokens); once its codes are at work, how they are
+        spread (see `code_figures`), and loss, the dynamics' cross-entropy.
+        """
         video, places = self._batch(_STREAM, step)
         if self.truth_actions:
             codes = self._true_actions(places)
@@ -106,18 +108,28 @@ class WorldTraining:
         )
         return video.to(self.compute.device), places
 
+    def _tokens(self, video: Tensor) -> Tensor:
+        with torch.no_grad(), self.compute.autocast():
+            return self.tokenizer.encode(video)
+
+    def _read(self, video: Tensor) -> Tensor:
+        """Return what the LAM reads of a video."""
+        return self._tokens(video) if self.lam.reads_tokens else video
+
     def _step_both(self, video: Tensor, step: int) -> dict[str, float]:
         """Take a step of both networks, side by side: the dynamics waits for the codes, not for the LAM's update."""
         rows: Future[Tensor] = Future()
-        lam = self._pair.submit(self._step_lam, video, step, rows)
+        frames = self._read(video)
+        lam = self._pair.submit(self._step_lam, frames, step, rows)
         lam.add_done_callback(lambda done: _fail_with(rows, done.exception()))
         with threads_a_product(self._pair.inner):
-            figures = self._step_dynamics(video, rows, step - self.alone_steps)
+            tokens = frames if self.lam.reads_tokens else None
+            figures = self._step_dynamics(video, rows, step - self.alone_steps, tokens)
         return {**lam.result(), **figures}
 
-    def _step_lam(self, video: Tensor, step: int, rows: Future[Tensor]) -> dict[str, float]:
+    def _step_lam(self, frames: Tensor, step: int, rows: Future[Tensor]) -> dict[str, float]:
         with self.compute.autocast():
-            loss, result = self.lam.loss(video, False)
+            loss, result = self.lam.loss(frames, False)
         assert result.quantized is not None
         codes = result.quantized.codes
         rows.set_result(self.lam.quantizer.lookup(codes).detach().clone())
@@ -126,23 +138,25 @@ class WorldTraining:
         self.lam.quantizer.update(result.latents_BTL, codes, step_generator(self.seed, _STREAM, 2 * step + 1))
         return {
             "lam_loss": float(loss.detach()),
-            "lam_psnr": mean_psnr(result.video_BTHWC, video[:, 1:]),
-            "lam_perplexity": usage(codes, self.lam_config.num_actions)[1],
+            self.lam.figure: lam_quality(result.next_frames, frames[:, 1:]),
+            **code_figures(codes, self.lam_config.num_actions),
         }
 
     def _step_lam_alone(self, video: Tensor, step: int) -> dict[str, float]:
-        loss, results = self.lanes.backward(self.lam, self._continuous_loss, video)
+        frames = self._read(video)
+        loss, results = self.lanes.backward(self.lam, self._continuous_loss, frames)
         self.lam_optimizer.apply(step)
-        shown = torch.cat([result.video_BTHWC.detach() for result in results])
-        return {"lam_loss": float(loss), "lam_psnr": mean_psnr(shown, video[:, 1:])}
+        shown = torch.cat([result.next_frames.detach() for result in results])
+        return {"lam_loss": float(loss), self.lam.figure: lam_quality(shown, frames[:, 1:])}
 
-    def _continuous_loss(self, video: Tensor) -> tuple[Tensor, Prediction]:
+    def _continuous_loss(self, frames: Tensor) -> tuple[Tensor, Prediction]:
         with self.compute.autocast():
-            return self.lam.loss(video, True)
+            return self.lam.loss(frames, True)
 
-    def _step_dynamics(self, video: Tensor, latent_actions: Future[Tensor], step: int) -> dict[str, float]:
-        with torch.no_grad(), self.compute.autocast():
-            tokens = self.tokenizer.encode(video)
+    def _step_dynamics(
+        self, video: Tensor, latent_actions: Future[Tensor], step: int, tokens: Tensor | None = None
+    ) -> dict[str, float]:
+        tokens = self._tokens(video) if tokens is None else tokens
         noise = step_generator(self.seed, _STREAM, 2 * step)
         mask = draw_mask(self.config, tuple(tokens.shape), noise).to(tokens.device)
         rows, seen = latent_actions.result(), tokens
@@ -159,8 +173,9 @@ class WorldTraining:
         found = []
         for step in range(_CODES_BATCHES):
             video, _ = self._batch(_CODES_STREAM, step)
+            frames = self._read(video)
             with self.compute.autocast():
-                found.append(self.lam.latents(video).flatten(0, 1).float().cpu())
+                found.append(self.lam.latents(frames).flatten(0, 1).float().cpu())
         return torch.cat(found).to(self.compute.device)
 
     def _true_actions(self, places: list[Place]) -> Tensor:
@@ -193,38 +208,47 @@ def _fail_with(future: Future[Tensor], error: BaseException | None) -> None:
         future.set_exception(error)
 
 
+def lam_quality(guess: Tensor, truth: Tensor) -> float:
+    """Return the PSNR (dB) of frames, or the share of tokens that are right; a guess of tokens may be logits."""
+    if truth.dim() == 5:
+        return mean_psnr(guess, truth)
+    tokens = guess if guess.dim() == truth.dim() else guess.argmax(-1)
+    return float((tokens == truth).float().mean())
+
+
 @torch.inference_mode()
 def world_figures(training: WorldTraining, windows: ClipWindows, *, count: int) -> dict[str, Any]:
     """Return figures on windows that are always the same.
 
     cross_entropy (nat, last frame wholly masked, the others given), cross_entropy_changed (of tokens that differ
-    from the frame before), lam_psnr and lam_psnr_copy (dB; copying the frame before), codes_used, code_counts,
-    code_perplexity.
+    from the frame before), lam_psnr and lam_psnr_copy (dB; copying the frame before), or lam_accuracy and
+    lam_accuracy_copy (shares of tokens) of a LAM that reads tokens, codes_used, code_counts, code_perplexity.
     """
     compute, lam = training.compute, training.lam
     video = windows.spread(count=count, window=training.config.context)
-    each, changed, psnrs, copies, codes = [], [], [], [], []
+    each, changed, drawn, copies, codes = [], [], [], [], []
     for part in video.split(8):
         pixels = part.to(compute.device)
         with compute.autocast():
             tokens = training.tokenizer.encode(pixels)
-            prediction = lam(pixels)
+            frames = tokens if lam.reads_tokens else pixels
+            prediction = lam(frames)
             assert prediction.quantized is not None
             mask = torch.zeros_like(tokens, dtype=torch.bool)
             mask[:, -1] = True
             rows = lam.quantizer.lookup(prediction.quantized.codes)
             each.append(training.dynamics.loss(tokens, rows, mask)[1].float())
         changed.append((tokens[:, -1] != tokens[:, -2]).flatten())
-        psnrs += [mean_psnr(prediction.video_BTHWC, pixels[:, 1:])] * len(part)
-        copies += [mean_psnr(pixels[:, :-1].float() / 255, pixels[:, 1:])] * len(part)
+        drawn += [lam_quality(prediction.next_frames, frames[:, 1:])] * len(part)
+        copies += [lam_quality(as_float(frames[:, :-1]), frames[:, 1:])] * len(part)
         codes.append(prediction.quantized.codes.flatten())
     losses, moved, all_codes = torch.cat(each), torch.cat(changed), torch.cat(codes)
     used, perplexity = usage(all_codes, lam.config.num_actions)
     return {
         "cross_entropy": float(losses.mean()),
         "cross_entropy_changed": float(losses[moved].mean()) if bool(moved.any()) else 0.0,
-        "lam_psnr": sum(psnrs) / len(psnrs),
-        "lam_psnr_copy": sum(copies) / len(copies),
+        lam.figure: sum(drawn) / len(drawn),
+        f"{lam.figure}_copy": sum(copies) / len(copies),
         "codes_used": used,
         "code_perplexity": perplexity,
         "code_counts": torch.bincount(all_codes, minlength=lam.config.num_actions).tolist(),

@@ -36,6 +36,7 @@ from pipeline.config.world import (
     PlayConfig,
     TokenizerConfig,
     TrainingConfig,
+    check_lam_window,
     platformers_models,
 )
 from pipeline.errors import UserError
@@ -92,6 +93,9 @@ class Config:
     """How the world model is measured."""
     play: PlayConfig = field(default_factory=PlayConfig)
     """How the world is played."""
+
+    def __post_init__(self) -> None:
+        check_lam_window(self.latent_actions.window, self.dynamics.context)
 
 
 def fingerprint(*parts: object, length: int = 12) -> str:

@@ -205,6 +205,17 @@ class TokenizerConfig:
                     "tokenizer.quantizer = 'fsq' has no codes to learn: leave start, cosine, ema_decay and "
                     "restart_below at their defaults"
                 )
+        stacks = (self.encoder, self.decoder)
+        if self.architecture == "vit" and any(stack.depthwise_conv == "causal" for stack in stacks):
+            raise UserError(
+                "tokenizer.architecture = 'vit' sees each frame alone: set depthwise_conv = 'frame' or 'none' in its "
+                "stacks"
+            )
+        if self.architecture == "c_vivit" and any(stack.temporal_positions != "rotary" for stack in stacks):
+            raise UserError(
+                "tokenizer.architecture = 'c_vivit' knows time by rotary positions: set temporal_positions = 'rotary' "
+                "in its stacks"
+            )
         if self.cosine and self.start == "patches":
             raise UserError("tokenizer.start = 'patches' spreads codes by distance: leave tokenizer.cosine off")
 
@@ -279,6 +290,15 @@ class LatentActionConfig:
                 "latent_actions.input = 'tokens' has no pixels: use pooling 'mean' or 'difference', decoder_output "
                 "'sigmoid' and no pca_start"
             )
+
+
+def check_lam_window(window: int, context: int) -> None:
+    """Raise a `UserError` unless windows of `context` frames can be cut into those of the LAM (0: not cut at all)."""
+    if window and (window > context or (context - 1) % (window - 1)):
+        raise UserError(
+            f"latent_actions.window = {window}: windows that share their end frames must fill dynamics.context = "
+            f"{context}, so {context - 1} must be a multiple of {window - 1}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,7 +89,7 @@ def test_latent_actions_learn_a_batch_by_heart(tokenizer, windows):
     for step in range(150):
         loss, result = training.lam.loss(video, continuous=True)
         optimizer.step(loss, step)
-    assert mean_psnr(result.video_BTHWC, video[:, 1:]) > 35
+    assert mean_psnr(result.next_frames, video[:, 1:]) > 35
 
 
 def test_dynamics_learns_a_batch_by_heart(tokenizer, windows):

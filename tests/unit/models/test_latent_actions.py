@@ -1,10 +1,12 @@
 import dataclasses
+import math
 
 import pytest
 import torch
 
-from models.latent_actions import LatentActionModel, start_codes, start_embeddings
+from models.latent_actions import LatentActionModel, code_figures, start_codes, start_embeddings
 from pipeline.config.world import LatentActionConfig, StackConfig
+from pipeline.errors import UserError
 
 STACK = StackConfig(layers=1, d_model=32, heads=2, head_dim=8)
 PAIR_STACK = dataclasses.replace(STACK, temporal_attention=False, depthwise_conv="frame")
@@ -13,11 +15,20 @@ PAIRS = LatentActionConfig(
     patch=4, num_actions=4, latent_dim=8, encoder=PAIR_STACK, decoder=PAIR_STACK, pooling="antisymmetric",
     normalize_latent=True, decoder_output="residual", ema_decay=0.9, pca_start=True,
 )  # fmt: skip
+DIFFERENCE = dataclasses.replace(PAPER, pooling="difference")
+WINDOW = dataclasses.replace(PAPER, window=3)
+COSINE = dataclasses.replace(PAPER, cosine=True)
+TOKENS = dataclasses.replace(PAPER, input="tokens")
+ALL = {
+    "mean": PAPER, "antisymmetric": PAIRS, "difference": DIFFERENCE, "window": WINDOW, "cosine": COSINE,
+    "tokens": TOKENS, "tokens-window": dataclasses.replace(TOKENS, window=3, pooling="difference"),
+}  # fmt: skip
+every_variant = pytest.mark.parametrize("config", ALL.values(), ids=ALL)
 
 
-def busy(config, height=10, width=14):
+def busy(config, height=10, width=14, context=5):
     torch.manual_seed(0)
-    lam = LatentActionModel(config, height, width, context=5)
+    lam = LatentActionModel(config, height, width, context=context, num_codes=20, grid=(2, 3))
     for name, parameter in lam.named_parameters():
         if "out.weight" in name or "ffw.2" in name:
             torch.nn.init.normal_(parameter, std=0.2)
@@ -29,14 +40,25 @@ def video(frames=5):
     return torch.rand(2, frames, 10, 14, 3)
 
 
-@pytest.mark.parametrize("config", [PAPER, PAIRS], ids=["mean", "antisymmetric"])
+def input_of(config, frames=5):
+    """Pixels, or tokens of a tokenizer of 20 codes and 2x3 patches."""
+    if config.input == "pixels":
+        return video(frames)
+    return torch.randint(0, 20, (2, frames, 6), generator=torch.Generator().manual_seed(2))
+
+
+def changed(frames, at):
+    other = frames.clone()
+    other[:, at] = 19 - other[:, at] if frames.dim() == 3 else 1 - other[:, at]
+    return other
+
+
+@every_variant
 def test_an_action_is_the_change_from_a_frame_to_the_next(config):
-    lam, frames = busy(config), video()
+    lam, frames = busy(config), input_of(config)
     before = lam.latents(frames)
     assert before.shape == (2, 4, 8)
-    later, next_one = frames.clone(), frames.clone()
-    later[:, 3] = 1 - later[:, 3]
-    next_one[:, 2] = 1 - next_one[:, 2]
+    later, next_one = changed(frames, 3), changed(frames, 2)
     assert torch.equal(lam.latents(later)[:, 1], before[:, 1]), "frame t + 2 says nothing about a_t"
     assert not torch.equal(lam.latents(next_one)[:, 1], before[:, 1]), "frame t + 1 does"
 
@@ -49,15 +71,15 @@ def test_swapped_frames_give_the_opposite_latent_and_a_still_pair_none():
     assert lam.latents(still).abs().max() == 0
 
 
-@pytest.mark.parametrize("config", [PAPER, PAIRS], ids=["mean", "antisymmetric"])
+@every_variant
 def test_an_action_changes_the_frame_it_leads_to_and_none_before(config):
-    lam, frames = busy(config), video()
+    lam, frames = busy(config), input_of(config)
     actions = torch.randn(2, 4, 8)
     other = actions.clone()
     other[:, 2] += 1
     with torch.inference_mode():
         before, after = lam.decode(frames[:, :-1], actions), lam.decode(frames[:, :-1], other)
-    assert before.shape == (2, 4, 10, 14, 3)
+    assert before.shape == ((2, 4, 6, 20) if lam.reads_tokens else (2, 4, 10, 14, 3))
     assert torch.equal(before[:, :2], after[:, :2])
     assert not torch.equal(before[:, 2], after[:, 2])
 
@@ -67,11 +89,11 @@ def test_a_fresh_residual_decoder_repeats_the_present_frame(output):
     torch.manual_seed(0)
     lam = LatentActionModel(dataclasses.replace(PAIRS, decoder_output=output), 10, 14, context=5)
     frames = video().clamp(0.05, 0.95)
-    torch.testing.assert_close(lam(frames).video_BTHWC, frames[:, :-1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(lam(frames).next_frames, frames[:, :-1], atol=1e-5, rtol=0)
 
 
 def test_the_papers_decoder_answers_in_pixels_between_0_and_1():
-    predicted = busy(PAPER)(video()).video_BTHWC.detach()
+    predicted = busy(PAPER)(video()).next_frames.detach()
     assert 0 < float(predicted.min()) < float(predicted.max()) < 1
 
 
@@ -97,3 +119,83 @@ def test_started_embeddings_hold_the_frames():
     # each frame of a pair has channels of its own
     assert embedded.shape[1] * 2 == lam.embed_encoder.weight.shape[1]
     assert lam.embed_encoder.weight[:8, embedded.shape[1] :].abs().max() == 0
+
+
+@every_variant
+def test_every_part_of_a_variant_learns(config):
+    lam = busy(dataclasses.replace(config, ema_decay=0.0))
+    loss, result = lam.loss(input_of(config))
+    loss.backward()
+    assert result.quantized.codes.shape == (2, 4)
+    lost = [name for name, parameter in lam.named_parameters() if parameter.grad is None]
+    assert not lost
+    assert float(lam.embed_encoder.weight.grad.abs().max()) > 0, "through the code, to what the encoder read"
+
+
+def test_a_still_clip_has_no_difference():
+    lam = busy(dataclasses.replace(DIFFERENCE, encoder=dataclasses.replace(STACK, temporal_attention=False)))
+    still = video(1).expand(-1, 5, -1, -1, -1)
+    torch.testing.assert_close(lam.latents(still), lam.pre.bias.expand(2, 4, -1), atol=1e-5, rtol=0)
+
+
+def test_windows_are_read_as_if_nothing_came_before_them():
+    lam, frames = busy(WINDOW), video()
+    whole = lam(frames)
+    for start in (0, 2):
+        own = lam(frames[:, start : start + 3])
+        torch.testing.assert_close(whole.latents_BTL[:, start : start + 2], own.latents_BTL)
+        torch.testing.assert_close(whole.next_frames[:, start : start + 2], own.next_frames)
+        assert torch.equal(whole.quantized.codes[:, start : start + 2], own.quantized.codes)
+    before = lam.latents(frames)[:, 2:]
+    assert torch.equal(lam.latents(changed(frames, 1))[:, 2:], before), "frame 1 is not in the second window"
+    assert not torch.equal(lam.latents(changed(frames, 2))[:, 2:], before), "frame 2 is in both"
+
+
+def test_windows_that_do_not_fill_the_context_are_refused():
+    with pytest.raises(UserError, match=r"latent_actions\.window = 4: .* so 4 must be a multiple of 3"):
+        LatentActionModel(dataclasses.replace(WINDOW, window=4), 10, 14, context=5)
+    with pytest.raises(UserError, match=r"latent_actions\.window = 9"):
+        LatentActionModel(dataclasses.replace(WINDOW, window=9), 10, 14, context=5)
+    with pytest.raises(ValueError, match="3 latent actions are no whole number of windows of 2"):
+        busy(WINDOW).latents(video(4))
+
+
+def test_frames_that_an_action_is_read_from_are_known():
+    assert [busy(config).window for config in (PAPER, PAIRS, WINDOW)] == [5, 2, 3]
+
+
+def test_the_loss_of_a_lam_on_tokens_is_the_cross_entropy_of_the_next_frame():
+    lam, tokens = busy(dataclasses.replace(TOKENS, commitment=0.0, ema_decay=0.9)), input_of(TOKENS)
+    loss, result = lam.loss(tokens)
+    surprise = -result.next_frames.log_softmax(-1).gather(-1, tokens[:, 1:, :, None])
+    torch.testing.assert_close(loss, surprise.mean())
+    assert lam.figure == "lam_accuracy"
+
+
+def test_a_lam_on_tokens_must_know_the_tokenizer():
+    with pytest.raises(ValueError, match="num_codes and grid"):
+        LatentActionModel(TOKENS, 10, 14, context=5)
+
+
+def test_a_direction_alone_chooses_an_action():
+    lam = busy(COSINE)
+    latents = lam.latents(video())
+    assert torch.equal(lam.quantizer.nearest(latents * 7), lam.quantizer.nearest(latents))
+    torch.testing.assert_close(lam(video()).quantized.straight.norm(dim=-1), torch.ones(2, 4))
+
+
+def test_codes_that_name_the_scene_or_count_the_frames_show():
+    scene = torch.tensor([[1, 1, 1, 1], [2, 2, 2, 2]])
+    assert code_figures(scene, 8) == {
+        "lam_codes_used": 2,
+        "lam_perplexity": pytest.approx(2),
+        "lam_entropy_in_clip": 0,
+        "lam_entropy_at_time": pytest.approx(math.log(2)),
+    }
+    time = torch.arange(4).expand(3, 4)
+    assert code_figures(time, 8) == {
+        "lam_codes_used": 4,
+        "lam_perplexity": pytest.approx(4),
+        "lam_entropy_in_clip": pytest.approx(math.log(4)),
+        "lam_entropy_at_time": 0,
+    }

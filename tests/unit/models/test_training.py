@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 
 from models.training import (
     tokenizer_is_current,
@@ -53,6 +54,24 @@ CONFIG = Config(
         embedding_start="codebook",
     ),
     training=TrainingConfig(device="cpu", dtype="fp32", threads=1, checkpoint_every=2, eval_windows=4),
+)  # fmt: skip
+# codes that learn by gradient, and restart where they idle: 0.99 to the third power is below 0.98
+RESTARTS = dataclasses.replace(
+    CONFIG,
+    tokenizer=dataclasses.replace(CONFIG.tokenizer, ema_decay=0.0, start="random", cosine=True, restart_below=0.98),
+    latent_actions=dataclasses.replace(CONFIG.latent_actions, ema_decay=0.0, restart_below=0.98),
+)
+# a lattice instead of codes, and a LAM that reads tokens, two frames at a time
+TOKENS = dataclasses.replace(
+    CONFIG,
+    tokenizer=dataclasses.replace(
+        CONFIG.tokenizer, quantizer="fsq", fsq_levels=(4, 3, 3), latent_dim=3, codebook_size=36, ema_decay=0.0,
+        start="random",
+    ),
+    latent_actions=LatentActionConfig(
+        input="tokens", pooling="difference", window=2, cosine=True, latent_dim=8, encoder=STACK, decoder=STACK,
+        optimizer=OPTIMIZER,
+    ),
 )  # fmt: skip
 
 
@@ -131,6 +150,27 @@ def test_both_phases_publish_models_that_load_as_a_world(shards):
     assert "loss" in curve[3]
 
 
+def test_latent_actions_of_tokens_of_a_lattice_make_a_world(shards):
+    steps = []
+    train_tokenizer(shards, TOKENS, on_step=lambda step, figures: steps.append(figures))
+    assert all(1 <= figures["perplexity"] <= figures["codes_used"] <= 36 for figures in steps)
+    steps.clear()
+    report = train_world_model(shards, TOKENS, on_step=lambda step, figures: steps.append(figures))
+    names = {"lam_accuracy", "lam_codes_used", "lam_perplexity", "lam_entropy_in_clip", "lam_entropy_at_time", "loss"}
+    assert all(names <= set(figures) and "lam_psnr" not in figures for figures in steps)
+    assert {"lam_accuracy", "lam_accuracy_copy"} <= set(report.figures)
+    world = WorldModel.load(shards)
+    video = torch.randint(0, 255, (1, 7, 16, 32, 3), dtype=torch.uint8)
+    codes = world.infer_actions(video)
+    assert codes.shape == (1, 6)
+    tokens = world.encode(video)
+    with torch.inference_mode():
+        expected = [world.latent_actions.encode(tokens[:, start : start + 2]) for start in range(6)]
+    assert torch.equal(codes, torch.cat(expected, 1)), "each code is that of two frames' tokens"
+    with pytest.raises(UserError, match=r"latent_actions\.window = 3: .* so 3 must be a multiple of 2"):
+        dataclasses.replace(TOKENS, latent_actions=dataclasses.replace(TOKENS.latent_actions, window=3))
+
+
 def test_a_second_training_writes_nothing(shards):
     train_tokenizer(shards, CONFIG)
     train_world_model(shards, CONFIG)
@@ -141,7 +181,8 @@ def test_a_second_training_writes_nothing(shards):
     assert blobs_and_versions(shards) == before
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(shards, tmp_path):
+@pytest.mark.parametrize("config", [CONFIG, RESTARTS], ids=["means", "gradients"])
+def test_a_killed_training_goes_on_to_the_same_weights(shards, tmp_path, config):
     import shutil
 
     from pipeline.store import Store
@@ -154,13 +195,16 @@ def test_a_killed_training_goes_on_to_the_same_weights(shards, tmp_path):
         (train_world_model, "world_model", 6),
     ):
         with pytest.raises(KeyboardInterrupt):
-            train(other, CONFIG, on_step=killed_after(at))
+            train(other, config, on_step=killed_after(at))
         if at == 6 or train is train_tokenizer:
             resumed = []
-            train(other, CONFIG, on_step=lambda step, figures, resumed=resumed: resumed.append(step))
+            train(other, config, on_step=lambda step, figures, resumed=resumed: resumed.append(step))
             assert resumed[0] == (3 if train is train_tokenizer else 5), "from the last checkpoint, not from 1"
-            train(shards, CONFIG)
+            train(shards, config)
             assert weights(other, kind) == weights(shards, kind)
+            prefix = {"video_tokenizer": "tokenizer", "world_model": "latent_actions"}[kind]
+            counts = load(weights(shards, kind))[f"{prefix}.quantizer.counts"]
+            assert float(counts.min()) > 0, "what was idle has moved and counts anew"
 
 
 def test_only_what_changes_the_weights_makes_another_model(shards):
