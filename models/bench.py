@@ -21,12 +21,12 @@ import torch
 from models.compute import Compute, threads_a_product
 from models.dynamics import Dynamics, draw_mask
 from models.flops import TRAINING, dynamics_flops, lam_flops, tokenizer_flops
+from models.frame_cache import FrameCache
 from models.latent_actions import LatentActionModel
 from models.optimizer import Optimizer
 from models.publish import parameters_of
 from models.sampling import sample_frame
 from models.tokenizer import VideoTokenizer
-from models.transformer import FrameCache
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, SamplingConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
 
@@ -218,7 +218,7 @@ class _Networks:
         sampling = SamplingConfig(maskgit_steps=preset.steps, token_temperature=1.0)
 
         def play(cached: bool) -> torch.Tensor:
-            tokens, cache = self.tokens[:, : preset.prompt], FrameCache()
+            tokens, cache = self.tokens[:, : preset.prompt], FrameCache(preset.dynamics.context)
             generator = torch.Generator(self.compute.device).manual_seed(0)
             for frame in range(preset.prompt, preset.prompt + preset.frames):
                 window, kept = torch.cat([tokens, tokens[:, -1:]], 1), cache.length if cached else 0
@@ -231,7 +231,7 @@ class _Networks:
 
         def prefill() -> None:
             past = self.tokens[:, : preset.prompt]
-            self.dynamics.hidden(past, self.actions[:, : preset.prompt - 1], FrameCache(), keep=True)
+            self.dynamics.hidden(past, self.actions[:, : preset.prompt - 1], FrameCache(preset.dynamics.context), keep=True)
 
         with torch.inference_mode(), self.compute.autocast():
             drawn = [play(True), play(False)]

@@ -4,83 +4,20 @@ A block looks at the other tokens of its frame, then at the same position in ear
 once; each part reads a normalised copy of the residual stream and adds to it. What a part adds is zero at the
 start, so that a fresh network passes its embedding through unchanged.
 
-Shapes: B windows, T frames, P tokens of a frame, D width, H heads, C head size, N sequences, S their length.
+Shapes: B windows, T frames, P tokens of a frame, D width, H heads, G key and value heads, C head size, N sequences,
+S their length, W frames that a cache has room for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from models.attention import attend, block_causal_mask, causal_mask, rotary_dtype, rotary_table, rotate
+from models.frame_cache import BlockPast, FrameCache, Places
 from pipeline.config.world import StackConfig
-
-
-def attend(q_NHSC: Tensor, k_NHSC: Tensor, v_NHSC: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return softmax(q k' / sqrt(C) + bias) v by the kernel that is fastest where the tensors are.
-
-    On a CPU in bf16 the fused kernel's backward pass is 8 times slower at 16 keys than three plain steps (measured);
-    everywhere else the fused one wins. Keys and values may have fewer heads: each then serves several queries.
-    """
-    groups = q_NHSC.shape[1] // k_NHSC.shape[1]
-    if groups > 1:
-        k_NHSC, v_NHSC = (x.repeat_interleave(groups, 1) for x in (k_NHSC, v_NHSC))
-    if q_NHSC.device.type == "cpu" and q_NHSC.dtype == torch.bfloat16:
-        scores = (q_NHSC * q_NHSC.shape[-1] ** -0.5) @ k_NHSC.transpose(-1, -2)
-        if bias is not None:
-            scores = scores + bias.to(scores.dtype)
-        return scores.softmax(-1) @ v_NHSC
-    return F.scaled_dot_product_attention(
-        q_NHSC, k_NHSC, v_NHSC, attn_mask=None if bias is None else bias.to(q_NHSC.dtype)
-    )
-
-
-def rotate(x_NHSC: Tensor, start: int = 0, base: float = 10_000.0) -> Tensor:
-    """Return queries or keys turned by angles that grow with their place: products then know only the distance."""
-    half = x_NHSC.shape[-1] // 2
-    place = torch.arange(start, start + x_NHSC.shape[-2], device=x_NHSC.device, dtype=torch.float32)
-    speed = base ** (-torch.arange(half, device=x_NHSC.device, dtype=torch.float32) / half)
-    angle = place[:, None] * speed
-    # in fp32 whatever the autocast: bf16 angles are wrong from the third frame on
-    left, right = x_NHSC.float().chunk(2, -1)
-    turned = torch.cat([left * angle.cos() - right * angle.sin(), left * angle.sin() + right * angle.cos()], -1)
-    return turned.to(x_NHSC.dtype)
-
-
-@dataclass
-class BlockPast:
-    """What one block keeps of past frames."""
-
-    keys_NHTC: Tensor | None = None
-    """Rotated keys, N = B * P sequences, with room for a whole window."""
-    values_NHTC: Tensor | None = None
-    input_BPD: Tensor | None = None
-    """The block's input at the last frame that was kept, for a convolution that looks one frame back."""
-
-    def join(self, k_NHSC: Tensor, v_NHSC: Tensor, start: int, context: int) -> tuple[Tensor, Tensor]:
-        """Write keys and values at their places and return those of all frames up to them."""
-        if self.keys_NHTC is None or self.values_NHTC is None:
-            n, heads, _, size = k_NHSC.shape
-            self.keys_NHTC, self.values_NHTC = (x.new_empty(n, heads, context, size) for x in (k_NHSC, v_NHSC))
-        end = start + k_NHSC.shape[2]
-        self.keys_NHTC[:, :, start:end] = k_NHSC
-        self.values_NHTC[:, :, start:end] = v_NHSC
-        return self.keys_NHTC[:, :, :end], self.values_NHTC[:, :, :end]
-
-
-class FrameCache:
-    """Past frames of one window, block by block: a later frame is computed alone, with the same result.
-
-    Time is causal, so what a past frame became does not depend on the frames after it. Holds for as long as the window
-    begins with the same frame.
-    """
-
-    def __init__(self) -> None:
-        self.length = 0
-        """Frames that are kept."""
-        self.blocks: list[BlockPast] = []
 
 
 class Attention(nn.Module):
@@ -97,12 +34,15 @@ class Attention(nn.Module):
         nn.init.normal_(self.qkv.weight, std=config.d_model**-0.5)
         nn.init.zeros_(self.out.weight)
 
-    def split(self, x_NSD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return queries, keys and values (N, heads, S, C)."""
+    def split(self, x_NSD: Tensor, angles: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries (N, H, S, C), keys and values (N, G, S, C), the first two turned by angles (S, 1, C) each."""
         n, s, _ = x_NSD.shape
-        qkv = self.qkv(x_NSD).view(n, s, self.heads + 2 * self.kv_heads, self.head_dim).transpose(1, 2)
-        q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], 1)
-        return self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype), v
+        qkv = self.qkv(x_NSD).view(n, s, self.heads + 2 * self.kv_heads, self.head_dim)
+        q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], 2)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if angles is not None:
+            q, k = rotate(q, *angles), rotate(k, *angles)
+        return q.to(v.dtype).transpose(1, 2), k.to(v.dtype).transpose(1, 2), v.transpose(1, 2)
 
     def join(self, y_NHSC: Tensor) -> Tensor:
         """Return the heads' outputs, mixed, (N, S, D)."""
@@ -129,21 +69,57 @@ class TemporalAttention(Attention):
             slope = torch.linspace(0, 1, config.heads)
             self.lag_bias = nn.Parameter(-slope[:, None] * torch.arange(context))
 
-    def forward(self, x_BTPD: Tensor, past: BlockPast | None = None, start: int = 0) -> Tensor:
-        """Return what is added to frames `start` and on, of which the ones before them are in `past`."""
+    def forward(self, x_BTPD: Tensor, past: BlockPast | None = None, places: Places | None = None) -> Tensor:
+        """Return what is added to frames at `places` (0.. by default), of which the ones before are in `past`."""
         b, t, p, d = x_BTPD.shape
-        end = start + t
-        assert end <= self.context, f"{end} frames exceed the context of {self.context}"
-        q, k, v = self.split(x_BTPD.transpose(1, 2).reshape(b * p, t, d))
-        bias = torch.full((t, end), float("-inf"), device=q.device).triu(start + 1)
-        if self.lag_bias is None:
-            q, k = rotate(q, start), rotate(k, start)
+        if t > self.context:
+            raise ValueError(f"{t} frames exceed the context of {self.context}")
+        x_NTD = x_BTPD.transpose(1, 2).reshape(b * p, t, d)
+        q, k, v = self.split(x_NTD, _angles(self, t, x_BTPD, places) if self.lag_bias is None else None)
+        if past is None or places is None:
+            y = attend(q, k, v, None if self.lag_bias is None else self._bias(t), causal=self.lag_bias is None)
         else:
-            place = torch.arange(end, device=q.device)
-            bias = bias + self.lag_bias[:, (place[start:, None] - place).clamp(min=0)]
-        if past is not None:
-            k, v = past.join(k, v, start, self.context)
-        return self.join(attend(q, k, v, bias)).view(b, p, t, d).transpose(1, 2)
+            k, v = past.join(k, v, places, turned=self.lag_bias is None)
+            lags = None if self.lag_bias is None else self.lag_bias[:, places.lags_TW]
+            y = attend(q, k, v, places.hidden_TW if lags is None else lags + places.hidden_TW)
+        return self.join(y).view(b, p, t, d).transpose(1, 2)
+
+    def _bias(self, frames: int) -> Tensor:
+        assert self.lag_bias is not None
+        place = torch.arange(frames, device=self.lag_bias.device)
+        lags = (place[:, None] - place).clamp(min=0)
+        return causal_mask(frames, self.lag_bias.device) + self.lag_bias[:, lags]
+
+
+class SpaceTimeAttention(Attention):
+    """Attention to all tokens of this frame and the frames before (C-ViViT, which the paper compares with)."""
+
+    def __init__(self, config: StackConfig, context: int) -> None:
+        super().__init__(config)
+        self.context = context
+
+    def forward(self, x_BTPD: Tensor, past: BlockPast | None = None, places: Places | None = None) -> Tensor:
+        """Return what is added to frames at `places` (0.. by default), of which the ones before are in `past`."""
+        b, t, p, d = x_BTPD.shape
+        if t > self.context:
+            raise ValueError(f"{t} frames exceed the context of {self.context}")
+        cosines, sines = (part.repeat_interleave(p, 0) for part in _angles(self, t, x_BTPD, places))
+        q, k, v = self.split(x_BTPD.reshape(b, t * p, d), (cosines, sines))
+        if past is None or places is None:
+            hidden = block_causal_mask(t, p, x_BTPD.device)
+        else:
+            k, v = past.join(k, v, places, turned=True)
+            hidden = places.hidden_TW.repeat_interleave(p, 0).repeat_interleave(p, 1)
+        return self.join(attend(q, k, v, hidden)).view(b, t, p, d)
+
+
+def _angles(attention: Attention, frames: int, x: Tensor, places: Places | None) -> tuple[Tensor, Tensor]:
+    """Return the cosines and sines (T, 1, C) of the frames' places."""
+    if places is not None:
+        cosines, sines = places.angles(attention.head_dim)
+    else:
+        cosines, sines = rotary_table(frames, attention.head_dim, x.device, rotary_dtype(x.dtype))
+    return cosines[:, None], sines[:, None]
 
 
 class DepthwiseConv(nn.Module):
@@ -155,7 +131,7 @@ class DepthwiseConv(nn.Module):
         self.before = nn.Parameter(torch.randn(d_model, 1, 3, 3) * 0.1) if causal else None
 
     def forward(self, x_BTPD: Tensor, grid: tuple[int, int], before_BPD: Tensor | None = None) -> Tensor:
-        """Return the convolution of frames; `before_BPD` is the frame before the first of them, if there is one."""
+        """Return the convolution of frames; `before_BPD` is the frame before the first (zeros: none)."""
         b, t, p, d = x_BTPD.shape
         image = x_BTPD.reshape(b * t, *grid, d).permute(0, 3, 1, 2)
         y = _depthwise(image, self.here).permute(0, 2, 3, 1).reshape(b, t, p, d)
@@ -181,8 +157,11 @@ class Block(nn.Module):
         super().__init__()
         d, inner = config.d_model, int(config.d_model * config.ffw_multiple)
         self.conv = None if config.depthwise_conv == "none" else DepthwiseConv(d, config.depthwise_conv == "causal")
-        self.spatial_norm, self.spatial = nn.LayerNorm(d), SpatialAttention(config)
-        self.temporal_norm = self.temporal = None
+        self.spatial_norm = self.spatial = self.temporal_norm = self.temporal = None
+        if config.spacetime_attention:
+            self.temporal_norm, self.temporal = nn.LayerNorm(d), SpaceTimeAttention(config, context)
+        else:
+            self.spatial_norm, self.spatial = nn.LayerNorm(d), SpatialAttention(config)
         if config.temporal_attention:
             self.temporal_norm, self.temporal = nn.LayerNorm(d), TemporalAttention(config, context)
         self.ffw_norm = nn.LayerNorm(d)
@@ -197,18 +176,16 @@ class Block(nn.Module):
         x_BTPD: Tensor,
         grid: tuple[int, int],
         past: BlockPast | None = None,
-        start: int = 0,
+        places: Places | None = None,
         keep: bool = False,
     ) -> Tensor:
-        """Return the frames after this block; with `past`, of frames `start` and on, which it then holds if `keep`."""
-        before = None if past is None else past.input_BPD
-        if past is not None and keep:
-            past.input_BPD = x_BTPD[:, -1]
+        """Return the frames after this block; with `past`, of frames at `places`, which it then holds if `keep`."""
         if self.conv is not None:
-            x_BTPD = x_BTPD + self.conv(x_BTPD, grid, before)
-        x_BTPD = x_BTPD + self.spatial(self.spatial_norm(x_BTPD))
+            x_BTPD = x_BTPD + self.conv(x_BTPD, grid, None if past is None else past.input(x_BTPD, keep))
+        if self.spatial is not None:
+            x_BTPD = x_BTPD + self.spatial(self.spatial_norm(x_BTPD))
         if self.temporal is not None:
-            x_BTPD = x_BTPD + self.temporal(self.temporal_norm(x_BTPD), past, start)
+            x_BTPD = x_BTPD + self.temporal(self.temporal_norm(x_BTPD), past, places)
         return x_BTPD + self.ffw(self.ffw_norm(x_BTPD))
 
 
@@ -225,6 +202,8 @@ class STTransformer(nn.Module):
         """
         super().__init__()
         self.grid = grid
+        self.checkpointing = False
+        """Whether a block is computed again in the backward pass instead of kept."""
         self.positions = nn.Parameter(torch.randn(grid[0] * grid[1], config.d_model) * 0.02)
         self.blocks = nn.ModuleList(Block(config, context) for _ in range(config.layers))
 
@@ -240,11 +219,14 @@ class STTransformer(nn.Module):
         frames, x_BTPD = x_BTPD.shape[1], x_BTPD + self.positions
         if cache is None:
             for block in self.blocks:
-                x_BTPD = block(x_BTPD, self.grid)
+                if self.checkpointing and torch.is_grad_enabled():
+                    x_BTPD = checkpoint(block, x_BTPD, self.grid, use_reentrant=False)
+                else:
+                    x_BTPD = block(x_BTPD, self.grid)
             return x_BTPD
-        if not cache.blocks:
-            cache.blocks = [BlockPast() for _ in self.blocks]
-        for block, past in zip(self.blocks, cache.blocks, strict=True):
-            x_BTPD = block(x_BTPD, self.grid, past, cache.length, keep)
-        cache.length += frames * keep
+        places = cache.places(frames, x_BTPD)
+        for block, past in zip(self.blocks, cache.blocks_for(len(self.blocks)), strict=True):
+            x_BTPD = block(x_BTPD, self.grid, past, places, keep)
+        if keep:
+            cache.advance(frames)
         return x_BTPD
