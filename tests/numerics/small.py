@@ -1,0 +1,86 @@
+"""The paper's networks at a size that one core trains in seconds, and a few frames of the arcade.
+
+Blocks are the paper's: rotary positions in time, normalised queries and keys, one head of keys and values, a
+feed-forward of 2x; patches of 4 and 16, a causal LAM encoder with mean pooling, a decoder that ends in a sigmoid.
+"""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from models.compute import Compute
+from models.data import Clip, ClipWindows
+from models.dynamics import Dynamics
+from models.latent_actions import LatentActionModel
+from models.tokenizer import VideoTokenizer, start_from_patches
+from pipeline.arcade.platformer import record_platformer
+from pipeline.config.world import (
+    DynamicsConfig,
+    LatentActionConfig,
+    OptimizerConfig,
+    StackConfig,
+    TokenizerConfig,
+)
+
+CPU = Compute(torch.device("cpu"), torch.float32, "tests compare numbers")
+CONTEXT, HEIGHT, WIDTH = 4, 30, 44
+STACK = StackConfig(layers=2, d_model=64, heads=4, head_dim=16, kv_heads=1, ffw_multiple=2.0, qk_norm=True)
+PACE = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-3, warmup_steps=5)
+TOKENIZER = TokenizerConfig(
+    patch=4, codebook_size=64, latent_dim=32, encoder=STACK, decoder=STACK, window=CONTEXT, batch=2, steps=20,
+    optimizer=PACE,
+)  # fmt: skip
+LAM = LatentActionConfig(patch=16, num_actions=8, latent_dim=32, encoder=STACK, decoder=STACK, optimizer=PACE)
+DYNAMICS = DynamicsConfig(stack=STACK, context=CONTEXT, batch=2, steps=20, optimizer=PACE)
+
+
+def arcade_windows(height=HEIGHT, width=WIDTH):
+    """Windows of two short clips of the platformer, cut out around the character."""
+
+    def load(seed):
+        frames = record_platformer(seed, 12, fps=10)
+        return np.stack([frame[75 - height : 75, 58 : 58 + width] for frame in frames])
+
+    return ClipWindows([Clip(str(seed), lambda seed=seed: load(seed)) for seed in (0, 1)], cache_clips=2)
+
+
+def stir(network, std=0.2):
+    """Give every part of a network something to say: fresh parts add zero, fresh norms change nothing."""
+    generator = torch.Generator().manual_seed(1)
+    for name, parameter in network.named_parameters():
+        if parameter.ndim == 1 or "out.weight" in name or "ffw.2" in name or "embed_action" in name:
+            noise = torch.randn(parameter.shape, generator=generator) * std
+            parameter.data += noise.to(parameter.dtype)
+    return network
+
+
+def make_tokenizer(height=HEIGHT, width=WIDTH, **changes):
+    torch.manual_seed(0)
+    return stir(VideoTokenizer(dataclasses.replace(TOKENIZER, **changes), height, width)).eval()
+
+
+def make_lam(height=HEIGHT, width=WIDTH, **changes):
+    torch.manual_seed(0)
+    return stir(LatentActionModel(dataclasses.replace(LAM, **changes), height, width, CONTEXT)).eval()
+
+
+def make_dynamics(grid=(3, 5), **changes):
+    torch.manual_seed(0)
+    config = dataclasses.replace(DYNAMICS, **changes)
+    return stir(Dynamics(config, num_codes=64, grid=grid, action_dim=32)).eval()
+
+
+def patch_tokenizer(windows):
+    """A tokenizer whose codes are spread over the clips' patches: frames have different tokens before any training."""
+    torch.manual_seed(0)
+    tokenizer = VideoTokenizer(dataclasses.replace(TOKENIZER, start="patches"), *windows.video(0).shape[1:3])
+    start_from_patches(tokenizer, windows.spread(count=16, window=1))
+    return tokenizer
+
+
+def in_double(*networks):
+    """Turn networks into fp64 (in place: optimizers keep their parameters); see the fixture `fp64`."""
+    for network in networks:
+        network.double()
+    return networks
