@@ -24,6 +24,7 @@ import numpy as np
 from models import pictures
 from models.baselines import fit_patch_codebook
 from models.compute import choose_compute, threads_a_product
+from models.drift import MODES, measure_drift
 from models.held_out import HeldOutClip, held_out_clips, shards_version, training_frames
 from models.lanes import Lanes
 from models.measure import (
@@ -162,7 +163,7 @@ def _measured(
 ) -> tuple[dict[str, Any], np.ndarray, list[ActionName]]:
     settings = config.evaluation
     passes = len({1, settings.prompt_frames}) * (1 + 2 * settings.random_draws)
-    with Progress("world_evaluation", total=passes + 3, unit="passes", listen=listen) as progress:
+    with Progress("world_evaluation", total=passes + 3 + len(MODES), unit="passes", listen=listen) as progress:
         codebook = fit_patch_codebook(
             codebook_frames,
             patch=config.tokenizer.patch,
@@ -177,6 +178,7 @@ def _measured(
         figures |= measure_codes(clips, codes, times, world.num_actions, settings)
         progress.advance()
         figures |= measure_control(world, windows, codes, settings, progress.advance)
+        figures |= measure_drift(world, clips, codes, settings, progress.advance)
         starts = np.stack([clip.frames_THWC[len(clip.frames_THWC) // 2] for clip in clips])
         named = hold_each_action(world, starts[:_NAMING_STARTS], _NAMING_FRAMES, settings, seed=settings.seed)
         names = name_actions(named)

@@ -98,9 +98,9 @@ def measure_reconstruction(
         ("psnr_moving", {name: _moving(truth, guess, config) for name, guess in guesses.items()}),
     ):
         for name, value in values.items():
-            figures[prefix + name] = _figure(value, windows, config)
+            figures[prefix + name] = figure_of(value, windows.sources, config)
             if name:
-                figures[f"{prefix}_above{name}"] = _figure(values[""] - value, windows, config)
+                figures[f"{prefix}_above{name}"] = figure_of(values[""] - value, windows.sources, config)
     usage = np.bincount(tokens.cpu().numpy().reshape(-1))
     figures["tokenizer_codes_used"] = {"value": int((usage > 0).sum())}
     figures["tokenizer_perplexity"] = {"value": float(np.exp(entropy(usage)))}
@@ -150,7 +150,7 @@ def measure_control(
     copied = psnr(truth, np.repeat(last, config.horizon, 1))
     figures: Figures = {}
     for step in range(config.horizon):
-        figures[f"copy_t{step + 1}"] = _figure(copied[:, step], windows, config)
+        figures[f"copy_t{step + 1}"] = figure_of(copied[:, step], windows.sources, config)
     for prompt in sorted({1, config.prompt_frames}):
         suffix = "" if prompt == 1 else f"_prompt{prompt}"
         part = video[:, config.prompt_frames - prompt :]
@@ -160,8 +160,8 @@ def measure_control(
         followed = psnr(truth, roll_out(world, tokens, inferred, config, seed=config.seed))
         advance()
         for step in range(config.horizon):
-            figures[f"psnr_t{step + 1}{suffix}"] = _figure(followed[:, step], windows, config)
-            above = _figure(followed[:, step] - copied[:, step], windows, config)
+            figures[f"psnr_t{step + 1}{suffix}"] = figure_of(followed[:, step], windows.sources, config)
+            above = figure_of(followed[:, step] - copied[:, step], windows.sources, config)
             figures[f"psnr_t{step + 1}_above_copy{suffix}"] = above
         arms: tuple[tuple[Arm, str], ...] = (("categorical", "delta_t_psnr"), ("permuted", "delta_t_psnr_permuted"))
         for arm, name in arms:
@@ -172,7 +172,7 @@ def measure_control(
                 frames = roll_out(world, tokens, drawn, config, seed=config.seed, last=1)
                 lost += (followed[:, -1] - psnr(truth[:, -1:], frames)[:, 0]) / config.random_draws
                 advance()
-            figures[name + suffix] = _figure(lost, windows, config)
+            figures[name + suffix] = figure_of(lost, windows.sources, config)
     return figures
 
 
@@ -219,7 +219,7 @@ def _information(
 ) -> Figures:
     if not codes:
         reason = "no true actions are known for the held-out sources"
-        return {name + end: _absent(reason) for end in ("", "_shuffled", "_shuffled_p95", "_ratio", "_of")}
+        return {name + end: absent(reason) for end in ("", "_shuffled", "_shuffled_p95", "_ratio", "_of")}
     tables: dict[str, np.ndarray] = {}
     for source, own, true in zip(sources, codes, actions, strict=True):
         tables[source] = tables.get(source, np.zeros(shape, np.int64)) + count_pairs(own, true, *shape)
@@ -246,12 +246,14 @@ def _information(
     }
 
 
-def _figure(values: np.ndarray, windows: Windows, config: EvaluationConfig) -> dict[str, Any]:
-    found = bootstrap(per_source(values, windows.sources), draws=config.bootstrap_draws, seed=config.seed)
-    return found.as_dict() if found is not None else _absent("nothing moves in the held-out windows")
+def figure_of(values: np.ndarray, sources: Sequence[str], config: EvaluationConfig) -> dict[str, Any]:
+    """Return the mean over sources of windows' values (N,) with its interval, as it is published."""
+    found = bootstrap(per_source(values, sources), draws=config.bootstrap_draws, seed=config.seed)
+    return found.as_dict() if found is not None else absent("nothing moves in the held-out windows")
 
 
-def _absent(reason: str) -> dict[str, Any]:
+def absent(reason: str) -> dict[str, Any]:
+    """Return what is published of a figure that cannot be known."""
     return {"value": None, "low": None, "high": None, "num_sources": 0, "reason": reason}
 
 

@@ -1,8 +1,8 @@
 """The play page: pick a start frame, press a key, see the next frame.
 
-One static page and four small addresses behind the guard of `pipeline.guard`. The server keeps each game's last
-tokens (as many frames as the model sees), so that a step is one generated frame; games that were idle longest make
-room. Same seed, start frame and keys: same game.
+One static page and four small addresses behind the guard of `pipeline.guard`. The server keeps what the networks
+made of each game's newest frames, so that a step is one generated frame; games that were idle longest make room.
+Same seed, start frame and keys: same game.
 
     serve_play(store, config, host="127.0.0.1", port=8801, token=None)
 """
@@ -16,9 +16,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -35,9 +35,9 @@ from models import pictures
 from models.compute import choose_compute, threads_a_product
 from models.held_out import held_out_clips
 from models.publish import find_model
-from models.rollouts import World
 from models.world import WorldModel
 from pipeline.config import Config, PlayConfig
+from pipeline.config.world import SamplingConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.guard import Guard, check_address, content_policy, open_socket, url_of
 from pipeline.progress import Listener
@@ -56,26 +56,55 @@ class StartFrame:
     clip_id: str
 
 
+class Rollout(Protocol):
+    """A world that goes on frame by frame; see `models.session.Session`."""
+
+    def step(self, latent_actions_B: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Take a step and return the tokens (B, P) of the next frame."""
+
+    def pixels(self) -> torch.Tensor:
+        """Return the newest frame (B, H, W, C), uint8."""
+
+
+class Playable(Protocol):
+    """What a world must offer to be played."""
+
+    @property
+    def num_actions(self) -> int:
+        """Number of latent actions."""
+
+    def encode(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
+        """Return the tokens (B, T, P) of a uint8 video."""
+
+    def begin(
+        self, prompt_tokens_BTP: torch.Tensor, latent_actions_BA: torch.Tensor, *, sampling: SamplingConfig
+    ) -> Rollout:
+        """Return a rollout that goes on from a prompt."""
+
+
 @dataclass
 class _Game:
-    tokens_TP: torch.Tensor
-    actions: list[int] = field(default_factory=list)
+    rollout: Rollout
     t: int = 0
 
 
 class Games:
-    """The games that are being played: bounded in number and in memory, one step computed at a time."""
+    """The games that are being played: bounded in number and in memory, one step computed at a time.
 
-    def __init__(self, world: World, starts: Sequence[StartFrame], config: PlayConfig, history: int) -> None:
+    A game keeps what the networks made of its newest frames, at most the keys and values of one window of the dynamics
+    and of one of the decoder: `WorldModel.session_bytes`, in bf16 2.9 MB for the demo, 75 MB for `coinrun` and 1.5 GB
+    for 10.1 billion parameters. With `past_window = "prefill"` a game whose windows are full keeps tokens alone.
+    """
+
+    def __init__(self, world: Playable, starts: Sequence[StartFrame], config: PlayConfig) -> None:
         """Encode the start frames.
 
         Args:
             world: the world model.
             starts: frames that a game can start from.
             config: sampling and the number of games.
-            history: frames kept of a game: as many as any network sees at once.
         """
-        self.world, self.starts, self.config, self._history = world, starts, config, max(history, 2)
+        self.world, self.starts, self.config = world, starts, config
         frames = torch.from_numpy(np.stack([start.frame_HWC for start in starts]))
         self._start_tokens = world.encode(frames[:, None])
         self._games: OrderedDict[str, _Game] = OrderedDict()
@@ -84,12 +113,13 @@ class Games:
     def start(self, index: int) -> tuple[str, np.ndarray]:
         """Begin a game; return its name and its first frame, as the world shows it."""
         with self._lock:
-            game = _Game(self._start_tokens[index])
+            before = torch.zeros(1, 0, dtype=torch.int64)
+            game = _Game(self.world.begin(self._start_tokens[index][None], before, sampling=self.config))
             name = secrets.token_urlsafe(12)
             self._games[name] = game
             while len(self._games) > self.config.max_sessions:
                 self._games.popitem(last=False)
-            return name, self._shown(game)
+            return name, _shown(game)
 
     def step(self, name: str, action: int, t: int) -> tuple[int, np.ndarray] | None:
         """Answer an action with the next frame and its number; None where the game is at another frame than `t`.
@@ -102,30 +132,23 @@ class Games:
             self._games.move_to_end(name)
             if game.t != t:
                 return None
-            game.actions.append(action)
-            tokens = self.world.generate(
-                game.tokens_TP[None],
-                torch.tensor([game.actions]),
-                sampling=self.config,
-                generator=torch.Generator(game.tokens_TP.device).manual_seed(self.config.seed + t),
-            )
-            game.tokens_TP = tokens[0, -self._history :]
-            game.actions = game.actions[len(game.actions) + 1 - len(game.tokens_TP) :]
+            noise = torch.Generator(self._start_tokens.device).manual_seed(self.config.seed + t)
+            game.rollout.step(torch.tensor([action]), noise)
             game.t += 1
-            return game.t, self._shown(game)
+            return game.t, _shown(game)
 
-    def _shown(self, game: _Game) -> np.ndarray:
-        return self.world.decode(game.tokens_TP[None])[0, -1].cpu().numpy()
+
+def _shown(game: _Game) -> np.ndarray:
+    return game.rollout.pixels()[0].cpu().numpy()
 
 
 def play_app(
-    world: World,
+    world: Playable,
     start_frames: Sequence[StartFrame],
     config: PlayConfig,
     *,
     names: Sequence[dict[str, Any]] = (),
     note: str = "",
-    history: int | None = None,
     host: str = "127.0.0.1",
     token: str | None = None,
 ) -> Starlette:
@@ -137,13 +160,12 @@ def play_app(
         config: sampling and the number of games.
         names: what each latent action does (code, label, symbol, right, down, true_actions), where it was measured.
         note: a sentence about this world, shown under the picture.
-        history: frames kept of a game; the model's context by default.
         host: the address that it is served on.
         token: what visitors must show; needed where `host` is not this machine alone.
     """
     if not start_frames:
         raise UserError("there is no start frame to play from: evaluate the world model first (`lampworks run`).")
-    games = Games(world, start_frames, config, history or world.context)
+    games = Games(world, start_frames, config)
     html = _PAGE.read_text("utf-8")
     known = {int(name["code"]): name for name in names}
     actions = [
@@ -264,17 +286,11 @@ def serve_play(
             config.play,
             names=names,
             note=note,
-            history=history_of(world),
             host=host,
             token=token,
         )
         say(f"play at {url_of(host, server, token)} (Ctrl-C stops)")
         uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", lifespan="off")).run(sockets=[server])
-
-
-def history_of(world: WorldModel) -> int:
-    """Return how many frames any of a world's networks sees at once."""
-    return max(world.context, world.tokenizer.config.window)
 
 
 def start_frames(store: Store, config: Config) -> list[StartFrame]:
@@ -331,7 +347,7 @@ def check_playable(store: Store, config: Config) -> dict[str, Any]:
         starts = start_frames(store, config)
         if not starts:
             raise UserError("there is no start frame to play from: no source is held out, or all were taken down.")
-        games = Games(world, starts, config.play, history_of(world))
+        games = Games(world, starts, config.play)
         seen, began = set(), time.perf_counter()
         for action in range(world.num_actions):
             name, first = games.start(0)

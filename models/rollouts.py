@@ -54,6 +54,16 @@ class World(Protocol):
     ) -> torch.Tensor:
         """Return the prompt's tokens and those of the frames that the remaining actions lead to."""
 
+    def play(
+        self,
+        prompt_tokens_BTP: torch.Tensor,
+        latent_actions_BA: torch.Tensor,
+        *,
+        sampling: SamplingConfig,
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        """Return the frames that the remaining actions lead to (B, S, H, W, C), uint8, as a player sees them."""
+
 
 class SideBySide:
     """A world whose batches are divided among lanes; random draws are seeded per lane."""
@@ -92,15 +102,42 @@ class SideBySide:
         generator: torch.Generator,
     ) -> torch.Tensor:
         """Return the tokens (B, T0 + S, P) of a rollout."""
+
+        def work(index: torch.Tensor, own: torch.Generator) -> torch.Tensor:
+            prompt, actions = prompt_tokens_BTP[index], latent_actions_BA[index]
+            return self.world.generate(prompt, actions, sampling=sampling, generator=own)
+
+        return self._map_seeded(work, len(prompt_tokens_BTP), generator)
+
+    def play(
+        self,
+        prompt_tokens_BTP: torch.Tensor,
+        latent_actions_BA: torch.Tensor,
+        *,
+        sampling: SamplingConfig,
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        """Return the new frames (B, S, H, W, C), uint8."""
+
+        def work(index: torch.Tensor, own: torch.Generator) -> torch.Tensor:
+            prompt, actions = prompt_tokens_BTP[index], latent_actions_BA[index]
+            return self.world.play(prompt, actions, sampling=sampling, generator=own)
+
+        return self._map_seeded(work, len(prompt_tokens_BTP), generator)
+
+    def _map_seeded(
+        self,
+        work: Callable[[torch.Tensor, torch.Generator], torch.Tensor],
+        count: int,
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        """Divide `count` windows among the lanes; each gets the indices of its own and a generator."""
         seed = generator.initial_seed()
 
-        def work(index: torch.Tensor) -> torch.Tensor:
-            own = torch.Generator(generator.device).manual_seed(seed + int(index[0]))
-            return self.world.generate(
-                prompt_tokens_BTP[index], latent_actions_BA[index], sampling=sampling, generator=own
-            )
+        def seeded(index: torch.Tensor) -> torch.Tensor:
+            return work(index, torch.Generator(generator.device).manual_seed(seed + int(index[0])))
 
-        return self._map(work, torch.arange(len(prompt_tokens_BTP)))
+        return self._map(seeded, torch.arange(count))
 
     def _map(self, work: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
         def quietly(part: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from models.dynamics import Dynamics
-from models.transformer import FrameCache
+from models.frame_cache import FrameCache
 from pipeline.config.world import SamplingConfig
 
 _WHOLE = 1_000_000  # shares of the schedule are whole millionths, so that counts are the same on every device
@@ -198,7 +198,7 @@ def sample_frame(
             return dynamics.head(dynamics.hidden(window, actions_BTL)[:, -1]).float()
 
     else:
-        held = FrameCache() if cache is None else cache
+        held = FrameCache(dynamics.config.context) if cache is None else cache
         if past.shape[1]:
             dynamics.hidden(past, actions_BTL[:, :-1], held, keep=True)
 

@@ -14,7 +14,7 @@ Shapes: B videos, T frames, H W C pixels, P tokens of a frame, A latent actions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -23,9 +23,8 @@ from torch import Tensor
 from models.compute import Compute, choose_compute
 from models.dynamics import Dynamics
 from models.latent_actions import LatentActionModel
-from models.sampling import sample_frame
+from models.session import Session, session_bytes
 from models.tokenizer import VideoTokenizer
-from models.transformer import FrameCache
 from pipeline.config.world import SamplingConfig
 from pipeline.store import Store
 
@@ -89,6 +88,11 @@ class WorldModel:
         """Frames that the dynamics sees at once, the one being drawn included."""
         return self.dynamics.config.context
 
+    @property
+    def session_bytes(self) -> int:
+        """Bytes that one world of a session keeps at most."""
+        return session_bytes(self)
+
     @torch.inference_mode()
     def encode(self, video_BTHWC: Tensor) -> Tensor:
         """Return the tokens (B, T, P), int64, of a uint8 video (or float in [0, 1])."""
@@ -106,10 +110,36 @@ class WorldModel:
     @torch.inference_mode()
     def infer_actions(self, video_BTHWC: Tensor) -> Tensor:
         """Return the latent actions (B, T-1), int64, of a uint8 video: entry t is the change from frame t to t + 1."""
-        window = 2 if self.latent_actions.pairs else self.context
-        return self._sliding(self.latent_actions.encode, video_BTHWC, window, lost=1)
+        frames = self.encode(video_BTHWC) if self.latent_actions.reads_tokens else video_BTHWC
+        return self._sliding(self.latent_actions.encode, frames, self.latent_actions.window, lost=1)
+
+    def rows_of(self, latent_actions: Tensor) -> Tensor:
+        """Return the codebook's rows (..., L) of latent actions, on this world's device.
+
+        Raises:
+            ValueError: there is no such latent action.
+        """
+        if (
+            latent_actions.numel()
+            and not 0 <= int(latent_actions.min()) <= int(latent_actions.max()) < self.num_actions
+        ):
+            raise ValueError(f"latent actions must lie in 0..{self.num_actions - 1}")
+        return self.latent_actions.quantizer.lookup(latent_actions.to(self.compute.device))
 
     @torch.inference_mode()
+    def begin(self, prompt_tokens_BTP: Tensor, latent_actions_BA: Tensor, *, sampling: SamplingConfig) -> Session:
+        """Return a session that goes on from a prompt, frame by frame.
+
+        Args:
+            prompt_tokens_BTP: T0 >= 1 frames.
+            latent_actions_BA: the T0 - 1 latent actions between them.
+            sampling: how new frames are drawn, and what becomes of past ones.
+        """
+        tokens = prompt_tokens_BTP.to(self.compute.device)
+        if latent_actions_BA.shape[1] != tokens.shape[1] - 1:
+            raise ValueError(f"{latent_actions_BA.shape[1]} latent actions do not lie between {tokens.shape[1]} frames")
+        return Session(self, tokens, self.rows_of(latent_actions_BA), sampling)
+
     def generate(
         self,
         prompt_tokens_BTP: Tensor,
@@ -127,32 +157,34 @@ class WorldModel:
             sampling: how new frames are drawn.
             generator: of the noise, on this world's device; the same seed gives the same frames.
         """
-        tokens = prompt_tokens_BTP.to(self.compute.device)
-        codes = latent_actions_BA.to(self.compute.device)
-        if codes.shape[1] < tokens.shape[1]:
-            raise ValueError(f"{codes.shape[1]} latent actions lead to no new frame after {tokens.shape[1]}")
-        if int(codes.min()) < 0 or int(codes.max()) >= self.num_actions:
-            raise ValueError(f"latent actions must lie in 0..{self.num_actions - 1}")
-        rows = self.latent_actions.quantizer.lookup(codes)
-        cache = FrameCache()
-        for frame in range(tokens.shape[1], codes.shape[1] + 1):
-            # the oldest frame of the window has no action, as in training
-            start = max(0, frame + 1 - self.context)
-            # once the oldest frame has left, the others are no longer what they were with it
-            kept = cache if sampling.maskgit_steps > 1 and start == 0 else None
-            first = start if kept is None else kept.length
-            window = torch.cat([tokens[:, first:], tokens[:, -1:]], 1)
-            with self.compute.autocast():
-                new = sample_frame(
-                    self.dynamics,
-                    window,
-                    rows[:, start if kept is None else max(first - 1, 0) : frame],
-                    sampling=sampling,
-                    generator=generator,
-                    cache=kept,
-                )
-            tokens = torch.cat([tokens, new[:, None]], 1)
-        return tokens
+        frames = [tokens for _, tokens in self._frames(prompt_tokens_BTP, latent_actions_BA, sampling, generator)]
+        return torch.cat([prompt_tokens_BTP.to(self.compute.device), torch.stack(frames, 1)], 1)
+
+    def play(
+        self,
+        prompt_tokens_BTP: Tensor,
+        latent_actions_BA: Tensor,
+        *,
+        sampling: SamplingConfig,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Return the new frames of `generate` (B, S, H, W, 3), uint8, decoded one by one as a player sees them."""
+        frames = self._frames(prompt_tokens_BTP, latent_actions_BA, sampling, generator)
+        return torch.stack([session.pixels() for session, _ in frames], 1)
+
+    def _frames(
+        self,
+        prompt_tokens_BTP: Tensor,
+        latent_actions_BA: Tensor,
+        sampling: SamplingConfig,
+        generator: torch.Generator | None,
+    ) -> Iterator[tuple[Session, Tensor]]:
+        given = prompt_tokens_BTP.shape[1]
+        if latent_actions_BA.shape[1] < given:
+            raise ValueError(f"{latent_actions_BA.shape[1]} latent actions lead to no new frame after {given}")
+        session = self.begin(prompt_tokens_BTP, latent_actions_BA[:, : given - 1], sampling=sampling)
+        for actions_B in latent_actions_BA[:, given - 1 :].unbind(1):
+            yield session, session.step(actions_B, generator)
 
     def _sliding(self, function: Callable[[Tensor], Tensor], x_BT: Tensor, window: int, lost: int = 0) -> Tensor:
         """Return a causal function of every frame and the `window - 1` frames before it.

@@ -23,7 +23,7 @@ STAND, LEFT, RIGHT, STEP = 0, 1, 2, 5
 class ScrollingWorld:
     """A frame of the platformer on a ring: its token is the offset, three of eight actions stand, left and right."""
 
-    num_actions, context = 8, 5
+    num_actions = 8
 
     def __init__(self):
         frame = next(iter(record_platformer(3, 1, fps=10)))
@@ -32,12 +32,19 @@ class ScrollingWorld:
     def encode(self, video_BTHWC):
         return torch.zeros(*video_BTHWC.shape[:2], 1, dtype=torch.int64)
 
-    def decode(self, tokens_BTP):
-        return self.pictures[tokens_BTP[..., 0]]
+    def begin(self, prompt_tokens_BTP, latent_actions_BA, *, sampling):
+        return ScrollingRollout(self)
 
-    def generate(self, prompt_tokens_BTP, latent_actions_BA, *, sampling, generator):
-        moved = {LEFT: -STEP, RIGHT: STEP}.get(int(latent_actions_BA[0, -1]), 0)
-        return torch.cat([prompt_tokens_BTP, (prompt_tokens_BTP[:, -1:] + moved) % 160], 1)
+
+class ScrollingRollout:
+    def __init__(self, world):
+        self.world, self.offset = world, 0
+
+    def step(self, latent_actions_B, generator):
+        self.offset = (self.offset + {LEFT: -STEP, RIGHT: STEP}.get(int(latent_actions_B[0]), 0)) % 160
+
+    def pixels(self):
+        return self.world.pictures[self.offset][None]
 
 
 @pytest.fixture

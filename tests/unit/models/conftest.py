@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from models.compute import Compute
+from models.dynamics import Dynamics
 from models.held_out import HeldOutClip
+from models.latent_actions import LatentActionModel
+from models.tokenizer import VideoTokenizer
+from models.world import WorldModel
+from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 
 RING, HEIGHT, WIDTH, STEP = 64, 20, 30, 4
 LEFT, RIGHT = 1, 2  # indices into the arcade's actions
@@ -56,6 +62,26 @@ class RingWorld:
             tokens = torch.cat([tokens, theme * RING + offset], 1)
         return tokens
 
+    def play(self, prompt, latent_actions, *, sampling, generator):
+        tokens = self.generate(prompt, latent_actions, sampling=sampling, generator=generator)
+        return self.decode(tokens[:, prompt.shape[1] :])
+
+    def begin(self, prompt, latent_actions, *, sampling):
+        return RingRollout(self, prompt, sampling)
+
+
+class RingRollout:
+    def __init__(self, world, tokens, sampling):
+        self.world, self.tokens, self.sampling = world, tokens, sampling
+
+    def step(self, actions, generator):
+        last = self.tokens[:, -1:]
+        self.tokens = self.world.generate(last, actions[:, None], sampling=self.sampling, generator=generator)
+        return self.tokens[:, -1]
+
+    def pixels(self):
+        return self.world.decode(self.tokens)[:, -1]
+
 
 def ring_clip(source, clip, num_frames=41):
     """A clip that runs left and right at random; the theme is the source's parity."""
@@ -65,6 +91,38 @@ def ring_clip(source, clip, num_frames=41):
     offsets = (rng.integers(0, RING) + np.concatenate([[0], np.cumsum(steps)])) % RING
     frames = _pictures()[source % 2 * RING + offsets]
     return HeldOutClip(f"v{source}-{clip}", f"v{source}", clip * 16000, frames, actions)
+
+
+def _make_world(*, pooling="antisymmetric", context=4, window=4, stack=None, dtype=torch.float32, **dynamics):
+    """A world of random networks that look at everything they may: 9 x 14 pixels, 6 tokens, 3 actions."""
+    torch.manual_seed(0)
+    stack = stack or StackConfig(layers=1, d_model=16, heads=2, head_dim=8)
+    lam_stack = StackConfig(
+        layers=1, d_model=16, heads=2, head_dim=8, temporal_attention=pooling != "antisymmetric"
+    )  # fmt: skip
+    tokenizer = VideoTokenizer(
+        TokenizerConfig(patch=5, codebook_size=20, latent_dim=4, encoder=stack, decoder=stack, window=window), 9, 14
+    )
+    lam = LatentActionModel(
+        LatentActionConfig(
+            patch=5, num_actions=3, latent_dim=4, encoder=lam_stack, decoder=lam_stack, pooling=pooling
+        ),
+        9, 14, context=context,
+    )  # fmt: skip
+    made = Dynamics(
+        DynamicsConfig(stack=stack, context=context, **dynamics), num_codes=20, grid=tokenizer.grid, action_dim=4
+    )
+    for network in (tokenizer, lam, made):
+        for name, parameter in network.named_parameters():
+            if "out.weight" in name or "ffw.2" in name or "embed" in name:
+                torch.nn.init.normal_(parameter, std=0.5)
+        network.to(dtype)
+    return WorldModel(tokenizer, lam, made, compute=Compute(torch.device("cpu"), torch.float32, "test"))
+
+
+@pytest.fixture(scope="session")
+def make_world():
+    return _make_world
 
 
 @pytest.fixture(scope="session", autouse=True)

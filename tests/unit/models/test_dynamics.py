@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from models.dynamics import Dynamics, draw_mask, draw_noise, own_guesses, start_from_codebook
+from models.frame_cache import FrameCache
 from models.quantizer import PARKED
-from models.transformer import FrameCache
 from pipeline.config.world import DynamicsConfig, StackConfig
 from pipeline.errors import UserError
 
@@ -71,7 +71,7 @@ def test_the_dynamics_learns_to_read_actions_and_no_gradient_of_it_reaches_them(
 def test_a_frame_alone_after_kept_frames_is_the_frame_of_the_whole_window_however_actions_come_in(config):
     made, (tokens, actions) = led(config).double(), window()
     actions = actions.double()
-    cache = FrameCache()
+    cache = FrameCache(4)
     parts = [made.hidden(tokens[:, :2], actions[:, :1], cache, keep=True)]
     parts += [made.hidden(tokens[:, t : t + 1], actions[:, t - 1 : t], cache, keep=True) for t in (2, 3)]
     assert torch.cat(parts, 1).shape == (2, 4, 6, STACK.d_model)

@@ -91,7 +91,7 @@ def trained(tmp_path_factory):
     train_world_model(store, CONFIG)
     lines = []
     report = evaluate(store, CONFIG, home_of(store), listen=lines.append)
-    assert "world_evaluation: 9/9 passes" in lines[-1]
+    assert "world_evaluation: 11/11 passes" in lines[-1]
     return store, report
 
 
@@ -105,12 +105,17 @@ def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
         "psnr", "psnr_previous_frame", "psnr_mean_frame", "psnr_first_frame", "psnr_kmeans", "psnr_moving",
         "psnr_moving_mean_frame", "delta_t_psnr", "delta_t_psnr_permuted", "delta_t_psnr_permuted_prompt2",
         "psnr_t1", "psnr_t4", "copy_t1", "copy_t4",
+        "drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill",
         "latent_action_mutual_information", "latent_action_mutual_information_shuffled",
         "latent_action_direction_information", "latent_action_direction_information_shuffled",
     ):  # fmt: skip
         assert figures[name]["low"] <= figures[name]["value"] <= figures[name]["high"], name
         assert figures[name]["num_sources"] == 3, name
     assert {"code_entropy_within_clip", "code_entropy_within_time", "tokenizer_perplexity"} <= set(figures)
+    # three contexts of three frames
+    assert [
+        len(figures["drift"][mode]) for mode in ("drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill")
+    ] == [9, 9, 9]
     assert figures["num_sources"] == 3
     assert figures["enough_sources"] is False
     assert figures["gates"]["enough_sources"] == {"passed": False, "value": 3, "threshold": 8}

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from models.dynamics import Dynamics
+from models.frame_cache import FrameCache
 from models.sampling import draw_tokens, halton_order, keep_counts, maskgit_step, sample_frame
-from models.transformer import FrameCache
 from pipeline.config.world import DynamicsConfig, SamplingConfig, StackConfig
 
 CODES = 10
@@ -297,7 +297,7 @@ def test_a_frame_alone_after_kept_frames_is_the_frame_of_the_whole_window(stack)
         dynamics = random_dynamics(dtype, **stack)
         tokens, actions = torch.randint(0, CODES, (2, 5, 12)), torch.randn(2, 4, 4, dtype=dtype)
         whole = dynamics(tokens, actions)
-        cache = FrameCache()
+        cache = FrameCache(5)
         parts = [dynamics.hidden(tokens[:, :2], actions[:, :1], cache, keep=True)]
         # a guess that is not kept leaves no trace
         dynamics.hidden(tokens[:, :1], actions[:, 1:2], cache)
@@ -311,7 +311,7 @@ def test_in_bf16_the_logits_stay_within_a_stated_bound():
     tokens, actions = torch.randint(0, CODES, (2, 5, 12)), torch.randn(2, 4, 4)
     with torch.autocast("cpu", torch.bfloat16):
         whole = dynamics(tokens, actions)[:, -1].float()
-        cache = FrameCache()
+        cache = FrameCache(5)
         dynamics.hidden(tokens[:, :4], actions[:, :3], cache, keep=True)
         alone = dynamics.head(dynamics.hidden(tokens[:, 4:], actions[:, 3:], cache))[:, -1].float()
     assert (whole - alone).abs().max() <= 5e-2
@@ -325,7 +325,7 @@ def test_frames_drawn_with_a_cache_are_those_of_the_full_recompute(stack):
     expected = sample_frame(dynamics, tokens, actions, sampling=sampling, generator=noise(7), recompute=True)
     assert torch.equal(sample_frame(dynamics, tokens, actions, sampling=sampling, generator=noise(7)), expected)
     # and with one that grew frame by frame
-    cache = FrameCache()
+    cache = FrameCache(5)
     for frames in (2, 3, 4, 5):
         window = tokens[:, cache.length : frames]
         its_actions = actions[:, max(cache.length - 1, 0) : frames - 1]

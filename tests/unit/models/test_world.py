@@ -2,39 +2,15 @@ import pytest
 import torch
 
 from models.compute import Compute
-from models.dynamics import Dynamics
 from models.lanes import Lanes
-from models.latent_actions import LatentActionModel
 from models.rollouts import SideBySide
-from models.tokenizer import VideoTokenizer
-from models.world import WorldModel
-from pipeline.config.world import DynamicsConfig, LatentActionConfig, SamplingConfig, StackConfig, TokenizerConfig
+from pipeline.config.world import SamplingConfig
 
-STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8)
-PAIR_STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8, temporal_attention=False)
 CONTEXT = 4
 
 
-def make_world(pooling="antisymmetric", window=CONTEXT):
-    torch.manual_seed(0)
-    stack = PAIR_STACK if pooling == "antisymmetric" else STACK
-    tokenizer = VideoTokenizer(
-        TokenizerConfig(patch=5, codebook_size=20, latent_dim=4, encoder=STACK, decoder=STACK, window=window), 9, 14
-    )
-    lam = LatentActionModel(
-        LatentActionConfig(patch=5, num_actions=3, latent_dim=4, encoder=stack, decoder=stack, pooling=pooling),
-        9, 14, context=CONTEXT,
-    )  # fmt: skip
-    dynamics = Dynamics(DynamicsConfig(stack=STACK, context=CONTEXT), num_codes=20, grid=tokenizer.grid, action_dim=4)
-    for network in (tokenizer, lam, dynamics):
-        for name, parameter in network.named_parameters():
-            if "out.weight" in name or "ffw.2" in name or "embed" in name:
-                torch.nn.init.normal_(parameter, std=0.5)
-    return WorldModel(tokenizer, lam, dynamics, compute=Compute(torch.device("cpu"), torch.float32, "test"))
-
-
 @pytest.fixture(scope="module")
-def world():
+def world(make_world):
     return make_world()
 
 
@@ -67,8 +43,8 @@ def test_a_late_frame_is_seen_with_as_many_before_it_as_a_window_holds(world):
 
 @pytest.mark.parametrize("pooling", ["mean", "antisymmetric"])
 @pytest.mark.parametrize("frames", [2, 4, 5, 11])
-def test_every_transition_gets_its_action(pooling, frames):
-    world = make_world(pooling)
+def test_every_transition_gets_its_action(make_world, pooling, frames):
+    world = make_world(pooling=pooling)
     clip = video(frames)
     actions = world.infer_actions(clip)
     assert actions.shape == (2, frames - 1)
@@ -130,3 +106,4 @@ def test_a_world_side_by_side_answers_as_the_world_does(world):
     settings = {"sampling": sampling(1, 0), "generator": torch.Generator().manual_seed(0)}
     actions = torch.zeros(2, 5, dtype=torch.int64)
     assert torch.equal(both.generate(tokens, actions, **settings), world.generate(tokens, actions, **settings))
+    assert torch.equal(both.play(tokens, actions, **settings), world.play(tokens, actions, **settings))
