@@ -221,6 +221,8 @@ def figures_section(evaluation: Row | None) -> str:
     chart = _over_time(found)
     if chart:
         cards.append(card("How far the world stays true", chart))
+    if found.get("drift"):
+        cards.append(card("Past the window", _drift(found["drift"])))
     parts.append(f'<div class="two">{"".join(cards)}</div>')
     rows = [
         [escape(figure_name(name)), f"{number(value['value'], 3)}", interval(value.get("low"), value.get("high")),
@@ -244,6 +246,28 @@ def _gate(name: str, gate: Row, found: Row) -> list[str]:
         f"≥ {number(gate['threshold'])}",
         pill(gate["passed"]),
     ]
+
+
+def _drift(drift: Row) -> str:
+    names = ("drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill")
+    anew, kept, lost = (drift[name] for name in names)
+    shown = [1, *range(drift["context"], len(anew) + 1, drift["context"])]
+    rows = [
+        [
+            str(ahead),
+            number(anew[ahead - 1]["value"]),
+            number(kept[ahead - 1]["value"]),
+            number(lost[ahead - 1]["value"]),
+            interval(lost[ahead - 1].get("low"), lost[ahead - 1].get("high")),
+        ]
+        for ahead in shown
+    ]
+    caption = (
+        f"PSNR in dB of long rollouts on {amount(anew[0]['num_sources'], 'held-out source')}. The model sees "
+        f"{drift['context']} frames: beyond them it can compute the window anew for each frame, or keep what it made "
+        "of the past, which is sooner."
+    )
+    return figure(table(["frames ahead", "anew", "kept", "loses", "95 % interval"], rows, (0, 1, 2, 3)), caption)
 
 
 def _over_time(found: Row) -> str:

@@ -13,6 +13,8 @@ _FIGURES = {
     "psnr_t1_above_copy": ("first frame above a copy", "dB"),
     "delta_t_psnr": ("delta-t PSNR", "dB"),
     "delta_t_psnr_permuted": ("  own actions permuted", "dB"),
+    "drift_psnr_prefill": ("long rollouts, past the window", "dB"),
+    "drift_ring_below_prefill": ("  lost where the past is kept", "dB"),
     "latent_action_mutual_information": ("action information", "nat"),
     "latent_action_mutual_information_shuffled": ("  shuffled", "nat"),
 }

@@ -367,6 +367,10 @@ def evaluation_figures() -> dict[str, Any]:
     }  # fmt: skip
     for step in range(1, 9):
         found[f"psnr_t{step}"], found[f"copy_t{step}"] = figure(25 - 0.5 * step), figure(22 - 0.9 * step)
+    modes = {"drift_psnr_prefill": 18.25, "drift_psnr_ring": 17.5, "drift_ring_below_prefill": 0.75}
+    found |= {name: figure(value, 0.3) for name, value in modes.items()}
+    by_frame = {name: [figure(value - 0.1 * step, 0.3) for step in range(12)] for name, value in modes.items()}
+    found["drift"] = {"context": 4, "prompt": 2, **by_frame}
     found["gates"] = {
         "enough_sources": {"passed": True, "value": 9, "threshold": 8},
         "delta_t_psnr_permuted": {"passed": True, "value": 3.3, "threshold": 1.0},
