@@ -111,6 +111,19 @@ class Dynamics(nn.Module):
 
 
 @torch.no_grad()
+def last_frame_quality(dynamics: Dynamics, tokens_BTP: Tensor, actions_BTL: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy (nat) of each token of the last frame, and whether the likeliest is right, both (B, P).
+
+    The last frame is wholly masked, the frames before it are the true ones.
+    """
+    seen, truth = tokens_BTP.clone(), tokens_BTP[:, -1]
+    seen[:, -1] = dynamics.mask_id
+    logits = dynamics(seen, actions_BTL)[:, -1].float()
+    losses = F.cross_entropy(logits.flatten(0, 1), truth.flatten(), reduction="none")
+    return losses.view_as(truth), logits.argmax(-1) == truth
+
+
+@torch.no_grad()
 def own_guesses(dynamics: Dynamics, tokens_BTP: Tensor, actions_BTL: Tensor, mask_BTP: Tensor) -> Tensor:
     """Return the tokens with the last wholly visible frame of each sample as the dynamics itself would draw it.
 

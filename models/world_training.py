@@ -22,7 +22,7 @@ from torch import Tensor
 from models.checkpoint import step_generator
 from models.compute import Compute, threads_a_product
 from models.data import ClipWindows, Place
-from models.dynamics import Dynamics, draw_mask, own_guesses, start_from_codebook
+from models.dynamics import Dynamics, draw_mask, draw_noise, last_frame_quality, own_guesses, start_from_codebook
 from models.lanes import Lanes
 from models.latent_actions import LatentActionModel, Prediction, code_figures, start_codes, start_embeddings
 from models.optimizer import Optimizer
@@ -164,6 +164,8 @@ class WorldTraining:
             if self.config.own_frame_share:
                 own = torch.rand(len(tokens), 1, 1, generator=noise) < self.config.own_frame_share
                 seen = torch.where(own.to(tokens.device), own_guesses(self.dynamics, tokens, rows, mask), tokens)
+            if self.config.token_noise:
+                seen = draw_noise(self.config, seen, mask, self.dynamics.mask_id, noise)
             loss, _ = self.dynamics.loss(tokens, rows, mask, seen)
         self.optimizer.step(loss, step)
         return {"loss": float(loss.detach())}
@@ -220,13 +222,15 @@ def lam_quality(guess: Tensor, truth: Tensor) -> float:
 def world_figures(training: WorldTraining, windows: ClipWindows, *, count: int) -> dict[str, Any]:
     """Return figures on windows that are always the same.
 
-    cross_entropy (nat, last frame wholly masked, the others given), cross_entropy_changed (of tokens that differ
-    from the frame before), lam_psnr and lam_psnr_copy (dB; copying the frame before), or lam_accuracy and
-    lam_accuracy_copy (shares of tokens) of a LAM that reads tokens, codes_used, code_counts, code_perplexity.
+    cross_entropy (nat, last frame wholly masked, the others given) and accuracy (share of likeliest tokens that are
+    right); cross_entropy_changed and accuracy_changed, of the tokens that differ from the frame before (None where
+    there are none: elsewhere a copy of it is right), and changed_share, how many these are; lam_psnr and
+    lam_psnr_copy (dB; copying the frame before), or lam_accuracy and lam_accuracy_copy (shares of tokens) of a LAM
+    that reads tokens; codes_used, code_counts, code_perplexity.
     """
     compute, lam = training.compute, training.lam
     video = windows.spread(count=count, window=training.config.context)
-    each, changed, drawn, copies, codes = [], [], [], [], []
+    each, right, changed, drawn, copies, codes = [], [], [], [], [], []
     for part in video.split(8):
         pixels = part.to(compute.device)
         with compute.autocast():
@@ -234,19 +238,22 @@ def world_figures(training: WorldTraining, windows: ClipWindows, *, count: int) 
             frames = tokens if lam.reads_tokens else pixels
             prediction = lam(frames)
             assert prediction.quantized is not None
-            mask = torch.zeros_like(tokens, dtype=torch.bool)
-            mask[:, -1] = True
             rows = lam.quantizer.lookup(prediction.quantized.codes)
-            each.append(training.dynamics.loss(tokens, rows, mask)[1].float())
-        changed.append((tokens[:, -1] != tokens[:, -2]).flatten())
+            loss, hit = last_frame_quality(training.dynamics, tokens, rows)
+        each.append(loss)
+        right.append(hit.float())
+        changed.append(tokens[:, -1] != tokens[:, -2])
         drawn += [lam_quality(prediction.next_frames, frames[:, 1:])] * len(part)
         copies += [lam_quality(as_float(frames[:, :-1]), frames[:, 1:])] * len(part)
         codes.append(prediction.quantized.codes.flatten())
-    losses, moved, all_codes = torch.cat(each), torch.cat(changed), torch.cat(codes)
+    losses, hits, moved, all_codes = torch.cat(each), torch.cat(right), torch.cat(changed), torch.cat(codes)
     used, perplexity = usage(all_codes, lam.config.num_actions)
     return {
         "cross_entropy": float(losses.mean()),
-        "cross_entropy_changed": float(losses[moved].mean()) if bool(moved.any()) else 0.0,
+        "accuracy": float(hits.mean()),
+        "cross_entropy_changed": float(losses[moved].mean()) if bool(moved.any()) else None,
+        "accuracy_changed": float(hits[moved].mean()) if bool(moved.any()) else None,
+        "changed_share": float(moved.float().mean()),
         lam.figure: sum(drawn) / len(drawn),
         f"{lam.figure}_copy": sum(copies) / len(copies),
         "codes_used": used,
