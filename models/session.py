@@ -43,19 +43,15 @@ class Session:
         self.world, self.sampling = world, sampling
         self.length = tokens_BTP.shape[1]
         """Frames so far."""
-        self._tokens_BTP, self._rows_BTL = tokens_BTP, rows_BTL
+        self.tokens_BTP, self._rows_BTL = tokens_BTP, rows_BTL
+        """The newest frames: as many as any of the networks sees at once."""
         self._history = max(world.context, world.tokenizer.config.window)
         self._ring = sampling.past_window == "ring"
         self._past: FrameCache | None = None
         self._decoder_past: FrameCache | None = None
-        self._kept = self._decoded = 0
+        self._begins = self._decoded = 0
         self._picture_BHWC: Tensor | None = None
         self._forget()
-
-    @property
-    def tokens(self) -> Tensor:
-        """The newest frames' tokens (B, T, P): as many as any of the networks sees at once."""
-        return self._tokens_BTP
 
     @torch.inference_mode()
     def step(self, latent_actions_B: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -65,31 +61,29 @@ class Session:
             latent_actions_B: one of each world.
             generator: of the noise, on the world's device.
         """
-        rows = self.world.rows_of(latent_actions_B)[:, None]
-        self._rows_BTL = torch.cat([self._rows_BTL, rows], 1)
+        rows = torch.cat([self._rows_BTL, self.world.rows_of(latent_actions_B)[:, None]], 1)
         first, context = self._first, self.world.context
         start = max(0, self.length + 1 - context)
         if start and not self._ring:
             self._past = None
-            led = self._rows_BTL[:, start - first :]
+            led = rows[:, start - first :]
         elif self._past is None:
-            self._past = FrameCache(context, self._ring)
-            led = self._rows_BTL[:, start - first :]
+            self._past, self._begins = FrameCache(context, self._ring), start
+            led = rows[:, start - first :]
         else:
-            start = self._kept
-            led = self._rows_BTL[:, start - 1 - first :]
-        known = self._tokens_BTP[:, start - first :]
+            start = self._begins + self._past.length
+            led = rows[:, start - 1 - first :]
         with self.world.compute.autocast():
             new_BP = sample_frame(
                 self.world.dynamics,
-                torch.cat([known, known[:, -1:]], 1),
+                torch.cat([self.tokens_BTP[:, start - first :], self.tokens_BTP[:, -1:]], 1),
                 led,
                 sampling=self.sampling,
                 generator=generator,
                 cache=self._past,
             )
-        self._kept = self.length
-        self._tokens_BTP = torch.cat([self._tokens_BTP, new_BP[:, None]], 1)
+        # last, so that a step that fails can be taken again
+        self.tokens_BTP, self._rows_BTL = torch.cat([self.tokens_BTP, new_BP[:, None]], 1), rows
         self.length += 1
         self._forget()
         return new_BP
@@ -105,7 +99,7 @@ class Session:
 
     def _newest_frame(self) -> Tensor:
         tokenizer = self.world.tokenizer
-        window, tokens = tokenizer.config.window, self._tokens_BTP
+        window, tokens = tokenizer.config.window, self.tokens_BTP
         if self.length > window and not self._ring:
             self._decoder_past = None
             return tokenizer.decode(tokens[:, -window:])[:, -1]
@@ -120,11 +114,11 @@ class Session:
     @property
     def _first(self) -> int:
         """Number of the oldest frame whose tokens are still here."""
-        return self.length - self._tokens_BTP.shape[1]
+        return self.length - self.tokens_BTP.shape[1]
 
     def _forget(self) -> None:
-        self._tokens_BTP = self._tokens_BTP[:, -self._history :]
-        count = self._tokens_BTP.shape[1] - 1
+        self.tokens_BTP = self.tokens_BTP[:, -self._history :]
+        count = self.tokens_BTP.shape[1] - 1
         self._rows_BTL = self._rows_BTL[:, self._rows_BTL.shape[1] - count :]
 
 
