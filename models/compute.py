@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
+from models.transformer import STTransformer
 from pipeline.config.world import TrainingConfig
 from pipeline.errors import UserError
+
+_CHECKPOINTED = 200_000_000
+"""Parameters from which on `activation_checkpointing: auto` checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -59,3 +66,55 @@ def threads_a_product(count: int = 1) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def prepare_training(network: nn.Module, config: TrainingConfig, device: torch.device) -> str:
+    """Switch activation checkpointing and compilation of a network's blocks on where they are asked for.
+
+    Neither changes names or values of weights.
+
+    Returns:
+        what was switched on, for people; empty where nothing was.
+
+    Raises:
+        UserError: compilation takes a C++ compiler that is not there.
+    """
+    stacks = [module for module in network.modules() if isinstance(module, STTransformer)]
+    count = sum(parameter.numel() for parameter in network.parameters())
+    kept = config.activation_checkpointing == "off" or (
+        config.activation_checkpointing == "auto" and count < _CHECKPOINTED
+    )
+    for stack in stacks:
+        stack.checkpointing = not kept
+    if config.compile:
+        compile_blocks(network, device)
+    return ", ".join(["activations checkpointed"] * (not kept) + ["blocks compiled"] * config.compile)
+
+
+def compile_blocks(network: nn.Module, device: torch.device) -> None:
+    """Compile each block of a network, at its first use."""
+    _check_compiler(device)
+    for stack in network.modules():
+        if isinstance(stack, STTransformer):
+            for block in stack.blocks:
+                block.compile()
+
+
+def compile_played_frame(network: nn.Module, device: torch.device) -> None:
+    """Compile a network's pass over one frame after kept ones, whole; on a GPU it is then one CUDA graph a pass."""
+    _check_compiler(device)
+    mode = "reduce-overhead" if device.type == "cuda" else None
+    for stack in network.modules():
+        if isinstance(stack, STTransformer):
+            stack.after_past = torch.compile(stack.after_past, fullgraph=True, dynamic=False, mode=mode)
+
+
+def _check_compiler(device: torch.device) -> None:
+    named = os.environ.get("CXX", "g++")
+    if device.type == "cpu" and shutil.which(named) is None:
+        raise UserError(
+            f"training.compile takes the C++ compiler {named!r}, which is not here: install it (apt-get install g++), "
+            "or set training.compile = false"
+        )
+    # the tables of angles and masks are traced into the graph as what they are: constants
+    warnings.filterwarnings("ignore", message="Dynamo detected a call to a `functools.lru_cache`")

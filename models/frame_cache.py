@@ -26,23 +26,16 @@ from models.attention import rotary_dtype, rotary_table, rotate
 class Places:
     """Where new frames stand in time and in the cache."""
 
-    place_T: Tensor
-    """Their places in time, int64: 0 is the first frame (re-based where a ring has gone round)."""
+    cosines_TC: Tensor
+    """Of the angles of their places in time, for rotary positions."""
+    sines_TC: Tensor
+    """Likewise."""
     slots_T: Tensor
     """Where the cache holds them, int64."""
     lags_TW: Tensor
     """How many frames each slot's frame lies before each new one, int64; 0 where it does not."""
     hidden_TW: Tensor
     """0 where a new frame sees a slot, -inf where the slot is empty or its frame later."""
-    room: int
-    """Places that there are angles for."""
-    dtype: torch.dtype
-    """Of the angles."""
-
-    def angles(self, size: int) -> tuple[Tensor, Tensor]:
-        """Return the cosines and sines (T, C) of the new frames' places, for heads of `size`."""
-        cosines, sines = rotary_table(self.room, size, self.place_T.device, self.dtype)
-        return cosines[self.place_T], sines[self.place_T]
 
 
 @dataclass
@@ -107,11 +100,12 @@ class FrameCache:
             self.blocks = [BlockPast(self.context) for _ in range(layers)]
         return self.blocks
 
-    def places(self, frames: int, x: Tensor) -> Places:
+    def places(self, frames: int, head_dim: int, x: Tensor) -> Places:
         """Return the places of the next frames.
 
         Args:
             frames: how many.
+            head_dim: C of the stack.
             x: any tensor of the network: tells the device and the dtype.
 
         Raises:
@@ -128,9 +122,13 @@ class FrameCache:
         held_W = last - (last - slot_W) % self.context
         lags_TW = place_T[:, None] - held_W
         hidden_TW = torch.where((held_W >= 0) & (lags_TW >= 0), 0.0, float("-inf"))
-        dtype = rotary_dtype(x.dtype)
+        cosines, sines = rotary_table(2 * self.context, head_dim, x.device, rotary_dtype(x.dtype))
         return Places(
-            place_T, place_T % self.context, lags_TW.clamp(0, self.context - 1), hidden_TW, 3 * self.context, dtype
+            cosines[place_T],
+            sines[place_T],
+            slots_T=place_T % self.context,
+            lags_TW=lags_TW.clamp(0, self.context - 1),
+            hidden_TW=hidden_TW,
         )
 
     def advance(self, frames: int) -> None:
@@ -149,5 +147,5 @@ class FrameCache:
         for block in self.blocks:
             if block.keys is not None and block.turned:
                 dtype, size = rotary_dtype(block.keys.dtype), block.keys.shape[-1]
-                cosines, sines = rotary_table(3 * self.context, size, block.keys.device, dtype)
+                cosines, sines = rotary_table(2 * self.context, size, block.keys.device, dtype)
                 block.keys.copy_(rotate(block.keys, cosines[self.context], -sines[self.context]))

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from models.checkpoint import Checkpoints
-from models.compute import Compute, choose_compute, threads_a_product
+from models.compute import Compute, choose_compute, prepare_training, threads_a_product
 from models.data import Clip, ClipWindows, training_clips
 from models.loop import Curve, OnStep, Trainable, run
 from models.publish import TOKENIZER, WORLD, find_model, folder_of, load_tokenizer, parameters_of, plain, publish_model
@@ -98,6 +99,7 @@ def train_tokenizer(
     with threads_a_product():
         windows = ClipWindows(train, cache_clips=config.training.cache_clips)
         training = TokenizerTraining(config.tokenizer, windows, compute, seed=config.training.seed)
+        _prepare(config, compute, listen, tokenizer=training.tokenizer)
         curve, run_about = _run(store, config, TOKENIZER, model_id, training, compute, listen, on_step)
         training.tokenizer.eval()
         count = config.training.eval_windows
@@ -137,6 +139,7 @@ def train_world_model(
     with threads_a_product():
         windows = ClipWindows(train, cache_clips=config.training.cache_clips)
         training = _world_training(store, config, source, windows, compute)
+        _prepare(config, compute, listen, latent_actions=training.lam, dynamics=training.dynamics)
         curve, run_about = _run(store, config, WORLD, model_id, training, compute, listen, on_step)
         training.lam.eval()
         training.dynamics.eval()
@@ -211,6 +214,13 @@ def _world_training(
         seed=config.training.seed,
         truth_actions=truth_actions,
     )
+
+
+def _prepare(config: Config, compute: Compute, listen: Listener | None, **networks: nn.Module) -> None:
+    for name, network in networks.items():
+        done = prepare_training(network, config.training, compute.device)
+        if done and listen is not None:
+            listen(f"{name}: {done}")
 
 
 def _run(

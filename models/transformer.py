@@ -116,7 +116,7 @@ class SpaceTimeAttention(Attention):
 def _angles(attention: Attention, frames: int, x: Tensor, places: Places | None) -> tuple[Tensor, Tensor]:
     """Return the cosines and sines (T, 1, C) of the frames' places."""
     if places is not None:
-        cosines, sines = places.angles(attention.head_dim)
+        cosines, sines = places.cosines_TC, places.sines_TC
     else:
         cosines, sines = rotary_table(frames, attention.head_dim, x.device, rotary_dtype(x.dtype))
     return cosines[:, None], sines[:, None]
@@ -201,9 +201,11 @@ class STTransformer(nn.Module):
             context: most frames of a window.
         """
         super().__init__()
-        self.grid = grid
+        self.grid, self.head_dim = grid, config.head_dim
         self.checkpointing = False
         """Whether a block is computed again in the backward pass instead of kept."""
+        self.after_past = self._after_past
+        """All blocks of a single frame after kept ones; may be replaced by its compiled form."""
         self.positions = nn.Parameter(torch.randn(grid[0] * grid[1], config.d_model) * 0.02)
         self.blocks = nn.ModuleList(Block(config, context) for _ in range(config.layers))
 
@@ -224,9 +226,15 @@ class STTransformer(nn.Module):
                 else:
                     x_BTPD = block(x_BTPD, self.grid)
             return x_BTPD
-        places = cache.places(frames, x_BTPD)
-        for block, past in zip(self.blocks, cache.blocks_for(len(self.blocks)), strict=True):
-            x_BTPD = block(x_BTPD, self.grid, past, places, keep)
+        # places are worked out here, so that what may be compiled or captured depends on tensors alone
+        places, pasts = cache.places(frames, self.head_dim, x_BTPD), cache.blocks_for(len(self.blocks))
+        after_past = self.after_past if frames == 1 and cache.length else self._after_past
+        x_BTPD = after_past(x_BTPD, pasts, places, keep)
         if keep:
             cache.advance(frames)
+        return x_BTPD
+
+    def _after_past(self, x_BTPD: Tensor, pasts: list[BlockPast], places: Places, keep: bool) -> Tensor:
+        for block, past in zip(self.blocks, pasts, strict=True):
+            x_BTPD = block(x_BTPD, self.grid, past, places, keep)
         return x_BTPD

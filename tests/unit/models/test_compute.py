@@ -1,9 +1,16 @@
+import dataclasses
+
 import pytest
 import torch
 
-from models.compute import choose_compute, threads_a_product
-from pipeline.config.world import TrainingConfig
+from models.compute import choose_compute, compile_played_frame, prepare_training, threads_a_product
+from models.frame_cache import FrameCache
+from models.transformer import STTransformer
+from pipeline.config.world import StackConfig, TrainingConfig
 from pipeline.errors import UserError
+
+CPU = torch.device("cpu")
+inductor = pytest.mark.filterwarnings("ignore")  # the compiler's own
 
 
 def test_the_dtype_asked_for_is_taken():
@@ -35,3 +42,84 @@ def test_threads_are_given_back():
 def test_all_cores_are_used_unless_a_number_is_asked_for():
     assert choose_compute(TrainingConfig(device="cpu", threads=3)).threads == 3
     assert choose_compute(TrainingConfig(device="cpu")).threads >= 1
+
+
+def stack(layers=3):
+    torch.manual_seed(0)
+    made = STTransformer(StackConfig(layers=layers, d_model=16, heads=2, head_dim=8, qk_norm=True), (2, 3), 4)
+    for name, parameter in made.named_parameters():
+        if "out.weight" in name or "ffw.2" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return made
+
+
+def gradients_and_kept(network, x):
+    """Return the gradients of a pass, and how many numbers were kept for its backward pass."""
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t.numel()), t)[1], lambda t: t):
+        loss = network(x).square().mean()
+    return torch.autograd.grad(loss, list(network.parameters())), sum(kept)
+
+
+def test_checkpointed_blocks_keep_less_and_give_the_same_gradients():
+    network, x = stack(), torch.randn(2, 4, 6, 16)
+    plain, kept = gradients_and_kept(network, x)
+    assert prepare_training(network, TrainingConfig(activation_checkpointing="on"), CPU) == "activations checkpointed"
+    again, kept_less = gradients_and_kept(network, x)
+    assert kept_less < kept / 3
+    for ours, its in zip(again, plain, strict=True):
+        assert torch.equal(ours, its)
+
+
+def test_activations_are_checkpointed_from_200_million_parameters_on():
+    config = StackConfig(layers=1, d_model=5000, heads=1, head_dim=8)
+    with torch.device("meta"):
+        small, large = (STTransformer(dataclasses.replace(config, ffw_multiple=f), (1, 1), 2) for f in (3.9, 4.1))
+    assert prepare_training(small, TrainingConfig(), CPU) == ""
+    assert prepare_training(large, TrainingConfig(), CPU) == "activations checkpointed"
+    assert prepare_training(large, TrainingConfig(activation_checkpointing="off"), CPU) == ""
+    assert not large.checkpointing
+
+
+@pytest.mark.slow
+@inductor
+def test_compiled_blocks_learn_the_same_under_the_same_names():
+    network, x = stack(layers=1), torch.randn(2, 4, 6, 16)
+    names, (plain, _) = list(network.state_dict()), gradients_and_kept(network, x)
+    assert prepare_training(network, TrainingConfig(compile=True), CPU) == "blocks compiled"
+    compiled, _ = gradients_and_kept(network, x)
+    assert list(network.state_dict()) == names
+    for ours, its in zip(compiled, plain, strict=True):
+        torch.testing.assert_close(ours, its, rtol=1e-4, atol=1e-6)
+
+
+COMPILERS = {
+    "traced": lambda network: setattr(
+        network, "after_past", torch.compile(network.after_past, fullgraph=True, dynamic=False, backend="eager")
+    ),
+    "compiled": lambda network: compile_played_frame(network, CPU),
+}
+
+
+@inductor
+@torch.inference_mode()
+@pytest.mark.parametrize("how", ["traced", pytest.param("compiled", marks=pytest.mark.slow)])
+def test_a_played_frame_is_one_graph_for_all_frames_of_a_ring(how):
+    network, x = stack(layers=1), torch.randn(1, 13, 6, 16)
+
+    def played():
+        cache = FrameCache(4, ring=True)
+        return [network(x[:, t : t + 1], cache, keep=True) for t in range(13)]
+
+    plain = played()
+    torch._dynamo.utils.counters.clear()
+    COMPILERS[how](network)
+    for ours, its in zip(played(), plain, strict=True):
+        torch.testing.assert_close(ours, its, rtol=1e-4, atol=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+def test_a_missing_compiler_is_named_with_the_fix(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match=r"'no-such-compiler'.*apt-get install g\+\+.*training.compile = false"):
+        prepare_training(stack(), TrainingConfig(compile=True), CPU)
