@@ -34,12 +34,21 @@ def add_commands(commands: Parsers) -> None:
     bench.add_argument("what", choices=["acquisition", "start", "model", "sizes"], help="what to measure")
     bench.add_argument("--videos", type=int, metavar="N", help="videos to fetch (500), or of the store (1000000)")
     bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
-    bench.add_argument("--preset", default="cc-small", metavar="NAME", help="of model: cc-small (default) or cc-90p")
     bench.add_argument(
-        "--task", action="append", metavar="NAME", help="of model: tokenizer, lam, dynamics, cotrain, play (all)"
+        "--preset", default="cc-small", metavar="NAME", help="of model: cc-small (default), cc-90p, platformers-192m..."
+    )
+    bench.add_argument(
+        "--task",
+        action="append",
+        metavar="NAME",
+        help="of model: tokenizer, lam, dynamics, cotrain, play (these by default), frame (a pass over one frame, "
+        "weights in the dtype: the way to time the largest)",
     )
     bench.add_argument("--dtype", default="fp32", metavar="NAME", help="of model: fp32 (default) or bf16")
     bench.add_argument("--threads", type=int, default=1, metavar="N", help="of model: CPU threads (1)")
+    bench.add_argument("--batch", type=int, metavar="N", help="of model: windows a step (1)")
+    bench.add_argument("--compile", action="store_true", help="of model: the same with compiled blocks beside it")
+    bench.add_argument("--checkpoint", action="store_true", help="of model: with activation checkpointing beside it")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -78,17 +87,20 @@ def _start(args: argparse.Namespace, videos: int) -> int:
 
 
 def _model(args: argparse.Namespace) -> int:
-    from models.bench import TASKS, bench_model
+    from models.bench import DEFAULT_TASKS, bench_model
 
-    for name in ("threads", "rounds"):
-        if getattr(args, name) < 1:
+    for name in ("threads", "rounds", "batch"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
             raise UserError(f"--{name} = {getattr(args, name)}: must be at least 1")
     found = bench_model(
         args.preset,
-        tasks=tuple(args.task or TASKS),
+        tasks=tuple(args.task or DEFAULT_TASKS),
         dtype=args.dtype,
         threads=args.threads,
         repeats=args.rounds,
+        batch=args.batch,
+        compare_compiled=args.compile,
+        compare_checkpointed=args.checkpoint,
         # lines for people; a program that reads the object sees them on the other stream
         listen=_say if args.json else print,
     )

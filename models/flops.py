@@ -11,62 +11,74 @@ from models.dynamics import Dynamics
 from models.latent_actions import LatentActionModel
 from models.tokenizer import VideoTokenizer
 from models.transformer import STTransformer
-from pipeline.config.world import StackConfig
 
 TRAINING = 3
 """A training step over its forward pass: the forward pass itself, and a backward pass of twice its size."""
 
 
-def stack_flops(config: StackConfig, batch: int, frames: int, tokens: int) -> int:
-    """Return the operations of a forward pass of ST-transformer blocks over (batch, frames, tokens)."""
+def stack_flops(stack: STTransformer, batch: int, frames: int, past: int = 0) -> int:
+    """Return the operations of a forward pass of blocks over (batch, frames); `past` slots of a cache are seen too."""
+    config, tokens = stack.config, stack.grid[0] * stack.grid[1]
     d, inner = config.d_model, config.heads * config.head_dim
     positions = batch * frames * tokens
-    projections = 2 * positions * d * (2 * inner + 2 * config.kv_heads * config.head_dim)
-    block = projections + 4 * positions * tokens * inner
-    if config.temporal_attention:
-        block += projections + 4 * positions * frames * inner
+    attentions = 1 + (config.temporal_attention and not config.spacetime_attention)
+    block = attentions * 2 * positions * d * (2 * inner + 2 * config.kv_heads * config.head_dim)
+    keys = tokens
+    if config.spacetime_attention:
+        keys = (past or frames) * tokens
+    elif config.temporal_attention:
+        keys = tokens + (past or frames)
+    block += 4 * positions * keys * inner
     block += 4 * positions * d * int(d * config.ffw_multiple)
     if config.depthwise_conv != "none":
         block += 18 * positions * d
     if config.depthwise_conv == "causal":
-        block += 18 * batch * (frames - 1) * tokens * d
+        block += 18 * batch * (frames if past else frames - 1) * tokens * d
     return config.layers * block
 
 
 def tokenizer_flops(network: VideoTokenizer, batch: int, frames: int) -> int:
     """Return the operations of a forward pass: pixels to codes to pixels."""
-    config, tokens = network.config, network.num_tokens
-    positions, values = batch * frames * tokens, 3 * network.config.patch**2
+    config = network.config
+    positions, values = batch * frames * network.num_tokens, 3 * config.patch**2
     linear = values * config.encoder.d_model + config.encoder.d_model * config.latent_dim
     linear += config.latent_dim * config.decoder.d_model + config.decoder.d_model * values
-    nearest = config.codebook_size * config.latent_dim
-    stacks = (stack_flops(stack, batch, frames, tokens) for stack in (config.encoder, config.decoder))
+    # levels are rounded to, codes are searched
+    nearest = config.codebook_size * config.latent_dim if config.quantizer == "vq" else 0
+    stacks = (stack_flops(stack, batch, frames) for stack in (network.encoder, network.decoder))
     return 2 * positions * (linear + nearest) + sum(stacks)
 
 
 def lam_flops(network: LatentActionModel, batch: int, frames: int) -> int:
     """Return the operations of a forward pass: frames to latent actions, frames and actions to next frames."""
-    config, tokens = network.config, _tokens(network.encoder)
-    values, d, e = 3 * config.patch**2, config.decoder.d_model, config.encoder.d_model
-    steps = batch * (frames - 1)
+    config = network.config
+    tokens = network.encoder.grid[0] * network.encoder.grid[1]
+    d, e, steps = config.decoder.d_model, config.encoder.d_model, batch * (frames - 1)
+    values = network.out.out_features
+    # looking a token's embedding up is no product
+    read = 0 if network.reads_tokens else values
+    seen = min(frames, network.frames_at_once)
+    windows = steps // (seen - 1)
     if network.pairs:
-        encoder = stack_flops(config.encoder, 2 * steps, 1, tokens) + 2 * 2 * steps * tokens * 2 * values * e
-        pre = 2 * steps * e * config.latent_dim
+        encoder = stack_flops(network.encoder, 2 * steps, 1) + 2 * 2 * steps * tokens * 2 * read * e
     else:
-        encoder = stack_flops(config.encoder, batch, frames, tokens) + 2 * batch * frames * tokens * values * e
-        pre = 2 * steps * e * config.latent_dim
-    nearest = 2 * steps * config.num_actions * config.latent_dim
-    decoder = stack_flops(config.decoder, batch, frames - 1, tokens) + 2 * 2 * steps * tokens * values * d
-    return encoder + pre + nearest + decoder + 2 * steps * config.latent_dim * d
+        encoder = stack_flops(network.encoder, windows, seen) + 2 * windows * seen * tokens * read * e
+    codes = 2 * steps * (e + config.num_actions) * config.latent_dim
+    decoder = stack_flops(network.decoder, windows, seen - 1) + 2 * steps * tokens * (read + values) * d
+    return encoder + codes + decoder + 2 * steps * config.latent_dim * d
 
 
-def dynamics_flops(network: Dynamics, batch: int, frames: int, *, action_dim: int) -> int:
+def dynamics_flops(network: Dynamics, batch: int, frames: int) -> int:
     """Return the operations of a forward pass: tokens and latent actions to logits."""
-    d, tokens = network.config.stack.d_model, _tokens(network.transformer)
-    head = 2 * batch * frames * tokens * d * network.mask_id
-    actions = 2 * batch * (frames - 1) * action_dim * d
-    return stack_flops(network.config.stack, batch, frames, tokens) + head + actions
+    d, action = network.config.stack.d_model, network.embed_action
+    head = 2 * batch * frames * network.grid[0] * network.grid[1] * d * network.mask_id
+    actions = 2 * batch * (frames - 1) * action.in_features * action.out_features
+    return stack_flops(network.transformer, batch, frames) + head + actions
 
 
-def _tokens(stack: STTransformer) -> int:
-    return stack.grid[0] * stack.grid[1]
+def frame_flops(network: Dynamics, batch: int) -> int:
+    """Return the operations of a pass over one frame after kept ones: all slots of the cache are seen."""
+    d, action = network.config.stack.d_model, network.embed_action
+    head = 2 * batch * network.grid[0] * network.grid[1] * d * network.mask_id
+    actions = 2 * batch * action.in_features * action.out_features
+    return stack_flops(network.transformer, batch, 1, past=network.config.context) + head + actions

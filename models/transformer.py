@@ -201,7 +201,7 @@ class STTransformer(nn.Module):
             context: most frames of a window.
         """
         super().__init__()
-        self.grid, self.head_dim = grid, config.head_dim
+        self.config, self.grid = config, grid
         self.checkpointing = False
         """Whether a block is computed again in the backward pass instead of kept."""
         self.after_past = self._after_past
@@ -227,7 +227,7 @@ class STTransformer(nn.Module):
                     x_BTPD = block(x_BTPD, self.grid)
             return x_BTPD
         # places are worked out here, so that what may be compiled or captured depends on tensors alone
-        places, pasts = cache.places(frames, self.head_dim, x_BTPD), cache.blocks_for(len(self.blocks))
+        places, pasts = cache.places(frames, self.config.head_dim, x_BTPD), cache.blocks_for(len(self.blocks))
         after_past = self.after_past if frames == 1 and cache.length else self._after_past
         x_BTPD = after_past(x_BTPD, pasts, places, keep)
         if keep:

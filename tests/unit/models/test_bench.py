@@ -7,9 +7,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from assets.cli import main
-from models.bench import PRESETS, TASKS, _preset, bench_model
+from models.bench import bench_model
+from models.bench_presets import COMPARED, compared
+from models.bench_tasks import TASKS
+from models.bench_timing import kept_mb, sheet_peak
 from models.dynamics import Dynamics
-from models.flops import dynamics_flops, lam_flops, stack_flops, tokenizer_flops
+from models.flops import dynamics_flops, frame_flops, lam_flops, stack_flops, tokenizer_flops
+from models.frame_cache import FrameCache
 from models.latent_actions import LatentActionModel
 from models.tokenizer import VideoTokenizer
 from models.transformer import STTransformer
@@ -30,6 +34,9 @@ STACKS = {
     "multi-query": StackConfig(layers=3, d_model=48, heads=4, head_dim=16),
     "convolution": StackConfig(layers=1, d_model=32, heads=2, head_dim=8, depthwise_conv="causal"),
     "frames alone": StackConfig(layers=2, d_model=32, heads=2, head_dim=8, temporal_attention=False),
+    "space and time": StackConfig(
+        layers=2, d_model=32, heads=2, head_dim=8, temporal_attention=False, spacetime_attention=True
+    ),
 }
 
 
@@ -37,44 +44,119 @@ STACKS = {
 def test_the_formula_of_a_stack_counts_what_torch_counts(config):
     stack = STTransformer(config, (3, 4), 5)
     x = torch.randn(2, 5, 12, config.d_model)
-    assert stack_flops(config, 2, 5, 12) == counted(lambda: stack(x))
+    assert stack_flops(stack, 2, 5) == counted(lambda: stack(x))
+    cache = FrameCache(5)
+    counted(lambda: stack(x[:, :3], cache, keep=True))
+    assert stack_flops(stack, 2, 1, past=5) == counted(lambda: stack(x[:, 3:4], cache))
 
 
-@pytest.mark.parametrize("pooling", ["mean", "antisymmetric"])
-def test_the_formulas_of_the_networks_count_what_torch_counts(pooling):
-    stack, alone = STACKS["plain"], STACKS["frames alone"]
+TOKENIZERS = {
+    "paper": {},
+    "frames alone": {"architecture": "vit"},
+    "space and time": {"architecture": "c_vivit"},
+    "levels": {"quantizer": "fsq", "latent_dim": 5},
+}
+
+
+@pytest.mark.parametrize("changes", TOKENIZERS.values(), ids=TOKENIZERS)
+def test_the_formula_of_a_tokenizer_counts_what_torch_counts(changes):
+    config = TokenizerConfig(encoder=STACKS["plain"], decoder=STACKS["multi-query"], window=5, **changes)
+    tokenizer = VideoTokenizer(config, 24, 32)
     video = torch.randint(0, 256, (2, 5, 24, 32, 3), dtype=torch.uint8)
-    tokenizer = VideoTokenizer(TokenizerConfig(encoder=stack, decoder=stack, window=5), 24, 32)
     assert tokenizer_flops(tokenizer, 2, 5) == counted(lambda: tokenizer(video))
-    config = LatentActionConfig(
-        encoder=alone if pooling == "antisymmetric" else stack, decoder=stack, patch=8, pooling=pooling
+
+
+LAMS = {
+    "paper": {},
+    "pairs": {"pooling": "antisymmetric", "encoder": STACKS["frames alone"]},
+    "short windows": {"window": 3},
+    "tokens": {"input": "tokens"},
+}
+
+
+@pytest.mark.parametrize("changes", LAMS.values(), ids=LAMS)
+def test_the_formula_of_latent_actions_counts_what_torch_counts(changes):
+    config = LatentActionConfig(**{"encoder": STACKS["plain"], "decoder": STACKS["plain"], "patch": 8} | changes)
+    lam = LatentActionModel(config, 24, 32, 5, num_codes=64, grid=(3, 4))
+    video = torch.randint(0, 256, (2, 5, 24, 32, 3), dtype=torch.uint8)
+    frames = torch.randint(0, 64, (2, 5, 12)) if lam.reads_tokens else video
+    assert lam_flops(lam, 2, 5) == counted(lambda: lam(frames))
+
+
+@pytest.mark.parametrize("injection", ["add", "prepend", "film"])
+def test_the_formula_of_the_dynamics_counts_what_torch_counts(injection):
+    config = DynamicsConfig(stack=STACKS["plain"], context=5, action_injection=injection)
+    dynamics = Dynamics(config, num_codes=100, grid=(3, 4), action_dim=16)
+    tokens, actions = torch.zeros(2, 5, 12, dtype=torch.int64), torch.randn(2, 4, 16)
+    assert dynamics_flops(dynamics, 2, 5) == counted(lambda: dynamics(tokens, actions))
+    cache = FrameCache(5)
+    counted(lambda: dynamics.hidden(tokens[:, :3], actions[:, :2], cache, keep=True))
+    assert frame_flops(dynamics, 2) == counted(
+        lambda: dynamics.head(dynamics.hidden(tokens[:, 3:4], actions[:, 2:3], cache))
     )
-    lam = LatentActionModel(config, 24, 32, 5)
-    assert lam_flops(lam, 2, 5) == counted(lambda: lam(video))
-    dynamics = Dynamics(DynamicsConfig(stack=stack, context=5), num_codes=1024, grid=tokenizer.grid, action_dim=32)
-    tokens, actions = torch.zeros(2, 5, tokenizer.num_tokens, dtype=torch.int64), torch.randn(2, 4, 32)
-    assert dynamics_flops(dynamics, 2, 5, action_dim=32) == counted(lambda: dynamics(tokens, actions))
 
 
-def test_every_task_is_measured_and_both_ways_of_playing_draw_the_same(monkeypatch):
-    monkeypatch.setitem(PRESETS, "tiny", _preset(32, 32, d=64, head_dim=8, encoder=1, decoder=1, dynamics=2, steps=4))
-    found = bench_model("tiny", repeats=1)
+@pytest.fixture
+def tiny(monkeypatch):
+    made = compared(32, 32, d=64, head_dim=8, blocks=(1, 1, 2), lam_patch=8, steps=4)
+    monkeypatch.setitem(COMPARED, "tiny", made)
+
+
+def test_every_task_is_measured_and_both_ways_of_playing_draw_the_same(tiny):
+    found = bench_model("tiny", tasks=TASKS, repeats=1, compare_checkpointed=True)
     assert list(found["tasks"]) == list(TASKS)
-    assert found["peak_gflops"] > 0
     for task in ("tokenizer", "lam", "dynamics", "cotrain"):
-        assert found["tasks"][task]["utilisation"] > 0
+        measured = found["tasks"][task]
+        assert measured["utilisation"] > 0
+        assert measured["peak_gflops"] > 0
+        assert measured["checkpointed"]["kept_mb"] < measured["kept_mb"]
     play = found["tasks"]["play"]
     assert play["share_of_ids_that_differ"] < 0.05
     assert play["frames_per_s_after_prefill"] > play["frames_per_s"] > 0
+    assert found["tasks"]["frame"]["weights_mb"] == pytest.approx(4 * found["parameters"]["dynamics"] / 1e6)
+
+
+def test_weights_of_a_timed_frame_are_in_the_dtype_of_the_products(tiny):
+    found = bench_model("tiny", tasks=["frame"], dtype="bf16", repeats=1, batch=2)
+    assert found["tasks"]["frame"]["weights_mb"] == pytest.approx(2 * found["parameters"]["dynamics"] / 1e6)
+    assert found["batch"] == 2
+    assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_the_gain_of_compilation_is_measured_beside(tiny):
+    found = bench_model("tiny", tasks=["dynamics", "play"], repeats=1, compare_compiled=True)
+    for task in ("dynamics", "play"):
+        assert found["tasks"][task]["compiled"]["time_ratio"] > 0
+
+
+def test_what_a_pass_keeps_is_counted_once_a_memory():
+    x = torch.randn(1000, requires_grad=True)
+    assert kept_mb(lambda: (x.exp() * 2).square().sum()) == pytest.approx(0.008)
+
+
+def test_the_data_sheets_peak_stands_beside_the_measured_one_where_it_is_known():
+    gpu = torch.device("cuda")
+    assert sheet_peak(gpu, torch.bfloat16, "NVIDIA H200") == 989e12
+    assert sheet_peak(gpu, torch.bfloat16, "Some GPU") is None
+    assert sheet_peak(gpu, torch.float32, "NVIDIA H200") is None
+    assert sheet_peak(torch.device("cpu"), torch.bfloat16) is None
 
 
 def test_the_command_prints_one_object_and_names_what_it_does_not_know(capsys):
-    assert main(["bench", "model", "--task", "lam", "--rounds", "1", "--json"]) == 0
+    assert main(["bench", "model", "--preset", "demo", "--task", "lam", "--rounds", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["preset"] == "cc-small"
+    assert found["preset"] == "demo"
     assert list(found["tasks"]) == ["lam"]
-    for wrong in (["--preset", "huge"], ["--task", "walk"], ["--dtype", "fp8"], ["--threads", "0"]):
+    for wrong in (["--preset", "huge"], ["--task", "walk"], ["--dtype", "fp8"], ["--threads", "0"], ["--batch", "0"]):
         assert main(["bench", "model", *wrong]) == 2
-    with pytest.raises(UserError, match=r"'huge' is unknown: choose one of cc-small, cc-90p"):
+    with pytest.raises(UserError, match=r"'huge' is unknown: choose one of cc-small, cc-90p, coinrun, demo"):
         bench_model("huge")
-    assert PRESETS["cc-90p"].dynamics.stack.d_model == 512
+
+
+def test_the_presets_to_compare_by_are_of_their_published_sizes():
+    small, large = COMPARED["cc-small"], COMPARED["cc-90p"]
+    assert (small.latent_actions.patch, large.latent_actions.patch) == (4, 16)
+    assert (small.dynamics.stack.d_model, large.dynamics.stack.d_model) == (256, 512)
+    assert [large.tokenizer.encoder.layers, large.tokenizer.decoder.layers, large.dynamics.stack.layers] == [4, 8, 8]
