@@ -29,11 +29,15 @@ def kernel_for(device: torch.device, dtype: torch.dtype, num_queries: int, num_k
     """Return the fastest kernel for these rows.
 
     On a CPU in bf16 the fused kernel's backward pass takes 9 times as long as the plain one at 16 keys and twice as
-    long at 256, while in fp32 the plain one takes twice as long at 256 (measured on one core with avx512_bf16).
+    long at 256, while in fp32 the plain one takes twice as long at 256 (measured on one core with avx512_bf16). On a
+    GPU the reasons are those of the kernels' layouts: a lone query has no tile to fill, and where heads share keys the
+    plain products read them where they lie.
     """
     if device.type == "cpu":
         return "plain" if dtype == torch.bfloat16 else "fused"
-    return "packed" if 1 < num_queries == num_keys <= _SHORT else "fused"
+    if num_queries == 1:
+        return "plain"
+    return "packed" if num_queries == num_keys <= _SHORT else "fused"
 
 
 def attend(
@@ -90,9 +94,10 @@ def _packed(q_NHSC: Tensor, k_NGSC: Tensor, v_NGSC: Tensor, causal: bool) -> Ten
         return x.unflatten(0, (-1, together)).transpose(1, 2).flatten(2, 3)
 
     mask = _block_diagonal(together, s, causal, q_NHSC.device).to(q_NHSC.dtype)
-    grouped = q_NHSC.shape[1] != k_NGSC.shape[1]
-    q, k, v = laid(q_NHSC), laid(k_NGSC), laid(v_NGSC)
-    y = F.scaled_dot_product_attention(q, k, v, mask, enable_gqa=grouped)
+    # a GPU's fused kernels take either a mask or heads that share keys
+    groups = q_NHSC.shape[1] // k_NGSC.shape[1]
+    k_NHSC, v_NHSC = (x.repeat_interleave(groups, 1) if groups > 1 else x for x in (k_NGSC, v_NGSC))
+    y = F.scaled_dot_product_attention(laid(q_NHSC), laid(k_NHSC), laid(v_NHSC), mask)
     return y.unflatten(2, (together, s)).transpose(1, 2).flatten(0, 1)
 
 
