@@ -1,5 +1,7 @@
 """Stacks of any size: frames computed one by one are those of the whole window, and none sees a later one."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -71,3 +73,22 @@ def test_no_frame_depends_on_a_later_one_to_the_bit(config, size, data):
         before, after = network(x), network(changed)
     assert torch.equal(before[:, :place], after[:, :place])
     assert not torch.equal(before[:, place], after[:, place])
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(stacks(), windows, st.integers(1, 15))
+def test_a_ring_of_one_block_is_the_window_that_ends_with_the_frame_in_fp64(config, size, beyond):
+    """Keys of a first block know nothing of the past, so a frame that left is forgotten; deeper blocks drift."""
+    config = dataclasses.replace(
+        config, layers=1, depthwise_conv="frame" if config.depthwise_conv == "causal" else config.depthwise_conv
+    )
+    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
+        patch.setattr(torch.Tensor, "float", torch.Tensor.double)
+        network, x = network_and_input(config, size, torch.float64)
+        context = x.shape[1]
+        world = torch.cat([x, torch.randn(len(x), beyond, *x.shape[2:], dtype=x.dtype)], 1)
+        ring = FrameCache(context, ring=True)
+        for end in range(1, world.shape[1] + 1):
+            alone = network(world[:, end - 1 : end], ring, keep=True)
+            window = network(world[:, max(0, end - context) : end])
+            assert float((alone[:, 0] - window[:, -1]).abs().max()) <= 1e-9, end
