@@ -462,6 +462,8 @@ class EvaluationConfig(SamplingConfig):
 class PlayConfig(SamplingConfig):
     """How the world is played."""
 
+    fps: float = 10.0
+    """Frames a second at most while a key is held: those of the clips (Genie: 10)."""
     max_sessions: int = 32
     """Games kept at a time; the one that was idle longest makes room."""
     seed: int = 0
@@ -470,6 +472,8 @@ class PlayConfig(SamplingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _at_least("play", 1, max_sessions=self.max_sessions)
+        if self.fps <= 0:
+            raise UserError(f"play.fps = {self.fps}: must be above 0")
 
 
 def platformers_models(size: str) -> dict[str, Any]:

@@ -158,6 +158,23 @@ def test_a_key_that_is_held_goes_on_until_it_is_released(page):
     assert float(page.locator("#fps").text_content()) > 0
 
 
+def test_a_world_that_answers_at_once_is_played_at_the_speed_of_its_clips(page):
+    times = page.evaluate(
+        """async () => {
+            const at = () => Number(document.body.dataset.t), times = [];
+            dispatchEvent(new KeyboardEvent("keydown", { key: "3", code: "3", cancelable: true }));
+            while (times.length < 6) {
+                const before = at();
+                while (at() === before) await new Promise(requestAnimationFrame);
+                times.push(performance.now());
+            }
+            dispatchEvent(new KeyboardEvent("keyup", { key: "3", code: "3" }));
+            return times;
+        }"""
+    )
+    assert times[-1] - times[0] > 400, "5 frames at 10 a second"
+
+
 def test_a_thumbnail_starts_a_new_game_and_a_button_plays_it(page):
     _tap(page, "3")
     page.wait_for_selector("body[data-t='1']")
