@@ -61,13 +61,9 @@ def networks_of(config: Config) -> tuple[VideoTokenizer, LatentActionModel, Dyna
     height, width = config.clips.height, config.clips.width
     with torch.device("meta"):
         tokenizer = VideoTokenizer(config.tokenizer, height, width)
-        lam = LatentActionModel(config.latent_actions, height, width, config.dynamics.context)
-        dynamics = Dynamics(
-            config.dynamics,
-            num_codes=config.tokenizer.codebook_size,
-            grid=tokenizer.grid,
-            action_dim=config.latent_actions.latent_dim,
-        )
+        codes, grid, context = config.tokenizer.codebook_size, tokenizer.grid, config.dynamics.context
+        lam = LatentActionModel(config.latent_actions, height, width, context, num_codes=codes, grid=grid)
+        dynamics = Dynamics(config.dynamics, num_codes=codes, grid=grid, action_dim=config.latent_actions.latent_dim)
     return tokenizer, lam, dynamics
 
 

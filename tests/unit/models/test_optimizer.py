@@ -71,3 +71,15 @@ def test_state_of_another_network_is_refused_and_a_parameter_without_gradient_ne
     ):
         with pytest.raises(WeightsError, match=why):
             load_states({}, {"optimizer": optimizer}, prefixed("optimizer", wrong))
+
+
+def test_state_lies_where_the_parameters_are_and_steps_are_counted_on_the_cpu():
+    here = torch.nn.Linear(3, 2)
+    optimizer = Optimizer(here, LATE, 10)
+    optimizer.step(here(torch.ones(1, 3)).sum(), 0)
+    with torch.device("meta"):  # stands for a device that is not the checkpoint's
+        there = torch.nn.Linear(3, 2)
+    moved = Optimizer(there, LATE, 10)
+    load_states({}, {"optimizer": moved}, prefixed("optimizer", optimizer.tensors()))
+    devices = {name.rsplit(".", 1)[1]: tensor.device.type for name, tensor in moved.tensors().items()}
+    assert devices == {"exp_avg": "meta", "exp_avg_sq": "meta", "step": "cpu"}
