@@ -111,14 +111,14 @@ class LatentActionModel(nn.Module):
         return "lam_accuracy" if self.reads_tokens else "lam_psnr"
 
     def _pieces(self, frames: Tensor, shared: int) -> Tensor:
-        """Return patches or tokens of frames, cut into the LAM's windows: (B * N, T / N, P, ...).
+        """Return patches or tokens of frames, cut where the LAM's window is shorter: (B * N, T / N, P, ...).
 
         Neighbouring windows share so many frames: 1 where they are read (a_t needs both of its frames), 0 where they
         are drawn (a_t leads away from its first).
         """
         step = self.frames_at_once - 1
         total = frames.shape[1] - shared
-        if total > step:
+        if self.config.window and total > step:
             if total % step:
                 raise ValueError(f"{total} latent actions are no whole number of windows of {step}")
             frames = frames.unfold(1, step + shared, step).movedim(-1, 2).flatten(0, 1)

@@ -158,6 +158,8 @@ def test_windows_that_do_not_fill_the_context_are_refused():
         LatentActionModel(dataclasses.replace(WINDOW, window=9), 10, 14, context=5)
     with pytest.raises(ValueError, match="3 latent actions are no whole number of windows of 2"):
         busy(WINDOW).latents(video(4))
+    with pytest.raises(ValueError, match="9 frames exceed the context of 5"):
+        busy(PAPER).latents(video(9))
 
 
 def test_frames_that_an_action_is_read_from_are_known():
