@@ -25,24 +25,28 @@ TOKENIZER_FILE = "models/video_tokenizer/tok/weights.safetensors"
 WORLD_FILE = "models/world_model/world/weights.safetensors"
 
 
-@pytest.fixture
-def networks(store):
-    """A tokenizer, a LAM and a dynamics, published in the store."""
+def publish(store, tokenizer=TOKENIZER_CONFIG, lam=LAM_CONFIG, dynamics=DYNAMICS_CONFIG):
+    """Publish a tokenizer `tok` and a world `world` of these settings; return their networks."""
     torch.manual_seed(0)
-    tokenizer = VideoTokenizer(TOKENIZER_CONFIG, 9, 14)
-    lam = LatentActionModel(LAM_CONFIG, 9, 14, 3)
-    dynamics = Dynamics(DYNAMICS_CONFIG, num_codes=12, grid=tokenizer.grid, action_dim=4)
+    first = VideoTokenizer(tokenizer, 9, 14)
+    seen = {"num_codes": tokenizer.codebook_size, "grid": first.grid}
+    second = LatentActionModel(lam, 9, 14, 3, **seen)
+    third = Dynamics(dynamics, action_dim=lam.latent_dim, **seen)
     how = {"curve": [], "steps": 1, "figures": {}, "shards_version": "v1"}
     publish_model(
-        store, kind=TOKENIZER, model_id="tok", networks={"tokenizer": tokenizer},
-        config={"tokenizer": plain(TOKENIZER_CONFIG), "height": 9, "width": 14}, inputs={}, **how,
+        store, kind=TOKENIZER, model_id="tok", networks={"tokenizer": first},
+        config={"tokenizer": plain(tokenizer), "height": 9, "width": 14}, inputs={}, **how,
     )  # fmt: skip
     publish_model(
-        store, kind=WORLD, model_id="world", networks={"latent_actions": lam, "dynamics": dynamics},
-        config={"latent_actions": plain(LAM_CONFIG), "dynamics": plain(DYNAMICS_CONFIG)}, inputs={"tokenizer": "tok"},
-        **how,
+        store, kind=WORLD, model_id="world", networks={"latent_actions": second, "dynamics": third},
+        config={"latent_actions": plain(lam), "dynamics": plain(dynamics)}, inputs={"tokenizer": "tok"}, **how,
     )  # fmt: skip
-    return tokenizer, lam, dynamics
+    return first, second, third
+
+
+@pytest.fixture
+def networks(store):
+    return publish(store)
 
 
 def rewrite(store, path, change):
@@ -52,11 +56,31 @@ def rewrite(store, path, change):
     store.write_blob(path, pack(tensors))
 
 
-def test_a_published_world_loads_as_it_was(store, networks):
-    world = load_world(store, "world", CPU)
+FSQ = {"quantizer": "fsq", "fsq_levels": (3, 4), "latent_dim": 2}
+SETTINGS = {
+    "the paper's": {},
+    "fsq": {"tokenizer": dataclasses.replace(TOKENIZER_CONFIG, **FSQ)},
+    "codes that follow and restart": {
+        "tokenizer": dataclasses.replace(TOKENIZER_CONFIG, ema_decay=0.9, restart_below=0.1),
+        "lam": dataclasses.replace(LAM_CONFIG, restart_below=0.1),
+    },
+    "a LAM that reads tokens": {"lam": dataclasses.replace(LAM_CONFIG, input="tokens")},
+    "a prepended action": {"dynamics": dataclasses.replace(DYNAMICS_CONFIG, action_injection="prepend")},
+    "c_vivit": {"tokenizer": dataclasses.replace(TOKENIZER_CONFIG, architecture="c_vivit")},
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_a_published_world_loads_as_it_was_and_speaks(store, settings):
+    networks, world = publish(store, **settings), load_world(store, "world", CPU)
     for network, found in zip(networks, (world.tokenizer, world.latent_actions, world.dynamics), strict=True):
+        assert found.config == network.config
+        assert network.state_dict().keys() == found.state_dict().keys()
         for name, tensor in network.state_dict().items():
             assert torch.equal(tensor, found.state_dict()[name]), name
+    video = torch.randint(0, 256, (1, 3, 9, 14, 3), dtype=torch.uint8)
+    assert world.infer_actions(video).shape == (1, 2)
+    assert torch.equal(world.encode(video), networks[0].eval().encode(video))
 
 
 CHANGES = {
