@@ -26,12 +26,14 @@ def add_commands(commands: Parsers) -> None:
         "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.\n"
         "model: training steps and played frames at given sizes, beside what this machine can multiply, and beside\n"
         "computing the whole window at every step.\n"
+        "tokenizers: small tokenizers of the three architectures of Genie's table 3, of equal size, after as many\n"
+        "steps on the embedded platformer.\n"
         "sizes: parameters of every preset's networks beside the published counts (nothing is measured).",
         "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000\n"
         "  lampworks bench model --preset cc-small --dtype bf16 --task dynamics --task play",
         root=False,
     )
-    bench.add_argument("what", choices=["acquisition", "start", "model", "sizes"], help="what to measure")
+    bench.add_argument("what", choices=["acquisition", "start", "model", "tokenizers", "sizes"], help="what to measure")
     bench.add_argument("--videos", type=int, metavar="N", help="videos to fetch (500), or of the store (1000000)")
     bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
     bench.add_argument(
@@ -49,6 +51,7 @@ def add_commands(commands: Parsers) -> None:
     bench.add_argument("--batch", type=int, metavar="N", help="of model: windows a step (1)")
     bench.add_argument("--compile", action="store_true", help="of model: the same with compiled blocks beside it")
     bench.add_argument("--checkpoint", action="store_true", help="of model: with activation checkpointing beside it")
+    bench.add_argument("--steps", type=int, default=250, metavar="N", help="of tokenizers: training steps (250)")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -58,6 +61,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return run_sizes(args)
     if args.what == "model":
         return _model(args)
+    if args.what == "tokenizers":
+        return _tokenizers(args)
     videos = args.videos if args.videos is not None else 500 if args.what == "acquisition" else 1_000_000
     least = 1 if args.what == "acquisition" else 1000
     if videos < least:
@@ -104,6 +109,18 @@ def _model(args: argparse.Namespace) -> int:
         # lines for people; a program that reads the object sees them on the other stream
         listen=_say if args.json else print,
     )
+    if args.json:
+        print(json.dumps(found))
+    return 0
+
+
+def _tokenizers(args: argparse.Namespace) -> int:
+    from models.architectures import bench_architectures
+
+    for name in ("threads", "steps"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name} = {getattr(args, name)}: must be at least 1")
+    found = bench_architectures(args.steps, threads=args.threads, listen=_say if args.json else print)
     if args.json:
         print(json.dumps(found))
     return 0

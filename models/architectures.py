@@ -13,11 +13,16 @@ import dataclasses
 import time
 from typing import Any, Literal, get_args
 
-from models.compute import Compute
-from models.data import ClipWindows
+import numpy as np
+from torch import Tensor
+
+from models.bench_timing import kept_mb
+from models.compute import Compute, choose_compute, threads_a_product
+from models.data import Clip, ClipWindows, Video
 from models.publish import parameters_of
 from models.tokenizer_training import TokenizerTraining, tokenizer_figures
-from pipeline.config.world import StackConfig, TokenizerConfig
+from pipeline.arcade.platformer import record_platformer
+from pipeline.config.world import OptimizerConfig, StackConfig, TokenizerConfig, TrainingConfig
 from pipeline.progress import Listener
 
 Architecture = Literal["st_vivit", "vit", "c_vivit"]
@@ -63,7 +68,8 @@ def compare_architectures(
         listen: hears a line for each.
 
     Returns:
-        per architecture `parameters`, `cpu_s` of the training, and the figures of `tokenizer_figures`.
+        per architecture `parameters`, `cpu_s` of the training, `kept_mb` for a backward pass, and the figures of
+        `tokenizer_figures`.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in get_args(Architecture):
@@ -73,9 +79,53 @@ def compare_architectures(
         for step in range(training.total_steps):
             training.step(step)
         seconds = time.process_time() - before
+        kept = _kept_mb(training)
         training.tokenizer.eval()
         figures = tokenizer_figures(training.tokenizer, held_out, compute, count=count)
-        found[name] = {"parameters": parameters_of(training.tokenizer), "cpu_s": round(seconds, 1), **figures}
+        size = parameters_of(training.tokenizer)
+        found[name] = {"parameters": size, "cpu_s": round(seconds, 1), "kept_mb": round(kept, 1), **figures}
         if listen is not None:
-            listen(f"{name}: {found[name]['parameters']:,} parameters, {figures['psnr']:.2f} dB, {seconds:.0f} CPU-s")
+            listen(
+                f"{name}: {size:,} parameters, {figures['psnr']:.2f} dB, {seconds:.0f} CPU-s, {kept:.0f} MB kept for "
+                "the backward pass"
+            )
     return found
+
+
+def bench_architectures(
+    steps: int, *, seed: int = 0, threads: int = 1, listen: Listener | None = None
+) -> dict[str, dict[str, Any]]:
+    """Compare small tokenizers on the embedded platformer: 24 levels to learn from, 8 others to measure on.
+
+    From a random start: one from data is nearly all that the demo's tokenizer needs, and hides what is compared.
+    """
+    stack = StackConfig(layers=2, d_model=64, heads=4, head_dim=16, kv_heads=4, ffw_multiple=4.0)
+    pace = OptimizerConfig(
+        learning_rate=1e-3, final_learning_rate=2e-5, warmup_steps=max(1, steps // 20), schedule="late_linear"
+    )
+    config = TokenizerConfig(
+        patch=10, encoder=stack, decoder=dataclasses.replace(stack, layers=4), window=5, batch=4, steps=steps,
+        optimizer=pace, reconstruction_weight=10.0, ema_decay=0.9, restart_below=0.5,
+    )  # fmt: skip
+    compute = choose_compute(TrainingConfig(device="cpu", threads=threads))
+    train, held_out = _recordings(range(24)), _recordings(range(1000, 1008))
+    with threads_a_product():
+        return compare_architectures(config, train, held_out, compute, seed=seed, listen=listen)
+
+
+def _recordings(seeds: range) -> ClipWindows:
+    def load(seed: int) -> Video:
+        return np.stack(list(record_platformer(seed, 60, fps=10)))
+
+    return ClipWindows([Clip(str(seed), lambda seed=seed: load(seed)) for seed in seeds], cache_clips=len(seeds))  # type: ignore[misc]
+
+
+def _kept_mb(training: TokenizerTraining) -> float:
+    config, windows = training.config, training.windows
+    video, _ = windows.batch(seed=0, step=0, batch=config.batch, window=config.window)
+
+    def loss() -> Tensor:
+        with training.compute.autocast():
+            return training.tokenizer.loss(video.to(training.compute.device))[0]
+
+    return kept_mb(loss)

@@ -1,9 +1,11 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 
+from assets.cli import main
 from models.architectures import at_equal_size, compare_architectures
 from models.compute import Compute
 from models.data import Clip, ClipWindows
@@ -54,3 +56,11 @@ def test_each_architecture_is_trained_and_measured_alike():
     assert len({figures["psnr"] for figures in found.values()}) == 3
     longer = compare_architectures(dataclasses.replace(config, steps=6), train, held_out, compute, seed=0, count=2)
     assert longer["vit"]["psnr"] != found["vit"]["psnr"]
+
+
+def test_the_command_prints_the_three_side_by_side(capsys):
+    assert main(["bench", "tokenizers", "--steps", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["st_vivit", "vit", "c_vivit"]
+    assert found["st_vivit"]["kept_mb"] > found["vit"]["kept_mb"] > 0
+    assert main(["bench", "tokenizers", "--steps", "0"]) == 2
