@@ -10,9 +10,3 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def fp64(monkeypatch):
-    """Where the networks keep fp32 whatever the products' dtype (`.float()`), keep fp64 instead."""
-    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)

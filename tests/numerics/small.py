@@ -5,8 +5,10 @@ feed-forward of 2x; patches of 4 and 16, a causal LAM encoder with mean pooling,
 """
 
 import dataclasses
+from contextlib import contextmanager
 
 import numpy as np
+import pytest
 import torch
 
 from models.compute import Compute
@@ -79,8 +81,25 @@ def patch_tokenizer(windows):
     return tokenizer
 
 
+@contextmanager
 def in_double(*networks):
-    """Turn networks into fp64 (in place: optimizers keep their parameters); see the fixture `fp64`."""
+    """Turn networks into fp64 (in place: optimizers keep their parameters).
+
+    Where they keep fp32 whatever the products' dtype (`.float()`), they keep fp64 inside the block.
+    """
     for network in networks:
         network.double()
-    return networks
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "float", torch.Tensor.double)
+        yield
+
+
+def fresh_networks(tokenizer, latent_actions, dynamics, height, width):
+    """Networks as a training makes them, by name."""
+    torch.manual_seed(0)
+    first = VideoTokenizer(tokenizer, height, width)
+    seen = {"num_codes": tokenizer.codebook_size, "grid": first.grid}
+    torch.manual_seed(0)
+    second = LatentActionModel(latent_actions, height, width, dynamics.context, **seen)
+    third = Dynamics(dynamics, action_dim=latent_actions.latent_dim, **seen)
+    return {"tokenizer": first, "latent_actions": second, "dynamics": third}

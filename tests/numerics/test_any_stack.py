@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,21 +35,18 @@ windows = st.tuples(st.integers(1, 3), st.integers(2, 5), st.integers(1, 3), st.
 """Batch, frames, rows, columns."""
 
 
-def network_and_input(config, size, dtype):
+def network_and_input(config, size, dtype=torch.float32):
     batch, frames, rows, columns = size
     torch.manual_seed(0)
     network = stir(STTransformer(config, (rows, columns), frames)).eval()
-    if dtype == torch.float64:
-        in_double(network)
     return network, torch.randn(batch, frames, rows * columns, config.d_model, dtype=dtype)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(stacks(), windows, st.data())
 def test_frames_one_by_one_are_those_of_the_whole_window_in_fp64(config, size, data):
-    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
-        patch.setattr(torch.Tensor, "float", torch.Tensor.double)
-        network, x = network_and_input(config, size, torch.float64)
+    network, x = network_and_input(config, size, torch.float64)
+    with in_double(network), torch.inference_mode():
         frames, cache, parts, start = x.shape[1], FrameCache(x.shape[1]), [], 0
         while start < frames:
             count = data.draw(st.integers(1, frames - start), label="frames at once")
@@ -65,7 +61,7 @@ def test_frames_one_by_one_are_those_of_the_whole_window_in_fp64(config, size, d
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(stacks(), windows, st.data())
 def test_no_frame_depends_on_a_later_one_to_the_bit(config, size, data):
-    network, x = network_and_input(config, size, torch.float32)
+    network, x = network_and_input(config, size)
     place = data.draw(st.integers(1, x.shape[1] - 1), label="changed frame")
     changed = x.clone()
     changed[:, place] += 1 + torch.rand_like(x[:, place])
@@ -82,9 +78,8 @@ def test_a_ring_of_one_block_is_the_window_that_ends_with_the_frame_in_fp64(conf
     config = dataclasses.replace(
         config, layers=1, depthwise_conv="frame" if config.depthwise_conv == "causal" else config.depthwise_conv
     )
-    with pytest.MonkeyPatch.context() as patch, torch.inference_mode():
-        patch.setattr(torch.Tensor, "float", torch.Tensor.double)
-        network, x = network_and_input(config, size, torch.float64)
+    network, x = network_and_input(config, size, torch.float64)
+    with in_double(network), torch.inference_mode():
         context = x.shape[1]
         world = torch.cat([x, torch.randn(len(x), beyond, *x.shape[2:], dtype=x.dtype)], 1)
         ring = FrameCache(context, ring=True)
