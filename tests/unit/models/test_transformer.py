@@ -52,10 +52,10 @@ def test_without_temporal_attention_frames_do_not_see_each_other():
 def test_every_token_sees_all_tokens_of_its_frame():
     network, x = busy(BASE), torch.randn(1, 1, 6, 16)
     changed = x.clone()
-    changed[0, 0, 5] += 1
+    changed[0, 0, 5] += torch.randn(16)  # not the same in all channels: a norm takes that away
     with torch.inference_mode():
         difference = (network(x) - network(changed)).abs().amax(-1)[0, 0]
-    assert bool((difference > 1e-6).all())
+    assert bool((difference > 1e-3).all())
 
 
 @pytest.mark.parametrize("config", [BASE, VARIANTS["lag bias"]], ids=["rotary", "lag bias"])
