@@ -28,7 +28,7 @@ _NO_TARGET = -100
 
 
 class Dynamics(nn.Module):
-    """Tokens and latent actions to logits of tokens."""
+    """Tokens (B, T, P) and latent actions (B, T-1, L) to logits (B, T, P, K): a decoder-only MaskGIT (section 2.1)."""
 
     def __init__(self, config: DynamicsConfig, *, num_codes: int, grid: tuple[int, int], action_dim: int) -> None:
         """Build the dynamics.

@@ -48,7 +48,10 @@ class Prediction(NamedTuple):
 
 
 class LatentActionModel(nn.Module):
-    """Encoder of transitions, codebook of actions, decoder of the next frame."""
+    """Frames (B, T, H, W, 3) to latent actions (B, T-1), and with these to frames 2..T: a VQ-VAE (section 2.1).
+
+    Encoder of transitions, codebook of actions, decoder of the next frame.
+    """
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class Quantized(NamedTuple):
 
 
 class Quantizer(nn.Module, ABC):
-    """What tokenizer, latent actions and dynamics ask of a quantizer."""
+    """Latents (..., L) to codes (...), and codes to rows (..., L)."""
 
     def __init__(self, num_codes: int, latent_dim: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Quantizer(nn.Module, ABC):
 
 
 class VectorQuantizer(Quantizer):
-    """A codebook of K rows."""
+    """A codebook (K, L) that is learned: the VQ of VQ-VAE (Genie appendices C and D: 1024 x 32 and 8 x 32)."""
 
     codebook: Tensor
 

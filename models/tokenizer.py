@@ -46,7 +46,7 @@ def stack_of(config: TokenizerConfig, part: Literal["encoder", "decoder"]) -> St
 
 
 class VideoTokenizer(nn.Module):
-    """Video to tokens and back."""
+    """Video (B, T, H, W, 3) to tokens (B, T, P) and back: a VQ-VAE of two ST-transformers (section 2.1, appendix C)."""
 
     def __init__(self, config: TokenizerConfig, height: int, width: int) -> None:
         """Build a tokenizer for frames of one size (any size: each frame is padded to whole patches)."""

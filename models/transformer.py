@@ -21,7 +21,11 @@ from pipeline.config.world import StackConfig
 
 
 class Attention(nn.Module):
-    """Queries, keys and values of a stack's sizes; `kv_heads` 1 is multi-query attention."""
+    """Queries (N, H, S, C), keys and values (N, G, S, C) of sequences (N, S, D); G = 1 is multi-query attention.
+
+    H, G and C are a stack's own (table 10: heads times k/q size is not the width); with QK-norm where asked for (the
+    paper's dynamics).
+    """
 
     def __init__(self, config: StackConfig) -> None:
         super().__init__()
@@ -50,7 +54,7 @@ class Attention(nn.Module):
 
 
 class SpatialAttention(Attention):
-    """Attention among the tokens of one frame."""
+    """Attention among the P tokens of each frame of (B, T, P, D) (section 2.1)."""
 
     def forward(self, x_BTPD: Tensor) -> Tensor:
         b, t, p, d = x_BTPD.shape
@@ -58,7 +62,10 @@ class SpatialAttention(Attention):
 
 
 class TemporalAttention(Attention):
-    """Attention of each position to itself in this frame and the frames before: frame t never sees t + 1."""
+    """Attention of each position of (B, T, P, D) to itself in this frame and the frames before (section 2.1).
+
+    Frame t never sees t + 1.
+    """
 
     def __init__(self, config: StackConfig, context: int) -> None:
         super().__init__(config)
@@ -92,7 +99,7 @@ class TemporalAttention(Attention):
 
 
 class SpaceTimeAttention(Attention):
-    """Attention to all tokens of this frame and the frames before (C-ViViT, which the paper compares with)."""
+    """Attention of each token of (B, T, P, D) to all tokens of this frame and those before (C-ViViT: table 3)."""
 
     def __init__(self, config: StackConfig, context: int) -> None:
         super().__init__(config)
@@ -123,7 +130,7 @@ def _angles(attention: Attention, frames: int, x: Tensor, places: Places | None)
 
 
 class DepthwiseConv(nn.Module):
-    """A 3x3 convolution of each channel over its frame, and over the frame before where `causal`."""
+    """A 3x3 convolution of each channel of (B, T, P, D) over its frame, and over the frame before where `causal`."""
 
     def __init__(self, d_model: int, causal: bool) -> None:
         super().__init__()
@@ -151,7 +158,7 @@ def _depthwise(image_NDHW: Tensor, weight: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Spatial attention, causal temporal attention, one feed-forward (no feed-forward between: section 2.1)."""
+    """Spatial attention, causal temporal attention, one feed-forward, on (B, T, P, D) (section 2.1: none between)."""
 
     def __init__(self, config: StackConfig, context: int) -> None:
         super().__init__()
@@ -190,7 +197,10 @@ class Block(nn.Module):
 
 
 class STTransformer(nn.Module):
-    """A stack of blocks with learned positions in the frame and none in time beyond what attention knows."""
+    """Blocks on (B, T, P, D): learned positions in the frame, in time only what attention knows (section 2.1).
+
+    The paper names no positions. Absolute ones in time would let latent actions count frames, and would not slide.
+    """
 
     def __init__(self, config: StackConfig, grid: tuple[int, int], context: int) -> None:
         """Build a stack.
