@@ -28,13 +28,13 @@ _SHORT = 32
 def kernel_for(device: torch.device, dtype: torch.dtype, num_queries: int, num_keys: int) -> Kernel:
     """Return the fastest kernel for these rows.
 
-    Forward and backward pass on one core with avx512_bf16, measured: in bf16 the fused kernel takes 9 times as long as
-    the plain one at 16 keys and twice as long at 256; in fp32 1.6 times as long at 16 keys, the same at 64, and less
-    than half at 256. On a GPU the reasons are those of the kernels' layouts: a lone query has no tile to fill, and
-    where heads share keys the plain products read them where they lie.
+    On a CPU in bf16 the fused kernel's backward pass takes 9 times as long as the plain one at 16 keys and twice as
+    long at 256, while in fp32 the plain one takes twice as long at 256 (measured on one core with avx512_bf16). On a
+    GPU the reasons are those of the kernels' layouts: a lone query has no tile to fill, and where heads share keys the
+    plain products read them where they lie.
     """
     if device.type == "cpu":
-        return "plain" if dtype == torch.bfloat16 or num_keys <= _SHORT else "fused"
+        return "plain" if dtype == torch.bfloat16 else "fused"
     if num_queries == 1:
         return "plain"
     return "packed" if num_queries == num_keys <= _SHORT else "fused"
