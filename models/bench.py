@@ -1,8 +1,8 @@
 """What a training step and a played frame cost, beside what this machine can multiply: one run, one table.
 
-The peak is measured here too, before each task: large products in the same dtype and with as many threads, the best
-size's median. Utilisation is the step's operations (`models.flops`) over its CPU-seconds (one CPU thread) or seconds
-(several, or a GPU) and that peak.
+The peak is measured here too, before and after every step: large products in the same dtype and with as many threads.
+Utilisation is the step's operations (`models.flops`) over its CPU-seconds (one CPU thread) or seconds (several, or a
+GPU) and the peak around it; the median of the steps counts.
 
     bench_model("cc-small", tasks=("dynamics", "play"), dtype="fp32", threads=1)
 """
@@ -17,7 +17,7 @@ import torch
 
 from models.bench_presets import speed_preset
 from models.bench_tasks import DTYPES, TASKS, Bench
-from models.bench_timing import matmul_peak, peak_memory_mb, sheet_peak
+from models.bench_timing import peak_memory_mb, sheet_peak
 from models.compute import Compute, threads_a_product
 from pipeline.errors import UserError
 
@@ -66,8 +66,7 @@ def bench_model(
         bench = Bench(preset, compute, repeats)
         found: dict[str, Any] = {}
         for task in tasks:
-            peak = matmul_peak(compute)
-            found[task] = {"peak_gflops": peak / 1e9, **bench.measured(task, peak)}
+            found[task] = bench.measured(task)
             for compiled, checkpointed in variants[1:]:
                 extra = bench.beside(task, compiled=compiled, checkpointed=checkpointed)
                 found[task] |= {} if extra is None else {"compiled" if compiled else "checkpointed": extra}
@@ -87,7 +86,8 @@ def bench_model(
 
 
 def _told(task: str, found: dict[str, Any], dtype: str) -> str:
-    lines = [f"{task}: peak of products {found['peak_gflops']:.1f} GFLOP/s ({dtype})"]
+    peak = f", beside {found['peak_gflops']:.0f} GFLOP/s of products alone" if "peak_gflops" in found else ""
+    lines = [f"{task} ({dtype}{peak})"]
     if task == "play":
         lines += [
             f"  {found['frames_per_s']:.2f} frames/s, {found['frames_per_s_after_prefill']:.2f} after the prefill "

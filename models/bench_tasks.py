@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from models.bench_presets import SpeedPreset
-from models.bench_timing import Cost, cost_of, kept_mb
-from models.compute import Compute, compile_blocks, compile_played_frame
+from models.bench_timing import Cost, Peak, beside_peak, cost_of, kept_mb
+from models.compute import Compute, compile_blocks, compile_played_frame, hold_memory
 from models.dynamics import Dynamics, draw_mask
 from models.flops import TRAINING, dynamics_flops, frame_flops, lam_flops, tokenizer_flops
 from models.frame_cache import FrameCache
@@ -40,6 +40,7 @@ class Bench:
         self.parameters: dict[str, int] = {}
         self._plain: dict[str, float] = {}
         torch.manual_seed(0)
+        hold_memory()
 
     @functools.cached_property
     def tokenizer(self) -> VideoTokenizer:
@@ -104,22 +105,31 @@ class Bench:
         b, t, p = self.tokens.shape
         return draw_mask(self.preset.dynamics, (b, t, p), torch.Generator().manual_seed(0)).to(self.compute.device)
 
-    def measured(self, task: str, peak: float) -> dict[str, Any]:
+    @functools.cached_property
+    def peak(self) -> Peak:
+        """What the machine multiplies at most."""
+        return Peak(self.compute)
+
+    def measured(self, task: str) -> dict[str, Any]:
         """Return the figures of a task."""
         if task == "play":
             found = self._played()
             self._plain[task] = found["seconds_after_prefill"]
             return found
         if task == "frame":
-            return self._one_frame(peak)
+            return self._one_frame()
         step = self._training_step(task)
         step()
-        cost = cost_of(step, self.repeats, self.compute.device)
-        seconds = self._plain[task] = cost.seconds(self.compute)
         flops = TRAINING * sum(self._flops(part) for part in _PARTS[task])
+        found = self._beside_peak(step, flops)
+        self._plain[task] = Cost(found["cpu_s"], found["wall_s"]).seconds(self.compute)
+        return {**found, "kept_mb": self._kept(task)}
+
+    def _beside_peak(self, call: Callable[[], Any], flops: float) -> dict[str, Any]:
+        cost, peak, used = beside_peak(call, flops, self.repeats, self.peak)
         return {
-            "gflop": flops / 1e9, **cost._asdict(), "gflops": flops / seconds / 1e9,
-            "utilisation": flops / seconds / peak, "kept_mb": self._kept(task),
+            "gflop": flops / 1e9, **cost._asdict(), "gflops": flops / cost.seconds(self.compute) / 1e9,
+            "peak_gflops": peak / 1e9, "utilisation": used,
         }  # fmt: skip
 
     def beside(self, task: str, *, compiled: bool, checkpointed: bool) -> dict[str, Any] | None:
@@ -222,7 +232,7 @@ class Bench:
             tokens = torch.cat([tokens, new[:, None]], 1)
         return tokens
 
-    def _one_frame(self, peak: float) -> dict[str, Any]:
+    def _one_frame(self) -> dict[str, Any]:
         """Measure the pass of a network whose weights are in the dtype of the products."""
         device, dtype = self.compute.device, self.compute.dtype
         before = torch.get_default_dtype()
@@ -240,12 +250,8 @@ class Bench:
                 return network.head(network.hidden(self.tokens[:, -1:], rows[:, -1:], cache))
 
             one()
-            cost: Cost = cost_of(one, self.repeats, device)
-        flops, seconds = frame_flops(network, self.preset.batch), cost.seconds(self.compute)
-        return {
-            "gflop": flops / 1e9, **cost._asdict(), "gflops": flops / seconds / 1e9,
-            "utilisation": flops / seconds / peak, "weights_mb": _bytes(network) / 1e6,
-        }  # fmt: skip
+            found = self._beside_peak(one, frame_flops(network, self.preset.batch))
+        return {**found, "weights_mb": _bytes(network) / 1e6}
 
 
 def _bytes(network: nn.Module) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import time
@@ -41,23 +42,55 @@ def cost_of(call: Callable[[], Any], repeats: int, device: torch.device) -> Cost
     return Cost(statistics.median(cpu), statistics.median(wall))
 
 
-def matmul_peak(compute: Compute, seconds: float = 1.0) -> float:
-    """Return the operations a second of large products: the best size's median, on the clock of `Cost.seconds`."""
-    best = 0.0
-    # a GPU is not filled by what fills a CPU core; a burst is long enough to be timed
-    sizes, burst = ((512, 1024, 2048), 2e9) if compute.device.type == "cpu" else ((4096, 8192), 1e13)
-    for size in sizes:
-        a, b = (torch.randn(size, size, device=compute.device).to(compute.dtype) for _ in range(2))
-        out, count = a @ b, max(1, int(burst / (2 * size**3)))
+class Peak:
+    """What this machine multiplies at most: large products of the size that it is best at, on the clock of `Cost`."""
 
-        def products(a: torch.Tensor = a, b: torch.Tensor = b, out: torch.Tensor = out, count: int = count) -> None:
-            for _ in range(count):
+    def __init__(self, compute: Compute) -> None:
+        """Find the size."""
+        self.compute = compute
+        # a GPU is not filled by what fills a CPU core; a burst is long enough to be timed, and to ride out a hiccup
+        sizes, self._burst = ((512, 1024, 2048), 2e10) if compute.device.type == "cpu" else ((4096, 8192), 1e13)
+        products = {size: self._products(size) for size in sizes}
+        for burst in products.values():
+            burst()
+        rates = {size: self._rate(size, burst) for size, burst in products.items()}
+        self.size = max(rates, key=rates.__getitem__)
+        self._best = products[self.size]
+
+    def now(self) -> float:
+        """Return the operations a second of one burst, now."""
+        return self._rate(self.size, self._best)
+
+    def _products(self, size: int) -> Callable[[], None]:
+        device, dtype = self.compute.device, self.compute.dtype
+        a, b, out = (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
+
+        def burst() -> None:
+            for _ in range(self._count(size)):
                 torch.mm(a, b, out=out)
 
-        once = cost_of(products, 1, compute.device).seconds(compute)
-        repeats = max(3, min(100, int(seconds / len(sizes) / once)))
-        best = max(best, 2 * count * size**3 / cost_of(products, repeats, compute.device).seconds(compute))
-    return best
+        return burst
+
+    def _count(self, size: int) -> int:
+        return max(1, int(self._burst / (2 * size**3)))
+
+    def _rate(self, size: int, burst: Callable[[], None]) -> float:
+        return 2 * self._count(size) * size**3 / cost_of(burst, 1, self.compute.device).seconds(self.compute)
+
+
+def beside_peak(call: Callable[[], Any], flops: float, repeats: int, peak: Peak) -> tuple[Cost, float, float]:
+    """Return what a call costs, the peak, and its utilisation: medians, each call compared with the peak around it.
+
+    A shared machine's speed drifts by more than what is measured: a peak of a minute ago says little.
+    """
+    costs, peaks = [], [peak.now()]
+    for _ in range(repeats):
+        costs.append(cost_of(call, 1, peak.compute.device))
+        peaks.append(peak.now())
+    around = [(before + after) / 2 for before, after in itertools.pairwise(peaks)]
+    used = [flops / cost.seconds(peak.compute) / beside for cost, beside in zip(costs, around, strict=True)]
+    cost = Cost(*(statistics.median(values) for values in zip(*costs, strict=True)))
+    return cost, statistics.median(peaks), statistics.median(used)
 
 
 def sheet_peak(device: torch.device, dtype: torch.dtype, name: str | None = None) -> float | None:

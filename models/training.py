@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from models.checkpoint import Checkpoints
-from models.compute import Compute, choose_compute, prepare_training, threads_a_product
+from models.compute import Compute, choose_compute, hold_memory, prepare_training, threads_a_product
 from models.data import Clip, ClipWindows, training_clips
 from models.loop import Curve, OnStep, Trainable, run
 from models.publish import TOKENIZER, WORLD, find_model, folder_of, load_tokenizer, parameters_of, plain, publish_model
@@ -236,6 +236,7 @@ def _run(
     """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds)."""
     if listen is not None:
         listen(f"{kind}: {training.total_steps} steps on {compute.device}, {compute.threads} threads, {compute.reason}")
+    hold_memory()
     wall, cpu = time.perf_counter(), time.process_time()
     curve = run(
         training,

@@ -1,4 +1,8 @@
 import dataclasses
+import platform
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -117,6 +121,37 @@ def test_a_played_frame_is_one_graph_for_all_frames_of_a_ring(how):
     for ours, its in zip(played(), plain, strict=True):
         torch.testing.assert_close(ours, its, rtol=1e-4, atol=1e-5)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+
+
+FAULTS = """
+import resource, sys, torch
+from models.compute import hold_memory
+held = hold_memory() if sys.argv[1] == "held" else None
+def step():
+    return [torch.ones(5_000_000) for _ in range(10)]  # 20 MB each
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    step()
+print(held, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing is held elsewhere")
+def test_memory_that_a_step_frees_is_held_for_the_next():
+    def faults(how):
+        made = subprocess.run(
+            [sys.executable, "-c", FAULTS, how],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[3],
+        )
+        held, count = made.stdout.split()
+        assert held == {"held": "True", "given back": "None"}[how]
+        return int(count)
+
+    assert faults("held") < faults("given back") / 10
 
 
 def test_a_missing_compiler_is_named_with_the_fix(monkeypatch):
