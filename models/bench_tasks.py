@@ -91,13 +91,15 @@ class Bench:
     def tokens(self) -> Tensor:
         """Random tokens (B, T, P)."""
         shape = (self.preset.batch, self.frames, self.grid[0] * self.grid[1])
-        return torch.randint(0, self.preset.tokenizer.codebook_size, shape, device=self.compute.device)
+        with torch.inference_mode(False):  # what inference mode makes is of no use to training
+            return torch.randint(0, self.preset.tokenizer.codebook_size, shape, device=self.compute.device)
 
     @functools.cached_property
     def actions(self) -> Tensor:
         """Random rows of a codebook (B, T - 1, L)."""
         shape = (self.preset.batch, self.frames - 1, self.preset.latent_actions.latent_dim)
-        return torch.randn(shape, device=self.compute.device)
+        with torch.inference_mode(False):
+            return torch.randn(shape, device=self.compute.device)
 
     @functools.cached_property
     def mask(self) -> Tensor:
@@ -108,7 +110,8 @@ class Bench:
     @functools.cached_property
     def peak(self) -> Peak:
         """What the machine multiplies at most."""
-        return Peak(self.compute)
+        with torch.inference_mode(False):
+            return Peak(self.compute)
 
     def measured(self, task: str) -> dict[str, Any]:
         """Return the figures of a task."""

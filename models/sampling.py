@@ -195,7 +195,8 @@ def sample_frame(
 
         def logits_of(frame_BP: Tensor) -> Tensor:
             window = torch.cat([past, frame_BP[:, None]], 1)
-            return dynamics.head(dynamics.hidden(window, actions_BTL)[:, -1]).float()
+            # contiguous: of a strided batch torch makes as many products, each with a copy of the weights
+            return dynamics.head(dynamics.hidden(window, actions_BTL)[:, -1].contiguous()).float()
 
     else:
         held = FrameCache(dynamics.config.context) if cache is None else cache

@@ -41,7 +41,8 @@ class Attention(nn.Module):
     def split(self, x_NSD: Tensor, angles: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries (N, H, S, C), keys and values (N, G, S, C), the first two turned by angles (S, 1, C) each."""
         n, s, _ = x_NSD.shape
-        qkv = self.qkv(x_NSD).view(n, s, self.heads + 2 * self.kv_heads, self.head_dim)
+        # as one matrix: of a strided batch torch may make as many products, each with a copy of the weights
+        qkv = self.qkv(x_NSD.reshape(n * s, -1)).view(n, s, self.heads + 2 * self.kv_heads, self.head_dim)
         q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], 2)
         q, k = self.q_norm(q), self.k_norm(k)
         if angles is not None:
@@ -50,7 +51,8 @@ class Attention(nn.Module):
 
     def join(self, y_NHSC: Tensor) -> Tensor:
         """Return the heads' outputs, mixed, (N, S, D)."""
-        return self.out(y_NHSC.transpose(1, 2).flatten(2))
+        n, _, s, _ = y_NHSC.shape
+        return self.out(y_NHSC.transpose(1, 2).reshape(n * s, -1)).view(n, s, -1)
 
 
 class SpatialAttention(Attention):

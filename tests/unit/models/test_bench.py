@@ -103,8 +103,8 @@ def tiny(monkeypatch):
 
 
 def test_every_task_is_measured_and_both_ways_of_playing_draw_the_same(tiny):
-    found = bench_model("tiny", tasks=TASKS, repeats=1, compare_checkpointed=True)
-    assert list(found["tasks"]) == list(TASKS)
+    found = bench_model("tiny", tasks=tuple(reversed(TASKS)), repeats=1, compare_checkpointed=True)
+    assert sorted(found["tasks"]) == sorted(TASKS)
     for task in ("tokenizer", "lam", "dynamics", "cotrain"):
         measured = found["tasks"][task]
         assert measured["utilisation"] > 0

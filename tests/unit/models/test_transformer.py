@@ -75,3 +75,15 @@ def test_rotated_products_know_only_the_distance():
 def test_more_frames_than_the_context_are_refused():
     with pytest.raises(ValueError, match="5 frames exceed the context of 4"):
         busy(BASE)(torch.randn(1, 5, 6, 16))
+
+
+@pytest.mark.parametrize("frames", [1, 4], ids=["one frame", "a window"])
+def test_no_product_copies_the_weights_for_each_sequence(frames):
+    """Of a strided batch of sequences torch makes a batched product: the weights, once for each position."""
+    network = busy(BASE)
+    seen = torch.profiler.profile(record_shapes=True)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), seen:
+        network(torch.randn(1, frames, 6, 16))
+    width = BASE.d_model
+    shapes = [event.input_shapes[1] for event in seen.events() if event.name in ("aten::bmm", "aten::baddbmm")]
+    assert not [shape for shape in shapes if width in shape[1:]]
