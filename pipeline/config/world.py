@@ -275,6 +275,11 @@ class LatentActionConfig:
                 "latent_actions.pooling = 'antisymmetric' sees pairs alone: set "
                 "latent_actions.encoder.temporal_attention = false"
             )
+        if self.pooling == "antisymmetric" and self.encoder.depthwise_conv == "causal":
+            raise UserError(
+                "latent_actions.pooling = 'antisymmetric' reads a pair as one frame, and "
+                "latent_actions.encoder.depthwise_conv = 'causal' the one before, which is not there: set it to 'frame'"
+            )
         _at_least("latent_actions", 0, restart_below=self.restart_below)
         if self.window == 1 or self.window < 0:
             raise UserError(f"latent_actions.window = {self.window}: must be 0 or at least 2")

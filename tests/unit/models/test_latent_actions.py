@@ -201,3 +201,11 @@ def test_codes_that_name_the_scene_or_count_the_frames_show():
         "lam_entropy_in_clip": pytest.approx(math.log(4)),
         "lam_entropy_at_time": 0,
     }
+
+
+def test_a_pair_has_no_frame_before_it_to_look_at():
+    alone = StackConfig(layers=1, d_model=16, heads=2, head_dim=8, temporal_attention=False)
+    with pytest.raises(UserError, match=r"depthwise_conv = 'causal'.*set it to 'frame'"):
+        LatentActionConfig(
+            pooling="antisymmetric", encoder=dataclasses.replace(alone, depthwise_conv="causal"), decoder=alone
+        )
