@@ -37,7 +37,13 @@ TOKENIZERS = {
 }
 
 
-@pytest.mark.parametrize("changes", TOKENIZERS.values(), ids=TOKENIZERS)
+def slow_but_first(values):
+    """Return parameters of which only the first, the paper's own, is proved in every run."""
+    marks = [(), *[pytest.mark.slow] * (len(values) - 1)]
+    return [pytest.param(value, id=name, marks=mark) for (name, value), mark in zip(values.items(), marks, strict=True)]
+
+
+@pytest.mark.parametrize("changes", slow_but_first(TOKENIZERS))
 def test_a_tokenizer_learns_a_batch_by_heart(changes):
     video, _ = arcade_windows(16, 24).batch(seed=0, step=0, batch=2, window=4)
     torch.manual_seed(0)
@@ -59,6 +65,7 @@ def test_the_papers_lam_learns_a_batch_by_heart():
     assert mean_psnr(lam(video).next_frames, video[:, 1:]) > 35
 
 
+@pytest.mark.slow
 def test_one_frame_is_followed_by_as_many_others_as_there_are_codes_and_by_no_more():
     """What comes after the same frame only the code can tell: four futures take four codes.
 
@@ -82,7 +89,7 @@ def test_one_frame_is_followed_by_as_many_others_as_there_are_codes_and_by_no_mo
     assert used == 2
 
 
-@pytest.mark.parametrize("injection", ["add", "prepend", "film"])
+@pytest.mark.parametrize("injection", slow_but_first({name: name for name in ("add", "prepend", "film")}))
 def test_dynamics_learns_by_heart_what_actions_lead_to(injection):
     """Three windows begin alike: with all that follows masked, only the actions tell them apart."""
     windows = arcade_windows()

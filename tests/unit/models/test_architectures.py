@@ -58,6 +58,7 @@ def test_each_architecture_is_trained_and_measured_alike():
     assert longer["vit"]["psnr"] != found["vit"]["psnr"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_three_side_by_side(capsys):
     assert main(["bench", "tokenizers", "--steps", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -128,10 +128,10 @@ import resource, sys, torch
 from models.compute import hold_memory
 held = hold_memory() if sys.argv[1] == "held" else None
 def step():
-    return [torch.ones(5_000_000) for _ in range(10)]  # 20 MB each
+    return [torch.ones(5_000_000) for _ in range(4)]  # 20 MB each
 step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+for _ in range(3):
     step()
 print(held, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
