@@ -32,7 +32,7 @@ from assets.report_text import (
 )  # fmt: skip
 from pipeline.config import Config
 from pipeline.home import Home
-from pipeline.status import newest_models, status
+from pipeline.status import evaluation_is_current, newest_models, status
 from pipeline.store import Store
 
 FOLDER = "reports/latest"
@@ -74,7 +74,7 @@ def report_html(store: Store, config: Config, home: Home) -> tuple[str, list[str
         _labels_section(found, decided),
         classifier_section(models.get("quality_classifier")),
         training_section(store, models),
-        figures_section(evaluation),
+        figures_section(evaluation, current=evaluation_is_current(models)),
         _footer(found, models, config),
     ]
     style = files("assets").joinpath("static", "report.css").read_text("utf-8")

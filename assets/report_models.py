@@ -200,7 +200,7 @@ def training_section(store: Store, models: Mapping[str, Row]) -> str:
 # -- figures ------------------------------------------------------------------------------------------------------
 
 
-def figures_section(evaluation: Row | None) -> str:
+def figures_section(evaluation: Row | None, *, current: bool = True) -> str:
     """Return the gates, the rollouts' quality over time, and every figure with its interval."""
     head = "<h2>Figures on held-out sources</h2>"
     if evaluation is None:
@@ -209,6 +209,8 @@ def figures_section(evaluation: Row | None) -> str:
     few = ""
     if found.get("enough_sources") is False:
         few = " Fewer sources than asked for: the intervals mean little."
+    if not current:
+        few += " They are of the world before the newest one, which was not measured yet: `lampworks run` does it."
     said = (
         f"Measured on {amount(found.get('num_clips', 0), 'clip')} of {amount(found.get('num_sources', 0), 'source')} "
         f"that no training saw. Intervals are 95 % bootstraps over sources.{few}"

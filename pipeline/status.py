@@ -69,6 +69,7 @@ def status(store: Store, config: Config) -> dict[str, Any]:
         "shards": _shards(store, config),
         "models": _models(store, newest, curated["model_version"]),
         "evaluation": _evaluation(newest),
+        "evaluation_current": evaluation_is_current(newest),
         "deleted_rows": {name: rows for name in SCHEMAS if (rows := store.deleted_rows(name))},
     }
     broken = violations(result)
@@ -267,6 +268,12 @@ def _made_from(inputs: Mapping[str, Any]) -> list[str]:
     return [
         inputs[kind] for kind in ("world_model", "video_tokenizer", "tokenizer") if isinstance(inputs.get(kind), str)
     ]
+
+
+def evaluation_is_current(newest: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell whether the newest evaluation is of the newest world; True where there is none to be of another."""
+    evaluation, world = newest.get("world_evaluation"), newest.get("world_model")
+    return evaluation is None or world is None or evaluation["inputs"].get("world_model") == world["model_id"]
 
 
 def _evaluation(newest: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def format_status(status: Mapping[str, Any]) -> str:
     lines += _labels(status["labels"])
     lines += _curated(status["curated"])
     lines += _shards(status["shards"])
-    lines += _models(status["models"], status["evaluation"])
+    lines += _models(status["models"], status["evaluation"], status["evaluation_current"])
     if status["conserved"]:
         lines.append(_line("law", "every sum holds: nothing is unaccounted for"))
     else:
@@ -120,7 +120,7 @@ def _shards(shards: Mapping[str, Any]) -> list[str]:
     return [_line("shards", f"{shards['version']}: {sizes}" + ("" if shards["current"] else " (not current)"))]
 
 
-def _models(models: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]:
+def _models(models: Mapping[str, Any], evaluation: Mapping[str, Any], current: bool) -> list[str]:
     lines: list[str] = []
     for kind in ("quality_classifier", "video_tokenizer", "world_model"):
         if kind in models:
@@ -130,10 +130,13 @@ def _models(models: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[st
     if not lines:
         lines.append(_line("models", "none"))
     shown = [name for name in _FIGURES if evaluation.get(name, {}).get("value") is not None]
+    if shown and not current:
+        lines.append(_line("figures", "of the world before this one; `lampworks run` measures the newest"))
     for name in shown:
         figure, (text, unit) = evaluation[name], _FIGURES[name]
         ends = "" if figure["low"] is None else f"  [{figure['low']:.2f}, {figure['high']:.2f}]"
-        lines.append(_line("figures" if name == shown[0] else "", f"{text:<28}{figure['value']:7.2f} {unit}{ends}"))
+        head = "figures" if current and name == shown[0] else ""
+        lines.append(_line(head, f"{text:<28}{figure['value']:7.2f} {unit}{ends}"))
     return lines
 
 

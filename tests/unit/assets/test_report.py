@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from assets.report import FOLDER, report_html, write_report
+from assets.report_models import figures_section
 from pipeline.home import home_of
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
@@ -214,3 +215,9 @@ def test_a_tie_with_the_baseline_is_not_called_a_win() -> None:
     assert "beats the best single flag and is level with the scikit-learn baselines" in _verdict(figures)
     assert "does not beat the scikit-learn" in _verdict({**figures, "auc": {"value": 0.9}})
     assert "cannot be compared with the scikit-learn" in _verdict({**figures, "baseline_auc": {"value": None}})
+
+
+def test_figures_of_the_world_before_are_said_to_be_of_that_one():
+    evaluation = {"figures": {"num_clips": 3, "num_sources": 2}}
+    assert "of the world before the newest one" in figures_section(evaluation, current=False)
+    assert "of the world before" not in figures_section(evaluation)

@@ -260,3 +260,16 @@ def test_the_terminal_shows_the_funnel_and_no_control_characters(finished: Store
 
 def test_every_table_is_watched():
     assert set(LOST) | {"takedowns", "breakers"} == set(SCHEMAS)  # of these two a lost row leaves no sum behind
+
+
+def test_figures_of_the_world_before_are_said_to_be_of_that_one(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    before = status(store, CONFIG)
+    assert before["evaluation_current"] is True
+    assert "of the world before" not in format_status(before)
+    row = {**next(r for r in store.read("models").to_pylist() if r["kind"] == "world_model"), "model_id": "wm2"}
+    store.append("models", [{**row, "created_at": row["created_at"] + timedelta(days=1)}])
+    after = status(store, CONFIG)
+    assert after["evaluation_current"] is False
+    assert after["evaluation"] == before["evaluation"]
+    assert "figures      of the world before this one; `lampworks run` measures the newest" in format_status(after)
