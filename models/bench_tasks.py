@@ -22,7 +22,8 @@ from models.publish import parameters_of
 from models.sampling import sample_frame
 from models.tokenizer import VideoTokenizer
 from models.transformer import STTransformer
-from pipeline.config.world import OptimizerConfig, SamplingConfig
+from pipeline.config.evaluation import SamplingConfig
+from pipeline.config.world import OptimizerConfig
 
 TASKS = ("tokenizer", "lam", "dynamics", "cotrain", "play", "frame")
 """`frame` is one pass over one frame after kept ones, weights in the dtype of the products: no step is taken, and no

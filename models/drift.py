@@ -47,7 +47,7 @@ def measure_drift(
         the means over the frames past the window: `drift_psnr_prefill`, `drift_psnr_ring`, and
         `drift_ring_below_prefill`; `drift` holds `context`, `prompt` and lists of the same three frame by frame.
     """
-    prompt, count = config.prompt_frames, config.drift_frames * world.context
+    prompt, count = config.prompt_frames, config.drift_contexts * world.context
     chosen = _middles(clips, prompt + count)
     names = ["drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill"]
     if not chosen:

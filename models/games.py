@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from pipeline.config import PlayConfig
-from pipeline.config.world import SamplingConfig
+from pipeline.config.evaluation import SamplingConfig
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from models.lanes import Lanes
-from pipeline.config.world import SamplingConfig
+from pipeline.config.evaluation import SamplingConfig
 
 Arm = Literal["categorical", "permuted"]
 _LEAST_SHIFT = 2  # pixels: below, a view stands (a dissolving sprite can look like one pixel)
@@ -102,12 +102,7 @@ class SideBySide:
         generator: torch.Generator,
     ) -> torch.Tensor:
         """Return the tokens (B, T0 + S, P) of a rollout."""
-
-        def work(index: torch.Tensor, own: torch.Generator) -> torch.Tensor:
-            prompt, actions = prompt_tokens_BTP[index], latent_actions_BA[index]
-            return self.world.generate(prompt, actions, sampling=sampling, generator=own)
-
-        return self._map_seeded(work, len(prompt_tokens_BTP), generator)
+        return self._map_seeded(self.world.generate, prompt_tokens_BTP, latent_actions_BA, sampling, generator)
 
     def play(
         self,
@@ -118,26 +113,24 @@ class SideBySide:
         generator: torch.Generator,
     ) -> torch.Tensor:
         """Return the new frames (B, S, H, W, C), uint8."""
-
-        def work(index: torch.Tensor, own: torch.Generator) -> torch.Tensor:
-            prompt, actions = prompt_tokens_BTP[index], latent_actions_BA[index]
-            return self.world.play(prompt, actions, sampling=sampling, generator=own)
-
-        return self._map_seeded(work, len(prompt_tokens_BTP), generator)
+        return self._map_seeded(self.world.play, prompt_tokens_BTP, latent_actions_BA, sampling, generator)
 
     def _map_seeded(
         self,
-        work: Callable[[torch.Tensor, torch.Generator], torch.Tensor],
-        count: int,
+        roll: Callable[..., torch.Tensor],
+        prompt_tokens_BTP: torch.Tensor,
+        latent_actions_BA: torch.Tensor,
+        sampling: SamplingConfig,
         generator: torch.Generator,
     ) -> torch.Tensor:
-        """Divide `count` windows among the lanes; each gets the indices of its own and a generator."""
+        """Divide the windows among the lanes; each rolls out its own, with a generator of its own."""
         seed = generator.initial_seed()
 
-        def seeded(index: torch.Tensor) -> torch.Tensor:
-            return work(index, torch.Generator(generator.device).manual_seed(seed + int(index[0])))
+        def work(index: torch.Tensor) -> torch.Tensor:
+            own = torch.Generator(generator.device).manual_seed(seed + int(index[0]))
+            return roll(prompt_tokens_BTP[index], latent_actions_BA[index], sampling=sampling, generator=own)
 
-        return self._map(seeded, torch.arange(count))
+        return self._map(work, torch.arange(len(prompt_tokens_BTP)))
 
     def _map(self, work: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
         def quietly(part: torch.Tensor) -> torch.Tensor:

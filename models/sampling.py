@@ -23,7 +23,7 @@ from torch import Tensor
 
 from models.dynamics import Dynamics
 from models.frame_cache import FrameCache
-from pipeline.config.world import SamplingConfig
+from pipeline.config.evaluation import SamplingConfig
 
 _WHOLE = 1_000_000  # shares of the schedule are whole millionths, so that counts are the same on every device
 

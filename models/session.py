@@ -22,7 +22,8 @@ from torch import Tensor
 from models.frame_cache import FrameCache
 from models.sampling import sample_frame
 from models.tokenizer import stack_of
-from pipeline.config.world import SamplingConfig, StackConfig
+from pipeline.config.evaluation import SamplingConfig
+from pipeline.config.world import StackConfig
 
 if TYPE_CHECKING:
     from models.world import WorldModel

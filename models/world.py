@@ -25,7 +25,7 @@ from models.dynamics import Dynamics
 from models.latent_actions import LatentActionModel
 from models.session import Session, session_bytes
 from models.tokenizer import VideoTokenizer
-from pipeline.config.world import SamplingConfig
+from pipeline.config.evaluation import SamplingConfig
 from pipeline.store import Store
 
 _FRAMES_AT_ONCE = 320

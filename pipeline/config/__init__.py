@@ -27,13 +27,12 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from pipeline.config.clips import ClipConfig, DuplicateConfig, ShardConfig, SplitConfig
 from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
+from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
 from pipeline.config.world import (
     DYNAMICS_SIZES,
     DynamicsConfig,
-    EvaluationConfig,
     LatentActionConfig,
-    PlayConfig,
     TokenizerConfig,
     TrainingConfig,
     check_lam_window,

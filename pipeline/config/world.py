@@ -1,4 +1,4 @@
-"""Configuration of the world model: tokenizer, latent action model, dynamics, training, evaluation, play.
+"""Configuration of the world model: tokenizer, latent action model, dynamics, and their training.
 
 Defaults are the paper's (Genie, appendices C and D); where it is silent the docstring says so. Every departure that
 a small model needs has a name here, is off by default, and is switched on in `pipeline.config.demo`.
@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from pipeline.config.bounds import at_least
+from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.errors import UserError
 
 _FORBID = ConfigDict(extra="forbid")
@@ -26,12 +28,6 @@ def _check_fsq(levels: tuple[int, ...], latent_dim: int, codes: int) -> None:
             f"tokenizer.fsq_levels = {list(levels)} need latent_dim = {len(levels)} and codebook_size = "
             f"{math.prod(levels)}"
         )
-
-
-def _at_least(section: str, minimum: float, **values: float) -> None:
-    for name, value in values.items():
-        if value < minimum:
-            raise UserError(f"{section}.{name} = {value}: must be at least {minimum}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +60,7 @@ class StackConfig:
     """A 3x3 depthwise convolution at the start of each block: over the frame, or over it and the one before."""
 
     def __post_init__(self) -> None:
-        _at_least("stack", 1, layers=self.layers, d_model=self.d_model, heads=self.heads, head_dim=self.head_dim)
+        at_least("stack", 1, layers=self.layers, d_model=self.d_model, heads=self.heads, head_dim=self.head_dim)
         if self.kv_heads < 1 or self.heads % self.kv_heads:
             raise UserError(f"stack.kv_heads = {self.kv_heads}: must divide heads = {self.heads}")
         if self.temporal_positions == "rotary" and self.head_dim % 2:
@@ -134,7 +130,7 @@ class OptimizerConfig:
     """Gradients are scaled down to this norm (the paper is silent)."""
 
     def __post_init__(self) -> None:
-        _at_least("optimizer", 0, warmup_steps=self.warmup_steps, weight_decay=self.weight_decay)
+        at_least("optimizer", 0, warmup_steps=self.warmup_steps, weight_decay=self.weight_decay)
         if not (self.learning_rate > 0 and self.clip_norm > 0):
             raise UserError(
                 f"optimizer: learning_rate = {self.learning_rate}, clip_norm = {self.clip_norm}: must be above 0"
@@ -191,13 +187,13 @@ class TokenizerConfig:
     """Floor in dB on held-out clips; a tokenizer below it does not go on (the paper reaches 35.7)."""
 
     def __post_init__(self) -> None:
-        _at_least(
+        at_least(
             "tokenizer", 1, patch=self.patch, codebook_size=self.codebook_size, latent_dim=self.latent_dim,
             window=self.window, batch=self.batch, steps=self.steps,
         )  # fmt: skip
         if not 0 <= self.ema_decay < 1:
             raise UserError(f"tokenizer.ema_decay = {self.ema_decay}: must lie in [0, 1)")
-        _at_least("tokenizer", 0, restart_below=self.restart_below)
+        at_least("tokenizer", 0, restart_below=self.restart_below)
         if self.quantizer == "fsq":
             _check_fsq(self.fsq_levels, self.latent_dim, self.codebook_size)
             if self.start == "patches" or self.cosine or self.ema_decay or self.restart_below:
@@ -267,7 +263,7 @@ class LatentActionConfig:
     """Start the patch embeddings at principal components of patches."""
 
     def __post_init__(self) -> None:
-        _at_least("latent_actions", 1, patch=self.patch, num_actions=self.num_actions, latent_dim=self.latent_dim)
+        at_least("latent_actions", 1, patch=self.patch, num_actions=self.num_actions, latent_dim=self.latent_dim)
         if not 0 < self.joint_rate <= 1:
             raise UserError(f"latent_actions.joint_rate = {self.joint_rate}: must lie in (0, 1]")
         if self.pooling == "antisymmetric" and self.encoder.temporal_attention:
@@ -280,7 +276,7 @@ class LatentActionConfig:
                 "latent_actions.pooling = 'antisymmetric' reads a pair as one frame, and "
                 "latent_actions.encoder.depthwise_conv = 'causal' the one before, which is not there: set it to 'frame'"
             )
-        _at_least("latent_actions", 0, restart_below=self.restart_below)
+        at_least("latent_actions", 0, restart_below=self.restart_below)
         if self.window == 1 or self.window < 0:
             raise UserError(f"latent_actions.window = {self.window}: must be 0 or at least 2")
         if self.cosine and (self.normalize_latent or self.continuous_start_steps):
@@ -339,9 +335,9 @@ class DynamicsConfig:
     """`codebook` starts the token embeddings with the tokenizer's codes."""
 
     def __post_init__(self) -> None:
-        _at_least("dynamics", 1, batch=self.batch, steps=self.steps)
-        _at_least("dynamics", 2, context=self.context)
-        _at_least(
+        at_least("dynamics", 1, batch=self.batch, steps=self.steps)
+        at_least("dynamics", 2, context=self.context)
+        at_least(
             "dynamics", 0, token_noise=self.token_noise, full_mask_share=self.full_mask_share,
             clean_prefix_share=self.clean_prefix_share, own_frame_share=self.own_frame_share,
         )  # fmt: skip
@@ -383,102 +379,8 @@ class TrainingConfig:
     """Held-out windows measured after training."""
 
     def __post_init__(self) -> None:
-        _at_least("training", 0, threads=self.threads, eval_windows=self.eval_windows)
-        _at_least("training", 1, checkpoint_every=self.checkpoint_every, cache_clips=self.cache_clips)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplingConfig:
-    """How new frames are drawn."""
-
-    __pydantic_config__ = _FORBID
-
-    maskgit_steps: int = 25
-    """MaskGIT steps per frame (Genie: 25); fewer answer sooner."""
-    token_temperature: float = 2.0
-    """Divides the token logits (Genie: 2); 0 takes the likeliest token."""
-    choice_temperature: float = 1.0
-    """Noise on the confidences that choose which drawn tokens stay, falling to 0 over the steps (paper silent); a
-    token temperature of 0 leaves it out."""
-    unmask_order: Literal["confidence", "random", "halton"] = "confidence"
-    """Which drawn tokens stay: the surest (MaskGIT), any, or those that a Halton sequence spreads over the frame."""
-    top_k: int = 0
-    """Tokens are drawn from the likeliest so many; 0 is all."""
-    past_window: Literal["prefill", "ring"] = "prefill"
-    """What happens when a world is longer than the dynamics' context: the frames in the window are computed anew for
-    each frame, as in training, or kept as they were computed (sooner, and the drift is measured)."""
-
-    def __post_init__(self) -> None:
-        name = {"EvaluationConfig": "evaluation", "PlayConfig": "play"}.get(type(self).__name__, "sampling")
-        _at_least(name, 1, maskgit_steps=self.maskgit_steps)
-        _at_least(
-            name, 0, token_temperature=self.token_temperature, choice_temperature=self.choice_temperature,
-            top_k=self.top_k,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationConfig(SamplingConfig):
-    """How the world model is measured."""
-
-    __pydantic_config__ = _FORBID
-
-    min_sources: int = 8
-    """Held-out sources under which the intervals mean little: the figures then say so."""
-    max_sources: int = 64
-    """Held-out sources that are measured; the first ones in the order of their hash."""
-    clips_per_source: int = 1
-    """Clips taken of each source."""
-    windows_per_clip: int = 4
-    """Windows taken of each clip, spread evenly."""
-    prompt_frames: int = 4
-    """True frames before a rollout; a prompt of one frame (the paper's) is always measured beside it."""
-    horizon: int = 4
-    """Generated frames of a rollout: t of the delta-t PSNR (Genie section 3.1: 4)."""
-    random_draws: int = 3
-    """Draws of random actions per window."""
-    drift_frames: int = 3
-    """How many times the dynamics' context the rollouts last that show what happens past the window."""
-    bootstrap_draws: int = 1000
-    """Resamples of the sources behind every interval of 95 %."""
-    shuffles: int = 200
-    """Shuffles of the codes within their clip behind the baseline of the mutual information."""
-    kmeans_patches: int = 20000
-    """Patches of training frames that the k-means baseline is fitted on."""
-    moving_threshold: int = 10
-    """A pixel moves where a channel differs by more than this (of 255) from the frame before."""
-    rollout_frames: int = 8
-    """Frames of the pictures that hold one latent action down."""
-    start_frames: int = 8
-    """Start frames offered by the play page."""
-    seed: int = 0
-    """Same seed, same figures."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("min_sources", "max_sources", "clips_per_source", "windows_per_clip", "prompt_frames", "horizon",
-                     "random_draws", "drift_frames", "bootstrap_draws", "shuffles", "kmeans_patches",
-                     "rollout_frames", "start_frames"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise UserError(f"evaluation.{name} = {getattr(self, name)}: must be at least 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlayConfig(SamplingConfig):
-    """How the world is played."""
-
-    fps: float = 10.0
-    """Frames a second at most while a key is held: those of the clips (Genie: 10)."""
-    max_sessions: int = 32
-    """Games kept at a time; the one that was idle longest makes room."""
-    seed: int = 0
-    """Same seed and keys, same game."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _at_least("play", 1, max_sessions=self.max_sessions)
-        if self.fps <= 0:
-            raise UserError(f"play.fps = {self.fps}: must be above 0")
+        at_least("training", 0, threads=self.threads, eval_windows=self.eval_windows)
+        at_least("training", 1, checkpoint_every=self.checkpoint_every, cache_clips=self.cache_clips)
 
 
 def platformers_models(size: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from models.data import Clip, ClipWindows
 from models.dynamics import Dynamics
 from models.latent_actions import LatentActionModel
 from models.tokenizer import VideoTokenizer, start_from_patches
+from models.world_training import WorldTraining
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config.world import (
     DynamicsConfig,
@@ -103,3 +104,12 @@ def fresh_networks(tokenizer, latent_actions, dynamics, height, width):
     second = LatentActionModel(latent_actions, height, width, dynamics.context, **seen)
     third = Dynamics(dynamics, action_dim=latent_actions.latent_dim, **seen)
     return {"tokenizer": first, "latent_actions": second, "dynamics": third}
+
+
+def make_world_training(windows, **changes):
+    """Return a started co-training; `changes` are of the dynamics' settings."""
+    training = WorldTraining(
+        LAM, dataclasses.replace(DYNAMICS, **changes), patch_tokenizer(windows), windows, CPU, seed=0
+    )
+    training.start()
+    return training

@@ -7,9 +7,7 @@ import torch
 
 from models.dynamics import draw_mask
 from models.optimizer import Optimizer
-from models.world_training import WorldTraining
 from tests.numerics.small import (
-    CPU,
     DYNAMICS,
     HEIGHT,
     LAM,
@@ -20,6 +18,7 @@ from tests.numerics.small import (
     make_dynamics,
     make_lam,
     make_tokenizer,
+    make_world_training,
     patch_tokenizer,
 )
 
@@ -31,20 +30,13 @@ def windows():
     return arcade_windows()
 
 
-def world_training(windows, **changes):
-    config = dataclasses.replace(DYNAMICS, **changes)
-    training = WorldTraining(LAM, config, patch_tokenizer(windows), windows, CPU, seed=0)
-    training.start()
-    return training
-
-
 # -- the dynamics teaches nobody else -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("injection", ["add", "prepend", "film"])
 def test_the_loss_of_the_dynamics_gives_no_gradient_to_latent_actions_and_tokenizer(windows, injection):
     """Even of a tokenizer that could learn, and of rows that come attached to the LAM."""
-    training = world_training(windows, action_injection=injection)
+    training = make_world_training(windows, action_injection=injection)
     training.tokenizer.requires_grad_(True)
     video, _ = windows.batch(seed=0, step=0, batch=2, window=DYNAMICS.context)
     rows = training.lam(video).quantized.straight
@@ -59,7 +51,7 @@ def test_the_loss_of_the_dynamics_gives_no_gradient_to_latent_actions_and_tokeni
 
 
 def test_a_step_of_both_gives_the_lam_gradients_of_its_own_loss_alone(windows, monkeypatch):
-    training = world_training(windows)
+    training = make_world_training(windows)
     monkeypatch.setattr(training.lam_optimizer, "step", lambda *args: 0.0)
     training.step(0)
     for network in (training.lam, training.tokenizer):
@@ -68,7 +60,7 @@ def test_a_step_of_both_gives_the_lam_gradients_of_its_own_loss_alone(windows, m
 
 
 def test_what_the_dynamics_must_predict_are_the_true_tokens_whatever_it_sees(windows, monkeypatch):
-    training = world_training(windows, own_frame_share=1.0, clean_prefix_share=1.0, token_noise=1.0)
+    training = make_world_training(windows, own_frame_share=1.0, clean_prefix_share=1.0, token_noise=1.0)
     asked, loss = [], training.dynamics.loss
     monkeypatch.setattr(training.dynamics, "loss", lambda *args: asked.append(args) or loss(*args))
     training.step(0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.sampling import draw_tokens
-from pipeline.config.world import SamplingConfig
+from pipeline.config.evaluation import SamplingConfig
 
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -2.0, 0.5])
 DRAWS = 20_000

@@ -10,7 +10,7 @@ from models.measure import infer_clip_actions
 from models.rollouts import encode
 from pipeline.config import EvaluationConfig
 
-CONFIG = EvaluationConfig(bootstrap_draws=100, maskgit_steps=1, token_temperature=0, prompt_frames=2, drift_frames=3)
+CONFIG = EvaluationConfig(bootstrap_draws=100, maskgit_steps=1, token_temperature=0, prompt_frames=2, drift_contexts=3)
 NAMES = ("drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill")
 PER_FRAME = 27  # context 9, 3 times
 
@@ -80,7 +80,7 @@ def test_both_modes_get_the_same_prompt_actions_and_seed_and_eight_sources_at_mo
 
 
 def test_clips_that_are_too_short_are_named_as_the_reason(ring_world, ring_clips):
-    figures = drift_of(ring_world, ring_clips, dataclasses.replace(CONFIG, drift_frames=5))
+    figures = drift_of(ring_world, ring_clips, dataclasses.replace(CONFIG, drift_contexts=5))
     assert figures["drift_psnr_ring"]["value"] is None
     assert figures["drift_psnr_ring"]["reason"] == "no held-out clip has 47 frames"
     assert "drift" not in figures

@@ -7,7 +7,8 @@ import torch
 from models.dynamics import Dynamics
 from models.frame_cache import FrameCache
 from models.sampling import draw_tokens, halton_order, keep_counts, maskgit_step, sample_frame
-from pipeline.config.world import DynamicsConfig, SamplingConfig, StackConfig
+from pipeline.config.evaluation import SamplingConfig
+from pipeline.config.world import DynamicsConfig, StackConfig
 
 CODES = 10
 

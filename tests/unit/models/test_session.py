@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models.sampling import sample_frame
-from pipeline.config.world import SamplingConfig, StackConfig
+from pipeline.config.evaluation import SamplingConfig
+from pipeline.config.world import StackConfig
 
 CONTEXT, WINDOW, FRAMES = 5, 3, 14
 STACKS = {

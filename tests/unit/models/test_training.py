@@ -20,11 +20,11 @@ from models.training import (
 )
 from models.world import WorldModel
 from pipeline.config import Config, ShardConfig
+from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import (
     DynamicsConfig,
     LatentActionConfig,
     OptimizerConfig,
-    SamplingConfig,
     StackConfig,
     TokenizerConfig,
     TrainingConfig,

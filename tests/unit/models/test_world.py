@@ -4,7 +4,7 @@ import torch
 from models.compute import Compute
 from models.lanes import Lanes
 from models.rollouts import SideBySide
-from pipeline.config.world import SamplingConfig
+from pipeline.config.evaluation import SamplingConfig
 
 CONTEXT = 4
 

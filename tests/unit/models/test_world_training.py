@@ -1,26 +1,17 @@
 """What the dynamics is shown while it learns, and the figures that say what it has learned."""
 
-import dataclasses
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from models.dynamics import last_frame_quality
-from models.world_training import WorldTraining, world_figures
-from tests.numerics.small import CPU, DYNAMICS, LAM, arcade_windows, patch_tokenizer
+from models.world_training import world_figures
+from tests.numerics.small import DYNAMICS, LAM, arcade_windows, make_world_training
 
 
 @pytest.fixture(scope="module")
 def windows():
     return arcade_windows()
-
-
-def training_of(windows, **changes):
-    config = dataclasses.replace(DYNAMICS, **changes)
-    training = WorldTraining(LAM, config, patch_tokenizer(windows), windows, CPU, seed=0)
-    training.start()
-    return training
 
 
 def shown_in_a_step(training, monkeypatch):
@@ -32,8 +23,8 @@ def shown_in_a_step(training, monkeypatch):
 
 
 def test_noise_is_in_what_is_seen_and_not_in_what_is_asked_for(windows, monkeypatch):
-    noisy = shown_in_a_step(training_of(windows, token_noise=1.0), monkeypatch)
-    clean = shown_in_a_step(training_of(windows), monkeypatch)
+    noisy = shown_in_a_step(make_world_training(windows, token_noise=1.0), monkeypatch)
+    clean = shown_in_a_step(make_world_training(windows), monkeypatch)
     assert torch.equal(clean[3], clean[0]), "without the setting the true tokens are seen"
     assert torch.equal(noisy[0], clean[0])
     assert torch.equal(noisy[2], clean[2]), "the noise is drawn after the mask"
@@ -42,7 +33,7 @@ def test_noise_is_in_what_is_seen_and_not_in_what_is_asked_for(windows, monkeypa
 
 
 def test_a_dynamics_that_copies_the_frame_before_is_right_where_nothing_changes_and_there_alone(windows, monkeypatch):
-    training = training_of(windows)
+    training = make_world_training(windows)
 
     def copy(tokens, rows):
         return F.one_hot(tokens.roll(1, 1).clamp(max=63), 64).float() * 20
@@ -56,7 +47,7 @@ def test_a_dynamics_that_copies_the_frame_before_is_right_where_nothing_changes_
 
 
 def test_one_that_knows_the_next_frame_is_right_everywhere(windows, monkeypatch):
-    training = training_of(windows)
+    training = make_world_training(windows)
     video = windows.spread(count=4, window=DYNAMICS.context)
     truth = training.tokenizer.encode(video)
     monkeypatch.setattr(training.dynamics, "forward", lambda tokens, rows: F.one_hot(truth, 64).float() * 20)
@@ -66,7 +57,7 @@ def test_one_that_knows_the_next_frame_is_right_everywhere(windows, monkeypatch)
 
 
 def test_where_nothing_changes_figures_of_changed_tokens_are_not_known(windows, monkeypatch):
-    training = training_of(windows)
+    training = make_world_training(windows)
     still = torch.zeros(2, DYNAMICS.context, training.tokenizer.num_tokens, dtype=torch.int64)
     monkeypatch.setattr(training.tokenizer, "encode", lambda video: still[: len(video)])
     found = world_figures(training, windows, count=2)
@@ -76,7 +67,7 @@ def test_where_nothing_changes_figures_of_changed_tokens_are_not_known(windows, 
 
 
 def test_the_last_frame_is_judged_wholly_masked_after_true_frames(windows):
-    training = training_of(windows)
+    training = make_world_training(windows)
     tokens = training.tokenizer.encode(windows.spread(count=2, window=DYNAMICS.context))
     actions = torch.randn(2, DYNAMICS.context - 1, LAM.latent_dim)
     mask = torch.zeros_like(tokens, dtype=torch.bool)
