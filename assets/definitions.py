@@ -9,10 +9,10 @@ nothing is opened before an asset runs.
 import dagster as dg
 
 from assets import clips, collect, curate, dataset, evaluate, label, train
+from assets.automation.schedules import recurate, weekly_recuration
+from assets.automation.sensors import due_batches_sensor
 from assets.jobs import jobs
 from assets.resources import Lampworks
-from assets.schedules import recurate, weekly_recuration
-from assets.sensors import due_batches_sensor
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([collect, clips, label, curate, dataset, train, evaluate]),

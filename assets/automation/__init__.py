@@ -1,0 +1,1 @@
+"""What starts runs without a person: the weekly schedule and the sensor of due batches."""
