@@ -263,7 +263,7 @@ def test_ctrl_c_ends_a_run_with_130_and_a_sentence_and_the_next_one_carries_on(
         make_video(tmp_path / "videos" / f"more{seed}.mp4", scrolling(seed, 165), fps=10)
     (tmp_path / "one.yaml").write_text("engine: {workers: 1}\n", "utf-8")
     root, source = settings.store.root, settings.config.source.spec
-    command = [sys.executable, "-m", "assets.cli", "run", "--root", root, "--select", "+clips", "--source", source]
+    command = [sys.executable, "-m", "assets.cli.main", "run", "--root", root, "--select", "+clips", "--source", source]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
         [*command, "--config", str(tmp_path / "one.yaml")], env=environment, stderr=subprocess.PIPE, text=True

@@ -254,7 +254,7 @@ def test_a_search_that_fails_does_not_keep_what_was_found_before_from_being_fetc
 
 def command_of(settings: Settings, *more: str, home: Path | None = None) -> subprocess.Popen[str]:
     """Start `lampworks run` on the root of the settings, as from a shell."""
-    command = [sys.executable, "-m", "assets.cli", "run", "--root", settings.store.root, *more]
+    command = [sys.executable, "-m", "assets.cli.main", "run", "--root", settings.store.root, *more]
     environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), **({"LAMPWORKS_HOME": str(home)} if home else {})}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -342,7 +342,7 @@ class Ui:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "assets.cli", "ui", "--root", settings.store.root, "--port", str(port)]
+        command = [sys.executable, "-m", "assets.cli.main", "ui", "--root", settings.store.root, "--port", str(port)]
         environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

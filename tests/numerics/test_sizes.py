@@ -68,7 +68,7 @@ def test_the_table_of_sizes_counts_what_the_networks_hold():
 
 
 def test_the_table_holds_every_preset_beside_its_published_count(capsys):
-    from assets.cli import main
+    from assets.cli.main import main
 
     assert main(["bench", "sizes", "--json"]) == 0
     sizes = {size["preset"]: size for size in json.loads(capsys.readouterr().out)}
@@ -83,7 +83,7 @@ def test_the_table_holds_every_preset_beside_its_published_count(capsys):
 
 
 def test_the_table_tells_people_how_the_published_counts_were_met(capsys):
-    from assets.cli import main
+    from assets.cli.main import main
 
     assert main(["bench", "sizes"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from assets.cli import main
+from assets.cli.main import main
 from models.architectures import at_equal_size, compare_architectures
 from models.compute import Compute
 from models.data import Clip, ClipWindows

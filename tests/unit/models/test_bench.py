@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from assets.cli import main
+from assets.cli.main import main
 from models.bench import bench_model
 from models.bench_presets import COMPARED, compared
 from models.bench_tasks import TASKS

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from assets.cli import main
+from assets.cli.main import main
 from pipeline.bench import _cpu_seconds, bench_acquisition
 
 

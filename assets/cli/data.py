@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from assets.cli_options import Parsers, used_settings
+from assets.cli.options import Parsers, used_settings
 from pipeline.errors import UserError
 
 

@@ -10,8 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from assets.cli_options import Parsers
-from assets.cli_sizes import run_sizes
+from assets.cli.options import Parsers
+from assets.cli.sizes import run_sizes
 from pipeline.errors import UserError
 
 

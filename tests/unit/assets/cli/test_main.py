@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.cli import main, parser
+from assets.cli.main import main, parser
 from assets.plan import format_plan, plan_pass
 from assets.settings import load_settings
 from pipeline.ids import file_video_id

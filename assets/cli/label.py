@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import getpass
 
-from assets.cli_options import Parsers, add_root_options, settings_of, used_settings
-from assets.cli_ui import add_server_options
+from assets.cli.options import Parsers, add_root_options, settings_of, used_settings
+from assets.cli.ui import add_server_options
 
 
 def add_commands(commands: Parsers) -> None:

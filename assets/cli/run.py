@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from assets.cli_options import Parsers, settings_of
+from assets.cli.options import Parsers, settings_of
 from assets.settings import Settings
 from pipeline.errors import UserError
 

@@ -15,8 +15,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from assets import cli_bench, cli_data, cli_doctor, cli_label, cli_run, cli_ui
-from assets.cli_options import Parsers
+from assets.cli.main import bench as cli_bench
+from assets.cli.main import data as cli_data
+from assets.cli.main import doctor as cli_doctor
+from assets.cli.main import label as cli_label
+from assets.cli.main import run as cli_run
+from assets.cli.main import ui as cli_ui
+from assets.cli.options import Parsers
 from pipeline.errors import UserError
 
 _EPILOG = """\

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 
-from assets.cli_options import Parsers, settings_of
+from assets.cli.options import Parsers, settings_of
 from pipeline.doctor import Finding, run_doctor
 
 

@@ -13,7 +13,7 @@ from types import FrameType
 
 import psutil
 
-from assets.cli_options import Parsers, settings_of, used_settings
+from assets.cli.options import Parsers, settings_of, used_settings
 from assets.resources import CHECKOUT
 from assets.settings import Settings
 from pipeline.errors import UserError

@@ -1,0 +1,1 @@
+"""The `lampworks` command: one file per group of commands."""
