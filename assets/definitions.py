@@ -8,11 +8,11 @@ nothing is opened before an asset runs.
 
 import dagster as dg
 
-from assets import clips, collect, curate, dataset, evaluate, label, train
 from assets.automation.schedules import recurate, weekly_recuration
 from assets.automation.sensors import due_batches_sensor
-from assets.jobs import jobs
-from assets.resources import Lampworks
+from assets.graph import clips, collect, curate, dataset, evaluate, label, train
+from assets.graph.jobs import jobs
+from assets.graph.resources import Lampworks
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules([collect, clips, label, curate, dataset, train, evaluate]),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.records import latest_model
+from assets.graph.records import latest_model
 from assets.settings import Settings
 from pipeline.columns import pc, rows_with, unique
 from pipeline.config import Config

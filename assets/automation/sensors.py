@@ -10,8 +10,8 @@ from typing import Self
 import dagster as dg
 
 from assets.due import Due, collect_due
-from assets.partitions import VIDEO_BATCH
-from assets.resources import Lampworks
+from assets.graph.partitions import VIDEO_BATCH
+from assets.graph.resources import Lampworks
 from assets.settings import Settings
 
 MOST_RUNS = 100

@@ -14,7 +14,7 @@ from types import FrameType
 import psutil
 
 from assets.cli.options import Parsers, settings_of, used_settings
-from assets.resources import CHECKOUT
+from assets.graph.resources import CHECKOUT
 from assets.settings import Settings
 from pipeline.errors import UserError
 
@@ -62,9 +62,9 @@ def run_play(args: argparse.Namespace) -> int:
 def run_ui(args: argparse.Namespace) -> int:
     """Run `dagster dev` on the root until it is stopped, and end its processes with it."""
     settings = settings_of(args)
+    from assets.graph.partitions import register_batches
     from assets.instance import open_instance, prepare_home, sweep_killed_runs
     from assets.lock import HELD, lock_home
-    from assets.partitions import register_batches
     from assets.settings import save_config
 
     with lock_home(settings.home, settings.store.root):

@@ -11,10 +11,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.checks import CHECKS
 from assets.definitions import defs
+from assets.graph.checks import CHECKS
+from assets.graph.jobs import ASSETS, JOBS, ON_REQUEST, PER_BATCH
 from assets.instance import TEMPLATE
-from assets.jobs import ASSETS, JOBS, ON_REQUEST, PER_BATCH
 from assets.selection import UPSTREAM
 
 CHECKOUT = Path(__file__).parents[2]

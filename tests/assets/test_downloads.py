@@ -10,9 +10,9 @@ from typing import Any, cast
 import dagster as dg
 import pytest
 
-from assets.downloads import downloaded
+from assets.graph.context import Work
+from assets.graph.raw_videos import downloaded
 from assets.settings import Settings, load_settings
-from assets.work import Work
 from pipeline.breaker import opened
 from pipeline.clips import clip_spec
 from pipeline.config import EngineConfig

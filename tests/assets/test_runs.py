@@ -19,8 +19,8 @@ from dagster._core.events import EngineEventData
 from assets.automation.sensors import batches_at_work
 from assets.definitions import defs
 from assets.driver import PassError, full_pass
+from assets.graph.resources import Lampworks
 from assets.instance import open_instance, sweep_killed_runs
-from assets.resources import Lampworks
 from assets.settings import Settings, load_settings, save_config
 from pipeline.config import EngineConfig
 from pipeline.errors import UserError

@@ -13,11 +13,11 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets.collect import rules_hold
 from assets.driver import full_pass
+from assets.graph.collect import rules_hold
+from assets.graph.context import Work
 from assets.instance import open_instance
 from assets.settings import Settings, load_settings
-from assets.work import Work
 from pipeline.rules import rules_version
 from pipeline.store import Store
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from assets.definitions import defs
-from assets.jobs import JOBS
+from assets.graph.jobs import JOBS
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "architecture.md").read_text("utf-8")

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assets import dataset
-from assets.checks import verdict
-from assets.records import latest_model, same_ids
+from assets.graph import dataset
+from assets.graph.checks import verdict
+from assets.graph.records import latest_model, same_ids
 from pipeline.config import Config
 from pipeline.store import Store
 

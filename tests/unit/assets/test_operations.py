@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from assets.checks import CHECKS
 from assets.definitions import defs
+from assets.graph.checks import CHECKS
 from pipeline.config import Config
 
 ROOT = Path(__file__).parents[3]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.resources import CHECKOUT, Lampworks, default_root
+from assets.graph.resources import CHECKOUT, Lampworks, default_root
 from assets.settings import config_changes, load_settings, parse_storage_options, save_config
 from pipeline.config import preset
 from pipeline.errors import UserError

@@ -8,12 +8,12 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.checks import check_specs, verdict
-from assets.clips import near_duplicates
-from assets.curate import curated_clips
-from assets.records import pc
-from assets.resources import Lampworks
-from assets.work import Result, Work, bars, materialized, table, working
+from assets.graph.checks import check_specs, verdict
+from assets.graph.clips import near_duplicates
+from assets.graph.context import Result, Work, bars, materialized, table, working
+from assets.graph.curate import curated_clips
+from assets.graph.records import pc
+from assets.graph.resources import Lampworks
 from pipeline.columns import counts, rows_with
 
 MOST_READ = 64

@@ -8,13 +8,13 @@ import dagster as dg
 import pyarrow.compute as pc
 from pydantic import Field
 
-from assets.checks import check_specs, verdict
-from assets.curate import curated_clips
-from assets.dataset import training_shards
-from assets.records import latest_model
-from assets.resources import Lampworks
-from assets.train import video_tokenizer, world_model
-from assets.work import Result, Work, figures, materialized, table, working
+from assets.graph.checks import check_specs, verdict
+from assets.graph.context import Result, Work, figures, materialized, table, working
+from assets.graph.curate import curated_clips
+from assets.graph.dataset import training_shards
+from assets.graph.records import latest_model
+from assets.graph.resources import Lampworks
+from assets.graph.train import video_tokenizer, world_model
 
 # what the UI draws over time: the headlines; the table has all
 PLOTTED = (

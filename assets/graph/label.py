@@ -9,10 +9,10 @@ import dagster as dg
 import pyarrow.compute as pc
 from pydantic import Field
 
-from assets.checks import check_specs, verdict
-from assets.clips import clips, near_duplicates
-from assets.resources import Lampworks
-from assets.work import Result, Work, bars, materialized, working
+from assets.graph.checks import check_specs, verdict
+from assets.graph.clips import clips, near_duplicates
+from assets.graph.context import Result, Work, bars, materialized, working
+from assets.graph.resources import Lampworks
 from pipeline.config import fingerprint
 
 

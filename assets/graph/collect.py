@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from assets.checks import check_specs, verdict
-from assets.downloads import downloaded, failed_metadata
-from assets.partitions import VIDEO_BATCH, register_batches
-from assets.resources import Lampworks
-from assets.work import Result, Work, bars, batch_of, materialized, picture, table, working
+from assets.graph.checks import check_specs, verdict
+from assets.graph.context import Result, Work, bars, batch_of, materialized, picture, table, working
+from assets.graph.partitions import VIDEO_BATCH, register_batches
+from assets.graph.raw_videos import downloaded, failed_metadata
+from assets.graph.resources import Lampworks
 from pipeline.columns import counts, pc, rows_with, rows_without, total, unique
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pydantic import Field
 from assets.settings import Settings, load_settings
 
 # the checkout (or installation) that this file belongs to; `make demo` keeps its root there
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Lampworks(dg.ConfigurableResource["Lampworks"]):

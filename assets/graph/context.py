@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.resources import Lampworks
+from assets.graph.resources import Lampworks
 from assets.settings import Settings
 from assets.visuals import bars_svg, histogram_svg, sparkline_svg, svg_markdown
 from pipeline.config import Config

@@ -6,11 +6,11 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import check_specs, verdict
-from assets.dataset import training_shards
-from assets.records import latest_model
-from assets.resources import Lampworks
-from assets.work import Curves, Result, Work, figures, line, materialized, working
+from assets.graph.checks import check_specs, verdict
+from assets.graph.context import Curves, Result, Work, figures, line, materialized, working
+from assets.graph.dataset import training_shards
+from assets.graph.records import latest_model
+from assets.graph.resources import Lampworks
 
 
 @dg.asset(

@@ -5,12 +5,12 @@ from collections import Counter
 import dagster as dg
 import pyarrow as pa
 
-from assets.checks import check_specs, verdict
-from assets.collect import raw_videos
-from assets.partitions import VIDEO_BATCH
-from assets.records import current_clips, pc, same_ids
-from assets.resources import Lampworks
-from assets.work import Result, Work, bars, batch_of, histogram, materialized, table, working
+from assets.graph.checks import check_specs, verdict
+from assets.graph.collect import raw_videos
+from assets.graph.context import Result, Work, bars, batch_of, histogram, materialized, table, working
+from assets.graph.partitions import VIDEO_BATCH
+from assets.graph.records import current_clips, pc, same_ids
+from assets.graph.resources import Lampworks
 from pipeline.columns import counts
 from pipeline.config import fingerprint
 

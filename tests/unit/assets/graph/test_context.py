@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from assets.work import thinned
+from assets.graph.context import thinned
 
 
 def lines_of(seconds: int, every_s: int = 5) -> list[int]:

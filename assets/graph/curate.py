@@ -5,13 +5,13 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import check_specs, verdict
-from assets.clips import clips, near_duplicates
-from assets.label import quality_labels
-from assets.partitions import VIDEO_BATCH
-from assets.records import current_clips, latest_model, pc, same_ids
-from assets.resources import Lampworks
-from assets.work import Result, Work, bars, batch_of, figures, histogram, materialized, working
+from assets.graph.checks import check_specs, verdict
+from assets.graph.clips import clips, near_duplicates
+from assets.graph.context import Result, Work, bars, batch_of, figures, histogram, materialized, working
+from assets.graph.label import quality_labels
+from assets.graph.partitions import VIDEO_BATCH
+from assets.graph.records import current_clips, latest_model, pc, same_ids
+from assets.graph.resources import Lampworks
 from pipeline.columns import Column, counts, rows_with, total
 from pipeline.config import fingerprint
 

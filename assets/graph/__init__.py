@@ -1,0 +1,1 @@
+"""The Dagster graph: one file per asset group, its checks, jobs, partitions and resources."""
