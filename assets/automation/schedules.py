@@ -9,8 +9,8 @@ from assets.graph.resources import Lampworks
 @dg.op
 def full_pass_without_training(context: dg.OpExecutionContext, lampworks: Lampworks) -> None:
     """Start the driver: search, due batches, global assets, scores, decision and shards. Training never starts here."""
-    from assets.driver import PassError, full_pass
     from assets.graph.jobs import JOBS
+    from assets.passes.driver import PassError, full_pass
 
     trained = {asset for job in ("train_world_model", "evaluate", "ablate") for asset in JOBS[job]}
     select = [asset for assets in JOBS.values() for asset in assets if asset not in trained]

@@ -9,9 +9,9 @@ from typing import Self
 
 import dagster as dg
 
-from assets.due import Due, collect_due
 from assets.graph.partitions import VIDEO_BATCH
 from assets.graph.resources import Lampworks
+from assets.passes.due import Due, collect_due
 from assets.settings import Settings
 
 MOST_RUNS = 100

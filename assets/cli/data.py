@@ -166,7 +166,7 @@ def run_takedown(args: argparse.Namespace) -> int:
 def run_gc(args: argparse.Namespace) -> int:
     """Delete what no row names."""
     settings = used_settings(args)
-    from assets.lock import lock_home
+    from assets.passes.lock import lock_home
     from pipeline.gc import collect_garbage
 
     with lock_home(settings.home, settings.store.root):
@@ -180,8 +180,8 @@ def run_gc(args: argparse.Namespace) -> int:
 def run_reconcile(args: argparse.Namespace) -> int:
     """Tell a Dagster home what the store holds."""
     settings = used_settings(args)
-    from assets.lock import lock_home
-    from assets.reconcile import reconcile
+    from assets.passes.lock import lock_home
+    from assets.passes.reconcile import reconcile
 
     with lock_home(settings.home, settings.store.root):
         found = reconcile(settings)

@@ -97,7 +97,7 @@ def run_pass(args: argparse.Namespace) -> int:
 
 def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = None) -> int:
     if args.plan:
-        from assets.plan import format_plan, plan_pass
+        from assets.passes.plan import format_plan, plan_pass
 
         print(format_plan(plan_pass(settings)))
         return 0
@@ -105,7 +105,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
         from classifier.label_files import check_label_file
 
         check_label_file(labels)
-    from assets.driver import PassError, full_pass
+    from assets.passes.driver import PassError, full_pass
 
     start = time.monotonic()
     # a shell that starts us in the background has Ctrl-C ignored; who sends it all the same means it

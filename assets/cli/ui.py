@@ -63,8 +63,8 @@ def run_ui(args: argparse.Namespace) -> int:
     """Run `dagster dev` on the root until it is stopped, and end its processes with it."""
     settings = settings_of(args)
     from assets.graph.partitions import register_batches
-    from assets.instance import open_instance, prepare_home, sweep_killed_runs
-    from assets.lock import HELD, lock_home
+    from assets.passes.instance import open_instance, prepare_home, sweep_killed_runs
+    from assets.passes.lock import HELD, lock_home
     from assets.settings import save_config
 
     with lock_home(settings.home, settings.store.root):

@@ -1,7 +1,7 @@
 """The jobs of a full pass. One never mixes assets per batch with assets of the whole store.
 
 A run without a key that meets a per-batch asset dies, and a run with one makes a global asset once per batch; so a
-full pass is several runs, ordered by `assets.driver`.
+full pass is several runs, ordered by `assets.passes.driver`.
 """
 
 import dagster as dg

@@ -14,8 +14,8 @@ import pytest
 from assets.definitions import defs
 from assets.graph.checks import CHECKS
 from assets.graph.jobs import ASSETS, JOBS, ON_REQUEST, PER_BATCH
-from assets.instance import TEMPLATE
-from assets.selection import UPSTREAM
+from assets.passes.instance import TEMPLATE
+from assets.passes.selection import UPSTREAM
 
 CHECKOUT = Path(__file__).parents[2]
 SNAPSHOT = Path(__file__).with_name("graph.json")

@@ -18,9 +18,9 @@ from dagster._core.events import EngineEventData
 
 from assets.automation.sensors import batches_at_work
 from assets.definitions import defs
-from assets.driver import PassError, full_pass
 from assets.graph.resources import Lampworks
-from assets.instance import open_instance, sweep_killed_runs
+from assets.passes.driver import PassError, full_pass
+from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, load_settings, save_config
 from pipeline.config import EngineConfig
 from pipeline.errors import UserError
@@ -210,7 +210,7 @@ def test_the_weekly_job_runs_the_driver_up_to_the_shards_and_never_trains(
 KILLED = """
 import os, sys
 import dagster as dg
-from assets.instance import open_instance
+from assets.passes.instance import open_instance
 from pipeline.home import Home
 from pathlib import Path
 

@@ -13,10 +13,10 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets.driver import full_pass
 from assets.graph.collect import rules_hold
 from assets.graph.context import Work
-from assets.instance import open_instance
+from assets.passes.driver import full_pass
+from assets.passes.instance import open_instance
 from assets.settings import Settings, load_settings
 from pipeline.rules import rules_version
 from pipeline.store import Store

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from assets.automation.sensors import LOOK_AGAIN, MOST_RUNS, Tick, tick
-from assets.due import collect_due
+from assets.passes.due import collect_due
 from assets.settings import Settings, load_settings
 from pipeline.breaker import closed, opened
 from pipeline.clips import clip_spec

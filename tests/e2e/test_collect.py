@@ -27,8 +27,8 @@ import pytest
 import yaml
 
 from assets.definitions import defs
-from assets.driver import PassError, full_pass
-from assets.instance import open_instance
+from assets.passes.driver import PassError, full_pass
+from assets.passes.instance import open_instance
 from assets.settings import Settings, load_settings
 from pipeline.breaker import breakers
 from pipeline.download import download_states

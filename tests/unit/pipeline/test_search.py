@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
-from assets.due import Peek
+from assets.passes.due import Peek
 from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
 from pipeline.download import download_batch
 from pipeline.errors import RetryableError, UserError

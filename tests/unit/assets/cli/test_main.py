@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assets.cli.main import main, parser
-from assets.plan import format_plan, plan_pass
+from assets.passes.plan import format_plan, plan_pass
 from assets.settings import load_settings
 from pipeline.ids import file_video_id
 from pipeline.search import search_videos

@@ -16,7 +16,7 @@ import psutil
 
 from pipeline.home import Home
 
-TEMPLATE = Path(__file__).parent / "dagster.yaml"
+TEMPLATE = Path(__file__).parents[1] / "dagster.yaml"
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,

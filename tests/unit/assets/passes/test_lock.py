@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from assets.lock import HELD, holder_of, lock_home
+from assets.passes.lock import HELD, holder_of, lock_home
 from pipeline.errors import UserError
 from pipeline.home import Home
 
 HOLDER = """
 import sys
 from pathlib import Path
-from assets.lock import lock_home
+from assets.passes.lock import lock_home
 from pipeline.home import Home
 with lock_home(Home(Path(sys.argv[1])), "the-root"):
     print("held", flush=True)
@@ -27,7 +27,7 @@ with lock_home(Home(Path(sys.argv[1])), "the-root"):
 def test_a_second_process_is_refused_with_the_pid_and_the_root_and_gets_in_once_the_first_is_killed(
     tmp_path: Path,
 ) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4])}
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True) as holder:

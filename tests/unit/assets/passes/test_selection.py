@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assets.graph.jobs import ASSETS, ON_REQUEST
-from assets.selection import resolve_selection
+from assets.passes.selection import resolve_selection
 from pipeline.errors import UserError
 
 

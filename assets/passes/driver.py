@@ -21,13 +21,13 @@ from typing import Any
 import dagster as dg
 
 from assets.contact import withdraw_sheets
-from assets.due import collect_due, has_clips, is_due, labels_due, rounds_due, unscored_batches, waiting_videos
 from assets.graph.context import USER_ERROR
 from assets.graph.jobs import ASSETS, JOBS, ON_REQUEST
 from assets.graph.partitions import register_batches
-from assets.instance import open_instance, sweep_killed_runs
-from assets.lock import lock_home
-from assets.selection import resolve_selection
+from assets.passes.due import collect_due, has_clips, is_due, labels_due, rounds_due, unscored_batches, waiting_videos
+from assets.passes.instance import open_instance, sweep_killed_runs
+from assets.passes.lock import lock_home
+from assets.passes.selection import resolve_selection
 from assets.settings import Settings, save_config
 from pipeline.errors import UserError
 

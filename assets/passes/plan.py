@@ -38,8 +38,8 @@ class Plan:
 
 def plan_pass(settings: Settings) -> Plan:
     """Return what the next pass would fetch and cut; a real source is searched first (cheap); nothing is fetched."""
-    from assets.due import collect_due
-    from assets.lock import lock_home
+    from assets.passes.due import collect_due
+    from assets.passes.lock import lock_home
     from pipeline.search import search_videos
 
     config, store = settings.config, settings.store
