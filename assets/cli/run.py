@@ -148,7 +148,7 @@ def _root(args: argparse.Namespace) -> str:
 
 
 def _summary(args: argparse.Namespace, settings: Settings, warnings: list[str], seconds: float) -> None:
-    from assets.report import FOLDER
+    from assets.report.page import FOLDER
     from pipeline.status import status
     from pipeline.status_text import format_status
 

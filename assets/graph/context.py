@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets.graph.resources import Lampworks
+from assets.report.thumbnails import bars_svg, histogram_svg, sparkline_svg, svg_markdown
 from assets.settings import Settings
-from assets.visuals import bars_svg, histogram_svg, sparkline_svg, svg_markdown
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.home import Home

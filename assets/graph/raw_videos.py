@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.contact import draw_sheet
 from assets.graph.checks import verdict
 from assets.graph.context import Result, Work, bars, materialized, picture, table
+from assets.report.contact_sheets import draw_sheet
 from pipeline.columns import counts, pc, rows_with
 from pipeline.config import fingerprint
 from pipeline.ledger import State, download_states

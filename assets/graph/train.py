@@ -98,7 +98,7 @@ def _result(work: Work, model: dict[str, Any], checks: Sequence[dg.AssetCheckRes
 
 
 def _curves(work: Work, model: dict[str, Any]) -> dict[str, Any]:
-    from assets.report_parts import curve
+    from assets.report.reads import curve
 
     return {
         f"curve {name}": line([value for _, value in points], name) for name, points in curve(work.store, model).items()

@@ -20,7 +20,6 @@ from typing import Any
 
 import dagster as dg
 
-from assets.contact import withdraw_sheets
 from assets.graph.context import USER_ERROR
 from assets.graph.jobs import ASSETS, JOBS, ON_REQUEST
 from assets.graph.partitions import register_batches
@@ -28,6 +27,7 @@ from assets.passes.due import collect_due, has_clips, is_due, labels_due, rounds
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.passes.lock import lock_home
 from assets.passes.selection import resolve_selection
+from assets.report.contact_sheets import withdraw_sheets
 from assets.settings import Settings, save_config
 from pipeline.errors import UserError
 
@@ -303,7 +303,7 @@ class _Runner:
 
     def report(self) -> None:
         """Write the HTML report if it would change."""
-        from assets.report import write_report
+        from assets.report.page import write_report
 
         write_report(self.settings.store, self.settings.config, self.settings.home)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.contact import MOST_PICTURES, draw_sheet, sheet_about, sheet_key, withdraw_sheets
+from assets.report.contact_sheets import MOST_PICTURES, draw_sheet, sheet_about, sheet_key, withdraw_sheets
 from pipeline.config import Config, EngineConfig, preset
 from pipeline.store import Store
 from pipeline.takedown import request_takedown

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from assets.visuals import Picture, contact_sheet, data_uri, jpeg_bytes
+from assets.report.thumbnails import Picture, contact_sheet, data_uri, jpeg_bytes
 from pipeline.clips import clip_spec, read_clips, read_frames
 from pipeline.columns import counts, pc, rows_with, rows_without, texts, unique
 from pipeline.config import Config

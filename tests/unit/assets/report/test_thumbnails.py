@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.visuals import (
+from assets.report.thumbnails import (
     MAX_URI_CHARS,
     bars_svg,
     contact_sheet,

@@ -6,9 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from assets.report_charts import Series, columns_chart, curves_chart, intervals_chart, reliability_chart
-from assets.report_parts import Pictures, curve
-from assets.report_text import (
+from assets.report.charts import Series, columns_chart, curves_chart, intervals_chart, reliability_chart
+from assets.report.html import (
     amount,
     card,
     escape,
@@ -23,6 +22,7 @@ from assets.report_text import (
     section,
     table,
 )
+from assets.report.reads import Pictures, curve
 from pipeline.store import Store
 
 Row = Mapping[str, Any]

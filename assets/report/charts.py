@@ -10,7 +10,7 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
-from assets.visuals import short_number
+from assets.report.thumbnails import short_number
 
 Series = Sequence[tuple[float, float]]
 """Points (x, y), in order of x."""

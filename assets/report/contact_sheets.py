@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from assets.visuals import Picture, contact_sheet, jpeg_bytes
+from assets.report.thumbnails import Picture, contact_sheet, jpeg_bytes
 from pipeline.config import Config
 from pipeline.engine import make_engine
 from pipeline.ids import short_hash

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from assets.report import FOLDER, report_html, write_report
-from assets.report_models import figures_section
+from assets.report.models import figures_section
+from assets.report.page import FOLDER, report_html, write_report
 from pipeline.home import home_of
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
@@ -209,7 +209,7 @@ def test_the_page_loads_in_a_browser_without_a_request_and_fits_a_phone(tmp_path
 
 
 def test_a_tie_with_the_baseline_is_not_called_a_win() -> None:
-    from assets.report_models import _verdict
+    from assets.report.models import _verdict
 
     figures = {"auc": {"value": 1.0}, "baseline_auc": {"value": 1.0}, "single_flag_auc": {"value": 0.7}}
     assert "beats the best single flag and is level with the scikit-learn baselines" in _verdict(figures)

@@ -14,10 +14,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from assets.report_charts import columns_chart
-from assets.report_models import classifier_section, figures_section, training_section, world_section
-from assets.report_parts import Decided, Example, decided_clips, evaluation_pictures, failures, rejected_videos
-from assets.report_text import (
+from assets.report.charts import columns_chart
+from assets.report.html import (
     STAND_IN,
     amount,
     card,
@@ -30,6 +28,8 @@ from assets.report_text import (
     section,
     table,
 )  # fmt: skip
+from assets.report.models import classifier_section, figures_section, training_section, world_section
+from assets.report.reads import Decided, Example, decided_clips, evaluation_pictures, failures, rejected_videos
 from pipeline.config import Config
 from pipeline.home import Home
 from pipeline.status import evaluation_is_current, newest_models, status
@@ -77,7 +77,7 @@ def report_html(store: Store, config: Config, home: Home) -> tuple[str, list[str
         figures_section(evaluation, current=evaluation_is_current(models)),
         _footer(found, models, config),
     ]
-    style = files("assets").joinpath("static", "report.css").read_text("utf-8")
+    style = files("assets.report").joinpath("static", "report.css").read_text("utf-8")
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

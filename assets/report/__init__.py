@@ -1,0 +1,1 @@
+"""The HTML report, its charts, and contact sheets of real video."""
