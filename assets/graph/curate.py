@@ -90,7 +90,7 @@ def clip_scores(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
     """One row is one clip's calibrated probability of being good, under one model version."""
     batch = batch_of(context)
     with working(context, lampworks) as work:
-        from classifier.scoring import score_batch
+        from classifier.decision.scoring import score_batch
 
         score_batch(work.store, work.config, batch, listen=work.listen)
         model = latest_model(work.store, "quality_classifier")
@@ -135,7 +135,7 @@ def curated_clips(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Re
     With `decision.mode: flags` it needs no labels and decides by technical flags alone.
     """
     with working(context, lampworks) as work:
-        from classifier.decision import decide
+        from classifier.decision.decide import decide
 
         before = _keep_rate(work.store.read("curated", ["decision"])["decision"])
         report = decide(work.store, work.config)

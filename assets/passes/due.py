@@ -128,7 +128,7 @@ def waiting_videos(settings: Settings) -> tuple[int, datetime | None]:
 
 def unscored_batches(settings: Settings) -> list[str]:
     """Return the batches that hold a clip without a score of the current model."""
-    from classifier.scoring import batch_is_scored
+    from classifier.decision.scoring import batch_is_scored
     from pipeline.search import batches
 
     return [batch for batch in batches(settings.store) if not batch_is_scored(settings.store, batch)]
@@ -164,7 +164,7 @@ def _classifier(settings: Settings) -> bool:
 
 
 def _decision(settings: Settings) -> bool:
-    from classifier.decision import decision_is_current
+    from classifier.decision.decide import decision_is_current
 
     return not decision_is_current(settings.store, settings.config)
 

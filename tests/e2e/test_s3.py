@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier.decision import decide
+from classifier.decision.decide import decide
+from classifier.decision.scoring import score_batch
 from classifier.labels import current_labels, import_labels
-from classifier.scoring import score_batch
 from classifier.training import train_classifier
 from pipeline.clips import cut_batch, decode_clip, read_clip, read_frames
 from pipeline.config import ClassifierConfig, Config, EngineConfig, LabelConfig, SourceConfig, SplitConfig
