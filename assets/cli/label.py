@@ -47,7 +47,7 @@ def add_commands(commands: Parsers) -> None:
 def run_label(args: argparse.Namespace) -> int:
     """Serve the labelling page until it is stopped."""
     settings = used_settings(args)
-    from classifier.page import serve_labels
+    from classifier.labels.page import serve_labels
 
     serve_labels(
         settings.store,
@@ -64,7 +64,7 @@ def run_label(args: argparse.Namespace) -> int:
 def run_import(args: argparse.Namespace) -> int:
     """Import a file of labels."""
     settings = settings_of(args)
-    from classifier.labels import import_labels
+    from classifier.labels.sync import import_labels
 
     report = import_labels(settings.store, args.file, _annotator(args), settings.config)
     print(f"{report.rows} ratings: {report.added} new, {report.resolved} of clips here, {report.unresolved} unresolved")
@@ -77,7 +77,7 @@ def run_import(args: argparse.Namespace) -> int:
 def run_export(args: argparse.Namespace) -> int:
     """Export the labels as they stand."""
     settings = used_settings(args)
-    from classifier.labels import export_labels
+    from classifier.labels.sync import export_labels
 
     count = export_labels(settings.store, args.file, settings.config)
     print(f"{count} labels written to {args.file}")

@@ -102,7 +102,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
         print(format_plan(plan_pass(settings)))
         return 0
     if labels is not None:
-        from classifier.label_files import check_label_file
+        from classifier.labels.files import check_label_file
 
         check_label_file(labels)
     from assets.passes.driver import PassError, full_pass

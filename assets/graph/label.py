@@ -26,8 +26,8 @@ def label_queue(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
     queue. `lampworks label` serves it.
     """
     with working(context, lampworks) as work:
-        from classifier.label_queue import QUEUE_KEY
-        from classifier.labels import label_queue as make_queue
+        from classifier.labels.queue import QUEUE_KEY
+        from classifier.labels.sync import label_queue as make_queue
 
         report = make_queue(work.store, work.config)
         return materialized(
@@ -71,7 +71,7 @@ def quality_labels(context: dg.AssetExecutionContext, config: LabelSource, lampw
     what it knows of its own recordings (annotator `arcade`: it stands in for a person and says so).
     """
     with working(context, lampworks) as work:
-        from classifier.labels import import_labels, import_truth, load_labels, sync_journal
+        from classifier.labels.sync import import_labels, import_truth, load_labels, sync_journal
 
         added = {"page": sync_journal(work.store, work.home)}
         if config.file:

@@ -65,7 +65,7 @@ def rounds_due(settings: Settings) -> Iterator[int | None]:
 
 def labels_due(settings: Settings, path: Path, annotator: str) -> bool:
     """Tell whether a file holds labels that the store does not have; UserError where it cannot be imported."""
-    from classifier.labels import import_labels
+    from classifier.labels.sync import import_labels
 
     peek = Peek(settings.store.root, settings.store.storage_options)
     import_labels(peek, path, annotator, settings.config)
@@ -146,13 +146,13 @@ def _duplicates(settings: Settings) -> bool:
 
 
 def _queue(settings: Settings) -> bool:
-    from classifier.label_queue import queue_is_current
+    from classifier.labels.queue import queue_is_current
 
     return not queue_is_current(settings.store, settings.config)
 
 
 def _labels(settings: Settings) -> bool:
-    from classifier.labels import labels_are_current
+    from classifier.labels.sync import labels_are_current
 
     return not labels_are_current(settings.store, settings.home, settings.config)
 

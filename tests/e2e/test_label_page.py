@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier.journal import journal_rows
-from classifier.label_queue import label_queue, load_queue
+from classifier.labels.journal import journal_rows
+from classifier.labels.queue import label_queue, load_queue
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config import Config
 from pipeline.cutting import clip_spec
@@ -35,7 +35,7 @@ import sys
 from pipeline.config import Config
 from pipeline.home import home_of
 from pipeline.store import Store
-from classifier.page import serve_labels
+from classifier.labels.page import serve_labels
 store = Store(sys.argv[1])
 serve_labels(store, Config(), home_of(store), port=int(sys.argv[2]), annotator="ann")
 """

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from classifier.labels import import_labels
+from classifier.labels.sync import import_labels
 from classifier.training import train_classifier
 from pipeline.config import ClassifierConfig, Config, LabelConfig, SourceConfig, SplitConfig
 from pipeline.cutting import clip_spec

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from classifier.examples import load_examples
-from classifier.labels import current_labels, import_labels
+from classifier.labels.sync import current_labels, import_labels
 from classifier.pool import load_pool
 from classifier.training import classifier_is_current, latest_model, load_document, train_classifier
 from pipeline.config import Config

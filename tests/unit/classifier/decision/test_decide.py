@@ -9,7 +9,7 @@ import pytest
 
 from classifier.decision.decide import decide, decision_is_current
 from classifier.decision.scoring import batch_is_scored, score_batch
-from classifier.labels import import_labels
+from classifier.labels.sync import import_labels
 from classifier.training import latest_model
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError

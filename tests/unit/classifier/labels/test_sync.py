@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from classifier.journal import Journal
-from classifier.label_files import check_label_file
-from classifier.labels import (
+from classifier.labels.files import check_label_file
+from classifier.labels.journal import Journal
+from classifier.labels.sync import (
     current_labels,
     export_labels,
     import_labels,

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from classifier.journal import journal_rows
-from classifier.label_queue import label_queue, load_queue
-from classifier.labels import current_labels, import_labels
-from classifier.page import PAGE, label_app, parse_range, serve_labels
+from classifier.labels.journal import journal_rows
+from classifier.labels.page import PAGE, label_app, parse_range, serve_labels
+from classifier.labels.queue import label_queue, load_queue
+from classifier.labels.sync import current_labels, import_labels
 from pipeline.errors import UserError
 from pipeline.guard import Guard, content_policy
 from pipeline.home import home_of
@@ -162,7 +162,7 @@ import sys
 from pipeline.config import Config
 from pipeline.home import home_of
 from pipeline.store import Store
-from classifier.page import serve_labels
+from classifier.labels.page import serve_labels
 store = Store(sys.argv[1])
 serve_labels(store, Config(), home_of(store), port=0, annotator="ann")
 """
@@ -171,7 +171,7 @@ serve_labels(store, Config(), home_of(store), port=0, annotator="ann")
 def start(root: str) -> tuple[subprocess.Popen[str], str]:
     """Start a server on a free port and return it with its address."""
     server = subprocess.Popen(
-        [sys.executable, "-c", _SERVER, root], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+        [sys.executable, "-c", _SERVER, root], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4]
     )
     assert server.stdout is not None
     line = server.stdout.readline()

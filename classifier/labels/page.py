@@ -23,9 +23,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from classifier.journal import MAX_EVENTS, Journal, check_event
-from classifier.label_queue import label_queue, load_queue, queue_is_current
-from classifier.labels import sync_journal
+from classifier.labels.journal import MAX_EVENTS, Journal, check_event
+from classifier.labels.queue import label_queue, load_queue, queue_is_current
+from classifier.labels.sync import sync_journal
 from classifier.pool import load_pool
 from pipeline.config import Config
 from pipeline.errors import UserError

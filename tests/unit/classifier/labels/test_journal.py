@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from classifier.journal import Journal, check_event, journal_rows
+from classifier.labels.journal import Journal, check_event, journal_rows
 from pipeline.errors import UserError
 
 
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_journal_is_named(tmp_path):
 _WRITER = """
 import sys, uuid
 from pathlib import Path
-from classifier.journal import Journal, check_event
+from classifier.labels.journal import Journal, check_event
 with Journal(Path(sys.argv[1])) as journal:
     while True:
         event = check_event({"event_id": str(uuid.uuid4()), "clip_id": "a", "kind": "rate", "rating": 3})
@@ -110,7 +110,7 @@ def test_what_was_acknowledged_outlives_a_killed_writer(tmp_path):
     for _ in range(3):
         with subprocess.Popen(
             [sys.executable, "-c", _WRITER, str(path)], stdout=subprocess.PIPE, text=True,
-            cwd=Path(__file__).parents[3],
+            cwd=Path(__file__).parents[4],
         ) as writer:  # fmt: skip
             assert writer.stdout is not None
             for _ in range(15):

@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from classifier.journal import journal_rows
-from classifier.label_files import ImportReport, append_new_events, export_labels, import_labels
-from classifier.label_queue import QueueReport, label_queue
+from classifier.labels.files import ImportReport, append_new_events, export_labels, import_labels
+from classifier.labels.journal import journal_rows
+from classifier.labels.queue import QueueReport, label_queue
 from pipeline.arcade.truth import load_truth
 from pipeline.config import Config
 from pipeline.home import Home

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from classifier.label_queue import QUEUE_KEY, label_queue, load_queue, queue_is_current
+from classifier.labels.queue import QUEUE_KEY, label_queue, load_queue, queue_is_current
 from pipeline.takedown import request_takedown
 
 
