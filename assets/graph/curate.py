@@ -30,7 +30,7 @@ def quality_classifier(context: dg.AssetExecutionContext, lampworks: Lampworks) 
     hand-made features. Too few labels end the run with a sentence that says how many more are needed.
     """
     with working(context, lampworks) as work:
-        from classifier.training import train_classifier
+        from classifier.training.train import train_classifier
 
         train_classifier(work.store, work.config, listen=work.listen)
         model = latest_model(work.store, "quality_classifier")

@@ -158,7 +158,7 @@ def _labels(settings: Settings) -> bool:
 
 
 def _classifier(settings: Settings) -> bool:
-    from classifier.training import classifier_is_current
+    from classifier.training.train import classifier_is_current
 
     return not classifier_is_current(settings.store, settings.config)
 

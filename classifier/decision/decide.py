@@ -23,10 +23,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifier.calibration import at_threshold, choose_threshold
 from classifier.decision.scoring import unscored_batches
 from classifier.pool import Pool, load_pool
-from classifier.training import latest_model, load_document
+from classifier.training.calibration import at_threshold, choose_threshold
+from classifier.training.train import latest_model, load_document
 from pipeline.config import Config, DecisionConfig, fingerprint
 from pipeline.errors import UserError
 from pipeline.label_events import Labels, load_labels

@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow.compute as pc
 from torch import Tensor
 
-from classifier.calibration import apply_platt, clip_features
-from classifier.examples import FRAME_COLUMNS, read_clip_frames
-from classifier.fitting import fixed_threads, logits_of
 from classifier.pool import Pool, load_pool
-from classifier.resnet import ResNet18
-from classifier.training import latest_model, load_document, load_network
+from classifier.training.calibration import apply_platt, clip_features
+from classifier.training.examples import FRAME_COLUMNS, read_clip_frames
+from classifier.training.fitting import fixed_threads, logits_of
+from classifier.training.resnet import ResNet18
+from classifier.training.train import latest_model, load_document, load_network
 from pipeline.config import ClassifierConfig, ClipConfig, Config
 from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress

@@ -12,7 +12,7 @@ import pytest
 from classifier.decision.decide import decide
 from classifier.decision.scoring import score_batch
 from classifier.labels.sync import current_labels, import_labels
-from classifier.training import train_classifier
+from classifier.training.train import train_classifier
 from pipeline.clips import cut_batch, decode_clip, read_clip, read_frames
 from pipeline.config import ClassifierConfig, Config, EngineConfig, LabelConfig, SourceConfig, SplitConfig
 from pipeline.download import download_batch

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from classifier.labels.sync import import_labels
-from classifier.training import train_classifier
+from classifier.training.train import train_classifier
 from pipeline.config import ClassifierConfig, Config, LabelConfig, SourceConfig, SplitConfig
 from pipeline.cutting import clip_spec
 from pipeline.encode import TarWriter, encode_frames

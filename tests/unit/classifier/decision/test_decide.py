@@ -10,7 +10,7 @@ import pytest
 from classifier.decision.decide import decide, decision_is_current
 from classifier.decision.scoring import batch_is_scored, score_batch
 from classifier.labels.sync import import_labels
-from classifier.training import latest_model
+from classifier.training.train import latest_model
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError
 from pipeline.store import Store

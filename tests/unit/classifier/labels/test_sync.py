@@ -252,7 +252,7 @@ def test_the_embedded_source_stands_in_until_a_person_rates(store, config, pool_
 
 
 def test_labels_of_a_video_that_was_taken_down_teach_nothing(store, config, clips, tmp_path):
-    from classifier.training import _pool_ratings, load_pool
+    from classifier.training.train import _pool_ratings, load_pool
 
     import_labels(store, write(tmp_path / "l.csv", f"clip_id,rating\n{clips[0]},5\n"), "ann", config)
     assert _pool_ratings(load_pool(store, config)) == {clips[0]: 5}

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from classifier.resnet import ResNet18, frame_logits
+from classifier.training.resnet import ResNet18, frame_logits
 from pipeline.config import ClassifierConfig
 
 _INITIALIZING = threading.Lock()

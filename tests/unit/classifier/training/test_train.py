@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from classifier.examples import load_examples
 from classifier.labels.sync import current_labels, import_labels
 from classifier.pool import load_pool
-from classifier.training import classifier_is_current, latest_model, load_document, train_classifier
+from classifier.training.examples import load_examples
+from classifier.training.train import classifier_is_current, latest_model, load_document, train_classifier
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.store import Store

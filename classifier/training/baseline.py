@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from classifier.calibration import Bools, Floats, auc, auc_figures
-from classifier.examples import Examples
+from classifier.training.calibration import Bools, Floats, auc, auc_figures
+from classifier.training.examples import Examples
 from pipeline.features import FLAGS
 
 Fit = Callable[[Floats, Bools], Callable[[Floats], Floats]]

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from classifier.examples import clip_frames
-from classifier.fitting import augment, logits_of, train_network
-from classifier.resnet import ResNet18, num_parameters
+from classifier.training.examples import clip_frames
+from classifier.training.fitting import augment, logits_of, train_network
+from classifier.training.resnet import ResNet18, num_parameters
 
 # torchvision 0.2x, models/resnet.py: the keys of resnet18().state_dict()
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")

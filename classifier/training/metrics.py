@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import brier_score_loss, log_loss
 
-from classifier.baseline import single_columns
-from classifier.calibration import (
+from classifier.training.baseline import single_columns
+from classifier.training.calibration import (
     Bools,
     Floats,
     apply_platt,
@@ -29,7 +29,7 @@ from classifier.calibration import (
     clip_features,
     reliability,
 )
-from classifier.examples import Examples
+from classifier.training.examples import Examples
 from pipeline.config import Config
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from classifier.calibration import (
+from classifier.training.calibration import (
     apply_platt,
     at_threshold,
     auc,

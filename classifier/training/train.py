@@ -24,13 +24,13 @@ from safetensors.torch import load, save
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 
-from classifier.baseline import BASELINES, baseline_scores
-from classifier.calibration import Floats, clip_features, fit_platt
-from classifier.examples import Examples, load_examples
-from classifier.figures import classifier_figures
-from classifier.fitting import device_of, fixed_threads, logits_of, train_network
 from classifier.pool import Pool, load_pool
-from classifier.resnet import ResNet18, num_parameters
+from classifier.training.baseline import BASELINES, baseline_scores
+from classifier.training.calibration import Floats, clip_features, fit_platt
+from classifier.training.examples import Examples, load_examples
+from classifier.training.fitting import device_of, fixed_threads, logits_of, train_network
+from classifier.training.metrics import classifier_figures
+from classifier.training.resnet import ResNet18, num_parameters
 from pipeline.config import ClassifierConfig, Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.label_events import load_labels
@@ -51,7 +51,7 @@ class ClassifierReport:
     trained: bool
     """False where the published one already fits labels, clips and configuration."""
     figures: Mapping[str, Any]
-    """What it reached, see `classifier.figures`."""
+    """What it reached, see `classifier.training.metrics`."""
 
 
 @dataclass(frozen=True)

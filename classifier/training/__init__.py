@@ -1,0 +1,1 @@
+"""The quality classifier: its examples, network, baselines, calibration and metrics."""
