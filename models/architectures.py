@@ -19,7 +19,7 @@ from torch import Tensor
 from models.bench_timing import kept_mb
 from models.compute import Compute, choose_compute, threads_a_product
 from models.data import Clip, ClipWindows, Video
-from models.publish import parameters_of
+from models.registry import parameters_of
 from models.tokenizer_training import TokenizerTraining, tokenizer_figures
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config.world import OptimizerConfig, StackConfig, TokenizerConfig, TrainingConfig

@@ -18,7 +18,7 @@ from models.flops import TRAINING, dynamics_flops, frame_flops, lam_flops, token
 from models.frame_cache import FrameCache
 from models.latent_actions import LatentActionModel
 from models.optimizer import Optimizer
-from models.publish import parameters_of
+from models.registry import parameters_of
 from models.sampling import sample_frame
 from models.tokenizer import VideoTokenizer
 from models.transformer import STTransformer

@@ -36,7 +36,7 @@ from models.measure import (
     measure_control,
     measure_reconstruction,
 )
-from models.publish import WORLD, find_model
+from models.registry import WORLD, find_model
 from models.rollouts import ActionName, SideBySide, World, decode, encode, hold_each_action, name_actions
 from models.world import WorldModel
 from pipeline.arcade.platformer import ACTIONS

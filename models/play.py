@@ -30,7 +30,7 @@ from models import pictures
 from models.compute import choose_compute, compile_played_frame, threads_a_product
 from models.games import Games, Playable, StartFrame
 from models.held_out import held_out_clips
-from models.publish import find_model
+from models.registry import find_model
 from models.world import WorldModel
 from pipeline.config import Config, PlayConfig
 from pipeline.errors import PermanentError, UserError

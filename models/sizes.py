@@ -15,7 +15,7 @@ import torch
 
 from models.dynamics import Dynamics
 from models.latent_actions import LatentActionModel
-from models.publish import parameters_of
+from models.registry import parameters_of
 from models.tokenizer import VideoTokenizer
 from pipeline.config import PRESETS, Config, preset
 from pipeline.config.world import DYNAMICS_SIZES

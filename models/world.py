@@ -64,7 +64,7 @@ class WorldModel:
         Raises:
             UserError: there is none, or its weights do not fit its configuration.
         """
-        from models.publish import load_world  # publish builds WorldModel objects
+        from models.registry import load_world  # publish builds WorldModel objects
 
         return load_world(store, model_id, compute or choose_compute())
 

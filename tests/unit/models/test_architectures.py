@@ -9,7 +9,7 @@ from assets.cli.main import main
 from models.architectures import at_equal_size, compare_architectures
 from models.compute import Compute
 from models.data import Clip, ClipWindows
-from models.publish import parameters_of
+from models.registry import parameters_of
 from models.tokenizer import VideoTokenizer
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config import preset

@@ -10,7 +10,7 @@ from safetensors.torch import load
 from models.compute import Compute
 from models.dynamics import Dynamics
 from models.latent_actions import LatentActionModel
-from models.publish import TOKENIZER, WORLD, load_tokenizer, load_world, plain, publish_model
+from models.registry import TOKENIZER, WORLD, load_tokenizer, load_world, plain, publish_model
 from models.tokenizer import VideoTokenizer
 from models.weights import pack
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
