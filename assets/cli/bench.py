@@ -92,7 +92,7 @@ def _start(args: argparse.Namespace, videos: int) -> int:
 
 
 def _model(args: argparse.Namespace) -> int:
-    from models.bench import DEFAULT_TASKS, bench_model
+    from models.bench.run import DEFAULT_TASKS, bench_model
 
     for name in ("threads", "rounds", "batch"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
@@ -115,7 +115,7 @@ def _model(args: argparse.Namespace) -> int:
 
 
 def _tokenizers(args: argparse.Namespace) -> int:
-    from models.architectures import bench_architectures
+    from models.bench.tokenizers import bench_architectures
 
     for name in ("threads", "steps"):
         if getattr(args, name) < 1:

@@ -7,12 +7,12 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from models.sizes import PresetSize
+    from models.bench.sizes import PresetSize
 
 
 def run_sizes(args: argparse.Namespace) -> int:
     """Count and print; nothing is trained or measured, and the networks take no memory."""
-    from models.sizes import preset_sizes, usual_block_ratio
+    from models.bench.sizes import preset_sizes, usual_block_ratio
 
     sizes = preset_sizes()
     if args.json:

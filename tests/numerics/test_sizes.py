@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from models.bench.sizes import networks_of, preset_sizes, usual_block_ratio
 from models.registry import parameters_of
-from models.sizes import networks_of, preset_sizes, usual_block_ratio
 from pipeline.config import PRESETS, preset
 from pipeline.config.world import DYNAMICS_SIZES
 

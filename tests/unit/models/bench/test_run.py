@@ -7,12 +7,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from assets.cli.main import main
-from models.bench import bench_model
-from models.bench_presets import COMPARED, compared
-from models.bench_tasks import TASKS
-from models.bench_timing import kept_mb, sheet_peak
+from models.bench.flops import dynamics_flops, frame_flops, lam_flops, stack_flops, tokenizer_flops
+from models.bench.presets import COMPARED, compared
+from models.bench.run import bench_model
+from models.bench.tasks import TASKS
+from models.bench.timing import kept_mb, sheet_peak
 from models.dynamics import Dynamics
-from models.flops import dynamics_flops, frame_flops, lam_flops, stack_flops, tokenizer_flops
 from models.frame_cache import FrameCache
 from models.latent_actions import LatentActionModel
 from models.tokenizer import VideoTokenizer

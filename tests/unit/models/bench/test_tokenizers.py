@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from assets.cli.main import main
-from models.architectures import at_equal_size, compare_architectures
+from models.bench.tokenizers import at_equal_size, compare_architectures
 from models.compute import Compute
 from models.data import Clip, ClipWindows
 from models.registry import parameters_of

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from torch import Tensor
 
-from models.bench_timing import kept_mb
+from models.bench.timing import kept_mb
 from models.compute import Compute, choose_compute, threads_a_product
 from models.data import Clip, ClipWindows, Video
 from models.registry import parameters_of

@@ -1,7 +1,7 @@
 """What a training step and a played frame cost, beside what this machine can multiply: one run, one table.
 
 The peak is measured here too, before and after every step: large products in the same dtype and with as many threads.
-Utilisation is the step's operations (`models.flops`) over its CPU-seconds (one CPU thread) or seconds (several, or a
+Utilisation is the step's operations (`models.bench.flops`) over its CPU-seconds (one CPU thread) or seconds (several, or a
 GPU) and the peak around it; the median of the steps counts.
 
     bench_model("cc-small", tasks=("dynamics", "play"), dtype="fp32", threads=1)
@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from models.bench_presets import speed_preset
-from models.bench_tasks import DTYPES, TASKS, Bench
-from models.bench_timing import peak_memory_mb, sheet_peak
+from models.bench.presets import speed_preset
+from models.bench.tasks import DTYPES, TASKS, Bench
+from models.bench.timing import peak_memory_mb, sheet_peak
 from models.compute import Compute, threads_a_product
 from pipeline.errors import UserError
 

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.bench_presets import SpeedPreset
-from models.bench_timing import Cost, Peak, beside_peak, cost_of, kept_mb
+from models.bench.flops import TRAINING, dynamics_flops, frame_flops, lam_flops, tokenizer_flops
+from models.bench.presets import SpeedPreset
+from models.bench.timing import Cost, Peak, beside_peak, cost_of, kept_mb
 from models.compute import Compute, compile_blocks, compile_played_frame, hold_memory
 from models.dynamics import Dynamics, draw_mask
-from models.flops import TRAINING, dynamics_flops, frame_flops, lam_flops, tokenizer_flops
 from models.frame_cache import FrameCache
 from models.latent_actions import LatentActionModel
 from models.optimizer import Optimizer
