@@ -5,7 +5,7 @@
 
 Both skip where the model of these very inputs is published, and go on from the last checkpoint where a run was
 killed. The number of steps is fixed by the configuration, never by the clock. Held-out figures stand in the model's
-row: what they mean is told by `models.evaluation`.
+row: what they mean is told by `models.evaluation.evaluate`.
 """
 
 from __future__ import annotations

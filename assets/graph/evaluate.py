@@ -37,7 +37,7 @@ def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) ->
     distance is not reported: it needs a feature network, and none comes with Lampworks yet.
     """
     with working(context, lampworks) as work:
-        from models.evaluation import evaluate
+        from models.evaluation.evaluate import evaluate
 
         evaluate(work.store, work.config, work.home, listen=work.listen)
         evaluation = latest_model(work.store, "world_evaluation")
@@ -184,7 +184,7 @@ def curation_ablation(context: dg.AssetExecutionContext, config: AblationConfig,
     the paper's result (its FVD comparison took a 580M model).
     """
     with working(context, lampworks) as work:
-        from models.ablation import compare_curation
+        from models.evaluation.ablation import compare_curation
 
         found = compare_curation(work.store, work.config, steps=config.ablation_steps, listen=work.listen)
         curated, chance = found["arms"]["curated"], found["arms"]["random"]

@@ -188,7 +188,7 @@ def _world(settings: Settings) -> bool:
 
 
 def _evaluation(settings: Settings) -> bool:
-    from models.evaluation import evaluation_is_current
+    from models.evaluation.evaluate import evaluation_is_current
 
     return not evaluation_is_current(settings.store, settings.config)
 

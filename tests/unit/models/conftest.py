@@ -6,7 +6,7 @@ import torch
 
 from models.compute import Compute
 from models.dynamics import Dynamics
-from models.held_out import HeldOutClip
+from models.evaluation.held_out import HeldOutClip
 from models.latent_actions import LatentActionModel
 from models.tokenizer import VideoTokenizer
 from models.world import WorldModel

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from models.compute import Compute
+from models.evaluation.rollouts import SideBySide
 from models.lanes import Lanes
-from models.rollouts import SideBySide
 from pipeline.config.evaluation import SamplingConfig
 
 CONTEXT = 4

@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from models.held_out import HeldOutClip
-from models.measure import absent, figure_of
+from models.evaluation.held_out import HeldOutClip
+from models.evaluation.measure import absent, figure_of
+from models.evaluation.rollouts import World, encode
 from models.metrics import psnr
-from models.rollouts import World, encode
 from pipeline.config import EvaluationConfig
 
 MODES: tuple[Literal["prefill", "ring"], ...] = ("prefill", "ring")

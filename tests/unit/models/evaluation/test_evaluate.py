@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.evaluation import evaluate, evaluation_is_current
-from models.held_out import held_out_clips, true_actions
+from models.evaluation.evaluate import evaluate, evaluation_is_current
+from models.evaluation.held_out import held_out_clips, true_actions
 from models.play import check_playable, known_of_world, start_frames
 from models.registry import find_model
 from models.training import train_tokenizer, train_world_model

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.baselines import fit_patch_codebook
-from models.measure import (
+from models.evaluation.baselines import fit_patch_codebook
+from models.evaluation.measure import (
     cut_windows,
     infer_clip_actions,
     judge,
@@ -15,7 +15,7 @@ from models.measure import (
     measure_control,
     measure_reconstruction,
 )
-from models.rollouts import encode, hold_each_action, name_actions, random_actions, roll_out, view_shift
+from models.evaluation.rollouts import encode, hold_each_action, name_actions, random_actions, roll_out, view_shift
 from pipeline.config import EvaluationConfig
 
 CONFIG = EvaluationConfig(windows_per_clip=2, shuffles=50, bootstrap_draws=200, maskgit_steps=3, token_temperature=0.5)

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from models.drift import measure_drift
-from models.measure import infer_clip_actions
-from models.rollouts import encode
+from models.evaluation.drift import measure_drift
+from models.evaluation.measure import infer_clip_actions
+from models.evaluation.rollouts import encode
 from pipeline.config import EvaluationConfig
 
 CONFIG = EvaluationConfig(bootstrap_draws=100, maskgit_steps=1, token_temperature=0, prompt_frames=2, drift_contexts=3)

@@ -21,13 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from models import pictures
-from models.baselines import fit_patch_codebook
 from models.compute import choose_compute, threads_a_product
-from models.drift import MODES, measure_drift
-from models.held_out import HeldOutClip, held_out_clips, shards_version, training_frames
-from models.lanes import Lanes
-from models.measure import (
+from models.evaluation.baselines import fit_patch_codebook
+from models.evaluation.drift import MODES, measure_drift
+from models.evaluation.evaluate import pictures
+from models.evaluation.held_out import HeldOutClip, held_out_clips, shards_version, training_frames
+from models.evaluation.measure import (
     Figures,
     cut_windows,
     infer_clip_actions,
@@ -36,8 +35,9 @@ from models.measure import (
     measure_control,
     measure_reconstruction,
 )
+from models.evaluation.rollouts import ActionName, SideBySide, World, decode, encode, hold_each_action, name_actions
+from models.lanes import Lanes
 from models.registry import WORLD, find_model
-from models.rollouts import ActionName, SideBySide, World, decode, encode, hold_each_action, name_actions
 from models.world import WorldModel
 from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import Config, fingerprint

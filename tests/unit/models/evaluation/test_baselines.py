@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.baselines import (
+from models.evaluation.baselines import (
     first_frame,
     fit_patch_codebook,
     frames_of,

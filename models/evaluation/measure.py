@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from models import baselines
-from models.held_out import NUM_DIRECTIONS, HeldOutClip, direction_of, window_starts
+from models.evaluation.evaluate import baselines
+from models.evaluation.held_out import NUM_DIRECTIONS, HeldOutClip, direction_of, window_starts
+from models.evaluation.rollouts import Arm, World, decode, encode, infer_actions, random_actions, roll_out
 from models.metrics import (
     Interval,
     bootstrap,
@@ -31,7 +32,6 @@ from models.metrics import (
     psnr,
     shuffled_information,
 )
-from models.rollouts import Arm, World, decode, encode, infer_actions, random_actions, roll_out
 from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import EvaluationConfig
 
