@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from models.transformer import STTransformer
+from models.networks.transformer import STTransformer
 from pipeline.config.world import TrainingConfig
 from pipeline.errors import UserError
 

@@ -20,10 +20,10 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from models.compute import Compute
-from models.dynamics import Dynamics
-from models.latent_actions import LatentActionModel
 from models.loop import Curve
-from models.tokenizer import VideoTokenizer
+from models.networks.dynamics import Dynamics
+from models.networks.latent_actions import LatentActionModel
+from models.networks.tokenizer import VideoTokenizer
 from models.weights import WeightsError, load_states, pack, prefixed, unpack
 from models.world import WorldModel
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig

@@ -21,8 +21,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from models.dynamics import Dynamics
-from models.frame_cache import FrameCache
+from models.networks.dynamics import Dynamics
+from models.networks.frame_cache import FrameCache
 from pipeline.config.evaluation import SamplingConfig
 
 _WHOLE = 1_000_000  # shares of the schedule are whole millionths, so that counts are the same on every device

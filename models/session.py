@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from models.frame_cache import FrameCache
+from models.networks.frame_cache import FrameCache
+from models.networks.tokenizer import stack_of
 from models.sampling import sample_frame
-from models.tokenizer import stack_of
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import StackConfig
 

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from models.compute import Compute, choose_compute
-from models.dynamics import Dynamics
-from models.latent_actions import LatentActionModel
+from models.networks.dynamics import Dynamics
+from models.networks.latent_actions import LatentActionModel
+from models.networks.tokenizer import VideoTokenizer
 from models.session import Session, session_bytes
-from models.tokenizer import VideoTokenizer
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.store import Store
 

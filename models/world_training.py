@@ -22,13 +22,20 @@ from torch import Tensor
 from models.checkpoint import step_generator
 from models.compute import Compute, threads_a_product
 from models.data import ClipWindows, Place
-from models.dynamics import Dynamics, draw_mask, draw_noise, last_frame_quality, own_guesses, start_from_codebook
 from models.lanes import Lanes
-from models.latent_actions import LatentActionModel, Prediction, code_figures, start_codes, start_embeddings
+from models.networks.dynamics import (
+    Dynamics,
+    draw_mask,
+    draw_noise,
+    last_frame_quality,
+    own_guesses,
+    start_from_codebook,
+)
+from models.networks.latent_actions import LatentActionModel, Prediction, code_figures, start_codes, start_embeddings
+from models.networks.patches import as_float
+from models.networks.quantizer import usage
+from models.networks.tokenizer import VideoTokenizer
 from models.optimizer import Optimizer
-from models.patches import as_float
-from models.quantizer import usage
-from models.tokenizer import VideoTokenizer
 from models.tokenizer_training import mean_psnr
 from models.weights import load_states, prefixed
 from pipeline.config.world import DynamicsConfig, LatentActionConfig

@@ -7,10 +7,10 @@ code. Norms, activations, softmax and the optimizer are not. A backward pass is 
 
 from __future__ import annotations
 
-from models.dynamics import Dynamics
-from models.latent_actions import LatentActionModel
-from models.tokenizer import VideoTokenizer
-from models.transformer import STTransformer
+from models.networks.dynamics import Dynamics
+from models.networks.latent_actions import LatentActionModel
+from models.networks.tokenizer import VideoTokenizer
+from models.networks.transformer import STTransformer
 
 TRAINING = 3
 """A training step over its forward pass: the forward pass itself, and a backward pass of twice its size."""

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
-from models.dynamics import Dynamics
-from models.latent_actions import LatentActionModel
+from models.networks.dynamics import Dynamics
+from models.networks.latent_actions import LatentActionModel
+from models.networks.tokenizer import VideoTokenizer
 from models.registry import parameters_of
-from models.tokenizer import VideoTokenizer
 from pipeline.config import PRESETS, Config, preset
 from pipeline.config.world import DYNAMICS_SIZES
 

@@ -13,9 +13,9 @@ import torch
 
 from models.compute import Compute
 from models.data import Clip, ClipWindows
-from models.dynamics import Dynamics
-from models.latent_actions import LatentActionModel
-from models.tokenizer import VideoTokenizer, start_from_patches
+from models.networks.dynamics import Dynamics
+from models.networks.latent_actions import LatentActionModel
+from models.networks.tokenizer import VideoTokenizer, start_from_patches
 from models.world_training import WorldTraining
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config.world import (

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.frame_cache import FrameCache
-from models.transformer import STTransformer
+from models.networks.frame_cache import FrameCache
+from models.networks.transformer import STTransformer
 from pipeline.config.world import StackConfig
 from tests.numerics.small import in_double, stir
 

@@ -8,10 +8,10 @@ import dataclasses
 import pytest
 import torch
 
-from models.dynamics import Dynamics, draw_mask
-from models.latent_actions import LatentActionModel
+from models.networks.dynamics import Dynamics, draw_mask
+from models.networks.latent_actions import LatentActionModel
+from models.networks.tokenizer import VideoTokenizer
 from models.optimizer import Optimizer
-from models.tokenizer import VideoTokenizer
 from models.tokenizer_training import mean_psnr
 from pipeline.config.world import OptimizerConfig
 from tests.numerics.small import DYNAMICS, LAM, STACK, TOKENIZER, arcade_windows, patch_tokenizer

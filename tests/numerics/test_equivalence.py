@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from models.patches import grid_of, to_patches
+from models.networks.patches import grid_of, to_patches
 from models.tokenizer_training import mean_psnr
 from tests.numerics.small import in_double, make_dynamics, make_lam, make_tokenizer
 

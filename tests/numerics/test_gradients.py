@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from models.dynamics import draw_mask
+from models.networks.dynamics import draw_mask
 from models.optimizer import Optimizer
 from tests.numerics.small import (
     DYNAMICS,

@@ -5,7 +5,7 @@ import torch
 
 from models.compute import Compute
 from models.data import Clip, ClipWindows
-from models.dynamics import draw_mask
+from models.networks.dynamics import draw_mask
 from models.optimizer import Optimizer
 from models.tokenizer_training import TokenizerTraining, mean_psnr
 from models.world_training import WorldTraining

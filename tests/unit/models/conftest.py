@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from models.compute import Compute
-from models.dynamics import Dynamics
 from models.evaluation.held_out import HeldOutClip
-from models.latent_actions import LatentActionModel
-from models.tokenizer import VideoTokenizer
+from models.networks.dynamics import Dynamics
+from models.networks.latent_actions import LatentActionModel
+from models.networks.tokenizer import VideoTokenizer
 from models.world import WorldModel
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from models.compute import choose_compute, compile_played_frame, prepare_training, threads_a_product
-from models.frame_cache import FrameCache
-from models.transformer import STTransformer
+from models.networks.frame_cache import FrameCache
+from models.networks.transformer import STTransformer
 from pipeline.config.world import StackConfig, TrainingConfig
 from pipeline.errors import UserError
 

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load
 
 from models.compute import Compute
-from models.dynamics import Dynamics
-from models.latent_actions import LatentActionModel
+from models.networks.dynamics import Dynamics
+from models.networks.latent_actions import LatentActionModel
+from models.networks.tokenizer import VideoTokenizer
 from models.registry import TOKENIZER, WORLD, load_tokenizer, load_world, plain, publish_model
-from models.tokenizer import VideoTokenizer
 from models.weights import pack
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError

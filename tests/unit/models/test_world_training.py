@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.dynamics import last_frame_quality
+from models.networks.dynamics import last_frame_quality
 from models.world_training import world_figures
 from tests.numerics.small import DYNAMICS, LAM, arcade_windows, make_world_training
 

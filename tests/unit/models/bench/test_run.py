@@ -12,11 +12,11 @@ from models.bench.presets import COMPARED, compared
 from models.bench.run import bench_model
 from models.bench.tasks import TASKS
 from models.bench.timing import kept_mb, sheet_peak
-from models.dynamics import Dynamics
-from models.frame_cache import FrameCache
-from models.latent_actions import LatentActionModel
-from models.tokenizer import VideoTokenizer
-from models.transformer import STTransformer
+from models.networks.dynamics import Dynamics
+from models.networks.frame_cache import FrameCache
+from models.networks.latent_actions import LatentActionModel
+from models.networks.tokenizer import VideoTokenizer
+from models.networks.transformer import STTransformer
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
 

@@ -9,8 +9,8 @@ from assets.cli.main import main
 from models.bench.tokenizers import at_equal_size, compare_architectures
 from models.compute import Compute
 from models.data import Clip, ClipWindows
+from models.networks.tokenizer import VideoTokenizer
 from models.registry import parameters_of
-from models.tokenizer import VideoTokenizer
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config import preset
 from pipeline.config.world import OptimizerConfig, StackConfig, TokenizerConfig

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.frame_cache import FrameCache
-from models.quantizer import PARKED
-from models.transformer import STTransformer
+from models.networks.frame_cache import FrameCache
+from models.networks.quantizer import PARKED
+from models.networks.transformer import STTransformer
 from pipeline.config.world import DynamicsConfig
 
 _NO_TARGET = -100

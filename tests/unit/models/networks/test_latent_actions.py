@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from models.latent_actions import LatentActionModel, code_figures, start_codes, start_embeddings
+from models.networks.latent_actions import LatentActionModel, code_figures, start_codes, start_embeddings
 from pipeline.config.world import LatentActionConfig, StackConfig
 from pipeline.errors import UserError
 

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from models.frame_cache import FrameCache
-from models.transformer import STTransformer
+from models.networks.frame_cache import FrameCache
+from models.networks.transformer import STTransformer
 from pipeline.config.world import StackConfig
 
 CONTEXT, GRID = 4, (2, 3)

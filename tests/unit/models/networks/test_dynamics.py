@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 import torch
 
-from models.dynamics import Dynamics, draw_mask, draw_noise, own_guesses, start_from_codebook
-from models.frame_cache import FrameCache
-from models.quantizer import PARKED
+from models.networks.dynamics import Dynamics, draw_mask, draw_noise, own_guesses, start_from_codebook
+from models.networks.frame_cache import FrameCache
+from models.networks.quantizer import PARKED
 from pipeline.config.world import DynamicsConfig, StackConfig
 from pipeline.errors import UserError
 

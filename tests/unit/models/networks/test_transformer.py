@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from models.attention import rotary_table, rotate
-from models.transformer import STTransformer
+from models.networks.attention import rotary_table, rotate
+from models.networks.transformer import STTransformer
 from pipeline.config.world import StackConfig
 
 BASE = StackConfig(layers=2, d_model=16, heads=4, head_dim=8, kv_heads=4, ffw_multiple=2.0)

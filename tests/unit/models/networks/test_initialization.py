@@ -1,6 +1,6 @@
 import torch
 
-from models.starts import farthest_points, kmeans, lloyd, principal_components
+from models.networks.initialization import farthest_points, kmeans, lloyd, principal_components
 
 
 def test_components_are_orthogonal_sorted_and_rebuild_the_data():

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from models.attention import rotary_dtype, rotary_table, rotate
+from models.networks.attention import rotary_dtype, rotary_table, rotate
 
 
 @dataclass(frozen=True, eq=False)

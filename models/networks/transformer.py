@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.attention import attend, block_causal_mask, causal_mask, rotary_dtype, rotary_table, rotate
-from models.frame_cache import BlockPast, FrameCache, Places
+from models.networks.attention import attend, block_causal_mask, causal_mask, rotary_dtype, rotary_table, rotate
+from models.networks.frame_cache import BlockPast, FrameCache, Places
 from pipeline.config.world import StackConfig
 
 

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.frame_cache import FrameCache
-from models.patches import as_float, from_patches, grid_of, to_patches
-from models.quantizer import Quantized, make_quantizer
-from models.starts import farthest_points, lloyd, principal_components
-from models.transformer import STTransformer
+from models.networks.frame_cache import FrameCache
+from models.networks.initialization import farthest_points, lloyd, principal_components
+from models.networks.patches import as_float, from_patches, grid_of, to_patches
+from models.networks.quantizer import Quantized, make_quantizer
+from models.networks.transformer import STTransformer
 from pipeline.config.world import StackConfig, TokenizerConfig
 
 _START_SAMPLES = 30_000

@@ -3,7 +3,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.quantizer import FiniteScalarQuantizer, VectorQuantizer, make_quantizer, usage
+from models.networks.quantizer import FiniteScalarQuantizer, VectorQuantizer, make_quantizer, usage
 from pipeline.config.world import LatentActionConfig, TokenizerConfig
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.patches import as_float, from_patches, grid_of, to_patches
+from models.networks.patches import as_float, from_patches, grid_of, to_patches
 
 
 @pytest.mark.parametrize(("height", "width", "patch"), [(90, 160, 10), (90, 160, 4), (13, 7, 5), (4, 4, 8)])

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 import torch
 
-from models.frame_cache import FrameCache
-from models.tokenizer import VideoTokenizer, stack_of, start_from_patches
+from models.networks.frame_cache import FrameCache
+from models.networks.tokenizer import VideoTokenizer, stack_of, start_from_patches
 from pipeline.config.world import StackConfig, TokenizerConfig
 from pipeline.errors import UserError
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.attention import attend, block_causal_mask, kernel_for, rotary_table
+from models.networks.attention import attend, block_causal_mask, kernel_for, rotary_table
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

@@ -27,10 +27,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.metrics import entropy_within
-from models.patches import as_float, from_patches, grid_of, to_patches
-from models.quantizer import Quantized, make_quantizer, usage
-from models.starts import kmeans, principal_components
-from models.transformer import STTransformer
+from models.networks.initialization import kmeans, principal_components
+from models.networks.patches import as_float, from_patches, grid_of, to_patches
+from models.networks.quantizer import Quantized, make_quantizer, usage
+from models.networks.transformer import STTransformer
 from pipeline.config.world import LatentActionConfig, check_lam_window
 
 _RESIDUAL_GAIN = 0.3
