@@ -53,7 +53,7 @@ def add_server_options(command: argparse.ArgumentParser, port: int) -> None:
 def run_play(args: argparse.Namespace) -> int:
     """Serve the play page until it is stopped."""
     settings = used_settings(args)
-    from models.play import serve_play
+    from models.play.page import serve_play
 
     serve_play(settings.store, settings.config, host=args.host, port=args.port, token=args.token)
     return 0

@@ -131,7 +131,7 @@ def playable_world(context: dg.AssetExecutionContext, lampworks: Lampworks) -> R
     What `lampworks play` serves.
     """
     with working(context, lampworks) as work:
-        from models.play import check_playable
+        from models.play.page import check_playable
 
         found = check_playable(work.store, work.config)
         model = latest_model(work.store, "world_model")

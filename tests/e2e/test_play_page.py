@@ -10,8 +10,8 @@ import torch
 import uvicorn
 from playwright.sync_api import sync_playwright
 
-from models.games import StartFrame
-from models.play import play_app
+from models.play.games import StartFrame
+from models.play.page import play_app
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config import PlayConfig
 from pipeline.guard import open_socket, url_of

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.evaluation.evaluate import evaluate, evaluation_is_current
 from models.evaluation.held_out import held_out_clips, true_actions
-from models.play import check_playable, known_of_world, start_frames
+from models.play.page import check_playable, known_of_world, start_frames
 from models.registry import find_model
 from models.training import train_tokenizer, train_world_model
 from pipeline.arcade.platformer import platformer_actions, record_platformer

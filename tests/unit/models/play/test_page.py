@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from models.games import Games, StartFrame
-from models.play import play_app
+from models.play.games import Games, StartFrame
+from models.play.page import play_app
 from pipeline.config import PlayConfig
 from pipeline.errors import UserError
 

@@ -1,7 +1,7 @@
 """The play page: pick a start frame, press a key, see the next frame.
 
 One static page and four small addresses behind the guard of `pipeline.guard`; the games themselves are in
-`models.games`.
+`models.play.games`.
 
     serve_play(store, config, host="127.0.0.1", port=8801, token=None)
 """
@@ -29,7 +29,7 @@ from starlette.routing import Route
 from models.compute import choose_compute, compile_played_frame, threads_a_product
 from models.evaluation.evaluate import pictures
 from models.evaluation.held_out import held_out_clips
-from models.games import Games, Playable, StartFrame
+from models.play.games import Games, Playable, StartFrame
 from models.registry import find_model
 from models.world import WorldModel
 from pipeline.config import Config, PlayConfig
