@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models.weights import WeightsError, pack, unpack
+from models.runtime.weights import WeightsError, pack, unpack
 from pipeline.errors import UserError
 from pipeline.store import Store
 

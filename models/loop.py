@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from models.checkpoint import Checkpoints
-from models.weights import WeightsError
+from models.runtime.weights import WeightsError
 from pipeline.errors import PermanentError
 from pipeline.progress import Listener, Progress
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from models.weights import kind_of
+from models.runtime.weights import kind_of
 from pipeline.config.world import OptimizerConfig
 
 _STATES = ("step", "exp_avg", "exp_avg_sq")
@@ -79,7 +79,7 @@ class Optimizer:
         return kinds
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `tensors` returned (`models.weights.load_states` tells whether it fits)."""
+        """Take over what `tensors` returned (`models.runtime.weights.load_states` tells whether it fits)."""
         for name, parameter in self._named:
             if f"{name}.step" in tensors:
                 # torch counts steps on the CPU, wherever the parameters are

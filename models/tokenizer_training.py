@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import step_generator
-from models.compute import Compute
 from models.data import ClipWindows
-from models.lanes import Lanes
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import Reconstruction, VideoTokenizer, start_from_patches
 from models.optimizer import Optimizer
-from models.weights import load_states, prefixed
+from models.runtime.compute import Compute
+from models.runtime.lanes import Lanes
+from models.runtime.weights import load_states, prefixed
 from pipeline.config.world import TokenizerConfig
 
 _STREAM = 1

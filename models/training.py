@@ -22,10 +22,10 @@ import torch
 from torch import nn
 
 from models.checkpoint import Checkpoints
-from models.compute import Compute, choose_compute, hold_memory, prepare_training, threads_a_product
 from models.data import Clip, ClipWindows, training_clips
 from models.loop import Curve, OnStep, Trainable, run
 from models.registry import TOKENIZER, WORLD, find_model, folder_of, load_tokenizer, parameters_of, plain, publish_model
+from models.runtime.compute import Compute, choose_compute, hold_memory, prepare_training, threads_a_product
 from models.tokenizer_training import TokenizerTraining, tokenizer_figures
 from models.world import WorldModel
 from models.world_training import TruthActions, WorldTraining, world_figures

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.compute import Compute, choose_compute
 from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
+from models.runtime.compute import Compute, choose_compute
 from models.session import Session, session_bytes
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.store import Store

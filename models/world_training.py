@@ -20,9 +20,7 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import step_generator
-from models.compute import Compute, threads_a_product
 from models.data import ClipWindows, Place
-from models.lanes import Lanes
 from models.networks.dynamics import (
     Dynamics,
     draw_mask,
@@ -36,8 +34,10 @@ from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import VideoTokenizer
 from models.optimizer import Optimizer
+from models.runtime.compute import Compute, threads_a_product
+from models.runtime.lanes import Lanes
+from models.runtime.weights import load_states, prefixed
 from models.tokenizer_training import mean_psnr
-from models.weights import load_states, prefixed
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
 
 TruthActions = Callable[[str], npt.NDArray[np.int8] | None]

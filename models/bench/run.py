@@ -18,7 +18,7 @@ import torch
 from models.bench.presets import speed_preset
 from models.bench.tasks import DTYPES, TASKS, Bench
 from models.bench.timing import peak_memory_mb, sheet_peak
-from models.compute import Compute, threads_a_product
+from models.runtime.compute import Compute, threads_a_product
 from pipeline.errors import UserError
 
 DEFAULT_TASKS = ("tokenizer", "lam", "dynamics", "cotrain", "play")

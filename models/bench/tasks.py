@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from models.bench.flops import TRAINING, dynamics_flops, frame_flops, lam_flops, tokenizer_flops
 from models.bench.presets import SpeedPreset
 from models.bench.timing import Cost, Peak, beside_peak, cost_of, kept_mb
-from models.compute import Compute, compile_blocks, compile_played_frame, hold_memory
 from models.networks.dynamics import Dynamics, draw_mask
 from models.networks.frame_cache import FrameCache
 from models.networks.latent_actions import LatentActionModel
@@ -21,6 +20,7 @@ from models.networks.tokenizer import VideoTokenizer
 from models.networks.transformer import STTransformer
 from models.optimizer import Optimizer
 from models.registry import parameters_of
+from models.runtime.compute import Compute, compile_blocks, compile_played_frame, hold_memory
 from models.sampling import sample_frame
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import OptimizerConfig

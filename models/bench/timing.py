@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from models.compute import Compute
+from models.runtime.compute import Compute
 
 _SHEET = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bf16 operations a second of the makers' data sheets (SXM boards)."""

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.compute import Compute, choose_compute, threads_a_product
 from models.data import Clip, ClipWindows, training_clips
 from models.evaluation.evaluate import measure_world
 from models.evaluation.held_out import HeldOutClip, held_out_clips, training_frames
 from models.loop import run
+from models.runtime.compute import Compute, choose_compute, threads_a_product
 from models.tokenizer_training import TokenizerTraining
 from models.world import WorldModel
 from models.world_training import WorldTraining

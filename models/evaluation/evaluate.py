@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from models.compute import choose_compute, threads_a_product
 from models.evaluation.baselines import fit_patch_codebook
 from models.evaluation.drift import MODES, measure_drift
 from models.evaluation.evaluate import pictures
@@ -36,8 +35,9 @@ from models.evaluation.measure import (
     measure_reconstruction,
 )
 from models.evaluation.rollouts import ActionName, SideBySide, World, decode, encode, hold_each_action, name_actions
-from models.lanes import Lanes
 from models.registry import WORLD, find_model
+from models.runtime.compute import choose_compute, threads_a_product
+from models.runtime.lanes import Lanes
 from models.world import WorldModel
 from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import Config, fingerprint

@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 
-from models.lanes import Lanes
+from models.runtime.lanes import Lanes
 from pipeline.config.evaluation import SamplingConfig
 
 Arm = Literal["categorical", "permuted"]

@@ -26,11 +26,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from models.compute import choose_compute, compile_played_frame, threads_a_product
 from models.evaluation.evaluate import pictures
 from models.evaluation.held_out import held_out_clips
 from models.play.games import Games, Playable, StartFrame
 from models.registry import find_model
+from models.runtime.compute import choose_compute, compile_played_frame, threads_a_product
 from models.world import WorldModel
 from pipeline.config import Config, PlayConfig
 from pipeline.errors import PermanentError, UserError

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from models.compute import Compute
 from models.data import Clip, ClipWindows
 from models.networks.dynamics import draw_mask
 from models.optimizer import Optimizer
+from models.runtime.compute import Compute
 from models.tokenizer_training import TokenizerTraining, mean_psnr
 from models.world_training import WorldTraining
 from pipeline.arcade.platformer import ACTIONS, platformer_actions, record_platformer

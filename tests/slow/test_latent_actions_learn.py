@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from models.checkpoint import step_generator
-from models.compute import choose_compute, threads_a_product
 from models.data import Clip, ClipWindows
 from models.metrics import count_pairs, mutual_information, shuffled_information
 from models.networks.latent_actions import LatentActionModel, code_figures
 from models.optimizer import Optimizer
+from models.runtime.compute import choose_compute, threads_a_product
 from pipeline.arcade.platformer import ACTIONS, platformer_actions, record_platformer
 from pipeline.config.world import LatentActionConfig, OptimizerConfig, StackConfig, TrainingConfig
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.compute import Compute
 from models.evaluation.held_out import HeldOutClip
 from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
+from models.runtime.compute import Compute
 from models.world import WorldModel
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 

@@ -3,7 +3,7 @@ import torch
 
 from models.checkpoint import Checkpoints
 from models.loop import run
-from models.weights import WeightsError
+from models.runtime.weights import WeightsError
 from pipeline.errors import PermanentError, UserError
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from models.compute import Compute
 from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
 from models.registry import TOKENIZER, WORLD, load_tokenizer, load_world, plain, publish_model
-from models.weights import pack
+from models.runtime.compute import Compute
+from models.runtime.weights import pack
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
 

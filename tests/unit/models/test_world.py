@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from models.compute import Compute
 from models.evaluation.rollouts import SideBySide
-from models.lanes import Lanes
+from models.runtime.compute import Compute
+from models.runtime.lanes import Lanes
 from pipeline.config.evaluation import SamplingConfig
 
 CONTEXT = 4

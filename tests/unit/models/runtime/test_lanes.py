@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.compute import Compute
-from models.lanes import Lanes
+from models.runtime.compute import Compute
+from models.runtime.lanes import Lanes
 
 
 def lanes(count):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.weights import WeightsError, load_states, pack, part_of, prefixed, unpack
+from models.runtime.weights import WeightsError, load_states, pack, part_of, prefixed, unpack
 
 TENSORS = {
     "rows": torch.arange(12.0).reshape(3, 4),

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.compute import choose_compute, compile_played_frame, prepare_training, threads_a_product
 from models.networks.frame_cache import FrameCache
 from models.networks.transformer import STTransformer
+from models.runtime.compute import choose_compute, compile_played_frame, prepare_training, threads_a_product
 from pipeline.config.world import StackConfig, TrainingConfig
 from pipeline.errors import UserError
 
@@ -125,7 +125,7 @@ def test_a_played_frame_is_one_graph_for_all_frames_of_a_ring(how):
 
 FAULTS = """
 import resource, sys, torch
-from models.compute import hold_memory
+from models.runtime.compute import hold_memory
 held = hold_memory() if sys.argv[1] == "held" else None
 def step():
     return [torch.ones(5_000_000) for _ in range(4)]  # 20 MB each
@@ -145,7 +145,7 @@ def test_memory_that_a_step_frees_is_held_for_the_next():
             capture_output=True,
             text=True,
             check=True,
-            cwd=Path(__file__).parents[3],
+            cwd=Path(__file__).parents[4],
         )
         held, count = made.stdout.split()
         assert held == {"held": "True", "given back": "None"}[how]

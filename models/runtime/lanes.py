@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from models.compute import Compute
+from models.runtime.compute import Compute
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
