@@ -19,12 +19,12 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from models.loop import Curve
 from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute
 from models.runtime.weights import WeightsError, load_states, pack, prefixed, unpack
+from models.training.loop import Curve
 from models.world import WorldModel
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 from pipeline.errors import UserError

@@ -24,7 +24,7 @@ def video_tokenizer(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
     Plots.
     """
     with working(context, lampworks) as work:
-        from models.training import train_tokenizer
+        from models.training.train import train_tokenizer
 
         curves = Curves(context, work.config.tokenizer.steps)
         train_tokenizer(work.store, work.config, listen=work.listen, on_step=curves)
@@ -55,7 +55,7 @@ def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
     stop-gradient. How well keys control the world is measured by `world_evaluation` on held-out sources.
     """
     with working(context, lampworks) as work:
-        from models.training import train_world_model
+        from models.training.train import train_world_model
 
         curves = Curves(context, work.config.latent_actions.continuous_start_steps + work.config.dynamics.steps)
         train_world_model(work.store, work.config, listen=work.listen, on_step=curves)

@@ -176,13 +176,13 @@ def _shards(settings: Settings) -> bool:
 
 
 def _tokenizer(settings: Settings) -> bool:
-    from models.training import tokenizer_is_current
+    from models.training.train import tokenizer_is_current
 
     return not tokenizer_is_current(settings.store, settings.config)
 
 
 def _world(settings: Settings) -> bool:
-    from models.training import world_model_is_current
+    from models.training.train import world_model_is_current
 
     return not world_model_is_current(settings.store, settings.config)
 

@@ -18,10 +18,10 @@ from models.networks.frame_cache import FrameCache
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
 from models.networks.transformer import STTransformer
-from models.optimizer import Optimizer
 from models.registry import parameters_of
 from models.runtime.compute import Compute, compile_blocks, compile_played_frame, hold_memory
 from models.sampling import sample_frame
+from models.training.optimizer import Optimizer
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import OptimizerConfig
 

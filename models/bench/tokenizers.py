@@ -17,10 +17,10 @@ import numpy as np
 from torch import Tensor
 
 from models.bench.timing import kept_mb
-from models.data import Clip, ClipWindows, Video
 from models.registry import parameters_of
 from models.runtime.compute import Compute, choose_compute, threads_a_product
-from models.tokenizer_training import TokenizerTraining, tokenizer_figures
+from models.training.data import Clip, ClipWindows, Video
+from models.training.tokenizer_training import TokenizerTraining, tokenizer_figures
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config.world import OptimizerConfig, StackConfig, TokenizerConfig, TrainingConfig
 from pipeline.progress import Listener

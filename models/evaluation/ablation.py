@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.data import Clip, ClipWindows, training_clips
 from models.evaluation.evaluate import measure_world
 from models.evaluation.held_out import HeldOutClip, held_out_clips, training_frames
-from models.loop import run
 from models.runtime.compute import Compute, choose_compute, threads_a_product
-from models.tokenizer_training import TokenizerTraining
+from models.training.data import Clip, ClipWindows, training_clips
+from models.training.loop import run
+from models.training.tokenizer_training import TokenizerTraining
+from models.training.world_training import WorldTraining
 from models.world import WorldModel
-from models.world_training import WorldTraining
 from pipeline.clips import decode_clip, read_clip, read_clips
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError

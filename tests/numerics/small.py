@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.data import Clip, ClipWindows
 from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer, start_from_patches
 from models.runtime.compute import Compute
-from models.world_training import WorldTraining
+from models.training.data import Clip, ClipWindows
+from models.training.world_training import WorldTraining
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config.world import (
     DynamicsConfig,

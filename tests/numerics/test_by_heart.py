@@ -11,8 +11,8 @@ import torch
 from models.networks.dynamics import Dynamics, draw_mask
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
-from models.optimizer import Optimizer
-from models.tokenizer_training import mean_psnr
+from models.training.optimizer import Optimizer
+from models.training.tokenizer_training import mean_psnr
 from pipeline.config.world import OptimizerConfig
 from tests.numerics.small import DYNAMICS, LAM, STACK, TOKENIZER, arcade_windows, patch_tokenizer
 

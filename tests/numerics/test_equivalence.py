@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.networks.patches import grid_of, to_patches
-from models.tokenizer_training import mean_psnr
+from models.training.tokenizer_training import mean_psnr
 from tests.numerics.small import in_double, make_dynamics, make_lam, make_tokenizer
 
 ODD = (17, 23)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.optimizer import Optimizer
-from models.tokenizer_training import TokenizerTraining
-from models.world_training import WorldTraining
+from models.training.optimizer import Optimizer
+from models.training.tokenizer_training import TokenizerTraining
+from models.training.world_training import WorldTraining
 from pipeline.arcade.platformer import platformer_actions
 from pipeline.config import preset
 from tests.numerics.small import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.networks.dynamics import draw_mask
-from models.optimizer import Optimizer
+from models.training.optimizer import Optimizer
 from tests.numerics.small import (
     DYNAMICS,
     HEIGHT,

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from models.data import Clip, ClipWindows
 from models.networks.dynamics import draw_mask
-from models.optimizer import Optimizer
 from models.runtime.compute import Compute
-from models.tokenizer_training import TokenizerTraining, mean_psnr
-from models.world_training import WorldTraining
+from models.training.data import Clip, ClipWindows
+from models.training.optimizer import Optimizer
+from models.training.tokenizer_training import TokenizerTraining, mean_psnr
+from models.training.world_training import WorldTraining
 from pipeline.arcade.platformer import ACTIONS, platformer_actions, record_platformer
 from pipeline.config.world import (
     DynamicsConfig,

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoint import step_generator
-from models.data import Clip, ClipWindows
 from models.metrics import count_pairs, mutual_information, shuffled_information
 from models.networks.latent_actions import LatentActionModel, code_figures
-from models.optimizer import Optimizer
 from models.runtime.compute import choose_compute, threads_a_product
+from models.training.checkpoint import step_generator
+from models.training.data import Clip, ClipWindows
+from models.training.optimizer import Optimizer
 from pipeline.arcade.platformer import ACTIONS, platformer_actions, record_platformer
 from pipeline.config.world import LatentActionConfig, OptimizerConfig, StackConfig, TrainingConfig
 

@@ -15,7 +15,7 @@ import pytest
 from models.evaluation.evaluate import evaluate
 from models.evaluation.held_out import held_out_clips
 from models.evaluation.measure import cut_windows, measure_control
-from models.training import train_oracle, train_tokenizer, train_world_model
+from models.training.train import train_oracle, train_tokenizer, train_world_model
 from pipeline.arcade.platformer import platformer_actions, record_platformer
 from pipeline.arcade.truth import Truth, write_truth
 from pipeline.config import ClipConfig, preset

@@ -7,10 +7,10 @@ import torch
 
 from assets.cli.main import main
 from models.bench.tokenizers import at_equal_size, compare_architectures
-from models.data import Clip, ClipWindows
 from models.networks.tokenizer import VideoTokenizer
 from models.registry import parameters_of
 from models.runtime.compute import Compute
+from models.training.data import Clip, ClipWindows
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config import preset
 from pipeline.config.world import OptimizerConfig, StackConfig, TokenizerConfig

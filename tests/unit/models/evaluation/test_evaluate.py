@@ -13,7 +13,7 @@ from models.evaluation.evaluate import evaluate, evaluation_is_current
 from models.evaluation.held_out import held_out_clips, true_actions
 from models.play.page import check_playable, known_of_world, start_frames
 from models.registry import find_model
-from models.training import train_tokenizer, train_world_model
+from models.training.train import train_tokenizer, train_world_model
 from pipeline.arcade.platformer import platformer_actions, record_platformer
 from pipeline.arcade.truth import Truth, write_truth
 from pipeline.config import ClipConfig, Config, EvaluationConfig, PlayConfig

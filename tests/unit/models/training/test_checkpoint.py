@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.checkpoint import Checkpoints, step_generator
+from models.training.checkpoint import Checkpoints, step_generator
 from pipeline.errors import UserError
 
 

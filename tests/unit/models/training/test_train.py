@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from models.training import (
+from models.training.train import (
     tokenizer_is_current,
     train_oracle,
     train_tokenizer,

@@ -21,14 +21,14 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from models.checkpoint import Checkpoints
-from models.data import Clip, ClipWindows, training_clips
-from models.loop import Curve, OnStep, Trainable, run
 from models.registry import TOKENIZER, WORLD, find_model, folder_of, load_tokenizer, parameters_of, plain, publish_model
 from models.runtime.compute import Compute, choose_compute, hold_memory, prepare_training, threads_a_product
-from models.tokenizer_training import TokenizerTraining, tokenizer_figures
+from models.training.checkpoint import Checkpoints
+from models.training.data import Clip, ClipWindows, training_clips
+from models.training.loop import Curve, OnStep, Trainable, run
+from models.training.tokenizer_training import TokenizerTraining, tokenizer_figures
+from models.training.world_training import TruthActions, WorldTraining, world_figures
 from models.world import WorldModel
-from models.world_training import TruthActions, WorldTraining, world_figures
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
@@ -174,7 +174,7 @@ def train_oracle(
 ) -> tuple[WorldModel, Curve]:
     """Train the dynamics led by true actions, and return it as a world whose action k is the true action k.
 
-    Nothing is published. It tells a weak dynamics from an empty LAM: see `models.world_training`.
+    Nothing is published. It tells a weak dynamics from an empty LAM: see `models.training.world_training`.
 
     Args:
         store: holds the shards and the published tokenizer.

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from models.checkpoint import Checkpoints
 from models.runtime.weights import WeightsError
+from models.training.checkpoint import Checkpoints
 from pipeline.errors import PermanentError
 from pipeline.progress import Listener, Progress
 

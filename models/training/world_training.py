@@ -19,8 +19,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.checkpoint import step_generator
-from models.data import ClipWindows, Place
 from models.networks.dynamics import (
     Dynamics,
     draw_mask,
@@ -33,11 +31,13 @@ from models.networks.latent_actions import LatentActionModel, Prediction, code_f
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import VideoTokenizer
-from models.optimizer import Optimizer
 from models.runtime.compute import Compute, threads_a_product
 from models.runtime.lanes import Lanes
 from models.runtime.weights import load_states, prefixed
-from models.tokenizer_training import mean_psnr
+from models.training.checkpoint import step_generator
+from models.training.data import ClipWindows, Place
+from models.training.optimizer import Optimizer
+from models.training.tokenizer_training import mean_psnr
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
 
 TruthActions = Callable[[str], npt.NDArray[np.int8] | None]

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from models.optimizer import Optimizer, learning_rate
 from models.runtime.weights import WeightsError, load_states, prefixed
+from models.training.optimizer import Optimizer, learning_rate
 from pipeline.config.world import OptimizerConfig
 
 LATE = OptimizerConfig(learning_rate=1.0, final_learning_rate=0.1, warmup_steps=4, schedule="late_linear")

@@ -4,7 +4,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from models.data import Clip, ClipWindows, shard_clips, training_clips
+from models.training.data import Clip, ClipWindows, shard_clips, training_clips
 from pipeline.errors import UserError
 
 

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.checkpoint import step_generator
-from models.data import ClipWindows
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import Reconstruction, VideoTokenizer, start_from_patches
-from models.optimizer import Optimizer
 from models.runtime.compute import Compute
 from models.runtime.lanes import Lanes
 from models.runtime.weights import load_states, prefixed
+from models.training.checkpoint import step_generator
+from models.training.data import ClipWindows
+from models.training.optimizer import Optimizer
 from pipeline.config.world import TokenizerConfig
 
 _STREAM = 1

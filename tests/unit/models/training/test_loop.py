@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from models.checkpoint import Checkpoints
-from models.loop import run
 from models.runtime.weights import WeightsError
+from models.training.checkpoint import Checkpoints
+from models.training.loop import run
 from pipeline.errors import PermanentError, UserError
 
 

@@ -1,0 +1,1 @@
+"""Training of the tokenizer and of the latent actions with the dynamics: data, loop, optimizer, checkpoints."""
