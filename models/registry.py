@@ -25,7 +25,7 @@ from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute
 from models.runtime.weights import WeightsError, load_states, pack, prefixed, unpack
 from models.training.loop import Curve
-from models.world import WorldModel
+from models.world.world import WorldModel
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 from pipeline.errors import UserError
 from pipeline.store import Store

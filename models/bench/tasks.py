@@ -20,8 +20,8 @@ from models.networks.tokenizer import VideoTokenizer
 from models.networks.transformer import STTransformer
 from models.registry import parameters_of
 from models.runtime.compute import Compute, compile_blocks, compile_played_frame, hold_memory
-from models.sampling import sample_frame
 from models.training.optimizer import Optimizer
+from models.world.sampling import sample_frame
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import OptimizerConfig
 

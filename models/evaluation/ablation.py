@@ -25,7 +25,7 @@ from models.training.data import Clip, ClipWindows, training_clips
 from models.training.loop import run
 from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining
-from models.world import WorldModel
+from models.world.world import WorldModel
 from pipeline.clips import decode_clip, read_clip, read_clips
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError

@@ -38,7 +38,7 @@ from models.evaluation.rollouts import ActionName, SideBySide, World, decode, en
 from models.registry import WORLD, find_model
 from models.runtime.compute import choose_compute, threads_a_product
 from models.runtime.lanes import Lanes
-from models.world import WorldModel
+from models.world.world import WorldModel
 from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError

@@ -31,7 +31,7 @@ class StartFrame:
 
 
 class Rollout(Protocol):
-    """A world that goes on frame by frame; see `models.session.Session`."""
+    """A world that goes on frame by frame; see `models.world.session.Session`."""
 
     def step(self, latent_actions_B: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Take a step and return the tokens (B, P) of the next frame."""

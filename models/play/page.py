@@ -31,7 +31,7 @@ from models.evaluation.held_out import held_out_clips
 from models.play.games import Games, Playable, StartFrame
 from models.registry import find_model
 from models.runtime.compute import choose_compute, compile_played_frame, threads_a_product
-from models.world import WorldModel
+from models.world.world import WorldModel
 from pipeline.config import Config, PlayConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.guard import Guard, check_address, content_policy, open_socket, url_of

@@ -28,7 +28,7 @@ from models.training.data import Clip, ClipWindows, training_clips
 from models.training.loop import Curve, OnStep, Trainable, run
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_figures
 from models.training.world_training import TruthActions, WorldTraining, world_figures
-from models.world import WorldModel
+from models.world.world import WorldModel
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from models.sampling import draw_tokens
+from models.world.sampling import draw_tokens
 from pipeline.config.evaluation import SamplingConfig
 
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -2.0, 0.5])

@@ -9,7 +9,7 @@ from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute
-from models.world import WorldModel
+from models.world.world import WorldModel
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 
 RING, HEIGHT, WIDTH, STEP = 64, 20, 30, 4

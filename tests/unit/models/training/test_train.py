@@ -18,7 +18,7 @@ from models.training.train import (
     train_world_model,
     world_model_is_current,
 )
-from models.world import WorldModel
+from models.world.world import WorldModel
 from pipeline.config import Config, ShardConfig
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import (

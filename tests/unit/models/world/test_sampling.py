@@ -6,7 +6,7 @@ import torch
 
 from models.networks.dynamics import Dynamics
 from models.networks.frame_cache import FrameCache
-from models.sampling import draw_tokens, halton_order, keep_counts, maskgit_step, sample_frame
+from models.world.sampling import draw_tokens, halton_order, keep_counts, maskgit_step, sample_frame
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import DynamicsConfig, StackConfig
 

@@ -24,7 +24,7 @@ from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute, choose_compute
-from models.session import Session, session_bytes
+from models.world.session import Session, session_bytes
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.store import Store
 

@@ -21,12 +21,12 @@ from torch import Tensor
 
 from models.networks.frame_cache import FrameCache
 from models.networks.tokenizer import stack_of
-from models.sampling import sample_frame
+from models.world.sampling import sample_frame
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import StackConfig
 
 if TYPE_CHECKING:
-    from models.world import WorldModel
+    from models.world.world import WorldModel
 
 
 class Session:

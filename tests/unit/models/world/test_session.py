@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.sampling import sample_frame
+from models.world.sampling import sample_frame
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import StackConfig
 
