@@ -29,8 +29,8 @@ from classifier.labels.sync import sync_journal
 from classifier.pool import load_pool
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.guard import Guard, check_address, content_policy, open_socket, url_of
 from pipeline.home import Home
+from pipeline.http_guard import Guard, check_address, content_policy, open_socket, url_of
 from pipeline.ids import short_hash
 from pipeline.label_events import STAND_IN, fold
 from pipeline.store import Store
@@ -94,7 +94,7 @@ def _print(line: str) -> None:
 
 
 def label_app(store: Store, config: Config, home: Home, *, annotator: str = "me") -> Starlette:
-    """Return the page's app, to be served behind `pipeline.guard.Guard`."""
+    """Return the page's app, to be served behind `pipeline.http_guard.Guard`."""
     labelling = Labelling(store, config, home, annotator)
     app = Starlette(
         routes=[

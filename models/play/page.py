@@ -1,6 +1,6 @@
 """The play page: pick a start frame, press a key, see the next frame.
 
-One static page and four small addresses behind the guard of `pipeline.guard`; the games themselves are in
+One static page and four small addresses behind the guard of `pipeline.http_guard`; the games themselves are in
 `models.play.games`.
 
     serve_play(store, config, host="127.0.0.1", port=8801, token=None)
@@ -34,7 +34,7 @@ from models.runtime.compute import choose_compute, compile_played_frame, threads
 from models.world.world import WorldModel
 from pipeline.config import Config, PlayConfig
 from pipeline.errors import PermanentError, UserError
-from pipeline.guard import Guard, check_address, content_policy, open_socket, url_of
+from pipeline.http_guard import Guard, check_address, content_policy, open_socket, url_of
 from pipeline.progress import Listener
 from pipeline.store import Store
 from pipeline.takedown import taken_down

@@ -14,7 +14,7 @@ from models.play.games import StartFrame
 from models.play.page import play_app
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config import PlayConfig
-from pipeline.guard import open_socket, url_of
+from pipeline.http_guard import open_socket, url_of
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium")

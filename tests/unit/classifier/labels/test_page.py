@@ -23,8 +23,8 @@ from classifier.labels.page import PAGE, label_app, parse_range, serve_labels
 from classifier.labels.queue import label_queue, load_queue
 from classifier.labels.sync import current_labels, import_labels
 from pipeline.errors import UserError
-from pipeline.guard import Guard, content_policy
 from pipeline.home import home_of
+from pipeline.http_guard import Guard, content_policy
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.guard import Guard, check_address, content_policy, open_socket, url_of
+from pipeline.http_guard import Guard, check_address, content_policy, open_socket, url_of
 
 TOKEN = "0123456789abcdef"
 
