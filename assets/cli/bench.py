@@ -77,8 +77,8 @@ def _say(text: str) -> None:
 
 
 def _start(args: argparse.Namespace, videos: int) -> int:
-    from pipeline.bench import small_video
-    from pipeline.bench_ledger import bench_start
+    from pipeline.bench.acquisition import small_video
+    from pipeline.bench.start import bench_start
 
     with tempfile.TemporaryDirectory(prefix="lampworks-bench-") as folder:
         found = bench_start(small_video(Path(folder) / "small.mp4"), videos, args.rounds)
@@ -127,7 +127,7 @@ def _tokenizers(args: argparse.Namespace) -> int:
 
 
 def _acquisition(args: argparse.Namespace, videos: int) -> int:
-    from pipeline.bench import bench_acquisition
+    from pipeline.bench.acquisition import bench_acquisition
 
     found = bench_acquisition(videos, args.rounds, _say)
     medians = {name: statistics.median(getattr(found, name)) for name in ("bare", "download", "search")}

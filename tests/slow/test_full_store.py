@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.bench import small_video
-from pipeline.bench_ledger import bench_start, fill
+from pipeline.bench.acquisition import small_video
+from pipeline.bench.start import bench_start, fill
 from pipeline.config import Config, SourceConfig
 from pipeline.ledger import due_batches, fold_all
 from pipeline.store import Store

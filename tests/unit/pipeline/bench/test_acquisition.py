@@ -7,7 +7,7 @@ import json
 import pytest
 
 from assets.cli.main import main
-from pipeline.bench import _cpu_seconds, bench_acquisition
+from pipeline.bench.acquisition import _cpu_seconds, bench_acquisition
 
 
 def test_both_sides_fetch_every_video_and_cost_something() -> None:

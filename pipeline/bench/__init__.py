@@ -1,0 +1,1 @@
+"""Benchmarks of the data path: acquisition beside bare yt-dlp, and the start of a batch in a large store."""
