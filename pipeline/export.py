@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.clips import read_clips
+from pipeline.clips.cut_batch import read_clips
+from pipeline.clips.features import FLAGS, flag_masks
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.features import FLAGS, flag_masks
 from pipeline.label_events import current_labels
 from pipeline.splits import group_of, split_of
 from pipeline.store import Store

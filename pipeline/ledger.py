@@ -278,6 +278,6 @@ def dropped_and_uncut(store: Store, config: Config, batch: str, states: Iterable
 
 
 def _spec(config: Config) -> str:
-    from pipeline.cutting import clip_spec  # lazily: it brings the decoder, which few readers need
+    from pipeline.clips.cut_video import clip_spec  # lazily: it brings the decoder, which few readers need
 
     return clip_spec(config.clips)

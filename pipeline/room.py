@@ -58,7 +58,7 @@ def drop_cut_raw(store: Store, config: Config, batch: str) -> int:
     """
     if config.download.keep_raw:
         return 0
-    from pipeline.cutting import clip_spec  # lazily: it brings the decoder
+    from pipeline.clips.cut_video import clip_spec  # lazily: it brings the decoder
 
     where = (pc.field("batch") == batch) & (pc.field("clip_spec") == clip_spec(config.clips))
     rows = store.read("clippings", ["video_id", "source_sha256", "state"], where).to_pylist()

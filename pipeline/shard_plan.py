@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clips import clip_spec, scan_clips
+from pipeline.clips.cut_batch import clip_spec, scan_clips
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.splits import SPLITS, group_of

@@ -24,9 +24,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clips import read_clip
+from pipeline.clips.cut_batch import read_clip
+from pipeline.clips.encode import TarWriter
 from pipeline.config import Config, ShardConfig
-from pipeline.encode import TarWriter
 from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress
 from pipeline.shard_plan import FORMAT, Plan, plan_shards, shard_inputs, sidecar

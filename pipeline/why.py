@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from pipeline.clips import clip_spec
+from pipeline.clips.cut_batch import clip_spec
 from pipeline.columns import pc, rows_with, texts
 from pipeline.config import Config
 from pipeline.errors import UserError

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.clips import clip_spec
+from pipeline.clips.cut_batch import clip_spec
+from pipeline.clips.duplicates import find_duplicates
+from pipeline.clips.encode import TarWriter, encode_frames
+from pipeline.clips.features import hash_frames
 from pipeline.config import Config, preset
-from pipeline.duplicates import find_duplicates
-from pipeline.encode import TarWriter, encode_frames
-from pipeline.features import hash_frames
 from pipeline.ids import clip_id_of
 from pipeline.shards import write_shards
 from pipeline.splits import group_of, split_of

@@ -30,7 +30,7 @@ def clips(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     """
     batch = batch_of(context)
     with working(context, lampworks) as work:
-        from pipeline.clips import clip_spec, cut_batch
+        from pipeline.clips.cut_batch import clip_spec, cut_batch
 
         cut_batch(work.store, work.config, work.home, batch, listen=work.listen)
         return _cut(work, batch, clip_spec(work.config.clips))
@@ -114,7 +114,7 @@ def near_duplicates(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
     Over all batches at once: re-encodes, re-uploads and mirrored copies are found by the hashes of eight frames.
     """
     with working(context, lampworks) as work:
-        from pipeline.duplicates import find_duplicates
+        from pipeline.clips.duplicates import find_duplicates
 
         find_duplicates(work.store, work.config, listen=work.listen)
         return _grouped(work)

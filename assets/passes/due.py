@@ -91,7 +91,7 @@ def collect_due(store: Store, config: Config, now: datetime) -> Due:
     whose site rests is not due, and neither are videos of another source than the configured one.
     """
     from pipeline.breaker import breakers, resting
-    from pipeline.clips import clip_spec
+    from pipeline.clips.cut_batch import clip_spec
     from pipeline.ledger import due_rows, fold_all, uncut_rows
 
     videos = fold_all(store)
@@ -140,7 +140,7 @@ def is_due(asset: str, settings: Settings) -> bool:
 
 
 def _duplicates(settings: Settings) -> bool:
-    from pipeline.duplicates import duplicates_are_current
+    from pipeline.clips.duplicates import duplicates_are_current
 
     return not duplicates_are_current(settings.store, settings.config)
 
@@ -219,7 +219,7 @@ _DUE: dict[str, Callable[[Settings], bool]] = {
 
 def has_clips(store: Store, config: Config) -> bool:
     """Tell whether any clip was cut at all."""
-    from pipeline.clips import clip_spec
+    from pipeline.clips.cut_batch import clip_spec
 
     where = (pc.field("clip_spec") == clip_spec(config.clips)) & (pc.field("num_clips") > 0)
     return any(len(rows) for rows in store.scan("clippings", ["video_id"], where))

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from classifier.training.calibration import Bools, Floats, auc, auc_figures
 from classifier.training.examples import Examples
-from pipeline.features import FLAGS
+from pipeline.clips.features import FLAGS
 
 Fit = Callable[[Floats, Bools], Callable[[Floats], Floats]]
 

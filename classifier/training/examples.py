@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from classifier.pool import Pool
-from pipeline.clips import read_frames
+from pipeline.clips.cut_batch import read_frames
+from pipeline.clips.features import FEATURE_NAMES, FLAGS
 from pipeline.config import ClassifierConfig
-from pipeline.features import FEATURE_NAMES, FLAGS
 from pipeline.store import Store
 
 MEASUREMENTS = tuple(name for name in ("motion", "overlay_share", "letterbox_share") if name not in FEATURE_NAMES)

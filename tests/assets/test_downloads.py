@@ -14,7 +14,7 @@ from assets.graph.context import Work
 from assets.graph.raw_videos import downloaded
 from assets.settings import Settings, load_settings
 from pipeline.breaker import opened
-from pipeline.clips import clip_spec
+from pipeline.clips.cut_batch import clip_spec
 from pipeline.config import EngineConfig
 from pipeline.download import download_batch
 from pipeline.store import Store

@@ -140,7 +140,9 @@ def test_a_failing_step_leaves_what_is_before_it_done_and_names_its_run(
         raise OSError(28, "No space left on device")
 
     full_pass(settings, ["+raw_videos"], listen=lambda text: None, report=False)
-    monkeypatch.setattr("pipeline.clips.cut_batch", lambda *args, **options: full_disk(settings.store, "", Path()))
+    monkeypatch.setattr(
+        "pipeline.clips.cut_batch.cut_batch", lambda *args, **options: full_disk(settings.store, "", Path())
+    )
     with pytest.raises(PassError, match="no space left for root") as caught:
         full_pass(settings, ["clips"], listen=lambda text: None, report=False)
     assert caught.value.by_user

@@ -19,9 +19,9 @@ import pytest
 from classifier.labels.journal import journal_rows
 from classifier.labels.queue import label_queue, load_queue
 from pipeline.arcade.platformer import record_platformer
+from pipeline.clips.cut_video import clip_spec
+from pipeline.clips.encode import TarWriter, encode_clip, encode_frames
 from pipeline.config import Config
-from pipeline.cutting import clip_spec
-from pipeline.encode import TarWriter, encode_clip, encode_frames
 from pipeline.home import home_of
 from pipeline.ids import clip_id_of
 from pipeline.label_events import fold

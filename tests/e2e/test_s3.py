@@ -13,10 +13,10 @@ from classifier.decision.decide import decide
 from classifier.decision.scoring import score_batch
 from classifier.labels.sync import current_labels, import_labels
 from classifier.training.train import train_classifier
-from pipeline.clips import cut_batch, decode_clip, read_clip, read_frames
+from pipeline.clips.cut_batch import cut_batch, decode_clip, read_clip, read_frames
+from pipeline.clips.duplicates import find_duplicates
 from pipeline.config import ClassifierConfig, Config, EngineConfig, LabelConfig, SourceConfig, SplitConfig
 from pipeline.download import download_batch
-from pipeline.duplicates import find_duplicates
 from pipeline.export import export_clips
 from pipeline.gc import collect_garbage
 from pipeline.home import home_of

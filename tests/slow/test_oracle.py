@@ -18,8 +18,8 @@ from models.evaluation.measure import cut_windows, measure_control
 from models.training.train import train_oracle, train_tokenizer, train_world_model
 from pipeline.arcade.platformer import platformer_actions, record_platformer
 from pipeline.arcade.truth import Truth, write_truth
+from pipeline.clips.encode import encode_clip
 from pipeline.config import ClipConfig, preset
-from pipeline.encode import encode_clip
 from pipeline.home import home_of
 from pipeline.ids import clip_id_of, split_clip_id
 from pipeline.store import Store

@@ -15,10 +15,10 @@ import pytest
 
 from classifier.labels.sync import import_labels
 from classifier.training.train import train_classifier
+from pipeline.clips.cut_video import clip_spec
+from pipeline.clips.encode import TarWriter, encode_frames
+from pipeline.clips.features import FEATURE_NAMES
 from pipeline.config import ClassifierConfig, Config, LabelConfig, SourceConfig, SplitConfig
-from pipeline.cutting import clip_spec
-from pipeline.encode import TarWriter, encode_frames
-from pipeline.features import FEATURE_NAMES
 from pipeline.ids import clip_id_of
 from pipeline.splits import split_of
 from pipeline.store import Store

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from pipeline.breaker import Breaker, breakers, closed, opened, resting
-from pipeline.clips import cut_batch
+from pipeline.clips.cut_batch import cut_batch
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download import DownloadReport, download_batch
 from pipeline.home import home_of

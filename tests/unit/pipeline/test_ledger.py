@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.breaker import Breaker
-from pipeline.clips import clip_spec
+from pipeline.clips.cut_batch import clip_spec
 from pipeline.config import Config, SourceConfig
 from pipeline.ledger import State, download_states, due_batches, fold, fold_all
 from pipeline.store import Store

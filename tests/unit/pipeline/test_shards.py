@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.clips import read_clip
+from pipeline.clips.cut_batch import read_clip
+from pipeline.clips.encode import TarWriter
 from pipeline.config import ShardConfig, SplitConfig
-from pipeline.encode import TarWriter
 from pipeline.errors import UserError
 from pipeline.shards import current_shards, open_shards, shards_are_current, write_shards
 from pipeline.store import Store

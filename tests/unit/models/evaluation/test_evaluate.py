@@ -16,6 +16,7 @@ from models.registry import find_model
 from models.training.train import train_tokenizer, train_world_model
 from pipeline.arcade.platformer import platformer_actions, record_platformer
 from pipeline.arcade.truth import Truth, write_truth
+from pipeline.clips.encode import encode_clip
 from pipeline.config import ClipConfig, Config, EvaluationConfig, PlayConfig
 from pipeline.config.world import (
     DynamicsConfig,
@@ -25,7 +26,6 @@ from pipeline.config.world import (
     TokenizerConfig,
     TrainingConfig,
 )
-from pipeline.encode import encode_clip
 from pipeline.errors import UserError
 from pipeline.home import home_of
 from pipeline.ids import clip_id_of

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.clips.decode import decode_clip
+from pipeline.clips.encode import decode_frames, encode_clip, encode_frames
+from pipeline.clips.features import FEATURE_NAMES, Measurements, flag_masks, flags_of, hash_frames, measure
 from pipeline.config.clips import ClipConfig
-from pipeline.decode import decode_clip
-from pipeline.encode import decode_frames, encode_clip, encode_frames
-from pipeline.features import FEATURE_NAMES, Measurements, flag_masks, flags_of, hash_frames, measure
 
 CONFIG = ClipConfig(seconds=4, fps=10)
 T, H, W = 40, 90, 160

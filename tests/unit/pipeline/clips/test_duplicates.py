@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clips import clip_spec
+from pipeline.clips.cut_batch import clip_spec
+from pipeline.clips.duplicates import components, duplicates_are_current, find_duplicates
+from pipeline.clips.features import hash_frames
 from pipeline.config import Config, DuplicateConfig
-from pipeline.duplicates import components, duplicates_are_current, find_duplicates
-from pipeline.features import hash_frames
 from pipeline.ids import clip_id_of, split_clip_id
 from pipeline.store import Store
 from pipeline.takedown import request_takedown

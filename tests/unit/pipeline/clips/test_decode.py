@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.clips.decode import fit_box, frames_before, open_video, pick_frames
 from pipeline.config.clips import ClipConfig
-from pipeline.decode import fit_box, frames_before, open_video, pick_frames
 from pipeline.errors import PermanentError
 
 SHORT = ClipConfig(seconds=2, fps=10)

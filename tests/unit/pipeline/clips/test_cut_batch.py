@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.clips import batch_is_cut, clip_spec, cut_batch, decode_clip, read_clip, read_clips, read_frames
+from pipeline.clips.cut_batch import batch_is_cut, clip_spec, cut_batch, decode_clip, read_clip, read_clips, read_frames
+from pipeline.clips.features import FEATURE_NAMES
 from pipeline.config import ClipConfig, Config, EngineConfig
 from pipeline.errors import UserError
-from pipeline.features import FEATURE_NAMES
 from pipeline.home import Home, home_of
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
@@ -242,7 +242,7 @@ def test_a_run_that_is_killed_is_taken_up_where_it_was(
         add_video(store, f"folder-{i}", data)
     code = (
         "import sys\n"
-        "import pipeline.clips as clips\n"
+        "import pipeline.clips.cut_batch as clips\n"
         "from pipeline.config import ClipConfig, Config, EngineConfig\n"
         "from pipeline.home import home_of\n"
         "from pipeline.store import Store\n"

@@ -17,9 +17,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
+from pipeline.clips.decode import Frames
+from pipeline.clips.features import NUM_SAMPLES, Planes, sample_indices
 from pipeline.config.clips import ClipConfig
-from pipeline.decode import Frames
-from pipeline.features import NUM_SAMPLES, Planes, sample_indices
 
 _TAR_BLOCK = 512
 # SMPTE 170M, which the conversion uses: named in the stream, or a browser may guess another

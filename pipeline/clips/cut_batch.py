@@ -1,6 +1,6 @@
 """A batch of downloaded videos to clips: 16 s of 160 frames each, in one tar per video, measured in the same pass.
 
-Worker processes decode each video once (`pipeline.cutting`) and publish its tar before any row names it; then come
+Worker processes decode each video once (`pipeline.clips.cut_video`) and publish its tar before any row names it; then come
 the rows of `clips`, and last the row of `clippings`, which makes them count. Rows are committed every few videos, so
 a run that is killed loses little, and the next one goes on with the videos that have no row.
 
@@ -21,13 +21,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.clips.cut_video import CutJob, CutVideo, clip_spec, cut_or_blame, cut_video
+from pipeline.clips.decode import Frames, decode_clip
+from pipeline.clips.encode import decode_frames
+from pipeline.clips.features import FLAGS
 from pipeline.config import Config
-from pipeline.cutting import CutJob, CutVideo, clip_spec, cut_or_blame, cut_video
-from pipeline.decode import Frames, decode_clip
-from pipeline.encode import decode_frames
 from pipeline.engine import TIMEOUT, WORKER_DIED, Outcome, make_engine
 from pipeline.errors import UserError
-from pipeline.features import FLAGS
 from pipeline.home import Home
 from pipeline.ledger import download_states
 from pipeline.progress import Listener, Progress

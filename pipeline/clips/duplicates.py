@@ -23,9 +23,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clips import clip_spec, scan_clips
+from pipeline.clips.cut_batch import clip_spec, scan_clips
+from pipeline.clips.features import HASH_BYTES, NUM_SAMPLES
 from pipeline.config import Config, DuplicateConfig, fingerprint
-from pipeline.features import HASH_BYTES, NUM_SAMPLES
 from pipeline.progress import Listener, Progress
 from pipeline.store import Store, rows_table
 from pipeline.tables import SCHEMAS

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.clips.decode import Frames, open_video
+from pipeline.clips.encode import TarWriter, encode_clip, encode_frames
+from pipeline.clips.features import flags_of, measure
 from pipeline.config import ClipConfig, fingerprint
-from pipeline.decode import Frames, open_video
-from pipeline.encode import TarWriter, encode_clip, encode_frames
 from pipeline.errors import PermanentError
-from pipeline.features import flags_of, measure
 from pipeline.ids import clip_id_of
 from pipeline.store import Store
 

@@ -1,0 +1,1 @@
+"""Videos into clips: decode, cut, encode, features and near-duplicates."""
