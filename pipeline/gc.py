@@ -12,7 +12,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.ledger import fold_all
+from pipeline.download.ledger import fold_all
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 

@@ -20,8 +20,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.breaker import Breaker, breakers, opened, resting
 from pipeline.config import Config, fingerprint
+from pipeline.download.circuit_breaker import Breaker, breakers, opened, resting
 from pipeline.errors import RetryableError, UserError
 from pipeline.faults import clean_message
 from pipeline.home import Home

@@ -18,14 +18,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.breaker import breakers
 from pipeline.clips.cut_batch import clip_spec, scan_clips
 from pipeline.clips.duplicates import duplicates_are_current
 from pipeline.columns import Column, among, counts, pc, rows_with, rows_without, texts, total
 from pipeline.config import Config
 from pipeline.conservation import violations
+from pipeline.download.circuit_breaker import breakers
+from pipeline.download.ledger import fold_attempts
 from pipeline.label_events import load_labels
-from pipeline.ledger import fold_attempts
 from pipeline.shards import current_shards, shards_are_current
 from pipeline.status_text import format_status
 from pipeline.store import Store

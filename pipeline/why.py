@@ -16,10 +16,10 @@ from typing import Any
 from pipeline.clips.cut_batch import clip_spec
 from pipeline.columns import pc, rows_with, texts
 from pipeline.config import Config
+from pipeline.download.ledger import download_states
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.label_events import find_videos, load_labels
-from pipeline.ledger import download_states
 from pipeline.shard_plan import plan_shards
 from pipeline.shards import current_shards
 from pipeline.store import Store

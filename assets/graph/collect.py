@@ -14,7 +14,7 @@ from assets.graph.resources import Lampworks
 from pipeline.columns import counts, pc, rows_with, rows_without, total, unique
 
 if TYPE_CHECKING:
-    from pipeline.download import DownloadReport
+    from pipeline.download.batch import DownloadReport
     from pipeline.search import SearchReport
 
 
@@ -136,7 +136,7 @@ def raw_videos(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resul
     """
     batch = batch_of(context)
     with working(context, lampworks) as work:
-        from pipeline.download import download_batch
+        from pipeline.download.batch import download_batch
 
         report = download_batch(work.store, work.config, work.home, batch, listen=work.listen)
         # told once, when it happened: the next run goes on with the others

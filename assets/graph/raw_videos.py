@@ -12,12 +12,12 @@ from assets.graph.context import Result, Work, bars, materialized, picture, tabl
 from assets.report.contact_sheets import draw_sheet
 from pipeline.columns import counts, pc, rows_with
 from pipeline.config import fingerprint
-from pipeline.ledger import State, download_states
+from pipeline.download.ledger import State, download_states
 from pipeline.sources.base import site_of
 
 if TYPE_CHECKING:
-    from pipeline.breaker import Breaker
-    from pipeline.download import DownloadReport
+    from pipeline.download.batch import DownloadReport
+    from pipeline.download.circuit_breaker import Breaker
 
 _ATTEMPT_COLUMNS = ["video_id", "state", "path", "format", "error_class", "message"]
 # site -> its breaker, None where the site never refused
@@ -121,7 +121,7 @@ def _by_count(found: Mapping[str, int]) -> dict[str, float]:
 
 def _sites(work: Work, videos: pa.Table) -> Sites:
     """Return the sites that the batch's videos come from, with their breakers."""
-    from pipeline.breaker import breakers
+    from pipeline.download.circuit_breaker import breakers
 
     known = breakers(work.store)
     pairs = zip(videos["source"].to_pylist(), videos["url"].to_pylist(), strict=True)

@@ -90,9 +90,9 @@ def collect_due(store: Store, config: Config, now: datetime) -> Due:
     Counts by column: no Python object per video, so that a store of a million videos is asked within seconds. A video
     whose site rests is not due, and neither are videos of another source than the configured one.
     """
-    from pipeline.breaker import breakers, resting
     from pipeline.clips.cut_batch import clip_spec
-    from pipeline.ledger import due_rows, fold_all, uncut_rows
+    from pipeline.download.circuit_breaker import breakers, resting
+    from pipeline.download.ledger import due_rows, fold_all, uncut_rows
 
     videos = fold_all(store)
     spec = clip_spec(config.clips)
@@ -117,8 +117,8 @@ def _next_at(mine: pa.Table, rests: Mapping[str, datetime], now: datetime) -> da
 
 def waiting_videos(settings: Settings) -> tuple[int, datetime | None]:
     """Return how many videos of the configured source are pending, and when the first may be tried (None: at once)."""
-    from pipeline.breaker import breakers, resting
-    from pipeline.ledger import fold_all
+    from pipeline.download.circuit_breaker import breakers, resting
+    from pipeline.download.ledger import fold_all
 
     now = datetime.now(UTC)
     mine = rows_with(fold_all(settings.store), "source", settings.config.source.kind)

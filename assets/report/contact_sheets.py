@@ -22,9 +22,9 @@ from PIL import Image
 
 from assets.report.thumbnails import Picture, contact_sheet, jpeg_bytes
 from pipeline.config import Config
+from pipeline.download.ledger import State, download_states
 from pipeline.engine import make_engine
 from pipeline.ids import short_hash
-from pipeline.ledger import State, download_states
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 

@@ -42,7 +42,7 @@ _OURS = """
 import sys
 from pathlib import Path
 from pipeline.config import Config, DownloadConfig, SourceConfig
-from pipeline.download import download_batch
+from pipeline.download.batch import download_batch
 from pipeline.home import home_of
 from pipeline.search import batches, search_videos
 from pipeline.store import Store

@@ -35,7 +35,7 @@ _DESCRIPTION = "A playthrough of all levels, recorded without commentary. " * 10
 _PROGRAM = """
 import json, resource, sys
 from pipeline.config import Config, DownloadConfig, SourceConfig
-from pipeline.download import download_batch
+from pipeline.download.batch import download_batch
 from pipeline.home import home_of
 from pipeline.store import Store
 root, batch = sys.argv[1:]

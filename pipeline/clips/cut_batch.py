@@ -26,12 +26,12 @@ from pipeline.clips.decode import Frames, decode_clip
 from pipeline.clips.encode import decode_frames
 from pipeline.clips.features import FLAGS
 from pipeline.config import Config
+from pipeline.download.disk_space import drop_cut_raw
+from pipeline.download.ledger import download_states
 from pipeline.engine import TIMEOUT, WORKER_DIED, Outcome, make_engine
 from pipeline.errors import UserError
 from pipeline.home import Home
-from pipeline.ledger import download_states
 from pipeline.progress import Listener, Progress
-from pipeline.room import drop_cut_raw
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS
 from pipeline.takedown import taken_down

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
+from pipeline.download.rate_limits import search_pause_s
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.faults import BLOCKING
-from pipeline.limits import search_pause_s
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, site_of, unknown
 from pipeline.sources.feeds import feed_entries
 from pipeline.sources.ytdlp import connection

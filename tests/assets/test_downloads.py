@@ -13,10 +13,10 @@ import pytest
 from assets.graph.context import Work
 from assets.graph.raw_videos import downloaded
 from assets.settings import Settings, load_settings
-from pipeline.breaker import opened
 from pipeline.clips.cut_batch import clip_spec
 from pipeline.config import EngineConfig
-from pipeline.download import download_batch
+from pipeline.download.batch import download_batch
+from pipeline.download.circuit_breaker import opened
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
 

@@ -15,8 +15,8 @@ import pytest
 from assets.automation.sensors import LOOK_AGAIN, MOST_RUNS, Tick, tick
 from assets.passes.due import collect_due
 from assets.settings import Settings, load_settings
-from pipeline.breaker import closed, opened
 from pipeline.clips.cut_batch import clip_spec
+from pipeline.download.circuit_breaker import closed, opened
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
 

@@ -30,8 +30,8 @@ from assets.definitions import defs
 from assets.passes.driver import PassError, full_pass
 from assets.passes.instance import open_instance
 from assets.settings import Settings, load_settings
-from pipeline.breaker import breakers
-from pipeline.download import download_states
+from pipeline.download.batch import download_states
+from pipeline.download.circuit_breaker import breakers
 from pipeline.search import batches
 from pipeline.status import status
 from tests.faultsite import FaultSite, Request, YouTube

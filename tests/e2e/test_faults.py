@@ -24,11 +24,11 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline.breaker import breakers
 from pipeline.config import Config, DownloadConfig, EngineConfig, SourceConfig
-from pipeline.download import DownloadReport, download_batch, download_states
+from pipeline.download.batch import DownloadReport, download_batch, download_states
+from pipeline.download.circuit_breaker import breakers
+from pipeline.download.ledger import State
 from pipeline.home import home_of
-from pipeline.ledger import State
 from pipeline.search import SearchReport, batches, search_videos
 from pipeline.store import Store
 from tests.faultsite import FaultSite, collect_command, collected, feed, hls, player_page, watch_page

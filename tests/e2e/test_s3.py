@@ -16,7 +16,7 @@ from classifier.training.train import train_classifier
 from pipeline.clips.cut_batch import cut_batch, decode_clip, read_clip, read_frames
 from pipeline.clips.duplicates import find_duplicates
 from pipeline.config import ClassifierConfig, Config, EngineConfig, LabelConfig, SourceConfig, SplitConfig
-from pipeline.download import download_batch
+from pipeline.download.batch import download_batch
 from pipeline.export import export_clips
 from pipeline.gc import collect_garbage
 from pipeline.home import home_of

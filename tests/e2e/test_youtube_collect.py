@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.breaker import breakers
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
-from pipeline.download import DownloadReport, download_batch, download_states, due_batches
+from pipeline.download.batch import DownloadReport, download_batch, download_states, due_batches
+from pipeline.download.circuit_breaker import breakers
 from pipeline.home import home_of
 from pipeline.search import batches, search_videos
 from pipeline.store import Store

@@ -10,7 +10,7 @@ import pytest
 from pipeline.bench.acquisition import small_video
 from pipeline.bench.start import bench_start, fill
 from pipeline.config import Config, SourceConfig
-from pipeline.ledger import due_batches, fold_all
+from pipeline.download.ledger import due_batches, fold_all
 from pipeline.store import Store
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 
 from assets.passes.due import Peek
 from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
-from pipeline.download import download_batch
+from pipeline.download.batch import download_batch
 from pipeline.errors import RetryableError, UserError
 from pipeline.home import home_of
 from pipeline.ids import file_video_id

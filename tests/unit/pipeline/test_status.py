@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.conservation import violations
-from pipeline.ledger import download_states, fold_attempts
+from pipeline.download.ledger import download_states, fold_attempts
 from pipeline.status import format_status, status
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS

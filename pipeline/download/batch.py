@@ -25,17 +25,17 @@ from typing import Any
 import psutil
 import pyarrow.compute as pc
 
-from pipeline.attempt import Tried, Try, attempt, lost
-from pipeline.breaker import Breaker, breakers, resting
 from pipeline.config import Config
+from pipeline.download.attempt import Tried, Try, attempt, lost
+from pipeline.download.circuit_breaker import Breaker, breakers, resting
+from pipeline.download.disk_space import Room
+from pipeline.download.ledger import State, download_states, dropped_and_uncut, due_batches, due_videos
+from pipeline.download.rate_limits import SiteLimits
+from pipeline.download.schedule import Feed
 from pipeline.engine import Later, make_engine
 from pipeline.errors import UserError
-from pipeline.feed import Feed
 from pipeline.home import Home
-from pipeline.ledger import State, download_states, dropped_and_uncut, due_batches, due_videos
-from pipeline.limits import SiteLimits
 from pipeline.progress import Listener, Progress
-from pipeline.room import Room
 from pipeline.sources import open_source
 from pipeline.sources.base import Source, site_of
 from pipeline.store import Store

@@ -10,8 +10,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from pipeline.download.verify import verify_media
 from pipeline.errors import PermanentError
-from pipeline.verify import verify_media
 
 SECONDS = 8
 

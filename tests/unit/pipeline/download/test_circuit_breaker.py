@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.breaker import Breaker, breakers, closed, opened, resting
 from pipeline.clips.cut_batch import cut_batch
 from pipeline.config import Config, DownloadConfig, SourceConfig
-from pipeline.download import DownloadReport, download_batch
+from pipeline.download.batch import DownloadReport, download_batch
+from pipeline.download.circuit_breaker import Breaker, breakers, closed, opened, resting
+from pipeline.download.ledger import download_states, due_batches
+from pipeline.download.rate_limits import SiteLimits, limit_of
 from pipeline.home import home_of
-from pipeline.ledger import download_states, due_batches
-from pipeline.limits import SiteLimits, limit_of
 from pipeline.search import batches, search_videos
 from pipeline.store import Store
 
@@ -83,11 +83,11 @@ def test_no_more_downloads_of_one_site_run_at_a_time_than_allowed_and_other_site
 def test_a_process_that_died_gives_its_places_back(tmp_path: Path) -> None:
     program = (
         "import os, sys; from pathlib import Path; from pipeline.config import DownloadConfig; "
-        "from pipeline.limits import SiteLimits; "
+        "from pipeline.download.rate_limits import SiteLimits; "
         "SiteLimits(Path(sys.argv[1]), 'urls', DownloadConfig(host_interval_s=0.0)).start('a.invalid'); os._exit(1)"
     )
     place = tmp_path / "limits.sqlite"
-    root = str(Path(__file__).parents[3])
+    root = str(Path(__file__).parents[4])
     for _ in range(2):
         subprocess.run([sys.executable, "-c", program, str(place)], env={**os.environ, "PYTHONPATH": root}, check=False)
     with limits(tmp_path, host_workers=2, host_interval_s=0.0) as mine:

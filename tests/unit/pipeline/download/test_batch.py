@@ -18,17 +18,17 @@ import numpy as np
 import pytest
 
 from pipeline.config import Config, DownloadConfig, EngineConfig, SourceConfig
-from pipeline.download import DownloadReport, download_batch, download_states, due_batches
+from pipeline.download.batch import DownloadReport, download_batch, download_states, due_batches
+from pipeline.download.ledger import State
+from pipeline.download.verify import verify_media
 from pipeline.engine import Later, Outcome
 from pipeline.errors import PermanentError, UserError
 from pipeline.home import home_of
-from pipeline.ledger import State
 from pipeline.search import batches, search_videos
 from pipeline.sources.base import Fetched
 from pipeline.sources.folder import FolderSource
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
-from pipeline.verify import verify_media
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -67,7 +67,7 @@ class InlineEngine:
 
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.download.make_engine", lambda *arguments, **options: InlineEngine())
+    monkeypatch.setattr("pipeline.download.batch.make_engine", lambda *arguments, **options: InlineEngine())
 
 
 # -- what counts as a video ---------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_a_takedown_that_arrives_during_the_download_leaves_no_row_and_no_blob(
                 asked.append(request_takedown(store, "video", good, "asked"))
             return super().fetch(video, folder, config)
 
-    monkeypatch.setattr("pipeline.download.open_source", lambda config, home, options: Source(traps))
+    monkeypatch.setattr("pipeline.download.batch.open_source", lambda config, home, options: Source(traps))
     report = download_batch(store, config, home_of(store), batches(store)[0])
     assert asked == [True]
     assert (report.ok, report.taken_down, report.videos) == (0, 1, 13)

@@ -102,7 +102,7 @@ def _after(row: Mapping[str, Any], item: Try, retry_after_s: float | None, confi
     """Return state and next time of an attempt that failed: pending while its class and the count allow it."""
     now = datetime.now(UTC)
     if row["error_class"] in BLOCKING:
-        # the site's rest says when: see `pipeline.breaker`
+        # the site's rest says when: see `pipeline.download.circuit_breaker`
         return {"state": "pending", "finished_at": now, "next_try_at": None}
     count = item.number - item.refused
     if row["error_class"] not in RETRYABLE or count >= config.max_attempts:
@@ -119,7 +119,7 @@ def _stored(
     fetched: Fetched, video: Mapping[str, Any], store: Store, config: DownloadConfig, batch: str
 ) -> dict[str, Any]:
     """Verify a fetched file, publish it as a blob named by its content, and return what is now known of it."""
-    from pipeline.verify import verify_media  # lazily: the decoder is for workers
+    from pipeline.download.verify import verify_media  # lazily: the decoder is for workers
 
     claimed = fetched.duration_claimed_s
     media = verify_media(fetched.path, claimed_s=claimed, tolerance=config.duration_tolerance)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.breaker import Breaker
 from pipeline.clips.cut_batch import clip_spec
 from pipeline.config import Config, SourceConfig
-from pipeline.ledger import State, download_states, due_batches, fold, fold_all
+from pipeline.download.circuit_breaker import Breaker
+from pipeline.download.ledger import State, download_states, due_batches, fold, fold_all
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS
 from pipeline.takedown import request_takedown

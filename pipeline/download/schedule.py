@@ -9,13 +9,13 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from pipeline.attempt import Tried, Try
-from pipeline.breaker import Breaker, closed, opened
 from pipeline.config import DownloadConfig
+from pipeline.download.attempt import Tried, Try
+from pipeline.download.circuit_breaker import Breaker, closed, opened
+from pipeline.download.disk_space import Room
+from pipeline.download.rate_limits import SiteLimits
 from pipeline.engine import TIMEOUT, WORKER_DIED, Later
 from pipeline.faults import BLOCKING
-from pipeline.limits import SiteLimits
-from pipeline.room import Room
 
 _UNTIL_AN_OUTCOME_S = 3600.0
 # of these nobody knows whether the site would answer: its breaker stays as it is

@@ -20,9 +20,9 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from pipeline.breaker import breakers, resting
 from pipeline.columns import among, pc, rows_with, rows_without
 from pipeline.config import Config
+from pipeline.download.circuit_breaker import breakers, resting
 from pipeline.faults import BLOCKING
 from pipeline.store import Store
 from pipeline.takedown import taken_down

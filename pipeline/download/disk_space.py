@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from pipeline.columns import rows_with, total
 from pipeline.config import Config
+from pipeline.download.ledger import download_states
 from pipeline.home import Home
-from pipeline.ledger import download_states
 from pipeline.store import Store
 
 
