@@ -98,8 +98,8 @@ def add_commands(commands: Parsers) -> None:
 def run_status(args: argparse.Namespace) -> int:
     """Print the funnel."""
     settings = used_settings(args)
-    from pipeline.status import status
-    from pipeline.status_text import format_status
+    from pipeline.inspect.status import status
+    from pipeline.inspect.status_text import format_status
 
     found = status(settings.store, settings.config)
     print(json.dumps(found, indent=2, default=str) if args.json else format_status(found))
@@ -109,8 +109,8 @@ def run_status(args: argparse.Namespace) -> int:
 def run_why(args: argparse.Namespace) -> int:
     """Print all that is known of one thing."""
     settings = used_settings(args)
-    from pipeline.why import why
-    from pipeline.why_text import format_why
+    from pipeline.inspect.why import why
+    from pipeline.inspect.why_text import format_why
 
     found = why(settings.store, settings.config, args.id)
     print(json.dumps(found, indent=2, default=str) if args.json else format_why(found))
@@ -135,7 +135,7 @@ def run_spot_check(args: argparse.Namespace) -> int:
 def run_export(args: argparse.Namespace) -> int:
     """Write the flat table."""
     settings = used_settings(args)
-    from pipeline.export import export_clips
+    from pipeline.inspect.export import export_clips
 
     path = Path(args.file)
     if not path.absolute().parent.is_dir():
@@ -167,7 +167,7 @@ def run_gc(args: argparse.Namespace) -> int:
     """Delete what no row names."""
     settings = used_settings(args)
     from assets.passes.lock import lock_home
-    from pipeline.gc import collect_garbage
+    from pipeline.inspect.gc import collect_garbage
 
     with lock_home(settings.home, settings.store.root):
         keys = collect_garbage(settings.store, dry_run=args.dry_run)

@@ -7,7 +7,7 @@ import dataclasses
 import json
 
 from assets.cli.options import Parsers, settings_of
-from pipeline.doctor import Finding, run_doctor
+from pipeline.inspect.doctor import Finding, run_doctor
 
 
 def add_commands(commands: Parsers) -> None:

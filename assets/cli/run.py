@@ -149,8 +149,8 @@ def _root(args: argparse.Namespace) -> str:
 
 def _summary(args: argparse.Namespace, settings: Settings, warnings: list[str], seconds: float) -> None:
     from assets.report.page import FOLDER
-    from pipeline.status import status
-    from pipeline.status_text import format_status
+    from pipeline.inspect.status import status
+    from pipeline.inspect.status_text import format_status
 
     print(format_status(status(settings.store, settings.config)))
     for warning in warnings:

@@ -32,7 +32,7 @@ from assets.report.models import classifier_section, figures_section, training_s
 from assets.report.reads import Decided, Example, decided_clips, evaluation_pictures, failures, rejected_videos
 from pipeline.config import Config
 from pipeline.home import Home
-from pipeline.status import evaluation_is_current, newest_models, status
+from pipeline.inspect.status import evaluation_is_current, newest_models, status
 from pipeline.store import Store
 
 FOLDER = "reports/latest"

@@ -32,8 +32,8 @@ from assets.passes.instance import open_instance
 from assets.settings import Settings, load_settings
 from pipeline.download.batch import download_states
 from pipeline.download.circuit_breaker import breakers
+from pipeline.inspect.status import status
 from pipeline.search import batches
-from pipeline.status import status
 from tests.faultsite import FaultSite, Request, YouTube
 
 pytestmark = [

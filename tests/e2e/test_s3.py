@@ -17,12 +17,12 @@ from pipeline.clips.cut_batch import cut_batch, decode_clip, read_clip, read_fra
 from pipeline.clips.duplicates import find_duplicates
 from pipeline.config import ClassifierConfig, Config, EngineConfig, LabelConfig, SourceConfig, SplitConfig
 from pipeline.download.batch import download_batch
-from pipeline.export import export_clips
-from pipeline.gc import collect_garbage
 from pipeline.home import home_of
+from pipeline.inspect.export import export_clips
+from pipeline.inspect.gc import collect_garbage
+from pipeline.inspect.status import status
 from pipeline.search import search_videos
 from pipeline.shards import open_shards, write_shards
-from pipeline.status import status
 from pipeline.store import Store
 
 

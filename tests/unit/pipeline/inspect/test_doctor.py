@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Config, SourceConfig
-from pipeline.doctor import (
+from pipeline.home import home_of
+from pipeline.inspect.doctor import (
     check_disk,
     check_ffmpeg,
     check_javascript,
@@ -17,7 +18,6 @@ from pipeline.doctor import (
     check_ytdlp,
     run_doctor,
 )
-from pipeline.home import home_of
 from pipeline.store import Store
 
 

@@ -9,7 +9,7 @@ Row = Mapping[str, Any]
 
 
 def format_why(found: Row) -> str:
-    """Return what `pipeline.why.why` found, for people."""
+    """Return what `pipeline.inspect.why.why` found, for people."""
     lines = [f"{found['kind']} {found['id']}"]
     for name, text in _lines(found):
         lines.append(f"  {name:<12}{_printable(text)}")

@@ -12,7 +12,7 @@ from pipeline.clips.cut_batch import clip_spec
 from pipeline.clips.features import FLAGS
 from pipeline.config import ClipConfig, Config
 from pipeline.errors import UserError
-from pipeline.export import EXPORT_SCHEMA, export_clips
+from pipeline.inspect.export import EXPORT_SCHEMA, export_clips
 from pipeline.label_events import current_labels
 from pipeline.store import Store
 from pipeline.takedown import request_takedown

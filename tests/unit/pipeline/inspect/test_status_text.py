@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.status import status
-from pipeline.status_text import format_status
+from pipeline.inspect.status import status
+from pipeline.inspect.status_text import format_status
 from tests.synthetic import CONFIG, finished_store
 
 

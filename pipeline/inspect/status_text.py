@@ -21,7 +21,7 @@ _FIGURES = {
 
 
 def format_status(status: Mapping[str, Any]) -> str:
-    """Return what `pipeline.status.status` found, for people.
+    """Return what `pipeline.inspect.status.status` found, for people.
 
     Args:
         status: that object, or the same read back from JSON.

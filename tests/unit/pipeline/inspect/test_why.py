@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.inspect.why import format_why, why
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
-from pipeline.why import format_why, why
 from tests.synthetic import CONFIG, finished_store
 
 

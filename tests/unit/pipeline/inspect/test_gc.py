@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gc import collect_garbage
+from pipeline.inspect.gc import collect_garbage
 from pipeline.shards import write_shards
 from pipeline.store import Store
 from pipeline.takedown import request_takedown

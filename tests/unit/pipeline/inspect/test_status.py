@@ -12,9 +12,9 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.conservation import violations
 from pipeline.download.ledger import download_states, fold_attempts
-from pipeline.status import format_status, status
+from pipeline.inspect.conservation import violations
+from pipeline.inspect.status import format_status, status
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS
 from pipeline.takedown import request_takedown

@@ -3,7 +3,7 @@
     found = status(store, config)
     print(format_status(found))
 
-The object is what `lampworks status --json` prints; `pipeline.conservation` holds it to the law. Columns are counted
+The object is what `lampworks status --json` prints; `pipeline.inspect.conservation` holds it to the law. Columns are counted
 by Arrow as they are read, so that memory grows with the number of videos
 and not with the clips.
 """
@@ -22,12 +22,12 @@ from pipeline.clips.cut_batch import clip_spec, scan_clips
 from pipeline.clips.duplicates import duplicates_are_current
 from pipeline.columns import Column, among, counts, pc, rows_with, rows_without, texts, total
 from pipeline.config import Config
-from pipeline.conservation import violations
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import fold_attempts
+from pipeline.inspect.conservation import violations
+from pipeline.inspect.status_text import format_status
 from pipeline.label_events import load_labels
 from pipeline.shards import current_shards, shards_are_current
-from pipeline.status_text import format_status
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS
 from pipeline.takedown import taken_down
