@@ -329,7 +329,7 @@ from datetime import datetime
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
 from pipeline.home import home_of
-from pipeline.search import batches, search_videos
+from pipeline.search.search import batches, search_videos
 from pipeline.store import Store
 
 asked = json.loads(sys.argv[1])

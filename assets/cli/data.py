@@ -120,7 +120,7 @@ def run_why(args: argparse.Namespace) -> int:
 def run_spot_check(args: argparse.Namespace) -> int:
     """Draw the sheet and say where it is."""
     settings = used_settings(args)
-    from pipeline.spot_check import write_spot_check
+    from pipeline.search.spot_check import write_spot_check
 
     key = write_spot_check(settings.store, settings.config, settings.home, per_keyword=args.per_keyword, seed=args.seed)
     if key is None:
@@ -150,7 +150,7 @@ def run_export(args: argparse.Namespace) -> int:
 def run_takedown(args: argparse.Namespace) -> int:
     """Record a tombstone."""
     settings = used_settings(args)
-    from pipeline.spot_check import withdraw_spot_check
+    from pipeline.search.spot_check import withdraw_spot_check
     from pipeline.takedown import request_takedown
 
     kind, target = ("video", args.video) if args.video else ("channel", args.channel)

@@ -15,7 +15,7 @@ from pipeline.columns import counts, pc, rows_with, rows_without, total, unique
 
 if TYPE_CHECKING:
     from pipeline.download.batch import DownloadReport
-    from pipeline.search import SearchReport
+    from pipeline.search.search import SearchReport
 
 
 class SearchConfig(dg.Config):
@@ -34,7 +34,7 @@ def search_results(context: dg.AssetExecutionContext, config: SearchConfig, lamp
     which this asset registers as partitions of `video_batch`; rejected ones stay, with the rule that rejected them.
     """
     with working(context, lampworks) as work:
-        from pipeline.search import search_videos
+        from pipeline.search.search import search_videos
 
         report = search_videos(work.store, work.config, work.home, round=config.round or None, listen=work.listen)
         for batch in register_batches(context.instance, work.store):
@@ -43,7 +43,7 @@ def search_results(context: dg.AssetExecutionContext, config: SearchConfig, lamp
 
 
 def _searched(work: Work, report: "SearchReport") -> Result:
-    from pipeline.spot_check import write_spot_check
+    from pipeline.search.spot_check import write_spot_check
 
     columns = ["title", "verdict", "rule", "batch", "licence"]
     videos = work.store.read("videos", columns)

@@ -87,7 +87,7 @@ def full_pass(
         UserError: the selection, the root or another process' lock is in the way; nothing was started.
         PassError: a run failed; everything before it stays done.
     """
-    from pipeline.spot_check import withdraw_spot_check
+    from pipeline.search.spot_check import withdraw_spot_check
 
     wanted = resolve_selection(select, ASSETS, ON_REQUEST)
     start = time.monotonic()

@@ -47,7 +47,7 @@ def rounds_due(settings: Settings) -> Iterator[int | None]:
     The embedded source is a closed world that grows by rounds: one that was searched has no more to say. A folder or a
     list is looked through, which is cheap, and searched where it holds something new. A site is searched on every pass.
     """
-    from pipeline.search import search_is_done, search_videos
+    from pipeline.search.search import search_is_done, search_videos
 
     config, store = settings.config, settings.store
     if config.source.kind == "arcade":
@@ -129,7 +129,7 @@ def waiting_videos(settings: Settings) -> tuple[int, datetime | None]:
 def unscored_batches(settings: Settings) -> list[str]:
     """Return the batches that hold a clip without a score of the current model."""
     from classifier.decision.scoring import batch_is_scored
-    from pipeline.search import batches
+    from pipeline.search.search import batches
 
     return [batch for batch in batches(settings.store) if not batch_is_scored(settings.store, batch)]
 

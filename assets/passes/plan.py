@@ -40,7 +40,7 @@ def plan_pass(settings: Settings) -> Plan:
     """Return what the next pass would fetch and cut; a real source is searched first (cheap); nothing is fetched."""
     from assets.passes.due import collect_due
     from assets.passes.lock import lock_home
-    from pipeline.search import search_videos
+    from pipeline.search.search import search_videos
 
     config, store = settings.config, settings.store
     if config.source.kind == "arcade" and store.version("videos") < 0:

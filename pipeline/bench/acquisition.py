@@ -44,7 +44,7 @@ from pathlib import Path
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
 from pipeline.home import home_of
-from pipeline.search import batches, search_videos
+from pipeline.search.search import batches, search_videos
 from pipeline.store import Store
 step, root, listed = sys.argv[1:]
 store = Store(root)

@@ -24,7 +24,7 @@ from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, load_settings, save_config
 from pipeline.config import EngineConfig
 from pipeline.errors import UserError
-from pipeline.search import batches
+from pipeline.search.search import batches
 from pipeline.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")

@@ -29,7 +29,7 @@ from pipeline.download.batch import DownloadReport, download_batch, download_sta
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import State
 from pipeline.home import home_of
-from pipeline.search import SearchReport, batches, search_videos
+from pipeline.search.search import SearchReport, batches, search_videos
 from pipeline.store import Store
 from tests.faultsite import FaultSite, collect_command, collected, feed, hls, player_page, watch_page
 

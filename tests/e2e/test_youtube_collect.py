@@ -16,7 +16,7 @@ from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.download.batch import DownloadReport, download_batch, download_states, due_batches
 from pipeline.download.circuit_breaker import breakers
 from pipeline.home import home_of
-from pipeline.search import batches, search_videos
+from pipeline.search.search import batches, search_videos
 from pipeline.store import Store
 from tests.faultsite import YouTube
 

@@ -11,7 +11,7 @@ from assets.cli.main import main, parser
 from assets.passes.plan import format_plan, plan_pass
 from assets.settings import load_settings
 from pipeline.ids import file_video_id
-from pipeline.search import search_videos
+from pipeline.search.search import search_videos
 
 
 @pytest.fixture(autouse=True)

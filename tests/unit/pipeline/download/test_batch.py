@@ -24,7 +24,7 @@ from pipeline.download.verify import verify_media
 from pipeline.engine import Later, Outcome
 from pipeline.errors import PermanentError, UserError
 from pipeline.home import home_of
-from pipeline.search import batches, search_videos
+from pipeline.search.search import batches, search_videos
 from pipeline.sources.base import Fetched
 from pipeline.sources.folder import FolderSource
 from pipeline.store import Store

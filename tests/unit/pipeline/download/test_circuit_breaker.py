@@ -22,7 +22,7 @@ from pipeline.download.circuit_breaker import Breaker, breakers, closed, opened,
 from pipeline.download.ledger import download_states, due_batches
 from pipeline.download.rate_limits import SiteLimits, limit_of
 from pipeline.home import home_of
-from pipeline.search import batches, search_videos
+from pipeline.search.search import batches, search_videos
 from pipeline.store import Store
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -18,7 +18,7 @@ from pipeline.download.batch import download_batch
 from pipeline.errors import RetryableError, UserError
 from pipeline.home import home_of
 from pipeline.ids import file_video_id
-from pipeline.search import SearchReport, batches, search_is_done, search_videos
+from pipeline.search.search import SearchReport, batches, search_is_done, search_videos
 from pipeline.sources.base import Candidate, Known, unknown
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
@@ -74,7 +74,7 @@ class FakeSource:
 @pytest.fixture
 def source(monkeypatch: pytest.MonkeyPatch) -> FakeSource:
     fake = FakeSource()
-    monkeypatch.setattr("pipeline.search.open_source", lambda config, home, options: fake)
+    monkeypatch.setattr("pipeline.search.search.open_source", lambda config, home, options: fake)
     return fake
 
 
@@ -138,12 +138,12 @@ def test_of_two_searches_at_once_the_first_gives_the_batch(
             """Find the same in another order, and meanwhile let the other search come and go."""
             yield from (candidate("new"), candidate("b"), candidate("a", description="another page"))
             with monkeypatch.context() as patch:
-                patch.setattr("pipeline.search.open_source", lambda config, home, options: source)
+                patch.setattr("pipeline.search.search.open_source", lambda config, home, options: source)
                 search(store)
 
-    monkeypatch.setattr("pipeline.search.open_source", lambda config, home, options: Slow())
+    monkeypatch.setattr("pipeline.search.search.open_source", lambda config, home, options: Slow())
     # what it knew when it looked, before the other one wrote
-    monkeypatch.setattr("pipeline.search._known_videos", lambda store, found, config: {})
+    monkeypatch.setattr("pipeline.search.search._known_videos", lambda store, found, config: {})
     search(store, config(batch_size=1))
     assert {name: row["batch"] for name, row in rows(store).items()} == {
         "a": "2026w47-0001", "b": "2026w47-0001", "c": None, "new": "2026w47-0002"

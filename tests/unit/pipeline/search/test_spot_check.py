@@ -17,8 +17,8 @@ from PIL import Image
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.home import home_of
-from pipeline.search import search_videos
-from pipeline.spot_check import ABOUT_KEY, KEY, small_picture, withdraw_spot_check, write_spot_check
+from pipeline.search.search import search_videos
+from pipeline.search.spot_check import ABOUT_KEY, KEY, small_picture, withdraw_spot_check, write_spot_check
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
 

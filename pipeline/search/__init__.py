@@ -1,0 +1,1 @@
+"""Keyword search of a source: metadata, rules, journal, and the spot check."""
