@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.clips.cut_batch import clip_spec, read_clips
 from pipeline.config import Config
-from pipeline.splits import group_of, split_of
+from pipeline.shards.splits import group_of, split_of
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 

@@ -30,8 +30,8 @@ from pipeline.clips.encode import TarWriter, encode_frames
 from pipeline.clips.features import hash_frames
 from pipeline.config import Config, preset
 from pipeline.ids import clip_id_of
-from pipeline.shards import write_shards
-from pipeline.splits import group_of, split_of
+from pipeline.shards.splits import group_of, split_of
+from pipeline.shards.write import write_shards
 from pipeline.store import Store
 
 CONFIG = preset("demo")

@@ -33,7 +33,7 @@ def training_shards(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
     the same clips give the same bytes. `manifest.json` is written last, for readers without Delta.
     """
     with working(context, lampworks) as work:
-        from pipeline.shards import current_shards, write_shards
+        from pipeline.shards.write import current_shards, write_shards
 
         write_shards(work.store, work.config, listen=work.listen)
         version = current_shards(work.store)
@@ -94,7 +94,7 @@ def _taken_down(work: Work, kept: pa.Table) -> dg.AssetCheckResult:
 
 
 def _leak(work: Work, kept: pa.Table) -> dg.AssetCheckResult:
-    from pipeline.splits import group_of
+    from pipeline.shards.splits import group_of
 
     videos = work.store.read("videos", ["video_id", "extractor", "channel_id"])
     sources = videos.append_column("source", pa.array([group_of(row) for row in videos.to_pylist()], pa.string()))

@@ -170,7 +170,7 @@ def _decision(settings: Settings) -> bool:
 
 
 def _shards(settings: Settings) -> bool:
-    from pipeline.shards import shards_are_current
+    from pipeline.shards.write import shards_are_current
 
     return not shards_are_current(settings.store, settings.config)
 

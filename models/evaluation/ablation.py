@@ -30,8 +30,8 @@ from pipeline.clips.cut_batch import decode_clip, read_clip, read_clips
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.progress import Listener
-from pipeline.shards import current_shards
-from pipeline.splits import group_of, split_of
+from pipeline.shards.splits import group_of, split_of
+from pipeline.shards.write import current_shards
 from pipeline.store import Store
 
 ARMS = ("curated", "random")

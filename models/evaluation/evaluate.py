@@ -44,7 +44,7 @@ from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.home import Home
 from pipeline.progress import Listener, Progress
-from pipeline.shards import current_shards
+from pipeline.shards.write import current_shards
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 

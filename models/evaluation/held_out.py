@@ -20,7 +20,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.home import Home
 from pipeline.ids import split_clip_id
-from pipeline.shards import current_shards, open_shards
+from pipeline.shards.write import current_shards, open_shards
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 

@@ -33,7 +33,7 @@ from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.progress import Listener
-from pipeline.shards import current_shards
+from pipeline.shards.write import current_shards
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 

@@ -21,7 +21,7 @@ from pipeline.clips.features import FLAGS, flag_masks
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.label_events import current_labels
-from pipeline.splits import group_of, split_of
+from pipeline.shards.splits import group_of, split_of
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS
 

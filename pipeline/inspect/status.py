@@ -27,7 +27,7 @@ from pipeline.download.ledger import fold_attempts
 from pipeline.inspect.conservation import violations
 from pipeline.inspect.status_text import format_status
 from pipeline.label_events import load_labels
-from pipeline.shards import current_shards, shards_are_current
+from pipeline.shards.write import current_shards, shards_are_current
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS
 from pipeline.takedown import taken_down

@@ -21,8 +21,8 @@ from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.inspect.why_text import format_why
 from pipeline.label_events import find_videos, load_labels
-from pipeline.shard_plan import plan_shards
-from pipeline.shards import current_shards
+from pipeline.shards.plan import plan_shards
+from pipeline.shards.write import current_shards
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 

@@ -22,7 +22,7 @@ from pipeline.inspect.export import export_clips
 from pipeline.inspect.gc import collect_garbage
 from pipeline.inspect.status import status
 from pipeline.search.search import search_videos
-from pipeline.shards import open_shards, write_shards
+from pipeline.shards.write import open_shards, write_shards
 from pipeline.store import Store
 
 

@@ -24,7 +24,7 @@ from pipeline.config.demo import demo
 from pipeline.config.source import ArcadeConfig, RulesConfig
 from pipeline.errors import UserError
 from pipeline.rules import judge
-from pipeline.splits import group_of, split_of
+from pipeline.shards.splits import group_of, split_of
 
 DEMO = catalog(ArcadeConfig())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.inspect.gc import collect_garbage
-from pipeline.shards import write_shards
+from pipeline.shards.write import write_shards
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
 from tests.synthetic import CONFIG, finished_store

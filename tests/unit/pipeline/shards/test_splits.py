@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.clips import SplitConfig
-from pipeline.splits import group_of, split_of
+from pipeline.shards.splits import group_of, split_of
 
 
 def test_videos_of_one_channel_are_one_group() -> None:

@@ -20,13 +20,13 @@ import pyarrow.compute as pc
 from pipeline.clips.cut_batch import clip_spec, scan_clips
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.splits import SPLITS, group_of
+from pipeline.shards.splits import SPLITS, group_of
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS
 from pipeline.takedown import taken_down
 
 FORMAT = 1
-"""Raise it when the code here or in `pipeline.shards` changes a byte of the tars."""
+"""Raise it when the code here or in `pipeline.shards.write` changes a byte of the tars."""
 _CLIP_COLUMNS = ["clip_id", "video_id", "start_ms", "end_ms", "tar", "offset", "size", "sha256"]
 
 

@@ -29,8 +29,8 @@ from pipeline.clips.encode import TarWriter
 from pipeline.config import Config, ShardConfig
 from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress
-from pipeline.shard_plan import FORMAT, Plan, plan_shards, shard_inputs, sidecar
-from pipeline.splits import SPLITS, Split
+from pipeline.shards.plan import FORMAT, Plan, plan_shards, shard_inputs, sidecar
+from pipeline.shards.splits import SPLITS, Split
 from pipeline.store import Store
 
 _FIELDS = {"mp4", "json"}

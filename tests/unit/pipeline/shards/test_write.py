@@ -17,7 +17,7 @@ from pipeline.clips.cut_batch import read_clip
 from pipeline.clips.encode import TarWriter
 from pipeline.config import ShardConfig, SplitConfig
 from pipeline.errors import UserError
-from pipeline.shards import current_shards, open_shards, shards_are_current, write_shards
+from pipeline.shards.write import current_shards, open_shards, shards_are_current, write_shards
 from pipeline.store import Store
 from pipeline.takedown import request_takedown
 from tests.synthetic import CONFIG, finished_store

@@ -1,0 +1,1 @@
+"""Curated clips into WebDataset shards: splits, plan, writer and reader."""
