@@ -20,8 +20,8 @@ from typing import Any
 from pipeline.config import DownloadConfig
 from pipeline.engine import TIMEOUT, WORKER_DIED, Outcome
 from pipeline.errors import PermanentError, RejectedError, RetryableError
-from pipeline.faults import BLOCKING, RETRYABLE, classify, clean_message
 from pipeline.sources.base import Fetched, Source, site_of
+from pipeline.sources.faults import BLOCKING, RETRYABLE, classify, clean_message
 from pipeline.store import Store
 
 _MAX_BACKOFF_S = 7 * 86400.0

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from pipeline.config import DownloadConfig
-from pipeline.faults import BLOCKING
+from pipeline.sources.faults import BLOCKING
 from pipeline.store import Store
 
 _LONGEST_S = 86400.0

@@ -23,7 +23,7 @@ import pyarrow as pa
 from pipeline.columns import among, pc, rows_with, rows_without
 from pipeline.config import Config
 from pipeline.download.circuit_breaker import breakers, resting
-from pipeline.faults import BLOCKING
+from pipeline.sources.faults import BLOCKING
 from pipeline.store import Store
 from pipeline.takedown import taken_down
 

@@ -23,7 +23,6 @@ import pyarrow.compute as pc
 from pipeline.config import Config, fingerprint
 from pipeline.download.circuit_breaker import Breaker, breakers, opened, resting
 from pipeline.errors import RetryableError, UserError
-from pipeline.faults import clean_message
 from pipeline.home import Home
 from pipeline.progress import Listener, Progress
 from pipeline.rules import NO_METADATA, OPT_OUT, Verdict, judge_row, rules_version
@@ -31,6 +30,7 @@ from pipeline.search.journal import SearchJournal
 from pipeline.search.settled import VideosKnown
 from pipeline.sources import open_source
 from pipeline.sources.base import Candidate, Source
+from pipeline.sources.faults import clean_message
 from pipeline.sources.folder import FolderSource, other_id
 from pipeline.store import Store
 from pipeline.tables import SCHEMAS

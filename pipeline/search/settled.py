@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.faults import RETRYABLE
 from pipeline.rules import NO_METADATA
 from pipeline.sources.base import Candidate
+from pipeline.sources.faults import RETRYABLE
 from pipeline.store import Store
 
 _COLUMNS = ("video_id", "title", "batch", "rule", "rules_version")

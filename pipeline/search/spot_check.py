@@ -36,13 +36,13 @@ from PIL import Image
 from pipeline.config import Config, fingerprint
 from pipeline.engine import make_engine
 from pipeline.errors import PermanentError, RetryableError, UserError
-from pipeline.faults import clean_message
 from pipeline.home import Home
 from pipeline.ids import short_hash
 from pipeline.progress import Listener, Progress
 from pipeline.rules import NO_KEYWORD, OFF, keyword_of
 from pipeline.sources import Source, open_source
 from pipeline.sources.arcade import ArcadeSource
+from pipeline.sources.faults import clean_message
 from pipeline.sources.folder import path_of
 from pipeline.sources.ytdlp_search import read_picture
 from pipeline.store import Store

@@ -69,7 +69,7 @@ class Candidate:
     thumbnail: str | None = None
     """URL of a small picture, where the source names one."""
     error_class: str | None = None
-    """Why the metadata is missing, where the source was asked for it and failed (see `pipeline.faults`)."""
+    """Why the metadata is missing, where the source was asked for it and failed (see `pipeline.sources.faults`)."""
     message: str = ""
     """What the source said with it."""
     listed: bool = False

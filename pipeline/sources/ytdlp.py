@@ -28,8 +28,8 @@ from yt_dlp.version import __version__
 from pipeline.arcade.extractor import ArcadeIE
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError, UserError
-from pipeline.faults import as_error, causes, classify
 from pipeline.sources.base import clean_text
+from pipeline.sources.faults import as_error, causes, classify
 
 TOOL_VERSION = f"yt-dlp {__version__}"
 _ARCADE, _OPT_OUT, _ROBOT = "arcade", "opt_out", "lampworks"

@@ -15,9 +15,9 @@ from yt_dlp.utils import YoutubeDLError
 
 from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
-from pipeline.faults import BLOCKING, as_error, classify, clean_message
 from pipeline.ids import GENERIC, video_id_of
 from pipeline.sources.base import Candidate, clean_number, clean_text, site_of
+from pipeline.sources.faults import BLOCKING, as_error, classify, clean_message
 from pipeline.sources.feeds import looks_like_feed
 from pipeline.sources.ytdlp import Client, client_for, error_of, extractor_of, is_file, plain_url
 

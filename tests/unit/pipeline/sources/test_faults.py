@@ -22,7 +22,7 @@ from yt_dlp.utils import (
 )
 
 from pipeline.errors import PermanentError, RetryableError
-from pipeline.faults import MESSAGE_LENGTH, Fault, as_error, classify
+from pipeline.sources.faults import MESSAGE_LENGTH, Fault, as_error, classify
 
 
 def http_error(status: int, **headers: str) -> DownloadError:
