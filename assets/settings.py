@@ -25,8 +25,8 @@ import yaml
 
 from pipeline.config import Config, load_config, preset
 from pipeline.errors import UserError
-from pipeline.home import Home, home_of
-from pipeline.store import Store
+from pipeline.storage.home import Home, home_of
+from pipeline.storage.store import Store
 
 DEFAULT_ROOT = "lampworks-data"
 CONFIG = "config.yaml"

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from pipeline.clips.cut_batch import clip_spec, read_clips
 from pipeline.config import Config
 from pipeline.shards.splits import group_of, split_of
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 _VIDEO_COLUMNS = ["video_id", "extractor", "title", "channel_id", "batch"]
 

@@ -28,7 +28,7 @@ from models.training.loop import Curve
 from models.world.world import WorldModel
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 from pipeline.errors import UserError
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 TOKENIZER, WORLD = "video_tokenizer", "world_model"
 

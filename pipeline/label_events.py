@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from pipeline.clips.cut_batch import clip_spec
 from pipeline.config import Config
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 STAND_IN = "arcade"
 """Annotator under which the embedded source's own knowledge is stored."""

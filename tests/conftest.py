@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 
 @pytest.fixture

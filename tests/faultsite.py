@@ -328,9 +328,9 @@ import dataclasses, json, sys
 from datetime import datetime
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
-from pipeline.home import home_of
+from pipeline.storage.home import home_of
 from pipeline.search.search import batches, search_videos
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 asked = json.loads(sys.argv[1])
 config = Config(source=SourceConfig(**asked["source"]), download=DownloadConfig(**asked["download"]))

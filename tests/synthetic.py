@@ -32,7 +32,7 @@ from pipeline.config import Config, preset
 from pipeline.ids import clip_id_of
 from pipeline.shards.splits import group_of, split_of
 from pipeline.shards.write import write_shards
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 CONFIG = preset("demo")
 START = datetime(2026, 11, 16, 9, 30, tzinfo=UTC)

@@ -151,7 +151,7 @@ def run_takedown(args: argparse.Namespace) -> int:
     """Record a tombstone."""
     settings = used_settings(args)
     from pipeline.search.spot_check import withdraw_spot_check
-    from pipeline.takedown import request_takedown
+    from pipeline.storage.takedown import request_takedown
 
     kind, target = ("video", args.video) if args.video else ("channel", args.channel)
     if request_takedown(settings.store, kind, target, args.reason):

@@ -11,8 +11,8 @@ from assets.graph.context import Result, Work, bars, batch_of, histogram, materi
 from assets.graph.partitions import VIDEO_BATCH
 from assets.graph.records import current_clips, pc, same_ids
 from assets.graph.resources import Lampworks
-from pipeline.columns import counts
 from pipeline.config import fingerprint
+from pipeline.storage.arrow import counts
 
 
 @dg.asset(

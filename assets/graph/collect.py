@@ -11,7 +11,7 @@ from assets.graph.context import Result, Work, bars, batch_of, materialized, pic
 from assets.graph.partitions import VIDEO_BATCH, register_batches
 from assets.graph.raw_videos import downloaded, failed_metadata
 from assets.graph.resources import Lampworks
-from pipeline.columns import counts, pc, rows_with, rows_without, total, unique
+from pipeline.storage.arrow import counts, pc, rows_with, rows_without, total, unique
 
 if TYPE_CHECKING:
     from pipeline.download.batch import DownloadReport

@@ -15,9 +15,9 @@ from assets.report.thumbnails import bars_svg, histogram_svg, sparkline_svg, svg
 from assets.settings import Settings
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.home import Home
 from pipeline.progress import Listener
-from pipeline.store import Store
+from pipeline.storage.home import Home
+from pipeline.storage.store import Store
 
 # an asset writes its own tables and blobs, nothing is handed to an IO manager; Dagster reads the bare class alone
 if TYPE_CHECKING:

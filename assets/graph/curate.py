@@ -12,8 +12,8 @@ from assets.graph.label import quality_labels
 from assets.graph.partitions import VIDEO_BATCH
 from assets.graph.records import current_clips, latest_model, pc, same_ids
 from assets.graph.resources import Lampworks
-from pipeline.columns import Column, counts, rows_with, total
 from pipeline.config import fingerprint
+from pipeline.storage.arrow import Column, counts, rows_with, total
 
 GENIE_KEEP_RATE = 0.124
 """Share of the paper's clips that its classifier kept (Genie App. B.1)."""

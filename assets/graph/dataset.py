@@ -14,7 +14,7 @@ from assets.graph.context import Result, Work, bars, materialized, table, workin
 from assets.graph.curate import curated_clips
 from assets.graph.records import pc
 from assets.graph.resources import Lampworks
-from pipeline.columns import counts, rows_with
+from pipeline.storage.arrow import counts, rows_with
 
 MOST_READ = 64
 """Tars that the check reads again, spread over all of them."""
@@ -87,7 +87,7 @@ def _digest(work: Work, key: str) -> str:
 
 
 def _taken_down(work: Work, kept: pa.Table) -> dg.AssetCheckResult:
-    from pipeline.takedown import taken_down
+    from pipeline.storage.takedown import taken_down
 
     inside = rows_with(kept, "video_id", taken_down(work.store).hidden_videos(work.store))
     return verdict("training_shards", "no_taken_down", not len(inside), f"{len(inside)} clips that were taken down")

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 VIDEO_BATCH = dg.DynamicPartitionsDefinition(name="video_batch")
 

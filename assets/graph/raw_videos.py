@@ -10,10 +10,10 @@ import pyarrow as pa
 from assets.graph.checks import verdict
 from assets.graph.context import Result, Work, bars, materialized, picture, table
 from assets.report.contact_sheets import draw_sheet
-from pipeline.columns import counts, pc, rows_with
 from pipeline.config import fingerprint
 from pipeline.download.ledger import State, download_states
 from pipeline.sources.base import site_of
+from pipeline.storage.arrow import counts, pc, rows_with
 
 if TYPE_CHECKING:
     from pipeline.download.batch import DownloadReport

@@ -5,9 +5,9 @@ from typing import Any
 
 from pyarrow import compute
 
-from pipeline.columns import Column, among, total
 from pipeline.config import Config
-from pipeline.store import Store
+from pipeline.storage.arrow import Column, among, total
+from pipeline.storage.store import Store
 
 # the stubs of pyarrow know no plain values as operands
 pc: Any = compute

@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from assets.graph.records import latest_model
 from assets.settings import Settings
-from pipeline.columns import pc, rows_with, unique
 from pipeline.config import Config
-from pipeline.store import Rows, Store
+from pipeline.storage.arrow import pc, rows_with, unique
+from pipeline.storage.store import Rows, Store
 
 
 class Peek(Store):

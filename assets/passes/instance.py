@@ -14,7 +14,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from pipeline.home import Home
+from pipeline.storage.home import Home
 
 TEMPLATE = Path(__file__).parents[1] / "dagster.yaml"
 _UNFINISHED = [

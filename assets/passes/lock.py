@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.home import Home
+from pipeline.storage.home import Home
 
 # set for the children of a process that holds the lock: its driver runs inside one of them
 HELD = "LAMPWORKS_LOCK_HELD"

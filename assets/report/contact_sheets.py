@@ -25,8 +25,8 @@ from pipeline.config import Config
 from pipeline.download.ledger import State, download_states
 from pipeline.engine import make_engine
 from pipeline.ids import short_hash
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 FOLDER = "reports/contact"
 MOST_PICTURES = 24

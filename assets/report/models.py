@@ -23,7 +23,7 @@ from assets.report.html import (
     table,
 )
 from assets.report.reads import Pictures, curve
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 Row = Mapping[str, Any]
 

@@ -31,9 +31,9 @@ from assets.report.html import (
 from assets.report.models import classifier_section, figures_section, training_section, world_section
 from assets.report.reads import Decided, Example, decided_clips, evaluation_pictures, failures, rejected_videos
 from pipeline.config import Config
-from pipeline.home import Home
 from pipeline.inspect.status import evaluation_is_current, newest_models, status
-from pipeline.store import Store
+from pipeline.storage.home import Home
+from pipeline.storage.store import Store
 
 FOLDER = "reports/latest"
 

@@ -18,11 +18,11 @@ from PIL import Image
 
 from assets.report.thumbnails import Picture, contact_sheet, data_uri, jpeg_bytes
 from pipeline.clips.cut_batch import clip_spec, read_clips, read_frames
-from pipeline.columns import counts, pc, rows_with, rows_without, texts, unique
 from pipeline.config import Config
 from pipeline.ids import split_clip_id
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.arrow import counts, pc, rows_with, rows_without, texts, unique
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 HISTOGRAM_BINS = 20
 _SHOWN_FRAMES = (1, 4, 6)

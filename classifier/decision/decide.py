@@ -30,8 +30,8 @@ from classifier.training.train import latest_model, load_document
 from pipeline.config import Config, DecisionConfig, fingerprint
 from pipeline.errors import UserError
 from pipeline.label_events import Labels, load_labels
-from pipeline.store import Store, rows_table
-from pipeline.takedown import taken_down
+from pipeline.storage.store import Store, rows_table
+from pipeline.storage.takedown import taken_down
 
 DECISIONS = ("keep", "drop", "review")
 NO_MODEL = "none"

@@ -27,7 +27,7 @@ from classifier.training.train import latest_model, load_document, load_network
 from pipeline.config import ClassifierConfig, ClipConfig, Config
 from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 CHUNK = 256
 """Clips whose frames are in memory at a time (29 MB at 8 frames of 160x90)."""

@@ -32,7 +32,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.ids import short_hash
 from pipeline.label_events import existing_clips, find_places, find_videos, load_labels
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 _KNOWN = ("clip_id", "video", "start_s", "rating")
 # columns of our own export and of people's tables that an import has no use for, or takes if they are there

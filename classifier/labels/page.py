@@ -29,11 +29,11 @@ from classifier.labels.sync import sync_journal
 from classifier.pool import load_pool
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.home import Home
 from pipeline.http_guard import Guard, check_address, content_policy, open_socket, url_of
 from pipeline.ids import short_hash
 from pipeline.label_events import STAND_IN, fold
-from pipeline.store import Store
+from pipeline.storage.home import Home
+from pipeline.storage.store import Store
 
 PAGE = Path(__file__).with_name("static") / "label.html"
 PORT = 8321

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from classifier.pool import load_pool
 from pipeline.config import Config
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 QUEUE_KEY = "labels/queue.json"
 STREAMS = ("random", "flagged", "duplicate")

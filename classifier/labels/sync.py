@@ -15,10 +15,10 @@ from classifier.labels.journal import journal_rows
 from classifier.labels.queue import QueueReport, label_queue
 from pipeline.arcade.truth import load_truth
 from pipeline.config import Config
-from pipeline.home import Home
 from pipeline.ids import short_hash
 from pipeline.label_events import STAND_IN, Labels, current_labels, existing_clips, load_labels
-from pipeline.store import Store
+from pipeline.storage.home import Home
+from pipeline.storage.store import Store
 
 __all__ = [
     "ImportReport", "Labels", "QueueReport", "current_labels", "export_labels", "import_labels", "import_truth",

@@ -19,7 +19,7 @@ from classifier.pool import Pool
 from pipeline.clips.cut_batch import read_frames
 from pipeline.clips.features import FEATURE_NAMES, FLAGS
 from pipeline.config import ClassifierConfig
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 MEASUREMENTS = tuple(name for name in ("motion", "overlay_share", "letterbox_share") if name not in FEATURE_NAMES)
 """Columns of `clips` that are no hand features already."""

@@ -35,8 +35,8 @@ from pipeline.config import ClassifierConfig, Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.label_events import load_labels
 from pipeline.progress import Listener, Progress
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 KIND = "quality_classifier"
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]

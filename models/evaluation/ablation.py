@@ -32,7 +32,7 @@ from pipeline.errors import UserError
 from pipeline.progress import Listener
 from pipeline.shards.splits import group_of, split_of
 from pipeline.shards.write import current_shards
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 ARMS = ("curated", "random")
 FIGURES = ("psnr", "psnr_t1", "psnr_t1_above_copy", "delta_t_psnr_permuted")

@@ -42,11 +42,11 @@ from models.world.world import WorldModel
 from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
-from pipeline.home import Home
 from pipeline.progress import Listener, Progress
 from pipeline.shards.write import current_shards
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.home import Home
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 KIND = "world_evaluation"
 _METHOD = 1  # rises when a figure changes its meaning: older evaluations are then not current

@@ -18,11 +18,11 @@ from pipeline.arcade.truth import DIRECTIONS, load_truth
 from pipeline.clips.cut_batch import decode_clip
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.home import Home
 from pipeline.ids import split_clip_id
 from pipeline.shards.write import current_shards, open_shards
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.home import Home
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 NUM_DIRECTIONS = 3
 _STEP_MS = 100  # true actions are kept at 10 a second

@@ -36,8 +36,8 @@ from pipeline.config import Config, PlayConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.http_guard import Guard, check_address, content_policy, open_socket, url_of
 from pipeline.progress import Listener
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 _PAGE = Path(__file__).parent / "static" / "play.html"
 _MAX_BODY = 4096

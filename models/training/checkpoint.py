@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models.runtime.weights import WeightsError, pack, unpack
 from pipeline.errors import UserError
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 _NAME = re.compile(r"step-(\d+)\.safetensors")
 

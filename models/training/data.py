@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pipeline.clips.cut_batch import decode_clip
 from pipeline.errors import UserError
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 Video = npt.NDArray[np.uint8]
 

@@ -34,8 +34,8 @@ from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.progress import Listener
 from pipeline.shards.write import current_shards
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 _METHOD = 1
 """Rises when the same settings give another model."""

@@ -26,7 +26,7 @@ from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute, choose_compute
 from models.world.session import Session, session_bytes
 from pipeline.config.evaluation import SamplingConfig
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 _FRAMES_AT_ONCE = 320
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pipeline.arcade.catalog import BUNDLED, DUPLICATES, GOOD, Recording
 from pipeline.arcade.platformer import ACTIONS, platformer_actions
 from pipeline.arcade.scenes import INTRO_SHARE
-from pipeline.home import Home
+from pipeline.storage.home import Home
 
 ACTIONS_FPS = 10
 """`actions[k]` is held between the frames at k / 10 s and (k + 1) / 10 s."""

@@ -43,9 +43,9 @@ import sys
 from pathlib import Path
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
-from pipeline.home import home_of
+from pipeline.storage.home import home_of
 from pipeline.search.search import batches, search_videos
-from pipeline.store import Store
+from pipeline.storage.store import Store
 step, root, listed = sys.argv[1:]
 store = Store(root)
 config = Config(

@@ -26,8 +26,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.progress import Listener, Progress
-from pipeline.store import Store
-from pipeline.tables import SCHEMAS
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store
 
 BATCH = "2026w52-0001"
 _STEP = 100_000
@@ -36,8 +36,8 @@ _PROGRAM = """
 import json, resource, sys
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
-from pipeline.home import home_of
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 root, batch = sys.argv[1:]
 store = Store(root)
 config = Config(

@@ -30,11 +30,11 @@ from pipeline.download.disk_space import drop_cut_raw
 from pipeline.download.ledger import download_states
 from pipeline.engine import TIMEOUT, WORKER_DIED, Outcome, make_engine
 from pipeline.errors import UserError
-from pipeline.home import Home
 from pipeline.progress import Listener, Progress
-from pipeline.store import Store
-from pipeline.tables import SCHEMAS
-from pipeline.takedown import taken_down
+from pipeline.storage.home import Home
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 __all__ = [
     "ClipReport", "batch_is_cut", "clip_report", "clip_spec", "cut_batch", "cut_video", "decode_clip", "read_clip",

@@ -21,7 +21,7 @@ from pipeline.clips.features import flags_of, measure
 from pipeline.config import ClipConfig, fingerprint
 from pipeline.errors import PermanentError
 from pipeline.ids import clip_id_of
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 _CODE_VERSION = 1  # raise it when the code below changes pixels or spans
 # the machine's fault, not the video's: nothing is recorded of it, and the run stops with the reason

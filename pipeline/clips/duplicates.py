@@ -27,8 +27,8 @@ from pipeline.clips.cut_batch import clip_spec, scan_clips
 from pipeline.clips.features import HASH_BYTES, NUM_SAMPLES
 from pipeline.config import Config, DuplicateConfig, fingerprint
 from pipeline.progress import Listener, Progress
-from pipeline.store import Store, rows_table
-from pipeline.tables import SCHEMAS
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store, rows_table
 
 Words = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]

@@ -34,12 +34,12 @@ from pipeline.download.rate_limits import SiteLimits
 from pipeline.download.schedule import Feed
 from pipeline.engine import Later, make_engine
 from pipeline.errors import UserError
-from pipeline.home import Home
 from pipeline.progress import Listener, Progress
 from pipeline.sources import open_source
 from pipeline.sources.base import Source, site_of
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.home import Home
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 __all__ = ["DownloadReport", "State", "download_batch", "download_states", "due_batches"]
 

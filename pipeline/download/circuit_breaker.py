@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pipeline.config import DownloadConfig
 from pipeline.sources.faults import BLOCKING
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 _LONGEST_S = 86400.0
 

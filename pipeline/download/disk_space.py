@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from pipeline.columns import rows_with, total
 from pipeline.config import Config
 from pipeline.download.ledger import download_states
-from pipeline.home import Home
-from pipeline.store import Store
+from pipeline.storage.arrow import rows_with, total
+from pipeline.storage.home import Home
+from pipeline.storage.store import Store
 
 
 class Room:

@@ -20,12 +20,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from pipeline.columns import among, pc, rows_with, rows_without
 from pipeline.config import Config
 from pipeline.download.circuit_breaker import breakers, resting
 from pipeline.sources.faults import BLOCKING
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.arrow import among, pc, rows_with, rows_without
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 _VIDEOS = ["video_id", "batch", "source", "channel_id"]
 _ATTEMPTS = ["video_id", "attempt", "state", "error_class", "finished_at", "next_try_at"]

@@ -16,8 +16,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pipeline.config import Config
-from pipeline.home import Home
-from pipeline.store import Store
+from pipeline.storage.home import Home
+from pipeline.storage.store import Store
 
 PYTHONS = ((3, 11), (3, 13))
 """First version that works, and first that is not tried."""

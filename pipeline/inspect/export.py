@@ -22,8 +22,8 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.label_events import current_labels
 from pipeline.shards.splits import group_of, split_of
-from pipeline.store import Store
-from pipeline.tables import SCHEMAS
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store
 
 _MEASURED = ["display_aspect", "black_share", "still_share", "letterbox_share", "num_cuts", "overlay_share", "motion"]
 _STORED = [

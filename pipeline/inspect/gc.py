@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.download.ledger import fold_all
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 _SWEPT = ("raw", "clips", "shards", "models")
 _KEPT = ("reports", "labels")

@@ -20,7 +20,6 @@ import pyarrow as pa
 
 from pipeline.clips.cut_batch import clip_spec, scan_clips
 from pipeline.clips.duplicates import duplicates_are_current
-from pipeline.columns import Column, among, counts, pc, rows_with, rows_without, texts, total
 from pipeline.config import Config
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import fold_attempts
@@ -28,9 +27,10 @@ from pipeline.inspect.conservation import violations
 from pipeline.inspect.status_text import format_status
 from pipeline.label_events import load_labels
 from pipeline.shards.write import current_shards, shards_are_current
-from pipeline.store import Store
-from pipeline.tables import SCHEMAS
-from pipeline.takedown import taken_down
+from pipeline.storage.arrow import Column, among, counts, pc, rows_with, rows_without, texts, total
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 __all__ = ["format_status", "newest_models", "status"]
 

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.clips.cut_batch import clip_spec
-from pipeline.columns import pc, rows_with, texts
 from pipeline.config import Config
 from pipeline.download.ledger import download_states
 from pipeline.errors import UserError
@@ -23,8 +22,9 @@ from pipeline.inspect.why_text import format_why
 from pipeline.label_events import find_videos, load_labels
 from pipeline.shards.plan import plan_shards
 from pipeline.shards.write import current_shards
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.arrow import pc, rows_with, texts
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 __all__ = ["format_why", "why"]
 

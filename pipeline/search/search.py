@@ -23,7 +23,6 @@ import pyarrow.compute as pc
 from pipeline.config import Config, fingerprint
 from pipeline.download.circuit_breaker import Breaker, breakers, opened, resting
 from pipeline.errors import RetryableError, UserError
-from pipeline.home import Home
 from pipeline.progress import Listener, Progress
 from pipeline.rules import NO_METADATA, OPT_OUT, Verdict, judge_row, rules_version
 from pipeline.search.journal import SearchJournal
@@ -32,9 +31,10 @@ from pipeline.sources import open_source
 from pipeline.sources.base import Candidate, Source
 from pipeline.sources.faults import clean_message
 from pipeline.sources.folder import FolderSource, other_id
-from pipeline.store import Store
-from pipeline.tables import SCHEMAS
-from pipeline.takedown import taken_down
+from pipeline.storage.home import Home
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 _METADATA = (
     "video_id", "extractor", "native_id", "url", "title", "description", "tags", "channel_id", "channel",

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from pipeline.rules import NO_METADATA
 from pipeline.sources.base import Candidate
 from pipeline.sources.faults import RETRYABLE
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 _COLUMNS = ("video_id", "title", "batch", "rule", "rules_version")
 _ASK_AGAIN = ("live:", *(NO_METADATA + name for name in sorted(RETRYABLE)))

@@ -36,7 +36,6 @@ from PIL import Image
 from pipeline.config import Config, fingerprint
 from pipeline.engine import make_engine
 from pipeline.errors import PermanentError, RetryableError, UserError
-from pipeline.home import Home
 from pipeline.ids import short_hash
 from pipeline.progress import Listener, Progress
 from pipeline.rules import NO_KEYWORD, OFF, keyword_of
@@ -45,8 +44,9 @@ from pipeline.sources.arcade import ArcadeSource
 from pipeline.sources.faults import clean_message
 from pipeline.sources.folder import path_of
 from pipeline.sources.ytdlp_search import read_picture
-from pipeline.store import Store
-from pipeline.takedown import taken_down
+from pipeline.storage.home import Home
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 KEY, ABOUT_KEY = "reports/spot-check.html", "reports/spot-check.json"
 _COLUMNS = [

@@ -21,9 +21,9 @@ from pipeline.clips.cut_batch import clip_spec, scan_clips
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.shards.splits import SPLITS, group_of
-from pipeline.store import Store
-from pipeline.tables import SCHEMAS
-from pipeline.takedown import taken_down
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 FORMAT = 1
 """Raise it when the code here or in `pipeline.shards.write` changes a byte of the tars."""

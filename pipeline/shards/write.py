@@ -31,7 +31,7 @@ from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress
 from pipeline.shards.plan import FORMAT, Plan, plan_shards, shard_inputs, sidecar
 from pipeline.shards.splits import SPLITS, Split
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 _FIELDS = {"mp4", "json"}
 _PARALLEL_READS = 8

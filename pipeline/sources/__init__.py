@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.config import Config
-from pipeline.home import Home
 from pipeline.sources.base import Candidate, Fetched, Source
+from pipeline.storage.home import Home
 
 __all__ = ["Candidate", "Fetched", "Source", "open_source"]
 

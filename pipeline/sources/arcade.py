@@ -19,13 +19,13 @@ from pipeline.arcade.record import record_arcade
 from pipeline.arcade.site import ArcadeSite
 from pipeline.config.source import ArcadeConfig, DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
-from pipeline.home import Home
 from pipeline.ids import video_id_of
 from pipeline.progress import Listener
 from pipeline.sources.base import Candidate, Fetched, Known, unknown
 from pipeline.sources.ytdlp import ARCADE
 from pipeline.sources.ytdlp_fetch import fetch_url
 from pipeline.sources.ytdlp_search import search_url
+from pipeline.storage.home import Home
 
 CANONICAL_SITE = "http://arcade.invalid"
 

@@ -22,7 +22,7 @@ from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.ids import file_video_id
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, clean_number, clean_text, unknown
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 SUFFIXES = (
     ".3gp", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",

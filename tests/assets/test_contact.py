@@ -15,8 +15,8 @@ from PIL import Image
 
 from assets.report.contact_sheets import MOST_PICTURES, draw_sheet, sheet_about, sheet_key, withdraw_sheets
 from pipeline.config import Config, EngineConfig, preset
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 BATCH = "2026w47-0001"
 WIDTH, HEIGHT, GAP = 128, 72, 2

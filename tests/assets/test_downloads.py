@@ -17,8 +17,8 @@ from pipeline.clips.cut_batch import clip_spec
 from pipeline.config import EngineConfig
 from pipeline.download.batch import download_batch
 from pipeline.download.circuit_breaker import opened
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 BATCH = "2026w47-0001"
 NOW = datetime.now(UTC)

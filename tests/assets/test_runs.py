@@ -25,7 +25,7 @@ from assets.settings import Settings, load_settings, save_config
 from pipeline.config import EngineConfig
 from pipeline.errors import UserError
 from pipeline.search.search import batches
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
 
@@ -213,7 +213,7 @@ KILLED = """
 import os, sys
 import dagster as dg
 from assets.passes.instance import open_instance
-from pipeline.home import Home
+from pipeline.storage.home import Home
 from pathlib import Path
 
 @dg.asset(pool="downloads")

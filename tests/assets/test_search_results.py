@@ -19,7 +19,7 @@ from assets.passes.driver import full_pass
 from assets.passes.instance import open_instance
 from assets.settings import Settings, load_settings
 from pipeline.rules import rules_version
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
 GOOD, BAD = "platformer speedrun any%", "platformer speedrun: the movie"

@@ -17,8 +17,8 @@ from assets.passes.due import collect_due
 from assets.settings import Settings, load_settings
 from pipeline.clips.cut_batch import clip_spec
 from pipeline.download.circuit_breaker import closed, opened
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 NOW = datetime(2026, 11, 20, 12, 20, tzinfo=UTC)
 

@@ -28,9 +28,9 @@ from pipeline.config import Config, DownloadConfig, EngineConfig, SourceConfig
 from pipeline.download.batch import DownloadReport, download_batch, download_states
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import State
-from pipeline.home import home_of
 from pipeline.search.search import SearchReport, batches, search_videos
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 from tests.faultsite import FaultSite, collect_command, collected, feed, hls, player_page, watch_page
 
 DOCS = Path(__file__).parents[2] / "docs" / "faults.md"

@@ -22,10 +22,10 @@ from pipeline.arcade.platformer import record_platformer
 from pipeline.clips.cut_video import clip_spec
 from pipeline.clips.encode import TarWriter, encode_clip, encode_frames
 from pipeline.config import Config
-from pipeline.home import home_of
 from pipeline.ids import clip_id_of
 from pipeline.label_events import fold
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 
 pytestmark = pytest.mark.browser
 CHROMIUM = shutil.which("chromium")
@@ -33,8 +33,8 @@ NUM_CLIPS = 6
 _SERVER = """
 import sys
 from pipeline.config import Config
-from pipeline.home import home_of
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 from classifier.labels.page import serve_labels
 store = Store(sys.argv[1])
 serve_labels(store, Config(), home_of(store), port=int(sys.argv[2]), annotator="ann")

@@ -17,13 +17,13 @@ from pipeline.clips.cut_batch import cut_batch, decode_clip, read_clip, read_fra
 from pipeline.clips.duplicates import find_duplicates
 from pipeline.config import ClassifierConfig, Config, EngineConfig, LabelConfig, SourceConfig, SplitConfig
 from pipeline.download.batch import download_batch
-from pipeline.home import home_of
 from pipeline.inspect.export import export_clips
 from pipeline.inspect.gc import collect_garbage
 from pipeline.inspect.status import status
 from pipeline.search.search import search_videos
 from pipeline.shards.write import open_shards, write_shards
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 
 
 def scrolling(seed: int, seconds: int) -> np.ndarray:

@@ -15,9 +15,9 @@ import pytest
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.download.batch import DownloadReport, download_batch, download_states, due_batches
 from pipeline.download.circuit_breaker import breakers
-from pipeline.home import home_of
 from pipeline.search.search import batches, search_videos
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 from tests.faultsite import YouTube
 
 WANTED = {f"fox{index:08d}": (f"Fox Fable level {index} - platformer speedrun", "any%") for index in range(8)}

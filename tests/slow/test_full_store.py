@@ -11,7 +11,7 @@ from pipeline.bench.acquisition import small_video
 from pipeline.bench.start import bench_start, fill
 from pipeline.config import Config, SourceConfig
 from pipeline.download.ledger import due_batches, fold_all
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 pytestmark = pytest.mark.slow
 

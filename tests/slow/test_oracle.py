@@ -20,9 +20,9 @@ from pipeline.arcade.platformer import platformer_actions, record_platformer
 from pipeline.arcade.truth import Truth, write_truth
 from pipeline.clips.encode import encode_clip
 from pipeline.config import ClipConfig, preset
-from pipeline.home import home_of
 from pipeline.ids import clip_id_of, split_clip_id
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 
 # three trainings of the demo: about ten CPU-minutes
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]

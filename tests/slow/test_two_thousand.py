@@ -21,10 +21,10 @@ from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_states
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import fold_all
-from pipeline.home import home_of
 from pipeline.inspect.conservation import violations
 from pipeline.inspect.status import status
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 from tests.faultsite import FaultSite, collect_command, collected, player_page
 
 # about two CPU-minutes

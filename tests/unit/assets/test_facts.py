@@ -15,7 +15,7 @@ from assets.graph import dataset
 from assets.graph.checks import verdict
 from assets.graph.records import latest_model, same_ids
 from pipeline.config import Config
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 
 @pytest.fixture

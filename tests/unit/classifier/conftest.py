@@ -21,7 +21,7 @@ from pipeline.clips.features import FEATURE_NAMES
 from pipeline.config import ClassifierConfig, Config, LabelConfig, SourceConfig, SplitConfig
 from pipeline.ids import clip_id_of
 from pipeline.shards.splits import split_of
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pipeline.arcade.scenes import SCENES
 from pipeline.arcade.truth import DIRECTIONS, Truth, load_truth, read_truth, truth_of
 from pipeline.config.source import ArcadeConfig
 from pipeline.errors import UserError
-from pipeline.home import Home
+from pipeline.storage.home import Home
 
 
 def one(kind: str = GOOD, **changes: object) -> Recording:

@@ -21,10 +21,10 @@ from pipeline.arcade.record import record_one
 from pipeline.arcade.site import ArcadeSite, Fault
 from pipeline.config.source import ArcadeConfig, DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
-from pipeline.home import Home
 from pipeline.sources.arcade import ArcadeSource
 from pipeline.sources.ytdlp_fetch import fetch_url
 from pipeline.sources.ytdlp_search import read_picture, search_url
+from pipeline.storage.home import Home
 
 CONFIG = ArcadeConfig(videos=8, seconds=2)
 QUICK = DownloadConfig()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.tables import SCHEMAS
+from pipeline.storage.schemas import SCHEMAS
 
 TEXT = (Path(__file__).parents[3] / "docs" / "data.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^### (\w+)\n(.*?)(?=^##)", TEXT, re.MULTILINE | re.DOTALL))

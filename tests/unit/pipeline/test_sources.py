@@ -20,7 +20,7 @@ from pipeline.sources.ytdlp import options
 from pipeline.sources.ytdlp_fetch import _Gate as Gate
 from pipeline.sources.ytdlp_fetch import fetch_url
 from pipeline.sources.ytdlp_search import candidate_of, search_url
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 CONFIG = DownloadConfig(socket_timeout_s=5)
 

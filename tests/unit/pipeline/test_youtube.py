@@ -17,11 +17,11 @@ from PIL import Image
 
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
-from pipeline.home import home_of
 from pipeline.search.search import search_videos
 from pipeline.search.spot_check import KEY, write_spot_check
 from pipeline.sources.youtube import YouTubeSource, channel_url, playlist_url
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 from tests.faultsite import CHANNEL, TITLES, search_answer
 from tests.faultsite import YouTube as LoopbackYouTube
 

@@ -11,13 +11,13 @@ import pytest
 
 from assets.passes.lock import HELD, holder_of, lock_home
 from pipeline.errors import UserError
-from pipeline.home import Home
+from pipeline.storage.home import Home
 
 HOLDER = """
 import sys
 from pathlib import Path
 from assets.passes.lock import lock_home
-from pipeline.home import Home
+from pipeline.storage.home import Home
 with lock_home(Home(Path(sys.argv[1])), "the-root"):
     print("held", flush=True)
     sys.stdin.read()

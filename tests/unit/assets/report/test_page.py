@@ -12,9 +12,9 @@ import pytest
 
 from assets.report.models import figures_section
 from assets.report.page import FOLDER, report_html, write_report
-from pipeline.home import home_of
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 from tests.synthetic import CONFIG, add_clips, add_downloads, add_labels, add_videos, decide_all, finished_store
 
 VOID = {"meta", "img", "br", "rect", "line", "circle", "polyline", "polygon"}

@@ -13,8 +13,8 @@ from classifier.labels.sync import import_labels
 from classifier.training.train import latest_model
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 BATCHES = ("2026w47-0001", "2026w47-0002")
 

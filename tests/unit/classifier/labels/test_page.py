@@ -23,8 +23,8 @@ from classifier.labels.page import PAGE, label_app, parse_range, serve_labels
 from classifier.labels.queue import label_queue, load_queue
 from classifier.labels.sync import current_labels, import_labels
 from pipeline.errors import UserError
-from pipeline.home import home_of
 from pipeline.http_guard import Guard, content_policy
+from pipeline.storage.home import home_of
 
 
 @pytest.fixture
@@ -160,8 +160,8 @@ def test_a_server_without_clips_or_with_a_wrong_name_says_so(store, config, pool
 _SERVER = """
 import sys
 from pipeline.config import Config
-from pipeline.home import home_of
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 from classifier.labels.page import serve_labels
 store = Store(sys.argv[1])
 serve_labels(store, Config(), home_of(store), port=0, annotator="ann")

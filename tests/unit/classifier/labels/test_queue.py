@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from classifier.labels.queue import QUEUE_KEY, label_queue, load_queue, queue_is_current
-from pipeline.takedown import request_takedown
+from pipeline.storage.takedown import request_takedown
 
 
 def videos_of(queue) -> list[str]:

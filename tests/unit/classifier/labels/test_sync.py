@@ -21,9 +21,9 @@ from classifier.labels.sync import (
 )
 from pipeline.arcade.truth import Truth, write_truth
 from pipeline.errors import UserError
-from pipeline.home import home_of
 from pipeline.label_events import agreed_rating, fold
-from pipeline.takedown import request_takedown
+from pipeline.storage.home import home_of
+from pipeline.storage.takedown import request_takedown
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from classifier.training.examples import load_examples
 from classifier.training.train import classifier_is_current, latest_model, load_document, train_classifier
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 
 def files_of(store: Store) -> dict[str, int]:

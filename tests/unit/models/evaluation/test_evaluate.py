@@ -27,10 +27,10 @@ from pipeline.config.world import (
     TrainingConfig,
 )
 from pipeline.errors import UserError
-from pipeline.home import home_of
 from pipeline.ids import clip_id_of
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 STACK = StackConfig(layers=1, d_model=16, heads=1, head_dim=8)
 FRAME_STACK = dataclasses.replace(STACK, temporal_attention=False)

@@ -32,7 +32,7 @@ from pipeline.config.world import (
 from pipeline.errors import UserError
 from pipeline.ids import clip_id_of
 from pipeline.shards.write import current_shards
-from pipeline.takedown import request_takedown
+from pipeline.storage.takedown import request_takedown
 
 STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8, kv_heads=2, temporal_positions="lag_bias")
 FRAME_STACK = dataclasses.replace(STACK, temporal_attention=False, depthwise_conv="frame")
@@ -185,7 +185,7 @@ def test_a_second_training_writes_nothing(shards):
 def test_a_killed_training_goes_on_to_the_same_weights(shards, tmp_path, config):
     import shutil
 
-    from pipeline.store import Store
+    from pipeline.storage.store import Store
 
     shutil.copytree(shards.root, tmp_path / "other")
     other = Store(tmp_path / "other")

@@ -24,9 +24,9 @@ from pipeline.clips.cut_batch import batch_is_cut, clip_spec, cut_batch, decode_
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.config import ClipConfig, Config, EngineConfig
 from pipeline.errors import UserError
-from pipeline.home import Home, home_of
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.home import Home, home_of
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 BATCH = "2026w47-0001"
 CONFIG = Config(clips=ClipConfig(seconds=2, fps=10), engine=EngineConfig(workers=2, deadline_s=60))
@@ -244,8 +244,8 @@ def test_a_run_that_is_killed_is_taken_up_where_it_was(
         "import sys\n"
         "import pipeline.clips.cut_batch as clips\n"
         "from pipeline.config import ClipConfig, Config, EngineConfig\n"
-        "from pipeline.home import home_of\n"
-        "from pipeline.store import Store\n"
+        "from pipeline.storage.home import home_of\n"
+        "from pipeline.storage.store import Store\n"
         "clips._COMMIT_VIDEOS = 1\n"
         "config = Config(clips=ClipConfig(seconds=2, fps=10), engine=EngineConfig(workers=1))\n"
         "store = Store(sys.argv[1])\n"

@@ -16,8 +16,8 @@ from pipeline.clips.duplicates import components, duplicates_are_current, find_d
 from pipeline.clips.features import hash_frames
 from pipeline.config import Config, DuplicateConfig
 from pipeline.ids import clip_id_of, split_clip_id
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 CONFIG = Config()
 SPEC = clip_spec(CONFIG.clips)

@@ -23,12 +23,12 @@ from pipeline.download.ledger import State
 from pipeline.download.verify import verify_media
 from pipeline.engine import Later, Outcome
 from pipeline.errors import PermanentError, UserError
-from pipeline.home import home_of
 from pipeline.search.search import batches, search_videos
 from pipeline.sources.base import Fetched
 from pipeline.sources.folder import FolderSource
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

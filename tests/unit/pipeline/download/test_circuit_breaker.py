@@ -21,9 +21,9 @@ from pipeline.download.batch import DownloadReport, download_batch
 from pipeline.download.circuit_breaker import Breaker, breakers, closed, opened, resting
 from pipeline.download.ledger import download_states, due_batches
 from pipeline.download.rate_limits import SiteLimits, limit_of
-from pipeline.home import home_of
 from pipeline.search.search import batches, search_videos
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CONFIG = DownloadConfig(breaker_s=1000.0)

@@ -16,9 +16,9 @@ from pipeline.clips.cut_batch import clip_spec
 from pipeline.config import Config, SourceConfig
 from pipeline.download.circuit_breaker import Breaker
 from pipeline.download.ledger import State, download_states, due_batches, fold, fold_all
-from pipeline.store import Store
-from pipeline.tables import SCHEMAS
-from pipeline.takedown import request_takedown
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import Config, SourceConfig
-from pipeline.home import home_of
 from pipeline.inspect.doctor import (
     check_disk,
     check_ffmpeg,
@@ -18,7 +17,8 @@ from pipeline.inspect.doctor import (
     check_ytdlp,
     run_doctor,
 )
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 
 
 def test_this_machine_is_well_and_every_lack_names_its_fix(store: Store) -> None:

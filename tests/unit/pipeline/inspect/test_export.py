@@ -14,8 +14,8 @@ from pipeline.config import ClipConfig, Config
 from pipeline.errors import UserError
 from pipeline.inspect.export import EXPORT_SCHEMA, export_clips
 from pipeline.label_events import current_labels
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 from tests.synthetic import CONFIG, finished_store
 
 

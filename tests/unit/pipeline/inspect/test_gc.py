@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.inspect.gc import collect_garbage
 from pipeline.shards.write import write_shards
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 from tests.synthetic import CONFIG, finished_store
 
 LEFT_OVER = [

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pipeline.download.ledger import download_states, fold_attempts
 from pipeline.inspect.conservation import violations
 from pipeline.inspect.status import format_status, status
-from pipeline.store import Store
-from pipeline.tables import SCHEMAS
-from pipeline.takedown import request_takedown
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 from tests.synthetic import (
     CONFIG,
     START,

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.inspect.why import format_why, why
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 from tests.synthetic import CONFIG, finished_store
 
 

@@ -16,12 +16,12 @@ from assets.passes.due import Peek
 from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
 from pipeline.download.batch import download_batch
 from pipeline.errors import RetryableError, UserError
-from pipeline.home import home_of
 from pipeline.ids import file_video_id
 from pipeline.search.search import SearchReport, batches, search_is_done, search_videos
 from pipeline.sources.base import Candidate, Known, unknown
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 RULES = RulesConfig(keywords=("platformer",), action_words=("speedrun",), negations=("movie",))

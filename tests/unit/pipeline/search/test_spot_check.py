@@ -16,11 +16,11 @@ from PIL import Image
 
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, UserError
-from pipeline.home import home_of
 from pipeline.search.search import search_videos
 from pipeline.search.spot_check import ABOUT_KEY, KEY, small_picture, withdraw_spot_check, write_spot_check
-from pipeline.store import Store
-from pipeline.takedown import request_takedown
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 RULES = RulesConfig(keywords=("platformer", "jump and run"), action_words=("speedrun",), negations=("movie",))
 

@@ -18,8 +18,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from pipeline.errors import UserError
-from pipeline.store import Store, rows_table
-from pipeline.tables import SCHEMAS
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store, rows_table
 
 
 def tombstone(number: int | str, reason: str = "asked") -> dict[str, Any]:
@@ -79,7 +79,7 @@ def test_an_overwrite_that_fails_leaves_the_old_bytes(store: Store):
 
 def test_kill_9_in_the_middle_of_a_write_leaves_nothing_readable(store: Store):
     program = (
-        "import sys, time\nfrom pipeline.store import Store\n"
+        "import sys, time\nfrom pipeline.storage.store import Store\n"
         f"with Store({store.root!r}).write_file('clips/a.tar') as file:\n"
         "    file.write(b'x' * 1000000); file.flush(); print('half', flush=True); time.sleep(60)\n"
     )
@@ -354,8 +354,8 @@ def test_a_file_that_is_taken_is_moved_and_one_with_another_name_is_copied(store
 def test_a_table_of_many_small_commits_is_put_together_and_says_the_same(
     store: Store, monkeypatch: pytest.MonkeyPatch, table: str
 ):
-    monkeypatch.setattr("pipeline.store._TIDY_EVERY", 10)
-    monkeypatch.setattr("pipeline.store._MANY_FILES", 5)
+    monkeypatch.setattr("pipeline.storage.store._TIDY_EVERY", 10)
+    monkeypatch.setattr("pipeline.storage.store._MANY_FILES", 5)
     key = "video_id" if table == "downloads" else "clip_id"
     for number in range(11):
         version = store.append(table, [{key: f"v{number:02d}", "batch": f"b{number % 2}"}], inputs={"of": number})
@@ -394,7 +394,7 @@ def test_processes_that_append_and_merge_at_once_lose_nothing(store: Store):
 
 
 def _environment() -> dict[str, str]:
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     return {**os.environ, "PYTHONPATH": str(root)}
 
 
@@ -483,7 +483,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(store: Store):
     store.write_blob("x", b"old")
     # a limit on file sizes stands in for the full disk
     program = (
-        "import resource, signal, sys\nfrom pipeline.store import Store\n"
+        "import resource, signal, sys\nfrom pipeline.storage.store import Store\n"
         f"store = Store({store.root!r})\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"

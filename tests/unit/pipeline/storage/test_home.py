@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.home import home_of
-from pipeline.store import Store
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
 
 
 def test_the_home_of_a_folder_is_the_folder_itself(tmp_path: Path):

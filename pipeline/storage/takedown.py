@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.errors import UserError
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 KINDS = ("video", "channel")
 

@@ -35,7 +35,7 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from pipeline.errors import UserError
-from pipeline.tables import SCHEMA_VERSION, SCHEMAS
+from pipeline.storage.schemas import SCHEMA_VERSION, SCHEMAS
 
 Rows = pa.Table | Sequence[Mapping[str, Any]]
 _DESCRIPTION = "lampworks schema {}"

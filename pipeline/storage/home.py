@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.ids import short_hash, slug
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import re
 import pyarrow as pa
 import pytest
 
-from pipeline.tables import SCHEMAS
+from pipeline.storage.schemas import SCHEMAS
 
 KEYS = {
     "searches": "search_id",

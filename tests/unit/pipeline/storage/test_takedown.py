@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.store import Store
-from pipeline.takedown import request_takedown, taken_down
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown, taken_down
 
 
 def test_nothing_is_hidden_in_an_empty_store(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from pipeline.columns import among, counts, rows_with, rows_without, texts, total, unique
+from pipeline.storage.arrow import among, counts, rows_with, rows_without, texts, total, unique
 
 TABLE = pa.table({"name": pa.array(["a", "b", None, "a"]), "size": [1, 2, 3, None]})
 
