@@ -23,10 +23,10 @@ from PIL import Image
 from assets.report.thumbnails import Picture, contact_sheet, jpeg_bytes
 from pipeline.config import Config
 from pipeline.download.ledger import State, download_states
-from pipeline.engine import make_engine
 from pipeline.ids import short_hash
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
+from pipeline.workers.engine import make_engine
 
 FOLDER = "reports/contact"
 MOST_PICTURES = 24

@@ -22,9 +22,9 @@ from pipeline.arcade.platformer_art import Picture
 from pipeline.arcade.scenes import SCENES, with_sides
 from pipeline.arcade.truth import read_truth, truth_of, write_truth
 from pipeline.config.source import ArcadeConfig, EngineConfig
-from pipeline.engine import make_engine
 from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress
+from pipeline.workers.engine import make_engine
 
 _DEADLINE_S = 3600.0
 _CABINETS = {

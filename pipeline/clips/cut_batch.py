@@ -28,13 +28,13 @@ from pipeline.clips.features import FLAGS
 from pipeline.config import Config
 from pipeline.download.disk_space import drop_cut_raw
 from pipeline.download.ledger import download_states
-from pipeline.engine import TIMEOUT, WORKER_DIED, Outcome, make_engine
 from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress
 from pipeline.storage.home import Home
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
+from pipeline.workers.engine import TIMEOUT, WORKER_DIED, Outcome, make_engine
 
 __all__ = [
     "ClipReport", "batch_is_cut", "clip_report", "clip_spec", "cut_batch", "cut_video", "decode_clip", "read_clip",

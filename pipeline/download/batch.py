@@ -32,7 +32,6 @@ from pipeline.download.disk_space import Room
 from pipeline.download.ledger import State, download_states, dropped_and_uncut, due_batches, due_videos
 from pipeline.download.rate_limits import SiteLimits
 from pipeline.download.schedule import Feed
-from pipeline.engine import Later, make_engine
 from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress
 from pipeline.sources import open_source
@@ -40,6 +39,7 @@ from pipeline.sources.base import Source, site_of
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
+from pipeline.workers.engine import Later, make_engine
 
 __all__ = ["DownloadReport", "State", "download_batch", "download_states", "due_batches"]
 

@@ -14,8 +14,8 @@ from pipeline.download.attempt import Tried, Try
 from pipeline.download.circuit_breaker import Breaker, closed, opened
 from pipeline.download.disk_space import Room
 from pipeline.download.rate_limits import SiteLimits
-from pipeline.engine import TIMEOUT, WORKER_DIED, Later
 from pipeline.sources.faults import BLOCKING
+from pipeline.workers.engine import TIMEOUT, WORKER_DIED, Later
 
 _UNTIL_AN_OUTCOME_S = 3600.0
 # of these nobody knows whether the site would answer: its breaker stays as it is

@@ -34,7 +34,6 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from pipeline.config import Config, fingerprint
-from pipeline.engine import make_engine
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.ids import short_hash
 from pipeline.progress import Listener, Progress
@@ -47,6 +46,7 @@ from pipeline.sources.ytdlp_search import read_picture
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
+from pipeline.workers.engine import make_engine
 
 KEY, ABOUT_KEY = "reports/spot-check.html", "reports/spot-check.json"
 _COLUMNS = [

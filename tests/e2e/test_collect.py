@@ -438,5 +438,5 @@ def test_in_the_ui_one_batch_downloads_at_a_time_a_run_can_be_ended_and_the_sens
 
 def _downloads(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
-        return "pipeline.worker" in " ".join(process.cmdline())
+        return "pipeline.workers.worker" in " ".join(process.cmdline())
     return False

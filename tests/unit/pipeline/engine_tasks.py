@@ -104,7 +104,7 @@ def run_until_killed(folder: str) -> None:
     """Be a parent whose workers sleep; the test kills it."""
     from functools import partial
 
-    from pipeline.engine import LocalEngine
+    from pipeline.workers.engine import LocalEngine
 
     for _ in LocalEngine(2).run(sleep_long, range(4), initializer=partial(note_pid, folder)):
         pass

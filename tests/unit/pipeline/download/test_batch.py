@@ -21,7 +21,6 @@ from pipeline.config import Config, DownloadConfig, EngineConfig, SourceConfig
 from pipeline.download.batch import DownloadReport, download_batch, download_states, due_batches
 from pipeline.download.ledger import State
 from pipeline.download.verify import verify_media
-from pipeline.engine import Later, Outcome
 from pipeline.errors import PermanentError, UserError
 from pipeline.search.search import batches, search_videos
 from pipeline.sources.base import Fetched
@@ -29,6 +28,7 @@ from pipeline.sources.folder import FolderSource
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
+from pipeline.workers.engine import Later, Outcome
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

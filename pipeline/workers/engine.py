@@ -34,7 +34,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, TypeVar
 
 from pipeline.config.source import EngineConfig
-from pipeline.worker import NUMBER_BYTES, READY
+from pipeline.workers.worker import NUMBER_BYTES, READY
 
 T = TypeVar("T")
 WORKER_DIED, TIMEOUT = "worker_died", "timeout"
@@ -352,7 +352,7 @@ def _start_worker() -> _Worker:
     here, there = socket.socketpair()
     life, life_there = socket.socketpair()
     command = (
-        f"import sys; sys.path[:] = {sys.path!r}; from pipeline.worker import serve; "
+        f"import sys; sys.path[:] = {sys.path!r}; from pipeline.workers.worker import serve; "
         f"serve({there.fileno()}, {life_there.fileno()})"
     )
     with there, life_there:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pipeline.config import EngineConfig
-from pipeline.engine import Later, LocalEngine, Outcome, make_engine
+from pipeline.workers.engine import Later, LocalEngine, Outcome, make_engine
 
 
 @pytest.fixture
