@@ -15,12 +15,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from assets.cli.main import bench as cli_bench
-from assets.cli.main import data as cli_data
-from assets.cli.main import doctor as cli_doctor
-from assets.cli.main import label as cli_label
-from assets.cli.main import run as cli_run
-from assets.cli.main import ui as cli_ui
+from assets.cli import bench as cli_bench
+from assets.cli import data as cli_data
+from assets.cli import doctor as cli_doctor
+from assets.cli import label as cli_label
+from assets.cli import run as cli_run
+from assets.cli import ui as cli_ui
 from assets.cli.options import Parsers
 from pipeline.errors import UserError
 

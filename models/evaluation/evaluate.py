@@ -23,7 +23,7 @@ import numpy as np
 
 from models.evaluation.baselines import fit_patch_codebook
 from models.evaluation.drift import MODES, measure_drift
-from models.evaluation.evaluate import pictures
+from models.evaluation import pictures
 from models.evaluation.held_out import HeldOutClip, held_out_clips, shards_version, training_frames
 from models.evaluation.measure import (
     Figures,

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from models.evaluation.evaluate import baselines
+from models.evaluation import baselines
 from models.evaluation.held_out import NUM_DIRECTIONS, HeldOutClip, direction_of, window_starts
 from models.evaluation.rollouts import Arm, World, decode, encode, infer_actions, random_actions, roll_out
 from models.metrics import (

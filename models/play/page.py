@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from models.evaluation.evaluate import pictures
+from models.evaluation import pictures
 from models.evaluation.held_out import held_out_clips
 from models.play.games import Games, Playable, StartFrame
 from models.registry import find_model
