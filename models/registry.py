@@ -156,3 +156,6 @@ def _load(store: Store, row: dict[str, Any], networks: Mapping[str, nn.Module]) 
 def plain(config: TokenizerConfig | LatentActionConfig | DynamicsConfig) -> dict[str, Any]:
     """Return a section as JSON-able values."""
     return dataclasses.asdict(config)
+
+
+Curve = list[dict[str, float]]

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from models.evaluation import pictures
 from models.evaluation.baselines import fit_patch_codebook
 from models.evaluation.drift import MODES, measure_drift
-from models.evaluation import pictures
 from models.evaluation.held_out import HeldOutClip, held_out_clips, shards_version, training_frames
 from models.evaluation.measure import (
     Figures,

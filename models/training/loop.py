@@ -8,13 +8,13 @@ from typing import Protocol
 
 from torch import Tensor
 
+from models.registry import Curve
 from models.runtime.weights import WeightsError
 from models.training.checkpoint import Checkpoints
 from pipeline.errors import PermanentError
 from pipeline.progress import Listener, Progress
 
 OnStep = Callable[[int, Mapping[str, float]], None]
-Curve = list[dict[str, float]]
 
 _CURVE_POINTS = 2000
 

@@ -21,11 +21,21 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from models.registry import TOKENIZER, WORLD, find_model, folder_of, load_tokenizer, parameters_of, plain, publish_model
+from models.registry import (
+    TOKENIZER,
+    WORLD,
+    Curve,
+    find_model,
+    folder_of,
+    load_tokenizer,
+    parameters_of,
+    plain,
+    publish_model,
+)
 from models.runtime.compute import Compute, choose_compute, hold_memory, prepare_training, threads_a_product
 from models.training.checkpoint import Checkpoints
 from models.training.data import Clip, ClipWindows, training_clips
-from models.training.loop import Curve, OnStep, Trainable, run
+from models.training.loop import OnStep, Trainable, run
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_figures
 from models.training.world_training import TruthActions, WorldTraining, world_figures
 from models.world.world import WorldModel
