@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from models.evaluation import pictures
+from models.evaluation.action_names import ActionName, name_actions
 from models.evaluation.baselines import fit_patch_codebook
 from models.evaluation.drift import MODES, measure_drift
 from models.evaluation.held_out import HeldOutClip, held_out_clips, shards_version, training_frames
@@ -34,7 +35,7 @@ from models.evaluation.measure import (
     measure_control,
     measure_reconstruction,
 )
-from models.evaluation.rollouts import ActionName, SideBySide, World, decode, encode, hold_each_action, name_actions
+from models.evaluation.rollouts import SideBySide, World, decode, encode, hold_each_action
 from models.registry import WORLD, find_model
 from models.runtime.compute import choose_compute, threads_a_product
 from models.runtime.lanes import Lanes

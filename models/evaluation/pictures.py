@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from models.evaluation.rollouts import ActionName
+from models.evaluation.action_names import ActionName
 
 _PAPER, _INK, _FAINT = (250, 249, 246), (32, 33, 36), (120, 122, 128)
 _GAP, _LABEL_WIDTH, _LINE = 4, 132, 16

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.evaluation.action_names import name_actions, view_shift
 from models.evaluation.baselines import fit_patch_codebook
 from models.evaluation.measure import (
     cut_windows,
@@ -15,7 +16,7 @@ from models.evaluation.measure import (
     measure_control,
     measure_reconstruction,
 )
-from models.evaluation.rollouts import encode, hold_each_action, name_actions, random_actions, roll_out, view_shift
+from models.evaluation.rollouts import encode, hold_each_action, random_actions, roll_out
 from pipeline.config import EvaluationConfig
 
 CONFIG = EvaluationConfig(windows_per_clip=2, shuffles=50, bootstrap_draws=200, maskgit_steps=3, token_temperature=0.5)

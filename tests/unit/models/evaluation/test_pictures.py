@@ -5,8 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from models.evaluation.action_names import ActionName
 from models.evaluation.pictures import contact_sheet, frame_of, png_of, rollout_gif, rollout_sheet
-from models.evaluation.rollouts import ActionName
 
 NAMES = [ActionName(code, "view moves left", "←", -4.0, 0.0, 1.0) for code in range(5)]
 

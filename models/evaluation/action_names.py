@@ -1,0 +1,89 @@
+"""Name latent actions by the shift of the view that each one causes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.evaluation.rollouts import _LEAST_SHIFT, _REACH_X, _REACH_Y
+
+
+def view_shift(before_HWC: np.ndarray, after_HWC: np.ndarray) -> tuple[int, int]:
+    """Return by how many pixels (right, down) the view moved from one frame to the next.
+
+    It is the shift that makes the two frames agree best (least mean absolute difference of luma where they overlap);
+    of equals the smaller. The view moves right when the picture's content moves left.
+    """
+    before, after = (frame.astype(np.float32).mean(-1) for frame in (before_HWC, after_HWC))
+    height, width = before.shape
+    reach_x, reach_y = min(_REACH_X, width // 3), min(_REACH_Y, height // 3)
+    best = (np.inf, 0, 0, 0)
+    for down in range(-reach_y, reach_y + 1):
+        for right in range(-reach_x, reach_x + 1):
+            old = before[max(down, 0) : height + min(down, 0), max(right, 0) : width + min(right, 0)]
+            new = after[max(-down, 0) : height + min(-down, 0), max(-right, 0) : width + min(-right, 0)]
+            best = min(best, (float(np.abs(old - new).mean()), abs(right) + abs(down), right, down))
+    return best[2], best[3]
+
+
+@dataclass(frozen=True)
+class ActionName:
+    """What a latent action does to the view, measured from rollouts that hold it down."""
+
+    code: int
+    label: str
+    symbol: str
+    right: float
+    """Mean movement of the view in pixels a frame, to the right."""
+    down: float
+    """And downwards."""
+    agreement: float
+    """Share of the measured steps that went the way most of them went."""
+
+    @property
+    def moves(self) -> bool:
+        """Tell whether the view keeps moving one way while the action is held."""
+        return self.symbol in _MOVES
+
+
+# per symbol: its sentence, and the share of steps that must agree (a view that stands must really stand)
+_MOVES = {"→": "view moves right", "←": "view moves left", "↓": "view moves down", "↑": "view moves up"}
+
+
+_NAMES = {**dict.fromkeys(_MOVES, 0.75), "•": 0.95}
+
+
+def name_actions(held_NATHWC: np.ndarray) -> list[ActionName]:
+    """Name what each latent action does to the view: left, right, up, down or nothing, or nothing steady.
+
+    Args:
+        held_NATHWC: rollouts of `hold_each_action`, from several start frames: an action that does one thing here
+            and another there is found out.
+    """
+    count, actions, frames = held_NATHWC.shape[:3]
+    names = []
+    for code in range(actions):
+        shifts = [
+            view_shift(held_NATHWC[row, code, step], held_NATHWC[row, code, step + 1])
+            for row in range(count)
+            for step in range(frames - 1)
+        ]
+        right, down = (float(value) for value in np.mean(shifts, 0))
+        ways = Counter(_way(*shift) for shift in shifts)
+        way, most = max(ways.items(), key=lambda item: (item[1], item[0]))
+        agreement = most / len(shifts)
+        label = _MOVES.get(way, "view stands")
+        if agreement < _NAMES[way]:
+            way, label = "~", "nothing steady"
+        names.append(ActionName(code, label, way, right, down, agreement))
+    return names
+
+
+def _way(right: int, down: int) -> str:
+    if max(abs(right), abs(down)) < _LEAST_SHIFT:
+        return "•"
+    if abs(right) >= abs(down):
+        return "→" if right > 0 else "←"
+    return "↓" if down > 0 else "↑"
