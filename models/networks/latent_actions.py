@@ -21,15 +21,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.metrics import entropy_within
 from models.networks.initialization import kmeans, principal_components
 from models.networks.patches import as_float, from_patches, grid_of, to_patches
-from models.networks.quantizer import Quantized, make_quantizer, usage
+from models.networks.quantizer import Quantized, make_quantizer
 from models.networks.transformer import STTransformer
 from pipeline.config.world import LatentActionConfig, check_lam_window
 
@@ -185,23 +183,6 @@ class LatentActionModel(nn.Module):
             error = F.mse_loss(result.next_frames, as_float(frames)[:, 1:])
         loss = self.config.reconstruction_weight * error
         return loss if result.quantized is None else loss + result.quantized.loss, result
-
-
-def code_figures(codes_BT: Tensor, num_codes: int) -> dict[str, float]:
-    """Return how a batch of latent actions is spread.
-
-    lam_codes_used, lam_perplexity; lam_entropy_in_clip and lam_entropy_at_time, the mean entropies (nat) of the codes
-    of one window and of one place in the windows: 0 says that the code is the scene's name, or counts the frames.
-    """
-    used, perplexity = usage(codes_BT, num_codes)
-    codes = codes_BT.cpu().numpy()
-    clips, times = (index.reshape(-1) for index in np.indices(codes.shape))
-    return {
-        "lam_codes_used": used,
-        "lam_perplexity": perplexity,
-        "lam_entropy_in_clip": entropy_within(codes.reshape(-1), clips, num_codes),
-        "lam_entropy_at_time": entropy_within(codes.reshape(-1), times, num_codes),
-    }
 
 
 @torch.no_grad()

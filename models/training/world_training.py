@@ -27,7 +27,7 @@ from models.networks.dynamics import (
     own_guesses,
     start_from_codebook,
 )
-from models.networks.latent_actions import LatentActionModel, Prediction, code_figures, start_codes, start_embeddings
+from models.networks.latent_actions import LatentActionModel, Prediction, start_codes, start_embeddings
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import VideoTokenizer
@@ -35,6 +35,7 @@ from models.runtime.compute import Compute, threads_a_product
 from models.runtime.lanes import Lanes
 from models.runtime.weights import load_states, prefixed
 from models.training.checkpoint import step_generator
+from models.training.code_metrics import code_figures
 from models.training.data import ClipWindows, Place
 from models.training.optimizer import Optimizer
 from models.training.tokenizer_training import mean_psnr

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from models.metrics import count_pairs, mutual_information, shuffled_information
-from models.networks.latent_actions import LatentActionModel, code_figures
+from models.networks.latent_actions import LatentActionModel
 from models.runtime.compute import choose_compute, threads_a_product
 from models.training.checkpoint import step_generator
+from models.training.code_metrics import code_figures
 from models.training.data import Clip, ClipWindows
 from models.training.optimizer import Optimizer
 from pipeline.arcade.platformer import ACTIONS, platformer_actions, record_platformer

@@ -4,7 +4,8 @@ import math
 import pytest
 import torch
 
-from models.networks.latent_actions import LatentActionModel, code_figures, start_codes, start_embeddings
+from models.networks.latent_actions import LatentActionModel, start_codes, start_embeddings
+from models.training.code_metrics import code_figures
 from pipeline.config.world import LatentActionConfig, StackConfig
 from pipeline.errors import UserError
 
