@@ -10,9 +10,10 @@ from safetensors.torch import load
 from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
-from models.registry import TOKENIZER, WORLD, load_tokenizer, load_world, plain, publish_model
+from models.registry import TOKENIZER, WORLD, load_tokenizer, plain, publish_model
 from models.runtime.compute import Compute
 from models.runtime.weights import pack
+from models.world.load import load_world
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
 
