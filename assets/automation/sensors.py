@@ -127,7 +127,7 @@ def _one_and_cuts(due: Due, left: list[str], at_work: Collection[str], room: int
 
 
 def _depends_on(settings: Settings) -> str:
-    from pipeline.clips.cut_video import clip_spec
+    from pipeline.clip_spec import clip_spec
 
     return f"{settings.config.source.kind} {clip_spec(settings.config.clips)}"
 

@@ -21,7 +21,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clips.cut_video import CutJob, CutVideo, clip_spec, cut_or_blame, cut_video
+from pipeline.clip_spec import clip_spec
+from pipeline.clips.cut_video import CutJob, CutVideo, cut_or_blame, cut_video
 from pipeline.clips.decode import Frames, decode_clip
 from pipeline.clips.encode import decode_frames
 from pipeline.clips.features import FLAGS

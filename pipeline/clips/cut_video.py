@@ -15,24 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.clip_spec import clip_spec
 from pipeline.clips.decode import Frames, open_video
 from pipeline.clips.encode import TarWriter, encode_clip, encode_frames
 from pipeline.clips.features import flags_of, measure
-from pipeline.config import ClipConfig, fingerprint
+from pipeline.config import ClipConfig
 from pipeline.errors import PermanentError
 from pipeline.ids import clip_id_of
 from pipeline.storage.store import Store
 
-_CODE_VERSION = 1  # raise it when the code below changes pixels or spans
 # the machine's fault, not the video's: nothing is recorded of it, and the run stops with the reason
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE}
-
-
-def clip_spec(config: ClipConfig) -> str:
-    """Return the 8 hex digits that name everything which changes a clip's pixels, bytes or span."""
-    fixed = {"filter": "area", "pick": "last frame not later", "window": "consecutive", "codec": "libx264 veryfast"}
-    chosen = {name: getattr(config, name) for name in ("seconds", "fps", "width", "height", "aspect", "crf", "gop")}
-    return fingerprint(_CODE_VERSION, fixed, chosen, length=8)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pytest
 from classifier.labels.journal import journal_rows
 from classifier.labels.queue import label_queue, load_queue
 from pipeline.arcade.platformer import record_platformer
-from pipeline.clips.cut_video import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.clips.encode import TarWriter, encode_clip, encode_frames
 from pipeline.config import Config
 from pipeline.ids import clip_id_of

@@ -15,7 +15,7 @@ import pytest
 
 from classifier.labels.sync import import_labels
 from classifier.training.train import train_classifier
-from pipeline.clips.cut_video import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.clips.encode import TarWriter, encode_frames
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.config import ClassifierConfig, Config, LabelConfig, SourceConfig, SplitConfig
