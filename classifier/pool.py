@@ -1,6 +1,6 @@
 """The pool: every committed clip that may be judged, with its source's group and split.
 
-Which clips count is `pipeline.clips.cut_batch.read_clips`'s to say (of the current clip_spec, of videos that were cut to their
+Which clips count is `pipeline.clips.read.read_clips`'s to say (of the current clip_spec, of videos that were cut to their
 end, not taken down); here their videos come in, and with them the source that no fold and no split may divide.
 """
 
@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clips.cut_batch import clip_spec, read_clips
+from pipeline.clips.cut_batch import clip_spec
+from pipeline.clips.read import read_clips
 from pipeline.config import Config
 from pipeline.shards.splits import group_of, split_of
 from pipeline.storage.store import Store

@@ -18,7 +18,7 @@ def current_clips(store: Store, config: Config, batch: str | None = None) -> Col
 
     Those count that are of the current clip_spec, of a video whose cutting was published and that is not taken down.
     """
-    from pipeline.clips.cut_batch import read_clips
+    from pipeline.clips.read import read_clips
 
     where = None if batch is None else pc.field("batch") == batch
     return read_clips(store, config, ["clip_id"], where)["clip_id"]

@@ -161,7 +161,7 @@ def _frame_at(path: Path, seconds: float) -> Picture | None:
 
 
 def _from_clip(store: Store, config: Config, video_id: str) -> Picture | None:
-    from pipeline.clips.cut_batch import read_clips, read_frames
+    from pipeline.clips.read import read_clips, read_frames
 
     columns = ["clip_id", "tar", "frames_offset", "frames_size"]
     rows = read_clips(store, config, columns, pc.field("video_id") == video_id).sort_by("clip_id")

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from classifier.pool import Pool
-from pipeline.clips.cut_batch import read_frames
 from pipeline.clips.features import FEATURE_NAMES, FLAGS
+from pipeline.clips.read import read_frames
 from pipeline.config import ClassifierConfig
 from pipeline.storage.store import Store
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.clips.cut_batch import read_clips
 from pipeline.clips.features import FLAGS, flag_masks
+from pipeline.clips.read import read_clips
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.label_events import current_labels

@@ -18,8 +18,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.clips.cut_batch import clip_spec, scan_clips
+from pipeline.clips.cut_batch import clip_spec
 from pipeline.clips.duplicates import duplicates_are_current
+from pipeline.clips.read import scan_clips
 from pipeline.config import Config
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import fold_attempts

@@ -24,8 +24,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clips.cut_batch import read_clip
 from pipeline.clips.encode import TarWriter
+from pipeline.clips.read import read_clip
 from pipeline.config import Config, ShardConfig
 from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.clips.cut_batch import read_clip
 from pipeline.clips.encode import TarWriter
+from pipeline.clips.read import read_clip
 from pipeline.config import ShardConfig, SplitConfig
 from pipeline.errors import UserError
 from pipeline.shards.write import current_shards, open_shards, shards_are_current, write_shards
