@@ -33,7 +33,8 @@ def training_shards(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
     the same clips give the same bytes. `manifest.json` is written last, for readers without Delta.
     """
     with working(context, lampworks) as work:
-        from pipeline.shards.write import current_shards, write_shards
+        from pipeline.shards.read import current_shards
+        from pipeline.shards.write import write_shards
 
         write_shards(work.store, work.config, listen=work.listen)
         version = current_shards(work.store)

@@ -31,8 +31,8 @@ from pipeline.clips.read import read_clip, read_clips
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.progress import Listener
+from pipeline.shards.read import current_shards
 from pipeline.shards.splits import group_of, split_of
-from pipeline.shards.write import current_shards
 from pipeline.storage.store import Store
 
 ARMS = ("curated", "random")

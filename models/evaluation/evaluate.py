@@ -44,7 +44,7 @@ from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress
-from pipeline.shards.write import current_shards
+from pipeline.shards.read import current_shards
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down

@@ -19,7 +19,7 @@ from pipeline.clips.cut_batch import decode_clip
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
-from pipeline.shards.write import current_shards, open_shards
+from pipeline.shards.read import current_shards, open_shards
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down

@@ -43,7 +43,7 @@ from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.progress import Listener
-from pipeline.shards.write import current_shards
+from pipeline.shards.read import current_shards
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 

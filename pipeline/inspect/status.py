@@ -27,7 +27,8 @@ from pipeline.download.ledger import fold_attempts
 from pipeline.inspect.conservation import violations
 from pipeline.inspect.status_text import format_status
 from pipeline.label_events import load_labels
-from pipeline.shards.write import current_shards, shards_are_current
+from pipeline.shards.read import current_shards
+from pipeline.shards.write import shards_are_current
 from pipeline.storage.arrow import Column, among, counts, pc, rows_with, rows_without, texts, total
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store

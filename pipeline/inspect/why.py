@@ -21,7 +21,7 @@ from pipeline.ids import split_clip_id
 from pipeline.inspect.why_text import format_why
 from pipeline.label_events import find_videos, load_labels
 from pipeline.shards.plan import plan_shards
-from pipeline.shards.write import current_shards
+from pipeline.shards.read import current_shards
 from pipeline.storage.arrow import pc, rows_with, texts
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down

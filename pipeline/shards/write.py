@@ -30,10 +30,10 @@ from pipeline.config import Config, ShardConfig
 from pipeline.errors import UserError
 from pipeline.progress import Listener, Progress
 from pipeline.shards.plan import FORMAT, Plan, plan_shards, shard_inputs, sidecar
-from pipeline.shards.splits import SPLITS, Split
+from pipeline.shards.read import _manifest_key, current_shards
+from pipeline.shards.splits import SPLITS
 from pipeline.storage.store import Store
 
-_FIELDS = {"mp4", "json"}
 _PARALLEL_READS = 8
 
 
@@ -55,13 +55,6 @@ class ShardReport:
     val: SplitReport
     written: bool
     """False where this version was there already."""
-
-
-def current_shards(store: Store) -> str | None:
-    """Return the version of the published set, or None."""
-    versions = store.read("shards", ["version"])["version"].unique().to_pylist()
-    assert len(versions) <= 1, f"the table of shards holds {len(versions)} versions"
-    return str(versions[0]) if versions else None
 
 
 def shards_are_current(store: Store, config: Config) -> bool:
@@ -105,33 +98,6 @@ def write_shards(store: Store, config: Config, *, listen: Listener | None = None
     shared = {"version": plan.version, "curated_version": store.version("curated"), "curated_sha256": plan.kept_sha256}
     store.replace("shards", [row | shared for row in rows], inputs=inputs)
     return _report(store, written=True)
-
-
-def open_shards(store: Store, version: str, split: Split) -> Iterator[dict[str, Any]]:
-    """Yield the samples of a split: `__key__` (clip_id), `mp4` (bytes) and `json` (a dict), from any store.
-
-    Members are read by WebDataset's own tar reader and grouping, none of its decoders: a tar that holds anything but
-    mp4 and json (a pickle, say) is refused with a UserError, not unpacked.
-    """
-    # here, because it imports torch, which nothing else in this module needs
-    from webdataset.tariterators import group_by_keys, tar_file_expander
-
-    manifest = json.loads(store.read_blob(_manifest_key(version)))
-
-    def streams() -> Iterator[dict[str, Any]]:
-        for shard in manifest["shards"]:
-            if shard["split"] == split:
-                with store.local_file(shard["path"]) as path, path.open("rb") as stream:
-                    yield {"url": shard["path"], "stream": stream}
-
-    for sample in group_by_keys(tar_file_expander(streams())):
-        fields = {name for name in sample if not name.startswith("__")}
-        if fields != _FIELDS:
-            raise UserError(
-                f"{sample['__url__']}: sample {sample['__key__']!r} holds {', '.join(sorted(fields))}; only mp4 and "
-                "json are read. It was not written by lampworks: write the shards again."
-            )
-        yield {"__key__": sample["__key__"], "mp4": sample["mp4"], "json": json.loads(sample["json"])}
 
 
 # -- tars ------------------------------------------------------------------------------------------------------------
@@ -201,10 +167,6 @@ class _HashedFile(io.RawIOBase):
         self.file.write(data)
         self.size += len(data)
         return len(data)
-
-
-def _manifest_key(version: str) -> str:
-    return f"shards/{version}/manifest.json"
 
 
 def _report(store: Store, *, written: bool) -> ShardReport:

@@ -22,7 +22,8 @@ from pipeline.inspect.export import export_clips
 from pipeline.inspect.gc import collect_garbage
 from pipeline.inspect.status import status
 from pipeline.search.search import search_videos
-from pipeline.shards.write import open_shards, write_shards
+from pipeline.shards.read import open_shards
+from pipeline.shards.write import write_shards
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 

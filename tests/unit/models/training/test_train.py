@@ -31,7 +31,7 @@ from pipeline.config.world import (
 )
 from pipeline.errors import UserError
 from pipeline.ids import clip_id_of
-from pipeline.shards.write import current_shards
+from pipeline.shards.read import current_shards
 from pipeline.storage.takedown import request_takedown
 
 STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8, kv_heads=2, temporal_positions="lag_bias")

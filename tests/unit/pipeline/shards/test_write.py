@@ -17,7 +17,8 @@ from pipeline.clips.encode import TarWriter
 from pipeline.clips.read import read_clip
 from pipeline.config import ShardConfig, SplitConfig
 from pipeline.errors import UserError
-from pipeline.shards.write import current_shards, open_shards, shards_are_current, write_shards
+from pipeline.shards.read import current_shards, open_shards
+from pipeline.shards.write import shards_are_current, write_shards
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from tests.synthetic import CONFIG, finished_store
