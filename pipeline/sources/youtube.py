@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
-from pipeline.download.rate_limits import search_pause_s
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, unknown
 from pipeline.sources.faults import BLOCKING
+from pipeline.sources.politeness import search_pause_s
 from pipeline.sources.ytdlp import connection
 from pipeline.sources.ytdlp_fetch import fetch_url, rights_of
 from pipeline.sources.ytdlp_search import search_url

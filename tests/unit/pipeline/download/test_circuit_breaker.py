@@ -20,8 +20,9 @@ from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import DownloadReport, download_batch
 from pipeline.download.circuit_breaker import Breaker, breakers, closed, opened, resting
 from pipeline.download.ledger import download_states, due_batches
-from pipeline.download.rate_limits import SiteLimits, limit_of
+from pipeline.download.rate_limits import SiteLimits
 from pipeline.search.search import batches, search_videos
+from pipeline.sources.politeness import limit_of
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 
