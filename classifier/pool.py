@@ -1,7 +1,7 @@
 """The pool: every committed clip that may be judged, with its source's group and split.
 
-Which clips count is `pipeline.clips.read.read_clips`'s to say (of the current clip_spec, of videos that were cut to their
-end, not taken down); here their videos come in, and with them the source that no fold and no split may divide.
+`pipeline.clips.read.read_clips` says which clips count (of the current clip_spec, of videos that were cut to their end,
+not taken down); here their videos come in, and with them the source that no fold and no split may divide.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clips.cut_batch import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.clips.read import read_clips
 from pipeline.config import Config
 from pipeline.shards.splits import group_of, split_of

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.weights import WeightsError, load_states, pack, prefixed, unpack
-from models.training.loop import Curve
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 from pipeline.errors import UserError
 from pipeline.storage.store import Store
 
 TOKENIZER, WORLD = "video_tokenizer", "world_model"
+# the metrics of every recorded step, as training returns them and curve.json stores them
+Curve = list[dict[str, float]]
 
 Section = TypeVar("Section", TokenizerConfig, LatentActionConfig, DynamicsConfig)
 
@@ -91,15 +92,16 @@ def load_tokenizer(store: Store, model_id: str) -> VideoTokenizer:
     Raises:
         UserError: there is no such model, or its weights do not fit its configuration.
     """
-    row = _row(store, TOKENIZER, model_id)
+    row = require_model(store, TOKENIZER, model_id)
     about = json.loads(row["config"])
-    config = _section(TokenizerConfig, about["tokenizer"], model_id)
+    config = parse_section(TokenizerConfig, about["tokenizer"], model_id)
     tokenizer = VideoTokenizer(config, about["height"], about["width"])
-    _load(store, row, {"tokenizer": tokenizer})
+    load_networks(store, row, {"tokenizer": tokenizer})
     return tokenizer
 
 
-def _row(store: Store, kind: str, model_id: str | None) -> dict[str, Any]:
+def require_model(store: Store, kind: str, model_id: str | None) -> dict[str, Any]:
+    """Return the row of a model, the newest of its kind by default; UserError without one."""
     row = find_model(store, kind, model_id)
     if row is None:
         what = f"no {kind}" if model_id is None else f"no {kind} {model_id}"
@@ -107,7 +109,8 @@ def _row(store: Store, kind: str, model_id: str | None) -> dict[str, Any]:
     return row
 
 
-def _section(kind: type[Section], values: Mapping[str, Any], model_id: str) -> Section:
+def parse_section(kind: type[Section], values: Mapping[str, Any], model_id: str) -> Section:
+    """Return a section of a model's stored configuration; UserError where this version does not know it."""
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as exc:
@@ -115,7 +118,8 @@ def _section(kind: type[Section], values: Mapping[str, Any], model_id: str) -> S
         raise UserError(f"model {model_id} was made with settings that this lampworks does not know ({wrong})") from exc
 
 
-def _load(store: Store, row: dict[str, Any], networks: Mapping[str, nn.Module]) -> None:
+def load_networks(store: Store, row: dict[str, Any], networks: Mapping[str, nn.Module]) -> None:
+    """Load a model's weights into its networks; UserError names the file and what does not fit."""
     path = f"{row['path']}/weights.safetensors"
     try:
         load_states(networks, {}, unpack(store.read_blob(path)))
@@ -130,6 +134,3 @@ def _load(store: Store, row: dict[str, Any], networks: Mapping[str, nn.Module]) 
 def plain(config: TokenizerConfig | LatentActionConfig | DynamicsConfig) -> dict[str, Any]:
     """Return a section as JSON-able values."""
     return dataclasses.asdict(config)
-
-
-Curve = list[dict[str, float]]

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.clips.cut_batch import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.clips.duplicates import find_duplicates
 from pipeline.clips.encode import TarWriter, encode_frames
 from pipeline.clips.features import hash_frames

@@ -13,6 +13,7 @@ from assets.graph.partitions import VIDEO_BATCH
 from assets.graph.resources import Lampworks
 from assets.passes.due import Due, collect_due
 from assets.settings import Settings
+from pipeline.clip_spec import clip_spec
 
 MOST_RUNS = 100
 """Runs of batches that wait or are at work at a time: the queue stays readable, and the rest has its turn later."""
@@ -127,7 +128,6 @@ def _one_and_cuts(due: Due, left: list[str], at_work: Collection[str], room: int
 
 
 def _depends_on(settings: Settings) -> str:
-    from pipeline.clip_spec import clip_spec
 
     return f"{settings.config.source.kind} {clip_spec(settings.config.clips)}"
 

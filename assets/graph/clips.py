@@ -11,6 +11,7 @@ from assets.graph.context import Result, Work, bars, batch_of, histogram, materi
 from assets.graph.partitions import VIDEO_BATCH
 from assets.graph.records import current_clips, pc, same_ids
 from assets.graph.resources import Lampworks
+from pipeline.clip_spec import clip_spec
 from pipeline.config import fingerprint
 from pipeline.storage.arrow import counts
 
@@ -30,7 +31,7 @@ def clips(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     """
     batch = batch_of(context)
     with working(context, lampworks) as work:
-        from pipeline.clips.cut_batch import clip_spec, cut_batch
+        from pipeline.clips.cut_batch import cut_batch
 
         cut_batch(work.store, work.config, work.home, batch, listen=work.listen)
         return _cut(work, batch, clip_spec(work.config.clips))

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from assets.graph.records import latest_model
 from assets.settings import Settings
+from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.storage.arrow import pc, rows_with, unique
 from pipeline.storage.store import Rows, Store
@@ -90,7 +91,6 @@ def collect_due(store: Store, config: Config, now: datetime) -> Due:
     Counts by column: no Python object per video, so that a store of a million videos is asked within seconds. A video
     whose site rests is not due, and neither are videos of another source than the configured one.
     """
-    from pipeline.clips.cut_batch import clip_spec
     from pipeline.download.circuit_breaker import breakers, resting
     from pipeline.download.ledger import due_rows, fold_all, uncut_rows
 
@@ -219,7 +219,5 @@ _DUE: dict[str, Callable[[Settings], bool]] = {
 
 def has_clips(store: Store, config: Config) -> bool:
     """Tell whether any clip was cut at all."""
-    from pipeline.clips.cut_batch import clip_spec
-
     where = (pc.field("clip_spec") == clip_spec(config.clips)) & (pc.field("num_clips") > 0)
     return any(len(rows) for rows in store.scan("clippings", ["video_id"], where))

@@ -17,7 +17,7 @@ import pyarrow as pa
 from PIL import Image
 
 from assets.report.thumbnails import Picture, contact_sheet, data_uri, jpeg_bytes
-from pipeline.clips.cut_batch import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.clips.read import read_clips, read_frames
 from pipeline.config import Config
 from pipeline.ids import split_clip_id

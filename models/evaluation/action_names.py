@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.evaluation.rollouts import _LEAST_SHIFT, _REACH_X, _REACH_Y
+_LEAST_SHIFT = 2  # pixels: below, a view stands (a dissolving sprite can look like one pixel)
+_REACH_X, _REACH_Y = 16, 10  # pixels that a view can move in one frame
 
 
 def view_shift(before_HWC: np.ndarray, after_HWC: np.ndarray) -> tuple[int, int]:

@@ -39,7 +39,7 @@ from models.evaluation.rollouts import SideBySide, World, decode, encode, hold_e
 from models.registry import WORLD, find_model
 from models.runtime.compute import choose_compute, threads_a_product
 from models.runtime.lanes import Lanes
-from models.world.world import WorldModel
+from models.world.load import load_world
 from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
@@ -114,7 +114,7 @@ def evaluate(store: Store, config: Config, home: Home | None, *, listen: Listene
         return EvaluationReport(evaluation_id, True, json.loads(row["figures"]), folder)
     with threads_a_product():
         compute = choose_compute(config.training)
-        world = SideBySide(WorldModel.load(store, inputs["world_model"], compute), Lanes(compute))
+        world = SideBySide(load_world(store, inputs["world_model"], compute), Lanes(compute))
         clips = held_out_clips(store, config, home)
         if not clips:
             raise UserError(

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.arcade.truth import DIRECTIONS, load_truth
-from pipeline.clips.cut_batch import decode_clip
+from pipeline.clips.decode import decode_clip
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id

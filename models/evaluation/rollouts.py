@@ -18,8 +18,6 @@ from models.runtime.lanes import Lanes
 from pipeline.config.evaluation import SamplingConfig
 
 Arm = Literal["categorical", "permuted"]
-_LEAST_SHIFT = 2  # pixels: below, a view stands (a dissolving sprite can look like one pixel)
-_REACH_X, _REACH_Y = 16, 10  # pixels that a view can move in one frame
 
 
 class World(Protocol):

@@ -31,7 +31,7 @@ from models.evaluation.held_out import held_out_clips
 from models.play.games import Games, Playable, StartFrame
 from models.registry import find_model
 from models.runtime.compute import choose_compute, compile_played_frame, threads_a_product
-from models.world.world import WorldModel
+from models.world.load import load_world
 from pipeline.config import Config, PlayConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.http_guard import Guard, check_address, content_policy, open_socket, url_of
@@ -182,7 +182,7 @@ def serve_play(
     check_address(host, token)
     say = listen or (lambda line: sys.stderr.write(line + "\n"))
     with open_socket(host, port) as server, threads_a_product():
-        world = WorldModel.load(store, None, choose_compute(config.training))
+        world = load_world(store, None, choose_compute(config.training))
         if config.training.compile:
             for network in (world.dynamics, world.tokenizer):
                 compile_played_frame(network, world.compute.device)
@@ -248,7 +248,7 @@ def check_playable(store: Store, config: Config) -> dict[str, Any]:
         PermanentError: a weight is not finite, or a frame is out of range (error_class `not_playable`).
     """
     with threads_a_product():
-        world = WorldModel.load(store, None, choose_compute(config.training))
+        world = load_world(store, None, choose_compute(config.training))
         for network in (world.tokenizer, world.latent_actions, world.dynamics):
             for name, weight in network.named_parameters():
                 if not bool(torch.isfinite(weight).all()):

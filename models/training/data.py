@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from pipeline.clips.cut_batch import decode_clip
+from pipeline.clips.decode import decode_clip
 from pipeline.errors import UserError
 from pipeline.storage.store import Store
 

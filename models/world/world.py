@@ -1,6 +1,6 @@
 """A trained world: pixels to tokens, tokens to pixels, transitions to latent actions, actions to new frames.
 
-    world = WorldModel.load(store)                        # the newest published world model
+    world = load_world(store)                        # the newest published world model
     tokens_BTP = world.encode(video_BTHWC)                # uint8 in
     actions_BT = world.infer_actions(video_BTHWC)         # T-1 transitions
     tokens_BTP = world.generate(tokens_BTP[:, :1], actions_BT, sampling=SamplingConfig(), generator=noise)
@@ -23,10 +23,9 @@ from torch import Tensor
 from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
-from models.runtime.compute import Compute, choose_compute
+from models.runtime.compute import Compute
 from models.world.session import Session, session_bytes
 from pipeline.config.evaluation import SamplingConfig
-from pipeline.storage.store import Store
 
 _FRAMES_AT_ONCE = 320
 
@@ -51,22 +50,6 @@ class WorldModel:
         self.dynamics = dynamics.to(compute.device).eval()
         self.compute, self.model_id, self.tokenizer_id = compute, model_id, tokenizer_id
         self.figures = figures or {}
-
-    @classmethod
-    def load(cls, store: Store, model_id: str | None = None, compute: Compute | None = None) -> WorldModel:
-        """Load a published world model with its tokenizer.
-
-        Args:
-            store: where the `models` table and the weights are.
-            model_id: which one; the newest by default.
-            compute: device and dtype; chosen from the machine by default.
-
-        Raises:
-            UserError: there is none, or its weights do not fit its configuration.
-        """
-        from models.registry import load_world  # publish builds WorldModel objects
-
-        return load_world(store, model_id, compute or choose_compute())
 
     @property
     def num_actions(self) -> int:

@@ -1,7 +1,7 @@
 """A batch of downloaded videos to clips: 16 s of 160 frames each, in one tar per video, measured in the same pass.
 
-Worker processes decode each video once (`pipeline.clips.cut_video`) and publish its tar before any row names it; then come
-the rows of `clips`, and last the row of `clippings`, which makes them count. Rows are committed every few videos, so
+Worker processes decode each video once (`pipeline.clips.cut_video`) and publish its tar before any row names it; then
+come the rows of `clips`, and last the row of `clippings`, which makes them count. Rows are committed every few videos, so
 a run that is killed loses little, and the next one goes on with the videos that have no row.
 
     report = cut_batch(store, config, home, "2026w47-0001")
@@ -19,10 +19,9 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from pipeline.clip_spec import clip_spec
-from pipeline.clips.cut_video import CutJob, CutVideo, cut_or_blame, cut_video
-from pipeline.clips.decode import decode_clip
+from pipeline.clips.cut_video import CutJob, CutVideo, cut_or_blame
 from pipeline.clips.features import FLAGS
-from pipeline.clips.read import read_clip, read_clips, read_frames
+from pipeline.clips.read import read_clips
 from pipeline.config import Config
 from pipeline.download.disk_space import drop_cut_raw
 from pipeline.download.ledger import download_states
@@ -32,11 +31,6 @@ from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 from pipeline.workers.engine import TIMEOUT, WORKER_DIED, Outcome, make_engine
-
-__all__ = [
-    "ClipReport", "batch_is_cut", "clip_report", "clip_spec", "cut_batch", "cut_video", "decode_clip", "read_clip",
-    "read_clips", "read_frames",
-]  # fmt: skip
 
 _COMMIT_VIDEOS, _COMMIT_S = 16, 10.0
 

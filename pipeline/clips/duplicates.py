@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clips.cut_batch import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.clips.features import HASH_BYTES, NUM_SAMPLES
 from pipeline.clips.read import scan_clips
 from pipeline.config import Config, DuplicateConfig, fingerprint

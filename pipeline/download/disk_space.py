@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.download.ledger import download_states
 from pipeline.storage.arrow import rows_with, total
@@ -58,7 +59,6 @@ def drop_cut_raw(store: Store, config: Config, batch: str) -> int:
     """
     if config.download.keep_raw:
         return 0
-    from pipeline.clips.cut_video import clip_spec  # lazily: it brings the decoder
 
     where = (pc.field("batch") == batch) & (pc.field("clip_spec") == clip_spec(config.clips))
     rows = store.read("clippings", ["video_id", "source_sha256", "state"], where).to_pylist()

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.download.circuit_breaker import breakers, resting
 from pipeline.sources.faults import BLOCKING
@@ -278,6 +279,5 @@ def dropped_and_uncut(store: Store, config: Config, batch: str, states: Iterable
 
 
 def _spec(config: Config) -> str:
-    from pipeline.clips.cut_video import clip_spec  # lazily: it brings the decoder, which few readers need
 
     return clip_spec(config.clips)

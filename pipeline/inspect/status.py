@@ -3,8 +3,8 @@
     found = status(store, config)
     print(format_status(found))
 
-The object is what `lampworks status --json` prints; `pipeline.inspect.conservation` holds it to the law. Columns are counted
-by Arrow as they are read, so that memory grows with the number of videos
+The object is what `lampworks status --json` prints; `pipeline.inspect.conservation` checks its totals. Columns are
+counted by Arrow as they are read, so that memory grows with the number of videos
 and not with the clips.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.clips.cut_batch import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.clips.duplicates import duplicates_are_current
 from pipeline.clips.read import scan_clips
 from pipeline.config import Config

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from pipeline.clips.cut_batch import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.download.ledger import download_states
 from pipeline.errors import UserError

@@ -13,7 +13,7 @@ import pytest
 from assets.graph.context import Work
 from assets.graph.raw_videos import downloaded
 from assets.settings import Settings, load_settings
-from pipeline.clips.cut_batch import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.config import EngineConfig
 from pipeline.download.batch import download_batch
 from pipeline.download.circuit_breaker import opened

@@ -15,7 +15,7 @@ import pytest
 from assets.automation.sensors import LOOK_AGAIN, MOST_RUNS, Tick, tick
 from assets.passes.due import collect_due
 from assets.settings import Settings, load_settings
-from pipeline.clips.cut_batch import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.download.circuit_breaker import closed, opened
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown

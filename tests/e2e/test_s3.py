@@ -13,7 +13,8 @@ from classifier.decision.decide import decide
 from classifier.decision.scoring import score_batch
 from classifier.labels.sync import current_labels, import_labels
 from classifier.training.train import train_classifier
-from pipeline.clips.cut_batch import cut_batch, decode_clip
+from pipeline.clips.cut_batch import cut_batch
+from pipeline.clips.decode import decode_clip
 from pipeline.clips.duplicates import find_duplicates
 from pipeline.clips.read import read_clip, read_frames
 from pipeline.config import ClassifierConfig, Config, EngineConfig, LabelConfig, SourceConfig, SplitConfig

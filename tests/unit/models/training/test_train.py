@@ -18,7 +18,7 @@ from models.training.train import (
     train_world_model,
     world_model_is_current,
 )
-from models.world.world import WorldModel
+from models.world.load import load_world
 from pipeline.config import Config, ShardConfig
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import (
@@ -140,7 +140,7 @@ def test_both_phases_publish_models_that_load_as_a_world(shards):
     second = train_world_model(shards, CONFIG)
     assert second.steps == 7, "3 of the latent actions alone, 4 together"
     assert second.parameters == second.figures["parameters_latent_actions"] + second.figures["parameters_dynamics"]
-    world = WorldModel.load(shards)
+    world = load_world(shards)
     assert (world.model_id, world.tokenizer_id) == (second.model_id, first.model_id)
     prompt = world.encode(torch.zeros(1, 1, 16, 32, 3, dtype=torch.uint8))
     assert world.generate(prompt, torch.tensor([[0, 7]]), sampling=GREEDY).shape == (1, 3, 8)
@@ -159,7 +159,7 @@ def test_latent_actions_of_tokens_of_a_lattice_make_a_world(shards):
     names = {"lam_accuracy", "lam_codes_used", "lam_perplexity", "lam_entropy_in_clip", "lam_entropy_at_time", "loss"}
     assert all(names <= set(figures) and "lam_psnr" not in figures for figures in steps)
     assert {"lam_accuracy", "lam_accuracy_copy"} <= set(report.figures)
-    world = WorldModel.load(shards)
+    world = load_world(shards)
     video = torch.randint(0, 255, (1, 7, 16, 32, 3), dtype=torch.uint8)
     codes = world.infer_actions(video)
     assert codes.shape == (1, 6)
@@ -225,7 +225,7 @@ def test_a_world_model_without_its_tokenizer_says_what_to_do(shards):
     with pytest.raises(UserError, match="materialize video_tokenizer first"):
         train_world_model(shards, CONFIG)
     with pytest.raises(UserError, match="no world_model yet"):
-        WorldModel.load(shards)
+        load_world(shards)
 
 
 def test_a_store_without_shards_says_what_to_do(store):

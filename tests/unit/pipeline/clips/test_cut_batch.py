@@ -20,7 +20,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.clips.cut_batch import batch_is_cut, clip_spec, cut_batch, decode_clip
+from pipeline.clip_spec import clip_spec
+from pipeline.clips.cut_batch import batch_is_cut, cut_batch
+from pipeline.clips.decode import decode_clip
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.clips.read import read_clip, read_clips, read_frames
 from pipeline.config import ClipConfig, Config, EngineConfig

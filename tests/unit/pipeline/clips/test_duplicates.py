@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clips.cut_batch import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.clips.duplicates import components, duplicates_are_current, find_duplicates
 from pipeline.clips.features import hash_frames
 from pipeline.config import Config, DuplicateConfig

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.clips.cut_batch import clip_spec
+from pipeline.clip_spec import clip_spec
 from pipeline.config import Config, SourceConfig
 from pipeline.download.circuit_breaker import Breaker
 from pipeline.download.ledger import State, download_states, due_batches, fold, fold_all
