@@ -1,8 +1,8 @@
 """What a training step and a played frame cost, beside what this machine can multiply: one run, one table.
 
 The peak is measured here too, before and after every step: large products in the same dtype and with as many threads.
-Utilisation is the step's operations (`models.bench.flops`) over its CPU-seconds (one CPU thread) or seconds (several, or
-a GPU) and the peak around it; the median of the steps counts.
+Utilisation is the step's operations (`models.bench.flops`) over its CPU-seconds (one CPU thread) or seconds (several,
+or a GPU) and the peak around it; the median of the steps counts.
 
     bench_model("cc-small", tasks=("dynamics", "play"), dtype="fp32", threads=1)
 """

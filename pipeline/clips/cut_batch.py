@@ -1,7 +1,7 @@
 """A batch of downloaded videos to clips: 16 s of 160 frames each, in one tar per video, measured in the same pass.
 
-Worker processes decode each video once (`pipeline.clips.cut_video`) and publish its tar before any row names it; then
-come the rows of `clips`, and last the row of `clippings`, which makes them count. Rows are committed every few videos, so
+Worker processes decode each video once (`pipeline.clips.cut_video`) and publish its tar before any row names it;
+then come the rows of `clips`, and last the row of `clippings`, which makes them count. Rows are committed every few videos, so
 a run that is killed loses little, and the next one goes on with the videos that have no row.
 
     report = cut_batch(store, config, home, "2026w47-0001")
