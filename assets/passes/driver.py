@@ -21,6 +21,7 @@ from typing import Any
 import dagster as dg
 
 from assets.graph.context import USER_ERROR
+from assets.graph.definitions import graph
 from assets.graph.jobs import ASSETS, JOBS, ON_REQUEST
 from assets.graph.partitions import register_batches
 from assets.passes.due import collect_due, has_clips, is_due, labels_due, rounds_due, unscored_batches, waiting_videos
@@ -270,15 +271,13 @@ class _Runner:
         config: Mapping[str, Any] | None = None,
     ) -> set[str]:
         """Launch one run, wait for it, and return the checks that warned; PassError tells what a failed run said."""
-        from assets.definitions import defs
-
         instance = self._open()
         chosen = list(assets or JOBS[job])
         self.listen(f"== {title}")
         self.result.runs.append(title)
         if batch is not None:
             register_batches(instance, self.settings.store)
-        outcome = defs.resolve_job_def(job).execute_in_process(
+        outcome = graph.resolve_job_def(job).execute_in_process(
             instance=instance,
             partition_key=batch,
             asset_selection=[dg.AssetKey(asset) for asset in chosen],

@@ -14,25 +14,21 @@ Shapes: B worlds, T frames, H W C pixels, P tokens of a frame, L latent of an ac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from models.networks.frame_cache import FrameCache
 from models.networks.tokenizer import stack_of
+from models.world.networks import WorldNetworks
 from models.world.sampling import sample_frame
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import StackConfig
-
-if TYPE_CHECKING:
-    from models.world.world import WorldModel
 
 
 class Session:
     """Worlds that began together and are led frame by frame, each by its own actions."""
 
-    def __init__(self, world: WorldModel, tokens_BTP: Tensor, rows_BTL: Tensor, sampling: SamplingConfig) -> None:
+    def __init__(self, world: WorldNetworks, tokens_BTP: Tensor, rows_BTL: Tensor, sampling: SamplingConfig) -> None:
         """Begin after given frames; see `WorldModel.begin`.
 
         Args:
@@ -123,7 +119,7 @@ class Session:
         self._rows_BTL = self._rows_BTL[:, self._rows_BTL.shape[1] - count :]
 
 
-def session_bytes(world: WorldModel) -> int:
+def session_bytes(world: WorldNetworks) -> int:
     """Return what one world of a session keeps at most of past frames, in bytes (tokens are small beside it)."""
     config, tokenizer = world.dynamics.config, world.tokenizer
     tokens = world.num_tokens + (config.action_injection == "prepend")

@@ -15,61 +15,19 @@ Shapes: B videos, T frames, H W C pixels, P tokens of a frame, A latent actions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from models.networks.dynamics import Dynamics
-from models.networks.latent_actions import LatentActionModel
-from models.networks.tokenizer import VideoTokenizer
-from models.runtime.compute import Compute
+from models.world.networks import WorldNetworks
 from models.world.session import Session, session_bytes
 from pipeline.config.evaluation import SamplingConfig
 
 _FRAMES_AT_ONCE = 320
 
 
-class WorldModel:
+class WorldModel(WorldNetworks):
     """Tokenizer, latent action model and dynamics that were trained together, ready to be asked."""
-
-    def __init__(
-        self,
-        tokenizer: VideoTokenizer,
-        latent_actions: LatentActionModel,
-        dynamics: Dynamics,
-        *,
-        compute: Compute,
-        model_id: str = "",
-        tokenizer_id: str = "",
-        figures: dict[str, Any] | None = None,
-    ) -> None:
-        """Take three networks over: they are moved to the compute's device and put into evaluation mode."""
-        self.tokenizer = tokenizer.to(compute.device).eval()
-        self.latent_actions = latent_actions.to(compute.device).eval()
-        self.dynamics = dynamics.to(compute.device).eval()
-        self.compute, self.model_id, self.tokenizer_id = compute, model_id, tokenizer_id
-        self.figures = figures or {}
-
-    @property
-    def num_actions(self) -> int:
-        """Latent actions to choose from."""
-        return self.latent_actions.config.num_actions
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of a frame."""
-        return self.tokenizer.num_tokens
-
-    @property
-    def frame_size(self) -> tuple[int, int]:
-        """Height and width of a frame in pixels."""
-        return self.tokenizer.height, self.tokenizer.width
-
-    @property
-    def context(self) -> int:
-        """Frames that the dynamics sees at once, the one being drawn included."""
-        return self.dynamics.config.context
 
     @property
     def session_bytes(self) -> int:
@@ -95,19 +53,6 @@ class WorldModel:
         """Return the latent actions (B, T-1), int64, of a uint8 video: entry t is the change from frame t to t + 1."""
         frames = self.encode(video_BTHWC) if self.latent_actions.reads_tokens else video_BTHWC
         return self._sliding(self.latent_actions.encode, frames, self.latent_actions.window, lost=1)
-
-    def rows_of(self, latent_actions: Tensor) -> Tensor:
-        """Return the codebook's rows (..., L) of latent actions, on this world's device.
-
-        Raises:
-            ValueError: there is no such latent action.
-        """
-        if (
-            latent_actions.numel()
-            and not 0 <= int(latent_actions.min()) <= int(latent_actions.max()) < self.num_actions
-        ):
-            raise ValueError(f"latent actions must lie in 0..{self.num_actions - 1}")
-        return self.latent_actions.quantizer.lookup(latent_actions.to(self.compute.device))
 
     @torch.inference_mode()
     def begin(self, prompt_tokens_BTP: Tensor, latent_actions_BA: Tensor, *, sampling: SamplingConfig) -> Session:

@@ -1,12 +1,8 @@
 """A batch of downloaded videos to clips: 16 s of 160 frames each, in one tar per video, measured in the same pass.
 
-Worker processes decode each video once (`pipeline.clips.cut_video`) and publish its tar before any row names it;
-then come the rows of `clips`, and last the row of `clippings`, which makes them count. Rows are committed every few videos, so
-a run that is killed loses little, and the next one goes on with the videos that have no row.
-
-    report = cut_batch(store, config, home, "2026w47-0001")
-    row = read_clips(store, config, ["tar", "offset", "size"]).to_pylist()[0]
-    frames = decode_clip(read_clip(store, row))   # (160, 90, 160, 3) uint8
+Worker processes decode each video once (`pipeline.clips.cut_video`) and publish its tar before any row names it.
+Then come the rows of `clips`, and last the row of `clippings`, which makes them count. Rows are committed every few
+videos, so a run that is killed loses little, and the next one goes on with the videos that have no row.
 """
 
 from __future__ import annotations

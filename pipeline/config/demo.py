@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from pipeline.config import (
-    ClassifierConfig,
-    Config,
-    DecisionConfig,
-    EvaluationConfig,
-    LabelConfig,
-    PlayConfig,
-    ShardConfig,
-    SourceConfig,
-    SplitConfig,
-)
+from pipeline.config.clips import ShardConfig, SplitConfig
+from pipeline.config.config import Config
+from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
 from pipeline.config.demo_world import demo_models
+from pipeline.config.evaluation import EvaluationConfig, PlayConfig
+from pipeline.config.source import SourceConfig
 
 
 def demo() -> Config:

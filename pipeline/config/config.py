@@ -1,0 +1,80 @@
+"""The whole configuration: one frozen dataclass of sections, a sentence per field, and its fingerprint."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+from pydantic import ConfigDict
+
+from pipeline.config.clips import ClipConfig, DuplicateConfig, ShardConfig, SplitConfig
+from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
+from pipeline.config.evaluation import EvaluationConfig, PlayConfig
+from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
+from pipeline.config.world import (
+    DynamicsConfig,
+    LatentActionConfig,
+    TokenizerConfig,
+    TrainingConfig,
+    check_lam_window,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that a run of the graph can be told; the defaults are the `platformers` preset."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    preset: str = "platformers"
+    """Name of the preset that this configuration started from."""
+    source: SourceConfig = field(default_factory=SourceConfig)
+    """Where videos come from."""
+    arcade: ArcadeConfig = field(default_factory=ArcadeConfig)
+    """What the embedded source records."""
+    rules: RulesConfig = field(default_factory=RulesConfig)
+    """Which search results are kept."""
+    download: DownloadConfig = field(default_factory=DownloadConfig)
+    """How videos are fetched."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    """How items are spread over worker processes."""
+    clips: ClipConfig = field(default_factory=ClipConfig)
+    """What a clip is and how it is stored."""
+    duplicates: DuplicateConfig = field(default_factory=DuplicateConfig)
+    """When two clips are near-duplicates."""
+    split: SplitConfig = field(default_factory=SplitConfig)
+    """How sources are divided into train and val."""
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    """How clips are chosen for labelling."""
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    """The quality classifier."""
+    decision: DecisionConfig = field(default_factory=DecisionConfig)
+    """How scores and flags become keep, drop or review."""
+    shards: ShardConfig = field(default_factory=ShardConfig)
+    """The training shards."""
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    """The video tokenizer."""
+    latent_actions: LatentActionConfig = field(default_factory=LatentActionConfig)
+    """The latent action model."""
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    """The dynamics model."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """What all training runs share."""
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    """How the world model is measured."""
+    play: PlayConfig = field(default_factory=PlayConfig)
+    """How the world is played."""
+
+    def __post_init__(self) -> None:
+        check_lam_window(self.latent_actions.window, self.dynamics.context)
+
+
+def fingerprint(*parts: object, length: int = 12) -> str:
+    """Return a short hash of configuration sections and other JSON-able values: equal inputs, equal hash."""
+    plain = [
+        dataclasses.asdict(part) if dataclasses.is_dataclass(part) and not isinstance(part, type) else part
+        for part in parts
+    ]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:length]

@@ -1,0 +1,68 @@
+"""Read a configuration from YAML over a preset; a wrong field is refused with its name, its value and the fix."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.config.config import Config
+from pipeline.config.presets import preset
+from pipeline.errors import UserError
+
+
+def load_config(path: str | Path | None, *, base: str = "platformers", **overrides: Any) -> Config:
+    """Return the configuration of a YAML file over its preset (`base` where the file names none).
+
+    Args:
+        path: the YAML file, or None for the preset alone.
+        base: the preset where the file has no `preset` field.
+        **overrides: nested values that win over the file, as `source={"spec": "folder:videos"}`.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(Path(path).read_text("utf-8")) or {}
+        except OSError as exc:
+            raise UserError(f"configuration {str(path)!r} cannot be read: {exc}") from exc
+        except yaml.YAMLError as exc:
+            raise UserError(f"configuration {str(path)!r} is not YAML: {exc}") from exc
+        if not isinstance(values, dict):
+            raise UserError(f"configuration {str(path)!r} must be a mapping of sections, not {type(values).__name__}")
+    start = dataclasses.asdict(preset(str(values.get("preset", base))))
+    where = f"configuration {str(path)!r}" if path is not None else "configuration"
+    return parse_config(_merged(_merged(start, values, where, ""), overrides, where, ""), where)
+
+
+def parse_config(values: Mapping[str, Any], where: str = "configuration") -> Config:
+    """Return the checked configuration; UserError names every wrong field, its value and what is wrong."""
+    try:
+        return TypeAdapter(Config).validate_python(dict(values))
+    except ValidationError as exc:
+        raise UserError(f"{where} has wrong fields:\n" + "\n".join(map(_wrong_field, exc.errors()))) from exc
+
+
+def _wrong_field(error: Any) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if isinstance(error["input"], dict):
+        # a section's own check: its message names the field, and the others may hold a password
+        return f"  {message}"
+    return f"  {'.'.join(str(part) for part in error['loc'])} = {error['input']!r}: {message}"
+
+
+def _merged(base: dict[str, Any], changes: Mapping[str, Any], where: str, prefix: str) -> dict[str, Any]:
+    result = dict(base)
+    for name, value in changes.items():
+        if name not in base:
+            close = difflib.get_close_matches(str(name), base, n=1)
+            hint = f"did you mean {prefix}{close[0]}?" if close else f"known here: {', '.join(sorted(base))}"
+            raise UserError(f"{where}: unknown field {prefix}{name} = {value!r}; {hint}")
+        if isinstance(base[name], dict) and isinstance(value, Mapping):
+            value = _merged(base[name], value, where, f"{prefix}{name}.")
+        result[name] = value
+    return result
