@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.read import read_clips
 from pipeline.config import Config
 from pipeline.shards.splits import group_of, split_of
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import pyarrow.compute as pc
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from models.networks.tokenizer import VideoTokenizer
 from models.runtime.weights import WeightsError, load_states, pack, prefixed, unpack
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 from pipeline.errors import UserError
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
 TOKENIZER, WORLD = "video_tokenizer", "world_model"

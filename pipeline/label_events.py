@@ -22,10 +22,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
 STAND_IN = "arcade"

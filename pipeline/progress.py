@@ -5,7 +5,7 @@
             progress.advance()
 
 A terminal gets one line that is redrawn; anything else gets a line at most every `every_s` seconds, so that a log
-of a day stays readable. `listen` lets a caller (Dagster's log) hear the same lines.
+of a day stays readable. `on_progress` is called with the same lines (Dagster's log shows them).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
-Listener = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 
 
 class Progress:
@@ -30,7 +30,7 @@ class Progress:
         *,
         stream: TextIO | None = None,
         every_s: float = 5.0,
-        listen: Listener | None = None,
+        on_progress: ProgressCallback | None = None,
     ) -> None:
         self.stage, self.total, self.unit = stage, total, unit
         self.done = 0
@@ -38,7 +38,7 @@ class Progress:
         self._stream = sys.stderr if stream is None else stream
         self._terminal = self._stream.isatty()
         self._every_s = 0.2 if self._terminal else every_s
-        self._listen = listen
+        self._on_progress = on_progress
         self._start = self._shown = time.monotonic()
 
     def advance(self, count: int = 1, note: str = "") -> None:
@@ -69,8 +69,8 @@ class Progress:
         else:
             self._stream.write(line + "\n")
         self._stream.flush()
-        if self._listen is not None:
-            self._listen(line)
+        if self._on_progress is not None:
+            self._on_progress(line)
 
     def __enter__(self) -> Progress:
         return self

@@ -17,7 +17,7 @@ def full_pass_without_training(context: dg.OpExecutionContext, lampworks: Lampwo
     with user_failure(lampworks):
         try:
             result = full_pass(
-                lampworks.settings(), select, instance=context.instance, listen=context.log.info, report=False
+                lampworks.settings(), select, instance=context.instance, on_progress=context.log.info, report=False
             )
         except PassError as exc:
             raise dg.Failure(str(exc), allow_retries=False) from None

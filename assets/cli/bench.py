@@ -107,7 +107,7 @@ def _model(args: argparse.Namespace) -> int:
         compare_compiled=args.compile,
         compare_checkpointed=args.checkpoint,
         # lines for people; a program that reads the object sees them on the other stream
-        listen=_say if args.json else print,
+        on_progress=_say if args.json else print,
     )
     if args.json:
         print(json.dumps(found))
@@ -120,7 +120,7 @@ def _tokenizers(args: argparse.Namespace) -> int:
     for name in ("threads", "steps"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} = {getattr(args, name)}: must be at least 1")
-    found = bench_architectures(args.steps, threads=args.threads, listen=_say if args.json else print)
+    found = bench_architectures(args.steps, threads=args.threads, on_progress=_say if args.json else print)
     if args.json:
         print(json.dumps(found))
     return 0

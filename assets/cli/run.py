@@ -115,7 +115,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
         result = full_pass(
             settings,
             args.select,
-            listen=_say,
+            on_progress=_say,
             labels=labels,
             annotator=getattr(args, "annotator", "import"),
             ablation_steps=getattr(args, "ablation_steps", None),

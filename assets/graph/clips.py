@@ -9,11 +9,11 @@ from assets.graph.checks import check_specs, verdict
 from assets.graph.collect import raw_videos
 from assets.graph.context import Result, Work, bars, batch_of, histogram, materialized, table, working
 from assets.graph.partitions import VIDEO_BATCH
-from assets.graph.records import current_clips, pc, same_ids
+from assets.graph.records import current_clips, same_ids
 from assets.graph.resources import Lampworks
 from pipeline.clip_spec import clip_spec
 from pipeline.config import fingerprint
-from pipeline.storage.arrow import counts
+from pipeline.storage.arrow import counts, pc
 
 
 @dg.asset(
@@ -33,7 +33,7 @@ def clips(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     with working(context, lampworks) as work:
         from pipeline.clips.cut_batch import cut_batch
 
-        cut_batch(work.store, work.config, work.home, batch, listen=work.listen)
+        cut_batch(work.store, work.config, work.home, batch, on_progress=work.on_progress)
         return _cut(work, batch, clip_spec(work.config.clips))
 
 
@@ -117,7 +117,7 @@ def near_duplicates(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
     with working(context, lampworks) as work:
         from pipeline.clips.duplicates import find_duplicates
 
-        find_duplicates(work.store, work.config, listen=work.listen)
+        find_duplicates(work.store, work.config, on_progress=work.on_progress)
         return _grouped(work)
 
 

@@ -36,7 +36,9 @@ def search_results(context: dg.AssetExecutionContext, config: SearchConfig, lamp
     with working(context, lampworks) as work:
         from pipeline.search.search import search_videos
 
-        report = search_videos(work.store, work.config, work.home, round=config.round or None, listen=work.listen)
+        report = search_videos(
+            work.store, work.config, work.home, round=config.round or None, on_progress=work.on_progress
+        )
         for batch in register_batches(context.instance, work.store):
             context.log.info(f"registered batch {batch}")
         return _searched(work, report)
@@ -71,7 +73,9 @@ def _searched(work: Work, report: "SearchReport") -> Result:
             "queries that failed": table(
                 [{"query": query, "message": message} for query, message in report.failures.items()]
             ),
-            "spot check": picture(work.store, write_spot_check(work.store, work.config, work.home, listen=work.listen)),
+            "spot check": picture(
+                work.store, write_spot_check(work.store, work.config, work.home, on_progress=work.on_progress)
+            ),
             "batches": len(unique(videos["batch"])),
         },
     )
@@ -138,7 +142,7 @@ def raw_videos(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resul
     with working(context, lampworks) as work:
         from pipeline.download.batch import download_batch
 
-        report = download_batch(work.store, work.config, work.home, batch, listen=work.listen)
+        report = download_batch(work.store, work.config, work.home, batch, on_progress=work.on_progress)
         # told once, when it happened: the next run goes on with the others
         if report.too_many_failed and report.tried:
             raise dg.Failure(_too_many(work, report), metadata=failed_metadata(report), allow_retries=False)

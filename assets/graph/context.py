@@ -15,7 +15,7 @@ from assets.report.thumbnails import bars_svg, histogram_svg, sparkline_svg, svg
 from assets.settings import Settings
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.progress import Listener
+from pipeline.progress import ProgressCallback
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 
@@ -37,7 +37,7 @@ class Work:
 
     context: dg.AssetExecutionContext
     settings: Settings
-    listen: Listener
+    on_progress: ProgressCallback
 
     @property
     def store(self) -> Store:
@@ -181,11 +181,11 @@ def _cell(value: Any) -> str | int | float | bool | None:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def thinned(say: Listener, clock: Callable[[], float] = time.monotonic) -> Listener:
+def thinned(say: ProgressCallback, clock: Callable[[], float] = time.monotonic) -> ProgressCallback:
     """Return a listener that passes progress on ever more rarely, the longer it goes on; closing lines always."""
     start, last = clock(), -math.inf
 
-    def listen(text: str) -> None:
+    def on_progress(text: str) -> None:
         nonlocal last
         now = clock()
         if now - last < max(_LOG_EVERY_S, (now - start) * _LOG_SHARE) and ", took " not in text:
@@ -193,4 +193,4 @@ def thinned(say: Listener, clock: Callable[[], float] = time.monotonic) -> Liste
         last = now
         say(text)
 
-    return listen
+    return on_progress

@@ -10,10 +10,10 @@ from assets.graph.clips import clips, near_duplicates
 from assets.graph.context import Result, Work, bars, batch_of, figures, histogram, materialized, working
 from assets.graph.label import quality_labels
 from assets.graph.partitions import VIDEO_BATCH
-from assets.graph.records import current_clips, latest_model, pc, same_ids
+from assets.graph.records import current_clips, latest_model, same_ids
 from assets.graph.resources import Lampworks
 from pipeline.config import fingerprint
-from pipeline.storage.arrow import Column, counts, rows_with, total
+from pipeline.storage.arrow import Column, counts, pc, rows_with, total
 
 GENIE_KEEP_RATE = 0.124
 """Share of the paper's clips that its classifier kept (Genie App. B.1)."""
@@ -32,7 +32,7 @@ def quality_classifier(context: dg.AssetExecutionContext, lampworks: Lampworks) 
     with working(context, lampworks) as work:
         from classifier.training.train import train_classifier
 
-        train_classifier(work.store, work.config, listen=work.listen)
+        train_classifier(work.store, work.config, on_progress=work.on_progress)
         model = latest_model(work.store, "quality_classifier")
         assert model is not None
         return _learned(work, model)
@@ -92,7 +92,7 @@ def clip_scores(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
     with working(context, lampworks) as work:
         from classifier.decision.scoring import score_batch
 
-        score_batch(work.store, work.config, batch, listen=work.listen)
+        score_batch(work.store, work.config, batch, on_progress=work.on_progress)
         model = latest_model(work.store, "quality_classifier")
         assert model is not None
         ours = (pc.field("batch") == batch) & (pc.field("model_version") == model["model_id"])

@@ -12,9 +12,8 @@ from assets.graph.checks import check_specs, verdict
 from assets.graph.clips import near_duplicates
 from assets.graph.context import Result, Work, bars, materialized, table, working
 from assets.graph.curate import curated_clips
-from assets.graph.records import pc
 from assets.graph.resources import Lampworks
-from pipeline.storage.arrow import counts, rows_with
+from pipeline.storage.arrow import counts, pc, rows_with
 
 MOST_READ = 64
 """Tars that the check reads again, spread over all of them."""
@@ -36,7 +35,7 @@ def training_shards(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
         from pipeline.shards.read import current_shards
         from pipeline.shards.write import write_shards
 
-        write_shards(work.store, work.config, listen=work.listen)
+        write_shards(work.store, work.config, on_progress=work.on_progress)
         version = current_shards(work.store)
         assert version is not None
         return _sharded(work, version)

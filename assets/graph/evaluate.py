@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import pyarrow.compute as pc
 from pydantic import Field
 
 from assets.graph.checks import check_specs, verdict
@@ -15,6 +14,7 @@ from assets.graph.dataset import training_shards
 from assets.graph.records import latest_model
 from assets.graph.resources import Lampworks
 from assets.graph.train import video_tokenizer, world_model
+from pipeline.storage.arrow import pc
 
 # what the UI draws over time: the headlines; the table has all
 PLOTTED = (
@@ -39,7 +39,7 @@ def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) ->
     with working(context, lampworks) as work:
         from models.evaluation.evaluate import evaluate
 
-        evaluate(work.store, work.config, work.home, listen=work.listen)
+        evaluate(work.store, work.config, work.home, on_progress=work.on_progress)
         evaluation = latest_model(work.store, "world_evaluation")
         assert evaluation is not None
         found = evaluation["figures"]
@@ -186,7 +186,7 @@ def curation_ablation(context: dg.AssetExecutionContext, config: AblationConfig,
     with working(context, lampworks) as work:
         from models.evaluation.ablation import compare_curation
 
-        found = compare_curation(work.store, work.config, steps=config.ablation_steps, listen=work.listen)
+        found = compare_curation(work.store, work.config, steps=config.ablation_steps, on_progress=work.on_progress)
         curated, chance = found["arms"]["curated"], found["arms"]["random"]
         better, worse = _part(curated, "psnr_t1", "value"), _part(chance, "psnr_t1", "value")
         return materialized(

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
-import pyarrow.compute as pc
 from pydantic import Field
 
 from assets.graph.checks import check_specs, verdict
@@ -14,6 +13,7 @@ from assets.graph.clips import clips, near_duplicates
 from assets.graph.context import Result, Work, bars, materialized, working
 from assets.graph.resources import Lampworks
 from pipeline.config import fingerprint
+from pipeline.storage.arrow import pc
 
 
 @dg.asset(

@@ -3,14 +3,9 @@
 import json
 from typing import Any
 
-from pyarrow import compute
-
 from pipeline.config import Config
-from pipeline.storage.arrow import Column, among, total
+from pipeline.storage.arrow import Column, among, pc, total
 from pipeline.storage.store import Store
-
-# the stubs of pyarrow know no plain values as operands
-pc: Any = compute
 
 
 def current_clips(store: Store, config: Config, batch: str | None = None) -> Column:

@@ -5,7 +5,7 @@ and classifier; scores per batch; decision and shards; training; evaluation. Eac
 the root's own Dagster home. Before one is launched the store is asked whether there is anything to do: a pass that
 finds everything done launches nothing and writes nothing.
 
-    full_pass(load_settings(root="lampworks-data"), listen=print)
+    full_pass(load_settings(root="lampworks-data"), on_progress=print)
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def full_pass(
     settings: Settings,
     select: Sequence[str] | None = None,
     *,
-    listen: Say = print,
+    on_progress: Say = print,
     labels: Path | None = None,
     annotator: str = "import",
     ablation_steps: int | None = None,
@@ -77,7 +77,7 @@ def full_pass(
         settings: root, configuration and home.
         select: names of assets, `+name` with everything before it, `name+` with everything behind it; None means all
             but those that run on request only.
-        listen: hears one line per run and per finding.
+        on_progress: hears one line per run and per finding.
         labels: a file of labels to import before the classifier learns.
         annotator: who rated the clips of that file.
         ablation_steps: steps of each arm of `curation_ablation`.
@@ -93,7 +93,7 @@ def full_pass(
     wanted = resolve_selection(select, ASSETS, ON_REQUEST)
     start = time.monotonic()
     with lock_home(settings.home, settings.store.root) as fresh, settings.exported(), ExitStack() as stack:
-        runner = _Runner(settings, wanted, listen, stack, instance, sweep=fresh and instance is None)
+        runner = _Runner(settings, wanted, on_progress, stack, instance, sweep=fresh and instance is None)
         runner.recover()
         _collect(runner)
         if _can_go_on(runner):
@@ -180,11 +180,11 @@ def _curate(runner: _Runner, labels: Path | None, annotator: str) -> None:
     flags_only = settings.config.decision.mode == "flags"
     if flags_only and runner.wants("curated_clips"):
         runner.result.flags_only = True
-        runner.listen("flags-only decision (decision.mode: flags): no classifier and no scores")
+        runner.on_progress("flags-only decision (decision.mode: flags): no classifier and no scores")
         runner.leave_out(_LEARNED)
     config, force = {}, []
     if labels is not None and not runner.wants("quality_labels"):
-        runner.listen(f"   warning: {labels} is not imported: quality_labels is not selected")
+        runner.on_progress(f"   warning: {labels} is not imported: quality_labels is not selected")
     elif labels is not None and labels_due(settings, labels, annotator):
         config = {"quality_labels": {"file": str(labels.absolute()), "annotator": annotator}}
         force = ["quality_labels"]
@@ -228,12 +228,12 @@ class _Runner:
         self,
         settings: Settings,
         wanted: frozenset[str],
-        listen: Say,
+        on_progress: Say,
         stack: ExitStack,
         instance: dg.DagsterInstance | None,
         sweep: bool,
     ) -> None:
-        self.settings, self.listen, self.result = settings, listen, PassResult()
+        self.settings, self.on_progress, self.result = settings, on_progress, PassResult()
         self.paused = False
         self._wanted, self._stack, self._instance, self._sweep = set(wanted), stack, instance, sweep
 
@@ -273,7 +273,7 @@ class _Runner:
         """Launch one run, wait for it, and return the checks that warned; PassError tells what a failed run said."""
         instance = self._open()
         chosen = list(assets or JOBS[job])
-        self.listen(f"== {title}")
+        self.on_progress(f"== {title}")
         self.result.runs.append(title)
         if batch is not None:
             register_batches(instance, self.settings.store)
@@ -298,7 +298,7 @@ class _Runner:
         """Say a warning, and keep it for the summary (once: many batches may have the same one)."""
         if text not in self.result.warnings:
             self.result.warnings.append(text)
-            self.listen(f"   warning: {text}")
+            self.on_progress(f"   warning: {text}")
 
     def report(self) -> None:
         """Write the HTML report if it would change."""
@@ -314,7 +314,7 @@ class _Runner:
             self._stack.enter_context(_present(self._marker))
             save_config(settings)
             for run_id in sweep_killed_runs(self._instance) if self._sweep else []:
-                self.listen(
+                self.on_progress(
                     f"run {run_id[:8]} of before was killed; marked failed, its work goes on from what is published"
                 )
         return self._instance

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from assets.settings import Settings
+from pipeline.storage.arrow import pc
 
 # the smallest sufficient format (144p, video only) of real sites, measured; and what a clip of 16 s weighs
 _BYTES_PER_SECOND = 12_000

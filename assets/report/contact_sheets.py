@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from PIL import Image
 
 from assets.report.thumbnails import Picture, contact_sheet, jpeg_bytes
 from pipeline.config import Config
 from pipeline.download.ledger import State, download_states
 from pipeline.ids import short_hash
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 from pipeline.workers.engine import make_engine

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from classifier.decision.scoring import unscored_batches
 from classifier.pool import Pool, load_pool
@@ -30,6 +29,7 @@ from classifier.training.train import latest_model, load_document
 from pipeline.config import Config, DecisionConfig, fingerprint
 from pipeline.errors import UserError
 from pipeline.label_events import Labels, load_labels
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store, rows_table
 from pipeline.storage.takedown import taken_down
 

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from torch import Tensor
 
 from classifier.pool import Pool, load_pool
@@ -26,7 +25,8 @@ from classifier.training.resnet import ResNet18
 from classifier.training.train import latest_model, load_document, load_network
 from pipeline.config import ClassifierConfig, ClipConfig, Config
 from pipeline.errors import UserError
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
 CHUNK = 256
@@ -50,14 +50,16 @@ class ScoreReport:
     """False where the batch was scored before."""
 
 
-def score_batch(store: Store, config: Config, batch: str, *, listen: Listener | None = None) -> ScoreReport:
+def score_batch(
+    store: Store, config: Config, batch: str, *, on_progress: ProgressCallback | None = None
+) -> ScoreReport:
     """Give every clip of a batch its probability under the published classifier, in one commit.
 
     Args:
         store: the store; the batch's rows of `scores` are replaced.
         config: the configuration.
         batch: the batch.
-        listen: hears the lines of progress.
+        on_progress: hears the lines of progress.
 
     Raises:
         UserError: no classifier is published, or it was trained on clips of another clip_spec.
@@ -78,7 +80,7 @@ def score_batch(store: Store, config: Config, batch: str, *, listen: Listener | 
     scored = store.read("scores", where=pc.field("batch") == batch).to_pylist()
     if _covers(scored, clips, model):
         return _report(batch, model, scored, written=False)
-    rows = _score(store, config.classifier, model, clips, listen)
+    rows = _score(store, config.classifier, model, clips, on_progress)
     rows = [{**row, "batch": batch, "model_version": model["model_id"]} for row in rows]
     # a takedown that came meanwhile still counts
     shown = set(load_pool(store, config).scan([], batch)["clip_id"].to_pylist())
@@ -125,7 +127,7 @@ def _score(
     config: ClassifierConfig,
     model: Mapping[str, Any],
     clips: Sequence[Mapping[str, Any]],
-    listen: Listener | None,
+    on_progress: ProgressCallback | None,
 ) -> list[dict[str, Any]]:
     # the model's own sizes: the configuration may have moved on since it was trained
     trained = ClassifierConfig(**json.loads(model["config"]))
@@ -136,7 +138,7 @@ def _score(
     with (
         # a clip is too little work to share: one thread each, as many clips at a time as there are threads
         fixed_threads(1) as limit,
-        Progress("clip scores", len(clips), "clips", listen=listen) as bar,
+        Progress("clip scores", len(clips), "clips", on_progress=on_progress) as bar,
         ThreadPoolExecutor(1 if on_gpu else config.threads, initializer=limit) as workers,
     ):
         for start in range(0, len(clips), CHUNK):

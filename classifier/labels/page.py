@@ -60,7 +60,7 @@ def serve_labels(
         store: the store; its queue is refreshed first.
         config: the configuration.
         home: where the journal lies.
-        host: address to listen on; others than this machine need a token.
+        host: address to bind to; others than this machine need a token.
         port: port, 0 for a free one.
         annotator: who labels.
         token: what a visitor must show.

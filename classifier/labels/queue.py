@@ -15,10 +15,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
-
 from classifier.pool import load_pool
 from pipeline.config import Config
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
 QUEUE_KEY = "labels/queue.json"

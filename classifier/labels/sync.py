@@ -8,8 +8,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.compute as pc
-
 from classifier.labels.files import ImportReport, append_new_events, export_labels, import_labels
 from classifier.labels.journal import journal_rows
 from classifier.labels.queue import QueueReport, label_queue
@@ -17,6 +15,7 @@ from pipeline.arcade.truth import load_truth
 from pipeline.config import Config
 from pipeline.ids import short_hash
 from pipeline.label_events import STAND_IN, Labels, current_labels, existing_clips, load_labels
+from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 from sklearn.model_selection import StratifiedGroupKFold
@@ -34,7 +33,8 @@ from classifier.training.resnet import ResNet18, num_parameters
 from pipeline.config import ClassifierConfig, Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.label_events import load_labels
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -107,13 +107,13 @@ def _fingerprint(pool: Pool, ratings: Mapping[str, int], config: Config) -> str:
 # -- training -----------------------------------------------------------------------------------------------------
 
 
-def train_classifier(store: Store, config: Config, *, listen: Listener | None = None) -> ClassifierReport:
+def train_classifier(store: Store, config: Config, *, on_progress: ProgressCallback | None = None) -> ClassifierReport:
     """Train, measure and publish the classifier, unless the published one is current.
 
     Args:
         store: the store; clips and labels are read, one row of `models` and two blobs are written, the row last.
         config: `classifier`, and of `labels`, `split`, `clips` and `decision` what concerns it.
-        listen: hears the lines of progress.
+        on_progress: hears the lines of progress.
 
     Raises:
         UserError: too few labels, labels of too few sources, or an AUC on held-out sources below
@@ -129,7 +129,7 @@ def train_classifier(store: Store, config: Config, *, listen: Listener | None = 
     examples = load_examples(pool, ratings, config.classifier)
     train, held = examples.take(~examples.val_N), examples.take(examples.val_N)
     folds = list(_folds(train, config.classifier))
-    network, losses, held_logits_NK, out_of_fold = _learn(train, held, folds, config.classifier, listen)
+    network, losses, held_logits_NK, out_of_fold = _learn(train, held, folds, config.classifier, on_progress)
     good_N = train.rating_N >= config.classifier.good_rating
     calibration = fit_platt(clip_features(out_of_fold.logits_NK), good_N)
     held_baselines = baseline_scores(train, held)
@@ -140,7 +140,7 @@ def train_classifier(store: Store, config: Config, *, listen: Listener | None = 
     _require_floor(figures, config)
     if any(taken_down(store).hides(video) for video in pool.videos.values()):
         # a takedown came while it learned: nothing that saw the video is published
-        return train_classifier(store, config, listen=listen)
+        return train_classifier(store, config, on_progress=on_progress)
     document = {
         "format": FORMAT, "clip_spec": pool.spec, "width": config.classifier.width,
         "input_height": config.classifier.input_height, "frames_per_clip": config.classifier.frames_per_clip,
@@ -184,7 +184,7 @@ def _folds(train: Examples, config: ClassifierConfig) -> Iterator[Fold]:
 
 
 def _learn(
-    train: Examples, held: Examples, folds: list[Fold], config: ClassifierConfig, listen: Listener | None
+    train: Examples, held: Examples, folds: list[Fold], config: ClassifierConfig, on_progress: ProgressCallback | None
 ) -> tuple[ResNet18, list[float], Floats, OutOfFold]:
     """Return (the network, its losses, its logits of the held-out clips, the out-of-fold scores).
 
@@ -196,7 +196,7 @@ def _learn(
     losses: list[list[float]] = [[] for _ in jobs]
     with (
         fixed_threads(max(1, config.threads // at_once)) as limit,
-        Progress("quality classifier", config.steps * len(jobs), "steps", listen=listen) as bar,
+        Progress("quality classifier", config.steps * len(jobs), "steps", on_progress=on_progress) as bar,
         ThreadPoolExecutor(at_once, initializer=limit) as workers,
     ):
 

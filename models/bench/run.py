@@ -34,7 +34,7 @@ def bench_model(
     batch: int | None = None,
     compare_compiled: bool = False,
     compare_checkpointed: bool = False,
-    listen: Callable[[str], None] = lambda text: None,
+    on_progress: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Measure tasks of a preset and return one JSON-able object.
 
@@ -47,7 +47,7 @@ def bench_model(
         batch: windows a step; the preset's own by default.
         compare_compiled: measure training steps and played frames with compiled blocks too.
         compare_checkpointed: measure training steps with activation checkpointing too.
-        listen: hears a line per task.
+        on_progress: hears a line per task.
 
     Raises:
         UserError: a name that is none of these.
@@ -70,7 +70,7 @@ def bench_model(
             for compiled, checkpointed in variants[1:]:
                 extra = bench.beside(task, compiled=compiled, checkpointed=checkpointed)
                 found[task] |= {} if extra is None else {"compiled" if compiled else "checkpointed": extra}
-            listen(_told(task, found[task], dtype))
+            on_progress(_told(task, found[task], dtype))
     sheet = sheet_peak(device, compute.dtype)
     return {
         "preset": name,

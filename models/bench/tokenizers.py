@@ -23,7 +23,7 @@ from models.training.data import Clip, ClipWindows, Video
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_figures
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config.world import OptimizerConfig, StackConfig, TokenizerConfig, TrainingConfig
-from pipeline.progress import Listener
+from pipeline.progress import ProgressCallback
 
 Architecture = Literal["st_vivit", "vit", "c_vivit"]
 
@@ -54,7 +54,7 @@ def compare_architectures(
     *,
     seed: int,
     count: int = 48,
-    listen: Listener | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Train a tokenizer of each architecture and measure it; nothing is published.
 
@@ -65,7 +65,7 @@ def compare_architectures(
         compute: device and dtype.
         seed: of weights and windows.
         count: windows measured.
-        listen: hears a line for each.
+        on_progress: hears a line for each.
 
     Returns:
         per architecture `parameters`, `cpu_s` of the training, `kept_mb` for a backward pass, and the figures of
@@ -84,8 +84,8 @@ def compare_architectures(
         figures = tokenizer_figures(training.tokenizer, held_out, compute, count=count)
         size = parameters_of(training.tokenizer)
         found[name] = {"parameters": size, "cpu_s": round(seconds, 1), "kept_mb": round(kept, 1), **figures}
-        if listen is not None:
-            listen(
+        if on_progress is not None:
+            on_progress(
                 f"{name}: {size:,} parameters, {figures['psnr']:.2f} dB, {seconds:.0f} CPU-s, {kept:.0f} MB kept for "
                 "the backward pass"
             )
@@ -93,7 +93,7 @@ def compare_architectures(
 
 
 def bench_architectures(
-    steps: int, *, seed: int = 0, threads: int = 1, listen: Listener | None = None
+    steps: int, *, seed: int = 0, threads: int = 1, on_progress: ProgressCallback | None = None
 ) -> dict[str, dict[str, Any]]:
     """Compare small tokenizers on the embedded platformer: 24 levels to learn from, 8 others to measure on.
 
@@ -110,7 +110,7 @@ def bench_architectures(
     compute = choose_compute(TrainingConfig(device="cpu", threads=threads))
     train, held_out = _recordings(range(24)), _recordings(range(1000, 1008))
     with threads_a_product():
-        return compare_architectures(config, train, held_out, compute, seed=seed, listen=listen)
+        return compare_architectures(config, train, held_out, compute, seed=seed, on_progress=on_progress)
 
 
 def _recordings(seeds: range) -> ClipWindows:

@@ -30,7 +30,7 @@ from pipeline.clips.decode import decode_clip
 from pipeline.clips.read import read_clip, read_clips
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
-from pipeline.progress import Listener
+from pipeline.progress import ProgressCallback
 from pipeline.shards.read import current_shards
 from pipeline.shards.splits import group_of, split_of
 from pipeline.storage.store import Store
@@ -39,14 +39,16 @@ ARMS = ("curated", "random")
 FIGURES = ("psnr", "psnr_t1", "psnr_t1_above_copy", "delta_t_psnr_permuted")
 
 
-def compare_curation(store: Store, config: Config, *, steps: int, listen: Listener | None = None) -> dict[str, Any]:
+def compare_curation(
+    store: Store, config: Config, *, steps: int, on_progress: ProgressCallback | None = None
+) -> dict[str, Any]:
     """Train both arms and measure them; nothing is published.
 
     Args:
         store: holds clips and the current shards.
         config: sizes and rates of the models; their own steps are replaced.
         steps: of the tokenizer, and again of the world, in each arm.
-        listen: hears the progress.
+        on_progress: hears the progress.
 
     Returns:
         `version` (a hash of the inputs), `clips` (per arm), `steps`, and `arms`: name -> figure -> {value, low, high}.
@@ -67,8 +69,8 @@ def compare_curation(store: Store, config: Config, *, steps: int, listen: Listen
         compute = choose_compute(config.training)
         frames = training_frames(store)
         for name in ARMS:
-            world = _train(chosen[name], settings, compute, f"ablation, {name}", listen)
-            measured = measure_world(world, held, frames, config, listen=listen)
+            world = _train(chosen[name], settings, compute, f"ablation, {name}", on_progress)
+            measured = measure_world(world, held, frames, config, on_progress=on_progress)
             arms[name] = {figure: measured[figure] for figure in FIGURES}
     return {
         "version": fingerprint("ablation", version, settings.tokenizer, settings.dynamics, settings.latent_actions),
@@ -113,13 +115,15 @@ def _with_steps(config: Config, steps: int) -> Config:
     )
 
 
-def _train(clips: Sequence[Clip], config: Config, compute: Compute, stage: str, listen: Listener | None) -> WorldModel:
+def _train(
+    clips: Sequence[Clip], config: Config, compute: Compute, stage: str, on_progress: ProgressCallback | None
+) -> WorldModel:
     windows = ClipWindows(clips, cache_clips=config.training.cache_clips)
     every, seed = config.training.checkpoint_every, config.training.seed
     tokens = TokenizerTraining(config.tokenizer, windows, compute, seed=seed)
-    run(tokens, None, stage=f"{stage}, tokenizer", checkpoint_every=every, listen=listen)
+    run(tokens, None, stage=f"{stage}, tokenizer", checkpoint_every=every, on_progress=on_progress)
     world = WorldTraining(config.latent_actions, config.dynamics, tokens.tokenizer, windows, compute, seed=seed)
-    run(world, None, stage=f"{stage}, world", checkpoint_every=every, listen=listen)
+    run(world, None, stage=f"{stage}, world", checkpoint_every=every, on_progress=on_progress)
     return WorldModel(tokens.tokenizer.eval(), world.lam.eval(), world.dynamics.eval(), compute=compute, model_id=stage)
 
 

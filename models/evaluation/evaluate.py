@@ -38,12 +38,12 @@ from models.evaluation.measure import (
 from models.evaluation.rollouts import SideBySide, World, decode, encode, hold_each_action
 from models.registry import WORLD, find_model
 from models.runtime.compute import choose_compute, threads_a_product
-from models.runtime.lanes import Lanes
+from models.runtime.cpu_parallel import CpuParallel
 from models.world.load import load_world
 from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
 from pipeline.shards.read import current_shards
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
@@ -90,14 +90,16 @@ def evaluation_is_current(store: Store, config: Config) -> bool:
     return row is not None and inputs is not None and row["model_id"] == _id_of(inputs)
 
 
-def evaluate(store: Store, config: Config, home: Home | None, *, listen: Listener | None = None) -> EvaluationReport:
+def evaluate(
+    store: Store, config: Config, home: Home | None, *, on_progress: ProgressCallback | None = None
+) -> EvaluationReport:
     """Measure the newest world model on held-out sources and publish figures and pictures.
 
     Args:
         store: shards and models are read, the evaluation is written.
         config: the settings `evaluation` and `training` (device).
         home: where the embedded source's true actions lie; None looks none up.
-        listen: hears the progress.
+        on_progress: hears the progress.
 
     Raises:
         UserError: there is no world model, or no held-out clip.
@@ -114,19 +116,19 @@ def evaluate(store: Store, config: Config, home: Home | None, *, listen: Listene
         return EvaluationReport(evaluation_id, True, json.loads(row["figures"]), folder)
     with threads_a_product():
         compute = choose_compute(config.training)
-        world = SideBySide(load_world(store, inputs["world_model"], compute), Lanes(compute))
+        world = SideBySide(load_world(store, inputs["world_model"], compute), CpuParallel(compute))
         clips = held_out_clips(store, config, home)
         if not clips:
             raise UserError(
                 "no source is held out: the val shards are empty. Raise split.val_share, or add or keep more videos."
             )
         codebook_frames = training_frames(store)
-        figures, held, names = _measured(world, clips, codebook_frames, config, listen)
+        figures, held, names = _measured(world, clips, codebook_frames, config, on_progress)
         blobs = _pictures(world, clips, held, names, config)
     # someone may have asked for a takedown while this was at work: what is shown must not hide it
     gone = taken_down(store).hidden_videos(store)
     if any(clip.video_id in gone for clip in clips):
-        return evaluate(store, config, home, listen=listen)
+        return evaluate(store, config, home, on_progress=on_progress)
     for name, data in blobs.items():
         store.write_blob(f"{folder}/{name}", data)
     row = {
@@ -149,10 +151,10 @@ def measure_world(
     codebook_frames: np.ndarray,
     config: Config,
     *,
-    listen: Listener | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Return all figures of a world on clips, as `evaluate` publishes them; nothing is written."""
-    return _measured(world, clips, codebook_frames, config, listen)[0]
+    return _measured(world, clips, codebook_frames, config, on_progress)[0]
 
 
 def _measured(
@@ -160,11 +162,13 @@ def _measured(
     clips: Sequence[HeldOutClip],
     codebook_frames: np.ndarray,
     config: Config,
-    listen: Listener | None,
+    on_progress: ProgressCallback | None,
 ) -> tuple[dict[str, Any], np.ndarray, list[ActionName]]:
     settings = config.evaluation
     passes = len({1, settings.prompt_frames}) * (1 + 2 * settings.random_draws)
-    with Progress("world_evaluation", total=passes + 3 + len(MODES), unit="passes", listen=listen) as progress:
+    with Progress(
+        "world_evaluation", total=passes + 3 + len(MODES), unit="passes", on_progress=on_progress
+    ) as progress:
         codebook = fit_patch_codebook(
             codebook_frames,
             patch=config.tokenizer.patch,

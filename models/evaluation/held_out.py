@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
 from pipeline.arcade.truth import DIRECTIONS, load_truth
 from pipeline.clips.decode import decode_clip
@@ -20,6 +19,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.shards.read import current_shards, open_shards
+from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down

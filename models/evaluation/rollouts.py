@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 
-from models.runtime.lanes import Lanes
+from models.runtime.cpu_parallel import CpuParallel
 from pipeline.config.evaluation import SamplingConfig
 
 Arm = Literal["categorical", "permuted"]
@@ -62,10 +62,10 @@ class World(Protocol):
 
 
 class SideBySide:
-    """A world whose batches are divided among lanes; random draws are seeded per lane."""
+    """A world whose batches are divided among threads; random draws are seeded per thread."""
 
-    def __init__(self, world: World, lanes: Lanes) -> None:
-        self.world, self.lanes = world, lanes
+    def __init__(self, world: World, parallel: CpuParallel) -> None:
+        self.world, self.parallel = world, parallel
 
     @property
     def num_actions(self) -> int:
@@ -119,7 +119,7 @@ class SideBySide:
         sampling: SamplingConfig,
         generator: torch.Generator,
     ) -> torch.Tensor:
-        """Divide the windows among the lanes; each rolls out its own, with a generator of its own."""
+        """Divide the windows among the threads; each rolls out its own with its own generator."""
         seed = generator.initial_seed()
 
         def work(index: torch.Tensor) -> torch.Tensor:
@@ -133,8 +133,8 @@ class SideBySide:
             with torch.no_grad():  # it is a setting of each thread
                 return work(part)
 
-        pieces = [piece for piece in batch.tensor_split(self.lanes.count) if len(piece)]
-        return torch.cat(self.lanes.map(quietly, pieces))
+        pieces = [piece for piece in batch.tensor_split(self.parallel.count) if len(piece)]
+        return torch.cat(self.parallel.map(quietly, pieces))
 
 
 @torch.no_grad()

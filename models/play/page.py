@@ -35,7 +35,7 @@ from models.world.load import load_world
 from pipeline.config import Config, PlayConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.http_guard import Guard, check_address, content_policy, open_socket, url_of
-from pipeline.progress import Listener
+from pipeline.progress import ProgressCallback
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -167,7 +167,7 @@ def serve_play(
     host: str = "127.0.0.1",
     port: int = 0,
     token: str | None = None,
-    listen: Listener | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> None:
     """Serve the newest world's play page until it is stopped (Ctrl-C).
 
@@ -177,10 +177,10 @@ def serve_play(
         host: address; others than this machine's own need a token.
         port: 0 takes a free one.
         token: what visitors must show.
-        listen: hears the address to open; it goes to the terminal by default.
+        on_progress: hears the address to open; it goes to the terminal by default.
     """
     check_address(host, token)
-    say = listen or (lambda line: sys.stderr.write(line + "\n"))
+    say = on_progress or (lambda line: sys.stderr.write(line + "\n"))
     with open_socket(host, port) as server, threads_a_product():
         world = load_world(store, None, choose_compute(config.training))
         if config.training.compile:

@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from pipeline.clips.decode import decode_clip
 from pipeline.errors import UserError
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
 Video = npt.NDArray[np.uint8]

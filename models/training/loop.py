@@ -12,7 +12,7 @@ from models.registry import Curve
 from models.runtime.weights import WeightsError
 from models.training.checkpoint import Checkpoints
 from pipeline.errors import PermanentError
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
 
 OnStep = Callable[[int, Mapping[str, float]], None]
 
@@ -43,7 +43,7 @@ def run(
     *,
     stage: str,
     checkpoint_every: int,
-    listen: Listener | None = None,
+    on_progress: ProgressCallback | None = None,
     on_step: OnStep | None = None,
 ) -> Curve:
     """Train to the last step, from the newest checkpoint where there is one; return the curve from step 1 on.
@@ -65,7 +65,7 @@ def run(
         curve = saved.about["curve"]
     first, total = (0 if saved is None else saved.step), training.total_steps
     keep_every = -(-total // _CURVE_POINTS)
-    with Progress(stage, total=total - first, unit="steps", listen=listen) as progress:
+    with Progress(stage, total=total - first, unit="steps", on_progress=on_progress) as progress:
         for step in range(first, total):
             figures = training.step(step)
             if not all(math.isfinite(value) for value in figures.values()):

@@ -11,7 +11,7 @@ from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import Reconstruction, VideoTokenizer, start_from_patches
 from models.runtime.compute import Compute
-from models.runtime.lanes import Lanes
+from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.weights import load_states, prefixed
 from models.training.checkpoint import step_generator
 from models.training.data import ClipWindows
@@ -41,7 +41,7 @@ class TokenizerTraining:
             torch.manual_seed(seed)
             self.tokenizer = VideoTokenizer(config, height, width).to(compute.device)
         self.optimizer = Optimizer(self.tokenizer, config.optimizer, config.steps)
-        self.lanes = Lanes(compute, config.batch)
+        self.parallel = CpuParallel(compute, config.batch)
 
     def start(self) -> None:
         """Start codes and projections from data where the configuration says so."""
@@ -55,7 +55,7 @@ class TokenizerTraining:
             seed=self.seed, stream=_STREAM, step=step, batch=self.config.batch, window=self.config.window
         )
         video = video.to(self.compute.device)
-        loss, results = self.lanes.backward(self.tokenizer, self._loss, video)
+        loss, results = self.parallel.backward(self.tokenizer, self._loss, video)
         norm = self.optimizer.apply(step)
         codes = torch.cat([result.quantized.codes for result in results])
         latents = torch.cat([result.latents_BTPL.detach() for result in results])

@@ -42,7 +42,7 @@ from models.world.world import WorldModel
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
-from pipeline.progress import Listener
+from pipeline.progress import ProgressCallback
 from pipeline.shards.read import current_shards
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -86,14 +86,14 @@ def world_model_is_current(store: Store, config: Config) -> bool:
 
 
 def train_tokenizer(
-    store: Store, config: Config, *, listen: Listener | None = None, on_step: OnStep | None = None
+    store: Store, config: Config, *, on_progress: ProgressCallback | None = None, on_step: OnStep | None = None
 ) -> TrainReport:
     """Train the video tokenizer on the current training shards and publish it.
 
     Args:
         store: shards are read, checkpoints, blobs and the row are written.
         config: the sections `tokenizer` and `training`.
-        listen: hears the progress.
+        on_progress: hears the progress.
         on_step: gets (step from 1, figures of the step).
 
     Raises:
@@ -109,8 +109,8 @@ def train_tokenizer(
     with threads_a_product():
         windows = ClipWindows(train, cache_clips=config.training.cache_clips)
         training = TokenizerTraining(config.tokenizer, windows, compute, seed=config.training.seed)
-        _prepare(config, compute, listen, tokenizer=training.tokenizer)
-        curve, run_about = _run(store, config, TOKENIZER, model_id, training, compute, listen, on_step)
+        _prepare(config, compute, on_progress, tokenizer=training.tokenizer)
+        curve, run_about = _run(store, config, TOKENIZER, model_id, training, compute, on_progress, on_step)
         training.tokenizer.eval()
         count = config.training.eval_windows
         held = ClipWindows(val or train, cache_clips=1)
@@ -134,7 +134,7 @@ def train_tokenizer(
 
 
 def train_world_model(
-    store: Store, config: Config, *, listen: Listener | None = None, on_step: OnStep | None = None
+    store: Store, config: Config, *, on_progress: ProgressCallback | None = None, on_step: OnStep | None = None
 ) -> TrainReport:
     """Train latent actions and dynamics on the current shards with their tokenizer, and publish both as one model.
 
@@ -149,8 +149,8 @@ def train_world_model(
     with threads_a_product():
         windows = ClipWindows(train, cache_clips=config.training.cache_clips)
         training = _world_training(store, config, source, windows, compute)
-        _prepare(config, compute, listen, latent_actions=training.lam, dynamics=training.dynamics)
-        curve, run_about = _run(store, config, WORLD, model_id, training, compute, listen, on_step)
+        _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
+        curve, run_about = _run(store, config, WORLD, model_id, training, compute, on_progress, on_step)
         training.lam.eval()
         training.dynamics.eval()
         held = ClipWindows(val or train, cache_clips=1)
@@ -179,7 +179,7 @@ def train_oracle(
     config: Config,
     truth_actions: Callable[[str], npt.NDArray[np.int8] | None],
     *,
-    listen: Listener | None = None,
+    on_progress: ProgressCallback | None = None,
     on_step: OnStep | None = None,
 ) -> tuple[WorldModel, Curve]:
     """Train the dynamics led by true actions, and return it as a world whose action k is the true action k.
@@ -190,7 +190,7 @@ def train_oracle(
         store: holds the shards and the published tokenizer.
         config: as of `train_world_model`; `latent_actions` needs as many codes and latent values as there are actions.
         truth_actions: returns a clip's true actions by its id, None where nobody knows: such clips are left out.
-        listen: hears the progress.
+        on_progress: hears the progress.
         on_step: gets (step from 1, figures of the step).
     """
     version = current_shards(store)
@@ -203,7 +203,7 @@ def train_oracle(
         windows = ClipWindows(known, cache_clips=config.training.cache_clips)
         training = _world_training(store, config, tokenizer_id(config, version), windows, compute, truth_actions)
         every = config.training.checkpoint_every
-        curve = run(training, None, stage="oracle", checkpoint_every=every, listen=listen, on_step=on_step)
+        curve = run(training, None, stage="oracle", checkpoint_every=every, on_progress=on_progress, on_step=on_step)
     return WorldModel(training.tokenizer, training.lam, training.dynamics, compute=compute, model_id="oracle"), curve
 
 
@@ -226,11 +226,11 @@ def _world_training(
     )
 
 
-def _prepare(config: Config, compute: Compute, listen: Listener | None, **networks: nn.Module) -> None:
+def _prepare(config: Config, compute: Compute, on_progress: ProgressCallback | None, **networks: nn.Module) -> None:
     for name, network in networks.items():
         done = prepare_training(network, config.training, compute.device)
-        if done and listen is not None:
-            listen(f"{name}: {done}")
+        if done and on_progress is not None:
+            on_progress(f"{name}: {done}")
 
 
 def _run(
@@ -240,12 +240,14 @@ def _run(
     model_id: str,
     training: Trainable,
     compute: Compute,
-    listen: Listener | None,
+    on_progress: ProgressCallback | None,
     on_step: OnStep | None,
 ) -> tuple[Curve, dict[str, Any]]:
     """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds)."""
-    if listen is not None:
-        listen(f"{kind}: {training.total_steps} steps on {compute.device}, {compute.threads} threads, {compute.reason}")
+    if on_progress is not None:
+        on_progress(
+            f"{kind}: {training.total_steps} steps on {compute.device}, {compute.threads} threads, {compute.reason}"
+        )
     hold_memory()
     wall, cpu = time.perf_counter(), time.process_time()
     curve = run(
@@ -253,7 +255,7 @@ def _run(
         _checkpoints(store, kind, model_id),
         stage=kind,
         checkpoint_every=config.training.checkpoint_every,
-        listen=listen,
+        on_progress=on_progress,
         on_step=on_step,
     )
     return curve, {

@@ -32,7 +32,7 @@ from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute, threads_a_product
-from models.runtime.lanes import Lanes
+from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.weights import load_states, prefixed
 from models.training.checkpoint import step_generator
 from models.training.code_metrics import code_figures
@@ -77,8 +77,8 @@ class WorldTraining:
         self.dynamics.to(compute.device)
         self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, self.total_steps)
         self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps)
-        # two lanes while both networks learn; while the LAM learns alone, as many as its batch has windows
-        self._pair, self.lanes = Lanes(compute, 2), Lanes(compute, dynamics.batch)
+        # two threads while both networks learn; while the LAM learns alone, as many as its batch has windows
+        self._pair, self.parallel = CpuParallel(compute, 2), CpuParallel(compute, dynamics.batch)
 
     def start(self) -> None:
         """Start embeddings from data where the configuration says so."""
@@ -152,7 +152,7 @@ class WorldTraining:
 
     def _step_lam_alone(self, video: Tensor, step: int) -> dict[str, float]:
         frames = self._read(video)
-        loss, results = self.lanes.backward(self.lam, self._continuous_loss, frames)
+        loss, results = self.parallel.backward(self.lam, self._continuous_loss, frames)
         self.lam_optimizer.apply(step)
         shown = torch.cat([result.next_frames.detach() for result in results])
         return {"lam_loss": float(loss), self.lam.figure: lam_quality(shown, frames[:, 1:])}

@@ -23,7 +23,7 @@ from pipeline.arcade.scenes import SCENES, with_sides
 from pipeline.arcade.truth import read_truth, truth_of, write_truth
 from pipeline.config.source import ArcadeConfig, EngineConfig
 from pipeline.errors import UserError
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
 from pipeline.workers.engine import make_engine
 
 _DEADLINE_S = 3600.0
@@ -37,7 +37,7 @@ _CABINETS = {
 
 
 def record_arcade(
-    config: ArcadeConfig, folder: Path, *, workers: int | None = None, listen: Listener | None = None
+    config: ArcadeConfig, folder: Path, *, workers: int | None = None, on_progress: ProgressCallback | None = None
 ) -> list[Recording]:
     """Record what a folder lacks of a configuration's catalog, and return the whole catalog.
 
@@ -45,7 +45,7 @@ def record_arcade(
         config: what to record.
         folder: gets `catalog.json`, `media/` and `truth/`; a complete one is left as it is.
         workers: processes; one per core where None.
-        listen: hears the lines of progress.
+        on_progress: hears the lines of progress.
 
     Raises:
         UserError: the folder cannot be written, or a game cannot be played, naming which and why.
@@ -57,7 +57,7 @@ def record_arcade(
         # the longest first: none is left to one worker at the end
         missing.sort(key=lambda recording: -recording.num_frames * recording.width)
         engine = make_engine(EngineConfig(), workers=workers, deadline_s=_DEADLINE_S)
-        with Progress("recording games", total=len(missing), unit="videos", listen=listen) as progress:
+        with Progress("recording games", total=len(missing), unit="videos", on_progress=on_progress) as progress:
             for recording, outcome in engine.run(partial(record_one, folder), missing):
                 if not outcome.ok:
                     raise UserError(

@@ -24,7 +24,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pipeline.progress import Listener
+from pipeline.progress import ProgressCallback
 
 _BARE = """
 import sys
@@ -85,15 +85,15 @@ class Acquisition:
         return statistics.median(ours) / statistics.median(self.bare)
 
 
-def bench_acquisition(videos: int = 500, rounds: int = 3, listen: Listener | None = None) -> Acquisition:
+def bench_acquisition(videos: int = 500, rounds: int = 3, on_progress: ProgressCallback | None = None) -> Acquisition:
     """Fetch small videos from loopback in turns, with bare yt-dlp and with ours, and return what each cost.
 
     Args:
         videos: their number.
         rounds: times that each is run.
-        listen: hears a line per round.
+        on_progress: hears a line per round.
     """
-    say = listen or (lambda text: None)
+    say = on_progress or (lambda text: None)
     with tempfile.TemporaryDirectory(prefix="lampworks-bench-") as name:
         folder = Path(name)
         size = _publish(folder / "site", videos)

@@ -25,7 +25,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 
@@ -70,7 +70,7 @@ class Start:
 
 
 def bench_start(
-    media: Path, videos: int = 1_000_000, rounds: int = 3, batch: int = 250, listen: Listener | None = None
+    media: Path, videos: int = 1_000_000, rounds: int = 3, batch: int = 250, on_progress: ProgressCallback | None = None
 ) -> Start:
     """Fill a store with rows, then download one batch of it.
 
@@ -79,11 +79,11 @@ def bench_start(
         videos: rows of `videos`.
         rounds: attempts at each of them.
         batch: real videos of the batch.
-        listen: hears the progress.
+        on_progress: hears the progress.
     """
     with tempfile.TemporaryDirectory(prefix="lampworks-bench-") as folder, _server(media.read_bytes()) as server:
         store = Store(Path(folder) / "root")
-        attempts = fill(store, videos - batch, rounds, listen)
+        attempts = fill(store, videos - batch, rounds, on_progress)
         rows = [_real(f"{server.url}/{index}.mp4", index) for index in range(batch)]
         store.merge("videos", rows, on=["video_id"])
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -96,11 +96,11 @@ def bench_start(
         return Start(videos, attempts, told["ok"], server.first - start, *told["peaks_mb"])
 
 
-def fill(store: Store, videos: int, rounds: int, listen: Listener | None = None) -> int:
+def fill(store: Store, videos: int, rounds: int, on_progress: ProgressCallback | None = None) -> int:
     """Append rows of videos and rounds of attempts at them; return the number of attempts."""
     began = datetime(2026, 1, 1, tzinfo=UTC)
     attempts = 0
-    with Progress("rows", total=videos * (rounds + 1), unit="rows", listen=listen) as progress:
+    with Progress("rows", total=videos * (rounds + 1), unit="rows", on_progress=on_progress) as progress:
         for start in range(0, videos, _STEP):
             size = min(_STEP, videos - start)
             store.append("videos", _videos(start, size))

@@ -12,8 +12,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.cut_video import CutJob, CutVideo, cut_or_blame
 from pipeline.clips.features import FLAGS
@@ -22,7 +20,8 @@ from pipeline.config import Config
 from pipeline.download.disk_space import drop_cut_raw
 from pipeline.download.ledger import download_states
 from pipeline.errors import UserError
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
+from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -69,7 +68,7 @@ def cut_batch(
     batch: str,
     *,
     retry_failed: bool = False,
-    listen: Listener | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> ClipReport:
     """Cut every downloaded video of a batch that was not cut yet under the current clip_spec.
 
@@ -94,7 +93,7 @@ def cut_batch(
     blocked = ""
     engine = make_engine(config.engine)
     try:
-        with Progress("clips", total=len(jobs), unit="videos", listen=listen) as progress:
+        with Progress("clips", total=len(jobs), unit="videos", on_progress=on_progress) as progress:
             for job, outcome in engine.run(cut_or_blame, jobs):
                 if outcome.ok and isinstance(outcome.value, str):
                     blocked = outcome.value

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.features import HASH_BYTES, NUM_SAMPLES
 from pipeline.clips.read import scan_clips
 from pipeline.config import Config, DuplicateConfig, fingerprint
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
+from pipeline.storage.arrow import pc
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store, rows_table
 
@@ -66,7 +66,7 @@ def duplicates_are_current(store: Store, config: Config) -> bool:
     return store.version("duplicates") >= 0 and store.inputs("duplicates") == _inputs(store, config)
 
 
-def find_duplicates(store: Store, config: Config, *, listen: Listener | None = None) -> DuplicateReport:
+def find_duplicates(store: Store, config: Config, *, on_progress: ProgressCallback | None = None) -> DuplicateReport:
     """Group all clips that count under the current clip_spec, and replace the table `duplicates` in one commit.
 
     Every clip has a row; one that has no near-duplicate represents itself. Nothing changed, nothing written.
@@ -76,7 +76,7 @@ def find_duplicates(store: Store, config: Config, *, listen: Listener | None = N
     while True:
         inputs = _inputs(store, config)
         clips = _load(store, config)
-        rows = _grouped(clips, config.duplicates, listen)
+        rows = _grouped(clips, config.duplicates, on_progress)
         # a takedown or a batch that came in meanwhile is taken into account, not published around
         if inputs == _inputs(store, config):
             break
@@ -112,13 +112,13 @@ def _load(store: Store, config: Config) -> pa.Table:
     return table.take(order).combine_chunks()
 
 
-def _grouped(clips: pa.Table, config: DuplicateConfig, listen: Listener | None) -> pa.Table:
+def _grouped(clips: pa.Table, config: DuplicateConfig, on_progress: ProgressCallback | None) -> pa.Table:
     codes = _Codes(clips["hashes"], config)
     representative = np.arange(len(clips))
     plain = np.flatnonzero(codes.texture < config.min_texture)
     representative[plain] = _equal_bytes(clips["sha256"], plain)
     textured = np.flatnonzero(codes.texture >= config.min_texture)
-    with Progress("near_duplicates", total=_ORDERS, unit="orders", listen=listen) as progress:
+    with Progress("near_duplicates", total=_ORDERS, unit="orders", on_progress=on_progress) as progress:
         near = [(np.empty(0, np.int64), np.empty(0, np.int64))]
         for seed in range(_ORDERS):
             near.append(codes.near_pairs(textured, seed))

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow.compute as pc
 
 from pipeline.config import Config
 from pipeline.download.attempt import Tried, Try, attempt, lost
@@ -33,9 +32,10 @@ from pipeline.download.ledger import State, download_states, dropped_and_uncut, 
 from pipeline.download.rate_limits import SiteLimits
 from pipeline.download.schedule import Feed
 from pipeline.errors import UserError
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
 from pipeline.sources import open_source
 from pipeline.sources.base import Source, site_of
+from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -111,7 +111,7 @@ def download_batch(
     home: Home,
     batch: str,
     *,
-    listen: Listener | None = None,
+    on_progress: ProgressCallback | None = None,
     now: datetime | None = None,
 ) -> DownloadReport:
     """Try the due videos of a batch; nothing due, nothing written.
@@ -124,7 +124,7 @@ def download_batch(
         config: source, download and engine settings.
         home: local state of the root: attempts work under its `tmp/`.
         batch: a name that a search gave.
-        listen: hears the progress.
+        on_progress: hears the progress.
         now: the time that decides what is due (UTC), and then one pass is all; the current time by default.
 
     Raises:
@@ -142,7 +142,7 @@ def download_batch(
         known = breakers(store)
         tries = _tries(store, config, batch, states, videos, known, now or datetime.now(UTC))
         if tries:
-            done, paused = _pass(store, config, home, batch, tries, known, listen)
+            done, paused = _pass(store, config, home, batch, tries, known, on_progress)
             tried += done
             states = download_states(store, batch)
         if not tries or not done or paused or now is not None:
@@ -150,8 +150,8 @@ def download_batch(
         wait = _seconds_to_next(states, videos, breakers(store))
         if wait is None or wait > config.download.max_wait_s:
             break
-        if wait > 1 and listen is not None:
-            listen(f"download {batch}: the next attempt may start in {wait:.0f} s")
+        if wait > 1 and on_progress is not None:
+            on_progress(f"download {batch}: the next attempt may start in {wait:.0f} s")
         time.sleep(wait)
     return _report(store, config, batch, states, sites, tried, paused, time.monotonic() - start)
 
@@ -248,7 +248,7 @@ def _pass(
     batch: str,
     tries: list[Try],
     known: dict[str, Breaker],
-    listen: Listener | None,
+    on_progress: ProgressCallback | None,
 ) -> tuple[int, str]:
     """Make the tries that limits, breakers and the disk allow; return their number, and why others were left."""
     with _workplace(home) as folder:
@@ -258,7 +258,7 @@ def _pass(
         limits = SiteLimits(home.limits, config.source.kind, config.download)
         with open_source(config, home, store.storage_options) as source, limits:
             feed = Feed(tries, config.download, known, limits, room)
-            return _work(store, config, source, batch, len(tries), feed, folder, listen), feed.paused
+            return _work(store, config, source, batch, len(tries), feed, folder, on_progress), feed.paused
 
 
 def _work(
@@ -269,7 +269,7 @@ def _work(
     total: int,
     feed: Feed,
     folder: Path,
-    listen: Listener | None,
+    on_progress: ProgressCallback | None,
 ) -> int:
     """Run the attempts and append their rows in chunks as they end; return their number."""
     workers = min(config.download.workers, total)
@@ -282,7 +282,7 @@ def _work(
     )
     work = partial(attempt, source=source, store=store, config=config.download, batch=batch, folder=folder)
     ledger = _Ledger(store)
-    with Progress(f"download {batch}", total=total, unit="videos", listen=listen) as progress:
+    with Progress(f"download {batch}", total=total, unit="videos", on_progress=on_progress) as progress:
         try:
             for item, outcome in engine.run(work, ledger.while_waiting(feed)):
                 assert isinstance(item, Try)

@@ -7,12 +7,10 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow.compute as pc
-
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.download.ledger import download_states
-from pipeline.storage.arrow import rows_with, total
+from pipeline.storage.arrow import pc, rows_with, total
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.clips.features import FLAGS, flag_masks
@@ -22,6 +21,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.label_events import current_labels
 from pipeline.shards.splits import group_of, split_of
+from pipeline.storage.arrow import pc
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 

@@ -18,12 +18,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.config import Config, fingerprint
 from pipeline.download.circuit_breaker import Breaker, breakers, opened, resting
 from pipeline.errors import RetryableError, UserError
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
 from pipeline.rules import NO_METADATA, OPT_OUT, Verdict, judge_row, rules_version
 from pipeline.search.journal import SearchJournal
 from pipeline.search.settled import VideosKnown
@@ -31,6 +30,7 @@ from pipeline.sources import open_source
 from pipeline.sources.base import Candidate, Source
 from pipeline.sources.faults import clean_message
 from pipeline.sources.folder import FolderSource, other_id
+from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
@@ -74,7 +74,7 @@ def search_videos(
     home: Home,
     *,
     round: int | None = None,
-    listen: Listener | None = None,
+    on_progress: ProgressCallback | None = None,
     now: datetime | None = None,
 ) -> SearchReport:
     """Search the configured source, judge what it offers, and merge it into `videos` and `searches`.
@@ -84,7 +84,7 @@ def search_videos(
         config: source, rules and batch size.
         home: local state of the root (the embedded source keeps its recordings there).
         round: which growth of a closed world to see; None for all of it.
-        listen: hears the progress.
+        on_progress: hears the progress.
         now: the time to record (UTC); the current time by default.
 
     Raises:
@@ -97,7 +97,7 @@ def search_videos(
     # a folder, and games on this machine, cost no request
     journal = SearchJournal(home.search_journal if config.source.kind in {"urls", "youtube"} else None)
     with journal:
-        with source, Progress("search", unit="videos", listen=listen) as progress:
+        with source, Progress("search", unit="videos", on_progress=on_progress) as progress:
             found = _ask(source, VideosKnown(store, _version(config)), journal, round, progress)
         store.append("breakers", _opened(before, source, config, moment))
         if not found and source.refused:

@@ -14,11 +14,11 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.rules import NO_METADATA
 from pipeline.sources.base import Candidate
 from pipeline.sources.faults import RETRYABLE
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
 _COLUMNS = ("video_id", "title", "batch", "rule", "rules_version")

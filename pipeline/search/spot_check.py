@@ -28,13 +28,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from PIL import Image
 
 from pipeline.config import Config, fingerprint
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.ids import short_hash
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
 from pipeline.rules import NO_KEYWORD, OFF, keyword_of
 from pipeline.search.spot_check_page import Shown, _page, _Section
 from pipeline.sources import Source, open_source
@@ -42,6 +41,7 @@ from pipeline.sources.arcade import ArcadeSource
 from pipeline.sources.faults import clean_message
 from pipeline.sources.folder import path_of
 from pipeline.sources.ytdlp_search import read_picture
+from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -69,7 +69,7 @@ def write_spot_check(
     *,
     per_keyword: int = 4,
     seed: int = 0,
-    listen: Listener | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> str | None:
     """Write the sheet, if it would change, and return its key; None where the store holds no video to show.
 
@@ -79,7 +79,7 @@ def write_spot_check(
         home: local state of the root (the embedded source's recordings).
         per_keyword: most kept and most rejected videos of a keyword.
         seed: another seed shows other videos.
-        listen: hears the progress.
+        on_progress: hears the progress.
 
     Raises:
         UserError: `per_keyword` is not positive.
@@ -95,7 +95,7 @@ def write_spot_check(
     chosen, counted = _chosen(store, config, per_keyword, seed)
     sections = _sections(chosen, config, per_keyword)
     rows = {row["video_id"]: row for kept, rejected in sections.values() for row in (*kept, *rejected)}
-    pictures = _pictures(store, config, home, rows, before.get("pictures", {}), listen)
+    pictures = _pictures(store, config, home, rows, before.get("pictures", {}), on_progress)
     # again, just before it is published: a takedown may have come meanwhile
     hidden = taken_down(store).hidden_videos(store)
     shown = {name: one for name, one in pictures.items() if name not in hidden}
@@ -207,13 +207,13 @@ def _pictures(
     home: Home,
     rows: Mapping[str, Mapping[str, Any]],
     before: Mapping[str, str],
-    listen: Listener | None,
+    on_progress: ProgressCallback | None,
 ) -> dict[str, Shown]:
     """Return every row with its picture, or with the reason why there is none."""
     found = {name: Shown(row, before[name]) for name, row in rows.items() if before.get(name)}
     missing = {name: row for name, row in rows.items() if name not in found}
     if missing:
-        with Progress("spot check", total=len(missing), unit="pictures", listen=listen) as progress:
+        with Progress("spot check", total=len(missing), unit="pictures", on_progress=on_progress) as progress:
             draw = _frames if config.source.kind == "folder" else _fetched
             for name, data, why in draw(store, config, home, missing):
                 found[name] = Shown(missing[name], data, why)

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.read import scan_clips
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.shards.splits import SPLITS, group_of
+from pipeline.storage.arrow import pc
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down

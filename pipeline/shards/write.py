@@ -22,16 +22,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.clips.encode import TarWriter
 from pipeline.clips.read import read_clip
 from pipeline.config import Config, ShardConfig
 from pipeline.errors import UserError
-from pipeline.progress import Listener, Progress
+from pipeline.progress import Progress, ProgressCallback
 from pipeline.shards.plan import FORMAT, Plan, plan_shards, shard_inputs, sidecar
 from pipeline.shards.read import _manifest_key, current_shards
 from pipeline.shards.splits import SPLITS
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
 _PARALLEL_READS = 8
@@ -70,7 +70,7 @@ def shards_are_current(store: Store, config: Config) -> bool:
         return False
 
 
-def write_shards(store: Store, config: Config, *, listen: Listener | None = None) -> ShardReport:
+def write_shards(store: Store, config: Config, *, on_progress: ProgressCallback | None = None) -> ShardReport:
     """Write the training set and replace the rows of `shards`; a set that is there already is left as it is.
 
     Raises:
@@ -82,7 +82,7 @@ def write_shards(store: Store, config: Config, *, listen: Listener | None = None
         plan = plan_shards(store, config)
         if current_shards(store) == plan.version and store.exists(_manifest_key(plan.version)):
             return _report(store, written=False)
-        rows = _write_tars(store, config.shards, plan, listen)
+        rows = _write_tars(store, config.shards, plan, on_progress)
         # asked again just before publishing: a takedown that came in meanwhile starts another round
         if shard_inputs(store, config)["tables"]["takedowns"] == inputs["tables"]["takedowns"]:
             break
@@ -103,10 +103,12 @@ def write_shards(store: Store, config: Config, *, listen: Listener | None = None
 # -- tars ------------------------------------------------------------------------------------------------------------
 
 
-def _write_tars(store: Store, config: ShardConfig, plan: Plan, listen: Listener | None) -> list[dict[str, Any]]:
+def _write_tars(
+    store: Store, config: ShardConfig, plan: Plan, on_progress: ProgressCallback | None
+) -> list[dict[str, Any]]:
     """Write the tars that are not there yet and return a row for each."""
     rows: list[dict[str, Any]] = []
-    with Progress("training_shards", total=len(plan.clips), unit="clips", listen=listen) as progress:
+    with Progress("training_shards", total=len(plan.clips), unit="clips", on_progress=on_progress) as progress:
         for split in SPLITS:
             clips = plan.clips.filter(pc.equal(plan.clips["split"], pa.scalar(split)))
             for index, start in enumerate(range(0, len(clips), config.samples_per_shard)):

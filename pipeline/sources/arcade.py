@@ -20,7 +20,7 @@ from pipeline.arcade.site import ArcadeSite
 from pipeline.config.source import ArcadeConfig, DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
 from pipeline.ids import video_id_of
-from pipeline.progress import Listener
+from pipeline.progress import ProgressCallback
 from pipeline.sources.base import Candidate, Fetched, Known, unknown
 from pipeline.sources.ytdlp import ARCADE
 from pipeline.sources.ytdlp_fetch import fetch_url
@@ -36,7 +36,12 @@ class ArcadeSource:
     kind = "arcade"
 
     def __init__(
-        self, config: ArcadeConfig, home: Home, *, workers: int | None = None, listen: Listener | None = None
+        self,
+        config: ArcadeConfig,
+        home: Home,
+        *,
+        workers: int | None = None,
+        on_progress: ProgressCallback | None = None,
     ) -> None:
         self.config, self.home, self.workers = config, home, workers
         self.url = ""
@@ -44,14 +49,14 @@ class ArcadeSource:
         self.refused: dict[str, RetryableError] = {}
         self.asked: list[str] = []
         self.site: ArcadeSite | None = None
-        self._listen = listen
+        self._on_progress = on_progress
 
     def __getstate__(self) -> dict[str, Any]:
         # threads and listeners stay with the process that entered; the address is all that a worker needs
-        return {**self.__dict__, "site": None, "_listen": None}
+        return {**self.__dict__, "site": None, "_on_progress": None}
 
     def __enter__(self) -> Self:
-        record_arcade(self.config, self.home.arcade, workers=self.workers, listen=self._listen)
+        record_arcade(self.config, self.home.arcade, workers=self.workers, on_progress=self._on_progress)
         self.site = ArcadeSite(self.home.arcade).__enter__()
         self.url = self.site.url
         return self

@@ -29,12 +29,12 @@ from typing import IO, Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from pipeline.errors import UserError
+from pipeline.storage.arrow import pc
 from pipeline.storage.schemas import SCHEMA_VERSION, SCHEMAS
 
 Rows = pa.Table | Sequence[Mapping[str, Any]]

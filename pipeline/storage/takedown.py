@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.compute as pc
-
 from pipeline.errors import UserError
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
 KINDS = ("video", "channel")

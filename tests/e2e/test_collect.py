@@ -88,7 +88,7 @@ def settings_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 def run_pass(settings: Settings, *select: str) -> tuple[Any, list[str]]:
     said: list[str] = []
-    return full_pass(settings, [*(select or ("+clips",))], listen=said.append, report=False), said
+    return full_pass(settings, [*(select or ("+clips",))], on_progress=said.append, report=False), said
 
 
 def last_of(settings: Settings, asset: str = "raw_videos") -> tuple[dict[str, Any], dict[str, dg.AssetCheckEvaluation]]:

@@ -105,7 +105,7 @@ def test_workers_do_not_change_a_byte_and_nothing_is_recorded_twice(tmp_path: Pa
     truth.write_text(truth.read_text("utf-8").replace(foreign.fingerprint, "0" * 16), "utf-8")
     assert [is_recorded(folder, r) for r in recordings] == [False, False, True, True]
     lines: list[str] = []
-    record_arcade(config, folder, workers=1, listen=lines.append)
+    record_arcade(config, folder, workers=1, on_progress=lines.append)
     assert "2/2 videos" in lines[-1]
     assert {r.native_id: media_path(folder, r).stat().st_mtime_ns for r in whole} == {
         r.native_id: stamps[r.native_id] for r in whole

@@ -54,7 +54,7 @@ def test_a_terminal_redraws_one_line():
 def test_a_listener_hears_what_the_log_shows():
     heard: list[str] = []
     log = io.StringIO()
-    with Progress("clips", total=3, stream=log, every_s=0, listen=heard.append) as progress:
+    with Progress("clips", total=3, stream=log, every_s=0, on_progress=heard.append) as progress:
         progress.advance()
         progress.advance(2, note="loss 0.5")
     assert heard == log.getvalue().splitlines()

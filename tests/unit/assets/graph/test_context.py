@@ -13,12 +13,12 @@ def lines_of(seconds: int, every_s: int = 5) -> list[int]:
     """The times at which a stage that reports every few seconds is heard."""
     now = 0.0
     heard: list[str] = []
-    listen = thinned(heard.append, clock=lambda: now)
+    on_progress = thinned(heard.append, clock=lambda: now)
     for second in range(0, seconds, every_s):
         now = float(second)
-        listen(f"download: {second} of {seconds}")
+        on_progress(f"download: {second} of {seconds}")
     now = float(seconds)
-    listen(f"download: {seconds} of {seconds}, took {seconds} s")
+    on_progress(f"download: {seconds} of {seconds}, took {seconds} s")
     return [int(line.split()[1]) for line in heard]
 
 
@@ -37,7 +37,7 @@ def test_a_long_stage_does_not_fill_the_log(hours: int, most: int) -> None:
 
 def test_the_closing_line_of_a_stage_is_told_however_soon_it_comes() -> None:
     heard: list[str] = []
-    listen = thinned(heard.append, clock=lambda: 0.0)
+    on_progress = thinned(heard.append, clock=lambda: 0.0)
     for line in ("clips: 1/2 videos", "clips: 2/2 videos, took 0.1 s", "clips: 1/9 videos"):
-        listen(line)
+        on_progress(line)
     assert heard == ["clips: 1/2 videos", "clips: 2/2 videos, took 0.1 s"]

@@ -50,7 +50,7 @@ def test_each_architecture_is_trained_and_measured_alike():
     said = []
     compute = Compute(torch.device("cpu"), torch.float32, "tests compare numbers")
     train, held_out = windows((0, 1)), windows((2,))
-    found = compare_architectures(config, train, held_out, compute, seed=0, count=2, listen=said.append)
+    found = compare_architectures(config, train, held_out, compute, seed=0, count=2, on_progress=said.append)
     assert [line.split(":")[0] for line in said] == list(found) == ["st_vivit", "vit", "c_vivit"]
     assert all(figures["psnr"] > 15 for figures in found.values())
     assert len({figures["psnr"] for figures in found.values()}) == 3

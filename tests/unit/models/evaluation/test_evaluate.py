@@ -90,7 +90,7 @@ def trained(tmp_path_factory):
     train_tokenizer(store, CONFIG)
     train_world_model(store, CONFIG)
     lines = []
-    report = evaluate(store, CONFIG, home_of(store), listen=lines.append)
+    report = evaluate(store, CONFIG, home_of(store), on_progress=lines.append)
     assert "world_evaluation: 11/11 passes" in lines[-1]
     return store, report
 

@@ -3,7 +3,7 @@ import torch
 
 from models.evaluation.rollouts import SideBySide
 from models.runtime.compute import Compute
-from models.runtime.lanes import Lanes
+from models.runtime.cpu_parallel import CpuParallel
 from pipeline.config.evaluation import SamplingConfig
 
 CONTEXT = 4
@@ -98,7 +98,7 @@ def test_wrong_actions_are_named(world):
 
 
 def test_a_world_side_by_side_answers_as_the_world_does(world):
-    both = SideBySide(world, Lanes(Compute(torch.device("cpu"), torch.float32, "test", 2)))
+    both = SideBySide(world, CpuParallel(Compute(torch.device("cpu"), torch.float32, "test", 2)))
     tokens = world.encode(video(4))
     assert torch.equal(both.encode(video(4)), tokens)
     assert torch.equal(both.decode(tokens), world.decode(tokens))

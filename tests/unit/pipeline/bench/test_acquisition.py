@@ -12,7 +12,7 @@ from pipeline.bench.acquisition import _cpu_seconds, bench_acquisition
 
 def test_both_sides_fetch_every_video_and_cost_something() -> None:
     told: list[str] = []
-    found = bench_acquisition(videos=3, rounds=1, listen=told.append)
+    found = bench_acquisition(videos=3, rounds=1, on_progress=told.append)
     assert (found.videos, len(told)) == (3, 1)
     assert min(found.bare + found.download + found.search) > 0
     assert found.ratio_with_search > found.ratio > 0

@@ -1,9 +1,9 @@
-"""Pieces of a batch side by side on a CPU: one thread a piece instead of all threads inside each product.
+"""Run pieces of a batch side by side on a CPU: one thread per piece, instead of all threads inside each product.
 
-A small network is thousands of short products a step. Two threads inside each must wait for each other at every one:
-on a machine whose cores are shared that costs up to 20 times the step (measured beside one other busy program, 2
-cores). Pieces wait for each other once a step, give the same speed on a quiet machine, and the same numbers on any
-machine for the same number of lanes. On a GPU there is one lane: the batch itself.
+A small network is thousands of short products per step. Two threads inside each product must wait for each other at
+every one: on a machine whose cores are shared, that costs up to 20 times the step (measured beside one other busy
+program, 2 cores). Pieces wait for each other once per step. They give the same speed on a quiet machine, and the same
+numbers on any machine for the same number of pieces. On a GPU there is one piece: the whole batch.
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-class Lanes:
+class CpuParallel:
     """Threads that each run whole pieces of work; the caller's own is one of them."""
 
     def __init__(self, compute: Compute, most: int | None = None) -> None:
-        """Open the lanes of a compute, at most `most`; the threads that are over are shared out among them."""
+        """Start the threads of a compute, at most `most`; threads left over are shared out among them."""
         threads = 1 if compute.device.type == "cuda" else compute.threads
         self.count = max(1, min(threads, most or threads))
         self.inner = max(1, threads // self.count)
-        """Threads of each lane."""
+        """Intra-op threads of each piece."""
         self._pool = (
-            ThreadPoolExecutor(self.count - 1, "lane", torch.set_num_threads, (self.inner,)) if self.count > 1 else None
+            ThreadPoolExecutor(self.count - 1, "cpu-parallel", torch.set_num_threads, (self.inner,))
+            if self.count > 1
+            else None
         )
 
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Run a piece of work in another lane (here, at once, where there is none)."""
+        """Run a piece of work in another thread, or here at once where there is none."""
         if self._pool is not None:
             return self._pool.submit(work, *arguments)
         done: Future[Result] = Future()
@@ -53,7 +55,7 @@ class Lanes:
     def backward(
         self, network: nn.Module, loss_of: Callable[[Tensor], tuple[Tensor, Result]], batch: Tensor
     ) -> tuple[Tensor, list[Result]]:
-        """Set the network's gradients of the batch's mean loss, a piece of the batch in each lane.
+        """Set the network's gradients of the batch's mean loss, a piece of the batch in each thread.
 
         Args:
             network: gets the gradients (the sum over pieces in their order, weighted by size).

@@ -5,16 +5,16 @@ import torch
 from torch import nn
 
 from models.runtime.compute import Compute
-from models.runtime.lanes import Lanes
+from models.runtime.cpu_parallel import CpuParallel
 
 
-def lanes(count):
-    return Lanes(Compute(torch.device("cpu"), torch.float32, "test", count))
+def parallel(count):
+    return CpuParallel(Compute(torch.device("cpu"), torch.float32, "test", count))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_results_keep_the_order_of_their_parts(count):
-    assert lanes(count).map(lambda part: part * 2, list(range(7))) == [0, 2, 4, 6, 8, 10, 12]
+    assert parallel(count).map(lambda part: part * 2, list(range(7))) == [0, 2, 4, 6, 8, 10, 12]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -24,7 +24,7 @@ def test_the_gradient_of_the_pieces_is_the_gradient_of_the_batch(count):
     network(batch).square().mean().backward()
     expected = network.weight.grad.clone()
     network.zero_grad()
-    loss, results = lanes(count).backward(network, lambda piece: (network(piece).square().mean(), piece), batch)
+    loss, results = parallel(count).backward(network, lambda piece: (network(piece).square().mean(), piece), batch)
     torch.testing.assert_close(network.weight.grad, expected)
     torch.testing.assert_close(loss, network(batch).square().mean().detach())
     assert torch.equal(torch.cat(results), batch)
@@ -36,6 +36,6 @@ def test_an_error_in_a_piece_reaches_the_caller(count):
         raise ValueError(f"part {part}")
 
     with pytest.raises(ValueError, match="part"):
-        lanes(count).map(work, [1, 2])
+        parallel(count).map(work, [1, 2])
     with pytest.raises(ValueError, match="part"):
-        lanes(count).submit(work, 1).result()
+        parallel(count).submit(work, 1).result()
