@@ -1,29 +1,31 @@
-# make setup | demo | test | test-slow | check | clean
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# make setup | demo | test | test-quick | test-slow | check | format | lock | clean
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
-PIP := $(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off
 ROOT ?= lampworks-data
+# torch pins CUDA packages that no CPU build needs; the lock leaves all of them to pip
+TORCH := torch|triton|cuda-|nvidia-
 
-.PHONY: setup setup-dev demo test test-slow check format clean
+.PHONY: setup setup-dev setup-locked demo test test-quick test-slow check format lock clean
 
 setup: .venv/.runtime
 
 setup-dev: .venv/.dev
 
 .venv/bin/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' || \
-	  { echo "lampworks needs Python 3.11 or 3.12; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "lampworks needs Python 3.11 to 3.13; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@$(PYTHON) -m venv .venv || { echo "python3-venv is missing; install it with: apt-get install python3-venv"; exit 2; }
 
 # one pip command: staged installs resolve to versions that contradict each other
 .venv/.runtime: .venv/bin/pip pyproject.toml constraints.txt
 	@echo "setting up .venv (a few minutes the first time)"
-	@$(PIP) torch==2.13.0 -e .
+	@$(PIP) -c constraints.txt torch==2.13.0 -e .
 	@touch $@
 
 .venv/.dev: .venv/bin/pip pyproject.toml constraints.txt
 	@echo "setting up .venv with the tools of the tests (a few minutes the first time)"
-	@$(PIP) torch==2.13.0 -e '.[dev]'
+	@$(PIP) -c constraints.txt torch==2.13.0 -e '.[dev]'
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	      echo "installing chromium for the browser tests"; \
@@ -31,14 +33,24 @@ setup-dev: .venv/.dev
 	    else echo "the browser tests need Chromium; install it with: sudo apt-get install chromium"; fi; }
 	@touch .venv/.runtime $@
 
+# every file that pip fetches must have a hash of requirements.lock; torch alone is taken by its version
+setup-locked: .venv/bin/pip
+	@$(PIP) --no-deps --require-hashes -r requirements.lock
+	@$(PIP) -c constraints.txt torch==2.13.0 -e '.[dev]'
+	@touch .venv/.runtime .venv/.dev
+
 demo: .venv/.runtime
 	@$(BIN)/lampworks demo --root $(ROOT)
 
 test: .venv/.dev
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --durations 20
+
+# unit tests without a browser, a cluster of processes or a training: for the minute before a commit
+test-quick: .venv/.dev
+	@$(BIN)/python -m pytest -q tests/unit -m 'not slow and not browser' --deselect tests/unit/models
 
 test-slow: .venv/.dev
-	@$(BIN)/python -m pytest -q -m slow --timeout 1800
+	@$(BIN)/python -m pytest -q -m slow --timeout 1800 --durations 20
 
 check: .venv/.dev
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary && $(BIN)/lint-imports
@@ -46,6 +58,16 @@ check: .venv/.dev
 
 format: .venv/.dev
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+# constraints.txt keeps its versions where they still fit (UPGRADE=--upgrade renews all); the lock adds their hashes
+lock: .venv/bin/pip
+	@$(PIP) uv
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 $(UPGRADE) \
+	  --no-annotate --custom-compile-command 'make lock' --quiet -o constraints.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 -c constraints.txt \
+	  --generate-hashes --no-annotate --custom-compile-command 'make lock' --quiet -o .venv/requirements.lock \
+	  $(addprefix --no-emit-package ,$(shell grep -oE '^($(TORCH))[a-z0-9-]*' constraints.txt))
+	@mv .venv/requirements.lock requirements.lock
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
