@@ -214,7 +214,9 @@ def test_no_acknowledged_label_is_lost_when_the_server_is_killed(store, pool_wri
                 client.join(30)
             server.communicate(timeout=30)
     # an ordinary end puts what the killed ones left into the store
-    server, _ = start(store.root)
+    server, url = start(store.root)
+    with urllib.request.urlopen(f"{url}api/state", timeout=30):
+        pass  # before its first answer the server may not handle SIGINT yet: `nohup` and `&` start it ignored
     server.send_signal(signal.SIGINT)
     server.communicate(timeout=30)
     stored = set(store.read("labels", ["event_id"])["event_id"].to_pylist())
