@@ -1,4 +1,4 @@
-"""Which root, which configuration: worked out once, the same way for the command, the driver, the UI and a worker.
+"""Which root and which configuration: resolved once, in the same way for the command, the driver and the UI.
 
 The command line wins over the environment (`LAMPWORKS_ROOT`, `LAMPWORKS_CONFIG`, `LAMPWORKS_SOURCE`,
 `LAMPWORKS_HOME`, `LAMPWORKS_STORAGE_OPTIONS`), which wins over what the root remembers of its last pass
@@ -15,8 +15,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ import yaml
 
 from pipeline.config import Config, load_config, preset
 from pipeline.errors import UserError
+from pipeline.job import Job
+from pipeline.progress import ProgressCallback
 from pipeline.storage.home import Home, home_of
 from pipeline.storage.store import Store
 
@@ -54,8 +56,12 @@ class Settings:
         """Where the root remembers its configuration."""
         return self.home.folder / CONFIG
 
+    def job(self, on_progress: ProgressCallback | None = None) -> Job:
+        """Return the work on this root as a stage takes it."""
+        return Job(self.store, self.config, self.home, on_progress)
+
     def environment(self) -> dict[str, str]:
-        """Return the variables by which a child process (Dagster's, a worker's) finds the same settings."""
+        """Return the variables by which Dagster's processes under `lampworks ui` find the same settings."""
         values = {
             "LAMPWORKS_ROOT": self.store.root,
             "LAMPWORKS_HOME": str(self.home.folder),
@@ -67,21 +73,6 @@ class Settings:
         if self.store.storage_options:
             values["LAMPWORKS_STORAGE_OPTIONS"] = json.dumps(self.store.storage_options)
         return values
-
-    @contextmanager
-    def exported(self) -> Iterator[None]:
-        """Set the variables in this process while the block runs."""
-        names = self.environment()
-        before = {name: os.environ.get(name) for name in names}
-        os.environ.update(names)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
 
 
 def load_settings(

@@ -12,9 +12,9 @@ import dagster as dg
 
 from assets.graph.resources import Lampworks
 from assets.report.thumbnails import bars_svg, histogram_svg, sparkline_svg, svg_markdown
-from assets.settings import Settings
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.job import BatchJob, Job
 from pipeline.progress import ProgressCallback
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
@@ -33,33 +33,41 @@ _MAX_OBSERVATIONS = 200
 
 @dataclass(frozen=True)
 class Work:
-    """A step's own view: the store, the configuration, the home, and who hears its progress."""
+    """What an asset's body works on: its stage's job, and Dagster's context of the step."""
 
     context: dg.AssetExecutionContext
-    settings: Settings
-    on_progress: ProgressCallback
+    job: Job
 
     @property
     def store(self) -> Store:
         """Tables and blobs."""
-        return self.settings.store
+        return self.job.store
 
     @property
     def config(self) -> Config:
         """The configuration."""
-        return self.settings.config
+        return self.job.config
 
     @property
     def home(self) -> Home:
         """Local state."""
-        return self.settings.home
+        return self.job.home
+
+    @property
+    def on_progress(self) -> ProgressCallback | None:
+        """Where progress goes."""
+        return self.job.on_progress
+
+    def batch_job(self, batch: str) -> BatchJob:
+        """Return the job limited to one batch."""
+        return self.job.of_batch(batch)
 
 
 @contextmanager
 def working(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Iterator[Work]:
-    """Yield the step's Work; an error of the user's becomes a Failure that says its sentence and nothing else."""
+    """Yield the step's Work; a UserError becomes a Failure with its sentence and no traceback."""
     with user_failure(lampworks):
-        yield Work(context, lampworks.settings(), thinned(context.log.info))
+        yield Work(context, lampworks.settings().job(thinned(context.log.info)))
 
 
 @contextmanager

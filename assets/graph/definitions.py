@@ -7,12 +7,26 @@ import dagster as dg
 
 from assets.graph import clips, collect, curate, dataset, evaluate, label, train
 from assets.graph.jobs import jobs
-from assets.graph.resources import Lampworks
+from assets.graph.resources import Lampworks, resource_of
+from assets.settings import Settings
 
-graph = dg.Definitions(
-    assets=dg.load_assets_from_modules([collect, clips, label, curate, dataset, train, evaluate]),
-    jobs=jobs,
-    resources={"lampworks": Lampworks()},
-    # a step in a process of its own costs 1.3-2.8 s of CPU, in this one 0.06 s; the engine fans out inside a step
-    executor=dg.in_process_executor,
-)
+_ASSETS = dg.load_assets_from_modules([collect, clips, label, curate, dataset, train, evaluate])
+
+
+def graph_with(lampworks: Lampworks | dg.ResourceDefinition) -> dg.Definitions:
+    """Return the graph with its resource bound: Dagster allows no other one for a run of some of a job's assets."""
+    return dg.Definitions(
+        assets=_ASSETS,
+        jobs=jobs,
+        resources={"lampworks": lampworks},
+        # a step in a process of its own costs 1.3-2.8 s of CPU, in this one 0.06 s; the engine fans out inside a step
+        executor=dg.in_process_executor,
+    )
+
+
+def graph_of(settings: Settings) -> dg.Definitions:
+    """Return the graph for runs in this process with these settings; neither environment nor file is read again."""
+    return graph_with(resource_of(settings))
+
+
+graph = graph_with(Lampworks())

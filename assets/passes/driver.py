@@ -21,7 +21,7 @@ from typing import Any
 import dagster as dg
 
 from assets.graph.context import USER_ERROR
-from assets.graph.definitions import graph
+from assets.graph.definitions import graph_of
 from assets.graph.jobs import ASSETS, JOBS, ON_REQUEST
 from assets.graph.partitions import register_batches
 from assets.passes.due import collect_due, has_clips, is_due, labels_due, rounds_due, unscored_batches, waiting_videos
@@ -92,7 +92,7 @@ def full_pass(
 
     wanted = resolve_selection(select, ASSETS, ON_REQUEST)
     start = time.monotonic()
-    with lock_home(settings.home, settings.store.root) as fresh, settings.exported(), ExitStack() as stack:
+    with lock_home(settings.home, settings.store.root) as fresh, ExitStack() as stack:
         runner = _Runner(settings, wanted, on_progress, stack, instance, sweep=fresh and instance is None)
         runner.recover()
         _collect(runner)
@@ -235,6 +235,7 @@ class _Runner:
     ) -> None:
         self.settings, self.on_progress, self.result = settings, on_progress, PassResult()
         self.paused = False
+        self._graph = graph_of(settings)
         self._wanted, self._stack, self._instance, self._sweep = set(wanted), stack, instance, sweep
 
     @property
@@ -277,7 +278,7 @@ class _Runner:
         self.result.runs.append(title)
         if batch is not None:
             register_batches(instance, self.settings.store)
-        outcome = graph.resolve_job_def(job).execute_in_process(
+        outcome = self._graph.resolve_job_def(job).execute_in_process(
             instance=instance,
             partition_key=batch,
             asset_selection=[dg.AssetKey(asset) for asset in chosen],

@@ -47,7 +47,7 @@ class Reconciled:
 
 def reconcile(settings: Settings) -> Reconciled:
     """Register the store's batches and report its data as materialized in the root's Dagster home."""
-    with settings.exported(), open_instance(settings.home) as instance:
+    with open_instance(settings.home) as instance:
         save_config(settings)
         sweep_killed_runs(instance)
         batches = register_batches(instance, settings.store)

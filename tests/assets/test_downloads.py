@@ -59,7 +59,7 @@ def put(store: Store, spec: str) -> None:
 def shown(settings: Settings) -> tuple[dict[str, Any], dict[str, dg.AssetCheckResult]]:
     # nothing is due before the pending one's time, so nothing is asked for
     report = download_batch(settings.store, settings.config, settings.home, BATCH)
-    result = downloaded(Work(cast(Any, None), settings, print), report)
+    result = downloaded(Work(cast(Any, None), settings.job()), report)
     values = {name: getattr(value, "value", value) for name, value in (result.metadata or {}).items()}
     return values, {str(check.check_name): check for check in result.check_results or []}
 

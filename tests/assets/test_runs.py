@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from dagster._core.events import EngineEventData
 
+from assets.automation.schedules import recurate
 from assets.automation.sensors import batches_at_work
 from assets.definitions import defs
-from assets.graph.resources import Lampworks
+from assets.graph.definitions import graph_of
+from assets.graph.resources import resource_of
 from assets.passes.driver import PassError, full_pass
 from assets.passes.instance import open_instance, sweep_killed_runs
-from assets.settings import Settings, load_settings, save_config
+from assets.settings import Settings, load_settings
 from pipeline.config import EngineConfig
 from pipeline.errors import UserError
 from pipeline.search.search import batches
@@ -63,12 +65,11 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield found
 
 
-def run_job(name: str, instance: dg.DagsterInstance, **options: object) -> dg.ExecuteInProcessResult:
+def run_job(name: str, settings: Settings, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     """Run a job quietly in this process."""
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    return defs.resolve_job_def(name).execute_in_process(
-        instance=instance, raise_on_error=False, run_config=quiet, **options
-    )
+    bound = dg.Definitions.merge(graph_of(settings), dg.Definitions(jobs=[recurate]))
+    return bound.resolve_job_def(name).execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
@@ -82,18 +83,15 @@ def failure_of(result: dg.ExecuteInProcessResult) -> str:
 def test_a_run_per_batch_without_a_batch_fails_with_a_sentence_that_says_so(
     job: str, settings: Settings, instance: dg.DagsterInstance
 ) -> None:
-    with settings.exported():
-        result = run_job(job, instance)
+    result = run_job(job, settings, instance)
     assert not result.success
     assert "is made per batch and this run names none" in failure_of(result)
 
 
 def test_an_error_of_the_users_is_the_description_of_the_failure(settings: Settings, tmp_path: Path) -> None:
     wrong = load_settings(str(tmp_path / "other"), source=f"folder:{tmp_path}/nowhere")
-    with wrong.exported(), open_instance(wrong.home) as instance:
-        os.environ["LAMPWORKS_CONFIG"] = ""
-        os.environ["LAMPWORKS_SOURCE"] = f"folder:{tmp_path}/nowhere"
-        result = run_job("discover", instance)
+    with open_instance(wrong.home) as instance:
+        result = run_job("discover", wrong, instance)
     assert "nowhere" in failure_of(result)
     assert "Traceback" not in failure_of(result)
 
@@ -153,10 +151,12 @@ def test_the_sensor_asks_for_due_batches_once_per_state(settings: Settings) -> N
     full_pass(settings, ["search_results"], on_progress=lambda text: None, report=False)
     sensor = defs.resolve_sensor_def("due_batches_sensor")
     (batch,) = batches(settings.store)
-    with settings.exported(), open_instance(settings.home) as instance:
+    with open_instance(settings.home) as instance:
 
         def tick(cursor: str | None) -> dg.SensorResult:
-            context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lampworks": Lampworks()})
+            context = dg.build_sensor_context(
+                instance=instance, cursor=cursor, resources={"lampworks": resource_of(settings)}
+            )
             return sensor(context)
 
         def keys(result: dg.SensorResult) -> dict[str | None, str | None]:
@@ -200,9 +200,8 @@ def test_the_weekly_job_runs_the_driver_up_to_the_shards_and_never_trains(
     # a division in which both sides hold some of the four
     split = replace(settings.config.split, val_share=0.5, salt="b")
     weekly = replace(settings, config=replace(settings.config, decision=flags, split=split))
-    save_config(weekly)
-    with weekly.exported(), open_instance(weekly.home) as instance:
-        assert run_job("recurate", instance).success
+    with open_instance(weekly.home) as instance:
+        assert run_job("recurate", weekly, instance).success
         jobs = [run.job_name for run in reversed(instance.get_runs())]
     assert jobs == ["recurate", "discover", "collect_batch", "compare_clips", "label", "decide"]
     assert weekly.store.read("shards").num_rows == 2

@@ -44,7 +44,7 @@ def put(store: Store, config: Any, **columns: Any) -> None:
 
 
 def check(settings: Settings) -> dg.AssetCheckResult:
-    return rules_hold(Work(cast(Any, None), settings, print))
+    return rules_hold(Work(cast(Any, None), settings.job()))
 
 
 def test_verdicts_that_the_rules_give_pass(settings: Settings) -> None:

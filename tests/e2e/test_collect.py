@@ -26,7 +26,7 @@ import psutil
 import pytest
 import yaml
 
-from assets.definitions import defs
+from assets.graph.definitions import graph_of
 from assets.passes.driver import PassError, full_pass
 from assets.passes.instance import open_instance
 from assets.settings import Settings, load_settings
@@ -176,9 +176,10 @@ def test_a_batch_shows_what_became_of_its_videos_and_what_was_saved(
     assert "2 videos = 1 ok + 1 failed" in str(checks["conservation"].description)
     # asked for again, as from the page of its partition: nothing is due, nothing is written, nothing fails
     before = {name: settings.store.version(name) for name in ("downloads", "breakers", "clips", "clippings")}
-    with settings.exported(), open_instance(settings.home) as instance:
+    with open_instance(settings.home) as instance:
         (batch,) = batches(settings.store)
-        assert defs.resolve_job_def("collect_batch").execute_in_process(instance=instance, partition_key=batch).success
+        job = graph_of(settings).resolve_job_def("collect_batch")
+        assert job.execute_in_process(instance=instance, partition_key=batch).success
     assert {name: settings.store.version(name) for name in before} == before
     # pictures and texts of one event stay small: they are kept in Dagster's database
     assert sum(len(str(value)) for value in metadata.values()) < 20_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assets.graph.resources import CHECKOUT, Lampworks, default_root
-from assets.settings import config_changes, load_settings, parse_storage_options, save_config
+from assets.settings import Settings, config_changes, load_settings, parse_storage_options, save_config
 from pipeline.config import preset
 from pipeline.errors import UserError
 
@@ -61,14 +61,25 @@ def test_a_relative_source_is_remembered_as_absolute_because_the_schedule_runs_e
     assert load_settings("root", config="c.yaml").config.source.cookies == str(tmp_path / "cookies.txt")
 
 
-def test_a_child_process_finds_the_same_settings(tmp_path: Path) -> None:
+def export(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the variables as `lampworks ui` sets them for Dagster's processes."""
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_child_process_finds_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings("root", source="folder:videos")
     save_config(settings)
-    with settings.exported():
-        assert Lampworks().settings().config == settings.config
-        assert Lampworks().settings().store.root == settings.store.root
-        assert Lampworks().settings().home == settings.home
-    assert not [name for name in os.environ if name.startswith("LAMPWORKS_")]
+    export(settings, monkeypatch)
+    assert Lampworks().settings().config == settings.config
+    assert Lampworks().settings().store.root == settings.store.root
+    assert Lampworks().settings().home == settings.home
+
+
+def test_a_resource_made_of_settings_reads_neither_the_environment_nor_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings("root", source="folder:videos")
+    export(load_settings("another"), monkeypatch)
+    assert Lampworks.of(settings).settings() is settings
 
 
 def test_dagster_alone_takes_the_root_that_its_home_belongs_to_else_the_one_beside_the_checkout(
@@ -92,8 +103,8 @@ def test_an_s3_root_takes_the_usual_variables_and_keeps_a_home_on_this_disk(
     assert settings.home.folder.parent == tmp_path
     settings.home.folder.mkdir()
     settings.config_path.write_text("preset: demo\n")
-    with settings.exported():
-        assert Lampworks().settings().store.storage_options == settings.store.storage_options
+    export(settings, monkeypatch)
+    assert Lampworks().settings().store.storage_options == settings.store.storage_options
 
 
 def test_storage_options_are_pairs_or_json_and_a_wrong_one_is_named_without_its_value() -> None:
