@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,7 +21,7 @@ from models.networks.tokenizer import VideoTokenizer
 from models.runtime.weights import WeightsError, load_states, pack, prefixed, unpack
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 from pipeline.errors import UserError
-from pipeline.storage.arrow import pc
+from pipeline.storage.models_table import ModelRecord, append_model, find_model, newest_model
 from pipeline.storage.store import Store
 
 TOKENIZER, WORLD = "video_tokenizer", "world_model"
@@ -37,47 +36,23 @@ def folder_of(kind: str, model_id: str) -> str:
     return f"models/{kind}/{model_id}"
 
 
-def find_model(store: Store, kind: str, model_id: str | None = None) -> dict[str, Any] | None:
-    """Return the row of a model, the newest of its kind by default; None without one."""
-    rows = store.read("models", where=pc.field("kind") == kind).to_pylist()
-    rows = [row for row in rows if model_id in (None, row["model_id"])]
-    return max(rows, key=lambda row: (row["created_at"], row["model_id"]), default=None)
+def publish_model(store: Store, record: ModelRecord, networks: Mapping[str, nn.Module], curve: Curve) -> None:
+    """Write the weights, configuration and curve of a model, then its row.
 
-
-def publish_model(
-    store: Store,
-    *,
-    kind: str,
-    model_id: str,
-    networks: Mapping[str, nn.Module],
-    config: Mapping[str, Any],
-    curve: Curve,
-    steps: int,
-    figures: Mapping[str, Any],
-    inputs: Mapping[str, Any],
-    shards_version: str,
-) -> None:
-    """Write the blobs of a model, then its row."""
-    folder = folder_of(kind, model_id)
+    Args:
+        store: where the blobs and the row go.
+        record: the row; `parameters` is counted here.
+        networks: name -> network; the names become prefixes of the weights.
+        curve: metrics of every recorded step.
+    """
     tensors: dict[str, Tensor] = {}
     for name, network in networks.items():
         tensors |= prefixed(name, network.state_dict())
-    store.write_blob(f"{folder}/weights.safetensors", pack(tensors))
-    store.write_blob(f"{folder}/config.json", json.dumps(config, indent=1, sort_keys=True).encode())
-    store.write_blob(f"{folder}/curve.json", json.dumps(curve).encode())
-    row = {
-        "model_id": model_id,
-        "kind": kind,
-        "path": folder,
-        "parameters": sum(parameters_of(network) for network in networks.values()),
-        "steps": steps,
-        "config": json.dumps(config, sort_keys=True),
-        "figures": json.dumps(figures, sort_keys=True),
-        "inputs": json.dumps(inputs, sort_keys=True),
-        "shards_version": shards_version,
-        "created_at": datetime.now(UTC),
-    }
-    store.append("models", [row])
+    store.write_blob(f"{record.path}/weights.safetensors", pack(tensors))
+    store.write_blob(f"{record.path}/config.json", json.dumps(record.config, indent=1, sort_keys=True).encode())
+    store.write_blob(f"{record.path}/curve.json", json.dumps(curve).encode())
+    parameters = sum(parameters_of(network) for network in networks.values())
+    append_model(store, dataclasses.replace(record, parameters=parameters))
 
 
 def parameters_of(network: nn.Module) -> int:
@@ -92,21 +67,20 @@ def load_tokenizer(store: Store, model_id: str) -> VideoTokenizer:
     Raises:
         UserError: there is no such model, or its weights do not fit its configuration.
     """
-    row = require_model(store, TOKENIZER, model_id)
-    about = json.loads(row["config"])
-    config = parse_section(TokenizerConfig, about["tokenizer"], model_id)
-    tokenizer = VideoTokenizer(config, about["height"], about["width"])
-    load_networks(store, row, {"tokenizer": tokenizer})
+    record = require_model(store, TOKENIZER, model_id)
+    config = parse_section(TokenizerConfig, record.config["tokenizer"], model_id)
+    tokenizer = VideoTokenizer(config, record.config["height"], record.config["width"])
+    load_networks(store, record, {"tokenizer": tokenizer})
     return tokenizer
 
 
-def require_model(store: Store, kind: str, model_id: str | None) -> dict[str, Any]:
-    """Return the row of a model, the newest of its kind by default; UserError without one."""
-    row = find_model(store, kind, model_id)
-    if row is None:
+def require_model(store: Store, kind: str, model_id: str | None) -> ModelRecord:
+    """Return the record of a model, the newest of its kind by default; UserError without one."""
+    record = newest_model(store, kind) if model_id is None else find_model(store, kind, model_id)
+    if record is None:
         what = f"no {kind}" if model_id is None else f"no {kind} {model_id}"
         raise UserError(f"{store.root} has {what} yet: materialize {kind} first (`lampworks run`).")
-    return row
+    return record
 
 
 def parse_section(kind: type[Section], values: Mapping[str, Any], model_id: str) -> Section:
@@ -118,15 +92,15 @@ def parse_section(kind: type[Section], values: Mapping[str, Any], model_id: str)
         raise UserError(f"model {model_id} was made with settings that this lampworks does not know ({wrong})") from exc
 
 
-def load_networks(store: Store, row: dict[str, Any], networks: Mapping[str, nn.Module]) -> None:
+def load_networks(store: Store, record: ModelRecord, networks: Mapping[str, nn.Module]) -> None:
     """Load a model's weights into its networks; UserError names the file and what does not fit."""
-    path = f"{row['path']}/weights.safetensors"
+    path = f"{record.path}/weights.safetensors"
     try:
         load_states(networks, {}, unpack(store.read_blob(path)))
     except (WeightsError, FileNotFoundError) as exc:
         why = exc if isinstance(exc, WeightsError) else "the file is not there"
         raise UserError(
-            f"{row['kind']} {row['model_id']}, {path}: {why}. Restore the file, the settings and the lampworks that "
+            f"{record.kind} {record.model_id}, {path}: {why}. Restore the file, the settings and the lampworks that "
             "it was trained with, or train anew (another training.seed makes another model)."
         ) from exc
 

@@ -1,7 +1,6 @@
 """Group `curate`: the quality classifier, its scores, and the decision on every clip."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import dagster as dg
 
@@ -10,10 +9,11 @@ from assets.graph.clips import clips, near_duplicates
 from assets.graph.context import Result, Work, bars, batch_of, figures, histogram, materialized, working
 from assets.graph.label import quality_labels
 from assets.graph.partitions import VIDEO_BATCH
-from assets.graph.records import current_clips, latest_model, same_ids
+from assets.graph.records import current_clips, same_ids
 from assets.graph.resources import Lampworks
 from pipeline.config import fingerprint
 from pipeline.storage.arrow import Column, counts, pc, rows_with, total
+from pipeline.storage.models_table import ModelRecord, newest_model
 
 GENIE_KEEP_RATE = 0.124
 """Share of the paper's clips that its classifier kept (Genie App. B.1)."""
@@ -33,18 +33,18 @@ def quality_classifier(context: dg.AssetExecutionContext, lampworks: Lampworks) 
         from classifier.training.train import train_classifier
 
         train_classifier(work.store, work.config, on_progress=work.on_progress)
-        model = latest_model(work.store, "quality_classifier")
+        model = newest_model(work.store, "quality_classifier")
         assert model is not None
         return _learned(work, model)
 
 
-def _learned(work: Work, model: dict[str, Any]) -> Result:
-    found = model["figures"]
+def _learned(work: Work, model: ModelRecord) -> Result:
+    found = model.metrics
     judged, floor, error = found["judged"], work.config.classifier.min_auc, found["calibration_error"]
     headline = {name: (found[name] or {}).get("value") for name in ("auc", "baseline_auc", "single_flag_auc")}
     return materialized(
         1,
-        model["model_id"],
+        model.model_id,
         [
             verdict(
                 "quality_classifier",
@@ -66,11 +66,11 @@ def _learned(work: Work, model: dict[str, Any]) -> Result:
             ),
         ],
         {
-            "model_id": model["model_id"],
-            "parameters": model["parameters"],
-            "steps": model["steps"],
+            "model_id": model.model_id,
+            "parameters": model.parameters,
+            "steps": model.steps,
             **figures({name: value for name, value in found.items() if name not in ("held_out", "out_of_fold")}),
-            "path": dg.MetadataValue.path(work.store.url(model["path"])),
+            "path": dg.MetadataValue.path(work.store.url(model.path)),
         },
     )
 
@@ -93,9 +93,9 @@ def clip_scores(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
         from classifier.decision.scoring import score_batch
 
         score_batch(work.store, work.config, batch, on_progress=work.on_progress)
-        model = latest_model(work.store, "quality_classifier")
+        model = newest_model(work.store, "quality_classifier")
         assert model is not None
-        ours = (pc.field("batch") == batch) & (pc.field("model_version") == model["model_id"])
+        ours = (pc.field("batch") == batch) & (pc.field("model_version") == model.model_id)
         rows = work.store.read("scores", ["clip_id", "probability"], ours)
         values = rows["probability"].to_pylist()
         # a clip whose frames cannot be read has a row without a probability: the decision drops it and says why
@@ -104,7 +104,7 @@ def clip_scores(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
         missing = set(current_clips(work.store, work.config, batch).to_pylist()) - set(rows["clip_id"].to_pylist())
         return materialized(
             len(rows),
-            fingerprint(model["model_id"], sorted(str(clip_id) for clip_id in rows["clip_id"].to_pylist())),
+            fingerprint(model.model_id, sorted(str(clip_id) for clip_id in rows["clip_id"].to_pylist())),
             [
                 verdict(
                     "clip_scores",
@@ -115,7 +115,7 @@ def clip_scores(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
                 verdict("clip_scores", "none_missing", not missing, f"{len(missing)} clips without a score"),
             ],
             {
-                "model_version": model["model_id"],
+                "model_version": model.model_id,
                 "mean": float(pc.mean(rows["probability"]).as_py() or 0.0),
                 "probabilities": histogram([value for value in values if value is not None], 0, 1, "probabilities"),
             },

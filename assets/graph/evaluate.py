@@ -1,7 +1,6 @@
 """Group `evaluate`: how good the world is on held-out sources, whether it can be played, and whether curation paid."""
 
-import json
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -11,10 +10,9 @@ from assets.graph.checks import check_specs, verdict
 from assets.graph.context import Result, Work, figures, materialized, table, working
 from assets.graph.curate import curated_clips
 from assets.graph.dataset import training_shards
-from assets.graph.records import latest_model
 from assets.graph.resources import Lampworks
 from assets.graph.train import video_tokenizer, world_model
-from pipeline.storage.arrow import pc
+from pipeline.storage.models_table import ModelRecord, models_of_kind, newest_model, replace_model
 
 # what the UI draws over time: the headlines; the table has all
 PLOTTED = (
@@ -40,15 +38,15 @@ def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) ->
         from models.evaluation.evaluate import evaluate
 
         evaluate(work.store, work.config, work.home, on_progress=work.on_progress)
-        evaluation = latest_model(work.store, "world_evaluation")
+        evaluation = newest_model(work.store, "world_evaluation")
         assert evaluation is not None
-        found = evaluation["figures"]
+        found = evaluation.metrics
         return materialized(
             1,
-            evaluation["model_id"],
+            evaluation.model_id,
             _checks(work, evaluation),
             {
-                "evaluation": evaluation["model_id"],
+                "evaluation": evaluation.model_id,
                 "figures": table(
                     [
                         {"figure": name, **{key: value.get(key) for key in ("value", "low", "high", "num_sources")}}
@@ -59,16 +57,16 @@ def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) ->
                 ),
                 **{name: value for name in PLOTTED if (value := _part(found, name, "value")) is not None},
                 "held-out sources": found["num_sources"],
-                "path": dg.MetadataValue.path(work.store.url(evaluation["path"])),
+                "path": dg.MetadataValue.path(work.store.url(evaluation.path)),
             },
         )
 
 
-def _checks(work: Work, evaluation: dict[str, Any]) -> list[dg.AssetCheckResult]:
-    found = evaluation["figures"]
+def _checks(work: Work, evaluation: ModelRecord) -> list[dg.AssetCheckResult]:
+    found = evaluation.metrics
     gates = found["gates"]
     score = _part(found, "delta_t_psnr_permuted", "value")
-    best = _best_before(work, evaluation["model_id"])
+    best = _best_before(work, evaluation.model_id)
     failed = [name for name, gate in gates.items() if gate["passed"] is False]
     return [
         verdict(
@@ -105,16 +103,15 @@ def _gate(gates: dict[str, Any], name: str) -> str:
 
 
 def _best_before(work: Work, model_id: str) -> float | None:
-    rows = work.store.read("models", ["model_id", "figures"], pc.field("kind") == "world_evaluation").to_pylist()
     scores = [
-        _part(json.loads(row["figures"] or "{}"), "delta_t_psnr_permuted", "value")
-        for row in rows
-        if row["model_id"] != model_id
+        _part(evaluation.metrics, "delta_t_psnr_permuted", "value")
+        for evaluation in models_of_kind(work.store, "world_evaluation")
+        if evaluation.model_id != model_id
     ]
     return max((score for score in scores if score is not None), default=None)
 
 
-def _part(found: dict[str, Any], name: str, part: str) -> float | None:
+def _part(found: Mapping[str, Any], name: str, part: str) -> float | None:
     value = found.get(name)
     if isinstance(value, dict):
         value = value.get(part)
@@ -134,31 +131,30 @@ def playable_world(context: dg.AssetExecutionContext, lampworks: Lampworks) -> R
         from models.play.page import check_playable
 
         found = check_playable(work.store, work.config)
-        model = latest_model(work.store, "world_model")
+        model = newest_model(work.store, "world_model")
         assert model is not None
         _record(work, model, found)
         seen = f"{found['actions']} actions lead to {found['distinct_frames']} different frames, {found['fps']} FPS"
         return materialized(
             1,
-            model["model_id"],
+            model.model_id,
             [verdict("playable_world", "loads_and_steps", found["actions"] > 0, seen)],
-            {"world": model["model_id"], **figures(found), "play": "lampworks play"},
+            {"world": model.model_id, **figures(found), "play": "lampworks play"},
         )
 
 
-def _record(work: Work, world: dict[str, Any], found: dict[str, Any]) -> None:
+def _record(work: Work, world: ModelRecord, found: dict[str, Any]) -> None:
     """Note in `models` that this world was tried, so that the next pass needs not try it again."""
-    row = {
-        "model_id": f"playable-{world['model_id']}",
-        "kind": "playable_world",
-        "path": world["path"],
-        "config": "{}",
-        "figures": json.dumps(found, sort_keys=True),
-        "inputs": json.dumps({"world_model": world["model_id"]}),
-        "shards_version": world["shards_version"],
-        "created_at": datetime.now(UTC),
-    }
-    work.store.merge("models", [row], on=["model_id"])
+    record = ModelRecord(
+        model_id=f"playable-{world.model_id}",
+        kind="playable_world",
+        path=world.path,
+        config={},
+        metrics=found,
+        inputs={"world_model": world.model_id},
+        shards_version=world.shards_version,
+    )
+    replace_model(work.store, record)
 
 
 class AblationConfig(dg.Config):

@@ -1,7 +1,7 @@
 """Group `train`: the video tokenizer, then latent actions and dynamics together (the paper's two phases)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -9,8 +9,8 @@ import dagster as dg
 from assets.graph.checks import check_specs, verdict
 from assets.graph.context import Curves, Result, Work, figures, line, materialized, working
 from assets.graph.dataset import training_shards
-from assets.graph.records import latest_model
 from assets.graph.resources import Lampworks
+from pipeline.storage.models_table import ModelRecord, newest_model
 
 
 @dg.asset(
@@ -60,7 +60,7 @@ def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
         curves = Curves(context, work.config.latent_actions.continuous_start_steps + work.config.dynamics.steps)
         train_world_model(work.store, work.config, on_progress=work.on_progress, on_step=curves)
         model = _published(work, "world_model")
-        bad = [name for name, value in _numbers(model["figures"]).items() if not math.isfinite(value)]
+        bad = [name for name, value in _numbers(model.metrics).items() if not math.isfinite(value)]
         codes = _number(model, "codes_used")
         return _result(
             work,
@@ -74,30 +74,30 @@ def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
         )
 
 
-def _published(work: Work, kind: str) -> dict[str, Any]:
-    model = latest_model(work.store, kind)
+def _published(work: Work, kind: str) -> ModelRecord:
+    model = newest_model(work.store, kind)
     assert model is not None
     return model
 
 
-def _result(work: Work, model: dict[str, Any], checks: Sequence[dg.AssetCheckResult]) -> Result:
+def _result(work: Work, model: ModelRecord, checks: Sequence[dg.AssetCheckResult]) -> Result:
     return materialized(
         1,
-        model["model_id"],
+        model.model_id,
         checks,
         {
-            "model_id": model["model_id"],
-            "parameters": model["parameters"],
-            "steps": model["steps"],
-            "shards": model["shards_version"],
-            **figures(model["figures"]),
+            "model_id": model.model_id,
+            "parameters": model.parameters,
+            "steps": model.steps,
+            "shards": model.shards_version,
+            **figures(model.metrics),
             **_curves(work, model),
-            "path": dg.MetadataValue.path(work.store.url(model["path"])),
+            "path": dg.MetadataValue.path(work.store.url(model.path)),
         },
     )
 
 
-def _curves(work: Work, model: dict[str, Any]) -> dict[str, Any]:
+def _curves(work: Work, model: ModelRecord) -> dict[str, Any]:
     from assets.report.reads import curve
 
     return {
@@ -105,16 +105,16 @@ def _curves(work: Work, model: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _numbers(values: dict[str, Any], prefix: str = "") -> dict[str, float]:
+def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     found: dict[str, float] = {}
     for name, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             found.update(_numbers(value, f"{prefix}{name}."))
         elif isinstance(value, int | float):
             found[f"{prefix}{name}"] = float(value)
     return found
 
 
-def _number(model: dict[str, Any], name: str) -> float:
-    value = model["figures"].get(name)
+def _number(model: ModelRecord, name: str) -> float:
+    value = model.metrics.get(name)
     return float(value) if isinstance(value, int | float) else float("nan")

@@ -13,11 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from assets.graph.records import latest_model
 from assets.settings import Settings
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.storage.arrow import pc, rows_with, unique
+from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Rows, Store
 
 
@@ -194,8 +194,8 @@ def _evaluation(settings: Settings) -> bool:
 
 
 def _playable(settings: Settings) -> bool:
-    world, tried = latest_model(settings.store, "world_model"), latest_model(settings.store, "playable_world")
-    return world is not None and (tried is None or tried["inputs"].get("world_model") != world["model_id"])
+    world, tried = newest_model(settings.store, "world_model"), newest_model(settings.store, "playable_world")
+    return world is not None and (tried is None or tried.inputs.get("world_model") != world.model_id)
 
 
 def _ablation(settings: Settings) -> bool:

@@ -15,11 +15,11 @@ import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from assets.graph.partitions import register_batches
-from assets.graph.records import latest_model
 from assets.passes.due import is_due, unscored_batches
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, save_config
 from pipeline.config import fingerprint
+from pipeline.storage.models_table import newest_model
 
 # asset -> the table that holds it
 _TABLES = {
@@ -82,7 +82,7 @@ def _materialized(settings: Settings) -> Iterator[tuple[str, str | None, str, in
         version = store.version(table)
         if version >= 0:
             yield asset, None, str(version), _rows(settings, table)
-    unscored = set(unscored_batches(settings)) if latest_model(store, "quality_classifier") else set()
+    unscored = set(unscored_batches(settings)) if newest_model(store, "quality_classifier") else set()
     for asset, batch, digest, count in _by_batch(settings):
         if asset != "clip_scores" or batch not in unscored:
             yield asset, batch, digest, count
@@ -92,9 +92,9 @@ def _materialized(settings: Settings) -> Iterator[tuple[str, str | None, str, in
     for name in sorted({row["version"] for row in shards}):
         yield "training_shards", None, name, sum(row["samples"] for row in shards if row["version"] == name)
     for kind in ("quality_classifier", "video_tokenizer", "world_model", "world_evaluation", "playable_world"):
-        model = latest_model(store, kind)
+        model = newest_model(store, kind)
         if model is not None:
-            yield kind, None, str(model["model_id"]), 1
+            yield kind, None, model.model_id, 1
 
 
 def _rows(settings: Settings, table: str) -> int:

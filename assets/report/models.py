@@ -23,6 +23,7 @@ from assets.report.html import (
     table,
 )
 from assets.report.reads import Pictures, curve
+from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
 
 Row = Mapping[str, Any]
@@ -31,7 +32,7 @@ Row = Mapping[str, Any]
 # -- the world ----------------------------------------------------------------------------------------------------
 
 
-def world_section(models: Mapping[str, Row], pictures: Pictures | None) -> str:
+def world_section(models: Mapping[str, ModelRecord], pictures: Pictures | None) -> str:
     """Return the pictures of the world: rollouts per latent action, reconstructions."""
     head = section("The world", "From one start frame, one latent action held down: each tile is what the model draws.")
     evaluation = models.get("world_evaluation")
@@ -48,7 +49,7 @@ def world_section(models: Mapping[str, Row], pictures: Pictures | None) -> str:
         )
         image = f'<img class="pixel" src="{pictures.uris["rollouts.gif"]}" alt="a rollout per latent action">'
         parts.append(f'<div class="card">{figure(image, caption)}</div>')
-    actions = _actions_table(evaluation["figures"].get("latent_actions") or [])
+    actions = _actions_table(evaluation.metrics.get("latent_actions") or [])
     if actions:
         parts.append(f'<h3>What the latent actions do</h3><div class="card">{actions}</div>')
     for name, title, caption in (
@@ -94,12 +95,12 @@ def _actions_table(actions: list[Row]) -> str:
 # -- the classifier -----------------------------------------------------------------------------------------------
 
 
-def classifier_section(model: Row | None) -> str:
+def classifier_section(model: ModelRecord | None) -> str:
     """Return how well good and bad clips are told apart, and how honest the probabilities are."""
     head = "<h2>The quality classifier</h2>"
     if model is None:
         return head + missing("Training of the classifier has", "lampworks run")
-    figures = model["figures"]
+    figures = model.metrics
     held = figures.get("held_out", {})
     rows = _auc_rows(held.get("five_vs_one", {}))
     parts = []
@@ -178,7 +179,7 @@ def _against(reached: float | None, other: float | None) -> str:
 _COLOURED = 2
 
 
-def training_section(store: Store, models: Mapping[str, Row]) -> str:
+def training_section(store: Store, models: Mapping[str, ModelRecord]) -> str:
     """Return the learning curves of every model, one small chart per figure."""
     cards = []
     for kind in ("video_tokenizer", "world_model", "quality_classifier"):
@@ -200,12 +201,12 @@ def training_section(store: Store, models: Mapping[str, Row]) -> str:
 # -- figures ------------------------------------------------------------------------------------------------------
 
 
-def figures_section(evaluation: Row | None, *, current: bool = True) -> str:
+def figures_section(evaluation: ModelRecord | None, *, current: bool = True) -> str:
     """Return the gates, the rollouts' quality over time, and every figure with its interval."""
     head = "<h2>Figures on held-out sources</h2>"
     if evaluation is None:
         return head + missing("The evaluation has", "lampworks run")
-    found = evaluation["figures"]
+    found = evaluation.metrics
     few = ""
     if found.get("enough_sources") is False:
         few = " Fewer sources than asked for: the intervals mean little."

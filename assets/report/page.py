@@ -31,8 +31,9 @@ from assets.report.html import (
 from assets.report.models import classifier_section, figures_section, training_section, world_section
 from assets.report.reads import Decided, Example, decided_clips, evaluation_pictures, failures, rejected_videos
 from pipeline.config import Config
-from pipeline.inspect.status import evaluation_is_current, newest_models, status
+from pipeline.inspect.status import evaluation_is_current, status
 from pipeline.storage.home import Home
+from pipeline.storage.models_table import ModelRecord, newest_models
 from pipeline.storage.store import Store
 
 FOLDER = "reports/latest"
@@ -134,13 +135,13 @@ def _tiles(found: Mapping[str, Any]) -> list[str]:
     return [f'<div class="tile"><b>{value}</b><span>{text}</span></div>' for value, text in tiles]
 
 
-def _footer(found: Mapping[str, Any], models: Mapping[str, Any], config: Config) -> str:
+def _footer(found: Mapping[str, Any], models: Mapping[str, ModelRecord], config: Config) -> str:
     rows = [("clips", f"clip_spec <code>{escape(found['clips']['clip_spec'])}</code>")]
     if found["shards"]["version"]:
         rows.append(("shards", f"version <code>{escape(found['shards']['version'])}</code>"))
     for kind, model in sorted(models.items()):
-        size = f", {model['parameters']:,} parameters, {model['steps']:,} steps" if model["parameters"] else ""
-        rows.append((kind.replace("_", " "), f"<code>{escape(model['model_id'])}</code>{size}"))
+        size = f", {model.parameters:,} parameters, {model.steps:,} steps" if model.parameters else ""
+        rows.append((kind.replace("_", " "), f"<code>{escape(model.model_id)}</code>{size}"))
     commands = "".join(
         f"<p><code>{command}</code> <span class='soft'>{text}</span></p>"
         for command, text in (

@@ -22,6 +22,7 @@ from pipeline.clips.read import read_clips, read_frames
 from pipeline.config import Config
 from pipeline.ids import split_clip_id
 from pipeline.storage.arrow import counts, pc, rows_with, rows_without, texts, unique
+from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -186,11 +187,11 @@ def failures(store: Store, config: Config, most: int = 12) -> list[dict[str, str
 # -- what models left ---------------------------------------------------------------------------------------------
 
 
-def curve(store: Store, model: Mapping[str, Any]) -> dict[str, list[tuple[float, float]]]:
+def curve(store: Store, model: ModelRecord) -> dict[str, list[tuple[float, float]]]:
     """Return a training's curve, name -> points (step, value), from `curve.json` beside the model; {} without one."""
-    points = model["figures"].get("curve")
+    points = model.metrics.get("curve")
     try:
-        points = json.loads(store.read_blob(f"{folder_of(model)}/curve.json"))
+        points = json.loads(store.read_blob(f"{model.path}/curve.json"))
     except FileNotFoundError:
         points = points or []
     found: dict[str, list[tuple[float, float]]] = {}
@@ -199,11 +200,6 @@ def curve(store: Store, model: Mapping[str, Any]) -> dict[str, list[tuple[float,
             if name != "step" and isinstance(value, int | float):
                 found.setdefault(name, []).append((float(point.get("step", 0)), float(value)))
     return found
-
-
-def folder_of(model: Mapping[str, Any]) -> str:
-    """Return the key of the folder that holds a model's blobs."""
-    return f"models/{model['kind']}/{model['model_id']}"
 
 
 @dataclass(frozen=True)
@@ -217,9 +213,9 @@ class Pictures:
     """True where a clip that they show was taken down since: none is shown then."""
 
 
-def evaluation_pictures(store: Store, evaluation: Mapping[str, Any], most_bytes: int = 1_600_000) -> Pictures:
+def evaluation_pictures(store: Store, evaluation: ModelRecord, most_bytes: int = 1_600_000) -> Pictures:
     """Return an evaluation's pictures as data URIs; one larger than `most_bytes` becomes a JPEG."""
-    folder = folder_of(evaluation)
+    folder = evaluation.path
     names = ("rollouts.gif", "rollouts.png", "contact-sheet.png")
     try:
         about = json.loads(store.read_blob(f"{folder}/pictures.json"))

@@ -25,11 +25,12 @@ import pyarrow as pa
 from classifier.decision.scoring import unscored_batches
 from classifier.pool import Pool, load_pool
 from classifier.training.calibration import at_threshold, choose_threshold
-from classifier.training.train import latest_model, load_document
+from classifier.training.train import KIND, load_document
 from pipeline.config import Config, DecisionConfig, fingerprint
 from pipeline.errors import UserError
 from pipeline.label_events import Labels, load_labels
 from pipeline.storage.arrow import pc
+from pipeline.storage.models_table import ModelRecord, newest_model
 from pipeline.storage.store import Store, rows_table
 from pipeline.storage.takedown import taken_down
 
@@ -121,11 +122,11 @@ def decision_is_current(store: Store, config: Config) -> bool:
 def _inputs(store: Store, config: Config, labels: Labels) -> dict[str, Any]:
     pool_spec = load_pool(store, config).spec
     people = {clip_id: labels.ratings[clip_id] for clip_id in sorted(labels.by_people)}
-    model = latest_model(store) if config.decision.mode == "classifier" else None
+    model = newest_model(store, KIND) if config.decision.mode == "classifier" else None
     tables = ["clips", "clippings", "duplicates", "takedowns"] + (["scores"] if model else [])
     return {
         "rule_version": _rule_version(config),
-        "model_version": model["model_id"] if model else NO_MODEL,
+        "model_version": model.model_id if model else NO_MODEL,
         "labels": fingerprint(labels.ratings, people),
         "clip_spec": pool_spec,
         "tables": {name: store.version(name) for name in tables},
@@ -168,24 +169,24 @@ def decide(store: Store, config: Config) -> DecisionReport:
     return _report(config, table, told, written=True)
 
 
-def _scoring_model(store: Store, pool: Pool) -> dict[str, Any]:
-    model = latest_model(store)
+def _scoring_model(store: Store, pool: Pool) -> ModelRecord:
+    model = newest_model(store, KIND)
     if model is None:
         raise UserError(
             "no quality classifier is published, so clips cannot be decided by score: train it (it needs labels), or "
             "set decision.mode = flags to decide by technical flags alone"
         )
-    missing = unscored_batches(store, pool, model["model_id"])
+    missing = unscored_batches(store, pool, model.model_id)
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise UserError(
             f"{len(missing)} of {len(pool.batches)} batches are not scored by the published classifier "
-            f"{model['model_id']}: {shown}. Score them first (asset clip_scores); one model decides for all batches"
+            f"{model.model_id}: {shown}. Score them first (asset clip_scores); one model decides for all batches"
         )
     return model
 
 
-def _threshold(store: Store, model: Mapping[str, Any], config: Config) -> dict[str, Any]:
+def _threshold(store: Store, model: ModelRecord, config: Config) -> dict[str, Any]:
     document = load_document(store, model)
     sides = {}
     for side in ("out_of_fold", "held_out"):
@@ -218,7 +219,7 @@ def _rule(store: Store, pool: Pool, config: Config, labels: Labels, threshold: M
 
 
 def _decided(
-    store: Store, pool: Pool, rule: _Rule, model: Mapping[str, Any] | None, config: Config
+    store: Store, pool: Pool, rule: _Rule, model: ModelRecord | None, config: Config
 ) -> Iterator[tuple[str, list[dict[str, Any]], Counter[str]]]:
     splits = {video_id: pool.split(video_id) for video_id in pool.videos}
     for batch, clips in pool.by_batch(["flags"]):
@@ -234,7 +235,7 @@ def _decided(
                 "clip_id": clip["clip_id"], "video_id": clip["video_id"], "batch": batch, "decision": decision,
                 "reason": reason, "probability": score["probability"] if score else None,
                 "rating": rule.labels.ratings.get(clip["clip_id"]), "split": splits[clip["video_id"]],
-                "rule_version": _rule_version(config), "model_version": model["model_id"] if model else NO_MODEL,
+                "rule_version": _rule_version(config), "model_version": model.model_id if model else NO_MODEL,
             })  # fmt: skip
         yield batch, rows, kinds
 

@@ -7,7 +7,6 @@ one whose frames cannot be read gets one without a probability that says why, an
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,11 +21,12 @@ from classifier.training.calibration import apply_platt, clip_features
 from classifier.training.examples import FRAME_COLUMNS, read_clip_frames
 from classifier.training.fitting import fixed_threads, logits_of
 from classifier.training.resnet import ResNet18
-from classifier.training.train import latest_model, load_document, load_network
+from classifier.training.train import KIND, load_document, load_network
 from pipeline.config import ClassifierConfig, ClipConfig, Config
 from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.storage.arrow import pc
+from pipeline.storage.models_table import ModelRecord, newest_model
 from pipeline.storage.store import Store
 
 CHUNK = 256
@@ -64,30 +64,30 @@ def score_batch(
     Raises:
         UserError: no classifier is published, or it was trained on clips of another clip_spec.
     """
-    model = latest_model(store)
+    model = newest_model(store, KIND)
     if model is None:
         raise UserError(
             "no quality classifier is published, so nothing can be scored: train it first (it needs labels)"
         )
     pool = load_pool(store, config)
-    trained_on = json.loads(model["inputs"])["clip_spec"]
+    trained_on = model.inputs["clip_spec"]
     if trained_on != pool.spec:
         raise UserError(
-            f"the quality classifier {model['model_id']} was trained on clips of clip_spec {trained_on}, the clips of "
+            f"the quality classifier {model.model_id} was trained on clips of clip_spec {trained_on}, the clips of "
             f"now are {pool.spec}: train it again on labels of these clips"
         )
     clips = pool.scan([*FRAME_COLUMNS, "sha256"], batch).to_pylist()
     scored = store.read("scores", where=pc.field("batch") == batch).to_pylist()
-    if _covers(scored, clips, model):
+    if _covers(scored, clips, model.model_id):
         return _report(batch, model, scored, written=False)
     rows = _score(store, config.classifier, model, clips, on_progress)
-    rows = [{**row, "batch": batch, "model_version": model["model_id"]} for row in rows]
+    rows = [{**row, "batch": batch, "model_version": model.model_id} for row in rows]
     # a takedown that came meanwhile still counts
     shown = set(load_pool(store, config).scan([], batch)["clip_id"].to_pylist())
     rows = [row for row in rows if row["clip_id"] in shown]
     if rows or scored:
         quoted = batch.replace("'", "''")
-        store.replace("scores", rows, where=f"batch = '{quoted}'", inputs={"model_version": model["model_id"]})
+        store.replace("scores", rows, where=f"batch = '{quoted}'", inputs={"model_version": model.model_id})
     return _report(batch, model, rows, written=bool(rows or scored))
 
 
@@ -96,12 +96,12 @@ def batch_is_scored(store: Store, batch: str, config: Config | None = None) -> b
 
     Without a configuration the clips are of the kind that the classifier was trained on.
     """
-    model = latest_model(store)
+    model = newest_model(store, KIND)
     if model is None:
         return False
-    config = config or Config(clips=ClipConfig(**json.loads(model["inputs"])["clips"]))
+    config = config or Config(clips=ClipConfig(**model.inputs["clips"]))
     clips = load_pool(store, config).scan([], batch).to_pylist()
-    return _covers(store.read("scores", where=pc.field("batch") == batch).to_pylist(), clips, model)
+    return _covers(store.read("scores", where=pc.field("batch") == batch).to_pylist(), clips, model.model_id)
 
 
 def unscored_batches(store: Store, pool: Pool, model_version: str) -> list[str]:
@@ -110,13 +110,13 @@ def unscored_batches(store: Store, pool: Pool, model_version: str) -> list[str]:
     for batch, clips in pool.by_batch([]):
         where = pc.field("batch") == batch
         rows = store.read("scores", ["clip_id", "model_version"], where).to_pylist()
-        if not _covers(rows, clips.to_pylist(), {"model_id": model_version}):
+        if not _covers(rows, clips.to_pylist(), model_version):
             missing.append(batch)
     return missing
 
 
-def _covers(scored: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], model: Mapping[str, Any]) -> bool:
-    if any(row["model_version"] != model["model_id"] for row in scored):
+def _covers(scored: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], model_id: str) -> bool:
+    if any(row["model_version"] != model_id for row in scored):
         return False
     # rows of clips that were taken down since do no harm
     return {clip["clip_id"] for clip in clips} <= {row["clip_id"] for row in scored}
@@ -125,12 +125,12 @@ def _covers(scored: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, An
 def _score(
     store: Store,
     config: ClassifierConfig,
-    model: Mapping[str, Any],
+    model: ModelRecord,
     clips: Sequence[Mapping[str, Any]],
     on_progress: ProgressCallback | None,
 ) -> list[dict[str, Any]]:
     # the model's own sizes: the configuration may have moved on since it was trained
-    trained = ClassifierConfig(**json.loads(model["config"]))
+    trained = ClassifierConfig(**model.config)
     config = dataclasses.replace(trained, device=config.device, threads=config.threads)
     network, calibration = load_network(store, model, config), load_document(store, model)["calibration"]
     rows: list[dict[str, Any]] = []
@@ -164,11 +164,11 @@ def _row(
     }  # fmt: skip
 
 
-def _report(batch: str, model: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], *, written: bool) -> ScoreReport:
+def _report(batch: str, model: ModelRecord, rows: Sequence[Mapping[str, Any]], *, written: bool) -> ScoreReport:
     found = np.array([row["probability"] for row in rows if row.get("probability") is not None])
     return ScoreReport(
         batch=batch,
-        model_version=model["model_id"],
+        model_version=model.model_id,
         clips=len(rows),
         failed={row["clip_id"]: str(row.get("message")) for row in rows if row.get("probability") is None},
         mean_probability=float(found.mean()) if len(found) else None,

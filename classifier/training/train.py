@@ -14,7 +14,6 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from pipeline.config import ClassifierConfig, Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.label_events import load_labels
 from pipeline.progress import Progress, ProgressCallback
-from pipeline.storage.arrow import pc
+from pipeline.storage.models_table import ModelRecord, append_model, newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -65,31 +64,25 @@ class OutOfFold:
 # -- what is published --------------------------------------------------------------------------------------------
 
 
-def latest_model(store: Store) -> dict[str, Any] | None:
-    """Return the row of the published classifier, the newest; None where there is none."""
-    rows = store.read("models", where=pc.field("kind") == KIND).to_pylist()
-    return max(rows, key=lambda row: (row["created_at"], row["model_id"]), default=None)
-
-
-def load_document(store: Store, model: Mapping[str, Any]) -> dict[str, Any]:
+def load_document(store: Store, model: ModelRecord) -> dict[str, Any]:
     """Return a model's `model.json`: sizes, calibration, out-of-fold and held-out scores."""
-    return dict(json.loads(store.read_blob(f"{model['path']}/model.json")))
+    return dict(json.loads(store.read_blob(f"{model.path}/model.json")))
 
 
-def load_network(store: Store, model: Mapping[str, Any], config: ClassifierConfig) -> ResNet18:
+def load_network(store: Store, model: ModelRecord, config: ClassifierConfig) -> ResNet18:
     """Return a published network in evaluation mode, on the configured device."""
-    network = ResNet18(json.loads(model["config"])["width"])
-    network.load_state_dict(load(store.read_blob(f"{model['path']}/weights.safetensors")))
+    network = ResNet18(model.config["width"])
+    network.load_state_dict(load(store.read_blob(f"{model.path}/weights.safetensors")))
     return network.to(device_of(config)).eval()
 
 
 def classifier_is_current(store: Store, config: Config) -> bool:
     """Tell whether the published classifier was trained on today's labels, clips and configuration."""
-    model = latest_model(store)
+    model = newest_model(store, KIND)
     if model is None:
         return False
     pool = load_pool(store, config)
-    return bool(json.loads(model["inputs"])["fingerprint"] == _fingerprint(pool, _pool_ratings(pool), config))
+    return bool(model.inputs["fingerprint"] == _fingerprint(pool, _pool_ratings(pool), config))
 
 
 def _pool_ratings(pool: Pool) -> dict[str, int]:
@@ -122,9 +115,9 @@ def train_classifier(store: Store, config: Config, *, on_progress: ProgressCallb
     pool = load_pool(store, config)
     ratings = _pool_ratings(pool)
     inputs = _fingerprint(pool, ratings, config)
-    model = latest_model(store)
-    if model is not None and json.loads(model["inputs"])["fingerprint"] == inputs:
-        return ClassifierReport(model_id=model["model_id"], trained=False, figures=json.loads(model["figures"]))
+    model = newest_model(store, KIND)
+    if model is not None and model.inputs["fingerprint"] == inputs:
+        return ClassifierReport(model_id=model.model_id, trained=False, figures=model.metrics)
     _require_labels(ratings, config)
     examples = load_examples(pool, ratings, config.classifier)
     train, held = examples.take(~examples.val_N), examples.take(examples.val_N)
@@ -264,16 +257,19 @@ def _publish(
     path = f"models/{KIND}/{model_id}"
     store.write_blob(f"{path}/weights.safetensors", weights)
     store.write_blob(f"{path}/model.json", text)
-    row = {
-        "model_id": model_id, "kind": KIND, "path": path, "parameters": num_parameters(network),
-        "steps": config.classifier.steps,
-        "config": json.dumps(dataclasses.asdict(config.classifier), sort_keys=True),
-        "figures": json.dumps(figures, sort_keys=True),
-        "inputs": json.dumps(
-            {"fingerprint": inputs, "clip_spec": document["clip_spec"], "clips": dataclasses.asdict(config.clips)},
-            sort_keys=True,
-        ),
-        "created_at": datetime.now(UTC),
-    }  # fmt: skip
-    store.append("models", [row])
+    record = ModelRecord(
+        model_id=model_id,
+        kind=KIND,
+        path=path,
+        parameters=num_parameters(network),
+        steps=config.classifier.steps,
+        config=dataclasses.asdict(config.classifier),
+        metrics=figures,
+        inputs={
+            "fingerprint": inputs,
+            "clip_spec": document["clip_spec"],
+            "clips": dataclasses.asdict(config.clips),
+        },
+    )
+    append_model(store, record)
     return model_id

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ from models.evaluation.measure import (
     measure_reconstruction,
 )
 from models.evaluation.rollouts import SideBySide, World, decode, encode, hold_each_action
-from models.registry import WORLD, find_model
+from models.registry import WORLD, folder_of
 from models.runtime.compute import choose_compute, threads_a_product
 from models.runtime.cpu_parallel import CpuParallel
 from models.world.load import load_world
@@ -46,6 +45,7 @@ from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.shards.read import current_shards
 from pipeline.storage.home import Home
+from pipeline.storage.models_table import ModelRecord, append_model, newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -85,9 +85,8 @@ class EvaluationReport:
 
 def evaluation_is_current(store: Store, config: Config) -> bool:
     """Tell whether the newest evaluation is of the current world model, shards and settings."""
-    row = find_model(store, KIND)
-    inputs = _inputs(store, config)
-    return row is not None and inputs is not None and row["model_id"] == _id_of(inputs)
+    newest, inputs = newest_model(store, KIND), _inputs(store, config)
+    return newest is not None and inputs is not None and newest.model_id == _id_of(inputs)
 
 
 def evaluate(
@@ -109,11 +108,10 @@ def evaluate(
     if inputs is None:
         raise UserError(f"{store.root} has no world model yet: materialize world_model first (`lampworks run`).")
     evaluation_id = _id_of(inputs)
-    folder = f"models/{KIND}/{evaluation_id}"
-    if evaluation_is_current(store, config):
-        row = find_model(store, KIND)
-        assert row is not None
-        return EvaluationReport(evaluation_id, True, json.loads(row["figures"]), folder)
+    folder = folder_of(KIND, evaluation_id)
+    newest = newest_model(store, KIND)
+    if newest is not None and newest.model_id == evaluation_id:
+        return EvaluationReport(evaluation_id, True, dict(newest.metrics), folder)
     with threads_a_product():
         compute = choose_compute(config.training)
         world = SideBySide(load_world(store, inputs["world_model"], compute), CpuParallel(compute))
@@ -131,17 +129,16 @@ def evaluate(
         return evaluate(store, config, home, on_progress=on_progress)
     for name, data in blobs.items():
         store.write_blob(f"{folder}/{name}", data)
-    row = {
-        "model_id": evaluation_id,
-        "kind": KIND,
-        "path": folder,
-        "config": json.dumps(asdict(config.evaluation), sort_keys=True),
-        "figures": json.dumps(figures, sort_keys=True),
-        "inputs": json.dumps(inputs, sort_keys=True),
-        "shards_version": version,
-        "created_at": datetime.now(UTC),
-    }
-    store.append("models", [row])
+    record = ModelRecord(
+        model_id=evaluation_id,
+        kind=KIND,
+        path=folder,
+        config=asdict(config.evaluation),
+        metrics=figures,
+        inputs=inputs,
+        shards_version=version,
+    )
+    append_model(store, record)
     return EvaluationReport(evaluation_id, False, figures, folder)
 
 
@@ -257,11 +254,11 @@ def _one_a_source(clips: Sequence[HeldOutClip], count: int) -> list[HeldOutClip]
 
 
 def _inputs(store: Store, config: Config) -> dict[str, Any] | None:
-    world = find_model(store, WORLD)
+    world = newest_model(store, WORLD)
     if world is None:
         return None
     return {
-        "world_model": world["model_id"],
+        "world_model": world.model_id,
         "shards": current_shards(store),
         "settings": asdict(config.evaluation),
         "codebook": [config.tokenizer.patch, config.tokenizer.codebook_size],

@@ -29,13 +29,13 @@ from starlette.routing import Route
 from models.evaluation import pictures
 from models.evaluation.held_out import held_out_clips
 from models.play.games import Games, Playable, StartFrame
-from models.registry import find_model
 from models.runtime.compute import choose_compute, compile_played_frame, threads_a_product
 from models.world.load import load_world
 from pipeline.config import Config, PlayConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.http_guard import Guard, check_address, content_policy, open_socket, url_of
 from pipeline.progress import ProgressCallback
+from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -206,14 +206,14 @@ def start_frames(store: Store, config: Config) -> list[StartFrame]:
 
     Frames of videos that were taken down since are left out.
     """
-    row = find_model(store, "world_evaluation")
-    if row is None:
+    evaluation = newest_model(store, "world_evaluation")
+    if evaluation is None:
         clips = held_out_clips(store, config, None)[: config.evaluation.start_frames]
         return [StartFrame(clip.frames_THWC[len(clip.frames_THWC) // 2], clip.clip_id) for clip in clips]
     gone = taken_down(store).hidden_videos(store)
-    about = json.loads(store.read_blob(f"{row['path']}/pictures.json"))
+    about = json.loads(store.read_blob(f"{evaluation.path}/pictures.json"))
     return [
-        StartFrame(pictures.frame_of(store.read_blob(f"{row['path']}/{start['file']}")), start["clip_id"])
+        StartFrame(pictures.frame_of(store.read_blob(f"{evaluation.path}/{start['file']}")), start["clip_id"])
         for start in about["start_frames"]
         if start["video_id"] not in gone
     ]
@@ -221,10 +221,10 @@ def start_frames(store: Store, config: Config) -> list[StartFrame]:
 
 def known_of_world(store: Store, model_id: str) -> tuple[list[dict[str, Any]], str]:
     """Return what the newest evaluation says of a world's actions, and a sentence on how well they control it."""
-    row = find_model(store, "world_evaluation")
-    if row is None or json.loads(row["inputs"]).get("world_model") != model_id:
+    evaluation = newest_model(store, "world_evaluation")
+    if evaluation is None or evaluation.inputs.get("world_model") != model_id:
         return [], "This world was not evaluated yet: what its keys do was not measured."
-    figures = json.loads(row["figures"])
+    figures = evaluation.metrics
     control, gate = figures["delta_t_psnr_permuted"], figures["gates"]["delta_t_psnr_permuted"]
     if control["value"] is None:
         return figures["latent_actions"], "What the keys do was not measured: nothing moves in the held-out videos."

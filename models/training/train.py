@@ -10,7 +10,6 @@ row: what they mean is told by `models.evaluation.evaluate`.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from models.registry import (
     TOKENIZER,
     WORLD,
     Curve,
-    find_model,
     folder_of,
     load_tokenizer,
     parameters_of,
@@ -44,6 +42,7 @@ from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.progress import ProgressCallback
 from pipeline.shards.read import current_shards
+from pipeline.storage.models_table import ModelRecord, find_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -117,18 +116,17 @@ def train_tokenizer(
         figures = tokenizer_figures(training.tokenizer, held, compute, count=count)
     height, width = training.tokenizer.height, training.tokenizer.width
     _check_takedown(store, train)
-    publish_model(
-        store,
-        kind=TOKENIZER,
+    record = ModelRecord(
         model_id=model_id,
-        networks={"tokenizer": training.tokenizer},
+        kind=TOKENIZER,
+        path=folder_of(TOKENIZER, model_id),
         config={"tokenizer": plain(config.tokenizer), "height": height, "width": width},
-        curve=curve,
         steps=config.tokenizer.steps,
-        figures={**figures, "held_out": bool(val), **run_about},
+        metrics={**figures, "held_out": bool(val), **run_about},
         inputs={"shards": version, "clips": len(train), "seed": config.training.seed},
         shards_version=str(version),
     )
+    publish_model(store, record, {"tokenizer": training.tokenizer}, curve)
     _checkpoints(store, TOKENIZER, model_id).clear()
     return _published(store, TOKENIZER, model_id, skipped=False)
 
@@ -158,18 +156,17 @@ def train_world_model(
     networks = {"latent_actions": training.lam, "dynamics": training.dynamics}
     parameters = {f"parameters_{name}": parameters_of(network) for name, network in networks.items()}
     _check_takedown(store, train)
-    publish_model(
-        store,
-        kind=WORLD,
+    record = ModelRecord(
         model_id=model_id,
-        networks=networks,
+        kind=WORLD,
+        path=folder_of(WORLD, model_id),
         config={"latent_actions": plain(config.latent_actions), "dynamics": plain(config.dynamics)},
-        curve=curve,
         steps=training.total_steps,
-        figures={**figures, "held_out": bool(val), **parameters, **run_about},
+        metrics={**figures, "held_out": bool(val), **parameters, **run_about},
         inputs={"shards": version, "tokenizer": source, "clips": len(train), "seed": config.training.seed},
         shards_version=str(version),
     )
+    publish_model(store, record, networks, curve)
     _checkpoints(store, WORLD, model_id).clear()
     return _published(store, WORLD, model_id, skipped=False)
 
@@ -295,7 +292,8 @@ def _checkpoints(store: Store, kind: str, model_id: str) -> Checkpoints:
 
 
 def _published(store: Store, kind: str, model_id: str, *, skipped: bool = True) -> TrainReport:
-    row = find_model(store, kind, model_id)
-    assert row is not None
-    figures = json.loads(row["figures"])
-    return TrainReport(kind, model_id, skipped, row["parameters"], row["steps"], figures)
+    record = find_model(store, kind, model_id)
+    assert record is not None
+    assert record.parameters is not None
+    assert record.steps is not None
+    return TrainReport(kind, model_id, skipped, record.parameters, record.steps, dict(record.metrics))

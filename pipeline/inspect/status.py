@@ -30,11 +30,12 @@ from pipeline.label_events import load_labels
 from pipeline.shards.read import current_shards
 from pipeline.shards.write import shards_are_current
 from pipeline.storage.arrow import Column, among, counts, pc, rows_with, rows_without, texts, total
+from pipeline.storage.models_table import ModelRecord, newest_models
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
-__all__ = ["format_status", "newest_models", "status"]
+__all__ = ["format_status", "status"]
 
 _BATCH_ROWS = 1 << 20
 _CLIP_ID_TAIL = 19  # "-", 9 digits, "-", 8 hex digits behind the video's id
@@ -242,23 +243,13 @@ def _manifest_samples(manifest: Mapping[str, Any], split: str) -> int:
 # -- models -------------------------------------------------------------------------------------------------------
 
 
-def newest_models(store: Store) -> dict[str, dict[str, Any]]:
-    """Return the newest row of each kind of `models`, its `config`, `figures` and `inputs` read from JSON."""
-    newest: dict[str, dict[str, Any]] = {}
-    for row in store.read("models").sort_by([("created_at", "ascending"), ("model_id", "ascending")]).to_pylist():
-        for name in ("config", "figures", "inputs"):
-            row[name] = json.loads(row[name]) if row[name] else {}
-        newest[row["kind"]] = row
-    return newest
-
-
-def _models(store: Store, newest: Mapping[str, Mapping[str, Any]], deciding: str | None) -> dict[str, Any]:
+def _models(store: Store, newest: Mapping[str, ModelRecord], deciding: str | None) -> dict[str, Any]:
     known = set(store.read("models", ["model_id"])["model_id"].to_pylist())
-    named = {model for row in newest.values() for model in _made_from(row["inputs"])} | ({deciding} - {None})
+    named = {model for record in newest.values() for model in _made_from(record.inputs)} | ({deciding} - {None})
     return {
         **{
-            kind: {"model_id": row["model_id"], "parameters": row["parameters"], "steps": row["steps"]}
-            for kind, row in sorted(newest.items())
+            kind: {"model_id": record.model_id, "parameters": record.parameters, "steps": record.steps}
+            for kind, record in sorted(newest.items())
             if kind != "world_evaluation"
         },
         "dangling": sorted(str(name) for name in named if name not in known),
@@ -272,17 +263,18 @@ def _made_from(inputs: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def evaluation_is_current(newest: Mapping[str, Mapping[str, Any]]) -> bool:
+def evaluation_is_current(newest: Mapping[str, ModelRecord]) -> bool:
     """Tell whether the newest evaluation is of the newest world; True where there is none to be of another."""
     evaluation, world = newest.get("world_evaluation"), newest.get("world_model")
-    return evaluation is None or world is None or evaluation["inputs"].get("world_model") == world["model_id"]
+    return evaluation is None or world is None or evaluation.inputs.get("world_model") == world.model_id
 
 
-def _evaluation(newest: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _evaluation(newest: Mapping[str, ModelRecord]) -> dict[str, Any]:
     """Return the newest evaluation's figures, each {value, low, high}; {} without one."""
-    row = newest.get("world_evaluation", {"figures": {}})
+    record = newest.get("world_evaluation")
+    metrics = record.metrics if record is not None else {}
     return {
         name: {end: figure.get(end) for end in ("value", "low", "high")}
-        for name, figure in sorted(row["figures"].items())
+        for name, figure in sorted(metrics.items())
         if isinstance(figure, dict) and "value" in figure
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 from assets.graph import dataset
 from assets.graph.checks import verdict
-from assets.graph.records import latest_model, same_ids
+from assets.graph.records import same_ids
 from pipeline.config import Config
 from pipeline.storage.store import Store
 
@@ -78,14 +77,3 @@ def test_ids_are_the_same_only_if_each_is_there_once() -> None:
 def test_only_blocking_checks_fail_as_errors() -> None:
     assert verdict("clips", "conservation", False).severity.value == "ERROR"
     assert verdict("curated_clips", "keep_rate", False).severity.value == "WARN"
-
-
-def test_the_newest_model_of_a_kind_is_told_with_its_figures(work: Any) -> None:
-    assert latest_model(work.store, "world_model") is None
-    for day, name in ((2, "new"), (1, "old")):
-        created = datetime(2026, 1, day, tzinfo=UTC)
-        row = {"model_id": name, "kind": "world_model", "figures": '{"psnr": 1}', "created_at": created}
-        work.store.append("models", [row])
-    found = latest_model(work.store, "world_model")
-    assert found is not None
-    assert (found["model_id"], found["figures"], found["inputs"]) == ("new", {"psnr": 1}, {})

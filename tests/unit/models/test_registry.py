@@ -10,12 +10,13 @@ from safetensors.torch import load
 from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
-from models.registry import TOKENIZER, WORLD, load_tokenizer, plain, publish_model
+from models.registry import TOKENIZER, WORLD, folder_of, load_tokenizer, plain, publish_model
 from models.runtime.compute import Compute
 from models.runtime.weights import pack
 from models.world.load import load_world
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
+from pipeline.storage.models_table import ModelRecord
 
 STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8)
 TOKENIZER_CONFIG = TokenizerConfig(patch=4, codebook_size=12, latent_dim=4, encoder=STACK, decoder=STACK, window=3)
@@ -33,15 +34,23 @@ def publish(store, tokenizer=TOKENIZER_CONFIG, lam=LAM_CONFIG, dynamics=DYNAMICS
     seen = {"num_codes": tokenizer.codebook_size, "grid": first.grid}
     second = LatentActionModel(lam, 9, 14, 3, **seen)
     third = Dynamics(dynamics, action_dim=lam.latent_dim, **seen)
-    how = {"curve": [], "steps": 1, "figures": {}, "shards_version": "v1"}
+
+    def record(kind, model_id, **values):
+        return ModelRecord(model_id=model_id, kind=kind, path=folder_of(kind, model_id), metrics={}, steps=1, **values)
+
     publish_model(
-        store, kind=TOKENIZER, model_id="tok", networks={"tokenizer": first},
-        config={"tokenizer": plain(tokenizer), "height": 9, "width": 14}, inputs={}, **how,
-    )  # fmt: skip
+        store,
+        record(TOKENIZER, "tok", config={"tokenizer": plain(tokenizer), "height": 9, "width": 14}, inputs={}),
+        {"tokenizer": first},
+        curve=[],
+    )
+    settings = {"latent_actions": plain(lam), "dynamics": plain(dynamics)}
     publish_model(
-        store, kind=WORLD, model_id="world", networks={"latent_actions": second, "dynamics": third},
-        config={"latent_actions": plain(lam), "dynamics": plain(dynamics)}, inputs={"tokenizer": "tok"}, **how,
-    )  # fmt: skip
+        store,
+        record(WORLD, "world", config=settings, inputs={"tokenizer": "tok"}),
+        {"latent_actions": second, "dynamics": third},
+        curve=[],
+    )
     return first, second, third
 
 

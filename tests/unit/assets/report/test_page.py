@@ -13,6 +13,7 @@ import pytest
 from assets.report.models import figures_section
 from assets.report.page import FOLDER, report_html, write_report
 from pipeline.storage.home import home_of
+from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from tests.synthetic import CONFIG, add_clips, add_downloads, add_labels, add_videos, decide_all, finished_store
@@ -218,6 +219,13 @@ def test_a_tie_with_the_baseline_is_not_called_a_win() -> None:
 
 
 def test_figures_of_the_world_before_are_said_to_be_of_that_one():
-    evaluation = {"figures": {"num_clips": 3, "num_sources": 2}}
+    evaluation = ModelRecord(
+        model_id="ev1",
+        kind="world_evaluation",
+        path="",
+        config={},
+        metrics={"num_clips": 3, "num_sources": 2},
+        inputs={},
+    )
     assert "of the world before the newest one" in figures_section(evaluation, current=False)
     assert "of the world before" not in figures_section(evaluation)

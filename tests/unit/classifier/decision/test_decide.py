@@ -10,9 +10,10 @@ import pytest
 from classifier.decision.decide import decide, decision_is_current
 from classifier.decision.scoring import batch_is_scored, score_batch
 from classifier.labels.sync import import_labels
-from classifier.training.train import latest_model
+from classifier.training.train import KIND
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError
+from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 
@@ -121,7 +122,7 @@ def test_every_clip_is_decided_with_a_reason_once(trained, config):
     assert set(report.reasons) <= {"keep: score", "drop: score", "review: score between"}
     rows = trained.read("curated").to_pylist()
     assert [row["clip_id"] for row in rows] == sorted(row["clip_id"] for row in rows)
-    assert {row["model_version"] for row in rows} == {latest_model(trained)["model_id"]}
+    assert {row["model_version"] for row in rows} == {newest_model(trained, KIND).model_id}
     kept = next(row for row in rows if row["decision"] == "keep")
     cut = int(report.threshold["threshold"] * 1000) / 1000
     assert kept["reason"] == f"score {int(kept['probability'] * 1000) / 1000:.3f} >= {cut:.3f}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +11,10 @@ import pytest
 from classifier.labels.sync import current_labels, import_labels
 from classifier.pool import load_pool
 from classifier.training.examples import load_examples
-from classifier.training.train import classifier_is_current, latest_model, load_document, train_classifier
+from classifier.training.train import KIND, classifier_is_current, load_document, train_classifier
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
 
 
@@ -23,8 +23,8 @@ def files_of(store: Store) -> dict[str, int]:
 
 
 def test_a_classifier_learns_to_tell_sources_it_never_saw(trained, config, make_writer):
-    model = latest_model(trained)
-    figures = json.loads(model["figures"])
+    model = newest_model(trained, KIND)
+    figures = model.metrics
     held = figures["held_out"]["five_vs_one"]
     assert held["network"]["auc"] > 0.9
     writer = make_writer(trained, config)
@@ -33,14 +33,14 @@ def test_a_classifier_learns_to_tell_sources_it_never_saw(trained, config, make_
     assert figures["auc"]["value"] == held["network"]["auc"]
     assert set(held["baselines"]) == {"logistic regression", "gradient boosting"}
     assert held["single"]["best_measurement"]["auc"] is not None
-    assert model["parameters"] < 200_000
+    assert model.parameters < 200_000
     document = load_document(trained, model)
     assert len(document["out_of_fold"]["clip_id"]) + len(document["held_out"]["clip_id"]) == 24
     assert not set(document["out_of_fold"]["group"]) & set(document["held_out"]["group"])
 
 
 def test_training_again_writes_nothing_and_another_label_trains_anew(trained, config, tmp_path):
-    first = latest_model(trained)["model_id"]
+    first = newest_model(trained, KIND).model_id
     assert classifier_is_current(trained, config)
     before = files_of(trained)
     again = train_classifier(trained, config)
@@ -56,7 +56,7 @@ def test_training_again_writes_nothing_and_another_label_trains_anew(trained, co
 def test_the_same_labels_give_the_same_weights_byte_for_byte(trained, store, config, pool_writer, fill_pool):
     import_labels(store, pool_writer.rate(fill_pool(pool_writer)), "ann", config)
     train_classifier(store, config)
-    weights = [s.read_blob(f"{latest_model(s)['path']}/weights.safetensors") for s in (trained, store)]
+    weights = [s.read_blob(f"{newest_model(s, KIND).path}/weights.safetensors") for s in (trained, store)]
     assert weights[0] == weights[1]
 
 
@@ -66,7 +66,7 @@ def test_too_few_labels_say_how_many_more_and_how(store, config, pool_writer, fi
     import_labels(store, pool_writer.rate(ratings), "ann", config)
     with pytest.raises(UserError, match=r"3 more clips rated 5 and 3 more clips rated 1 needed.*lampworks label"):
         train_classifier(store, few)
-    assert latest_model(store) is None
+    assert newest_model(store, KIND) is None
 
 
 def test_labels_of_one_source_are_refused(store, config, pool_writer):
@@ -85,7 +85,7 @@ def test_a_classifier_below_the_floor_is_not_published(store, config, pool_write
     strict = replace(config, classifier=replace(config.classifier, min_auc=0.99))
     with pytest.raises(UserError, match=r"below classifier.min_auc = 0.99: nothing was published"):
         train_classifier(store, strict)
-    assert latest_model(store) is None
+    assert newest_model(store, KIND) is None
     assert store.list_blobs("models") == []
 
 

@@ -12,7 +12,6 @@ from PIL import Image
 from models.evaluation.evaluate import evaluate, evaluation_is_current
 from models.evaluation.held_out import held_out_clips, true_actions
 from models.play.page import check_playable, known_of_world, start_frames
-from models.registry import find_model
 from models.training.train import train_tokenizer, train_world_model
 from pipeline.arcade.platformer import platformer_actions, record_platformer
 from pipeline.arcade.truth import Truth, write_truth
@@ -29,6 +28,7 @@ from pipeline.config.world import (
 from pipeline.errors import UserError
 from pipeline.ids import clip_id_of
 from pipeline.storage.home import home_of
+from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 
@@ -97,10 +97,10 @@ def trained(tmp_path_factory):
 
 def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
     store, report = trained
-    row = find_model(store, "world_evaluation")
-    figures = json.loads(row["figures"])
+    record = newest_model(store, "world_evaluation")
+    figures = record.metrics
     assert figures == report.figures
-    assert row["path"] == report.folder
+    assert record.path == report.folder
     for name in (
         "psnr", "psnr_previous_frame", "psnr_mean_frame", "psnr_first_frame", "psnr_kmeans", "psnr_moving",
         "psnr_moving_mean_frame", "delta_t_psnr", "delta_t_psnr_permuted", "delta_t_psnr_permuted_prompt2",
@@ -173,7 +173,7 @@ def test_the_published_world_is_playable_and_its_page_is_told_what_was_measured(
     found = check_playable(store, CONFIG)
     assert (found["actions"], found["start_frames"]) == (8, 2)
     assert 1 <= found["distinct_frames"] <= 8
-    names, note = known_of_world(store, find_model(store, "world_model")["model_id"])
+    names, note = known_of_world(store, newest_model(store, "world_model").model_id)
     assert [name["code"] for name in names] == list(range(8))
     assert f"{report.figures['delta_t_psnr_permuted']['value']:.1f} dB" in note
     assert "not evaluated" in known_of_world(store, "another")[1]
