@@ -18,7 +18,8 @@ from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.storage.arrow import pc, rows_with, unique
 from pipeline.storage.models_table import newest_model
-from pipeline.storage.store import Rows, Store
+from pipeline.storage.rows import Rows
+from pipeline.storage.store import Store
 
 
 class Peek(Store):

@@ -31,7 +31,8 @@ from pipeline.errors import UserError
 from pipeline.label_events import Labels, load_labels
 from pipeline.storage.arrow import pc
 from pipeline.storage.models_table import ModelRecord, newest_model
-from pipeline.storage.store import Store, rows_table
+from pipeline.storage.rows import rows_table
+from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
 DECISIONS = ("keep", "drop", "review")

@@ -28,8 +28,9 @@ from pipeline.clips.read import scan_clips
 from pipeline.config import Config, DuplicateConfig, fingerprint
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.storage.arrow import pc
+from pipeline.storage.rows import rows_table
 from pipeline.storage.schemas import SCHEMAS
-from pipeline.storage.store import Store, rows_table
+from pipeline.storage.store import Store
 
 Words = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]

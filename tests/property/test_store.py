@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.storage.rows import rows_table
 from pipeline.storage.schemas import SCHEMAS
-from pipeline.storage.store import Store, rows_table
+from pipeline.storage.store import Store
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 KEYS = st.sampled_from(["a", "b'c", 'd"e', "f\n", "🎮"])

@@ -1,0 +1,135 @@
+"""Blobs: immutable bytes under a key (tars, models, pictures), written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from pipeline.errors import UserError
+from pipeline.storage.root import Root
+
+
+class Blobs(Root):
+    """The blobs of a root: written under a temporary name and renamed, or sent in one PUT."""
+
+    def write_blob(self, key: str, data: bytes) -> None:
+        """Write bytes under a key atomically: readers see all of them or none."""
+        with self.write_file(key) as file:
+            file.write(data)
+
+    @contextmanager
+    def write_file(self, key: str) -> Iterator[IO[bytes]]:
+        """Yield a local file to write to; it becomes the blob when the block ends without an error."""
+        target = self.url(key)
+        if self.is_local:
+            folder = Path(target).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / f".tmp-{uuid.uuid4().hex}"
+            try:
+                with temporary.open("wb") as file:
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
+            return
+        with tempfile.NamedTemporaryFile(prefix="lampworks-") as file:
+            yield file
+            file.flush()
+            self._fs.put_file(file.name, target)
+
+    def put_file(self, key: str, source: Path) -> None:
+        """Copy a local file to a key; the source stays."""
+        with self.write_file(key) as target, source.open("rb") as file:
+            shutil.copyfileobj(file, target, 1 << 20)
+
+    def take_file(self, key: str, source: Path) -> None:
+        """Move a local file to a key; it is copied and deleted where a rename is not possible.
+
+        A file with a second hard link is always copied, because writing through the other link would change the blob.
+        """
+        if self.is_local and source.stat().st_nlink == 1:
+            target = Path(self.url(key))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with source.open("rb") as file:
+                os.fsync(file.fileno())
+            with suppress(OSError):  # on another file system it is copied below
+                source.replace(target)
+                return
+        self.put_file(key, source)
+        source.unlink()
+
+    def read_blob(self, key: str) -> bytes:
+        """Return all bytes of a blob; FileNotFoundError if absent."""
+        return bytes(self._fs.cat_file(self.url(key)))
+
+    def read_range(self, key: str, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` of a blob (one ranged GET on S3).
+
+        Raises:
+            EOFError: the blob is shorter than that.
+            FileNotFoundError: there is no such blob.
+        """
+        data = bytes(self._fs.cat_file(self.url(key), start=offset, end=offset + size))
+        if len(data) != size:
+            raise EOFError(f"blob {key} ends before byte {offset + size}: it is not the blob that its row describes")
+        return data
+
+    @contextmanager
+    def local_file(self, key: str) -> Iterator[Path]:
+        """Yield a local path of the blob: the blob itself in a folder, a temporary copy elsewhere."""
+        if self.is_local:
+            path = Path(self.url(key))
+            if not path.exists():
+                raise FileNotFoundError(path)
+            yield path
+            return
+        with tempfile.TemporaryDirectory(prefix="lampworks-") as folder:
+            path = Path(folder) / Path(key).name
+            self._fs.get_file(self.url(key), str(path))
+            yield path
+
+    def copy_to(self, key: str, target: Path) -> None:
+        """Copy a blob to a local path; FileNotFoundError if absent."""
+        self._fs.get_file(self.url(key), str(target))
+
+    def size(self, key: str) -> int:
+        """Return the size of a blob in bytes; FileNotFoundError if absent."""
+        return int(self._fs.size(self.url(key)))
+
+    def exists(self, key: str) -> bool:
+        """Tell whether a blob exists."""
+        return bool(self._fs.exists(self.url(key)))
+
+    def list_blobs(self, prefix: str) -> list[str]:
+        """Return the sorted keys in a folder, temporary names of unfinished writes included."""
+        base = self.url(prefix)
+        self._fs.invalidate_cache()
+        if not self._fs.exists(base):
+            return []
+        start = self._fs._strip_protocol(self.root)
+        return sorted(str(path)[len(start) :].lstrip("/") for path in self._fs.find(base))
+
+    def delete(self, key: str) -> None:
+        """Delete a blob, if it exists."""
+        if self._fs.exists(self.url(key)):
+            self._fs.rm_file(self.url(key))
+
+    def check_writable(self) -> None:
+        """Write and delete a probe; UserError names the root and the fix where that fails."""
+        probe = f".probe-{uuid.uuid4().hex}"
+        try:
+            self.write_blob(probe, b"lampworks")
+            self.delete(probe)
+        except Exception as exc:  # each object store raises its own exceptions
+            raise UserError(
+                f"store root {self.root!r} is not writable: {exc}. Choose another with --root, or free space and "
+                "give this user write access."
+            ) from exc
