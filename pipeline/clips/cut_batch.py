@@ -25,7 +25,8 @@ from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
-from pipeline.workers.engine import TIMEOUT, WORKER_DIED, Outcome, make_engine
+from pipeline.workers.engine import make_engine
+from pipeline.workers.outcome import TIMEOUT, WORKER_DIED, Outcome
 
 _COMMIT_VIDEOS, _COMMIT_S = 16, 10.0
 

@@ -22,7 +22,7 @@ from pipeline.errors import PermanentError, RejectedError, RetryableError
 from pipeline.sources.base import Fetched, Source, site_of
 from pipeline.sources.faults import BLOCKING, RETRYABLE, classify, clean_message
 from pipeline.storage.store import Store
-from pipeline.workers.engine import TIMEOUT, WORKER_DIED, Outcome
+from pipeline.workers.outcome import TIMEOUT, WORKER_DIED, Outcome
 
 _MAX_BACKOFF_S = 7 * 86400.0
 _LIVE_S = 6 * 3600.0

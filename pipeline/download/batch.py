@@ -39,7 +39,8 @@ from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
-from pipeline.workers.engine import Later, make_engine
+from pipeline.workers.engine import make_engine
+from pipeline.workers.outcome import Later
 
 __all__ = ["DownloadReport", "State", "download_batch", "download_states", "due_batches"]
 

@@ -15,7 +15,7 @@ from pipeline.download.circuit_breaker import Breaker, closed, opened
 from pipeline.download.disk_space import Room
 from pipeline.download.rate_limits import SiteLimits
 from pipeline.sources.faults import BLOCKING
-from pipeline.workers.engine import TIMEOUT, WORKER_DIED, Later
+from pipeline.workers.outcome import TIMEOUT, WORKER_DIED, Later
 
 _UNTIL_AN_OUTCOME_S = 3600.0
 # of these nobody knows whether the site would answer: its breaker stays as it is

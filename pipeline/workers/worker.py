@@ -1,11 +1,11 @@
-"""One worker process of the local engine: it takes an item, calls the function, sends back what came of it.
+"""The program of a worker process: receive an item, call the function, send back the result.
 
 It is started as a plain interpreter, not by `multiprocessing`, so the caller's main module is not imported again
 and nothing is forked from a process that has threads. Only the standard library is imported before the work itself.
-A worker that loses its parent, by whatever death, ends at once and takes its children (ffmpeg) with it.
+A worker whose parent dies, in whatever way, ends at once together with its children (ffmpeg).
 
 Items and answers are pickled, as in the standard library's pools: the other end of the socket pair is the process that
-started this one, and nothing of it reaches a disk or a network.
+started this one, and no pickle is written to disk or sent over a network.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Any
 
 READY, FAILED_START = "ready", "failed to start"
 NUMBER_BYTES = 8
-"""Every item and its answer begin with the item's number."""
+"""Each item and its answer begin with the item's number, in this many bytes."""
 
 
 def serve(task_fd: int, life_fd: int) -> None:
-    """Answer items on one socket until it closes; end when the parent's end of the other closes."""
+    """Answer the items that come through one socket until it closes; end when the parent's end of the other closes."""
     for fd in (task_fd, life_fd):
         os.set_inheritable(fd, False)
-    # Ctrl-C is the parent's to handle: it closes its workers
+    # the parent handles Ctrl-C and then closes its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(life_fd,), daemon=True).start()
     connection = Connection(task_fd)
@@ -47,16 +47,16 @@ def serve(task_fd: int, life_fd: int) -> None:
 
 
 def _serve_all(connection: Connection, work: Callable[[Any], Any], threads: int) -> None:
-    if threads == 1:  # in the main thread: some libraries ask for it
+    if threads == 1:  # in the main thread: some libraries work nowhere else
         while True:
             message = connection.recv_bytes()
             connection.send_bytes(message[:NUMBER_BYTES] + _answer(work, message[NUMBER_BYTES:]))
-    sending = threading.Lock()
+    send_lock = threading.Lock()
 
     def answer(message: bytes) -> None:
-        said = message[:NUMBER_BYTES] + _answer(work, message[NUMBER_BYTES:])
-        with sending, contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            connection.send_bytes(said)
+        result = message[:NUMBER_BYTES] + _answer(work, message[NUMBER_BYTES:])
+        with send_lock, contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.send_bytes(result)
 
     with ThreadPoolExecutor(threads) as pool:
         while True:
@@ -83,7 +83,7 @@ def _answer(work: Callable[[Any], Any], payload: bytes) -> bytes:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        # the exception itself stays here: many cannot be pickled, and some cannot be unpickled
+        # only the text is sent: many exceptions cannot be pickled, and some cannot be unpickled
         name = getattr(error, "error_class", None)
         if not isinstance(name, str):
             name = type(error).__name__
@@ -93,7 +93,7 @@ def _answer(work: Callable[[Any], Any], payload: bytes) -> bytes:
 def _text(error: BaseException) -> str:
     try:
         return str(error) or type(error).__name__
-    except Exception as broken:  # an exception whose own text raises
+    except Exception as broken:  # its __str__ raises
         return f"{type(error).__name__} ({type(broken).__name__} in its text)"
 
 

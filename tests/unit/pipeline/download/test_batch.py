@@ -28,7 +28,7 @@ from pipeline.sources.folder import FolderSource
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
-from pipeline.workers.engine import Later, Outcome
+from pipeline.workers.outcome import Later, Outcome
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from pipeline.config import EngineConfig
-from pipeline.workers.engine import Later, LocalEngine, Outcome, make_engine
+from pipeline.workers.engine import LocalEngine, make_engine
+from pipeline.workers.outcome import Later, Outcome
 
 
 @pytest.fixture

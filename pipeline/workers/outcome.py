@@ -1,0 +1,41 @@
+"""What a run of the engine takes and gives: the `Engine` protocol, `Outcome` of an item, and `Later`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+WORKER_DIED, TIMEOUT = "worker_died", "timeout"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of one item."""
+
+    ok: bool
+    value: Any
+    """The function's result (None unless ok)."""
+    error_class: str
+    """`error_class` of the exception if it has one, else its type's name; `worker_died`; `timeout`; "" if ok."""
+    message: str
+    attempts: int
+    """Times it was tried: above 1 only where a worker died."""
+
+
+@dataclass(frozen=True)
+class Later:
+    """Yielded by an iterable of items that has none right now: ask again after this time, or after an outcome."""
+
+    seconds: float
+
+
+class Engine(Protocol):
+    """Runs a top-level function over items in other processes; never raises for an item."""
+
+    def run(
+        self, fn: Callable[[Any], Any], items: Iterable[T], *, initializer: Callable[[], Any] | None = None
+    ) -> Iterator[tuple[T, Outcome]]:
+        """Yield each item with its outcome, unordered; closing the iterator stops the workers."""
+        ...

@@ -1,0 +1,121 @@
+"""The tasks of a run: which item goes out next, and what is tried again after a worker died."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.workers.outcome import TIMEOUT, WORKER_DIED, Later, Outcome
+from pipeline.workers.worker import NUMBER_BYTES
+
+
+@dataclass
+class Task:
+    """An item as it is sent to a worker, and how often it was tried."""
+
+    number: int
+    item: Any
+    payload: bytes
+    attempts: int = 0
+    """Deaths of a worker that count against it."""
+    suspect: bool = False
+    """Whether a worker died while it ran this item beside others: it runs alone from then on."""
+    started: float = 0.0
+    """Monotonic time in seconds at which its deadline began to run."""
+
+    def message(self) -> bytes:
+        """Return the bytes that a worker expects."""
+        return self.number.to_bytes(NUMBER_BYTES) + self.payload
+
+
+class TaskQueue:
+    """Tasks in the order in which they go out, and the outcomes that the caller has not seen yet.
+
+    Tasks to try again go before new items. Items are read one at a time, when a worker is free.
+    """
+
+    def __init__(self, items: Iterator[Any], max_attempts: int) -> None:
+        self.outcomes: deque[tuple[Any, Outcome]] = deque()
+        self.resume_at = 0.0
+        """Monotonic time before which no item is read, because the iterable said `Later`."""
+        self._items, self._max_attempts = items, max_attempts
+        self._again: deque[Task] = deque()
+        self._suspects: deque[Task] = deque()
+        self._exhausted = False
+        self._numbers = itertools.count()
+
+    def is_empty(self) -> bool:
+        """Tell whether no task is left to send, now or later."""
+        return self._exhausted and not (self._again or self._suspects)
+
+    def must_pause(self) -> bool:
+        """Tell whether the iterable asked to be read later."""
+        return time.monotonic() < self.resume_at
+
+    def next_task(self, *, alone: bool) -> Task | None:
+        """Return the next task, None if there is none right now; a suspect only where it would run alone."""
+        if alone and self._suspects:
+            return self._suspects.popleft()
+        if self._again:
+            return self._again.popleft()
+        while not self._exhausted and not self.must_pause():
+            try:
+                item = next(self._items)
+            except StopIteration:
+                self._exhausted = True
+                return None
+            if isinstance(item, Later):
+                self.resume_at = time.monotonic() + item.seconds
+                return None
+            try:
+                return Task(next(self._numbers), item, pickle.dumps(item))
+            except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
+                self.outcomes.append((item, Outcome(False, None, type(error).__name__, f"item: {error}", 0)))
+        return None
+
+    def finish(self, task: Task, answer: bytes) -> None:
+        """Record a worker's answer as the outcome of a task."""
+        self.resume_at = 0.0  # the iterable may be waiting for this outcome
+        self.outcomes.append((task.item, _outcome(answer, task.attempts + 1)))
+
+    def return_unharmed(self, tasks: list[Task]) -> None:
+        """Take back tasks that did nothing wrong; they are tried again."""
+        for task in tasks:
+            (self._suspects if task.suspect else self._again).append(task)
+
+    def return_after_death(self, tasks: list[Task], exit_code: int) -> None:
+        """Take back the tasks of a worker that died.
+
+        A single task loses one attempt, and fails after the last. Of several, nobody knows which one killed the
+        worker: none loses an attempt, and each is tried again alone.
+        """
+        if len(tasks) > 1:
+            for task in tasks:
+                task.suspect = True
+            self._suspects.extend(tasks)
+            return
+        for task in tasks:
+            task.attempts += 1
+            if task.attempts < self._max_attempts:
+                self.return_unharmed([task])
+                continue
+            text = f"its worker process died {task.attempts} times (last exit code {exit_code}): quarantined"
+            self.outcomes.append((task.item, Outcome(False, None, WORKER_DIED, text, task.attempts)))
+
+    def time_out(self, task: Task, deadline_s: float) -> None:
+        """Record that a task was killed at its deadline."""
+        text = f"ran longer than {deadline_s:g} s and was ended"
+        self.outcomes.append((task.item, Outcome(False, None, TIMEOUT, text, task.attempts + 1)))
+
+
+def _outcome(answer: bytes, attempts: int) -> Outcome:
+    try:
+        ok, value, name, text = pickle.loads(answer)
+    except Exception as error:  # whatever unpickling a value raises: the item fails and the run continues
+        return Outcome(False, None, type(error).__name__, f"its result cannot be read back: {error}", attempts)
+    return Outcome(ok, value, name, text, attempts)
