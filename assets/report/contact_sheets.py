@@ -66,7 +66,8 @@ def draw_sheet(store: Store, config: Config, batch: str) -> str | None:
         _remove(store, batch)
         return None
     sheet = jpeg_bytes(contact_sheet(list(shown.values()), _COLUMNS), _QUALITY)
-    facts = {"batch": batch, "shown": list(shown), "videos": wanted, "sha256": _sha256(sheet)}
+    videos = {name: sha256 for name, sha256 in wanted.items() if name not in hidden}
+    facts = {"batch": batch, "shown": list(shown), "videos": videos, "sha256": _sha256(sheet)}
     # the names first: a picture without them could not be found by a takedown
     store.write_blob(_about_key(batch), json.dumps(facts, indent=1, sort_keys=True).encode())
     store.write_blob(key, sheet)

@@ -35,6 +35,7 @@ from pipeline.inspect.status import evaluation_is_current, status
 from pipeline.storage.home import Home
 from pipeline.storage.models_table import ModelRecord, newest_models
 from pipeline.storage.store import Store
+from pipeline.storage.takedown import repeat_after_takedown
 
 FOLDER = "reports/latest"
 
@@ -47,7 +48,7 @@ def write_report(store: Store, config: Config, home: Home) -> str:
         config: names the current clip_spec and the source.
         home: where the local commands that the page suggests would look; only its name is shown.
     """
-    page, clip_ids = report_html(store, config, home)
+    page, clip_ids = repeat_after_takedown(store, lambda: report_html(store, config, home))
     key = f"{FOLDER}/index.html"
     _write_if_changed(store, f"{FOLDER}/clips.json", json.dumps(clip_ids, indent=0).encode())
     _write_if_changed(store, key, page.encode())

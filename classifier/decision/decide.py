@@ -163,8 +163,9 @@ def decide(store: Store, config: Config) -> DecisionReport:
         assert all(row["batch"] == batch for row in rows)
     empty = rows_table("curated", [])
     table = pa.concat_tables([empty, *batches]).sort_by("clip_id")
-    # a takedown that came while deciding still counts
-    table = table.filter(pc.invert(pc.is_in(table["video_id"], pa.array(_hidden(store, pool), pa.string()))))
+    if _hidden(store, pool):
+        # a takedown came while deciding: clips of other videos may be copies of what it hides, so decide again
+        return decide(store, config)
     told = {"decided_from": inputs, "threshold": threshold, "reasons": dict(sorted(kinds.items()))}
     store.replace("curated", table, inputs=told)
     return _report(config, table, told, written=True)

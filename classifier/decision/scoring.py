@@ -28,6 +28,7 @@ from pipeline.progress import Progress, ProgressCallback
 from pipeline.storage.arrow import pc
 from pipeline.storage.models_table import ModelRecord, newest_model
 from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 CHUNK = 256
 """Clips whose frames are in memory at a time (29 MB at 8 frames of 160x90)."""
@@ -83,7 +84,8 @@ def score_batch(
     rows = _score(store, config.classifier, model, clips, on_progress)
     rows = [{**row, "batch": batch, "model_version": model.model_id} for row in rows]
     # a takedown that came meanwhile still counts
-    shown = set(load_pool(store, config).scan([], batch)["clip_id"].to_pylist())
+    hidden = taken_down(store).hidden_videos(store)
+    shown = {clip["clip_id"] for clip in clips if clip["video_id"] not in hidden}
     rows = [row for row in rows if row["clip_id"] in shown]
     if rows or scored:
         quoted = batch.replace("'", "''")

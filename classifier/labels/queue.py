@@ -19,6 +19,7 @@ from classifier.pool import load_pool
 from pipeline.config import Config
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
+from pipeline.storage.takedown import repeat_after_takedown
 
 QUEUE_KEY = "labels/queue.json"
 STREAMS = ("random", "flagged", "duplicate")
@@ -40,7 +41,7 @@ class QueueReport:
 
 def label_queue(store: Store, config: Config) -> QueueReport:
     """Write the labelling queue of the current clips to `labels/queue.json` and return what it holds."""
-    order = _order(store, config)
+    order = repeat_after_takedown(store, lambda: _order(store, config))
     data = _encoded(order, config)
     written = not store.exists(QUEUE_KEY) or store.read_blob(QUEUE_KEY) != data
     if written:

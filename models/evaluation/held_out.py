@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.arcade.truth import DIRECTIONS, load_truth
 from pipeline.clips.decode import decode_clip
@@ -127,6 +128,6 @@ def _samples(store: Store, split: str) -> Iterator[tuple[str, bytes]]:
 
 def _native_ids(store: Store, video_ids: list[str]) -> dict[str, str]:
     # only the embedded source's videos have a truth; a native id of another site could be anything
-    where = pc.field("video_id").isin(video_ids) & (pc.field("source") == "arcade")
+    where = pc.field("video_id").isin(pa.array(video_ids, pa.string())) & (pc.field("source") == "arcade")
     rows = store.read("videos", columns=["video_id", "native_id"], where=where).to_pylist()
     return {row["video_id"]: row["native_id"] for row in rows if row["native_id"]}

@@ -24,6 +24,7 @@ from pipeline.shards.splits import group_of, split_of
 from pipeline.storage.arrow import pc
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
+from pipeline.storage.takedown import repeat_after_takedown
 
 _MEASURED = ["display_aspect", "black_share", "still_share", "letterbox_share", "num_cuts", "overlay_share", "motion"]
 _STORED = [
@@ -58,23 +59,28 @@ def export_clips(store: Store, config: Config, path: str | Path) -> int:
     """
     target = Path(path).absolute()
     temporary = target.parent / f".tmp-{uuid.uuid4().hex}"
-    ratings = current_labels(store, config)
-    labels = pa.table(
-        {"clip_id": pa.array(list(ratings), pa.string()), "rating": pa.array(list(ratings.values()), pa.int64())}
-    )
-    rows = 0
     try:
-        with pq.ParquetWriter(temporary, EXPORT_SCHEMA) as writer:
-            batches = sorted(str(name) for name in store.read("clippings", ["batch"])["batch"].unique().to_pylist())
-            for batch in batches:
-                table = _batch_rows(store, config, batch, labels)
-                rows += len(table)
-                writer.write_table(table)
+        rows = repeat_after_takedown(store, lambda: _write_rows(store, config, temporary))
         temporary.replace(target)
     except OSError as exc:
         raise UserError(f"export to {str(target)!r} failed: {exc.strerror or exc}. Choose another file.") from exc
     finally:
         temporary.unlink(missing_ok=True)
+    return rows
+
+
+def _write_rows(store: Store, config: Config, path: Path) -> int:
+    ratings = current_labels(store, config)
+    labels = pa.table(
+        {"clip_id": pa.array(list(ratings), pa.string()), "rating": pa.array(list(ratings.values()), pa.int64())}
+    )
+    rows = 0
+    with pq.ParquetWriter(path, EXPORT_SCHEMA) as writer:
+        batches = sorted(str(name) for name in store.read("clippings", ["batch"])["batch"].unique().to_pylist())
+        for batch in batches:
+            table = _batch_rows(store, config, batch, labels)
+            rows += len(table)
+            writer.write_table(table)
     return rows
 
 

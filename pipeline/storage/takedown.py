@@ -9,16 +9,17 @@ deletes the blobs.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.errors import UserError
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
 KINDS = ("video", "channel")
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,15 @@ def taken_down(store: Store) -> TakenDown:
     rows = store.read("takedowns", ["kind", "target"]).to_pylist()
     named = {kind: frozenset(row["target"] for row in rows if row["kind"] == kind) for kind in KINDS}
     return TakenDown(videos=named["video"], channels=named["channel"])
+
+
+def repeat_after_takedown(store: Store, make: Callable[[], Made]) -> Made:
+    """Return what `make` returns; where a takedown was recorded while it ran, call it again."""
+    while True:
+        version = store.version("takedowns")
+        made = make()
+        if store.version("takedowns") == version:
+            return made
 
 
 def request_takedown(store: Store, kind: str, target: str, reason: str) -> bool:

@@ -1,0 +1,204 @@
+"""A small world that the real stages make from files, kept as it stood before every stage.
+
+    world = World(folder)          # a folder of tiny videos, and a root in which every stage ran once
+    world.before("clips")          # the root as it stood before the clips were cut
+
+Each stage is in `STAGES`: its name, and a call of the function that the graph calls for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from assets.report.contact_sheets import draw_sheet
+from assets.report.page import write_report
+from classifier.decision.decide import decide
+from classifier.decision.scoring import score_batch
+from classifier.labels.queue import label_queue
+from classifier.labels.sync import import_labels
+from classifier.training.train import train_classifier
+from models.evaluation.evaluate import evaluate
+from models.training.train import train_tokenizer, train_world_model
+from pipeline.clips.cut_batch import cut_batch
+from pipeline.clips.duplicates import find_duplicates
+from pipeline.config import (
+    ClassifierConfig,
+    ClipConfig,
+    Config,
+    DownloadConfig,
+    EngineConfig,
+    EvaluationConfig,
+    LabelConfig,
+    SourceConfig,
+    SplitConfig,
+)
+from pipeline.config.world import (
+    DynamicsConfig,
+    LatentActionConfig,
+    OptimizerConfig,
+    StackConfig,
+    TokenizerConfig,
+    TrainingConfig,
+)
+from pipeline.download.batch import download_batch
+from pipeline.inspect.export import export_clips
+from pipeline.search.search import batches, search_videos
+from pipeline.search.spot_check import write_spot_check
+from pipeline.shards.splits import group_of, split_of
+from pipeline.shards.write import write_shards
+from pipeline.storage.arrow import pc
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
+from tests.conftest import write_video
+
+_STACK = StackConfig(layers=1, d_model=16, heads=1, head_dim=8)
+_FRAME_STACK = dataclasses.replace(_STACK, temporal_attention=False)
+_OPTIMIZER = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
+CONFIG = Config(
+    source=SourceConfig(spec="folder:.", batch_size=50),
+    download=DownloadConfig(workers=1, min_free_gb=0.0),
+    engine=EngineConfig(workers=1),
+    clips=ClipConfig(seconds=2, fps=10),
+    split=SplitConfig(val_share=0.5),
+    labels=LabelConfig(min_per_class=4),
+    classifier=ClassifierConfig(
+        width=8, input_height=45, frames_per_clip=4, steps=12, batch=8, learning_rate=3e-3, folds=2, min_auc=0.0,
+        threads=1,
+    ),
+    tokenizer=TokenizerConfig(
+        patch=10, codebook_size=64, latent_dim=8, encoder=_STACK, decoder=_STACK, window=3, batch=1, steps=2,
+        optimizer=_OPTIMIZER, ema_decay=0.9, start="patches",
+    ),
+    latent_actions=LatentActionConfig(
+        patch=10, latent_dim=8, encoder=_FRAME_STACK, decoder=_FRAME_STACK, optimizer=_OPTIMIZER,
+        pooling="antisymmetric", ema_decay=0.9, normalize_latent=True,
+    ),
+    dynamics=DynamicsConfig(stack=_STACK, context=3, batch=1, steps=2, optimizer=_OPTIMIZER),
+    training=TrainingConfig(device="cpu", dtype="fp32", threads=1, checkpoint_every=1, eval_windows=1),
+    evaluation=EvaluationConfig(
+        windows_per_clip=1, prompt_frames=2, random_draws=1, maskgit_steps=1, token_temperature=1.0, shuffles=20,
+        bootstrap_draws=100, rollout_frames=2, start_frames=2,
+    ),
+)  # fmt: skip
+
+Run = Callable[[Store, Config], object]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage that publishes something derived from videos."""
+
+    name: str
+    run: Run
+    takes_down: str = "train"
+    """The split whose video is taken down while the stage runs."""
+    same_as_before: bool = True
+    """Whether its result then equals that of a takedown which came before it began."""
+
+
+def _batch(store: Store) -> str:
+    return batches(store)[0]
+
+
+def _rate(store: Store, config: Config) -> None:
+    """Rate every clip: 5 for levels, 1 for menus."""
+    rows = store.read("clips", ["clip_id", "video_id"]).sort_by("clip_id").to_pylist()
+    native = {row["video_id"]: row["native_id"] for row in store.read("videos").to_pylist()}
+    lines = [f"{row['clip_id']},{5 if native[row['video_id']].startswith('level') else 1}" for row in rows]
+    file = Path(store.root).with_name("labels.csv")
+    file.write_text("clip_id,rating\n" + "\n".join(lines) + "\n", "utf-8")
+    import_labels(store, file, "ann", config)
+
+
+def exported(store: Store) -> Path:
+    """Return the file that the stage `export` writes."""
+    return Path(store.root).with_name("export.parquet")
+
+
+STAGES = (
+    Stage("search", lambda store, config: search_videos(store, config, home_of(store))),
+    Stage("download", lambda store, config: download_batch(store, config, home_of(store), _batch(store))),
+    Stage("clips", lambda store, config: cut_batch(store, config, home_of(store), _batch(store))),
+    Stage("duplicates", lambda store, config: find_duplicates(store, config)),
+    Stage("label queue", lambda store, config: label_queue(store, config)),
+    Stage("labels", _rate),
+    Stage("classifier", lambda store, config: train_classifier(store, config)),
+    Stage("scores", lambda store, config: score_batch(store, config, _batch(store))),
+    Stage("decision", lambda store, config: decide(store, config)),
+    Stage("shards", lambda store, config: write_shards(store, config)),
+    Stage("tokenizer", lambda store, config: train_tokenizer(store, config)),
+    Stage("world model", lambda store, config: train_world_model(store, config)),
+    Stage("evaluation", lambda store, config: evaluate(store, config, home_of(store)), takes_down="val"),
+    Stage("contact sheet", lambda store, config: draw_sheet(store, config, _batch(store))),
+    # the number of videos that each rule decided stays that of the choice
+    Stage("spot check", lambda store, config: write_spot_check(store, config, home_of(store)), same_as_before=False),
+    Stage("report", lambda store, config: write_report(store, config, home_of(store)), takes_down="val"),
+    # not a video that has copies: the export gives the table of near-duplicates as it stands, until the next pass
+    Stage("export", lambda store, config: export_clips(store, config, exported(store)), takes_down="val"),
+)  # fmt: skip
+
+
+class World:
+    """The videos, the root in which every stage ran once, and copies of it as it stood before each stage."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = dataclasses.replace(CONFIG, source=SourceConfig(spec=f"folder:{folder / 'videos'}"))
+        _write_videos(folder / "videos")
+        store = Store(folder / "finished" / "root")
+        store.check_writable()
+        for stage in STAGES:
+            shutil.copytree(store.root, self._before(stage.name))
+            stage.run(store, self.config)
+        self.finished = store
+        self.native = {row["video_id"]: row["native_id"] for row in store.read("videos").to_pylist()}
+
+    def _before(self, name: str) -> Path:
+        return self.folder / "before" / name
+
+    def before(self, name: str, target: Path) -> Path:
+        """Copy the root as it stood before a stage, and return the copy."""
+        shutil.copytree(self._before(name), target)
+        return target
+
+    def video(self, split: str) -> str:
+        """Return a video whose clips are kept in a split; in train the one that represents its near-duplicate."""
+        rows = self.finished.read("videos").sort_by("video_id").to_pylist()
+        names = [row["video_id"] for row in rows if split_of(group_of(row), self.config.split) == split]
+        kept = set(self.finished.read("curated", ["video_id"], pc.field("decision") == "keep")["video_id"].to_pylist())
+        copies = self.finished.read("duplicates", ["representative"], ~pc.field("is_representative"))
+        represents = {clip_id.split("-0000")[0] for clip_id in copies["representative"].to_pylist()}
+        return next(name for name in names if name in kept and (split == "val" or name in represents))
+
+
+def _write_videos(folder: Path) -> None:
+    """Write fifteen videos of 4 s: ten that scroll through a level, one of them a second encode, and five menus."""
+    for number in range(9):
+        write_video(folder / f"level-{number}.mp4", _level(number), fps=10)
+    write_video(folder / "level-copy.mp4", np.clip(_level(0).astype(int) + 2, 0, 255).astype(np.uint8), fps=10)
+    for number in range(5):
+        write_video(folder / f"menu-{number}.mp4", _menu(number), fps=10)
+
+
+def _level(seed: int) -> np.ndarray:
+    """Return frames (T, 90, 160, 3) of a textured level that scrolls."""
+    rng = np.random.default_rng(seed)
+    level = np.kron(rng.integers(0, 255, (10, 40, 3), dtype=np.uint8), np.ones((9, 8, 1), np.uint8))
+    return np.stack([level[:, 3 * step : 3 * step + 160] for step in range(41)])
+
+
+def _menu(seed: int) -> np.ndarray:
+    """Return frames (T, 90, 160, 3) of bars on a dark ground, of which one at a time is bright."""
+    rng = np.random.default_rng(100 + seed)
+    frames = np.full((41, 90, 160, 3), 25, np.uint8)
+    for line in range(5):
+        width = int(rng.integers(30, 90))
+        for step in range(41):
+            frames[step, 12 + 14 * line : 20 + 14 * line, 30 : 30 + width] = 220 if line == step // 4 % 5 else 90
+    return frames

@@ -1,0 +1,222 @@
+"""A takedown that arrives while a stage is at work is obeyed by what the stage then publishes.
+
+Every stage runs three times on the same root: undisturbed (to see when its last piece of work ends), with a takedown
+that arrives at that moment, and with one that came before it began. Whatever publishes must be one of these stages, or
+be excused here with a reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.inspect.gc import collect_garbage
+from pipeline.progress import Progress
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
+from pipeline.workers.engine import Later, Outcome
+from tests.laws.recording import SHOWN_BLOBS, Event, Log, RecordingStore
+from tests.laws.stages import STAGES, Stage, World, exported
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = ("assets", "classifier", "models", "pipeline")
+# what holds when and under which name something was written, not what
+NOT_COMPARED = {
+    "created_at", "finished_at", "found_at", "requested_at", "searched_at", "started_at", "labelled_at", "attempt_id",
+    "search_id", "takedown_id", "event_id", "elapsed_s", "curated_version",
+}  # fmt: skip
+
+EXCUSED = {
+    ("assets/settings.py", "blob"): "the settings of a root",
+    ("pipeline/storage/store.py", "blob"): "the store itself",
+    ("pipeline/storage/takedown.py", "takedowns"): "the takedown itself",
+    ("pipeline/search/search.py", "breakers"): "sites, not videos",
+    ("pipeline/download/batch.py", "breakers"): "sites, not videos",
+    ("pipeline/download/disk_space.py", "downloads"): "says that a file was deleted",
+    ("classifier/labels/files.py", "labels"): "an event log of what people said; `Pool` and `load_labels` leave it out",
+    ("assets/graph/evaluate.py", "models"): "says that a published world could be stepped",
+    ("pipeline/bench/start.py", "videos"): "made-up rows in a root of its own",
+    ("pipeline/bench/start.py", "downloads"): "made-up rows in a root of its own",
+}
+
+
+class InlineEngine:
+    """An engine without processes, so that the store sees what a worker does."""
+
+    def run(self, fn: Callable[[Any], Any], items: Iterable[Any], *, initializer: Any = None) -> Iterator[Any]:
+        for item in items:
+            if not isinstance(item, Later):
+                yield item, Outcome(True, fn(item), "", "", 1)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(world: World, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Stage], Log]:
+    """Runs a stage once, and returns what it did."""
+
+    @functools.cache
+    def run(stage: Stage) -> Log:
+        log = Log()
+        _run(stage, world, tmp_path_factory.mktemp("undisturbed") / "root", log)
+        return log
+
+    return run
+
+
+def _run(stage: Stage, world: World, root: Path, log: Log, *, first: Callable[[Store], object] | None = None) -> str:
+    """Run a stage on a copy of the root; return its error, if a person is told one."""
+    world.before(stage.name, root)
+    log.arrival = functools.partial(_take_down, Store(root), world.video(stage.takes_down))
+    if first is not None:
+        first(Store(root))
+    with pytest.MonkeyPatch.context() as patch:
+        for module in [module for name, module in sys.modules.items() if name.startswith(PACKAGES)]:
+            if hasattr(module, "make_engine"):
+                patch.setattr(module, "make_engine", lambda *arguments, **options: InlineEngine())
+        advance, leave = Progress.advance, Progress.__exit__
+
+        def advanced(self: Progress, count: int = 1, note: str = "") -> None:
+            advance(self, count, note)
+            log.add(Event("progress", self.stage))
+
+        def left(
+            self: Progress, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        ) -> None:
+            leave(self, kind, error, trace)
+            log.add(Event("progress", self.stage))
+
+        patch.setattr(Progress, "advance", advanced)
+        patch.setattr(Progress, "__exit__", left)
+        try:
+            stage.run(RecordingStore(root, log), world.config)
+        except UserError as error:
+            return str(error)
+    return ""
+
+
+def _take_down(store: Store, video_id: str) -> None:
+    assert request_takedown(store, "video", video_id, "asked by the owner")
+
+
+def _published(root: Path) -> dict[str, Any]:
+    """Return what readers of a root see: rows of tables, blobs that rows name or that are read by key, the export."""
+    store = Store(root)
+    found: dict[str, Any] = {}
+    for table in sorted(set(SCHEMAS) - {"takedowns"}):
+        rows = [
+            {name: value for name, value in row.items() if name not in NOT_COMPARED}
+            for row in store.read(table).to_pylist()
+        ]
+        found[table] = sorted(rows, key=str)
+    garbage = set(collect_garbage(store, dry_run=True))
+    for folder in ("raw", "clips", "shards", "models", *(name.rstrip("/") for name in SHOWN_BLOBS)):
+        for key in store.list_blobs(folder):
+            if key not in garbage and "/checkpoints/" not in key:
+                found[key] = store.read_blob(key)
+    if exported(store).exists():
+        found["export"] = pq.read_table(exported(store)).to_pylist()
+    return found
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Return the blobs, and the rows of tables, that are there after and were not before."""
+    changed: dict[str, Any] = {}
+    for name, value in after.items():
+        old = before.get(name)
+        if isinstance(value, list):
+            value = [row for row in value if row not in (old or [])]
+        if value and value != old:
+            changed[name] = value
+    return changed
+
+
+def _mentions(published: dict[str, Any], video_id: str) -> list[str]:
+    return [
+        name
+        for name, value in published.items()
+        if video_id in name or video_id.encode() in (value if isinstance(value, bytes) else str(value).encode())
+    ]
+
+
+@pytest.mark.parametrize("stage", [pytest.param(stage, id=stage.name) for stage in STAGES if stage.name != "labels"])
+def test_a_takedown_that_arrives_when_the_work_is_done_is_obeyed(
+    stage: Stage, world: World, undisturbed: Callable[[Stage], Log], tmp_path: Path
+) -> None:
+    video_id = world.video(stage.takes_down)
+    shutil.copytree(world.before(stage.name, tmp_path / "before"), tmp_path / "start")
+    at_start = _published(tmp_path / "start")
+    log = Log(after=undisturbed(stage).last_work)
+    error = _run(stage, world, tmp_path / "mid" / "root", log)
+    assert len(Store(tmp_path / "mid" / "root").read("takedowns")) == 1
+    found = _changed(at_start, _published(tmp_path / "mid" / "root"))
+    assert _mentions(found, video_id) == []
+    if stage.same_as_before:
+        take_down = functools.partial(_take_down, video_id=video_id)
+        earlier = _run(stage, world, tmp_path / "early" / "root", Log(), first=take_down)
+        expected = _changed(at_start, _published(tmp_path / "early" / "root"))
+        assert _comparable(found) == _comparable(expected)
+        assert error == earlier
+    # what others gave is there
+    assert error or found
+
+
+def _comparable(published: dict[str, Any]) -> dict[str, Any]:
+    """Return what was published without the figures that say how long it took."""
+    text = {name: value for name, value in published.items() if name != "models"}
+    models = []
+    for row in published.get("models", []):
+        figures = {key: value for key, value in json.loads(row["figures"]).items() if not key.endswith("_s")}
+        models.append({**row, "figures": figures})
+    return {**text, "models": models}
+
+
+def test_every_module_that_publishes_is_one_of_the_stages_or_excused(undisturbed: Callable[[Stage], Log]) -> None:
+    seen = {
+        (event.module, event.name if event.kind == "commit" else "blob")
+        for stage in STAGES
+        for event in undisturbed(stage).events
+        if event.kind in {"commit", "blob"}
+    }
+    written = _writes_in_the_code()
+    assert written - seen - EXCUSED.keys() == set(), "add a stage to tests/laws/stages.py, or excuse it with a reason"
+    assert EXCUSED.keys() - written == set(), "excused, but nowhere in the code"
+
+
+def _writes_in_the_code() -> set[tuple[str, str]]:
+    """Return (file, table) of every call that commits rows, and (file, `blob`) of every call that writes a blob."""
+    found = set()
+    for package in PACKAGES:
+        for path in sorted((REPOSITORY / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                    written = _written(node, node.func)
+                    if written:
+                        found.add((str(path.relative_to(REPOSITORY)), written))
+    return found
+
+
+def _written(call: ast.Call, method: ast.Attribute) -> str:
+    if method.attr in {"write_blob", "write_file", "put_file", "take_file"}:
+        return "blob"
+    if method.attr not in {"append", "replace", "merge", "add_to_lists"} or not call.args:
+        return ""
+    first = call.args[0]
+    if isinstance(first, ast.Constant) and first.value in SCHEMAS:
+        return str(first.value)
+    return "a table" if ast.unparse(method.value).endswith("store") else ""
