@@ -10,14 +10,19 @@ from assets.graph.resources import Lampworks
 def full_pass_without_training(context: dg.OpExecutionContext, lampworks: Lampworks) -> None:
     """Start the driver: search, due batches, global assets, scores, decision and shards. Training never starts here."""
     from assets.graph.jobs import JOBS
-    from assets.passes.driver import PassError, full_pass
+    from assets.passes.driver import PassOptions, full_pass
+    from assets.passes.failures import PassError
 
     trained = {asset for job in ("train_world_model", "evaluate", "ablate") for asset in JOBS[job]}
     select = [asset for assets in JOBS.values() for asset in assets if asset not in trained]
     with user_failure(lampworks):
         try:
             result = full_pass(
-                lampworks.settings(), select, instance=context.instance, on_progress=context.log.info, report=False
+                lampworks.settings(),
+                select,
+                on_progress=context.log.info,
+                options=PassOptions(report=False),
+                instance=context.instance,
             )
         except PassError as exc:
             raise dg.Failure(str(exc), allow_retries=False) from None

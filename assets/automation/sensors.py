@@ -11,7 +11,7 @@ import dagster as dg
 
 from assets.graph.partitions import VIDEO_BATCH
 from assets.graph.resources import Lampworks
-from assets.passes.due import Due, collect_due
+from assets.passes.due_batches import Due, collect_due
 from assets.settings import Settings
 from pipeline.clip_spec import clip_spec
 

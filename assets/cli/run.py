@@ -105,7 +105,8 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
         from classifier.labels.files import check_label_file
 
         check_label_file(labels)
-    from assets.passes.driver import PassError, full_pass
+    from assets.passes.driver import PassOptions, full_pass
+    from assets.passes.failures import PassError
 
     start = time.monotonic()
     # a shell that starts us in the background has Ctrl-C ignored; who sends it all the same means it
@@ -116,9 +117,11 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
             settings,
             args.select,
             on_progress=_say,
-            labels=labels,
-            annotator=getattr(args, "annotator", "import"),
-            ablation_steps=getattr(args, "ablation_steps", None),
+            options=PassOptions(
+                labels=labels,
+                annotator=getattr(args, "annotator", "import"),
+                ablation_steps=getattr(args, "ablation_steps", None),
+            ),
         )
     except PassError as exc:
         print(f"error: {exc}", file=sys.stderr)

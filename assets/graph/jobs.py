@@ -1,7 +1,8 @@
-"""The jobs of a full pass. One never mixes assets per batch with assets of the whole store.
+"""The jobs of a full pass, and which job makes which assets: the one place that says so.
 
-A run without a key that meets a per-batch asset dies, and a run with one makes a global asset once per batch; so a
-full pass is several runs, ordered by `assets.passes.driver`.
+No job mixes assets per batch with assets of the whole store: a run without a partition key fails at an asset per batch,
+and a run with one would make a global asset once per batch. So a full pass is several runs, in the order of `JOBS`,
+launched by `assets.passes.driver`. What an asset is made from is said by its `deps` alone.
 """
 
 import dagster as dg
@@ -31,9 +32,8 @@ _DESCRIPTIONS = {
     "evaluate": "Measure the newest world on held-out sources and see that it can be played.",
     "ablate": "Compare curated clips with random ones. Only when asked for.",
 }
-PER_BATCH = ("raw_videos", "clips", "clip_scores")
-ON_REQUEST = ("curation_ablation",)
-ASSETS = tuple(asset for assets in JOBS.values() for asset in assets)
+ON_REQUEST = frozenset(JOBS["ablate"])
+"""Assets that a pass makes only where they are named."""
 
 jobs = [
     dg.define_asset_job(name, selection=list(assets), description=_DESCRIPTIONS[name]) for name, assets in JOBS.items()

@@ -38,7 +38,7 @@ class Plan:
 
 def plan_pass(settings: Settings) -> Plan:
     """Return what the next pass would fetch and cut; a real source is searched first (cheap); nothing is fetched."""
-    from assets.passes.due import collect_due
+    from assets.passes.due_batches import collect_due
     from assets.passes.lock import lock_home
     from pipeline.search.search import search_videos
 

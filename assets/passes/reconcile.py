@@ -15,7 +15,8 @@ import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from assets.graph.partitions import register_batches
-from assets.passes.due import is_due, unscored_batches
+from assets.passes.due import is_due
+from assets.passes.due_batches import unscored_batches
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, save_config
 from pipeline.config import fingerprint

@@ -13,9 +13,9 @@ import pytest
 
 from assets.definitions import defs
 from assets.graph.checks import CHECKS
-from assets.graph.jobs import ASSETS, JOBS, ON_REQUEST, PER_BATCH
+from assets.graph.jobs import JOBS
 from assets.passes.instance import TEMPLATE
-from assets.passes.selection import UPSTREAM
+from assets.passes.selection import upstream_of
 
 CHECKOUT = Path(__file__).parents[2]
 SNAPSHOT = Path(__file__).with_name("graph.json")
@@ -53,25 +53,24 @@ def test_every_asset_says_what_one_of_its_rows_is_and_has_a_check_that_blocks_or
         node = graph.get(key)
         assert node.description, key
         assert node.kinds, key
-    assert set(CHECKS) == set(ASSETS)
+    assert set(CHECKS) == {key.to_user_string() for key in graph.get_all_asset_keys()}
 
 
 def test_every_job_resolves_and_none_mixes_assets_per_batch_with_global_ones() -> None:
     for name, assets in JOBS.items():
         job = defs.resolve_job_def(name)
         assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(assets)
-        assert len({asset in PER_BATCH for asset in assets}) == 1, name
+        partitioned = {defs.resolve_asset_graph().get(dg.AssetKey(asset)).is_partitioned for asset in assets}
+        assert len(partitioned) == 1, name
     assert defs.resolve_job_def("recurate").name == "recurate"
 
 
-def test_the_selection_knows_the_edges_of_the_graph() -> None:
-    graph = defs.resolve_asset_graph()
-    edges = {
-        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
-        for key in graph.get_all_asset_keys()
-    }
-    assert {name: set(inputs) for name, inputs in UPSTREAM.items()} == edges
-    assert set(ON_REQUEST) <= set(ASSETS)
+def test_the_jobs_make_every_asset_once_and_none_before_what_it_is_made_from() -> None:
+    order = [asset for assets in JOBS.values() for asset in assets]
+    keys = defs.resolve_asset_graph().get_all_asset_keys()
+    assert sorted(order) == sorted(key.to_user_string() for key in keys)
+    for position, asset in enumerate(order):
+        assert upstream_of(asset) <= set(order[:position]), asset
 
 
 def test_nothing_starts_by_itself() -> None:

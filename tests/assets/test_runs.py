@@ -21,7 +21,8 @@ from assets.automation.sensors import batches_at_work
 from assets.definitions import defs
 from assets.graph.definitions import graph_of
 from assets.graph.resources import resource_of
-from assets.passes.driver import PassError, full_pass
+from assets.passes.driver import PassOptions, full_pass
+from assets.passes.failures import PassError
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, load_settings
 from pipeline.config import EngineConfig
@@ -29,6 +30,7 @@ from pipeline.errors import UserError
 from pipeline.search.search import batches
 from pipeline.storage.store import Store
 
+NO_REPORT = PassOptions(report=False)
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
 
 
@@ -98,7 +100,7 @@ def test_an_error_of_the_users_is_the_description_of_the_failure(settings: Setti
 
 def test_a_pass_makes_a_run_per_step_and_a_second_one_launches_nothing_and_touches_no_file(settings: Settings) -> None:
     said: list[str] = []
-    first = full_pass(settings, ["+clips"], on_progress=said.append, report=False)
+    first = full_pass(settings, ["+clips"], on_progress=said.append, options=NO_REPORT)
     assert [title.split(",")[0] for title in first.runs] == ["search", "raw_videos and clips"]
     assert settings.store.read("clips").num_rows == 1
     with open_instance(settings.home) as instance:
@@ -112,13 +114,13 @@ def test_a_pass_makes_a_run_per_step_and_a_second_one_launches_nothing_and_touch
         assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 2
     root = Path(settings.store.root)
     before = files_of(root)
-    second = full_pass(settings, ["+clips"], on_progress=said.append, report=False)
+    second = full_pass(settings, ["+clips"], on_progress=said.append, options=NO_REPORT)
     assert second.runs == []
     assert files_of(root) == before
 
 
 def test_the_root_remembers_its_source_and_settings(settings: Settings) -> None:
-    full_pass(settings, ["search_results"], on_progress=lambda text: None, report=False)
+    full_pass(settings, ["search_results"], on_progress=lambda text: None, options=NO_REPORT)
     again = load_settings(settings.store.root)
     assert again.config == settings.config
 
@@ -127,7 +129,7 @@ def test_a_source_that_finds_nothing_stops_the_pass_before_anything_is_launched(
     (tmp_path / "empty").mkdir()
     settings = load_settings(str(tmp_path / "root"), source=f"folder:{tmp_path}/empty")
     with pytest.raises(UserError, match="no video in it"):
-        full_pass(settings, on_progress=lambda text: None, report=False)
+        full_pass(settings, on_progress=lambda text: None, options=NO_REPORT)
     assert not (tmp_path / "root" / "tables").exists()
 
 
@@ -137,18 +139,18 @@ def test_a_failing_step_leaves_what_is_before_it_done_and_names_its_run(
     def full_disk(self: Store, key: str, source: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    full_pass(settings, ["+raw_videos"], on_progress=lambda text: None, report=False)
+    full_pass(settings, ["+raw_videos"], on_progress=lambda text: None, options=NO_REPORT)
     monkeypatch.setattr(
         "pipeline.clips.cut_batch.cut_batch", lambda *args, **options: full_disk(settings.store, "", Path())
     )
     with pytest.raises(PassError, match="no space left for root") as caught:
-        full_pass(settings, ["clips"], on_progress=lambda text: None, report=False)
+        full_pass(settings, ["clips"], on_progress=lambda text: None, options=NO_REPORT)
     assert caught.value.by_user
     assert not (settings.home.dagster / "running").exists()
 
 
 def test_the_sensor_asks_for_due_batches_once_per_state(settings: Settings) -> None:
-    full_pass(settings, ["search_results"], on_progress=lambda text: None, report=False)
+    full_pass(settings, ["search_results"], on_progress=lambda text: None, options=NO_REPORT)
     sensor = defs.resolve_sensor_def("due_batches_sensor")
     (batch,) = batches(settings.store)
     with open_instance(settings.home) as instance:
@@ -167,11 +169,11 @@ def test_the_sensor_asks_for_due_batches_once_per_state(settings: Settings) -> N
         idle = tick(first.cursor)
         assert keys(idle) == {}
         assert "nothing moved" in str(idle.skip_reason)
-        full_pass(settings, ["raw_videos"], on_progress=lambda text: None, report=False)
+        full_pass(settings, ["raw_videos"], on_progress=lambda text: None, options=NO_REPORT)
         uncut = tick(idle.cursor)
         assert list(keys(uncut)) == [batch]
         assert keys(uncut) != keys(first)
-        full_pass(settings, ["clips"], on_progress=lambda text: None, report=False)
+        full_pass(settings, ["clips"], on_progress=lambda text: None, options=NO_REPORT)
         done = tick(uncut.cursor)
         assert keys(done) == {}
         assert done.skip_reason == dg.SkipReason("no batch is due")
@@ -240,7 +242,7 @@ def test_a_killed_run_is_marked_failed_its_pool_slot_is_freed_and_the_next_pass_
     (settings.home.dagster / "running").touch()
     said: list[str] = []
     start = time.monotonic()
-    full_pass(settings, ["+raw_videos"], on_progress=said.append, report=False)
+    full_pass(settings, ["+raw_videos"], on_progress=said.append, options=NO_REPORT)
     assert time.monotonic() - start < 100  # a slot that is not freed would be waited for without end
     assert any(run.run_id[:8] in text for text in said)
     with open_instance(settings.home) as instance:
@@ -278,6 +280,6 @@ def test_ctrl_c_ends_a_run_with_130_and_a_sentence_and_the_next_one_carries_on(
     assert process.returncode == 130, rest
     assert "stopped. What was published stays" in rest
     assert "Traceback" not in rest
-    done = full_pass(settings, ["+clips"], on_progress=lambda text: None, report=False)
+    done = full_pass(settings, ["+clips"], on_progress=lambda text: None, options=NO_REPORT)
     assert len(done.runs) == 1
     assert settings.store.read("clips").num_rows == 9

@@ -15,7 +15,7 @@ import pytest
 
 from assets.graph.collect import rules_hold
 from assets.graph.context import Work
-from assets.passes.driver import full_pass
+from assets.passes.driver import PassOptions, full_pass
 from assets.passes.instance import open_instance
 from assets.settings import Settings, load_settings
 from pipeline.rules import rules_version
@@ -97,7 +97,7 @@ def test_a_search_shows_its_queries_its_unknown_licences_and_where_the_spot_chec
         make_video(tmp_path / "videos" / f"{name.replace(':', '')}.mp4", np.zeros((30, 90, 160, 3), np.uint8), fps=10)
     rules = replace(settings.config.rules, min_duration_s=0.0)
     short = replace(settings, config=replace(settings.config, rules=rules))
-    full_pass(short, ["search_results"], on_progress=lambda text: None, report=False)
+    full_pass(short, ["search_results"], on_progress=lambda text: None, options=PassOptions(report=False))
     with open_instance(short.home) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey("search_results"))
     assert event is not None

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from assets.automation.sensors import LOOK_AGAIN, MOST_RUNS, Tick, tick
-from assets.passes.due import collect_due
+from assets.passes.due_batches import collect_due
 from assets.settings import Settings, load_settings
 from pipeline.clip_spec import clip_spec
 from pipeline.download.circuit_breaker import closed, opened

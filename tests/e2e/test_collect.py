@@ -27,7 +27,8 @@ import pytest
 import yaml
 
 from assets.graph.definitions import graph_of
-from assets.passes.driver import PassError, full_pass
+from assets.passes.driver import PassOptions, full_pass
+from assets.passes.failures import PassError
 from assets.passes.instance import open_instance
 from assets.settings import Settings, load_settings
 from pipeline.download.batch import download_states
@@ -88,7 +89,9 @@ def settings_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 def run_pass(settings: Settings, *select: str) -> tuple[Any, list[str]]:
     said: list[str] = []
-    return full_pass(settings, [*(select or ("+clips",))], on_progress=said.append, report=False), said
+    return full_pass(
+        settings, [*(select or ("+clips",))], on_progress=said.append, options=PassOptions(report=False)
+    ), said
 
 
 def last_of(settings: Settings, asset: str = "raw_videos") -> tuple[dict[str, Any], dict[str, dg.AssetCheckEvaluation]]:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
-from assets.passes.due import Peek
+from assets.passes.dry_run import DryRunStore
 from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
 from pipeline.download.batch import download_batch
 from pipeline.errors import RetryableError, UserError
@@ -272,9 +272,9 @@ def test_a_search_that_is_killed_goes_on_where_it_was(store: Store, source: Fake
 
 def test_a_look_at_what_a_search_would_find_costs_its_pages_once(store: Store, source: FakeSource) -> None:
     source.world = [candidate("a"), candidate("b")]
-    peek = Peek(store.root)
-    search(peek)
-    assert peek.touched
+    dry_run = DryRunStore(store.root)
+    search(dry_run)
+    assert dry_run.touched
     assert versions(store) == (-1, -1)
     assert search(store).new == 2
     assert source.pages == []
