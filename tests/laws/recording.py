@@ -69,6 +69,9 @@ class RecordingStore(Store):
         super().__init__(root)
         self.log = log
 
+    def __reduce__(self) -> tuple[type[Store], tuple[str, dict[str, str]]]:
+        return Store, (self.root, self.storage_options)
+
     def _add(self, kind: str, name: str) -> None:
         self.log.add(Event(kind, name, "" if kind == "read" else _caller()))
 
@@ -141,6 +144,6 @@ def _caller() -> str:
     while frame.f_back is not None:
         frame = frame.f_back
         path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(here) and path != Path(__file__) and path.name != "store.py":
+        if path.is_relative_to(here) and path != Path(__file__) and path.parent.name != "storage":
             return str(path.relative_to(here))
     return ""
