@@ -37,7 +37,7 @@ def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) ->
     with working(context, lampworks) as work:
         from models.evaluation.evaluate import evaluate
 
-        evaluate(work.store, work.config, work.home, on_progress=work.on_progress)
+        evaluate(work.job)
         evaluation = newest_model(work.store, "world_evaluation")
         assert evaluation is not None
         found = evaluation.metrics
@@ -182,18 +182,18 @@ def curation_ablation(context: dg.AssetExecutionContext, config: AblationConfig,
     with working(context, lampworks) as work:
         from models.evaluation.ablation import compare_curation
 
-        found = compare_curation(work.store, work.config, steps=config.ablation_steps, on_progress=work.on_progress)
-        curated, chance = found["arms"]["curated"], found["arms"]["random"]
+        found = compare_curation(work.job, steps=config.ablation_steps)
+        curated, chance = found.metrics["curated"], found.metrics["random"]
         better, worse = _part(curated, "psnr_t1", "value"), _part(chance, "psnr_t1", "value")
         return materialized(
             1,
-            found["version"],
+            found.version,
             [
                 verdict(
                     "curation_ablation",
                     "beats_random",
                     better is not None and worse is not None and better >= worse,
-                    f"next frame on {found['held_out']} held-out sources after {found['steps']} steps: "
+                    f"next frame on {found.held_out} held-out sources after {found.steps} steps: "
                     f"{_decibel(better)} curated, {_decibel(worse)} random",
                 )
             ],
@@ -212,8 +212,8 @@ def curation_ablation(context: dg.AssetExecutionContext, config: AblationConfig,
                 ),
                 "psnr_t1/curated": better,
                 "psnr_t1/random": worse,
-                "clips per arm": found["clips"],
-                "steps": found["steps"],
+                "clips per arm": found.clips,
+                "steps": found.steps,
             },
         )
 

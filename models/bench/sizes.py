@@ -72,8 +72,15 @@ def preset_sizes(names: Sequence[str] | None = None) -> list[PresetSize]:
     found = []
     for name in PRESETS if names is None else names:
         tokenizer, lam, dynamics = networks_of(preset(name))
-        parameters = (parameters_of(network) for network in (tokenizer, lam, dynamics))
-        found.append(PresetSize(name, tokenizer.num_tokens, *parameters, _PUBLISHED.get(name, {})))
+        size = PresetSize(
+            preset=name,
+            tokens=tokenizer.num_tokens,
+            tokenizer=parameters_of(tokenizer),
+            latent_actions=parameters_of(lam),
+            dynamics=parameters_of(dynamics),
+            published=_PUBLISHED.get(name, {}),
+        )
+        found.append(size)
     return found
 
 

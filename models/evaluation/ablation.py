@@ -1,11 +1,10 @@
-"""Did curation pay: the same small training on the curated clips, and on as many clips drawn from all there are.
+"""Compare a small training on curated clips with the same training on as many clips drawn at random.
 
-    compare_curation(store, config, steps=200)["arms"]["curated"]["psnr_t1"]
+    compare_curation(job, steps=200).metrics["curated"]["psnr_t1"]
 
-Both arms hold the same number of clips of training sources, take the same number of steps with the same settings and
-seed, and are measured on the same held-out curated clips, in pixels, because their tokens differ. A few hundred steps
-show a tendency. The paper's own comparison (Genie, appendix B.1) is by FVD and with a 580M model; neither is claimed
-here.
+Both arms train on the same number of clips of training sources, for the same number of steps, with the same settings
+and seed. Both are measured on the same held-out curated clips, in pixels because their tokens differ. A few hundred
+steps show a tendency. They do not repeat the paper's comparison (Genie, appendix B.1), which uses FVD and a 580M model.
 """
 
 from __future__ import annotations
@@ -13,13 +12,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from models.evaluation.evaluate import measure_world
-from models.evaluation.held_out import HeldOutClip, held_out_clips, training_frames
+from models.evaluation.held_out import held_out_clips, training_frames
+from models.evaluation.measure import measure_world
+from models.evaluation.metric import Metrics
 from models.runtime.compute import Compute, choose_compute, threads_a_product
 from models.training.data import Clip, ClipWindows, training_clips
 from models.training.loop import run
@@ -30,59 +30,73 @@ from pipeline.clips.decode import decode_clip
 from pipeline.clips.read import read_clip, read_clips
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
+from pipeline.job import Job
 from pipeline.progress import ProgressCallback
 from pipeline.shards.read import current_shards
 from pipeline.shards.splits import group_of, split_of
 from pipeline.storage.store import Store
 
 ARMS = ("curated", "random")
-FIGURES = ("psnr", "psnr_t1", "psnr_t1_above_copy", "delta_t_psnr_permuted")
+METRICS = ("psnr", "psnr_t1", "psnr_t1_above_copy", "delta_t_psnr_permuted")
 
 
-def compare_curation(
-    store: Store, config: Config, *, steps: int, on_progress: ProgressCallback | None = None
-) -> dict[str, Any]:
+class CurationComparison(NamedTuple):
+    """The metrics of a training on curated clips and of one on random clips."""
+
+    version: str
+    """Fingerprint of the inputs."""
+    clips: int
+    """Training clips of each arm."""
+    steps: int
+    """Steps of the tokenizer, and again of the world, of each arm."""
+    held_out: int
+    """Held-out sources that both arms are measured on."""
+    metrics: dict[str, Metrics]
+    """Per arm, the metrics named by `METRICS`."""
+
+
+def compare_curation(job: Job, *, steps: int) -> CurationComparison:
     """Train both arms and measure them; nothing is published.
 
     Args:
-        store: holds clips and the current shards.
-        config: sizes and rates of the models; their own steps are replaced.
-        steps: of the tokenizer, and again of the world, in each arm.
-        on_progress: hears the progress.
-
-    Returns:
-        `version` (a hash of the inputs), `clips` (per arm), `steps`, and `arms`: name -> figure -> {value, low, high}.
+        job: its store holds clips and the current shards; its configuration gives the sizes of the models.
+        steps: training steps of the tokenizer, and again of the world, of each arm; replaces those of the
+            configuration.
 
     Raises:
         UserError: there are no shards, or no source is held out.
     """
+    store, config = job.store, job.config
     version = current_shards(store)
     window = max(config.tokenizer.window, config.dynamics.context)
     curated, _ = training_clips(store, version, window)
     chosen = {"curated": curated, "random": random_clips(store, config, len(curated))}
     settings = _with_steps(config, steps)
-    held = held_out_clips(store, config, None)
-    if not held:
+    held_out = held_out_clips(store, config, None)
+    if not held_out:
         raise UserError("no source is held out: raise split.val_share, or keep more videos, then compare again.")
-    arms = {}
+    metrics: dict[str, Metrics] = {}
     with threads_a_product():
         compute = choose_compute(config.training)
         frames = training_frames(store)
-        for name in ARMS:
-            world = _train(chosen[name], settings, compute, f"ablation, {name}", on_progress)
-            measured = measure_world(world, held, frames, config, on_progress=on_progress)
-            arms[name] = {figure: measured[figure] for figure in FIGURES}
-    return {
-        "version": fingerprint("ablation", version, settings.tokenizer, settings.dynamics, settings.latent_actions),
-        "clips": len(curated),
-        "steps": steps,
-        "held_out": _sources(held),
-        "arms": arms,
-    }
+        for arm in ARMS:
+            world = _train(chosen[arm], settings, compute, f"ablation, {arm}", job.on_progress)
+            measured = measure_world(world, held_out, frames, config, on_progress=job.on_progress).metrics
+            metrics[arm] = {name: measured[name] for name in METRICS}
+    return CurationComparison(
+        version=fingerprint("ablation", version, settings.tokenizer, settings.dynamics, settings.latent_actions),
+        clips=len(curated),
+        steps=steps,
+        held_out=len({clip.video_id for clip in held_out}),
+        metrics=metrics,
+    )
 
 
 def random_clips(store: Store, config: Config, count: int) -> list[Clip]:
-    """Return clips drawn evenly, by the training seed, from all clips of training sources, good or not."""
+    """Return `count` clips drawn uniformly from all clips of training sources, whatever was decided of them.
+
+    The draw is seeded by `training.seed`; there are fewer clips where the training sources have fewer.
+    """
     columns = ["video_id", "extractor", "channel_id"]
     training = {
         row["video_id"]
@@ -104,7 +118,7 @@ def _decoded(store: Store, row: dict[str, Any]) -> npt.NDArray[np.uint8]:
 
 
 def _with_steps(config: Config, steps: int) -> Config:
-    # the start without quantization keeps its share of the steps
+    # the unquantized steps keep their share
     alone = config.latent_actions.continuous_start_steps
     share = alone / max(alone + config.dynamics.steps, 1)
     return dataclasses.replace(
@@ -125,7 +139,3 @@ def _train(
     world = WorldTraining(config.latent_actions, config.dynamics, tokens.tokenizer, windows, compute, seed=seed)
     run(world, None, stage=f"{stage}, world", checkpoint_every=every, on_progress=on_progress)
     return WorldModel(tokens.tokenizer.eval(), world.lam.eval(), world.dynamics.eval(), compute=compute, model_id=stage)
-
-
-def _sources(clips: Sequence[HeldOutClip]) -> int:
-    return len({clip.video_id for clip in clips})

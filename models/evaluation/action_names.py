@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_LEAST_SHIFT = 2  # pixels: below, a view stands (a dissolving sprite can look like one pixel)
-_REACH_X, _REACH_Y = 16, 10  # pixels that a view can move in one frame
+_LEAST_SHIFT = 2  # pixels; a smaller shift counts as standing, because a dissolving sprite can look like one pixel
+_REACH_X, _REACH_Y = 16, 10  # largest shift in pixels that is searched for between two frames
 
 
 def view_shift(before_HWC: np.ndarray, after_HWC: np.ndarray) -> tuple[int, int]:
-    """Return by how many pixels (right, down) the view moved from one frame to the next.
+    """Return by how many pixels (right, down) the view moves from one frame to the next.
 
-    It is the shift that makes the two frames agree best (least mean absolute difference of luma where they overlap);
-    of equals the smaller. The view moves right when the picture's content moves left.
+    This is the shift with the least mean absolute difference of luma over the overlap, and of equal ones the smallest.
+    The view moves right when the content of the picture moves left.
     """
     before, after = (frame.astype(np.float32).mean(-1) for frame in (before_HWC, after_HWC))
     height, width = before.shape
@@ -31,17 +31,17 @@ def view_shift(before_HWC: np.ndarray, after_HWC: np.ndarray) -> tuple[int, int]
 
 @dataclass(frozen=True)
 class ActionName:
-    """What a latent action does to the view, measured from rollouts that hold it down."""
+    """What a latent action does to the view, measured on rollouts that hold it down."""
 
     code: int
     label: str
     symbol: str
     right: float
-    """Mean movement of the view in pixels a frame, to the right."""
+    """Mean movement of the view to the right, in pixels per frame."""
     down: float
-    """And downwards."""
+    """Mean movement of the view downwards, in pixels per frame."""
     agreement: float
-    """Share of the measured steps that went the way most of them went."""
+    """Share of the measured steps that move in the most frequent direction."""
 
     @property
     def moves(self) -> bool:
@@ -49,19 +49,17 @@ class ActionName:
         return self.symbol in _MOVES
 
 
-# per symbol: its sentence, and the share of steps that must agree (a view that stands must really stand)
 _MOVES = {"→": "view moves right", "←": "view moves left", "↓": "view moves down", "↑": "view moves up"}
-
-
-_NAMES = {**dict.fromkeys(_MOVES, 0.75), "•": 0.95}
+# the share of steps that must agree before a direction gets its name; "stands" needs nearly all
+_LEAST_AGREEMENT = {**dict.fromkeys(_MOVES, 0.75), "•": 0.95}
 
 
 def name_actions(held_NATHWC: np.ndarray) -> list[ActionName]:
-    """Name what each latent action does to the view: left, right, up, down or nothing, or nothing steady.
+    """Return a name for each latent action: the view moves left, right, up or down, stands, or does nothing steady.
 
     Args:
-        held_NATHWC: rollouts of `hold_each_action`, from several start frames: an action that does one thing here
-            and another there is found out.
+        held_NATHWC: rollouts of `hold_each_action`. Several start frames reveal an action whose effect depends on the
+            scene.
     """
     count, actions, frames = held_NATHWC.shape[:3]
     names = []
@@ -72,17 +70,17 @@ def name_actions(held_NATHWC: np.ndarray) -> list[ActionName]:
             for step in range(frames - 1)
         ]
         right, down = (float(value) for value in np.mean(shifts, 0))
-        ways = Counter(_way(*shift) for shift in shifts)
-        way, most = max(ways.items(), key=lambda item: (item[1], item[0]))
+        directions = Counter(_direction(*shift) for shift in shifts)
+        symbol, most = max(directions.items(), key=lambda item: (item[1], item[0]))
         agreement = most / len(shifts)
-        label = _MOVES.get(way, "view stands")
-        if agreement < _NAMES[way]:
-            way, label = "~", "nothing steady"
-        names.append(ActionName(code, label, way, right, down, agreement))
+        label = _MOVES.get(symbol, "view stands")
+        if agreement < _LEAST_AGREEMENT[symbol]:
+            symbol, label = "~", "nothing steady"
+        names.append(ActionName(code, label, symbol, right, down, agreement))
     return names
 
 
-def _way(right: int, down: int) -> str:
+def _direction(right: int, down: int) -> str:
     if max(abs(right), abs(down)) < _LEAST_SHIFT:
         return "•"
     if abs(right) >= abs(down):

@@ -1,8 +1,8 @@
-"""What a tokenizer must beat: reconstructions that need no network.
+"""Baselines of the tokenizer: reconstructions that need no network.
 
-Copies (the previous frame, the first frame, the window's mean) measure how much the video changes at all; k-means of
-patches with the tokenizer's own patch and codebook size measures what a codebook alone gives. Without them a PSNR says
-nothing: in a slow video copying the previous frame beats many a trained network.
+Copies (of the previous frame, the first frame, the window's mean frame) show how much the video changes at all.
+K-means of patches, with the tokenizer's patch and codebook size, shows what a codebook alone achieves. A PSNR means
+little without them: in a slow video, copying the previous frame beats many trained networks.
 
 Shapes: N windows, T frames, H W C pixels, P patches, E values of a patch, K codes.
 """
@@ -19,24 +19,24 @@ _CHUNK = 16384  # rows of a distance matrix at a time
 
 
 def previous_frame(video_NTHWC: np.ndarray) -> np.ndarray:
-    """Return each frame's predecessor; the first frame stands for itself."""
+    """Return the previous frame of each frame; the first frame is its own."""
     return np.concatenate([video_NTHWC[:, :1], video_NTHWC[:, :-1]], 1)
 
 
 def first_frame(video_NTHWC: np.ndarray) -> np.ndarray:
-    """Return each window's first frame, repeated."""
+    """Return the first frame of each window, repeated."""
     return np.repeat(video_NTHWC[:, :1], video_NTHWC.shape[1], 1)
 
 
 def mean_frame(video_NTHWC: np.ndarray) -> np.ndarray:
-    """Return each window's mean frame, repeated."""
+    """Return the mean frame of each window, repeated."""
     mean = np.rint(video_NTHWC.astype(np.float32).mean(1, keepdims=True)).astype(np.uint8)
     return np.repeat(mean, video_NTHWC.shape[1], 1)
 
 
 @dataclass(frozen=True)
 class PatchCodebook:
-    """Patches that stand for all others: the k-means baseline."""
+    """Centres of the k-means baseline."""
 
     patch: int
     centres: torch.Tensor
@@ -53,18 +53,18 @@ class PatchCodebook:
 def fit_patch_codebook(
     frames_NHWC: np.ndarray, *, patch: int, num_codes: int, max_patches: int = 20000, rounds: int = 8, seed: int = 0
 ) -> PatchCodebook:
-    """Fit k-means of patches: the better of two starts on the same patches.
+    """Fit k-means of patches, and return the better result of two initializations.
 
-    A start by farthest points keeps the rare patches, one by k-means++ the frequent ones; which is better depends on
-    the video, and the baseline should be as strong as it can be.
+    Initialization by farthest points keeps rare patches, and by k-means++ frequent ones. Which is better depends on
+    the video, and the baseline should be as strong as possible.
 
     Args:
-        frames_NHWC: uint8 training frames.
+        frames_NHWC: training frames, uint8.
         patch: side of a patch in pixels.
-        num_codes: K; fewer where there are fewer distinct patches.
-        max_patches: patches drawn of the frames.
-        rounds: Lloyd rounds.
-        seed: of the draw.
+        num_codes: K; the result has fewer centres where there are fewer distinct patches.
+        max_patches: number of patches that are drawn from the frames.
+        rounds: Lloyd iterations.
+        seed: seed of the draws.
     """
     patches = patches_of(frames_NHWC, patch)
     generator = torch.Generator().manual_seed(seed)
@@ -73,12 +73,12 @@ def fit_patch_codebook(
     distinct = torch.unique(patches, dim=0)
     if len(distinct) <= num_codes:
         return PatchCodebook(patch, distinct)
-    fits = [_lloyd(patches, _start(patches, num_codes, generator, far), rounds) for far in (True, False)]
+    fits = [_lloyd(patches, _initial_centres(patches, num_codes, generator, far), rounds) for far in (True, False)]
     return PatchCodebook(patch, min(fits, key=lambda centres: float(_nearest(patches, centres)[1].mean())))
 
 
 def patches_of(frames_NHWC: np.ndarray, patch: int) -> torch.Tensor:
-    """Return patches of uint8 frames, float32 (N * P, E) in [0, 1]; bottom and right are padded by replication."""
+    """Return the patches of uint8 frames, float32 (N * P, E) in [0, 1]; the bottom and right edges are replicated."""
     frames = torch.from_numpy(np.ascontiguousarray(frames_NHWC)).permute(0, 3, 1, 2).float() / 255
     height, width = frames.shape[-2:]
     frames = F.pad(frames, (0, -width % patch, 0, -height % patch), mode="replicate")
@@ -94,8 +94,9 @@ def frames_of(patches: torch.Tensor, patch: int, height: int, width: int) -> np.
     return (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def _start(patches: torch.Tensor, num_codes: int, generator: torch.Generator, far: bool) -> torch.Tensor:
-    # both starts pick one by one by the squared distance to what was picked: its maximum, or in proportion to it
+def _initial_centres(patches: torch.Tensor, num_codes: int, generator: torch.Generator, far: bool) -> torch.Tensor:
+    # both initializations pick one by one, by the squared distance to the nearest patch picked so far: the farthest, or
+    # at random in proportion to it (k-means++)
     chosen = int(torch.randint(len(patches), (1,), generator=generator))
     squares = patches.square().sum(1)
     nearest = torch.full((len(patches),), float("inf"))

@@ -1,9 +1,9 @@
-"""How a world holds once it is longer than its window: the two ways to treat the past, side by side.
+"""How rollouts degrade once they are longer than the dynamics' context, in both modes of `past_window`.
 
-Frames are rolled out far past the dynamics' context, led by the actions inferred from held-out videos, once with the
-window computed anew for each frame (`prefill`) and once with the past kept as it was made (`ring`); each frame is
-compared with the true one. Both start from the same prompt with the same seed, so that they are equal until the
-window is full; what they differ by afterwards is what the sooner way costs.
+Frames are rolled out far past the context under the actions inferred from held-out videos, once with the window
+recomputed for each frame (`prefill`) and once with the cached states kept (`ring`). Each frame is compared with the
+true one. Both start from the same prompt with the same seed, so they are equal until the context is full; any
+difference afterwards is the cost of the faster mode.
 
 Shapes: N windows, T frames, H W C pixels, S generated frames.
 """
@@ -11,20 +11,36 @@ Shapes: N windows, T frames, H W C pixels, S generated frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from models.evaluation.held_out import HeldOutClip
-from models.evaluation.measure import absent, figure_of
-from models.evaluation.rollouts import World, encode
+from models.evaluation.metric import Metric, Metrics, mean_over_sources, unknown
+from models.evaluation.rollouts import encode
+from models.evaluation.world_interface import World
 from models.metrics import psnr
 from pipeline.config import EvaluationConfig
 
 MODES: tuple[Literal["prefill", "ring"], ...] = ("prefill", "ring")
-_CLIPS = 8  # long rollouts are dear: so many sources at most
+_NAMES = ("drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill")
+_MAX_SOURCES = 8  # long rollouts are expensive
+
+
+@dataclass(frozen=True)
+class Drift:
+    """PSNR of long rollouts."""
+
+    metrics: Metrics
+    """Means over the frames past the context: `drift_psnr_prefill`, `drift_psnr_ring`, `drift_ring_below_prefill`."""
+    by_frame: dict[str, int | list[Metric]] | None
+    """`context`, `prompt`, and the same three metrics as lists, frame by frame; None where no clip is long enough."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the metrics, and the lists under `drift`."""
+        return {**self.metrics, **({} if self.by_frame is None else {"drift": self.by_frame})}
 
 
 def measure_drift(
@@ -33,55 +49,50 @@ def measure_drift(
     clip_codes: Sequence[np.ndarray],
     config: EvaluationConfig,
     advance: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
+) -> Drift:
     """Return the PSNR of long rollouts in both modes, and what `ring` loses.
 
     Args:
         world: the world model.
-        clips: held-out clips; the first one of each of the first 8 sources is used, from its middle.
+        clips: held-out clips; one window from the middle of the first long clip of each of the first 8 sources is used.
         clip_codes: the actions inferred from each clip.
         config: sampling, seed, prompt, and the length of the rollouts in contexts.
         advance: called after each mode.
-
-    Returns:
-        the means over the frames past the window: `drift_psnr_prefill`, `drift_psnr_ring`, and
-        `drift_ring_below_prefill`; `drift` holds `context`, `prompt` and lists of the same three frame by frame.
     """
     prompt, count = config.prompt_frames, config.drift_contexts * world.context
-    chosen = _middles(clips, prompt + count)
-    names = ["drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill"]
+    chosen = _middle_windows(clips, prompt + count)
     if not chosen:
         for _ in MODES:
             advance()
-        return {name: absent(f"no held-out clip has {prompt + count} frames") for name in names}
+        return Drift({name: unknown(f"no held-out clip has {prompt + count} frames") for name in _NAMES}, None)
     video = np.stack([clips[index].frames_THWC[start:][: prompt + count] for index, start in chosen])
     codes = np.stack([clip_codes[index][start:][: prompt + count - 1] for index, start in chosen])
     tokens = encode(world, video[:, :prompt])
     found = []
     for mode in MODES:
-        drawn = world.play(
+        frames = world.play(
             tokens,
             torch.from_numpy(codes.astype(np.int64)),
             sampling=replace(config, past_window=mode),
             generator=torch.Generator(tokens.device).manual_seed(config.seed),
         )
-        found.append(psnr(video[:, prompt:], drawn.cpu().numpy()))
+        found.append(psnr(video[:, prompt:], frames.cpu().numpy()))
         advance()
     sources = [clips[index].video_id for index, _ in chosen]
-    figures: dict[str, Any] = {}
-    by_frame: dict[str, Any] = {"context": world.context, "prompt": prompt}
-    # frames some of whose past has left: all new ones but those that the first window holds
+    metrics: Metrics = {}
+    by_frame: dict[str, int | list[Metric]] = {"context": world.context, "prompt": prompt}
+    # the first new frame whose past no longer fits into the context
     full = max(0, world.context - prompt)
-    for name, values in zip(names, [*found, found[0] - found[1]], strict=True):
-        figures[name] = figure_of(values[:, full:].mean(1), sources, config)
-        by_frame[name] = [figure_of(step, sources, config) for step in values.T]
-    return {**figures, "drift": by_frame}
+    for name, values in zip(_NAMES, [*found, found[0] - found[1]], strict=True):
+        metrics[name] = mean_over_sources(values[:, full:].mean(1), sources, config)
+        by_frame[name] = [mean_over_sources(step, sources, config) for step in values.T]
+    return Drift(metrics, by_frame)
 
 
-def _middles(clips: Sequence[HeldOutClip], length: int) -> list[tuple[int, int]]:
-    """Return clip and first frame of the windows: one in the middle of the first long clip of each source."""
+def _middle_windows(clips: Sequence[HeldOutClip], length: int) -> list[tuple[int, int]]:
+    """Return (clip, first frame) of a window in the middle of the first clip that is long enough, per source."""
     first: dict[str, int] = {}
     for index, clip in enumerate(clips):
         if len(clip.frames_THWC) >= length:
             first.setdefault(clip.video_id, index)
-    return [(index, (len(clips[index].frames_THWC) - length) // 2) for index in list(first.values())[:_CLIPS]]
+    return [(index, (len(clips[index].frames_THWC) - length) // 2) for index in list(first.values())[:_MAX_SOURCES]]

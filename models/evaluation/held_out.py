@@ -1,7 +1,7 @@
-"""What an evaluation looks at: clips of held-out sources with their true actions where somebody knows them.
+"""Read clips of held-out sources, with their true actions where they are known.
 
-The clips come from the `val` shards: no source of theirs was trained on. True actions are known for the embedded
-source's own platformer alone; they are read here, for measuring, and by no training.
+The clips come from the `val` shards, whose sources no training uses. True actions are known only for the platformer of
+the embedded source; they serve measurement, and no training reads them.
 
 Shapes: T frames, H W C pixels.
 """
@@ -20,6 +20,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.shards.read import current_shards, open_shards
+from pipeline.shards.splits import Split
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
@@ -39,11 +40,11 @@ class HeldOutClip:
     start_ms: int
     frames_THWC: np.ndarray
     actions: np.ndarray | None
-    """int64 (T - 1,): the true action between frame k and k + 1, or None where nobody knows."""
+    """int64 (T - 1,): the true action between frame k and k + 1; None where it is unknown."""
 
 
 def direction_of(actions: np.ndarray) -> np.ndarray:
-    """Return which way true actions run: 0 left, 1 neither, 2 right (a jump to the left runs left)."""
+    """Return the horizontal direction of true actions: 0 left (a jump to the left too), 1 neither, 2 right."""
     return DIRECTIONS[actions].astype(np.int64) + 1
 
 
@@ -60,8 +61,8 @@ def shards_version(store: Store) -> str:
 def held_out_clips(store: Store, config: Config, home: Home | None) -> list[HeldOutClip]:
     """Return clips of held-out sources, in the order of the shards.
 
-    At most `evaluation.clips_per_source` clips of each of the first `evaluation.max_sources` sources are read; those
-    of taken-down videos are left out. Without a home no true actions are looked up.
+    At most `evaluation.clips_per_source` clips of each of the first `evaluation.max_sources` sources are read. Clips of
+    taken-down videos are left out. Without a home no true actions are looked up.
     """
     chosen: list[tuple[str, bytes]] = []
     per_source: dict[str, int] = {}
@@ -84,7 +85,7 @@ def held_out_clips(store: Store, config: Config, home: Home | None) -> list[Held
 
 
 def true_actions(home: Home, native_id: str, start_ms: int, count: int) -> np.ndarray | None:
-    """Return the true actions from a clip's start on: action k leads from its frame k to k + 1; None if unknown."""
+    """Return the true actions from the start of a clip, action k from frame k to k + 1; None where they are unknown."""
     truth = load_truth(home, native_id)
     if truth is None or truth.actions is None or start_ms % _STEP_MS:
         return None
@@ -93,7 +94,7 @@ def true_actions(home: Home, native_id: str, start_ms: int, count: int) -> np.nd
 
 
 def training_frames(store: Store) -> np.ndarray:
-    """Return frames (N, H, W, C) of the first training clips, one clip of a source: what k-means is fitted on."""
+    """Return frames (N, H, W, C) of the first training clips, one clip per source, to fit the k-means baseline on."""
     frames, seen = [], set()
     for clip_id, mp4 in _samples(store, "train"):
         if (source := split_clip_id(clip_id)[0]) in seen:
@@ -108,18 +109,7 @@ def training_frames(store: Store) -> np.ndarray:
     return np.concatenate(frames)
 
 
-def window_starts(clip: HeldOutClip, length: int, count: int) -> list[int]:
-    """Return the first frames of windows that are spread evenly over a clip."""
-    last = len(clip.frames_THWC) - length
-    if last < 0:
-        raise UserError(
-            f"clip {clip.clip_id} of {len(clip.frames_THWC)} frames holds no window of {length}: lower "
-            "evaluation.prompt_frames or evaluation.horizon"
-        )
-    return np.linspace(0, last, count).astype(int).tolist()
-
-
-def _samples(store: Store, split: str) -> Iterator[tuple[str, bytes]]:
+def _samples(store: Store, split: Split) -> Iterator[tuple[str, bytes]]:
     gone = taken_down(store).hidden_videos(store)
     for sample in open_shards(store, shards_version(store), split):
         if split_clip_id(sample["__key__"])[0] not in gone:
@@ -127,7 +117,7 @@ def _samples(store: Store, split: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _native_ids(store: Store, video_ids: list[str]) -> dict[str, str]:
-    # only the embedded source's videos have a truth; a native id of another site could be anything
+    # only videos of the embedded source have true actions; a native id of another site could be any text
     where = pc.field("video_id").isin(pa.array(video_ids, pa.string())) & (pc.field("source") == "arcade")
     rows = store.read("videos", columns=["video_id", "native_id"], where=where).to_pylist()
     return {row["video_id"]: row["native_id"] for row in rows if row["native_id"]}

@@ -1,7 +1,6 @@
-"""Pictures of a world: what the tokenizer keeps, and where each latent action leads.
+"""Draw pictures of a world: reconstructions beside true frames, and one rollout per latent action.
 
-They are PNG and GIF bytes, the same for the same frames: a sheet of true and reconstructed frames, a sheet with one
-rollout per latent action (rows are codes, columns are frames), and the same rollouts in motion.
+All are PNG or GIF bytes, and the same frames give the same bytes.
 
 Shapes: N clips, A latent actions, T frames, H W C pixels.
 """
@@ -22,23 +21,23 @@ _GIF_COLUMNS, _GIF_COLOURS = 4, 128
 
 
 def contact_sheet(true_NTHWC: np.ndarray, shown_NTHWC: np.ndarray) -> bytes:
-    """Return a PNG with two rows a clip: the true frames, and below them what the tokenizer makes of them."""
+    """Return a PNG with two rows per clip: the true frames, and their reconstructions below."""
     rows = [frames for pair in zip(true_NTHWC, shown_NTHWC, strict=True) for frames in pair]
     labels = [("true", ""), ("reconstructed", "")] * len(true_NTHWC)
     return _png(_sheet(rows, labels, [f"t = {step}" for step in range(true_NTHWC.shape[1])]))
 
 
 def rollout_sheet(held_ATHWC: np.ndarray, names: Sequence[ActionName]) -> bytes:
-    """Return a PNG with one row per latent action: the same start frame, then the action held down."""
+    """Return a PNG with one row per latent action: the start frame, then the frames while the action is held down."""
     labels = [(f"action {name.code + 1}", name.label) for name in names]
     columns = ["start", *(f"t = {step}" for step in range(1, held_ATHWC.shape[1]))]
     return _png(_sheet(list(held_ATHWC), labels, columns))
 
 
 def rollout_gif(held_ATHWC: np.ndarray, names: Sequence[ActionName], *, fps: int = 5) -> bytes:
-    """Return a looping GIF with a tile per latent action, all from the same start frame.
+    """Return a looping GIF with one tile per latent action, all from the same start frame.
 
-    It plays at half the speed of the clips, so that each answer to a key can be seen.
+    The default of 5 frames per second is half the speed of the clips, so that the effect of each action can be seen.
     """
     actions, count, height, width, _ = held_ATHWC.shape
     columns = min(_GIF_COLUMNS, actions)
@@ -53,7 +52,7 @@ def rollout_gif(held_ATHWC: np.ndarray, names: Sequence[ActionName], *, fps: int
             draw.text((left, top), f"{name.code + 1}: {name.label}", _INK, _font())
             canvas.paste(Image.fromarray(held_ATHWC[code, step]), (left, top + _LINE))
         pictures.append(canvas)
-    # one palette for all frames: a palette of each would flicker
+    # one palette for all frames: a palette per frame would flicker
     strip = Image.fromarray(np.concatenate([np.asarray(picture) for picture in pictures]))
     palette = strip.quantize(_GIF_COLOURS, method=Image.Quantize.MEDIANCUT)
     frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]

@@ -1,140 +1,24 @@
-"""Rollouts of a world: under inferred actions, under random ones, and with one latent action held down.
+"""Roll out a world under inferred actions, under random ones, and with one latent action held down.
 
 A latent action a_t leads from frame t to frame t + 1. Both arms of a comparison get the same prompt, the same seed
-and the same batch, so that they differ by their actions alone: equal actions give equal frames.
+and the same batches, so that they differ by their actions alone: equal actions give equal frames.
 
-Shapes: N windows, T frames, H W C pixels, P patches, A latent actions, S generated frames.
+Shapes: N windows, T frames, H W C pixels, P tokens of a frame, A latent actions, S generated frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 
-from models.runtime.cpu_parallel import CpuParallel
+from models.evaluation.world_interface import World
 from pipeline.config.evaluation import SamplingConfig
 
 Arm = Literal["categorical", "permuted"]
-
-
-class World(Protocol):
-    """What a world model must offer to be measured and played."""
-
-    @property
-    def num_actions(self) -> int:
-        """Number of latent actions."""
-
-    @property
-    def context(self) -> int:
-        """Frames that are seen at once."""
-
-    def encode(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
-        """Return the tokens (B, T, P) of a uint8 video."""
-
-    def decode(self, tokens_BTP: torch.Tensor) -> torch.Tensor:
-        """Return the uint8 video (B, T, H, W, C) of tokens."""
-
-    def infer_actions(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
-        """Return the latent actions (B, T - 1) of a uint8 video."""
-
-    def generate(
-        self,
-        prompt_tokens_BTP: torch.Tensor,
-        latent_actions_BA: torch.Tensor,
-        *,
-        sampling: SamplingConfig,
-        generator: torch.Generator,
-    ) -> torch.Tensor:
-        """Return the prompt's tokens and those of the frames that the remaining actions lead to."""
-
-    def play(
-        self,
-        prompt_tokens_BTP: torch.Tensor,
-        latent_actions_BA: torch.Tensor,
-        *,
-        sampling: SamplingConfig,
-        generator: torch.Generator,
-    ) -> torch.Tensor:
-        """Return the frames that the remaining actions lead to (B, S, H, W, C), uint8, as a player sees them."""
-
-
-class SideBySide:
-    """A world whose batches are divided among threads; random draws are seeded per thread."""
-
-    def __init__(self, world: World, parallel: CpuParallel) -> None:
-        self.world, self.parallel = world, parallel
-
-    @property
-    def num_actions(self) -> int:
-        """A, the number of latent actions."""
-        return self.world.num_actions
-
-    @property
-    def context(self) -> int:
-        """T, frames of a window."""
-        return self.world.context
-
-    def encode(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
-        """Return the tokens (B, T, P)."""
-        return self._map(lambda part: self.world.encode(part), video_BTHWC)
-
-    def decode(self, tokens_BTP: torch.Tensor) -> torch.Tensor:
-        """Return the uint8 video (B, T, H, W, C)."""
-        return self._map(lambda part: self.world.decode(part), tokens_BTP)
-
-    def infer_actions(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
-        """Return the latent actions (B, T - 1)."""
-        return self._map(lambda part: self.world.infer_actions(part), video_BTHWC)
-
-    def generate(
-        self,
-        prompt_tokens_BTP: torch.Tensor,
-        latent_actions_BA: torch.Tensor,
-        *,
-        sampling: SamplingConfig,
-        generator: torch.Generator,
-    ) -> torch.Tensor:
-        """Return the tokens (B, T0 + S, P) of a rollout."""
-        return self._map_seeded(self.world.generate, prompt_tokens_BTP, latent_actions_BA, sampling, generator)
-
-    def play(
-        self,
-        prompt_tokens_BTP: torch.Tensor,
-        latent_actions_BA: torch.Tensor,
-        *,
-        sampling: SamplingConfig,
-        generator: torch.Generator,
-    ) -> torch.Tensor:
-        """Return the new frames (B, S, H, W, C), uint8."""
-        return self._map_seeded(self.world.play, prompt_tokens_BTP, latent_actions_BA, sampling, generator)
-
-    def _map_seeded(
-        self,
-        roll: Callable[..., torch.Tensor],
-        prompt_tokens_BTP: torch.Tensor,
-        latent_actions_BA: torch.Tensor,
-        sampling: SamplingConfig,
-        generator: torch.Generator,
-    ) -> torch.Tensor:
-        """Divide the windows among the threads; each rolls out its own with its own generator."""
-        seed = generator.initial_seed()
-
-        def work(index: torch.Tensor) -> torch.Tensor:
-            own = torch.Generator(generator.device).manual_seed(seed + int(index[0]))
-            return roll(prompt_tokens_BTP[index], latent_actions_BA[index], sampling=sampling, generator=own)
-
-        return self._map(work, torch.arange(len(prompt_tokens_BTP)))
-
-    def _map(self, work: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
-        def quietly(part: torch.Tensor) -> torch.Tensor:
-            with torch.no_grad():  # it is a setting of each thread
-                return work(part)
-
-        pieces = [piece for piece in batch.tensor_split(self.parallel.count) if len(piece)]
-        return torch.cat(self.parallel.map(quietly, pieces))
+"""How random actions are drawn; see `random_actions`."""
 
 
 @torch.no_grad()
@@ -151,7 +35,7 @@ def decode(world: World, tokens_NTP: torch.Tensor, batch: int = 16) -> np.ndarra
 
 @torch.no_grad()
 def infer_actions(world: World, video_NTHWC: np.ndarray, batch: int = 16) -> np.ndarray:
-    """Return the latent actions int64 (N, T - 1) of a uint8 video."""
+    """Return the latent actions (N, T - 1), int64, of a uint8 video."""
     parts = torch.from_numpy(video_NTHWC).split(batch)
     return torch.cat([world.infer_actions(part).cpu() for part in parts]).numpy().astype(np.int64)
 
@@ -171,12 +55,12 @@ def roll_out(
 
     Args:
         world: the world model.
-        prompt_NTP: tokens of T0 true frames a window.
-        actions_NA: latent actions, T0 + S - 1 a window: those within the prompt first.
-        sampling: how frames are drawn.
-        seed: of the noise; the windows that follow the first batch have seeds of their own.
-        last: decode so many frames at the end alone; all S by default.
-        batch: windows at a time.
+        prompt_NTP: tokens of T0 true frames per window.
+        actions_NA: T0 + S - 1 latent actions per window; the first T0 - 1 lie between the prompt's frames.
+        sampling: how new frames are sampled.
+        seed: seed of the noise; each batch adds the index of its first window.
+        last: how many frames to decode, counted from the end; all S by default.
+        batch: number of windows that are rolled out at once.
 
     Returns:
         uint8 (N, S, H, W, C), or (N, last, H, W, C).
@@ -191,30 +75,30 @@ def roll_out(
             sampling=sampling,
             generator=torch.Generator(prompt_NTP.device).manual_seed(seed + start),
         )
-        # a frame is drawn from its tokens and those of the frames before it that a window holds
+        # the decoder needs the tokens of a frame and of the frames before it within one window
         parts.append(world.decode(tokens[:, -(wanted + world.context - 1) :])[:, -wanted:].cpu().numpy())
     return np.concatenate(parts)
 
 
 def random_actions(
     inferred_NA: np.ndarray,
-    clip_actions: list[np.ndarray],
+    clip_actions: Sequence[np.ndarray],
     *,
     arm: Arm,
     keep: int,
     num_actions: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Return actions with those behind the first `keep` (the prompt's own) drawn at random.
+    """Return the inferred actions with all but the first `keep` of each window replaced by random ones.
 
     Args:
-        inferred_NA: the actions inferred from the windows.
+        inferred_NA: the actions inferred from each window.
         clip_actions: per window, the actions inferred from its whole clip.
-        arm: `categorical` draws evenly of all latent actions (Genie's random arm); `permuted` takes them from a
-            permutation of the clip's own, so that an action that only names the scene stays what it was.
-        keep: actions within the prompt.
+        arm: `categorical` draws uniformly from all latent actions (Genie's random arm). `permuted` draws from a
+            permutation of the clip's own actions, so an action that only identifies the scene stays the same.
+        keep: number of actions within the prompt, which stay.
         num_actions: A.
-        rng: source of the draws.
+        rng: random generator of the draws.
     """
     drawn = inferred_NA.copy()
     count = drawn.shape[1] - keep
@@ -229,10 +113,10 @@ def random_actions(
 def hold_each_action(
     world: World, start_NHWC: np.ndarray, num_frames: int, sampling: SamplingConfig, *, seed: int
 ) -> np.ndarray:
-    """Return one rollout per latent action from each start frame, the action held down throughout.
+    """Return one rollout per latent action from each start frame, with that action at every step.
 
     Returns:
-        uint8 (N, A, 1 + num_frames, H, W, C), the start frame first as the world shows it (its reconstruction).
+        uint8 (N, A, 1 + num_frames, H, W, C); the first frame is the reconstruction of the start frame.
     """
     count, actions = len(start_NHWC), world.num_actions
     prompts = encode(world, start_NHWC[:, None])

@@ -12,15 +12,17 @@ import tarfile
 import numpy as np
 import pytest
 
+from models.evaluation.control import measure_control
 from models.evaluation.evaluate import evaluate
 from models.evaluation.held_out import held_out_clips
-from models.evaluation.measure import cut_windows, measure_control
+from models.evaluation.windows import cut_windows
 from models.training.train import train_oracle, train_tokenizer, train_world_model
 from pipeline.arcade.platformer import platformer_actions, record_platformer
 from pipeline.arcade.truth import Truth, write_truth
 from pipeline.clips.encode import encode_clip
 from pipeline.config import ClipConfig, preset
 from pipeline.ids import clip_id_of, split_clip_id
+from pipeline.job import Job
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 
@@ -82,6 +84,6 @@ def test_the_dynamics_follows_true_actions(trained):
 
 def test_the_world_follows_the_actions_that_it_inferred(trained):
     store, config = trained
-    report = evaluate(store, config, home_of(store))
+    report = evaluate(Job(store, config, home_of(store)))
     failed = [name for name, gate in report.gates.items() if not gate["passed"]]
     assert failed == [], "\n".join(report.lines())

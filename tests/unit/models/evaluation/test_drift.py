@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from models.evaluation.codes import infer_clip_actions
 from models.evaluation.drift import measure_drift
-from models.evaluation.measure import infer_clip_actions
 from models.evaluation.rollouts import encode
 from pipeline.config import EvaluationConfig
 
@@ -17,7 +17,7 @@ PER_FRAME = 27  # context 9, 3 times
 
 def drift_of(world, clips, config=CONFIG):
     codes, _ = infer_clip_actions(world, clips)
-    return measure_drift(world, clips, codes, config)
+    return measure_drift(world, clips, codes, config).as_json()
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from pipeline.config.world import (
 )
 from pipeline.errors import UserError
 from pipeline.ids import clip_id_of
+from pipeline.job import Job
 from pipeline.storage.home import home_of
 from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
@@ -86,11 +87,11 @@ def trained(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("root"))
     _write_shards(store, home_of(store))
     with pytest.raises(UserError, match="no world model yet"):
-        evaluate(store, CONFIG, home_of(store))
+        evaluate(Job(store, CONFIG, home_of(store)))
     train_tokenizer(store, CONFIG)
     train_world_model(store, CONFIG)
     lines = []
-    report = evaluate(store, CONFIG, home_of(store), on_progress=lines.append)
+    report = evaluate(Job(store, CONFIG, home_of(store), lines.append))
     assert "world_evaluation: 11/11 passes" in lines[-1]
     return store, report
 
@@ -98,8 +99,8 @@ def trained(tmp_path_factory):
 def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
     store, report = trained
     record = newest_model(store, "world_evaluation")
-    figures = record.metrics
-    assert figures == report.figures
+    metrics = record.metrics
+    assert metrics == report.metrics
     assert record.path == report.folder
     for name in (
         "psnr", "psnr_previous_frame", "psnr_mean_frame", "psnr_first_frame", "psnr_kmeans", "psnr_moving",
@@ -109,18 +110,18 @@ def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
         "latent_action_mutual_information", "latent_action_mutual_information_shuffled",
         "latent_action_direction_information", "latent_action_direction_information_shuffled",
     ):  # fmt: skip
-        assert figures[name]["low"] <= figures[name]["value"] <= figures[name]["high"], name
-        assert figures[name]["num_sources"] == 3, name
-    assert {"code_entropy_within_clip", "code_entropy_within_time", "tokenizer_perplexity"} <= set(figures)
+        assert metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"], name
+        assert metrics[name]["num_sources"] == 3, name
+    assert {"code_entropy_within_clip", "code_entropy_within_time", "tokenizer_perplexity"} <= set(metrics)
     # three contexts of three frames
     assert [
-        len(figures["drift"][mode]) for mode in ("drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill")
+        len(metrics["drift"][mode]) for mode in ("drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill")
     ] == [9, 9, 9]
-    assert figures["num_sources"] == 3
-    assert figures["enough_sources"] is False
-    assert figures["gates"]["enough_sources"] == {"passed": False, "value": 3, "threshold": 8}
-    assert all(set(gate) == {"passed", "value", "threshold"} for gate in figures["gates"].values())
-    shares = [sum(action["true_actions"].values()) for action in figures["latent_actions"] if action["true_actions"]]
+    assert metrics["num_sources"] == 3
+    assert metrics["enough_sources"] is False
+    assert metrics["gates"]["enough_sources"] == {"passed": False, "value": 3, "threshold": 8}
+    assert all(set(gate) == {"passed", "value", "threshold"} for gate in metrics["gates"].values())
+    shares = [sum(action["true_actions"].values()) for action in metrics["latent_actions"] if action["true_actions"]]
     assert shares == pytest.approx([1.0] * len(shares), abs=1e-3)
     assert any("only 3 held-out sources" in line for line in report.lines())
 
@@ -129,9 +130,9 @@ def test_an_evaluation_that_is_current_writes_nothing(trained):
     store, report = trained
     before = store.list_blobs("models"), store.version("models")
     assert evaluation_is_current(store, CONFIG)
-    again = evaluate(store, CONFIG, home_of(store))
+    again = evaluate(Job(store, CONFIG, home_of(store)))
     assert again.skipped
-    assert again.figures == report.figures
+    assert again.metrics == report.metrics
     assert (store.list_blobs("models"), store.version("models")) == before
 
 
@@ -175,7 +176,7 @@ def test_the_published_world_is_playable_and_its_page_is_told_what_was_measured(
     assert 1 <= found["distinct_frames"] <= 8
     names, note = known_of_world(store, newest_model(store, "world_model").model_id)
     assert [name["code"] for name in names] == list(range(8))
-    assert f"{report.figures['delta_t_psnr_permuted']['value']:.1f} dB" in note
+    assert f"{report.metrics['delta_t_psnr_permuted']['value']:.1f} dB" in note
     assert "not evaluated" in known_of_world(store, "another")[1]
 
 
@@ -191,4 +192,4 @@ def test_a_start_frame_of_a_video_that_was_taken_down_is_not_offered(trained):
 
 def test_without_shards_the_error_says_what_to_do(store):
     with pytest.raises(UserError, match="training_shards"):
-        evaluate(store, CONFIG, None)
+        evaluate(Job(store, CONFIG, home_of(store)))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from models.evaluation.rollouts import SideBySide
+from models.evaluation.cpu_parallel_world import CpuParallelWorld
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 from pipeline.config.evaluation import SamplingConfig
@@ -98,7 +98,7 @@ def test_wrong_actions_are_named(world):
 
 
 def test_a_world_side_by_side_answers_as_the_world_does(world):
-    both = SideBySide(world, CpuParallel(Compute(torch.device("cpu"), torch.float32, "test", 2)))
+    both = CpuParallelWorld(world, CpuParallel(Compute(torch.device("cpu"), torch.float32, "test", 2)))
     tokens = world.encode(video(4))
     assert torch.equal(both.encode(video(4)), tokens)
     assert torch.equal(both.decode(tokens), world.decode(tokens))

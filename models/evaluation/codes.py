@@ -1,0 +1,148 @@
+"""What the latent actions of held-out clips say about true actions, and how evenly they are used.
+
+Shapes: T frames, S sources, K latent actions (codes), A true actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.evaluation.held_out import NUM_DIRECTIONS, HeldOutClip, direction_of
+from models.evaluation.metric import Metrics, unknown, with_interval
+from models.evaluation.rollouts import infer_actions
+from models.evaluation.world_interface import World
+from models.metrics import (
+    Interval,
+    bootstrap,
+    count_pairs,
+    entropy,
+    entropy_within,
+    mutual_information,
+    shuffled_information,
+)
+from pipeline.arcade.platformer import ACTIONS
+from pipeline.config import EvaluationConfig
+
+
+def infer_clip_actions(world: World, clips: Sequence[HeldOutClip]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return the latent actions (T - 1,) of each clip, and the position (T - 1,) of each within its window.
+
+    A clip is read in consecutive windows of the model's context; each starts at the last frame of the one before it.
+    The model was trained on such windows and might have learned to count frames in them.
+    """
+    codes, tile = [], world.context
+    for clip in clips:
+        frames, step = clip.frames_THWC, tile - 1
+        whole = (len(frames) - 1) // step
+        tiles = np.stack([frames[index * step : index * step + tile] for index in range(whole)])
+        own = [infer_actions(world, tiles).reshape(-1)]
+        if rest := (len(frames) - 1) % step:
+            own.append(infer_actions(world, frames[None, -rest - 1 :]).reshape(-1))
+        codes.append(np.concatenate(own))
+    return codes, np.arange(len(codes[0])) % (tile - 1)
+
+
+def measure_codes(
+    clips: Sequence[HeldOutClip],
+    clip_codes: Sequence[np.ndarray],
+    time_index: np.ndarray,
+    num_codes: int,
+    config: EvaluationConfig,
+) -> Metrics:
+    """Return the entropy of the latent actions, and their information in nats about true actions and directions.
+
+    Args:
+        clips: held-out clips; those without true actions count for the entropies only.
+        clip_codes: latent actions of each clip, see `infer_clip_actions`.
+        time_index: position of each latent action within its window.
+        num_codes: K.
+        config: bootstrap draws, shuffles and seed.
+    """
+    everything = np.concatenate(list(clip_codes))
+    groups = np.repeat(np.arange(len(clips)), [len(codes) for codes in clip_codes])
+    times = np.concatenate([time_index[: len(codes)] for codes in clip_codes])
+    metrics: Metrics = {
+        "code_entropy": {"value": float(entropy(np.bincount(everything, minlength=num_codes)))},
+        "code_entropy_within_clip": {"value": entropy_within(everything, groups, num_codes)},
+        "code_entropy_within_time": {"value": entropy_within(everything, times, num_codes)},
+        "codes_used": {"value": len(np.unique(everything))},
+    }
+    known = [
+        _Pair(clip.video_id, codes, clip.actions)
+        for clip, codes in zip(clips, clip_codes, strict=True)
+        if clip.actions is not None
+    ]
+    for name, num_classes, classes_of in (
+        ("latent_action_mutual_information", len(ACTIONS), _same),
+        ("latent_action_direction_information", NUM_DIRECTIONS, direction_of),
+    ):
+        metrics |= _information(name, known, classes_of, (num_codes, num_classes), config)
+    return metrics
+
+
+def true_action_shares(
+    clips: Sequence[HeldOutClip], codes: Sequence[np.ndarray], num_codes: int
+) -> list[dict[str, float]]:
+    """Return, for each latent action, the shares of the true actions at its transitions ({} where unknown)."""
+    counts = np.zeros((num_codes, len(ACTIONS)), np.int64)
+    for clip, own in zip(clips, codes, strict=True):
+        if clip.actions is not None:
+            np.add.at(counts, (own, clip.actions), 1)
+    return [
+        {name: round(float(count / row.sum()), 4) for name, count in zip(ACTIONS, row, strict=True) if count}
+        for row in counts
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Latent and true actions of one clip."""
+
+    source: str
+    codes: np.ndarray
+    actions: np.ndarray
+
+
+def _same(actions: np.ndarray) -> np.ndarray:
+    return actions
+
+
+def _information(
+    name: str,
+    known: Sequence[_Pair],
+    classes_of: Callable[[np.ndarray], np.ndarray],
+    shape: tuple[int, int],
+    config: EvaluationConfig,
+) -> Metrics:
+    if not known:
+        reason = "no true actions are known for the held-out sources"
+        return {name + end: unknown(reason) for end in ("", "_shuffled", "_shuffled_p95", "_ratio", "_of")}
+    classes = [classes_of(pair.actions) for pair in known]
+    tables: dict[str, np.ndarray] = {}
+    for pair, own in zip(known, classes, strict=True):
+        counts = count_pairs(pair.codes, own, *shape)
+        tables[pair.source] = tables.get(pair.source, np.zeros(shape, np.int64)) + counts
+    by_source = np.stack([tables[source] for source in sorted(tables)])
+    interval = bootstrap(
+        by_source,
+        draws=config.bootstrap_draws,
+        seed=config.seed,
+        reduce=lambda drawn: mutual_information(drawn.sum(1)),
+    )
+    assert interval is not None
+    rng = np.random.default_rng(config.seed)
+    left = shuffled_information([pair.codes for pair in known], classes, *shape, shuffles=config.shuffles, rng=rng)
+    low, p95, high = np.percentile(left, [2.5, 95, 97.5])
+    count = len(by_source)
+    # a code that never changes has 0 nat before and after the shuffle: its ratio is 0, not undefined
+    ratio = interval.value / max(float(p95), 1e-9)
+    return {
+        name: with_interval(interval),
+        f"{name}_shuffled": with_interval(Interval(float(left.mean()), float(low), float(high), count)),
+        f"{name}_shuffled_p95": {"value": float(p95), "num_sources": count},
+        f"{name}_ratio": {"value": ratio, "num_sources": count},
+        f"{name}_of": {"value": float(entropy(by_source.sum((0, 1)))), "num_sources": count},
+    }

@@ -1,0 +1,72 @@
+"""How well latent actions control the rollouts of a world: delta-t PSNR with random actions drawn in two ways.
+
+delta-t PSNR is how much better a rollout follows the video under the inferred actions than under random ones. The
+metric that counts draws the random ones by permuting the clip's own actions. A code that merely identifies the scene
+scores 0 there; it scores well in the paper's metric (uniform draws), because a wrong code then repaints the scene.
+
+Shapes: N windows, T frames, H W C pixels, A latent actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from models.evaluation.metric import Metrics, mean_over_sources
+from models.evaluation.rollouts import Arm, encode, random_actions, roll_out
+from models.evaluation.windows import Windows
+from models.evaluation.world_interface import World
+from models.metrics import psnr
+from pipeline.config import EvaluationConfig
+
+_ARMS: tuple[tuple[Arm, str], ...] = (("categorical", "delta_t_psnr"), ("permuted", "delta_t_psnr_permuted"))
+
+
+def measure_control(
+    world: World,
+    windows: Windows,
+    clip_codes: Sequence[np.ndarray],
+    config: EvaluationConfig,
+    advance: Callable[[], None] = lambda: None,
+) -> Metrics:
+    """Return the PSNR of rollouts at t = 1.., next to copying the last prompt frame, and the delta-t PSNR.
+
+    Prompts of one frame (the paper's; names without a suffix) and of `prompt_frames` (suffix `_prompt4`, say) end at
+    the same frame, so both are compared with the same true frames.
+
+    Args:
+        world: the world model.
+        windows: held-out windows.
+        clip_codes: actions of each clip: inferred ones, or true ones for a world that was trained on true actions.
+        config: prompt, horizon, sampling, random draws and seed.
+        advance: called after each pass of rollouts.
+    """
+    video = windows.video_NTHWC
+    own = [clip_codes[clip] for clip in windows.clips]
+    truth, last = video[:, config.prompt_frames :], video[:, config.prompt_frames - 1 :][:, :1]
+    copied = psnr(truth, np.repeat(last, config.horizon, 1))
+    metrics: Metrics = {}
+    for step in range(config.horizon):
+        metrics[f"copy_t{step + 1}"] = mean_over_sources(copied[:, step], windows.sources, config)
+    for prompt in sorted({1, config.prompt_frames}):
+        suffix = "" if prompt == 1 else f"_prompt{prompt}"
+        first, count = config.prompt_frames - prompt, prompt + config.horizon - 1
+        tokens = encode(world, video[:, first:][:, :prompt])
+        inferred = np.stack([codes[start + first :][:count] for codes, start in zip(own, windows.starts, strict=True)])
+        followed = psnr(truth, roll_out(world, tokens, inferred, config, seed=config.seed))
+        advance()
+        for step in range(config.horizon):
+            metrics[f"psnr_t{step + 1}{suffix}"] = mean_over_sources(followed[:, step], windows.sources, config)
+            gain = mean_over_sources(followed[:, step] - copied[:, step], windows.sources, config)
+            metrics[f"psnr_t{step + 1}_above_copy{suffix}"] = gain
+        for arm, name in _ARMS:
+            rng = np.random.default_rng((config.seed, prompt, arm == "permuted"))
+            lost = np.zeros(len(video))
+            for _ in range(config.random_draws):
+                drawn = random_actions(inferred, own, arm=arm, keep=prompt - 1, num_actions=world.num_actions, rng=rng)
+                frames = roll_out(world, tokens, drawn, config, seed=config.seed, last=1)
+                lost += (followed[:, -1] - psnr(truth[:, -1:], frames)[:, 0]) / config.random_draws
+                advance()
+            metrics[name + suffix] = mean_over_sources(lost, windows.sources, config)
+    return metrics

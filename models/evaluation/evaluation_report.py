@@ -1,0 +1,50 @@
+"""The report of an evaluation: its published metrics, and lines that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.evaluation.gates import Gate
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """A published evaluation."""
+
+    evaluation_id: str
+    skipped: bool
+    """True where the current evaluation was published before."""
+    metrics: Mapping[str, Any]
+    """Metrics by name, each {value, low, high, num_sources}; `gates`, `num_sources`, `latent_actions`."""
+    folder: str
+    """Key of the folder of pictures."""
+
+    @property
+    def gates(self) -> dict[str, Gate]:
+        """Return the outcome of each gate."""
+        return dict(self.metrics["gates"])
+
+    def lines(self) -> list[str]:
+        """Return one line per metric, then the gates that failed."""
+        shown = [f"{name}: {_text(metric)}" for name, metric in self.metrics.items() if _is_metric(metric)]
+        failed = [name for name, gate in self.gates.items() if gate["passed"] is False]
+        if not self.metrics["enough_sources"]:
+            shown.append(
+                f"only {self.metrics['num_sources']} held-out sources, fewer than "
+                f"{self.gates['enough_sources']['threshold']}: the intervals mean little"
+            )
+        return [*shown, f"gates failed: {', '.join(failed) or 'none'}"]
+
+
+def _is_metric(value: object) -> bool:
+    return isinstance(value, dict) and "value" in value
+
+
+def _text(metric: Mapping[str, Any]) -> str:
+    if metric["value"] is None:
+        return f"unknown: {metric['reason']}"
+    if metric.get("low") is None:
+        return f"{metric['value']:.3g}"
+    return f"{metric['value']:.2f} [{metric['low']:.2f}, {metric['high']:.2f}]"

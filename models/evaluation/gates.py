@@ -1,0 +1,55 @@
+"""Thresholds that a world's metrics must reach."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypedDict
+
+from models.evaluation.metric import Metrics
+from pipeline.config import EvaluationConfig
+
+
+class Threshold(NamedTuple):
+    """The least value of a metric, or of the lower end of its interval."""
+
+    end: Literal["value", "low"]
+    least: float
+
+
+class Gate(TypedDict):
+    """The outcome of one gate, as it is stored in JSON."""
+
+    passed: bool | None
+    """None where the metric is unknown."""
+    value: float | None
+    threshold: float
+
+
+# Gates have the names of their metrics. PSNR above k-means has none: k-means of patches, fitted from farthest points,
+# is within a decibel of what a small tokenizer reaches.
+GATES: dict[str, Threshold] = {
+    "psnr_above_mean_frame": Threshold("value", 3.0),
+    "psnr_above_first_frame": Threshold("value", 3.0),
+    "psnr_above_previous_frame": Threshold("value", 0.0),
+    "psnr_moving_above_mean_frame": Threshold("value", 3.0),
+    "psnr_moving_above_first_frame": Threshold("value", 3.0),
+    "delta_t_psnr_permuted": Threshold("low", 1.0),
+    "psnr_t1_above_copy": Threshold("value", 1.0),
+    "latent_action_mutual_information": Threshold("value", 0.5),
+    "latent_action_mutual_information_ratio": Threshold("value", 10.0),
+    "steady_actions": Threshold("value", 2),
+}
+
+
+def check_gates(metrics: Metrics, num_sources: int, config: EvaluationConfig) -> dict[str, Gate]:
+    """Return the outcome of every gate; `enough_sources` compares the number of held-out sources with the settings."""
+    gates: dict[str, Gate] = {
+        "enough_sources": {
+            "passed": num_sources >= config.min_sources,
+            "value": num_sources,
+            "threshold": config.min_sources,
+        }
+    }
+    for name, (end, least) in GATES.items():
+        value = metrics[name].get(end) if name in metrics else None
+        gates[name] = {"passed": None if value is None else bool(value >= least), "value": value, "threshold": least}
+    return gates
