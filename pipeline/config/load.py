@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from pipeline.config.config import Config
 from pipeline.config.presets import preset
+from pipeline.config.section import Bounds, bounds_of
 from pipeline.errors import UserError
+
+_BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of"}
+"""Types of pydantic's errors whose sentence `Bounds` writes, the same as for a section built in Python."""
 
 
 def load_config(path: str | Path | None, *, base: str = "platformers", **overrides: Any) -> Config:
@@ -47,12 +53,23 @@ def parse_config(values: Mapping[str, Any], where: str = "configuration") -> Con
         raise UserError(f"{where} has wrong fields:\n" + "\n".join(map(_wrong_field, exc.errors()))) from exc
 
 
-def _wrong_field(error: Any) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
+def _wrong_field(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ")
     if isinstance(error["input"], dict):
         # a section's own check: its message names the field, and the others may hold a password
         return f"  {message}"
+    if error["type"] in _BOUNDS:
+        message = f"must {_bounds_at(error['loc'])}"
     return f"  {'.'.join(str(part) for part in error['loc'])} = {error['input']!r}: {message}"
+
+
+def _bounds_at(place: tuple[int | str, ...]) -> Bounds:
+    """Return the bounds of the field at `("tokenizer", "encoder", "layers")`."""
+    section: Any = Config
+    *sections, field = map(str, place)
+    for name in sections:
+        section = typing.get_type_hints(section)[name]
+    return bounds_of(section)[field]
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any], where: str, prefix: str) -> dict[str, Any]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import ConfigDict
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
+from pipeline.config.section import Count, Section, Share
 from pipeline.errors import UserError
 
-_FORBID = ConfigDict(extra="forbid")
 SOURCE_KINDS = ("arcade", "folder", "urls", "youtube")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceConfig:
+class SourceConfig(Section, name="source"):
     """Where videos come from, and how many at a time."""
-
-    __pydantic_config__ = _FORBID
 
     spec: str = "youtube"
     """`arcade`, `folder:DIR`, `urls:FILE` or `youtube`."""
@@ -30,7 +29,7 @@ class SourceConfig:
     """Channels of `youtube` whose videos are candidates too: `@handle`, `UC...` or a URL."""
     playlists: tuple[str, ...] = ()
     """Playlists of `youtube` whose videos are candidates too: `PL...` or a URL."""
-    max_results: int = 200
+    max_results: Count = 200
     """Results taken per query, channel, playlist or feed."""
     cookies: str = ""
     """A cookies.txt in Netscape format for `urls` and `youtube`; it is read and never written. Unset: no cookies.
@@ -38,28 +37,23 @@ class SourceConfig:
     proxy: str = ""
     """Proxy of `urls` and `youtube`, as `http://HOST:PORT` or `socks5://...`. Unset: what the environment says
     (`HTTPS_PROXY`, `HTTP_PROXY`), which is where a password belongs: the root remembers its configuration."""
-    max_rate_kb_s: float = 0.0
+    max_rate_kb_s: NonNegativeFloat = 0.0
     """Most kilobytes a second that one download of this source takes; 0: no limit."""
     check_certificates: bool = True
     """Whether a server must prove its name. False is for a proxy of your own that opens TLS."""
-    batch_size: int = 250
+    batch_size: Count = 250
     """Videos per batch, the unit of partitions."""
     apply_rules: bool | None = None
     """Whether the search rules decide. Unset: they do for `arcade` and `youtube`, and your own `folder` or `urls`
     are taken whole."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         kind, _, argument = self.spec.partition(":")
         if kind not in SOURCE_KINDS:
             raise UserError(f"source.spec = {self.spec!r}: unknown source; choose one of {', '.join(SOURCE_KINDS)}")
         if kind in {"folder", "urls"} and not argument:
             raise UserError(f"source.spec = {self.spec!r}: say where, as {kind}:PATH")
-        if self.batch_size < 1:
-            raise UserError(f"source.batch_size = {self.batch_size}: must be at least 1")
-        if self.max_results < 1:
-            raise UserError(f"source.max_results = {self.max_results}: must be at least 1")
-        if self.max_rate_kb_s < 0:
-            raise UserError(f"source.max_rate_kb_s = {self.max_rate_kb_s}: must not be negative")
         if kind == "youtube" and not (self.all_queries or self.channels or self.playlists):
             raise UserError(
                 "source.queries, channels and playlists are empty, and so is the grid of query_subjects and "
@@ -91,33 +85,21 @@ class SourceConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArcadeConfig:
+class ArcadeConfig(Section, name="arcade"):
     """What the embedded source records on this machine."""
 
-    __pydantic_config__ = _FORBID
-
-    videos: int = 48
+    videos: Count = 48
     """Number of recordings; some 40 of them survive the search rules."""
-    seconds: float = 50.0
+    seconds: Annotated[float, Field(ge=1, le=36000)] = 50.0
     """Length of a recording (those whose title the rules reject are cut short: nobody downloads them)."""
-    seed: int = 86
+    seed: NonNegativeInt = 86
     """Same seed, same videos. This one divides well: 9 good sources or more in a 30 % validation split."""
-    rounds: int = 2
+    rounds: Annotated[int, Field(ge=1, le=52)] = 2
     """The feed grows this many times: the first search sees about two thirds, later ones the rest."""
-
-    def __post_init__(self) -> None:
-        if self.videos < 1:
-            raise UserError(f"arcade.videos = {self.videos}: must be at least 1")
-        if not 1 <= self.seconds <= 36000:
-            raise UserError(f"arcade.seconds = {self.seconds}: must lie between 1 and 36000")
-        if self.seed < 0:
-            raise UserError(f"arcade.seed = {self.seed}: must not be negative")
-        if not 1 <= self.rounds <= 52:
-            raise UserError(f"arcade.rounds = {self.rounds}: must lie between 1 and 52")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RulesConfig:
+class RulesConfig(Section, name="rules"):
     """The search rules of Genie App. B.1 and the rights that a video must leave us.
 
     The words of titles and descriptions are compared whole, blind to case and accents. An empty list switches its rule
@@ -127,8 +109,6 @@ class RulesConfig:
     Words that say little alone ("run", "level", "game") are left out on purpose: "jump and run" would then be
     its own action word.
     """
-
-    __pydantic_config__ = _FORBID
 
     keywords: tuple[str, ...] = (
         "platformer", "platformers", "platform game", "platform games", "platforming", "platform adventure",
@@ -162,9 +142,9 @@ class RulesConfig:
         "3d platformer", "vr",
     )  # fmt: skip
     """TITLE must hold none: about the game, not in it."""
-    min_duration_s: float = 16.0
+    min_duration_s: NonNegativeFloat = 16.0
     """Shorter videos hold no clip. A video whose source does not tell its duration passes, here and below."""
-    max_duration_s: float = 43200.0
+    max_duration_s: NonNegativeFloat = 43200.0
     """Longer ones are streams left running."""
     languages: tuple[str, ...] = ()
     """Language codes (`en` covers `en-GB`) that are taken; `unknown` stands for videos that name none. Empty: any."""
@@ -173,7 +153,7 @@ class RulesConfig:
     )  # fmt: skip
     """Licences that are taken, as words that the licence's name must hold; `unknown` stands for videos that name
     none (YouTube names only Creative Commons). Remove it to take openly licensed videos alone. Empty: any."""
-    max_age: int = 17
+    max_age: NonNegativeInt = 17
     """Videos for an older audience are left."""
     live: bool = False
     """Whether streams that are live or announced are candidates. A stream that is over is a video."""
@@ -183,9 +163,7 @@ class RulesConfig:
     """Words of an `X-Robots-Tag` header by which a direct file is opted out."""
 
     def __post_init__(self) -> None:
-        for name in ("min_duration_s", "max_duration_s", "max_age"):
-            if getattr(self, name) < 0:
-                raise UserError(f"rules.{name} = {getattr(self, name)}: must not be negative")
+        super().__post_init__()
         if self.max_duration_s < self.min_duration_s:
             raise UserError(
                 f"rules.max_duration_s = {self.max_duration_s} is below rules.min_duration_s = {self.min_duration_s}"
@@ -193,80 +171,54 @@ class RulesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DownloadConfig:
+class DownloadConfig(Section, name="download"):
     """How videos are fetched and what counts as fetched."""
 
-    __pydantic_config__ = _FORBID
-
-    workers: int = 4
+    workers: Count = 4
     """Downloads at a time: threads of one supervised process (a further process for every 16)."""
-    host_workers: int = 2
+    host_workers: Count = 2
     """Downloads at a time from one site."""
-    host_interval_s: float | None = None
+    host_interval_s: NonNegativeFloat | None = None
     """Least seconds from the start of one download of a site to the next. Unset: 10 for `youtube` (as much as the
     tool's own polite preset), 1 for other sites, 0 on this machine."""
-    host_daily: int | None = None
+    host_daily: NonNegativeInt | None = None
     """Most downloads a day from one site, from this machine. Unset: 5000 for `youtube` (addresses were seen blocked
     after some 10,000), no limit for others."""
-    min_height: int = 90
+    min_height: Count = 90
     """Smallest sufficient height in pixels: clips are 90 rows."""
-    max_attempts: int = 4
+    max_attempts: Count = 4
     """Attempts before a retryable failure becomes final."""
-    backoff_s: float = 900.0
+    backoff_s: NonNegativeFloat = 900.0
     """Pause before the second attempt, doubled for each further one, give or take a fifth. A site's own Retry-After
     wins at the first attempt, and afterwards where it is longer."""
-    breaker_s: float = 1800.0
+    breaker_s: NonNegativeFloat = 1800.0
     """Rest of a whole site that asked for a check against bots or for fewer requests, doubled each time that the
     first download afterwards is refused again. The site's own Retry-After wins where it is longer."""
-    max_wait_s: float = 30.0
+    max_wait_s: NonNegativeFloat = 30.0
     """A run waits this long at most for the next attempt that it may make; what is due later stays pending."""
-    deadline_s: float = 1800.0
+    deadline_s: PositiveFloat = 1800.0
     """An attempt that takes longer is ended and counted."""
-    socket_timeout_s: float = 30.0
+    socket_timeout_s: PositiveFloat = 30.0
     """Longest silence of a server before the attempt gives up."""
-    duration_tolerance: float = 0.1
+    duration_tolerance: NonNegativeFloat = 0.1
     """Share by which the measured duration may differ from the claimed one (and at least one second)."""
-    max_failed_share: float = 0.5
+    max_failed_share: Share = 0.5
     """A batch with a larger share of failed videos fails its run."""
-    min_free_gb: float = 1.0
+    min_free_gb: NonNegativeFloat = 1.0
     """Downloads pause with less room on the disk of the root (or, for a root elsewhere, of the home)."""
-    max_raw_gb: float = 0.0
+    max_raw_gb: NonNegativeFloat = 0.0
     """Downloads pause when the raw files of the root take more; 0: no limit."""
     keep_raw: bool = True
     """Whether a raw file stays once its clips are cut. Without it a new clip format downloads again."""
 
-    def __post_init__(self) -> None:
-        for name in ("workers", "host_workers", "min_height", "max_attempts"):
-            if getattr(self, name) < 1:
-                raise UserError(f"download.{name} = {getattr(self, name)}: must be at least 1")
-        names = ("backoff_s", "breaker_s", "max_wait_s", "min_free_gb", "max_raw_gb", "duration_tolerance")
-        for name in (*names, "host_interval_s", "host_daily"):
-            if (getattr(self, name) or 0) < 0:
-                raise UserError(f"download.{name} = {getattr(self, name)}: must not be negative")
-        for name in ("deadline_s", "socket_timeout_s"):
-            if getattr(self, name) <= 0:
-                raise UserError(f"download.{name} = {getattr(self, name)}: must be above 0")
-        if not 0 <= self.max_failed_share <= 1:
-            raise UserError(f"download.max_failed_share = {self.max_failed_share}: must lie between 0 and 1")
-
 
 @dataclass(frozen=True, kw_only=True)
-class EngineConfig:
+class EngineConfig(Section, name="engine"):
     """How items are spread over worker processes."""
 
-    __pydantic_config__ = _FORBID
-
-    workers: int = 0
+    workers: NonNegativeInt = 0
     """Worker processes; 0 means one per core."""
-    max_attempts: int = 3
+    max_attempts: Count = 3
     """Attempts of an item that kills its worker before it is quarantined."""
-    deadline_s: float = 900.0
+    deadline_s: PositiveFloat = 900.0
     """An item that runs longer is ended with its worker and not tried again in the same run."""
-
-    def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise UserError(f"engine.workers = {self.workers}: must be 0 (one per core) or more")
-        if self.max_attempts < 1:
-            raise UserError(f"engine.max_attempts = {self.max_attempts}: must be at least 1")
-        if self.deadline_s <= 0:
-            raise UserError(f"engine.deadline_s = {self.deadline_s}: must be above 0")

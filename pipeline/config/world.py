@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from pipeline.config.bounds import at_least
 from pipeline.config.evaluation import EvaluationConfig, PlayConfig
+from pipeline.config.section import Count, Section, Share
 from pipeline.errors import UserError
-
-_FORBID = ConfigDict(extra="forbid")
 
 
 def _check_fsq(levels: tuple[int, ...], latent_dim: int, codes: int) -> None:
@@ -31,20 +29,18 @@ def _check_fsq(levels: tuple[int, ...], latent_dim: int, codes: int) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StackConfig:
+class StackConfig(Section, name="stack"):
     """The size of a stack of ST-transformer blocks; every number is independent of the others."""
 
-    __pydantic_config__ = _FORBID
-
-    layers: int
+    layers: Count
     """Blocks: spatial attention, causal temporal attention, one feed-forward."""
-    d_model: int
+    d_model: Count
     """Width of the residual stream."""
-    heads: int
+    heads: Count
     """Attention heads."""
-    head_dim: int = 64
+    head_dim: Count = 64
     """Size of a head's keys and queries (the paper's k/q size; heads times it need not be `d_model`)."""
-    kv_heads: int = 1
+    kv_heads: Count = 1
     """Heads of keys and values; 1 is multi-query, the reading that fits the published parameter counts."""
     ffw_multiple: float = 2.0
     """Feed-forward width over `d_model`; 2 fits the published parameter counts."""
@@ -60,7 +56,7 @@ class StackConfig:
     """A 3x3 depthwise convolution at the start of each block: over the frame, or over it and the one before."""
 
     def __post_init__(self) -> None:
-        at_least("stack", 1, layers=self.layers, d_model=self.d_model, heads=self.heads, head_dim=self.head_dim)
+        super().__post_init__()
         if self.kv_heads < 1 or self.heads % self.kv_heads:
             raise UserError(f"stack.kv_heads = {self.kv_heads}: must divide heads = {self.heads}")
         if self.temporal_positions == "rotary" and self.head_dim % 2:
@@ -107,16 +103,14 @@ DYNAMICS_SIZES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
+class OptimizerConfig(Section, name="optimizer"):
     """AdamW and its schedule."""
 
-    __pydantic_config__ = _FORBID
-
-    learning_rate: float = 3e-5
+    learning_rate: PositiveFloat = 3e-5
     """Peak, after the warm-up."""
     final_learning_rate: float = 3e-6
     """At the last step."""
-    warmup_steps: int = 5000
+    warmup_steps: NonNegativeInt = 5000
     """Steps of linear warm-up."""
     schedule: Literal["cosine", "late_linear"] = "cosine"
     """`late_linear` stays at the peak for half of the steps and then falls in a line."""
@@ -124,30 +118,21 @@ class OptimizerConfig:
     """AdamW."""
     beta2: float = 0.9
     """AdamW."""
-    weight_decay: float = 1e-4
+    weight_decay: NonNegativeFloat = 1e-4
     """AdamW."""
-    clip_norm: float = 1.0
+    clip_norm: PositiveFloat = 1.0
     """Gradients are scaled down to this norm (the paper is silent)."""
-
-    def __post_init__(self) -> None:
-        at_least("optimizer", 0, warmup_steps=self.warmup_steps, weight_decay=self.weight_decay)
-        if not (self.learning_rate > 0 and self.clip_norm > 0):
-            raise UserError(
-                f"optimizer: learning_rate = {self.learning_rate}, clip_norm = {self.clip_norm}: must be above 0"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerConfig:
+class TokenizerConfig(Section, name="tokenizer"):
     """The video tokenizer: an ST-ViViT VQ-VAE."""
 
-    __pydantic_config__ = _FORBID
-
-    patch: int = 4
+    patch: Count = 4
     """Pixels of a square patch; 160x90 is padded to 160x92, 920 tokens a frame."""
-    codebook_size: int = 1024
+    codebook_size: Count = 1024
     """Codes."""
-    latent_dim: int = 32
+    latent_dim: Count = 32
     """Size of a code."""
     architecture: Literal["st_vivit", "vit", "c_vivit"] = "st_vivit"
     """Both stacks' attention: `vit` sees each frame alone, `c_vivit` all tokens of all frames so far (table 3)."""
@@ -161,11 +146,11 @@ class TokenizerConfig:
     """Encoder blocks."""
     decoder: StackConfig = field(default_factory=lambda: StackConfig(layers=20, d_model=1024, heads=16))
     """Decoder blocks."""
-    window: int = 16
+    window: Count = 16
     """Frames seen at once."""
-    batch: int = 64
+    batch: Count = 64
     """Windows a step."""
-    steps: int = 300_000
+    steps: Count = 300_000
     """Training steps."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(learning_rate=3e-4, final_learning_rate=3e-4, warmup_steps=10_000)
@@ -175,9 +160,9 @@ class TokenizerConfig:
     """Weight of the mean squared error of pixels in [0, 1]."""
     commitment: float = 0.25
     """Weight of the commitment loss (the paper is silent; VQ-VAE's)."""
-    ema_decay: float = 0.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Codes follow the mean of their latents with this decay; 0 learns them by gradient."""
-    restart_below: float = 0.0
+    restart_below: NonNegativeFloat = 0.0
     """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never."""
     start: Literal["random", "patches"] = "random"
     """`patches` starts from data: principal components of patches, and codes spread over them farthest-point first."""
@@ -187,13 +172,7 @@ class TokenizerConfig:
     """Floor in dB on held-out clips; a tokenizer below it does not go on (the paper reaches 35.7)."""
 
     def __post_init__(self) -> None:
-        at_least(
-            "tokenizer", 1, patch=self.patch, codebook_size=self.codebook_size, latent_dim=self.latent_dim,
-            window=self.window, batch=self.batch, steps=self.steps,
-        )  # fmt: skip
-        if not 0 <= self.ema_decay < 1:
-            raise UserError(f"tokenizer.ema_decay = {self.ema_decay}: must lie in [0, 1)")
-        at_least("tokenizer", 0, restart_below=self.restart_below)
+        super().__post_init__()
         if self.quantizer == "fsq":
             _check_fsq(self.fsq_levels, self.latent_dim, self.codebook_size)
             if self.start == "patches" or self.cosine or self.ema_decay or self.restart_below:
@@ -217,16 +196,14 @@ class TokenizerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentActionConfig:
+class LatentActionConfig(Section, name="latent_actions"):
     """The latent action model (LAM): a VQ-VAE of what changes between two frames."""
 
-    __pydantic_config__ = _FORBID
-
-    patch: int = 16
+    patch: Count = 16
     """Pixels of a square patch; 160x90 is padded to 160x96, 60 tokens a frame."""
-    num_actions: int = 8
+    num_actions: Count = 8
     """Codes, and so keys of the player."""
-    latent_dim: int = 32
+    latent_dim: Count = 32
     """Size of a code."""
     encoder: StackConfig = field(default_factory=lambda: StackConfig(layers=20, d_model=1024, heads=16))
     """Encoder blocks."""
@@ -247,7 +224,7 @@ class LatentActionConfig:
     """Bring each latent to mean 0 and variance 1 before it is quantized."""
     continuous_start_steps: int = 0
     """Steps without quantization, the LAM alone; k-means then starts the codes."""
-    joint_rate: float = 1.0
+    joint_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the learning rate that is left once the codes are quantized and the dynamics learns with them."""
     decoder_output: Literal["sigmoid", "residual", "sigmoid_residual"] = "sigmoid"
     """The next frame itself, or its difference to the present one (added to it, or to its logit)."""
@@ -257,15 +234,13 @@ class LatentActionConfig:
     """Weight of the commitment loss (the paper is silent; VQ-VAE's)."""
     ema_decay: float = 0.0
     """Codes follow the mean of their latents with this decay; 0 learns them by gradient."""
-    restart_below: float = 0.0
+    restart_below: NonNegativeFloat = 0.0
     """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never."""
     pca_start: bool = False
     """Start the patch embeddings at principal components of patches."""
 
     def __post_init__(self) -> None:
-        at_least("latent_actions", 1, patch=self.patch, num_actions=self.num_actions, latent_dim=self.latent_dim)
-        if not 0 < self.joint_rate <= 1:
-            raise UserError(f"latent_actions.joint_rate = {self.joint_rate}: must lie in (0, 1]")
+        super().__post_init__()
         if self.pooling == "antisymmetric" and self.encoder.temporal_attention:
             raise UserError(
                 "latent_actions.pooling = 'antisymmetric' sees pairs alone: set "
@@ -276,7 +251,6 @@ class LatentActionConfig:
                 "latent_actions.pooling = 'antisymmetric' reads a pair as one frame, and "
                 "latent_actions.encoder.depthwise_conv = 'causal' the one before, which is not there: set it to 'frame'"
             )
-        at_least("latent_actions", 0, restart_below=self.restart_below)
         if self.window == 1 or self.window < 0:
             raise UserError(f"latent_actions.window = {self.window}: must be 0 or at least 2")
         if self.cosine and (self.normalize_latent or self.continuous_start_steps):
@@ -303,60 +277,47 @@ def check_lam_window(window: int, context: int) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicsConfig:
+class DynamicsConfig(Section, name="dynamics"):
     """The MaskGIT dynamics model, and the joint training of it and the LAM."""
-
-    __pydantic_config__ = _FORBID
 
     stack: StackConfig = field(default_factory=lambda: DYNAMICS_SIZES["10.1b"].stack)
     """Blocks (10.1 billion parameters)."""
-    context: int = 16
+    context: Annotated[int, Field(ge=2)] = 16
     """Frames seen at once, in training and in play."""
-    batch: int = 512
+    batch: Count = 512
     """Windows a step of the joint training."""
-    steps: int = 125_000
+    steps: Count = 125_000
     """Steps of the joint training."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Learning rates."""
-    min_mask_rate: float = 0.5
+    min_mask_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Each sample draws its mask rate evenly between this and 1."""
-    full_mask_share: float = 0.0
+    full_mask_share: NonNegativeFloat = 0.0
     """Share of samples whose rate is exactly 1."""
-    clean_prefix_share: float = 0.0
+    clean_prefix_share: NonNegativeFloat = 0.0
     """Share of samples whose first frames (a random number of them) are not masked, as in play."""
-    token_noise: float = 0.0
+    token_noise: Share = 0.0
     """Visible tokens are replaced by random codes at a rate that each sample draws evenly between 0 and this."""
     action_injection: Literal["add", "prepend", "film"] = "add"
     """A latent action is added to every token of its frame (the paper), stands before them as one more token, or
     scales and shifts them."""
-    own_frame_share: float = 0.0
+    own_frame_share: NonNegativeFloat = 0.0
     """Share of samples whose last visible frame is the dynamics' own guess instead of the true one, as in play."""
     embedding_start: Literal["random", "codebook"] = "random"
     """`codebook` starts the token embeddings with the tokenizer's codes."""
 
     def __post_init__(self) -> None:
-        at_least("dynamics", 1, batch=self.batch, steps=self.steps)
-        at_least("dynamics", 2, context=self.context)
-        at_least(
-            "dynamics", 0, token_noise=self.token_noise, full_mask_share=self.full_mask_share,
-            clean_prefix_share=self.clean_prefix_share, own_frame_share=self.own_frame_share,
-        )  # fmt: skip
-        if self.token_noise > 1:
-            raise UserError(f"dynamics.token_noise = {self.token_noise}: must lie in [0, 1]")
+        super().__post_init__()
         if self.action_injection == "prepend" and self.stack.depthwise_conv != "none":
             raise UserError(
                 "dynamics.action_injection = 'prepend' stands before the frame's grid: set "
                 "dynamics.stack.depthwise_conv = 'none'"
             )
-        if not 0 < self.min_mask_rate <= 1:
-            raise UserError(f"dynamics.min_mask_rate = {self.min_mask_rate}: must lie in (0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(Section, name="training"):
     """What all training runs share."""
-
-    __pydantic_config__ = _FORBID
 
     seed: int = 0
     """Same seed, same weights on the same machine."""
@@ -364,23 +325,19 @@ class TrainingConfig:
     """`auto` takes the GPU where there is one."""
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the matrix products; `auto` takes bf16 where the hardware multiplies it fast."""
-    threads: int = 0
+    threads: NonNegativeInt = 0
     """CPU threads; 0 means one per core."""
-    checkpoint_every: int = 1000
+    checkpoint_every: Count = 1000
     """Steps between checkpoints, from which a killed run goes on."""
     activation_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Compute each block again in the backward pass instead of keeping it (same weights, less memory, about a quarter
     more time); `auto` does so for networks of 200 million parameters and more."""
     compile: bool = False
     """Compile each block with torch.compile (on a CPU that takes g++); `lampworks bench model` prints the gain."""
-    cache_clips: int = 64
+    cache_clips: Count = 64
     """Decoded clips kept in memory, 6.9 MB each."""
-    eval_windows: int = 64
+    eval_windows: NonNegativeInt = 64
     """Held-out windows measured after training."""
-
-    def __post_init__(self) -> None:
-        at_least("training", 0, threads=self.threads, eval_windows=self.eval_windows)
-        at_least("training", 1, checkpoint_every=self.checkpoint_every, cache_clips=self.cache_clips)
 
 
 def platformers_models(size: str) -> dict[str, Any]:

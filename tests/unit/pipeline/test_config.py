@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 import pipeline.config
-from pipeline.config import PRESETS, ClipConfig, Config, SourceConfig, fingerprint, load_config, parse_config, preset
+from pipeline.config import (
+    PRESETS,
+    ClipConfig,
+    Config,
+    DownloadConfig,
+    SourceConfig,
+    fingerprint,
+    load_config,
+    parse_config,
+    preset,
+)
 from pipeline.errors import UserError
 
 
@@ -73,6 +83,11 @@ def test_lists_in_yaml_become_the_tuples_of_the_configuration(tmp_path: Path):
         ("source: {spec: 'ftp:x'}", r"source\.spec = 'ftp:x': unknown source; choose one of arcade, folder"),
         ("source: {spec: folder}", r"source\.spec = 'folder': say where, as folder:PATH"),
         ("source: {batch_size: 0}", r"source\.batch_size = 0: must be at least 1"),
+        ("clips: {width: 161}", r"clips\.width = 161: must be at least 48 and a multiple of 2"),
+        ("labels: {flagged_share: 1}", r"labels\.flagged_share = 1: must be at least 0 and below 1"),
+        ("download: {host_daily: -1}", r"download\.host_daily = -1: must be at least 0"),
+        ("arcade: {seconds: .nan}", r"arcade\.seconds = nan: must lie between 1 and 36000"),
+        ("tokenizer: {encoder: {layers: 0}}", r"tokenizer\.encoder\.layers = 0: must be at least 1"),
         ("decision: {mode: coin}", r"decision\.mode = 'coin'"),
         ("preset: papers", r"preset 'papers' is unknown"),
         ("clips: {crf: 18", "is not YAML"),
@@ -85,10 +100,28 @@ def test_a_wrong_field_names_itself_its_value_and_the_fix(tmp_path: Path, text: 
         load_config(written(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"batch_size": 0}, r"^source\.batch_size = 0: must be at least 1$"),
+        ({"max_rate_kb_s": -0.5}, r"^source\.max_rate_kb_s = -0\.5: must be at least 0$"),
+        ({"max_rate_kb_s": float("nan")}, r"^source\.max_rate_kb_s = nan: must be at least 0$"),
+    ],
+)
+def test_a_section_built_in_python_refuses_what_yaml_may_not_say(wrong: dict[str, float], says: str):
+    with pytest.raises(UserError, match=says):
+        dataclasses.replace(SourceConfig(), **wrong)
+
+
+def test_an_unset_field_needs_no_bound():
+    assert DownloadConfig(host_daily=None).host_daily is None
+    assert DownloadConfig(host_daily=0).host_daily == 0
+
+
 def test_every_wrong_field_is_named_at_once(tmp_path: Path):
     with pytest.raises(UserError) as error:
-        load_config(written(tmp_path, "clips: {crf: sharp, fps: fast}\nlabels: {seed: many}"))
-    for name in ("clips.crf = 'sharp'", "clips.fps = 'fast'", "labels.seed = 'many'"):
+        load_config(written(tmp_path, "clips: {crf: sharp, fps: fast, gop: 0}\nlabels: {seed: many}"))
+    for name in ("clips.crf = 'sharp'", "clips.fps = 'fast'", "clips.gop = 0", "labels.seed = 'many'"):
         assert name in str(error.value)
 
 
