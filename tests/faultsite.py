@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import imageio_ffmpeg
 import pytest
+
+from tests.media import run_ffmpeg
 
 x509 = pytest.importorskip("cryptography.x509", reason="the loopback TLS server needs the dev extra: cryptography")
 
@@ -313,9 +314,8 @@ def feed(items: Mapping[str, str]) -> bytes:
 
 def hls(film: Path, folder: Path) -> dict[str, bytes]:
     """Return a film of 15 frames a second as HLS: the master list, its variant and segments of 1 s, by file name."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(film), "-c:v", "libx264", "-g", "15"]
-    command += ["-f", "hls", "-hls_time", "1", "-hls_list_size", "0", str(folder / "variant.m3u8")]
-    subprocess.run(command, check=True)
+    segments = ["-f", "hls", "-hls_time", "1", "-hls_list_size", "0"]
+    run_ffmpeg("-i", film, "-c:v", "libx264", "-g", "15", *segments, folder / "variant.m3u8")
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     stream = "#EXT-X-STREAM-INF:BANDWIDTH=200000,RESOLUTION=160x96"
     return {"master.m3u8": f"#EXTM3U\n{stream}\nvariant.m3u8\n".encode(), **files}

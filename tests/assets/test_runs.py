@@ -29,6 +29,7 @@ from pipeline.config import EngineConfig
 from pipeline.errors import UserError
 from pipeline.search.search import batches
 from pipeline.storage.store import Store
+from tests.snapshots import snapshot
 
 NO_REPORT = PassOptions(report=False)
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
@@ -49,15 +50,6 @@ def settings(tmp_path: Path, make_video: Callable[..., Path], monkeypatch: pytes
     (tmp_path / "videos" / "zero.mp4").write_bytes(b"")
     found = load_settings(str(tmp_path / "root"), source=f"folder:{tmp_path}/videos")
     return replace(found, config=replace(found.config, engine=EngineConfig(workers=1)))
-
-
-def files_of(root: Path) -> dict[str, tuple[int, int]]:
-    """Size and modification time of every file under a root."""
-    return {
-        str(path.relative_to(root)): (path.stat().st_size, path.stat().st_mtime_ns)
-        for path in root.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.fixture
@@ -113,10 +105,10 @@ def test_a_pass_makes_a_run_per_step_and_a_second_one_launches_nothing_and_touch
         runs = instance.get_runs()
         assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 2
     root = Path(settings.store.root)
-    before = files_of(root)
+    before = snapshot(root)
     second = full_pass(settings, ["+clips"], on_progress=said.append, options=NO_REPORT)
     assert second.runs == []
-    assert files_of(root) == before
+    assert snapshot(root) == before
 
 
 def test_the_root_remembers_its_source_and_settings(settings: Settings) -> None:

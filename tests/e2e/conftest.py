@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
@@ -103,18 +102,3 @@ class Command:
 def lampworks(tmp_path: Path) -> Command:
     """The command, started in an empty folder."""
     return Command(tmp_path)
-
-
-def digests(root: Path) -> dict[str, str]:
-    """Return the sha256 of every file under a root: what a second run must leave as it was."""
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file()
-    }
-
-
-@pytest.fixture(scope="session")
-def digests_of() -> Callable[[Path], dict[str, str]]:
-    """The function `digests`."""
-    return digests

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.snapshots import digests
+
 GOOD = ("plain.mp4", "sixty.mp4", "vp9.webm", "silent and sounding.mkv", "variable.mp4", "late.mkv")
 ODD = ("vertical.mp4", "four by three.mp4")
 BROKEN = {"zero.mp4", "page.mp4", "truncated.mp4"}
@@ -21,7 +23,6 @@ def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     trap_folder: Path,
     tiny_settings: dict[str, Any],
     lampworks: Any,
-    digests_of: Callable[[Path], dict[str, str]],
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({**tiny_settings, "split": {"val_share": 0.3, "salt": "s2"}}), "utf-8")
@@ -49,9 +50,9 @@ def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
         assert "invalid_media" in told or "decode_error" in told, told
     assert "left over" in lampworks("why", "short.mp4", "--root", str(root))
 
-    before = digests_of(root)
+    before = digests(root)
     lampworks("run", *arguments, "--labels", str(labels), "--select", "+curated_clips")
-    assert digests_of(root) == before
+    assert digests(root) == before
 
     table = tmp_path / "clips.parquet"
     lampworks("export", str(table), "--root", str(root))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.snapshots import digests
 
 # as soon as one of these appears, the run is killed in the middle of what writes it
 MOMENTS = (
@@ -26,7 +27,6 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_store_as_an_undisturbed_
     tmp_path: Path,
     tiny_settings: dict[str, Any],
     lampworks: Any,
-    digests_of: Callable[[Path], dict[str, str]],
 ) -> None:
     config = tmp_path / "config.yaml"
     settings = {**tiny_settings, "arcade": {"videos": 20, "seconds": 17.0}, "source": {"spec": "arcade"}}
@@ -54,7 +54,7 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_store_as_an_undisturbed_
     garbage = lampworks("gc", "--root", str(disturbed))
     assert garbage
     published = [
-        {name: digest for name, digest in digests_of(root).items() if name.startswith(KEPT) and ".tmp" not in name}
+        {name: digest for name, digest in digests(root).items() if name.startswith(KEPT) and ".tmp" not in name}
         for root in (calm, disturbed)
     ]
     assert published[0] == published[1]

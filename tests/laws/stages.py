@@ -55,7 +55,7 @@ from pipeline.shards.write import write_shards
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
-from tests.conftest import write_video
+from tests.media import write_video
 
 _STACK = StackConfig(layers=1, d_model=16, heads=1, head_dim=8)
 _FRAME_STACK = dataclasses.replace(_STACK, temporal_attention=False)

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 import psutil
 import pytest
@@ -26,6 +25,7 @@ from pipeline.inspect.status import status
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from tests.faultsite import FaultSite, collect_command, collected, player_page
+from tests.media import run_ffmpeg
 
 # about two CPU-minutes
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -57,8 +57,7 @@ def film(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Pat
     random = np.random.default_rng(0).integers(0, 255, (24, 40, 3), np.uint8)
     frames = np.stack([np.roll(random, index // 4, 1) for index in range(60)]).repeat(4, 1).repeat(4, 2)
     path = make_video(folder / "film.mp4", frames, fps=15)
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-c", "copy", "-movflags"]
-    subprocess.run([*command, "+faststart", str(folder / "streamable.mp4")], check=True)
+    run_ffmpeg("-i", path, "-c", "copy", "-movflags", "+faststart", folder / "streamable.mp4")
     return (folder / "streamable.mp4").read_bytes()
 
 

@@ -11,6 +11,7 @@ from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute
 from models.world.world import WorldModel
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
+from tests.networks import randomize
 
 RING, HEIGHT, WIDTH, STEP = 64, 20, 30, 4
 LEFT, RIGHT = 1, 2  # indices into the arcade's actions
@@ -113,9 +114,7 @@ def _make_world(*, pooling="antisymmetric", context=4, window=4, stack=None, dty
         DynamicsConfig(stack=stack, context=context, **dynamics), num_codes=20, grid=tokenizer.grid, action_dim=4
     )
     for network in (tokenizer, lam, made):
-        for name, parameter in network.named_parameters():
-            if "out.weight" in name or "ffw.2" in name or "embed" in name:
-                torch.nn.init.normal_(parameter, std=0.5)
+        randomize(network, std=0.5, also=("embed",))
         network.to(dtype)
     return WorldModel(tokenizer, lam, made, compute=Compute(torch.device("cpu"), torch.float32, "test"))
 

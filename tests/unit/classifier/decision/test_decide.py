@@ -14,14 +14,10 @@ from classifier.training.train import KIND
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError
 from pipeline.storage.models_table import newest_model
-from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
+from tests.snapshots import snapshot
 
 BATCHES = ("2026w47-0001", "2026w47-0002")
-
-
-def files_of(store: Store) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in Path(store.root).rglob("*") if path.is_file()}
 
 
 def score_all(store, config) -> None:
@@ -54,9 +50,9 @@ def test_every_clip_of_a_batch_gets_a_score_once(trained, config):
     )
     assert batch_is_scored(trained, BATCHES[0])
     assert not batch_is_scored(trained, BATCHES[1], config)
-    before = files_of(trained)
+    before = snapshot(trained.root)
     assert not score_batch(trained, config, BATCHES[0]).written
-    assert files_of(trained) == before
+    assert snapshot(trained.root) == before
 
 
 def test_scores_do_not_depend_on_what_is_scored_beside(trained, config, make_writer):
@@ -128,10 +124,10 @@ def test_every_clip_is_decided_with_a_reason_once(trained, config):
     assert kept["reason"] == f"score {int(kept['probability'] * 1000) / 1000:.3f} >= {cut:.3f}"
     assert {row["split"] for row in rows} == {"train", "val"}
     assert decision_is_current(trained, config)
-    before = files_of(trained)
+    before = snapshot(trained.root)
     again = decide(trained, config)
     assert (again.written, again.counts, again.reasons) == (False, report.counts, report.reasons)
-    assert files_of(trained) == before
+    assert snapshot(trained.root) == before
 
 
 def test_a_rule_that_changes_changes_the_decision_and_nothing_else(trained, config):

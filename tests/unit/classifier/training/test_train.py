@@ -15,11 +15,7 @@ from classifier.training.train import KIND, classifier_is_current, load_document
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.storage.models_table import newest_model
-from pipeline.storage.store import Store
-
-
-def files_of(store: Store) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in Path(store.root).rglob("*") if path.is_file()}
+from tests.snapshots import snapshot
 
 
 def test_a_classifier_learns_to_tell_sources_it_never_saw(trained, config, make_writer):
@@ -42,10 +38,10 @@ def test_a_classifier_learns_to_tell_sources_it_never_saw(trained, config, make_
 def test_training_again_writes_nothing_and_another_label_trains_anew(trained, config, tmp_path):
     first = newest_model(trained, KIND).model_id
     assert classifier_is_current(trained, config)
-    before = files_of(trained)
+    before = snapshot(trained.root)
     again = train_classifier(trained, config)
     assert (again.model_id, again.trained) == (first, False)
-    assert files_of(trained) == before
+    assert snapshot(trained.root) == before
     clip_id = next(clip for clip, rating in current_labels(trained).items() if rating == 5)
     (tmp_path / "more.csv").write_text(f"clip_id,rating\n{clip_id},4\n")
     import_labels(trained, tmp_path / "more.csv", "ann", config)

@@ -8,6 +8,7 @@ from models.networks.frame_cache import FrameCache
 from models.networks.quantizer import PARKED
 from pipeline.config.world import DynamicsConfig, StackConfig
 from pipeline.errors import UserError
+from tests.networks import randomize
 
 STACK = StackConfig(layers=2, d_model=16, heads=2, head_dim=8, qk_norm=True, depthwise_conv="causal")
 TINY = DynamicsConfig(stack=STACK, context=4)
@@ -17,9 +18,7 @@ CODES = 10
 def busy(config=TINY):
     torch.manual_seed(0)
     made = Dynamics(config, num_codes=CODES, grid=(2, 3), action_dim=4)
-    for name, parameter in made.named_parameters():
-        if "out.weight" in name or "ffw.2" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
+    randomize(made, std=0.3)
     return made.eval()
 
 

@@ -6,6 +6,7 @@ import torch
 from models.networks.frame_cache import FrameCache
 from models.networks.transformer import STTransformer
 from pipeline.config.world import StackConfig
+from tests.networks import randomize
 
 CONTEXT, GRID = 4, (2, 3)
 BASE = StackConfig(layers=2, d_model=16, heads=4, head_dim=8, kv_heads=2, qk_norm=True)
@@ -22,9 +23,7 @@ def busy(config):
     """A network in fp64 whose parts all add something: fresh ones add zero."""
     torch.manual_seed(0)
     network = STTransformer(config, GRID, CONTEXT).double().eval()
-    for name, parameter in network.named_parameters():
-        if "out.weight" in name or "ffw.2" in name or "lag_bias" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
+    randomize(network, std=0.3, also=("lag_bias",))
     return network
 
 

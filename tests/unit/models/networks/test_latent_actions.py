@@ -8,6 +8,7 @@ from models.networks.latent_actions import LatentActionModel, start_codes, start
 from models.training.code_metrics import code_figures
 from pipeline.config.world import LatentActionConfig, StackConfig
 from pipeline.errors import UserError
+from tests.networks import randomize
 
 STACK = StackConfig(layers=1, d_model=32, heads=2, head_dim=8)
 PAIR_STACK = dataclasses.replace(STACK, temporal_attention=False, depthwise_conv="frame")
@@ -30,9 +31,7 @@ every_variant = pytest.mark.parametrize("config", ALL.values(), ids=ALL)
 def busy(config, height=10, width=14, context=5):
     torch.manual_seed(0)
     lam = LatentActionModel(config, height, width, context=context, num_codes=20, grid=(2, 3))
-    for name, parameter in lam.named_parameters():
-        if "out.weight" in name or "ffw.2" in name:
-            torch.nn.init.normal_(parameter, std=0.2)
+    randomize(lam, std=0.2)
     return lam
 
 

@@ -6,6 +6,7 @@ import torch
 from models.networks.attention import rotary_table, rotate
 from models.networks.transformer import STTransformer
 from pipeline.config.world import StackConfig
+from tests.networks import randomize
 
 BASE = StackConfig(layers=2, d_model=16, heads=4, head_dim=8, kv_heads=4, ffw_multiple=2.0)
 VARIANTS = {
@@ -22,9 +23,7 @@ def busy(config, context=4):
     """A network whose parts all add something: fresh ones add zero."""
     torch.manual_seed(0)
     network = STTransformer(config, (2, 3), context)
-    for name, parameter in network.named_parameters():
-        if "out.weight" in name or "ffw.2" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
+    randomize(network, std=0.3)
     return network.eval()
 
 

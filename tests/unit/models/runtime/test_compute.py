@@ -12,6 +12,7 @@ from models.networks.transformer import STTransformer
 from models.runtime.compute import choose_compute, compile_played_frame, prepare_training, threads_a_product
 from pipeline.config.world import StackConfig, TrainingConfig
 from pipeline.errors import UserError
+from tests.networks import randomize
 
 CPU = torch.device("cpu")
 inductor = pytest.mark.filterwarnings("ignore")  # the compiler's own
@@ -51,9 +52,7 @@ def test_all_cores_are_used_unless_a_number_is_asked_for():
 def stack(layers=3):
     torch.manual_seed(0)
     made = STTransformer(StackConfig(layers=layers, d_model=16, heads=2, head_dim=8, qk_norm=True), (2, 3), 4)
-    for name, parameter in made.named_parameters():
-        if "out.weight" in name or "ffw.2" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
+    randomize(made, std=0.3)
     return made
 
 

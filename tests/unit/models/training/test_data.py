@@ -6,6 +6,7 @@ import pytest
 
 from models.training.data import Clip, ClipWindows, shard_clips, training_clips
 from pipeline.errors import UserError
+from tests.media import video_bytes
 
 
 def counted_clips(count=4, frames=20):
@@ -83,10 +84,10 @@ def test_an_unreadable_clip_is_named():
     assert caught.value.__notes__ == ["clip the-one"]
 
 
-def test_clips_of_a_shard_are_found_by_their_bytes(store, video_bytes):
+def test_clips_of_a_shard_are_found_by_their_bytes(store, mp4):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, data in {"b.mp4": video_bytes, "b.json": b"{}", "a.mp4": video_bytes, "a.json": b"{}"}.items():
+        for name, data in {"b.mp4": mp4, "b.json": b"{}", "a.mp4": mp4, "a.json": b"{}"}.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
@@ -108,15 +109,5 @@ def test_clips_of_a_shard_are_found_by_their_bytes(store, video_bytes):
 
 
 @pytest.fixture
-def video_bytes():
-    import av
-
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
-        for _ in range(6):
-            frame = av.VideoFrame.from_ndarray(np.full((16, 32, 3), 90, np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return buffer.getvalue()
+def mp4():
+    return video_bytes(np.full((6, 16, 32, 3), 90, np.uint8), fps=10)

@@ -5,7 +5,6 @@ import io
 import json
 import tarfile
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -33,6 +32,7 @@ from pipeline.errors import UserError
 from pipeline.ids import clip_id_of
 from pipeline.shards.read import current_shards
 from pipeline.storage.takedown import request_takedown
+from tests.media import video_bytes
 
 STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8, kv_heads=2, temporal_positions="lag_bias")
 FRAME_STACK = dataclasses.replace(STACK, temporal_attention=False, depthwise_conv="frame")
@@ -77,17 +77,11 @@ TOKENS = dataclasses.replace(
 
 def mp4(number):
     """A small clip of 12 frames: a bright block that moves."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=10, options={"crf": "18"})
-        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
-        for index in range(12):
-            frame = np.full((16, 32, 3), 40 * number, np.uint8)
-            column = (3 * index + 5 * number) % 24
-            frame[4:12, column : column + 8] = 220
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    return buffer.getvalue()
+    frames = np.full((12, 16, 32, 3), 40 * number, np.uint8)
+    for index in range(12):
+        column = (3 * index + 5 * number) % 24
+        frames[index, 4:12, column : column + 8] = 220
+    return video_bytes(frames, fps=10)
 
 
 @pytest.fixture

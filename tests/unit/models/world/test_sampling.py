@@ -9,6 +9,7 @@ from models.networks.frame_cache import FrameCache
 from models.world.sampling import draw_tokens, halton_order, keep_counts, maskgit_step, sample_frame
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import DynamicsConfig, StackConfig
+from tests.networks import randomize
 
 CODES = 10
 
@@ -18,9 +19,7 @@ def dynamics():
     torch.manual_seed(0)
     stack = StackConfig(layers=2, d_model=16, heads=2, head_dim=8)
     made = Dynamics(DynamicsConfig(stack=stack, context=4), num_codes=CODES, grid=(3, 4), action_dim=4)
-    for name, parameter in made.named_parameters():
-        if "out.weight" in name or "ffw.2" in name or "embed" in name:
-            torch.nn.init.normal_(parameter, std=0.5)
+    randomize(made, std=0.5, also=("embed",))
     return made.eval()
 
 
@@ -286,9 +285,7 @@ def random_dynamics(dtype=torch.float32, context=5, **stack):
     torch.manual_seed(0)
     config = StackConfig(**{"layers": 2, "d_model": 32, "heads": 4, "head_dim": 8, **stack})
     made = Dynamics(DynamicsConfig(stack=config, context=context), num_codes=CODES, grid=(3, 4), action_dim=4)
-    for name, parameter in made.named_parameters():
-        if "out.weight" in name or "ffw.2" in name or "embed" in name or "lag_bias" in name:
-            torch.nn.init.normal_(parameter, std=0.3)
+    randomize(made, std=0.3, also=("embed", "lag_bias"))
     return made.to(dtype).eval()
 
 

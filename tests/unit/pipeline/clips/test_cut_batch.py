@@ -30,6 +30,7 @@ from pipeline.errors import UserError
 from pipeline.storage.home import Home, home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
+from tests.snapshots import snapshot
 
 BATCH = "2026w47-0001"
 CONFIG = Config(clips=ClipConfig(seconds=2, fps=10), engine=EngineConfig(workers=2, deadline_s=60))
@@ -63,12 +64,6 @@ def add_video(store: Store, video_id: str, data: bytes, *, attempt: int = 1, bat
 @pytest.fixture(scope="module")
 def clip_of_5s(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> bytes:
     return make_video(tmp_path_factory.mktemp("v") / "v.mp4", pictures(5), fps=20).read_bytes()
-
-
-def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    return {
-        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*") if p.is_file()
-    }
 
 
 def test_a_video_becomes_clips_that_its_rows_describe(store: Store, clip_of_5s: bytes) -> None:
@@ -131,9 +126,9 @@ def test_a_second_run_writes_nothing(store: Store, clip_of_5s: bytes) -> None:
     add_video(store, "folder-a", clip_of_5s)
     add_video(store, "folder-b", b"not a video")
     cut_batch(store, CONFIG, home_of(store), BATCH)
-    before = snapshot(Path(store.root))
+    before = snapshot(store.root)
     report = cut_batch(store, CONFIG, home_of(store), BATCH)
-    assert snapshot(Path(store.root)) == before
+    assert snapshot(store.root) == before
     assert (report.ok, report.failed, report.new) == (1, {"decode_error": 1}, 0)
     assert batch_is_cut(store, CONFIG, BATCH)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
 
 import av
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 from pipeline.clips.decode import fit_box, frames_before, open_video, pick_frames
 from pipeline.config.clips import ClipConfig
 from pipeline.errors import PermanentError
+from tests.media import run_ffmpeg, write_video
 
 SHORT = ClipConfig(seconds=2, fps=10)
 BITS = 10
@@ -53,22 +52,10 @@ def write_counter(
     rate: Fraction | int = 30,
 ) -> Path:
     """Write counter frames shown at the given times."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = time_base
-        stream.options = (
-            {"preset": "ultrafast", "crf": "20", "g": "30"}
-            if codec == "libx264"
-            else {"deadline": "realtime", "cpu-used": "8"}
-        )
-        for index, time in enumerate(times_s):
-            frame = av.VideoFrame.from_ndarray(counter_frame(index, *size), format="rgb24")
-            frame.pts, frame.time_base = round(time / time_base), time_base
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
+    options = {"preset": "ultrafast", "crf": "20", "g": "30"} if codec == "libx264" else None
+    frames = (counter_frame(index, *size) for index in range(len(times_s)))
+    pts = [round(time / time_base) for time in times_s]
+    return write_video(path, frames, fps=rate, codec=codec, pts=pts, time_base=time_base, options=options)
 
 
 def constant(rate: Fraction | int, seconds: float, start: Fraction = Fraction(0)) -> list[Fraction]:
@@ -155,17 +142,8 @@ def white_box(frames: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def write_white(path: Path, width: int, height: int, sar: Fraction | None = None) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"
-        stream.options = {"preset": "ultrafast"}
-        if sar is not None:
-            stream.codec_context.sample_aspect_ratio = sar
-        for _ in range(20):
-            frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 255, np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
+    frames = np.full((20, height, width, 3), 255, np.uint8)
+    return write_video(path, frames, fps=10, pix_fmt="yuv444p", sample_aspect_ratio=sar)
 
 
 @pytest.mark.parametrize(
@@ -200,15 +178,8 @@ def test_cropping_and_stretching_fill_the_frame(tmp_path: Path, aspect: str, siz
 def test_a_rotated_video_is_shown_as_players_show_it(tmp_path: Path, degrees: int) -> None:
     upright = write_counter(tmp_path / "v.mp4", constant(10, 2), rate=10)
     turned = tmp_path / "turned.mp4"
-    ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-    subprocess.run(
-        [ffmpeg, "-v", "error", "-display_rotation", str(degrees), "-i", upright, "-c", "copy", turned], check=True
-    )
-    shown = subprocess.run(
-        [ffmpeg, "-v", "error", "-i", turned, "-frames:v", "1", "-vf", "format=rgb24", "-f", "rawvideo", "-"],
-        check=True,
-        capture_output=True,
-    ).stdout
+    run_ffmpeg("-display_rotation", str(degrees), "-i", upright, "-c", "copy", turned)
+    shown = run_ffmpeg("-i", turned, "-frames:v", "1", "-vf", "format=rgb24", "-f", "rawvideo", "-")
     shape = (160, 96) if degrees % 180 else (96, 160)
     truth = np.frombuffer(shown, np.uint8).reshape(*shape, 3)
     config = ClipConfig(seconds=2, width=shape[1], height=shape[0])
@@ -240,22 +211,13 @@ def test_a_box_touches_the_frame_or_covers_it(width: int, height: int, aspect: s
 
 def faststart(source: Path, target: Path) -> bytes:
     """Return the file's bytes with its index in front, so that what is cut off is pictures."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", source, "-c", "copy", "-movflags", "+faststart"]
-    subprocess.run([*command, target], check=True)
+    run_ffmpeg("-i", source, "-c", "copy", "-movflags", "+faststart", target)
     return target.read_bytes()
 
 
 def noise_video(path: Path, seconds: float) -> Path:
-    rng = np.random.default_rng(0)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        stream.options = {"preset": "ultrafast", "g": "10"}
-        for _ in range(round(seconds * 10)):
-            picture = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    return path
+    frames = np.random.default_rng(0).integers(0, 255, (round(seconds * 10), 64, 64, 3), dtype=np.uint8)
+    return write_video(path, frames, fps=10, options={"preset": "ultrafast", "g": "10"})
 
 
 def reason(path: Path) -> PermanentError:

@@ -29,6 +29,7 @@ from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from pipeline.workers.outcome import Later, Outcome
+from tests.media import run_ffmpeg
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -101,12 +102,6 @@ def traps(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Pa
     damaged[tail : damaged.index(b"moov") - 4] = bytes(damaged.index(b"moov") - 4 - tail)
     (folder / "blank-end.mp4").write_bytes(bytes(damaged))
     return folder
-
-
-def run_ffmpeg(*arguments: str) -> None:
-    import imageio_ffmpeg
-
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments], check=True)
 
 
 def test_a_good_video_is_measured(clip_file: Path) -> None:

@@ -25,6 +25,7 @@ from pipeline.search.search import batches, search_videos
 from pipeline.sources.politeness import limit_of
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
+from tests.snapshots import snapshot
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 CONFIG = DownloadConfig(breaker_s=1000.0)
@@ -289,11 +290,11 @@ def test_a_video_that_comes_late_adds_its_clips_and_leaves_the_files_of_the_othe
     site.add("/late.mp4", status=503)
     assert run(store, config, batch).pending_classes == {"transient": 1}
     assert cut_batch(store, config, home_of(store), batch).num_clips == 1
-    before = {key: Path(store.url(key)).stat().st_mtime_ns for key in store.list_blobs("clips")}
+    before = snapshot(store.url("clips"))
     site.add("/late.mp4", film, "video/mp4")
     assert run(store, config, batch, datetime.now(UTC) + timedelta(hours=1)).ok == 2
     assert cut_batch(store, config, home_of(store), batch).num_clips == 2
-    after = {key: Path(store.url(key)).stat().st_mtime_ns for key in store.list_blobs("clips")}
+    after = snapshot(store.url("clips"))
     assert len(before) == 1
     assert len(after) == 2
     assert before.items() <= after.items()

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from pipeline.download.verify import verify_media
 from pipeline.errors import PermanentError
+from tests.media import run_ffmpeg
 
 SECONDS = 8
-
-
-def ffmpeg(*arguments: str) -> None:
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +22,14 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     whole = folder / "film.mp4"
     picture = ["-f", "lavfi", "-i", f"testsrc2=size=160x96:rate=15:duration={SECONDS}"]
     coding = ["-c:v", "libx264", "-g", "30", "-bf", "3", "-preset", "medium", "-pix_fmt", "yuv420p"]
-    ffmpeg(*picture, *coding, "-movflags", "+faststart", str(whole))
+    run_ffmpeg(*picture, *coding, "-movflags", "+faststart", str(whole))
     films = {"mp4": whole}
     for suffix in ("mkv", "ts", "flv"):
         films[suffix] = folder / f"film.{suffix}"
-        ffmpeg("-i", str(whole), "-c", "copy", str(films[suffix]))
+        run_ffmpeg("-i", str(whole), "-c", "copy", str(films[suffix]))
     films["webm"] = folder / "film.webm"
     coding = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "200k", "-g", "30"]
-    ffmpeg(*picture, *coding, str(films["webm"]))
+    run_ffmpeg(*picture, *coding, str(films["webm"]))
     return films
 
 
@@ -99,7 +94,7 @@ def test_a_late_first_frame_is_no_missing_one(tmp_path: Path, make_video: Callab
 
 def test_a_late_start_of_a_broadcast_hides_no_missing_end(films: dict[str, Path], tmp_path: Path) -> None:
     late = tmp_path / "late.ts"
-    ffmpeg("-i", str(films["mp4"]), "-c", "copy", "-output_ts_offset", "100", str(late))
+    run_ffmpeg("-i", str(films["mp4"]), "-c", "copy", "-output_ts_offset", "100", str(late))
     assert verify_media(late, claimed_s=SECONDS).duration_s == pytest.approx(SECONDS, abs=0.1)
     with pytest.raises(PermanentError, match=r"its source says 100\.0 s"):
         verify_media(late, claimed_s=100.0)
@@ -107,11 +102,11 @@ def test_a_late_start_of_a_broadcast_hides_no_missing_end(films: dict[str, Path]
 
 def test_one_key_frame_for_a_whole_film_is_enough(films: dict[str, Path], tmp_path: Path) -> None:
     single = tmp_path / "single.mp4"
-    ffmpeg("-i", str(films["mp4"]), "-c:v", "libx264", "-g", "1000", "-keyint_min", "1000", str(single))
+    run_ffmpeg("-i", str(films["mp4"]), "-c:v", "libx264", "-g", "1000", "-keyint_min", "1000", str(single))
     assert verify_media(single, claimed_s=SECONDS).duration_s == SECONDS
 
 
 def test_sound_that_ends_after_the_picture_is_no_cut(films: dict[str, Path], tmp_path: Path) -> None:
     sounding = tmp_path / "sounding.mkv"
-    ffmpeg("-i", str(films["mp4"]), "-f", "lavfi", "-i", "sine=duration=12", "-c:v", "copy", str(sounding))
+    run_ffmpeg("-i", str(films["mp4"]), "-f", "lavfi", "-i", "sine=duration=12", "-c:v", "copy", str(sounding))
     assert verify_media(sounding).duration_s == pytest.approx(SECONDS, abs=0.1)

@@ -21,6 +21,7 @@ from pipeline.shards.read import current_shards, open_shards
 from pipeline.shards.write import shards_are_current, write_shards
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
+from tests.snapshots import snapshot
 from tests.synthetic import CONFIG, finished_store
 
 
@@ -28,11 +29,6 @@ from tests.synthetic import CONFIG, finished_store
 def done(tmp_path: Path) -> Store:
     """A store with every stage done, its training set written."""
     return finished_store(tmp_path / "root")
-
-
-def snapshot(store: Store) -> dict[str, tuple[int, int]]:
-    files = [path for path in Path(store.root).rglob("*") if path.is_file()]
-    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
 
 
 def decisions(store: Store) -> list[dict[str, object]]:
@@ -79,11 +75,11 @@ def test_rows_and_manifest_describe_the_tars(done: Store) -> None:
 
 
 def test_a_second_run_writes_nothing(done: Store) -> None:
-    before = snapshot(done)
+    before = snapshot(done.root)
     report = write_shards(done, CONFIG)
     assert not report.written
     assert report.train.samples + report.val.samples == sum(row["decision"] == "keep" for row in decisions(done))
-    assert snapshot(done) == before
+    assert snapshot(done.root) == before
     assert shards_are_current(done, CONFIG)
 
 
@@ -158,10 +154,10 @@ def test_a_takedown_leaves_the_set_at_the_next_write(done: Store) -> None:
 
 
 def refusal(store: Store) -> str:
-    before = snapshot(store)
+    before = snapshot(store.root)
     with pytest.raises(UserError) as caught:
         write_shards(store, CONFIG)
-    assert snapshot(store) == before
+    assert snapshot(store.root) == before
     assert not shards_are_current(store, CONFIG)
     return str(caught.value)
 
