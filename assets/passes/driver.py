@@ -91,7 +91,7 @@ def full_pass(
         if options.report:
             from assets.report.page import write_report
 
-            write_report(settings.store, settings.config, settings.home)
+            write_report(settings.store, settings.config)
         runner.result.seconds = time.monotonic() - start
     return runner.result
 

@@ -6,11 +6,13 @@ classes (`c0`, `c1`, `c2`, `line`, `band`, `axis`), so that light and dark share
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 
+from markupsafe import Markup
+
 from assets.report.thumbnails import short_number
+from pipeline.html import escape
 
 Series = Sequence[tuple[float, float]]
 """Points (x, y), in order of x."""
@@ -22,7 +24,7 @@ def columns_chart(
     width: int = 480,
     height: int = 150,
     axis: tuple[str, str] | None = None,
-) -> str:
+) -> Markup:
     """Return stacked columns: one per (label, values), value k drawn in colour k from the bottom up.
 
     Args:
@@ -60,7 +62,7 @@ def curves_chart(
     width: int = 480,
     height: int = 200,
     x_label: str = "",
-) -> str:
+) -> Markup:
     """Return lines over one pair of axes, a logarithmic one where the values span more than a factor of 30.
 
     Args:
@@ -113,7 +115,7 @@ def curves_chart(
 
 def intervals_chart(
     rows: Sequence[tuple[str, float, float | None, float | None]], *, low: float, high: float, mark: float | None = None
-) -> str:
+) -> Markup:
     """Return one line per (name, value, low, high): a dot with its interval on a common axis.
 
     Args:
@@ -142,7 +144,7 @@ def intervals_chart(
     return _svg(width, floor + 22, parts)
 
 
-def reliability_chart(bins: Sequence[Mapping[str, float]]) -> str:
+def reliability_chart(bins: Sequence[Mapping[str, float]]) -> Markup:
     """Return said probability against the share that was good: dots on the diagonal mean honest probabilities."""
     size, left = 220, 30
 
@@ -189,10 +191,9 @@ def _points(placed: Sequence[tuple[float, float]]) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> str:
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
     name = f' class="{kind}"' if kind else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{name}>{html.escape(printable)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{name}>{escape(text)}</text>'
 
 
-def _svg(width: float, height: float, parts: Sequence[str]) -> str:
-    return f'<svg viewBox="0 0 {width:g} {height:g}" role="img">{"".join(parts)}</svg>'
+def _svg(width: float, height: float, parts: Sequence[str]) -> Markup:
+    return Markup(f'<svg viewBox="0 0 {width:g} {height:g}" role="img">{"".join(parts)}</svg>')

@@ -10,7 +10,6 @@ are blobs of the store, so that a takedown reaches them.
 from __future__ import annotations
 
 import base64
-import html
 import io
 import math
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from pipeline.html import escape
 
 Picture = npt.NDArray[np.uint8]
 
@@ -123,11 +124,6 @@ def jpeg_bytes(picture: Picture, quality: int = 75) -> bytes:
     return _encoded(picture, "JPEG", quality=quality, optimize=True)
 
 
-def png_bytes(picture: Picture) -> bytes:
-    """Return a (H, W, 3) uint8 picture as PNG, the same bytes for the same picture."""
-    return _encoded(picture, "PNG", optimize=True)
-
-
 def short_number(value: float) -> str:
     """Return a number in at most about six characters: 0.042, 3.14, 120, 12.3k, 4.5M."""
     size = abs(value)
@@ -166,12 +162,7 @@ def _bars(pairs: list[tuple[str, float]], letters: int, width: int) -> str:
 
 
 def _text(x: int, y: int, text: str) -> str:
-    return f'<text x="{x}" y="{y}">{html.escape(_printable(text))}</text>'
-
-
-def _printable(text: str) -> str:
-    # control characters make an SVG that no browser reads
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return f'<text x="{x}" y="{y}">{escape(text)}</text>'
 
 
 def _svg(width: int, height: int, inner: str) -> str:

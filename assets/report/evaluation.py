@@ -1,0 +1,145 @@
+"""The report's sections on the world: its latent actions, its gates, and its metrics with their intervals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from assets.report.charts import Series, curves_chart
+from pipeline.storage.models_table import ModelRecord
+
+Metrics = Mapping[str, Any]
+_MOST_SHARES = 3
+
+
+@dataclass(frozen=True)
+class ActionView:
+    """What one latent action does to the view."""
+
+    key: int
+    """The key that plays it, from 1."""
+    text: str
+    right: float | None
+    down: float | None
+    """Movement of the view, in pixels."""
+    shares: list[tuple[str, float]]
+    """True actions that it stood for, the most frequent first; empty where the source does not know them."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A metric with the threshold that it must reach."""
+
+    name: str
+    value: float | None
+    threshold: float
+    passed: bool | None
+    at_low: bool
+    """Whether the gate is about the lower end of the interval."""
+
+
+@dataclass(frozen=True)
+class DriftRow:
+    """PSNR in dB of long rollouts, so many frames ahead."""
+
+    ahead: int
+    prefill: float | None
+    ring: float | None
+    loss: Metrics
+    """What keeping past frames costs: value, low and high."""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Rollouts beyond the window that the model sees."""
+
+    context: int
+    """Frames of the window."""
+    sources: int
+    rows: list[DriftRow]
+
+
+@dataclass(frozen=True)
+class EvaluationView:
+    """What the report shows of an evaluation."""
+
+    clips: int
+    sources: int
+    too_few_sources: bool
+    gates: list[Gate]
+    horizon_names: list[str]
+    horizon_chart: Markup | None
+    """PSNR against the number of frames ahead."""
+    drift: Drift | None
+    metrics: dict[str, Metrics]
+    """Every metric that has a value, by name."""
+
+
+def evaluation_view(evaluation: ModelRecord) -> EvaluationView:
+    """Return what the report shows of a published evaluation."""
+    found = evaluation.metrics
+    names, chart = _horizon(found)
+    return EvaluationView(
+        clips=found.get("num_clips", 0),
+        sources=found.get("num_sources", 0),
+        too_few_sources=found.get("enough_sources") is False,
+        gates=[_gate(name, gate, found.get(name)) for name, gate in (found.get("gates") or {}).items()],
+        horizon_names=names,
+        horizon_chart=chart,
+        drift=_drift(found["drift"]) if found.get("drift") else None,
+        metrics={name: value for name, value in found.items() if isinstance(value, Mapping) and "value" in value},
+    )
+
+
+def action_views(evaluation: ModelRecord) -> list[ActionView]:
+    """Return what each latent action does, in the order of its keys."""
+    return [
+        ActionView(
+            key=int(action["code"]) + 1,
+            text=f"{action.get('symbol', '')} {action.get('label', '')}",
+            right=action.get("right"),
+            down=action.get("down"),
+            shares=sorted((action.get("true_actions") or {}).items(), key=lambda item: (-item[1], item[0]))[
+                :_MOST_SHARES
+            ],
+        )
+        for action in evaluation.metrics.get("latent_actions") or []
+    ]
+
+
+def _gate(name: str, gate: Mapping[str, Any], metric: object) -> Gate:
+    low = metric.get("low") if isinstance(metric, Mapping) else None
+    at_low = isinstance(metric, Mapping) and low is not None and gate["value"] == low != metric["value"]
+    return Gate(name, gate["value"], gate["threshold"], gate["passed"], at_low)
+
+
+def _drift(drift: Mapping[str, Any]) -> Drift:
+    prefill, ring, loss = (
+        drift[name] for name in ("drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill")
+    )
+    shown = [1, *range(drift["context"], len(prefill) + 1, drift["context"])]
+    rows = [DriftRow(k, prefill[k - 1]["value"], ring[k - 1]["value"], loss[k - 1]) for k in shown]
+    return Drift(drift["context"], prefill[0]["num_sources"], rows)
+
+
+def _horizon(found: Metrics) -> tuple[list[str], Markup | None]:
+    """Return the names and the chart of PSNR by frames ahead, of the model and of copying the last frame."""
+    series: dict[str, Series] = {}
+    bands: dict[str, list[tuple[float, float, float]]] = {}
+    for pattern, title in ((r"psnr_t(\d+)", "predicted frame"), (r"copy_t(\d+)", "last frame, copied")):
+        points = sorted(
+            (int(match[1]), value)
+            for name, value in found.items()
+            if (match := re.fullmatch(pattern, name)) and value.get("value") is not None
+        )
+        if points:
+            series[title] = [(step, value["value"]) for step, value in points]
+            bands[title] = [
+                (step, value["low"], value["high"]) for step, value in points if value.get("low") is not None
+            ]
+    chart = curves_chart(series, bands=bands, height=230, x_label="frames ahead") if series else None
+    return list(series), chart

@@ -1,0 +1,72 @@
+"""Words and numbers of the report: what each metric is called, and how counts and values are written."""
+
+from __future__ import annotations
+
+# metric -> (what it is, unit); those not listed show under their own name
+METRICS: dict[str, tuple[str, str]] = {
+    "psnr": ("Tokenizer: PSNR of reconstructed frames", "dB"),
+    "psnr_previous_frame": ("PSNR of copying the previous frame instead", "dB"),
+    "psnr_mean_frame": ("PSNR of showing the window's mean frame instead", "dB"),
+    "psnr_first_frame": ("PSNR of repeating the window's first frame instead", "dB"),
+    "psnr_kmeans": ("PSNR of k-means of patches, same codebook size", "dB"),
+    "psnr_above_mean_frame": ("Tokenizer: PSNR gain over the mean frame", "dB"),
+    "psnr_above_first_frame": ("Tokenizer: PSNR gain over repeating the first frame", "dB"),
+    "psnr_above_previous_frame": ("Tokenizer: PSNR gain over copying the previous frame", "dB"),
+    "psnr_above_kmeans": ("Tokenizer: PSNR gain over k-means of patches", "dB"),
+    "psnr_moving": ("Tokenizer: PSNR on moving pixels alone", "dB"),
+    "psnr_moving_above_mean_frame": ("the same, gain over the mean frame", "dB"),
+    "psnr_moving_above_first_frame": ("the same, gain over the first frame", "dB"),
+    "tokenizer_codes_used": ("Tokenizer: codes used", ""),
+    "tokenizer_perplexity": ("Tokenizer: perplexity of codes", ""),
+    "delta_t_psnr": ("delta-t PSNR, uniform random actions (the paper's)", "dB"),
+    "delta_t_psnr_permuted": ("delta-t PSNR, permuted actions", "dB"),
+    "psnr_t1_above_copy": ("Next-frame PSNR gain over copying", "dB"),
+    "drift_psnr_prefill": ("PSNR past the window, computed anew for each frame", "dB"),
+    "drift_psnr_ring": ("PSNR past the window, cached states kept (`past_window = ring`)", "dB"),
+    "drift_ring_below_prefill": ("PSNR lost by keeping them", "dB"),
+    "latent_action_mutual_information": ("Information of latent actions about true actions", "nat"),
+    "latent_action_mutual_information_shuffled": ("the same with actions shuffled within the clip", "nat"),
+    "latent_action_mutual_information_shuffled_p95": ("95th percentile of the shuffles", "nat"),
+    "latent_action_mutual_information_ratio": ("ratio of the information to that percentile", "times"),
+    "latent_action_mutual_information_of": ("Entropy of the true actions, the upper bound", "nat"),
+    "latent_action_direction_information": ("Information of latent actions about the direction", "nat"),
+    "code_entropy": ("Entropy of latent actions", "nat"),
+    "code_entropy_within_clip": ("Entropy of latent actions within a clip", "nat"),
+    "code_entropy_within_time": ("Entropy of latent actions within a time index", "nat"),
+    "codes_used": ("Latent actions used", ""),
+    "enough_sources": ("Held-out sources", ""),
+}
+
+
+def metric_name(name: str) -> str:
+    """Return what a metric is called in the report."""
+    return METRICS.get(name, (name.replace("_", " "), ""))[0]
+
+
+def metric_unit(name: str) -> str:
+    """Return a metric's unit; empty where it has none."""
+    if name in METRICS:
+        return METRICS[name][1]
+    return "dB" if "psnr" in name or name.startswith("copy_t") else "nat" if "information" in name else ""
+
+
+def amount(count: int, one: str = "", many: str = "") -> str:
+    """Return a count with its noun: `1 clip`, `1,204 clips`, or `1,204` where no noun is given."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}" if one else f"{count:,}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number with thousands separators; a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
+
+
+def percent(share: float) -> str:
+    """Return a share as whole percent."""
+    return f"{share:.0%}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return an interval in brackets; empty where an end is not known."""
+    return "" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
