@@ -48,6 +48,7 @@ from pipeline.config.world import (
 )
 from pipeline.download.batch import download_batch
 from pipeline.inspect.export import export_clips
+from pipeline.job import Job
 from pipeline.search.search import batches, search_videos
 from pipeline.search.spot_check import write_spot_check
 from pipeline.shards.splits import group_of, split_of
@@ -134,7 +135,7 @@ STAGES = (
     Stage("shards", lambda store, config: write_shards(store, config)),
     Stage("tokenizer", lambda store, config: train_tokenizer(store, config)),
     Stage("world model", lambda store, config: train_world_model(store, config)),
-    Stage("evaluation", lambda store, config: evaluate(store, config, home_of(store)), takes_down="val"),
+    Stage("evaluation", lambda store, config: evaluate(Job(store, config, home_of(store))), takes_down="val"),
     Stage("contact sheet", lambda store, config: draw_sheet(store, config, _batch(store))),
     # the number of videos that each rule decided stays that of the choice
     Stage("spot check", lambda store, config: write_spot_check(store, config, home_of(store)), same_as_before=False),
