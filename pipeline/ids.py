@@ -12,6 +12,8 @@ import unicodedata
 
 _SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 START_DIGITS = 9
+CLIP_ID_PATTERN = rf"(?P<video_id>.+)-(?P<start_ms>[0-9]{{{START_DIGITS}}})-(?P<clip_spec>[0-9a-f]+)"
+"""The form of a clip id, for a full match; both Python and Arrow (RE2) read it."""
 GENERIC = frozenset({"generic", "html5", "html5mediaembed", "quotedhtml"})
 """Extractors of any page: their id is the last part of its URL, which another host has too."""
 
@@ -56,7 +58,7 @@ def clip_id_of(video_id: str, start_ms: int, clip_spec: str) -> str:
 
 def split_clip_id(clip_id: str) -> tuple[str, int, str]:
     """Return (video_id, start_ms, clip_spec) of a clip id; a ValueError names an id of another form."""
-    match = re.fullmatch(rf"(.+)-(\d{{{START_DIGITS}}})-([0-9a-f]+)", clip_id)
+    match = re.fullmatch(CLIP_ID_PATTERN, clip_id)
     if match is None:
         raise ValueError(f"clip id {clip_id!r} is not of the form <video_id>-<start_ms>-<clip_spec>")
-    return match[1], int(match[2]), match[3]
+    return match["video_id"], int(match["start_ms"]), match["clip_spec"]

@@ -65,10 +65,9 @@ def decided_clips(store: Store, config: Config) -> Decided:
     spec, hidden = clip_spec(config.clips), taken_down(store).hidden_videos(store)
     bins = {decision: np.zeros(HISTOGRAM_BINS, np.int64) for decision in ("keep", "review", "drop")}
     candidates: dict[str, list[dict[str, Any]]] = {}
-    columns = ["clip_id", "video_id", "decision", "reason", "probability", "rating"]
+    columns = ["clip_id", "video_id", "clip_spec", "decision", "reason", "probability", "rating"]
     for batch in store.scan("curated", columns, None, _BATCH_ROWS):
-        rows = pa.Table.from_batches([batch])
-        rows = rows.filter(pc.ends_with(rows["clip_id"], f"-{spec}"))
+        rows = rows_with(pa.Table.from_batches([batch]), "clip_spec", spec)
         rows = rows_without(rows, "video_id", hidden)
         for decision, found in bins.items():
             own = rows_with(rows, "decision", decision)

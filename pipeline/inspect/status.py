@@ -29,7 +29,7 @@ from pipeline.inspect.status_text import format_status
 from pipeline.label_events import load_labels
 from pipeline.shards.read import current_shards
 from pipeline.shards.write import shards_are_current
-from pipeline.storage.arrow import Column, among, counts, pc, rows_with, rows_without, texts, total
+from pipeline.storage.arrow import Column, counts, pc, rows_with, rows_without, texts, total
 from pipeline.storage.models_table import ModelRecord, newest_models
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
@@ -38,7 +38,6 @@ from pipeline.storage.takedown import taken_down
 __all__ = ["format_status", "status"]
 
 _BATCH_ROWS = 1 << 20
-_CLIP_ID_TAIL = 19  # "-", 9 digits, "-", 8 hex digits behind the video's id
 # what differs from clip to clip is cut off, so that reasons can be counted
 _REASONS = (
     (r"^duplicate of .*", "duplicate"),
@@ -169,7 +168,7 @@ def _clips(
 def _duplicates(store: Store, config: Config, spec: str, hidden: Column) -> tuple[int, int | None]:
     """Return (copies beside a representative, clips that are in a group, or None while the groups are not current)."""
     copies = grouped = 0
-    for batch in store.scan("duplicates", ["clip_id", "is_representative"], None, _BATCH_ROWS):
+    for batch in store.scan("duplicates", ["video_id", "clip_spec", "is_representative"], None, _BATCH_ROWS):
         rows = _of_spec(pa.Table.from_batches([batch]), spec, hidden)
         grouped += len(rows)
         copies += total(pc.invert(rows["is_representative"]))
@@ -177,9 +176,7 @@ def _duplicates(store: Store, config: Config, spec: str, hidden: Column) -> tupl
 
 
 def _of_spec(rows: pa.Table, spec: str, hidden: Column) -> pa.Table:
-    rows = rows.filter(pc.ends_with(rows["clip_id"], f"-{spec}"))
-    videos = pc.utf8_slice_codeunits(rows["clip_id"], 0, -_CLIP_ID_TAIL)
-    return rows.filter(pc.invert(among(videos, hidden)))
+    return rows_without(rows_with(rows, "clip_spec", spec), "video_id", hidden)
 
 
 # -- labels, decision, shards -------------------------------------------------------------------------------------
@@ -201,7 +198,7 @@ def _curated(store: Store, spec: str, hidden: Column) -> tuple[dict[str, Any], C
     reasons: Counter[str] = Counter()
     models: Counter[str] = Counter()
     videos: set[str] = set()
-    columns = ["clip_id", "video_id", "decision", "reason", "model_version"]
+    columns = ["video_id", "clip_spec", "decision", "reason", "model_version"]
     for batch in store.scan("curated", columns, None, _BATCH_ROWS):
         rows = _of_spec(pa.Table.from_batches([batch]), spec, hidden)
         decisions.update(counts(rows["decision"]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.storage.arrow import pc
-from pipeline.storage.rows import with_columns
+from pipeline.storage.rows import derive_columns, with_columns
 
 BATCH_ROWS = 65536
 
@@ -17,44 +18,75 @@ Dataset = Any
 """A `pyarrow.dataset.Dataset` (its stubs lack the methods used here)."""
 
 
-def read_dataset(dataset: Dataset, wanted: pa.Schema, where: pc.Expression | None) -> pa.Table:
-    """Return the rows that match, with the wanted columns; one that the table lacks is null."""
-    present = [column for column in wanted.names if column in dataset.schema.names]
-    try:
-        return with_columns(dataset.to_table(columns=present, filter=where), wanted)
-    except pa.ArrowNotImplementedError:  # `where` compares string_view, see _matching
-        batches = _matching(dataset, present, where, BATCH_ROWS)
-        tables = [with_columns(pa.Table.from_batches([batch]), wanted) for batch in batches]
-        return pa.concat_tables([wanted.empty_table(), *tables])
+@dataclass(frozen=True)
+class TableReader:
+    """The rows of one version of a table."""
+
+    dataset: Dataset
+    derived: Sequence[str] = ()
+    """Columns that are filled from `clip_id`: files written before these columns existed lack them."""
+
+    def read(self, wanted: pa.Schema, where: pc.Expression | None) -> pa.Table:
+        """Return the rows that match, with the wanted columns; one that the table lacks is null."""
+        if not self._names_derived(where):
+            try:
+                rows = self.dataset.to_table(columns=self._stored(wanted), filter=where)
+                return self._complete(rows, wanted)
+            except pa.ArrowNotImplementedError:
+                pass  # `where` compares string_view: see _matching
+        batches = self._matching(self._stored(wanted), where, BATCH_ROWS)
+        return pa.concat_tables([wanted.empty_table(), *(self._complete(batch, wanted) for batch in batches)])
+
+    def scan(
+        self, wanted: pa.Schema, where: pc.Expression | None, batch_rows: int = BATCH_ROWS
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield what `read` returns in batches of at most `batch_rows` rows, none of them empty."""
+        for rows in self._matching(self._stored(wanted), where, batch_rows):
+            if len(rows):
+                yield self._complete(rows, wanted).combine_chunks().to_batches()[0]
+
+    def _complete(self, rows: pa.Table, wanted: pa.Schema) -> pa.Table:
+        derived = [name for name in self.derived if name in wanted.names]
+        return with_columns(derive_columns(rows, derived), wanted)
+
+    def _stored(self, wanted: pa.Schema) -> list[str]:
+        """Return the columns to read for the wanted ones: `clip_id` too where one is derived from it."""
+        names = list(wanted.names)
+        if "clip_id" not in names and any(name in self.derived for name in names):
+            names.append("clip_id")
+        return [name for name in names if name in self.dataset.schema.names]
+
+    def _names_derived(self, where: pc.Expression | None) -> bool:
+        return where is not None and any(_names(where, name) for name in self.derived)
+
+    def _matching(self, columns: list[str], where: pc.Expression | None, batch_rows: int) -> Iterator[pa.Table]:
+        """Yield the rows that match in batches, whatever string type each file was written with.
+
+        A merge writes string_view, for which Arrow has no comparison: rows of such files are cast to string and
+        filtered then. Files whose statistics exclude a match are not opened. Neither filter can be used on columns
+        that are derived, because a file may lack them: those rows are filtered last.
+        """
+        if where is None:
+            for batch in self.dataset.to_batches(columns=columns, batch_size=batch_rows):
+                yield pa.Table.from_batches([batch])
+            return
+        derived = [name for name in self.derived if _names(where, name)]
+        needed = [
+            name
+            for name in self.dataset.schema.names
+            if name in columns or _names(where, name) or (derived and name == "clip_id")
+        ]
+        options = {"schema": self.dataset.schema, "batch_size": batch_rows}
+        for fragment in self.dataset.get_fragments(filter=None if derived else where):
+            if not derived and not any(pa.types.is_string_view(kind) for kind in fragment.physical_schema.types):
+                for batch in fragment.to_batches(columns=columns, filter=where, **options):
+                    yield pa.Table.from_batches([batch])
+                continue
+            for batch in fragment.to_batches(columns=needed, **options):
+                rows = derive_columns(pa.Table.from_batches([batch]), derived).filter(where)
+                yield from (pa.Table.from_batches([part]) for part in rows.select(columns).to_batches())
 
 
-def scan_dataset(
-    dataset: Dataset, wanted: pa.Schema, where: pc.Expression | None, batch_rows: int = BATCH_ROWS
-) -> Iterator[pa.RecordBatch]:
-    """Yield what `read_dataset` returns in batches of at most `batch_rows` rows, none of them empty."""
-    present = [column for column in wanted.names if column in dataset.schema.names]
-    for batch in _matching(dataset, present, where, batch_rows):
-        if len(batch):
-            yield with_columns(pa.Table.from_batches([batch]), wanted).combine_chunks().to_batches()[0]
-
-
-def _matching(
-    dataset: Dataset, columns: list[str], where: pc.Expression | None, batch_rows: int
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows that match in batches, whatever string type each file was written with.
-
-    A merge writes string_view, for which Arrow has no comparison: rows of such files are cast to string and filtered
-    then. Files whose statistics exclude a match are not opened.
-    """
-    if where is None:
-        yield from dataset.to_batches(columns=columns, batch_size=batch_rows)
-        return
-    text = str(where)
-    needed = [name for name in dataset.schema.names if name in columns or re.search(rf"\b{re.escape(name)}\b", text)]
-    for fragment in dataset.get_fragments(filter=where):
-        options = {"schema": dataset.schema, "batch_size": batch_rows}
-        if not any(pa.types.is_string_view(kind) for kind in fragment.physical_schema.types):
-            yield from fragment.to_batches(columns=columns, filter=where, **options)
-            continue
-        for batch in fragment.to_batches(columns=needed, **options):
-            yield from pa.Table.from_batches([batch]).filter(where).select(columns).to_batches()
+def _names(where: pc.Expression, column: str) -> bool:
+    """Tell whether a condition may refer to a column."""
+    return re.search(rf"\b{re.escape(column)}\b", str(where)) is not None

@@ -7,16 +7,24 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.storage.schemas import SCHEMAS
+from pipeline.ids import CLIP_ID_PATTERN
+from pipeline.storage.arrow import Column, pc
+from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMAS
 
 Rows = pa.Table | Sequence[Mapping[str, Any]]
 
 
 def rows_table(name: str, rows: Rows) -> pa.Table:
-    """Return rows (dicts or an Arrow table) in the schema of the table `name`; a missing column becomes null."""
+    """Return rows (dicts or an Arrow table) in the schema of the table `name`.
+
+    A missing column becomes null, except that columns that repeat a part of `clip_id` are filled from it.
+    """
     schema = SCHEMAS[name]
-    if isinstance(rows, pa.Table):
-        return with_columns(rows, schema)
+    table = rows if isinstance(rows, pa.Table) else _from_dicts(rows, schema)
+    return with_columns(derive_columns(table, DERIVED_FROM_CLIP_ID.get(name, ())), schema)
+
+
+def _from_dicts(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     plain = [{field: row.get(field) for field in schema.names} for row in rows]
     try:
         return pa.Table.from_pylist(plain, schema=schema)
@@ -32,6 +40,28 @@ def with_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
     return table.select(schema.names).cast(schema)
+
+
+def derive_columns(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Fill columns that repeat a part of `clip_id`, `video_id` and `clip_spec`, where they are missing or null.
+
+    A row whose `clip_id` is null or of another form keeps null, and a table without the column `clip_id` stays as it
+    is.
+    """
+    if "clip_id" not in table.column_names:
+        return table
+    lacking = [name for name in names if name not in table.column_names or table[name].null_count]
+    if not lacking:
+        return table
+    parts = pc.extract_regex(table["clip_id"].cast(pa.string()), f"^{CLIP_ID_PATTERN}$")
+    for name in lacking:
+        found: Column = pc.struct_field(parts, name)
+        if name in table.column_names:
+            place = table.column_names.index(name)
+            table = table.set_column(place, name, pc.coalesce(table[name].cast(pa.string()), found))
+        else:
+            table = table.append_column(name, found)
+    return table
 
 
 def encodable_text(value: Any) -> Any:

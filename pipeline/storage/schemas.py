@@ -1,4 +1,4 @@
-"""What one row of each table is: the Arrow schemas of the store, and the one place that changes them.
+"""The Arrow schema of each table: what one row is. Columns are changed here and nowhere else.
 
 A change that old readers cannot read raises `SCHEMA_VERSION`; a store written by a newer version is refused.
 """
@@ -34,19 +34,20 @@ SCHEMAS: dict[str, pa.Schema] = {
         rules_version=_STR, batch=_STR, found_at=_TIME, thumbnail=_STR,
     ),
     # one attempt to download (append-only; state ok | pending | failed | rejected, or dropped: the raw file is gone
-    # on purpose); a video's state is the fold of its attempts
+    # on purpose); a video's state is computed from its attempts
     "downloads": _schema(
         attempt_id=_STR, video_id=_STR, batch=_STR, attempt=_INT, state=_STR, error_class=_STR, message=_STR,
         started_at=_TIME, finished_at=_TIME, next_try_at=_TIME, http_status=_INT, bytes=_INT, sha256=_STR,
         path=_STR, format=_STR, codec=_STR, width=_INT, height=_INT, fps=_FLOAT, duration_claimed_s=_FLOAT,
         duration_s=_FLOAT, tool_version=_STR, site=_STR, bytes_360p=_INT, bytes_720p=_INT,
     ),
-    # one change of a site's circuit breaker (append-only; state open | closed): a site that refused rests for a while
+    # one change of a site's circuit breaker (append-only; state open | closed): while it is open, downloads from the
+    # site pause
     "breakers": _schema(
         event_id=_STR, site=_STR, state=_STR, error_class=_STR, message=_STR, refusals=_INT, changed_at=_TIME,
         next_try_at=_TIME,
     ),
-    # one video cut under one clip_spec (state ok | failed): where the seconds of the source went
+    # one video cut under one clip_spec (state ok | failed): how the seconds of the source were used
     "clippings": _schema(
         video_id=_STR, batch=_STR, clip_spec=_STR, source_sha256=_STR, state=_STR, error_class=_STR, message=_STR,
         num_clips=_INT, source_ms=_INT, clip_ms=_INT, remainder_ms=_INT, tar=_STR, tar_bytes=_INT, tar_sha256=_STR,
@@ -61,29 +62,30 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # one clip's group of near-duplicates, named by its representative
     "duplicates": _schema(
-        clip_id=_STR, batch=_STR, representative=_STR, is_representative=_BOOL, distance=_INT, group_size=_INT,
+        clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, representative=_STR, is_representative=_BOOL,
+        distance=_INT, group_size=_INT,
     ),
-    # one label event (append-only, `kind` rate | skip | undo); the current label is the fold of a clip's events
+    # one label event (append-only, `kind` rate | skip | undo); a clip's label is computed from its events
     "labels": _schema(
-        event_id=_STR, clip_id=_STR, video=_STR, start_s=_FLOAT, rating=_INT, kind=_STR, annotator=_STR,
-        stream=_STR, seconds=_FLOAT, resolved=_BOOL, origin=_STR, labelled_at=_TIME,
+        event_id=_STR, clip_id=_STR, video_id=_STR, clip_spec=_STR, video=_STR, start_s=_FLOAT, rating=_INT, kind=_STR,
+        annotator=_STR, stream=_STR, seconds=_FLOAT, resolved=_BOOL, origin=_STR, labelled_at=_TIME,
     ),
     # one clip's calibrated probability of being good, under one model version (null where its frames are unreadable)
     "scores": _schema(
-        clip_id=_STR, batch=_STR, model_version=_STR, probability=_FLOAT, logit_mean=_FLOAT, logit_min=_FLOAT,
-        logit_std=_FLOAT, error_class=_STR, message=_STR,
+        clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, model_version=_STR, probability=_FLOAT,
+        logit_mean=_FLOAT, logit_min=_FLOAT, logit_std=_FLOAT, error_class=_STR, message=_STR,
     ),
     # one clip's decision (keep | drop | review) and reason, under one rule and one model version
     "curated": _schema(
-        clip_id=_STR, video_id=_STR, batch=_STR, decision=_STR, reason=_STR, probability=_FLOAT, rating=_INT,
-        split=_STR, rule_version=_STR, model_version=_STR,
+        clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, decision=_STR, reason=_STR, probability=_FLOAT,
+        rating=_INT, split=_STR, rule_version=_STR, model_version=_STR,
     ),
     # one training tar
     "shards": _schema(
         version=_STR, split=_STR, path=_STR, samples=_INT, bytes=_INT, sha256=_STR, curated_version=_INT,
         curated_sha256=_STR,
     ),
-    # one published model or evaluation: what it is, what it saw, what it reached
+    # one published model or evaluation: settings, inputs, metrics
     "models": _schema(
         model_id=_STR, kind=_STR, path=_STR, parameters=_INT, steps=_INT, config=_STR, figures=_STR, inputs=_STR,
         shards_version=_STR, created_at=_TIME,
@@ -92,3 +94,12 @@ SCHEMAS: dict[str, pa.Schema] = {
     "takedowns": _schema(takedown_id=_STR, kind=_STR, target=_STR, reason=_STR, requested_at=_TIME),
 }
 # fmt: on
+
+DERIVED_FROM_CLIP_ID: dict[str, tuple[str, ...]] = {
+    "duplicates": ("video_id", "clip_spec"),
+    "labels": ("video_id", "clip_spec"),
+    "scores": ("video_id", "clip_spec"),
+    "curated": ("clip_spec",),
+}
+"""Columns that repeat a part of `clip_id`. Writers may leave them out, and rows written before these columns existed
+lack them: `pipeline.storage.rows.derive_columns` fills them when rows are written and when they are read."""

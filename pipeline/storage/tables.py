@@ -15,10 +15,10 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from pipeline.errors import UserError
 from pipeline.storage.arrow import pc
-from pipeline.storage.read_dataset import BATCH_ROWS, Dataset, read_dataset, scan_dataset
+from pipeline.storage.read_dataset import BATCH_ROWS, TableReader
 from pipeline.storage.root import Root
 from pipeline.storage.rows import Rows, encodable_text, rows_table
-from pipeline.storage.schemas import SCHEMA_VERSION, SCHEMAS
+from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMA_VERSION, SCHEMAS
 from pipeline.storage.upkeep import WRITER_PROPERTIES, compact_if_due, retry_commit
 
 _DESCRIPTION = "lampworks schema {}"
@@ -57,7 +57,7 @@ class Tables(Root):
     def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Return the committed rows that match; an empty table of the right schema while it does not exist."""
         table, wanted = self._open(name), _columns(name, columns)
-        return wanted.empty_table() if table is None else read_dataset(self._dataset(name, table), wanted, where)
+        return wanted.empty_table() if table is None else self._reader(name, table).read(wanted, where)
 
     def scan(
         self, name: str, columns: Sequence[str], where: pc.Expression | None = None, batch_rows: int = BATCH_ROWS
@@ -65,7 +65,7 @@ class Tables(Root):
         """Yield the committed rows that match in record batches, so that memory does not grow with the table."""
         table, wanted = self._open(name), _columns(name, columns)
         if table is not None:
-            yield from scan_dataset(self._dataset(name, table), wanted, where, batch_rows)
+            yield from self._reader(name, table).scan(wanted, where, batch_rows)
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -202,11 +202,11 @@ class Tables(Root):
             )
         return table
 
-    def _dataset(self, name: str, table: DeltaTable) -> Dataset:
+    def _reader(self, name: str, table: DeltaTable) -> TableReader:
         # In a folder Arrow reads the files itself. delta-rs would read them through Python, and a thread that still
         # reads when the interpreter exits aborts the process (exit code 134 in 4 of 50 short programs).
         local = SubTreeFileSystem(self.url(f"tables/{name}"), LocalFileSystem()) if self.is_local else None
-        return table.to_pyarrow_dataset(filesystem=local)
+        return TableReader(table.to_pyarrow_dataset(filesystem=local), DERIVED_FROM_CLIP_ID.get(name, ()))
 
     def _create(self, name: str, schema: pa.Schema) -> None:
         # The table is created empty first: two writers that merge into a table that does not exist yet would
@@ -264,7 +264,7 @@ def _columns(name: str, columns: Sequence[str] | None) -> pa.Schema:
 
 
 def _lacks_columns(table: DeltaTable, data: pa.Table) -> bool:
-    """Tell whether a column was added to the schema since the table was created: old rows read it as null."""
+    """Tell whether a column was added to the schema since the table was created."""
     return not {field.name for field in table.schema().fields}.issuperset(data.column_names)
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.ids import clip_id_of, file_video_id, slug, split_clip_id, video_id_of
+from pipeline.storage.rows import rows_table
 
 SAFE = re.compile(r"[A-Za-z0-9_-]+")
 # surrogates too: JSON from a site may hold half an emoji
@@ -45,4 +46,6 @@ def test_a_slug_of_a_slug_is_itself(text: str):
 def test_a_clip_id_round_trips(video_id: str, start_ms: int, clip_spec: str):
     clip_id = clip_id_of(video_id, start_ms, clip_spec)
     assert split_clip_id(clip_id) == (video_id, start_ms, clip_spec)
+    (row,) = rows_table("scores", [{"clip_id": clip_id}]).to_pylist()
+    assert (row["video_id"], row["clip_spec"]) == (video_id, clip_spec)
     assert SAFE.fullmatch(clip_id)

@@ -3,7 +3,7 @@ import re
 import pyarrow as pa
 import pytest
 
-from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMAS
 
 KEYS = {
     "searches": "search_id",
@@ -39,3 +39,13 @@ def test_columns_are_words_of_one_alphabet_and_times_carry_their_zone(name: str)
 def test_derived_tables_hold_no_time_of_day(name: str):
     # the same inputs must give the same rows, whenever they are computed
     assert not any(pa.types.is_timestamp(field.type) for field in SCHEMAS[name])
+
+
+@pytest.mark.parametrize("name", [name for name, schema in SCHEMAS.items() if "clip_id" in schema.names])
+def test_every_table_about_clips_has_their_video_and_their_format(name: str):
+    assert {"video_id", "clip_spec"} <= set(SCHEMAS[name].names)
+
+
+def test_only_columns_of_the_table_are_derived():
+    for name, columns in DERIVED_FROM_CLIP_ID.items():
+        assert {"clip_id", *columns} <= set(SCHEMAS[name].names)

@@ -229,3 +229,56 @@ def test_rows_that_a_merge_rewrote_are_found_by_any_condition_on_their_text(stor
     assert store.read("takedowns", ["reason"], pc.field("target").isin(["v2"]))["reason"].to_pylist() == ["court order"]
     assert len(store.read("takedowns", where=pc.field("kind") == "channel")) == 0
     assert sum(len(rows) for rows in store.scan("takedowns", ["target"], asked)) == 2
+
+
+# -- columns that repeat a part of clip_id --------------------------------------------------------------------------
+
+OLD_CLIPS = ["youtube-a-b-000016000-0a1b2c3d", "youtube-c-000000000-0a1b2c3d", "no clip id", None]
+
+
+def store_of_before(store: Store, table: str) -> None:
+    """Write a table as it was before `video_id` and `clip_spec` existed."""
+    folder = Path(store.root) / "tables" / table
+    folder.mkdir(parents=True)
+    old = pa.table({"clip_id": pa.array(OLD_CLIPS, pa.string()), "batch": ["b"] * 4})
+    write_deltalake(str(folder), old, description="lampworks schema 1")
+
+
+@pytest.mark.parametrize("table", ["duplicates", "scores", "labels"])
+def test_rows_written_before_the_columns_existed_read_as_if_they_had_them(store: Store, table: str):
+    store_of_before(store, table)
+    columns = ["video_id", "clip_spec"]
+    expected = [
+        {"video_id": "youtube-a-b", "clip_spec": "0a1b2c3d"},
+        {"video_id": "youtube-c", "clip_spec": "0a1b2c3d"},
+        {"video_id": None, "clip_spec": None},
+        {"video_id": None, "clip_spec": None},
+    ]
+    assert store.read(table, columns).to_pylist() == expected
+    assert [row for batch in store.scan(table, columns) for row in batch.to_pylist()] == expected
+    assert store.read(table).schema == SCHEMAS[table]
+
+
+def test_old_and_new_rows_are_found_by_video_alike(store: Store):
+    store_of_before(store, "scores")
+    store.append("scores", [{"clip_id": "youtube-c-000016000-ffffffff"}, {"clip_id": "youtube-d-000016000-ffffffff"}])
+    mine = pc.field("video_id") == "youtube-c"
+    assert sorted(store.read("scores", ["clip_id"], mine)["clip_id"].to_pylist()) == [
+        "youtube-c-000000000-0a1b2c3d",
+        "youtube-c-000016000-ffffffff",
+    ]
+    assert sum(len(batch) for batch in store.scan("scores", ["batch"], mine)) == 2
+    # a merge rewrites files with another string type
+    store.merge("scores", [{"clip_id": OLD_CLIPS[0], "probability": 0.5}], on=["clip_id"])
+    both = pc.field("clip_spec").isin(["0a1b2c3d"]) & (pc.field("video_id") == "youtube-a-b")
+    assert store.read("scores", ["probability"], both)["probability"].to_pylist() == [0.5]
+    assert len(store.read("scores", ["video_id"], mine)) == 2
+
+
+def test_a_writer_that_leaves_the_columns_out_still_writes_them(store: Store):
+    store.append("labels", [{"event_id": "1", "clip_id": OLD_CLIPS[0]}, {"event_id": "2", "video": "level 1.mp4"}])
+    stored = DeltaTable(store.url("tables/labels")).to_pyarrow_table(columns=["event_id", "video_id", "clip_spec"])
+    assert stored.sort_by("event_id").to_pylist() == [
+        {"event_id": "1", "video_id": "youtube-a-b", "clip_spec": "0a1b2c3d"},
+        {"event_id": "2", "video_id": None, "clip_spec": None},
+    ]
