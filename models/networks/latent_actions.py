@@ -192,8 +192,8 @@ def start_embeddings(lam: LatentActionModel, video_BTHWC: Tensor) -> None:
     num = min(lam.embed_encoder.out_features, lam.embed_decoder.out_features) // 2
     if lam.pairs:
         num //= 2
-    mean, axes, scale = principal_components(patches, num)
-    rows, shift = axes / scale[:, None], -(axes @ mean) / scale
+    components = principal_components(patches, num)
+    rows, shift = components.axes_LX / components.scale_L[:, None], components.origin() / components.scale_L
     num = len(rows)
     lam.embed_decoder.weight[:num], lam.embed_decoder.bias[:num] = rows, shift
     values = rows.shape[1]

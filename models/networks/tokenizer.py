@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.exact import exact_product
 from models.networks.frame_cache import FrameCache
 from models.networks.initialization import farthest_points, lloyd, principal_components
 from models.networks.patches import as_float, from_patches, grid_of, to_patches
@@ -24,6 +25,8 @@ from models.networks.transformer import STTransformer
 from pipeline.config.world import StackConfig, TokenizerConfig
 
 _START_SAMPLES = 30_000
+_LEAST_SCALE = 1e-5
+"""Of latents where all patches are the same."""
 
 
 class Reconstruction(NamedTuple):
@@ -114,22 +117,22 @@ def start_from_patches(tokenizer: VideoTokenizer, video_BTHWC: Tensor) -> int:
     patches = to_patches(as_float(video_BTHWC), config.patch).flatten(0, 2)
     patches = patches[:: max(1, len(patches) // _START_SAMPLES)]
     latent = config.latent_dim
-    mean, axes, scale = principal_components(patches, latent)
+    components = principal_components(patches, latent)
+    axes, used = components.axes_LX, len(components.axes_LX)
     # one scale for all: a squared distance of latents is then one of pixels, and no code is spent on faint detail
-    scale = scale.square().mean().sqrt().expand_as(scale)
-    used = len(axes)
-    tokenizer.embed.weight[:used] = axes / scale[:, None]
-    tokenizer.embed.bias[:used] = -(axes @ mean) / scale
+    variance = exact_product(components.scale_L[None], components.scale_L[:, None]) / latent
+    scale = variance[0, 0].clamp(min=_LEAST_SCALE**2).sqrt()
+    tokenizer.embed.weight[:used] = axes / scale
+    tokenizer.embed.bias[:used] = components.origin() / scale
     for linear in (tokenizer.pre, tokenizer.post):
         nn.init.zeros_(linear.bias)
         linear.weight.copy_(torch.eye(*linear.weight.shape))
     tokenizer.out.weight.zero_()
     tokenizer.out.weight[:, :used] = axes.T * scale
-    tokenizer.out.bias.copy_(mean)
+    tokenizer.out.bias.copy_(components.mean_X)
     for stack in (tokenizer.encoder, tokenizer.decoder):
         stack.positions[:, :latent] = 0
-    latents = ((patches - mean) @ axes.T) / scale
-    latents = F.pad(latents, (0, latent - used))
+    latents = F.pad(components.project(patches) / scale, (0, latent - used))
     rows = farthest_points(latents, config.codebook_size, config.start_coverage * latent)
     rows, counts = lloyd(latents, rows, rounds=3)
     # as many latents a step as a batch holds, so that the first steps move the rows no more than later ones

@@ -3,6 +3,10 @@
 A checkpoint is one safetensors file (weights, optimizer state, codebook counts) and one JSON file (the curve so
 far), the tensors last: what is seen is complete. All noise of a step is drawn from (seed, step), so there is no
 generator to save, and a run that was killed goes on to the same weights, bit for bit.
+
+That holds on one kind of processor with the same library versions and threads. From one kind to another, embeddings
+and codes that are initialized from data are the same bytes; random weights and every product of a step differ by
+rounding, and so the trained weights differ.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def test_rounding_is_far_from_moving_the_losses(windows, name):
     """So a difference from the figures of before is a change of the program, not of the machine.
 
     Measured: fp64 and fp32 differ by 1e-6 at most, and by 7e-5 in the demo's tokenizer; kernels for SSE 4.2, AVX2 and
-    AVX-512 by 1e-6.
+    AVX-512, torch's and MKL's, by 1e-6.
     """
     exact = CURVES[name](windows, double=True)
     for figure, losses in json.loads(GOLDEN.read_text())[name].items():

@@ -1,6 +1,8 @@
+import numpy as np
+import pytest
 import torch
 
-from models.networks.initialization import farthest_points, kmeans, lloyd, principal_components
+from models.networks.initialization import eigenvectors, farthest_points, kmeans, lloyd, principal_components
 
 
 def test_components_are_orthogonal_sorted_and_rebuild_the_data():
@@ -10,6 +12,29 @@ def test_components_are_orthogonal_sorted_and_rebuild_the_data():
     torch.testing.assert_close(axes @ axes.T, torch.eye(3), atol=1e-5, rtol=0)
     assert scale.tolist() == sorted(scale.tolist(), reverse=True)
     torch.testing.assert_close((data - mean) @ axes.T @ axes + mean, data, atol=1e-4, rtol=0)
+
+
+def test_components_are_as_many_as_the_directions_in_which_patches_vary():
+    torch.manual_seed(0)
+    assert len(principal_components(torch.randn(400, 3) @ torch.randn(3, 8), 5).axes_LX) == 3
+    assert len(principal_components(torch.ones(400, 8), 5).axes_LX) == 0
+
+
+def test_components_agree_with_lapack_where_variances_are_apart():
+    rng = np.random.default_rng(0)
+    rotation = np.linalg.qr(rng.standard_normal((40, 40)))[0]
+    expected = np.geomspace(1, 1e-6, 40)
+    covariance = rotation * expected @ rotation.T
+    values, vectors = eigenvectors(covariance)
+    assert values == pytest.approx(expected, rel=1e-8)
+    assert np.abs(vectors @ rotation) == pytest.approx(np.eye(40), abs=1e-8)
+
+
+def test_an_axis_points_where_its_largest_entry_is_positive_and_of_equal_entries_the_first():
+    patches = torch.tensor([[1.0, -1.0, 0.5], [-1.0, 1.0, -0.5]]).repeat(10, 1)
+    for data in (patches, -patches):
+        axes = principal_components(data, 3).axes_LX
+        torch.testing.assert_close(axes, torch.tensor([[1.0, -1.0, 0.5]]) / 1.5)
 
 
 def test_farthest_points_find_a_rare_patch_among_many_frequent_ones():

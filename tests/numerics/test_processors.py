@@ -1,0 +1,87 @@
+"""Initialization from data gives the same bytes on every processor.
+
+MKL, torch and numpy choose their kernels by the processor; environment variables make them choose as an older one
+would. Each setting needs a process of its own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SETTINGS = {
+    "this processor": {},
+    "MKL for AVX2": {"MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "MKL for any processor": {"MKL_CBWR": "COMPATIBLE"},
+    "all of torch for AVX2": {"MKL_CBWR": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "the oldest kernels": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512_SKX",
+    },
+}
+
+INITIALIZE = """
+import dataclasses, hashlib, json, sys
+import numpy as np
+import torch
+from models.networks.latent_actions import LatentActionModel, start_codes, start_embeddings
+from models.networks.tokenizer import VideoTokenizer, start_from_patches
+from pipeline.config import preset
+
+torch.set_num_threads(int(sys.argv[1]))
+demo, rng = preset("demo"), np.random.default_rng(0)
+# frames of eight tiles that occur equally often and differ in one pixel each: all directions have the same variance
+even = np.full((8, 10, 10, 3), 100, np.uint8)
+even[np.arange(8), 0, np.arange(8)] = 180
+tiles = {
+    "tiles of equal variance": even[np.stack([rng.permutation(8).reshape(2, 4) for _ in range(32)])],
+    "noise": rng.integers(0, 256, (32, 2, 4, 10, 10, 3), np.uint8),
+}
+digests = {}
+for name, cut in tiles.items():
+    video = torch.from_numpy(cut.transpose(0, 1, 3, 2, 4, 5).reshape(32, 1, 20, 40, 3).copy())
+    networks = {
+        "tokenizer": VideoTokenizer(demo.tokenizer, 20, 40),
+        "latent actions": LatentActionModel(demo.latent_actions, 20, 40, 5),
+    }
+    for network in networks.values():
+        # random numbers differ in their last bits from one processor to another: leave what is read from data
+        for tensor in network.state_dict().values():
+            tensor.zero_()
+    start_from_patches(networks["tokenizer"], video)
+    start_embeddings(networks["latent actions"], video)
+    latents = torch.from_numpy(rng.standard_normal((600, 8)).astype(np.float32)).round(decimals=1)
+    start_codes(networks["latent actions"], latents, torch.Generator().manual_seed(0))
+    for part, network in networks.items():
+        for key, tensor in network.state_dict().items():
+            if tensor.any():
+                digests[f"{name}: {part}, {key}"] = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+print(json.dumps(digests))
+"""
+
+
+@pytest.fixture(scope="module")
+def initialized():
+    """Digests of the initialized tensors under every setting, by tensor."""
+    running = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", INITIALIZE, str(1 + index % 2)],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, **changes},
+            stdout=subprocess.PIPE,
+        )
+        for index, (name, changes) in enumerate(SETTINGS.items())
+    }
+    found = {name: (process.communicate()[0], process.returncode) for name, process in running.items()}
+    assert [name for name, (_, code) in found.items() if code] == []
+    return {name: json.loads(output) for name, (output, _) in found.items()}
+
+
+@pytest.mark.parametrize("setting", list(SETTINGS)[1:])
+def test_initialization_gives_the_same_bytes_whatever_kernels_run(initialized, setting):
+    here, there = initialized["this processor"], initialized[setting]
+    assert len(here) > 10
+    assert [key for key in here if there.get(key) != here[key]] == []
