@@ -15,8 +15,9 @@ from __future__ import annotations
 from pipeline.config.clips import ClipConfig, DuplicateConfig, ShardConfig, SplitConfig
 from pipeline.config.config import Config, fingerprint
 from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
+from pipeline.config.describe import Setting, describe_settings
 from pipeline.config.evaluation import EvaluationConfig, PlayConfig
-from pipeline.config.load import load_config, parse_config
+from pipeline.config.load import load_config, parse_config, parse_overrides
 from pipeline.config.presets import PRESETS, preset
 from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
 from pipeline.config.world import (
@@ -29,6 +30,6 @@ from pipeline.config.world import (
 __all__ = [
     "PRESETS", "ArcadeConfig", "ClassifierConfig", "ClipConfig", "Config", "DecisionConfig", "DownloadConfig",
     "DuplicateConfig", "DynamicsConfig", "EngineConfig", "EvaluationConfig", "LabelConfig", "LatentActionConfig",
-    "PlayConfig", "RulesConfig", "ShardConfig", "SourceConfig", "SplitConfig", "TokenizerConfig", "TrainingConfig",
-    "fingerprint", "load_config", "parse_config", "preset",
+    "PlayConfig", "RulesConfig", "Setting", "ShardConfig", "SourceConfig", "SplitConfig", "TokenizerConfig",
+    "TrainingConfig", "describe_settings", "fingerprint", "load_config", "parse_config", "parse_overrides", "preset",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,16 @@ def load_config(path: str | Path | None, *, base: str = "platformers", **overrid
 
     Args:
         path: the YAML file, or None for the preset alone.
-        base: the preset where the file has no `preset` field.
+        base: the preset where neither the overrides nor the file have a `preset` field.
         **overrides: nested values that win over the file, as `source={"spec": "folder:videos"}`.
+
+    Raises:
+        UserError: the file cannot be read, or names a field that does not exist, or a value that its field refuses.
+            The message names each wrong field, its value and the fix:
+
+                configuration 'lampworks.yaml' has wrong fields:
+                  clips.crf = 'sharp': Input should be a valid integer, unable to parse string as an integer
+                  labels.queue_size = 0: must be at least 1
     """
     values: dict[str, Any] = {}
     if path is not None:
@@ -40,9 +48,36 @@ def load_config(path: str | Path | None, *, base: str = "platformers", **overrid
             raise UserError(f"configuration {str(path)!r} is not YAML: {exc}") from exc
         if not isinstance(values, dict):
             raise UserError(f"configuration {str(path)!r} must be a mapping of sections, not {type(values).__name__}")
-    start = dataclasses.asdict(preset(str(values.get("preset", base))))
+    start = dataclasses.asdict(preset(str(overrides.get("preset", values.get("preset", base)))))
     where = f"configuration {str(path)!r}" if path is not None else "configuration"
     return parse_config(_merged(_merged(start, values, where, ""), overrides, where, ""), where)
+
+
+def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
+    """Return assignments such as `clips.crf=23` as nested values for `load_config`; a later one wins.
+
+    What follows the first `=` is YAML: `source.queries=[tux, "any%"]`, `play.top_k=0`, `source.apply_rules=null`.
+    Whether such a setting exists, and takes that value, is for `load_config` to check.
+
+    Raises:
+        UserError: an assignment names no setting, or its value is not YAML.
+    """
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        *sections, field = [part.strip() for part in name.split(".")]
+        if not equals or not all((*sections, field)):
+            raise UserError(f"setting {assignment!r}: write NAME=VALUE, as clips.crf=23")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as exc:
+            raise UserError(f"setting {assignment!r}: the value is not YAML: {exc}") from exc
+        place = values
+        for section in sections:
+            inner = place.get(section)
+            place[section] = place = inner if isinstance(inner, dict) else {}
+        place[field] = value
+    return values
 
 
 def parse_config(values: Mapping[str, Any], where: str = "configuration") -> Config:
@@ -54,13 +89,14 @@ def parse_config(values: Mapping[str, Any], where: str = "configuration") -> Con
 
 
 def _wrong_field(error: ErrorDetails) -> str:
-    message = error["msg"].removeprefix("Value error, ")
-    if isinstance(error["input"], dict):
-        # a section's own check: its message names the field, and the others may hold a password
-        return f"  {message}"
+    name, message = ".".join(map(str, error["loc"])), error["msg"]
+    if error["type"] == "value_error":
+        # a section's own check: its message names the field, and the fields beside it may hold a password
+        return f"  {message.removeprefix('Value error, ')}"
     if error["type"] in _BOUNDS:
         message = f"must {_bounds_at(error['loc'])}"
-    return f"  {'.'.join(str(part) for part in error['loc'])} = {error['input']!r}: {message}"
+    value = "a mapping" if isinstance(error["input"], dict) else repr(error["input"])
+    return f"  {name} = {value}: {message}"
 
 
 def _bounds_at(place: tuple[int | str, ...]) -> Bounds:

@@ -1,21 +1,22 @@
 from __future__ import annotations
 
-import ast
 import dataclasses
 from pathlib import Path
 
 import pytest
+import yaml
 
-import pipeline.config
 from pipeline.config import (
     PRESETS,
     ClipConfig,
     Config,
     DownloadConfig,
     SourceConfig,
+    describe_settings,
     fingerprint,
     load_config,
     parse_config,
+    parse_overrides,
     preset,
 )
 from pipeline.errors import UserError
@@ -151,16 +152,65 @@ def test_the_source_names_its_kind_and_its_argument():
     assert (source.kind, source.argument) == ("folder", "/a:b")
 
 
-def test_every_field_carries_a_sentence():
-    folder = Path(pipeline.config.__file__).parent
-    for path in sorted(folder.glob("*.py")):
-        for node in ast.parse(path.read_text("utf-8")).body:
-            if not isinstance(node, ast.ClassDef):
-                continue
-            for field, after in zip(node.body, [*node.body[1:], None], strict=True):
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                    sentence = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-                    assert sentence, f"{path.name}: {node.name}.{field.target.id} has no sentence"
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_setting_is_described_and_can_be_set_by_its_name(name: str):
+    config = preset(name)
+    settings = describe_settings(config)
+    assert all(setting.sentence and setting.type and setting.value == setting.default for setting in settings)
+    assignments = [f"{one.name}={yaml.safe_dump(plain(one.value), width=9999).strip()}" for one in settings]
+    assert load_config(None, **parse_overrides(assignments)) == config
+
+
+def plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_a_setting_is_told_with_its_type_bounds_default_and_sentence():
+    config = load_config(None, base="demo", clips={"crf": 23}, play={"past_window": "prefill"})
+    settings = {setting.name: setting for setting in describe_settings(config)}
+    crf = settings["clips.crf"]
+    assert (crf.value, crf.default, crf.type, crf.bounds) == (23, 18, "int", "lie between 0 and 51")
+    assert crf.sentence.startswith("H.264 quality")
+    assert settings["tokenizer.encoder.layers"].sentence.startswith("Blocks")
+    # an inherited field; a list; one that may be unset
+    assert (settings["play.past_window"].default, settings["play.past_window"].type) == ("ring", "prefill | ring")
+    assert settings["rules.keywords"].type == "list of str"
+    assert (settings["download.host_daily"].type, settings["download.host_daily"].value) == ("int or unset", None)
+    # a sentence over two lines is one line
+    assert settings["source.cookies"].sentence.endswith("A site can block the account that they belong to.")
+    assert all("\n" not in setting.sentence for setting in settings.values())
+
+
+def test_assignments_become_nested_values_and_a_later_one_wins():
+    assert parse_overrides(
+        ["clips.crf=20", "clips.crf = 23", "tokenizer.encoder.layers=3", "source.queries=[a, 'b=c']", "preset=demo"]
+    ) == {
+        "clips": {"crf": 23},
+        "tokenizer": {"encoder": {"layers": 3}},
+        "source": {"queries": ["a", "b=c"]},
+        "preset": "demo",
+    }
+    config = load_config(None, **parse_overrides(["preset=demo", "source.apply_rules=null", "play.fps=5e-1"]))
+    assert config.classifier == preset("demo").classifier
+    assert (config.source.apply_rules, config.play.fps) == (None, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("clips.crf", r"'clips\.crf': write NAME=VALUE"),
+        ("=3", "write NAME=VALUE"),
+        ("clips..crf=3", "write NAME=VALUE"),
+        ("clips.crf={", "'clips.crf={': the value is not YAML"),
+        ("clips.crv=3", r"unknown field clips\.crv = 3; did you mean clips\.crf\?"),
+        ("clips.crf.x=3", r"clips\.crf = a mapping: .*integer"),
+        ("clips=3", r"clips = 3"),
+        ("clips.crf=99", r"clips\.crf = 99: must lie between 0 and 51"),
+    ],
+)
+def test_a_wrong_assignment_says_what_is_wrong(assignment: str, says: str):
+    with pytest.raises(UserError, match=says):
+        load_config(None, **parse_overrides([assignment]))
 
 
 def test_a_wrong_field_of_a_section_is_named_alone_and_no_password_beside_it() -> None:
