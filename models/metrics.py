@@ -1,8 +1,8 @@
-"""The figures that a world model is judged by, on arrays alone: PSNR, information of codes, intervals.
+"""Metrics of world models, computed from arrays: PSNR, mutual information of codes, bootstrap intervals.
 
-PSNR is taken on RGB in [0, 1], per frame, with the mean squared error floored at 1e-6 (a perfect frame is 60 dB).
-Information is in nats. Intervals come from a bootstrap over source videos, since the windows of one video are not
-independent: each source is reduced to one number (or one table of counts) first.
+PSNR is computed per frame on RGB in [0, 1], with the mean squared error floored at 1e-6 (a perfect frame has 60 dB).
+Information is in nats. Intervals come from a bootstrap over source videos, because the windows of one video are not
+independent. Each source is first reduced to one number, or to one table of counts.
 
 Shapes: N clips or windows, T frames, H W C pixels, S sources, K codes, A actions.
 """
@@ -10,26 +10,24 @@ Shapes: N clips or windows, T frames, H W C pixels, S sources, K codes, A action
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.bootstrap import draw_indices, interval_95
+
 MSE_FLOOR = 1e-6
-_MIN_MOVING_PIXELS = 50  # fewer say nothing about a frame
+_MIN_MOVING_PIXELS = 50  # the PSNR over fewer pixels is too noisy
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval and the number of source videos behind it."""
+    """A value with its 95 % interval and the number of source videos that it is computed from."""
 
     value: float
     low: float
     high: float
     num_sources: int
-
-    def as_dict(self) -> dict[str, float | int]:
-        """Return the figure as JSON-able values."""
-        return asdict(self)
 
 
 def psnr(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
@@ -46,15 +44,15 @@ def psnr(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
 
 
 def moving_psnr(truth: np.ndarray, guess: np.ndarray, threshold: int = 10) -> np.ndarray:
-    """Return the PSNR of every frame but the first over the pixels that moved in the true video.
+    """Return the PSNR over moving pixels of every frame but the first.
 
     Args:
         truth: uint8 (..., T, H, W, C).
         guess: uint8 of the same shape.
-        threshold: a pixel moved where a channel differs by more than this from the true frame before.
+        threshold: a pixel moves where a channel of the true video differs by more than this from the frame before.
 
     Returns:
-        float64 (..., T - 1); nan where fewer than 50 pixels moved.
+        float64 (..., T - 1); nan where fewer than 50 pixels move.
     """
     change = np.abs(truth[..., 1:, :, :, :].astype(np.int16) - truth[..., :-1, :, :, :])
     moved = change.max(-1) > threshold
@@ -78,15 +76,15 @@ def _decibel(mse: np.ndarray) -> np.ndarray:
 
 
 def count_pairs(codes: np.ndarray, actions: np.ndarray, num_codes: int, num_actions: int) -> np.ndarray:
-    """Return how often each code meets each action: int64 (K, A)."""
+    """Return how often each code occurs together with each action, int64 (K, A)."""
     pairs = np.bincount(codes.astype(np.int64) * num_actions + actions, minlength=num_codes * num_actions)
     return pairs.reshape(num_codes, num_actions)
 
 
 def mutual_information(counts: np.ndarray) -> np.ndarray:
-    """Return the mutual information in nats of tables of counts (..., K, A): the plug-in estimate, which is biased up.
+    """Return the plug-in estimate of the mutual information, in nats, of tables of counts (..., K, A).
 
-    The bias is why it is read against its shuffle baseline only.
+    The estimate is biased upwards; compare it with `shuffled_information` only.
     """
     joint = counts / np.maximum(counts.sum((-2, -1), keepdims=True), 1)
     independent = joint.sum(-1, keepdims=True) * joint.sum(-2, keepdims=True)
@@ -109,18 +107,18 @@ def shuffled_information(
     shuffles: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Return the information that is left when each clip's codes are shuffled within the clip.
+    """Return the mutual information that remains when the codes of each clip are shuffled within the clip.
 
-    A code that only names its clip keeps all its information under the shuffle, one that follows the actions loses
-    it: what is left is the baseline that a latent action must beat.
+    A code that only identifies its clip keeps all its information; one that follows the actions loses it. What
+    remains is the baseline that latent actions must beat.
 
     Args:
         codes: per clip, int (T - 1,).
         actions: per clip, the true actions, int (T - 1,).
         num_codes: K.
         num_actions: A.
-        shuffles: draws.
-        rng: source of the permutations.
+        shuffles: number of shuffles.
+        rng: random generator of the permutations.
 
     Returns:
         float64 (shuffles,) in nats.
@@ -134,9 +132,10 @@ def shuffled_information(
 
 
 def entropy_within(codes: np.ndarray, groups: np.ndarray, num_codes: int) -> float:
-    """Return the mean entropy in nats of the code within a group (a clip, a time index), weighted by size.
+    """Return the mean entropy, in nats, of the codes within each group, weighted by the size of the groups.
 
-    Zero says that the code is a function of the group: it names the scene, or counts the frames.
+    Zero means that the code is a function of the group: with clips as groups, it identifies the scene; with positions
+    in a window as groups, it counts frames.
     """
     _, index = np.unique(groups, return_inverse=True)
     counts = count_pairs(index, codes, int(index.max()) + 1, num_codes)
@@ -147,7 +146,7 @@ def entropy_within(codes: np.ndarray, groups: np.ndarray, num_codes: int) -> flo
 
 
 def per_source(values: np.ndarray, sources: Sequence[str]) -> np.ndarray:
-    """Return the mean of each source's values (S,), in the order of the source ids; nan values are left out."""
+    """Return the mean of the values of each source (S,), in the order of the source ids, without nan values."""
     names = np.asarray(sources)
     values = np.asarray(values, np.float64)
     means = []
@@ -161,22 +160,20 @@ def per_source(values: np.ndarray, sources: Sequence[str]) -> np.ndarray:
 def bootstrap(
     per_source_values: np.ndarray, *, draws: int, seed: int, reduce: Callable[[np.ndarray], np.ndarray] | None = None
 ) -> Interval | None:
-    """Return a figure and its 95 % interval over resampled sources; None where no source has a value.
+    """Return a value and its 95 % interval over resampled sources; None where no source has a value.
 
-    The same number of sources and seed gives the same resamples, so that figures of one evaluation are paired.
+    The same number of sources and the same seed give the same draws, so the metrics of one evaluation are paired.
 
     Args:
-        per_source_values: (S, ...), a row per source; rows with nan are left out.
-        draws: resamples.
-        seed: of the resamples.
-        reduce: takes (draws, S, ...) to (draws,); the mean over sources if None.
+        per_source_values: one row per source, (S, ...); rows with nan are left out.
+        draws: number of draws.
+        seed: seed of the draws.
+        reduce: maps (draws, S, ...) to (draws,); the mean over sources by default.
     """
     values = np.asarray(per_source_values, np.float64)
     values = values[~np.isnan(values).reshape(len(values), -1).any(1)]
     if not len(values):
         return None
     take = reduce or (lambda resampled: resampled.mean(1))
-    chosen = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
-    resampled = take(values[chosen])
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Interval(float(take(values[None])[0]), float(low), float(high), len(values))
+    resampled = take(values[draw_indices(len(values), draws, seed)])
+    return Interval(float(take(values[None])[0]), *interval_95(resampled), len(values))
