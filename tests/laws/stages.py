@@ -9,10 +9,12 @@ Each stage is in `STAGES`: its name, and a call of the function that the graph c
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,6 +58,7 @@ from pipeline.shards.write import write_shards
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
+from tests.laws.recording import Log, run_recorded
 from tests.media import write_video
 
 _STACK = StackConfig(layers=1, d_model=16, heads=1, head_dim=8)
@@ -103,8 +106,25 @@ class Stage:
     """Whether its result then equals that of a takedown which came before it began."""
 
 
-def _batch(store: Store) -> str:
-    return batches(store)[0]
+def _call(function: Callable[..., object]) -> Run:
+    """Return a run of a function that takes a job, or those parts of one that its parameters name."""
+    names = inspect.signature(function).parameters
+
+    def run(store: Store, config: Config) -> None:
+        parts: dict[str, Any] = {"store": store, "config": config, "home": home_of(store), "job": _job(store, config)}
+        if "batch" in names:
+            [parts["batch"]] = batches(store)
+        if "path" in names:
+            parts["path"] = exported(store)
+        function(**{name: part for name, part in parts.items() if name in names})
+
+    return run
+
+
+def _job(store: Store, config: Config) -> Job:
+    job = Job(store, config, home_of(store))
+    named = batches(store)
+    return job.of_batch(named[0]) if named else job
 
 
 def _rate(store: Store, config: Config) -> None:
@@ -123,30 +143,30 @@ def exported(store: Store) -> Path:
 
 
 STAGES = (
-    Stage("search", lambda store, config: search_videos(store, config, home_of(store))),
-    Stage("download", lambda store, config: download_batch(store, config, home_of(store), _batch(store))),
-    Stage("clips", lambda store, config: cut_batch(store, config, home_of(store), _batch(store))),
-    Stage("duplicates", lambda store, config: find_duplicates(store, config)),
-    Stage("label queue", lambda store, config: label_queue(store, config)),
+    Stage("search", _call(search_videos)),
+    Stage("download", _call(download_batch)),
+    Stage("clips", _call(cut_batch)),
+    Stage("duplicates", _call(find_duplicates)),
+    Stage("label queue", _call(label_queue)),
     Stage("labels", _rate),
-    Stage("classifier", lambda store, config: train_classifier(store, config)),
-    Stage("scores", lambda store, config: score_batch(store, config, _batch(store))),
-    Stage("decision", lambda store, config: decide(store, config)),
-    Stage("shards", lambda store, config: write_shards(store, config)),
-    Stage("tokenizer", lambda store, config: train_tokenizer(store, config)),
-    Stage("world model", lambda store, config: train_world_model(store, config)),
-    Stage("evaluation", lambda store, config: evaluate(Job(store, config, home_of(store))), takes_down="val"),
-    Stage("contact sheet", lambda store, config: draw_sheet(store, config, _batch(store))),
+    Stage("classifier", _call(train_classifier)),
+    Stage("scores", _call(score_batch)),
+    Stage("decision", _call(decide)),
+    Stage("shards", _call(write_shards)),
+    Stage("tokenizer", _call(train_tokenizer)),
+    Stage("world model", _call(train_world_model)),
+    Stage("evaluation", _call(evaluate), takes_down="val"),
+    Stage("contact sheet", _call(draw_sheet)),
     # the number of videos that each rule decided stays that of the choice
-    Stage("spot check", lambda store, config: write_spot_check(store, config, home_of(store)), same_as_before=False),
-    Stage("report", lambda store, config: write_report(store, config, home_of(store)), takes_down="val"),
+    Stage("spot check", _call(write_spot_check), same_as_before=False),
+    Stage("report", _call(write_report), takes_down="val"),
     # not a video that has copies: the export gives the table of near-duplicates as it stands, until the next pass
-    Stage("export", lambda store, config: export_clips(store, config, exported(store)), takes_down="val"),
+    Stage("export", _call(export_clips), takes_down="val"),
 )  # fmt: skip
 
 
 class World:
-    """The videos, the root in which every stage ran once, and copies of it as it stood before each stage."""
+    """The root in which every stage ran once, what each did (`logs`), and copies of the root before each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -154,9 +174,10 @@ class World:
         _write_videos(folder / "videos")
         store = Store(folder / "finished" / "root")
         store.check_writable()
+        self.logs = {stage.name: Log() for stage in STAGES}
         for stage in STAGES:
             shutil.copytree(store.root, self._before(stage.name))
-            stage.run(store, self.config)
+            run_recorded(stage.run, Path(store.root), self.config, self.logs[stage.name])
         self.finished = store
         self.native = {row["video_id"]: row["native_id"] for row in store.read("videos").to_pylist()}
 

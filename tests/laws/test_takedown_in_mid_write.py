@@ -1,7 +1,7 @@
 """A takedown that arrives while a stage is at work is obeyed by what the stage then publishes.
 
-Every stage runs three times on the same root: undisturbed (to see when its last piece of work ends), with a takedown
-that arrives at that moment, and with one that came before it began. Whatever publishes must be one of these stages, or
+Every stage runs undisturbed (to see when its last piece of work ends), then on the same root with a takedown that
+arrives at that moment, and with one that came before it began. Whatever publishes must be one of these stages, or
 be excused here with a reason.
 """
 
@@ -11,10 +11,8 @@ import ast
 import functools
 import json
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -22,18 +20,15 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.inspect.gc import collect_garbage
-from pipeline.progress import Progress
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
-from pipeline.workers.outcome import Later, Outcome
-from tests.laws.recording import SHOWN_BLOBS, Event, Log, RecordingStore
+from tests.laws.recording import PACKAGES, SHOWN_BLOBS, Log, run_recorded
 from tests.laws.stages import STAGES, Stage, World, exported
 
 REPOSITORY = Path(__file__).parents[2]
 # how the store writes, not who asks it to
 STORE = set((REPOSITORY / "pipeline" / "storage").glob("*.py")) - {REPOSITORY / "pipeline" / "storage" / "takedown.py"}
-PACKAGES = ("assets", "classifier", "models", "pipeline")
 # what holds when and under which name something was written, not what
 NOT_COMPARED = {
     "created_at", "finished_at", "found_at", "requested_at", "searched_at", "started_at", "labelled_at", "attempt_id",
@@ -53,31 +48,9 @@ EXCUSED = {
 }
 
 
-class InlineEngine:
-    """An engine without processes, so that the store sees what a worker does."""
-
-    def run(self, fn: Callable[[Any], Any], items: Iterable[Any], *, initializer: Any = None) -> Iterator[Any]:
-        for item in items:
-            if not isinstance(item, Later):
-                yield item, Outcome(True, fn(item), "", "", 1)
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(world: World, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Stage], Log]:
-    """Runs a stage once, and returns what it did."""
-
-    @functools.cache
-    def run(stage: Stage) -> Log:
-        log = Log()
-        _run(stage, world, tmp_path_factory.mktemp("undisturbed") / "root", log)
-        return log
-
-    return run
 
 
 def _run(stage: Stage, world: World, root: Path, log: Log, *, first: Callable[[Store], object] | None = None) -> str:
@@ -86,28 +59,10 @@ def _run(stage: Stage, world: World, root: Path, log: Log, *, first: Callable[[S
     log.arrival = functools.partial(_take_down, Store(root), world.video(stage.takes_down))
     if first is not None:
         first(Store(root))
-    with pytest.MonkeyPatch.context() as patch:
-        for module in [module for name, module in sys.modules.items() if name.startswith(PACKAGES)]:
-            if hasattr(module, "make_engine"):
-                patch.setattr(module, "make_engine", lambda *arguments, **options: InlineEngine())
-        advance, leave = Progress.advance, Progress.__exit__
-
-        def advanced(self: Progress, count: int = 1, note: str = "") -> None:
-            advance(self, count, note)
-            log.add(Event("progress", self.stage))
-
-        def left(
-            self: Progress, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-        ) -> None:
-            leave(self, kind, error, trace)
-            log.add(Event("progress", self.stage))
-
-        patch.setattr(Progress, "advance", advanced)
-        patch.setattr(Progress, "__exit__", left)
-        try:
-            stage.run(RecordingStore(root, log), world.config)
-        except UserError as error:
-            return str(error)
+    try:
+        run_recorded(stage.run, root, world.config, log)
+    except UserError as error:
+        return str(error)
     return ""
 
 
@@ -156,13 +111,11 @@ def _mentions(published: dict[str, Any], video_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("stage", [pytest.param(stage, id=stage.name) for stage in STAGES if stage.name != "labels"])
-def test_a_takedown_that_arrives_when_the_work_is_done_is_obeyed(
-    stage: Stage, world: World, undisturbed: Callable[[Stage], Log], tmp_path: Path
-) -> None:
+def test_a_takedown_that_arrives_when_the_work_is_done_is_obeyed(stage: Stage, world: World, tmp_path: Path) -> None:
     video_id = world.video(stage.takes_down)
     shutil.copytree(world.before(stage.name, tmp_path / "before"), tmp_path / "start")
     at_start = _published(tmp_path / "start")
-    log = Log(after=undisturbed(stage).last_work)
+    log = Log(after=world.logs[stage.name].last_work)
     error = _run(stage, world, tmp_path / "mid" / "root", log)
     assert len(Store(tmp_path / "mid" / "root").read("takedowns")) == 1
     found = _changed(at_start, _published(tmp_path / "mid" / "root"))
@@ -187,11 +140,11 @@ def _comparable(published: dict[str, Any]) -> dict[str, Any]:
     return {**text, "models": models}
 
 
-def test_every_module_that_publishes_is_one_of_the_stages_or_excused(undisturbed: Callable[[Stage], Log]) -> None:
+def test_every_module_that_publishes_is_one_of_the_stages_or_excused(world: World) -> None:
     seen = {
         (event.module, event.name if event.kind == "commit" else "blob")
-        for stage in STAGES
-        for event in undisturbed(stage).events
+        for log in world.logs.values()
+        for event in log.events
         if event.kind in {"commit", "blob"}
     }
     written = _writes_in_the_code()
