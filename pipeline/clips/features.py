@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ def measure(luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig) ->
     sharpness, edges = _texture(samples)
     features = [
         float(samples.mean()), float(samples.std()), _saturation(chroma), sharpness,
-        float(edges.mean()), float(edges.std()), _entropy(histograms.mean(axis=0)),
+        float(edges.mean()), float(edges.std()), _entropy(histograms),
         float(diff_mean.mean()), float(np.percentile(diff_mean, 95)), motion, float(np.percentile(changed_share, 95)),
         float(still.mean()), _longest(still), float(cuts), cut_peak,
         black_share, letterbox, overlay, static, max(corners), min(corners), centre, _corner_variance(samples),
@@ -284,9 +285,13 @@ def _saturation(chroma: Planes) -> float:
     return float(np.sqrt((values**2).sum(axis=1)).mean())
 
 
-def _entropy(histogram: Floats) -> float:
-    filled = histogram[histogram > 0]
-    return float(-(filled * np.log2(filled)).sum())
+def _entropy(histograms: Floats) -> float:
+    """Return the entropy of the mean histogram, in bits.
+
+    Logarithms in decimal: numpy's and the C library's differ in the last digit from processor to processor.
+    """
+    shares = [Decimal(float(share)) for share in histograms.mean(axis=0, dtype=np.float64) if share > 0]
+    return float(-sum(share * share.ln() for share in shares) / Decimal(2).ln())
 
 
 def _longest(still: npt.NDArray[np.bool_]) -> float:
@@ -307,8 +312,12 @@ def _scroll(luma: Planes) -> tuple[float, float, float, float]:
         small = luma[indices, ::2, ::2].astype(np.float32)
         return np.fft.rfft2((small - small.mean(axis=(1, 2), keepdims=True)) * window)
 
-    cross = spectra(first) * np.conj(spectra(first + 1))
-    surface = np.fft.irfft2(cross / (np.abs(cross) + 1e-3), s=window.shape)
+    before, after = spectra(first), spectra(first + 1)
+    # products and absolute values by their parts: numpy's own differ in the last digit from processor to processor
+    real = before.real * after.real + before.imag * after.imag
+    imaginary = before.imag * after.real - before.real * after.imag
+    size = np.sqrt(real * real + imaginary * imaginary) + np.float32(1e-3)
+    surface = np.fft.irfft2(real / size + 1j * (imaginary / size), s=window.shape)
     peaks = surface.reshape(len(first), -1).argmax(axis=1)
     strength = surface.reshape(len(first), -1).max(axis=1)
     dy, dx = np.divmod(peaks, window.shape[1])
