@@ -196,6 +196,8 @@ class Page:
     """Pause between single bytes, shorter than any patience for silence."""
     silent: bool = False
     """Whether no answer comes at all."""
+    gate: threading.Event | None = None
+    """Requests are counted at once and answered when this is set: a test decides when, not the speed of the machine."""
     calm: int = 0
     """Requests that are answered well before the first that is spoilt."""
     spoilt: int | None = None
@@ -242,6 +244,9 @@ class FaultSite(Loopback):
             self.closing.wait()
             request.close_connection = True
             return
+        while page.gate is not None and not page.gate.wait(0.1):
+            if self.closing.is_set():
+                return
         status, start = page.status, 0
         match = re.fullmatch(r"bytes=(\d+)-\d*", request.headers.get("Range", ""))
         if match and status == 200 and page.ranges:

@@ -131,7 +131,7 @@ def test_two_thousand_videos_of_which_a_fifth_is_faulty_add_up(
     config = Config(
         source=SourceConfig(spec=f"urls:{tmp_path / 'urls.txt'}", batch_size=TOTAL, proxy=internet.proxy_url),
         download=DownloadConfig(
-            workers=8, host_interval_s=0.0, min_free_gb=0.0, socket_timeout_s=2.0, deadline_s=120.0,
+            workers=8, host_interval_s=0.0, min_free_gb=0.0, socket_timeout_s=10.0, deadline_s=600.0,
             backoff_s=600.0, breaker_s=1.0, max_wait_s=0.0,
         ),
     )  # fmt: skip

@@ -102,7 +102,7 @@ def test_the_next_start_waits_for_the_interval_and_the_day_has_an_end(tmp_path: 
         assert mine.start("a.invalid") is None
         wait = mine.start("a.invalid")
         assert wait is not None
-        assert 99 < wait.seconds <= 150
+        assert 0 < wait.seconds <= 150
     with limits(tmp_path, host_interval_s=0.0, host_daily=2, host_workers=9) as mine:
         assert [mine.start("b.invalid") for _ in range(2)] == [None, None]
         wait = mine.start("b.invalid")
@@ -206,9 +206,10 @@ def test_a_short_retry_after_is_waited_for_in_the_same_run(
     seen: list[float] = []
 
     def once(request: Any, *, send_body: bool) -> None:
-        answer(request, send_body=send_body)
+        if seen:
+            relent()
         seen.append(datetime.now(UTC).timestamp())
-        relent()
+        answer(request, send_body=send_body)
 
     site.answer = once
     report = run(store, config, batch)
