@@ -21,6 +21,7 @@ from pipeline.config import DownloadConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError
 from pipeline.sources.base import Fetched, Source, site_of
 from pipeline.sources.faults import BLOCKING, RETRYABLE, classify, clean_message
+from pipeline.sources.politeness import pause_after_failure
 from pipeline.storage.store import Store
 from pipeline.workers.outcome import TIMEOUT, WORKER_DIED, Outcome
 
@@ -109,9 +110,7 @@ def _after(row: Mapping[str, Any], item: Try, retry_after_s: float | None, confi
         return {"state": "failed", "finished_at": now, "next_try_at": None}
     base = max(config.backoff_s, _LIVE_S) if row["error_class"] == "live" else config.backoff_s
     pause = min(base * 2 ** (count - 1), _MAX_BACKOFF_S) * random.uniform(0.8, 1.2)
-    if retry_after_s is not None:
-        asked = retry_after_s * random.uniform(1.0, 1.1)
-        pause = asked if count == 1 else max(asked, pause)
+    pause = pause_after_failure(pause, retry_after_s, first=count == 1)
     return {"state": "pending", "finished_at": now, "next_try_at": now + timedelta(seconds=pause)}
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from pipeline.config import DownloadConfig
 from pipeline.sources.faults import BLOCKING
+from pipeline.sources.politeness import pause_after_failure
 from pipeline.storage.store import Store
 
 _LONGEST_S = 86400.0
@@ -84,9 +85,7 @@ def opened(
     moment = now or datetime.now(UTC)
     refusals = before.refusals + 1 if before is not None and before.state == "open" else 1
     pause = min(config.breaker_s * 2 ** min(refusals - 1, 20), _LONGEST_S) * random.uniform(1.0, 1.2)
-    if retry_after_s is not None:
-        asked = retry_after_s * random.uniform(1.0, 1.1)
-        pause = asked if refusals == 1 else max(asked, pause)
+    pause = pause_after_failure(pause, retry_after_s, first=refusals == 1)
     return Breaker(
         site=site,
         state="open",

@@ -25,7 +25,7 @@ from pipeline.errors import RetryableError, UserError
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.rules import NO_METADATA, OPT_OUT, Verdict, judge_row, rules_version
 from pipeline.search.journal import SearchJournal
-from pipeline.search.settled import VideosKnown
+from pipeline.search.settled import SettledVideos
 from pipeline.sources import open_source
 from pipeline.sources.base import Candidate, Source
 from pipeline.sources.faults import clean_message
@@ -98,7 +98,7 @@ def search_videos(
     journal = SearchJournal(home.search_journal if config.source.kind in {"urls", "youtube"} else None)
     with journal:
         with source, Progress("search", unit="videos", on_progress=on_progress) as progress:
-            found = _ask(source, VideosKnown(store, _version(config)), journal, round, progress)
+            found = _ask(source, SettledVideos(store, _version(config)), journal, round, progress)
         store.append("breakers", _opened(before, source, config, moment))
         if not found and source.refused:
             # not the user's fault, and over in a while: what is there goes on without what is new
@@ -195,7 +195,7 @@ class _Found:
 
 
 def _ask(
-    source: Source, known: VideosKnown, journal: SearchJournal, round: int | None, progress: Progress
+    source: Source, known: SettledVideos, journal: SearchJournal, round: int | None, progress: Progress
 ) -> dict[str, _Found]:
     found: dict[str, _Found] = {}
     asked: set[str] = set()

@@ -3,7 +3,7 @@
 Known is a video with a batch, and one that the same rules rejected; not one whose metadata is missing, or that was
 live, nor one that was rejected for a title that it no longer has.
 
-    known = VideosKnown(store, rules_version)
+    known = SettledVideos(store, rules_version)
     known(candidate)  # True: its page need not be asked
 """
 
@@ -26,7 +26,7 @@ _ASK_AGAIN = ("live:", *(NO_METADATA + name for name in sorted(RETRYABLE)))
 _BY_TITLE = ("keyword:", "negation:")
 
 
-class VideosKnown:
+class SettledVideos:
     """The settled videos of a store under one version of the rules, as of the first question."""
 
     def __init__(self, store: Store, rules_version: str) -> None:

@@ -74,8 +74,8 @@ def fetch_url(
                 format=clean_text(download.get("format") or video.get("format") or "", 200),
                 duration_claimed_s=clean_number(video.get("duration")),
                 tool_version=TOOL_VERSION,
-                bytes_360p=habit_bytes(video, 360),
-                bytes_720p=habit_bytes(video, 720),
+                bytes_360p=default_format_bytes(video, 360),
+                bytes_720p=default_format_bytes(video, 720),
             )
     raise PermanentError("yt-dlp reported success and left no file", error_class="permanent")
 
@@ -103,7 +103,7 @@ def _extractor_key(client: Client, extractor: str | None, url: str) -> str | Non
     return key if key and client._ies[key].suitable(url) else None
 
 
-def habit_bytes(info: Mapping[str, Any], height: int) -> int | None:
+def default_format_bytes(info: Mapping[str, Any], height: int) -> int | None:
     """Return the bytes of "the best of at most so many rows, with sound"; None where no format tells its own."""
     formats = [one for one in info.get("formats") or () if isinstance(one, Mapping)]
     sized = [(one, _bytes_of(one, info)) for one in formats]

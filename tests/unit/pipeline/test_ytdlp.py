@@ -13,7 +13,7 @@ import pytest
 from pipeline.config import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError, UserError
 from pipeline.sources.ytdlp import client_for, connection, format_selector, format_sort, opted_out
-from pipeline.sources.ytdlp_fetch import fetch_url, habit_bytes, rights_of
+from pipeline.sources.ytdlp_fetch import default_format_bytes, fetch_url, rights_of
 
 CONFIG = DownloadConfig(socket_timeout_s=5)
 
@@ -63,13 +63,14 @@ def test_the_smallest_sufficient_format_is_taken(formats: list[dict[str, Any]], 
 
 
 def test_what_the_usual_choice_takes_is_its_best_picture_and_its_sound() -> None:
-    assert habit_bytes({"formats": LADDER}, 360) == 5000
-    assert habit_bytes({"formats": [one for one in LADDER if one is not MUXED_360]}, 360) == 4300
-    assert habit_bytes({"formats": LADDER}, 720) == 16300
-    assert habit_bytes({"formats": [rung("144", 144, tbr=80)], "duration": 10}, 360) == 100_000  # 80 kbit/s for 10 s
-    assert habit_bytes({"formats": [rung("144", 144)]}, 360) is None
-    assert habit_bytes({"formats": [rung("720", 720, filesize=1)]}, 360) is None
-    assert habit_bytes({}, 360) is None
+    assert default_format_bytes({"formats": LADDER}, 360) == 5000
+    assert default_format_bytes({"formats": [one for one in LADDER if one is not MUXED_360]}, 360) == 4300
+    assert default_format_bytes({"formats": LADDER}, 720) == 16300
+    # 80 kbit/s for 10 s
+    assert default_format_bytes({"formats": [rung("144", 144, tbr=80)], "duration": 10}, 360) == 100_000
+    assert default_format_bytes({"formats": [rung("144", 144)]}, 360) is None
+    assert default_format_bytes({"formats": [rung("720", 720, filesize=1)]}, 360) is None
+    assert default_format_bytes({}, 360) is None
 
 
 # -- connection ---------------------------------------------------------------------------------------------------
