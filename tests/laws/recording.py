@@ -55,6 +55,10 @@ class Log:
     after: int = -1
     """Number of the event after which `arrival` is called; -1 for never."""
     arrival: Callable[[], object] = lambda: None
+    missing: list[str] = field(default_factory=list)
+    """Keys that a row named when it was committed, and that were not there."""
+    folders: dict[str, list[str]] = field(default_factory=dict)
+    """What lay in a folder when a row that names it was committed."""
 
     def add(self, event: Event) -> None:
         self.events.append(event)
@@ -120,18 +124,29 @@ class RecordingStore(Store):
         super().take_file(key, source)
         self._add("blob", key)
 
+    def _look_for_blobs(self, rows: Any) -> None:
+        for row in rows.to_pylist() if isinstance(rows, pa.Table) else rows:
+            for key in {row.get("path"), row.get("tar")} - {None}:
+                if Path(self.url(key)).is_dir():
+                    self.log.folders[key] = self.list_blobs(key)
+                elif not self.exists(key):
+                    self.log.missing.append(key)
+
     def append(self, name: str, rows: Any, *arguments: Any, **options: Any) -> int:
+        self._look_for_blobs(rows)
         version = super().append(name, rows, *arguments, **options)
         if len(rows):
             self._add("commit", name)
         return version
 
     def replace(self, name: str, rows: Any, *arguments: Any, **options: Any) -> int:
+        self._look_for_blobs(rows)
         version = super().replace(name, rows, *arguments, **options)
         self._add("commit", name)
         return version
 
     def merge(self, name: str, rows: Any, *arguments: Any, **options: Any) -> int:
+        self._look_for_blobs(rows)
         version = super().merge(name, rows, *arguments, **options)
         if len(rows):
             self._add("commit", name)

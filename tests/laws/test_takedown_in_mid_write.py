@@ -48,11 +48,6 @@ EXCUSED = {
 }
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"))
-
-
 def _run(stage: Stage, world: World, root: Path, log: Log, *, first: Callable[[Store], object] | None = None) -> str:
     """Run a stage on a copy of the root; return its error, if a person is told one."""
     world.before(stage.name, root)
