@@ -1,6 +1,6 @@
 """Which clips are good: labels, the labelling page, ResNet18, calibration and the decision.
 
-Labels come from a page or a file (`labels`, `journal`, `page`), the network learns 5 against 1 (`training`), its
-logits become probabilities (`calibration`), every clip gets one (`scoring`), and every clip is then kept, dropped
-or left for review with a reason (`decision`). Genie App. B.1 is the recipe; docs name what differs.
+`labels` collects ratings from a page or a file, `training` teaches a network to tell clips rated 5 from clips rated 1
+and calibrates its logits to probabilities, and `decision` scores every clip and keeps it, drops it or leaves it for
+review, with a reason. The recipe is Genie App. B.1; docs/data.md lists the tables.
 """

@@ -1,38 +1,47 @@
 """The pool: every committed clip that may be judged, with its source's group and split.
 
-`pipeline.clips.read.read_clips` says which clips count (of the current clip_spec, of videos that were cut to their end,
-not taken down); here their videos come in, and with them the source that no fold and no split may divide.
+`pipeline.clips.read.read_clips` defines which clips count: those of the current clip_spec, of videos that were cut to
+their end and are not taken down. The pool adds their videos, and with them the source that no fold and no split may
+divide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict, cast
 
 import pyarrow as pa
 
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.read import read_clips
 from pipeline.config import Config
-from pipeline.shards.splits import group_of, split_of
+from pipeline.shards.splits import Split, group_of, split_of
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
-_VIDEO_COLUMNS = ["video_id", "extractor", "title", "channel_id", "batch"]
+
+class PoolVideo(TypedDict):
+    """The columns of `videos` that the pool reads."""
+
+    video_id: str
+    extractor: str | None
+    title: str | None
+    channel_id: str | None
+    batch: str
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Which clips count, and what is known of their videos; cheap beside the clips themselves."""
+    """The clips that count, by their videos; clips themselves are read on demand, because a large store has many."""
 
     store: Store
     config: Config
     spec: str
     """The clip_spec of the clips."""
-    videos: Mapping[str, Mapping[str, Any]]
-    """Rows of `videos` by video_id, of those that were cut and are not taken down."""
+    videos: Mapping[str, PoolVideo]
+    """Videos with clips by video_id, without those that were taken down before the pool was loaded."""
 
     @property
     def batches(self) -> list[str]:
@@ -42,12 +51,12 @@ class Pool:
     def scan(
         self, columns: Sequence[str], batch: str | None = None, clip_ids: Collection[str] | None = None
     ) -> pa.Table:
-        """Return the clips' columns (clip_id and video_id always among them), sorted by clip_id.
+        """Return columns of the clips (clip_id and video_id always among them), sorted by clip_id.
 
         Args:
             columns: columns of the `clips` table.
-            batch: one batch; all where None.
-            clip_ids: these clips; all where None.
+            batch: only clips of this batch; None: of all.
+            clip_ids: only these clips; None: all.
         """
         where = None if batch is None else pc.field("batch") == batch
         if clip_ids is not None:
@@ -55,21 +64,29 @@ class Pool:
             where = chosen if where is None else where & chosen
         names = list(dict.fromkeys(["clip_id", "video_id", *columns]))
         table = read_clips(self.store, self.config, names, where)
-        # what came in after this pool was loaded is left for the next one
+        # videos that were cut after this pool was loaded belong to the next one
         return table.filter(pc.is_in(table["video_id"], pa.array(sorted(self.videos), pa.string())))
 
     def by_batch(self, columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
-        """Yield (batch, its clips) one after the other, so that memory holds one batch."""
+        """Yield (batch, its clips), one batch in memory at a time."""
         for batch in self.batches:
             yield batch, self.scan(columns, batch)
 
     def group(self, video_id: str) -> str:
-        """Return the source that a video belongs to: what is never divided between two splits."""
+        """Return the source of a video: the unit that is never divided between two splits."""
         return group_of(self.videos[video_id])
 
-    def split(self, video_id: str) -> str:
-        """Return train or val."""
+    def split(self, video_id: str) -> Split:
+        """Return `train` or `val`."""
         return split_of(self.group(video_id), self.config.split)
+
+    def taken_down_since(self) -> frozenset[str]:
+        """Return the videos of the pool that were taken down after it was loaded (reads the table of takedowns).
+
+        Every writer calls this right before its commit, and leaves these videos out or begins again.
+        """
+        hidden = taken_down(self.store)
+        return frozenset(video_id for video_id, row in self.videos.items() if hidden.hides(row))
 
 
 def load_pool(store: Store, config: Config) -> Pool:
@@ -77,10 +94,11 @@ def load_pool(store: Store, config: Config) -> Pool:
     spec = clip_spec(config.clips)
     where = (pc.field("clip_spec") == spec) & (pc.field("state") == "ok") & (pc.field("num_clips") > 0)
     cut = set(store.read("clippings", ["video_id"], where)["video_id"].to_pylist())
-    gone = taken_down(store)
+    hidden = taken_down(store)
+    columns = list(PoolVideo.__annotations__)
     videos = {
-        row["video_id"]: row
-        for row in store.read("videos", _VIDEO_COLUMNS).to_pylist()
-        if row["video_id"] in cut and not gone.hides(row)
+        row["video_id"]: cast(PoolVideo, row)
+        for row in store.read("videos", columns).to_pylist()
+        if row["video_id"] in cut and not hidden.hides(row)
     }
     return Pool(store=store, config=config, spec=spec, videos=videos)

@@ -47,24 +47,17 @@ def add_commands(commands: Parsers) -> None:
 def run_label(args: argparse.Namespace) -> int:
     """Serve the labelling page until it is stopped."""
     settings = used_settings(args)
-    from classifier.labels.page import serve_labels
+    from classifier.labels.serve import LabelServer, serve_labels
 
-    serve_labels(
-        settings.store,
-        settings.config,
-        settings.home,
-        host=args.host,
-        port=args.port,
-        annotator=_annotator(args),
-        token=args.token,
-    )
+    server = LabelServer(host=args.host, port=args.port, annotator=_annotator(args), token=args.token)
+    serve_labels(settings.job(), server)
     return 0
 
 
 def run_import(args: argparse.Namespace) -> int:
     """Import a file of labels."""
     settings = settings_of(args)
-    from classifier.labels.sync import import_labels
+    from classifier.labels.import_file import import_labels
 
     report = import_labels(settings.store, args.file, _annotator(args), settings.config)
     print(f"{report.rows} ratings: {report.added} new, {report.resolved} of clips here, {report.unresolved} unresolved")
@@ -77,7 +70,7 @@ def run_import(args: argparse.Namespace) -> int:
 def run_export(args: argparse.Namespace) -> int:
     """Export the labels as they stand."""
     settings = used_settings(args)
-    from classifier.labels.sync import export_labels
+    from classifier.labels.export_file import export_labels
 
     count = export_labels(settings.store, args.file, settings.config)
     print(f"{count} labels written to {args.file}")

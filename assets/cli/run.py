@@ -102,7 +102,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
         print(format_plan(plan_pass(settings)))
         return 0
     if labels is not None:
-        from classifier.labels.files import check_label_file
+        from classifier.labels.label_file import check_label_file
 
         check_label_file(labels)
     from assets.passes.driver import PassOptions, full_pass

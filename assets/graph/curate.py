@@ -32,7 +32,7 @@ def quality_classifier(context: dg.AssetExecutionContext, lampworks: Lampworks) 
     with working(context, lampworks) as work:
         from classifier.training.train import train_classifier
 
-        train_classifier(work.store, work.config, on_progress=work.on_progress)
+        train_classifier(work.job)
         model = newest_model(work.store, "quality_classifier")
         assert model is not None
         return _learned(work, model)
@@ -92,7 +92,7 @@ def clip_scores(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
     with working(context, lampworks) as work:
         from classifier.decision.scoring import score_batch
 
-        score_batch(work.store, work.config, batch, on_progress=work.on_progress)
+        score_batch(work.batch_job(batch))
         model = newest_model(work.store, "quality_classifier")
         assert model is not None
         ours = (pc.field("batch") == batch) & (pc.field("model_version") == model.model_id)
@@ -138,7 +138,7 @@ def curated_clips(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Re
         from classifier.decision.decide import decide
 
         before = _keep_rate(work.store.read("curated", ["decision"])["decision"])
-        report = decide(work.store, work.config)
+        report = decide(work.job)
         return _decided(work, report.reasons, before)
 
 

@@ -13,6 +13,7 @@ from assets.graph.clips import clips, near_duplicates
 from assets.graph.context import Result, Work, bars, materialized, working
 from assets.graph.resources import Lampworks
 from pipeline.config import fingerprint
+from pipeline.label_events import load_labels
 from pipeline.storage.arrow import pc
 
 
@@ -26,10 +27,9 @@ def label_queue(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
     queue. `lampworks label` serves it.
     """
     with working(context, lampworks) as work:
-        from classifier.labels.queue import QUEUE_KEY
-        from classifier.labels.sync import label_queue as make_queue
+        from classifier.labels.queue import QUEUE_KEY, write_queue
 
-        report = make_queue(work.store, work.config)
+        report = write_queue(work.job)
         return materialized(
             report.size,
             fingerprint(hashlib.sha256(work.store.read_blob(QUEUE_KEY)).hexdigest()),
@@ -71,9 +71,11 @@ def quality_labels(context: dg.AssetExecutionContext, config: LabelSource, lampw
     what it knows of its own recordings (annotator `arcade`: it stands in for a person and says so).
     """
     with working(context, lampworks) as work:
-        from classifier.labels.sync import import_labels, import_truth, load_labels, sync_journal
+        from classifier.labels.import_file import import_labels
+        from classifier.labels.stand_in import import_truth
+        from classifier.labels.sync import sync_journal
 
-        added = {"page": sync_journal(work.store, work.home)}
+        added = {"page": sync_journal(work.job)}
         if config.file:
             imported = import_labels(work.store, config.file, config.annotator, work.config)
             added["file"] = imported.added
@@ -81,7 +83,7 @@ def quality_labels(context: dg.AssetExecutionContext, config: LabelSource, lampw
                 f"{config.file}: {imported.rows} rows, {imported.resolved} resolved, {imported.unresolved} not"
             )
         if work.config.source.kind == "arcade":
-            added["arcade"] = import_truth(work.store, work.home, work.config)
+            added["arcade"] = import_truth(work.job)
         labels = load_labels(work.store, work.config)
         return materialized(
             len(labels.ratings),

@@ -37,7 +37,7 @@ def rounds_due(settings: Settings) -> Iterator[int | None]:
 
 def labels_due(settings: Settings, path: Path, annotator: str) -> bool:
     """Return whether a file holds labels that the store does not have; UserError where it cannot be imported."""
-    from classifier.labels.sync import import_labels
+    from classifier.labels.import_file import import_labels
 
     dry_run = DryRunStore(settings.store.root, settings.store.storage_options)
     import_labels(dry_run, path, annotator, settings.config)
@@ -64,7 +64,7 @@ def _queue(settings: Settings) -> bool:
 def _labels(settings: Settings) -> bool:
     from classifier.labels.sync import labels_are_current
 
-    return not labels_are_current(settings.store, settings.home, settings.config)
+    return not labels_are_current(settings.job())
 
 
 def _classifier(settings: Settings) -> bool:

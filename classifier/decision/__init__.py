@@ -1,1 +1,1 @@
-"""Clips scored by the published classifier, then kept, dropped or put up for review."""
+"""From the published classifier to a decision on every clip: scores first, then the rule."""

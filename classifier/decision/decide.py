@@ -1,15 +1,7 @@
-"""Decide on every clip: keep, drop or review, with the reason in words. Nothing is deleted.
+"""Decide on every clip (`rule.py` says how) and replace the table `curated`; no clip is deleted.
 
-Genie App. B.1 decides by "model prediction and confidence"; here that is three bands of the calibrated probability:
-keep from a threshold whose precision is certified on out-of-fold scores, drop below another, and between them what
-`decision.middle` says. In this order, the first that applies decides:
-
-1. a person rated it 1 or 2: dropped; 2. it is a copy of another clip: dropped; 3. a person rated it good
-(`classifier.good_rating` and up): kept, whatever flags and score say; 4. it bears a flag that drops: dropped;
-5. its frames were unreadable: dropped; 6. its probability.
-
-The stand-in labeller of the embedded source is no person: its ratings teach, they do not decide. Without labels,
-`mode: flags` decides by technical flags alone, and every reason says so. Changing a rule re-runs this step only.
+The decision records what it was made from. It is made again only when clips, scores, labels, copies, takedowns or
+the rule have changed; changing the rule repeats this step alone.
 """
 
 from __future__ import annotations
@@ -22,21 +14,28 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from classifier.decision.rule import DECISIONS, Rule
 from classifier.decision.scoring import unscored_batches
 from classifier.pool import Pool, load_pool
-from classifier.training.calibration import at_threshold, choose_threshold
-from classifier.training.train import KIND, load_document
-from pipeline.config import Config, DecisionConfig, fingerprint
+from classifier.training.arrays import Bools, Floats
+from classifier.training.published import StoredScores, latest_classifier, load_document
+from classifier.training.threshold import Threshold, ThresholdMetrics, at_threshold, choose_threshold
+from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
+from pipeline.job import Job
 from pipeline.label_events import Labels, load_labels
 from pipeline.storage.arrow import pc
-from pipeline.storage.models_table import ModelRecord, newest_model
+from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.rows import rows_table
 from pipeline.storage.store import Store
-from pipeline.storage.takedown import taken_down
 
-DECISIONS = ("keep", "drop", "review")
 NO_MODEL = "none"
+
+
+class KeepThreshold(Threshold):
+    """The threshold that a decision used, with what it reaches on held-out sources."""
+
+    held_out: ThresholdMetrics
 
 
 @dataclass(frozen=True)
@@ -52,84 +51,57 @@ class DecisionReport:
     """Share of clips kept (12.4 % in the paper)."""
     reasons: Mapping[str, int]
     """Clips per kind of reason, such as `drop: flag still`."""
-    threshold: Mapping[str, Any]
-    """The keep threshold and what it rests on; empty in mode flags."""
+    threshold: KeepThreshold | None
+    """None in mode flags."""
     written: bool
     """False where nothing changed."""
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """What decides about one clip."""
-
-    config: DecisionConfig
-    good_rating: int
-    keep_from: float
-    drop_below: float
-    copies: Mapping[str, str]
-    """Representative by clip, of copies."""
-    labels: Labels
-
-    def decide(self, clip_id: str, flags: list[str], score: Mapping[str, Any] | None) -> tuple[str, str, str]:
-        """Return (decision, reason, kind of reason)."""
-        rating = self.labels.ratings.get(clip_id) if clip_id in self.labels.by_people else None
-        if rating is not None and rating <= 2:
-            return "drop", f"rated {rating}", f"rated {rating}"
-        if clip_id in self.copies:
-            return "drop", f"duplicate of {self.copies[clip_id]}", "duplicate"
-        if rating is not None and rating >= self.good_rating:
-            return "keep", f"rated {rating}", f"rated {rating}"
-        dropping = [flag for flag in flags if flag in self.config.drop_flags]
-        if self.config.mode == "flags":
-            return self._by_flags(flags, dropping)
-        if dropping:
-            return "drop", f"flag: {', '.join(dropping)}", f"flag {dropping[0]}"
-        assert score is not None
-        probability = score["probability"]
-        if probability is None:
-            return "drop", f"no score: {score['error_class']}", "no score"
-        return self._by_score(float(probability))
-
-    def _by_flags(self, flags: list[str], dropping: list[str]) -> tuple[str, str, str]:
-        if dropping:
-            return "drop", f"flags only: {', '.join(dropping)}", f"flags only, {dropping[0]}"
-        if flags:
-            return self.config.middle, f"flags only: {', '.join(flags)}", f"flags only, {flags[0]}"
-        return "keep", "flags only: none", "flags only, none"
-
-    def _by_score(self, probability: float) -> tuple[str, str, str]:
-        if probability >= self.keep_from:
-            return "keep", f"score {_cut(probability)} >= {_cut(self.keep_from)}", "score"
-        if probability < self.drop_below:
-            return "drop", f"score {_cut(probability)} < {_cut(self.drop_below)}", "score"
-        between = f"score {_cut(probability)} between {_cut(self.drop_below)} and {_cut(self.keep_from)}"
-        return self.config.middle, between, "score between"
-
-
-def _cut(value: float) -> str:
-    # downwards, so that 0.7996 is never printed as having reached 0.80
-    return f"{int(value * 1e3 + 1e-9) / 1e3:.3f}"
-
-
-# -- inputs -------------------------------------------------------------------------------------------------------
-
-
 def decision_is_current(store: Store, config: Config) -> bool:
-    """Tell whether `curated` was decided from today's clips, scores, labels, copies, takedowns and rule."""
+    """Tell whether `curated` was decided from the present clips, scores, labels, copies, takedowns and rule."""
     recorded = store.inputs("curated")
     return bool(recorded) and recorded.get("decided_from") == _inputs(store, config, load_labels(store, config))
 
 
+def decide(job: Job) -> DecisionReport:
+    """Decide on every clip and replace `curated` in one commit, unless it is current.
+
+    Raises:
+        UserError: in mode classifier, where none is published or a batch is not scored by it.
+    """
+    store, config = job.store, job.config
+    labels = load_labels(store, config)
+    inputs = _inputs(store, config, labels)
+    recorded = store.inputs("curated")
+    if recorded and recorded.get("decided_from") == inputs:
+        return _report(config, store.read("curated"), recorded, written=False)
+    pool = load_pool(store, config)
+    model = _scoring_model(pool) if config.decision.mode == "classifier" else None
+    threshold = _keep_threshold(store, model, config) if model is not None else None
+    rule = _rule(pool, labels, threshold)
+    parts, kinds = [rows_table("curated", [])], Counter[str]()
+    for rows, found in _decided_batches(pool, rule, model):
+        parts.append(rows_table("curated", rows))
+        kinds.update(found)
+    table = pa.concat_tables(parts).sort_by("clip_id")
+    if pool.taken_down_since():
+        # clips of other videos may be copies of what is hidden now
+        return decide(job)
+    record = {"decided_from": inputs, "threshold": threshold or {}, "reasons": dict(sorted(kinds.items()))}
+    store.replace("curated", table, inputs=record)
+    return _report(config, table, record, written=True)
+
+
 def _inputs(store: Store, config: Config, labels: Labels) -> dict[str, Any]:
-    pool_spec = load_pool(store, config).spec
-    people = {clip_id: labels.ratings[clip_id] for clip_id in sorted(labels.by_people)}
-    model = newest_model(store, KIND) if config.decision.mode == "classifier" else None
+    """Return everything that the decision depends on, as it stands now."""
+    by_people = {clip_id: labels.ratings[clip_id] for clip_id in sorted(labels.by_people)}
+    model = latest_classifier(store) if config.decision.mode == "classifier" else None
     tables = ["clips", "clippings", "duplicates", "takedowns"] + (["scores"] if model else [])
     return {
         "rule_version": _rule_version(config),
         "model_version": model.model_id if model else NO_MODEL,
-        "labels": fingerprint(labels.ratings, people),
-        "clip_spec": pool_spec,
+        "labels": fingerprint(labels.ratings, by_people),
+        "clip_spec": load_pool(store, config).spec,
         "tables": {name: store.version(name) for name in tables},
     }
 
@@ -138,47 +110,15 @@ def _rule_version(config: Config) -> str:
     return fingerprint(config.decision, config.split, config.classifier.good_rating)
 
 
-# -- deciding -----------------------------------------------------------------------------------------------------
-
-
-def decide(store: Store, config: Config) -> DecisionReport:
-    """Decide on every clip and replace `curated` in one commit, unless it is current.
-
-    Raises:
-        UserError: mode classifier without a published classifier, or batches that are not scored by it.
-    """
-    labels = load_labels(store, config)
-    inputs = _inputs(store, config, labels)
-    recorded = store.inputs("curated")
-    if recorded and recorded.get("decided_from") == inputs:
-        return _report(config, store.read("curated"), recorded, written=False)
-    pool = load_pool(store, config)
-    model = _scoring_model(store, pool) if config.decision.mode == "classifier" else None
-    threshold = _threshold(store, model, config) if model is not None else {}
-    rule = _rule(store, pool, config, labels, threshold)
-    batches, kinds = [], Counter[str]()
-    for batch, rows, found in _decided(store, pool, rule, model, config):
-        batches.append(rows_table("curated", rows).sort_by("clip_id"))
-        kinds.update(found)
-        assert all(row["batch"] == batch for row in rows)
-    empty = rows_table("curated", [])
-    table = pa.concat_tables([empty, *batches]).sort_by("clip_id")
-    if _hidden(store, pool):
-        # a takedown came while deciding: clips of other videos may be copies of what it hides, so decide again
-        return decide(store, config)
-    told = {"decided_from": inputs, "threshold": threshold, "reasons": dict(sorted(kinds.items()))}
-    store.replace("curated", table, inputs=told)
-    return _report(config, table, told, written=True)
-
-
-def _scoring_model(store: Store, pool: Pool) -> ModelRecord:
-    model = newest_model(store, KIND)
+def _scoring_model(pool: Pool) -> ModelRecord:
+    """Return the published classifier; UserError where there is none or it has not scored every batch."""
+    model = latest_classifier(pool.store)
     if model is None:
         raise UserError(
             "no quality classifier is published, so clips cannot be decided by score: train it (it needs labels), or "
             "set decision.mode = flags to decide by technical flags alone"
         )
-    missing = unscored_batches(store, pool, model.model_id)
+    missing = unscored_batches(pool, model.model_id)
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise UserError(
@@ -188,74 +128,74 @@ def _scoring_model(store: Store, pool: Pool) -> ModelRecord:
     return model
 
 
-def _threshold(store: Store, model: ModelRecord, config: Config) -> dict[str, Any]:
+def _keep_threshold(store: Store, model: ModelRecord, config: Config) -> KeepThreshold:
     document = load_document(store, model)
-    sides = {}
-    for side in ("out_of_fold", "held_out"):
-        scores = document[side]
-        good = np.array(scores["rating"], int) >= config.classifier.good_rating
-        sides[side] = (np.array(scores["probability"], float), good, scores["group"])
-    chosen = choose_threshold(*sides["out_of_fold"][:2], config.decision.target_precision, config.decision.confidence)
-    return {**chosen, "held_out": at_threshold(*sides["held_out"], chosen["threshold"])}
+    chosen_on, tested_on = document["out_of_fold"], document["held_out"]
+    good_rating, rule = config.classifier.good_rating, config.decision
+    chosen = choose_threshold(*_scores(chosen_on, good_rating), rule.target_precision, rule.confidence)
+    tested = at_threshold(*_scores(tested_on, good_rating), tested_on["group"], chosen["threshold"])
+    return {**chosen, "held_out": tested}
 
 
-def _rule(store: Store, pool: Pool, config: Config, labels: Labels, threshold: Mapping[str, Any]) -> _Rule:
-    copies: dict[str, str] = {}
-    if not config.decision.keep_duplicates:
-        where = ~pc.field("is_representative")
-        table = store.read("duplicates", ["clip_id", "representative"], where)
-        # a copy whose representative is gone (taken down, say) stands for itself
-        of = {row["clip_id"]: row["representative"] for row in table.to_pylist()}
-        there = set(pool.scan([], clip_ids=set(of.values()))["clip_id"].to_pylist())
-        copies = {clip_id: representative for clip_id, representative in of.items() if representative in there}
-    keep_from = float(threshold.get("threshold", 1.0))
-    return _Rule(
-        config=config.decision,
-        good_rating=config.classifier.good_rating,
+def _scores(stored: StoredScores, good_rating: int) -> tuple[Floats, Bools]:
+    return np.array(stored["probability"], float), np.array(stored["rating"], int) >= good_rating
+
+
+def _rule(pool: Pool, labels: Labels, threshold: KeepThreshold | None) -> Rule:
+    config = pool.config.decision
+    keep_from = threshold["threshold"] if threshold else 1.0
+    return Rule(
+        config=config,
+        good_rating=pool.config.classifier.good_rating,
         keep_from=keep_from,
-        # a threshold below the dropping cut leaves no band between
-        drop_below=min(config.decision.drop_below, keep_from),
-        copies=copies,
+        # where the threshold is the lower of the two, there is no band between them
+        drop_below=min(config.drop_below, keep_from),
+        copies={} if config.keep_duplicates else _copies(pool),
         labels=labels,
     )
 
 
-def _decided(
-    store: Store, pool: Pool, rule: _Rule, model: ModelRecord | None, config: Config
-) -> Iterator[tuple[str, list[dict[str, Any]], Counter[str]]]:
+def _copies(pool: Pool) -> dict[str, str]:
+    """Return the representative of every copy; a copy whose representative is gone (taken down) is none."""
+    table = pool.store.read("duplicates", ["clip_id", "representative"], ~pc.field("is_representative"))
+    of = {row["clip_id"]: row["representative"] for row in table.to_pylist()}
+    there = set(pool.scan([], clip_ids=set(of.values()))["clip_id"].to_pylist())
+    return {clip_id: representative for clip_id, representative in of.items() if representative in there}
+
+
+def _decided_batches(
+    pool: Pool, rule: Rule, model: ModelRecord | None
+) -> Iterator[tuple[list[dict[str, Any]], Counter[str]]]:
+    """Yield the rows of `curated` of each batch, with the number of clips by decision and kind of reason."""
     splits = {video_id: pool.split(video_id) for video_id in pool.videos}
+    rule_version, model_version = _rule_version(pool.config), model.model_id if model else NO_MODEL
     for batch, clips in pool.by_batch(["flags"]):
         where = pc.field("batch") == batch
-        scores = store.read("scores", where=where).to_pylist() if model is not None else []
-        by_clip = {row["clip_id"]: row for row in scores}
+        scores = pool.store.read("scores", where=where).to_pylist() if model is not None else []
+        score_of = {row["clip_id"]: row for row in scores}
         rows, kinds = [], Counter[str]()
         for clip in clips.to_pylist():
-            score = by_clip.get(clip["clip_id"])
-            decision, reason, kind = rule.decide(clip["clip_id"], list(clip["flags"] or ()), score)
-            kinds[f"{decision}: {kind}"] += 1
+            clip_id, score = clip["clip_id"], score_of.get(clip["clip_id"])
+            verdict = rule.decide(clip_id, list(clip["flags"] or ()), score)
+            kinds[f"{verdict.decision}: {verdict.kind}"] += 1
             rows.append({
-                "clip_id": clip["clip_id"], "video_id": clip["video_id"], "batch": batch, "decision": decision,
-                "reason": reason, "probability": score["probability"] if score else None,
-                "rating": rule.labels.ratings.get(clip["clip_id"]), "split": splits[clip["video_id"]],
-                "rule_version": _rule_version(config), "model_version": model.model_id if model else NO_MODEL,
+                "clip_id": clip_id, "video_id": clip["video_id"], "batch": batch, "decision": verdict.decision,
+                "reason": verdict.reason, "probability": score["probability"] if score else None,
+                "rating": rule.labels.ratings.get(clip_id), "split": splits[clip["video_id"]],
+                "rule_version": rule_version, "model_version": model_version,
             })  # fmt: skip
-        yield batch, rows, kinds
+        yield rows, kinds
 
 
-def _hidden(store: Store, pool: Pool) -> list[str]:
-    gone = taken_down(store)
-    return sorted(video_id for video_id, row in pool.videos.items() if gone.hides(video_id, row["channel_id"]))
-
-
-def _report(config: Config, table: pa.Table, told: Mapping[str, Any], *, written: bool) -> DecisionReport:
+def _report(config: Config, table: pa.Table, record: Mapping[str, Any], *, written: bool) -> DecisionReport:
     counts = Counter(table["decision"].to_pylist())
     return DecisionReport(
         mode=config.decision.mode,
-        model_version=told["decided_from"]["model_version"],
-        rule_version=told["decided_from"]["rule_version"],
+        model_version=record["decided_from"]["model_version"],
+        rule_version=record["decided_from"]["rule_version"],
         counts={decision: counts[decision] for decision in DECISIONS},
         keep_rate=counts["keep"] / max(len(table), 1),
-        reasons=told["reasons"],
-        threshold=told["threshold"],
+        reasons=record["reasons"],
+        threshold=record["threshold"] or None,
         written=written,
     )

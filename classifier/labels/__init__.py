@@ -1,1 +1,1 @@
-"""Ratings by people: the labelling page, its journal, files in and out, and which clips to rate next."""
+"""Ratings by people: which clips to rate next, the labelling page and its journal, files in and out."""

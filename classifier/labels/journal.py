@@ -1,8 +1,8 @@
 """The labelling page's journal: an append-only SQLite file in which an acknowledged label is never lost.
 
-Write-ahead log with `synchronous=FULL`: an event is on disk before it is acknowledged (6 ms, measured: a person
-does not see it), through a killed process and a power cut. Triggers refuse every UPDATE and DELETE. Events carry
-the page's own UUID, so that sending one again is harmless. `labels.sync_journal` appends them to the store.
+A write-ahead log with `synchronous=FULL` puts an event on disk before it is acknowledged (6 ms, measured), so that it
+survives a killed process and a power cut. Triggers refuse every UPDATE and DELETE. Events carry the page's own UUID,
+so that sending one again is harmless. `sync.sync_journal` appends them to the store.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypedDict, get_args
 
 from pipeline.errors import UserError
 
-KINDS = ("rate", "skip", "undo")
+Kind = Literal["rate", "skip", "undo"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 MAX_EVENTS = 10_000
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CLIP = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -45,8 +46,30 @@ BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 _COLUMNS = ("event_id", "clip_id", "annotator", "kind", "rating", "stream", "seconds", "labelled_us")
 
 
-def check_event(event: Any) -> dict[str, Any]:
-    """Return an event as it came from a page, with its fields checked; ValueError names the wrong one."""
+class PageEvent(TypedDict):
+    """What a person did with one clip."""
+
+    event_id: str
+    clip_id: str
+    kind: Kind
+    rating: int | None
+    """1 to 5 for `rate`, else None."""
+    stream: str
+    seconds: float | None
+    """Time that the clip was shown."""
+
+
+class Appended(NamedTuple):
+    """What became of events that were written."""
+
+    saved: list[str]
+    """Ids that are on disk now, in order."""
+    refused: dict[str, str]
+    """Reason by id of the others."""
+
+
+def check_event(event: object) -> PageEvent:
+    """Return the fields of an event that a page sent; ValueError names the field that is wrong."""
     if not isinstance(event, Mapping):
         raise ValueError(f"an event is an object, not {type(event).__name__}")
     event_id, clip_id, kind = event.get("event_id"), event.get("clip_id"), event.get("kind")
@@ -74,10 +97,10 @@ def check_event(event: Any) -> dict[str, Any]:
 
 
 class Journal:
-    """One open journal; safe to use from several threads, and several processes may read beside it."""
+    """An open journal; several threads may use it, and other processes may read it at the same time."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create it; UserError where the file is no journal or cannot be written."""
+        """Open or create it; UserError where the file is not a journal or cannot be written."""
         self.path = path
         self._lock = threading.Lock()
         try:
@@ -96,23 +119,22 @@ class Journal:
                 "labels that were synchronised are in the store."
             ) from exc
 
-    def append(self, events: Sequence[Mapping[str, Any]], annotator: str) -> tuple[list[str], dict[str, str]]:
-        """Write checked events in one commit, in their order; return once they are on disk.
+    def append(self, events: Sequence[PageEvent], annotator: str) -> Appended:
+        """Write events in one commit, in their order; return once they are on disk.
 
-        Returns:
-            (ids that are stored, reason by id of those that are not: their id is already another label's).
+        An event that is already there counts as saved. An id that belongs to another event is refused.
 
         Args:
-            events: results of `check_event`; one that is already there is left as it is.
+            events: results of `check_event`.
             annotator: who labels.
         """
-        saved, refused = [], {}
+        appended = Appended([], {})
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 last = self._db.execute("SELECT coalesce(max(labelled_us), 0) FROM events").fetchone()[0]
                 for event in events:
-                    # a clock that is set back must not turn the order of events around
+                    # strictly increasing, even where the clock is set back: the last event of a clip counts
                     last = max(int(time.time() * 1e6), last + 1)
                     values = {**event, "annotator": annotator, "labelled_us": last}
                     self._db.execute(
@@ -120,16 +142,16 @@ class Journal:
                         f"VALUES ({', '.join('?' * len(_COLUMNS))})",
                         [values[column] for column in _COLUMNS],
                     )
-                    # OR IGNORE is silent about any conflict: what is acknowledged must be there, and be the same
+                    # OR IGNORE hides every conflict, so read back what is acknowledged
                     if self._is_stored(values):
-                        saved.append(str(event["event_id"]))
+                        appended.saved.append(event["event_id"])
                     else:
-                        refused[str(event["event_id"])] = "this event_id is already another label's"
+                        appended.refused[event["event_id"]] = "this event_id already belongs to another label"
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
-        return saved, refused
+        return appended
 
     def _is_stored(self, values: Mapping[str, Any]) -> bool:
         names = ("clip_id", "annotator", "kind", "rating")
@@ -138,13 +160,13 @@ class Journal:
         return bool(stored == tuple(values[name] for name in names))
 
     def events(self) -> list[dict[str, Any]]:
-        """Return all events in the order of their arrival, as rows of the `labels` table."""
+        """Return all events in order of arrival, as rows of the `labels` table."""
         with self._lock:
             rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM events ORDER BY seq").fetchall()
         return [_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
 
     def close(self) -> None:
-        """Close the file; the log is folded into it."""
+        """Close the file; SQLite merges the write-ahead log into it."""
         with self._lock:
             self._db.close()
 
@@ -164,7 +186,7 @@ def _row(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def journal_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the events of a journal, none while there is no file."""
+    """Return the events of a journal; empty where there is no file."""
     if not path.exists():
         return []
     with closing(Journal(path)) as journal:

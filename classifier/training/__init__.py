@@ -1,1 +1,1 @@
-"""The quality classifier: its examples, network, baselines, calibration and metrics."""
+"""The quality classifier: its examples, network, baselines, calibration, metrics, and what is published of it."""

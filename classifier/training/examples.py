@@ -1,4 +1,4 @@
-"""Rated clips as arrays: frames for the network, measurements for the baselines, sources for the folds.
+"""Rated clips as arrays: frames for the network, features for the baselines, sources for the folds.
 
 Dimension keys: N clips, K frames of a clip, H rows, W columns, F features.
 """
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from classifier.pool import Pool
+from classifier.training.arrays import Bools, Floats
 from pipeline.clips.features import FEATURE_NAMES, FLAGS
 from pipeline.clips.read import read_frames
 from pipeline.config import ClassifierConfig
 from pipeline.storage.store import Store
 
 MEASUREMENTS = tuple(name for name in ("motion", "overlay_share", "letterbox_share") if name not in FEATURE_NAMES)
-"""Columns of `clips` that are no hand features already."""
+"""Columns of `clips` that are not among the hand-made features already."""
 FRAME_COLUMNS = ("tar", "frames_offset", "frames_size")
 READERS = 4
 
@@ -34,31 +35,31 @@ class Examples:
     clip_ids: tuple[str, ...]
     rating_N: NDArray[np.int64]
     groups: tuple[str, ...]
-    """Source of each clip: what no fold and no split divides."""
-    val_N: NDArray[np.bool_]
+    """Source of each clip: the unit that no fold and no split divides."""
+    val_N: Bools
     """Whether the clip's source is held out."""
     frames_NKCHW: Tensor
     """uint8, at the network's input size."""
-    features_NF: NDArray[np.float64]
-    """Measurements and hand features, `feature_names`; not a number where one could not be taken."""
-    flags_NF: NDArray[np.bool_]
+    features_NF: Floats
+    """Measurements and hand-made features, named by `feature_names`; NaN where one is missing."""
+    flags_NF: Bools
     """Technical flags, in the order of `FLAGS`."""
     unreadable: Mapping[str, str]
-    """Clips whose frames could not be read, and why; they are not among the N."""
+    """Reason by clip_id of clips whose frames could not be read; they are not among the N."""
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Return the names of the features' columns."""
+        """Return the names of the columns of `features_NF`."""
         return (*MEASUREMENTS, *FEATURE_NAMES)
 
     @property
-    def extreme(self) -> NDArray[np.bool_]:
-        """Return which clips are rated 5 or 1: those that teach (Genie App. B.1)."""
+    def extreme(self) -> Bools:
+        """Return which clips are rated 5 or 1: the network learns from those alone (Genie App. B.1)."""
         return np.asarray((self.rating_N == 5) | (self.rating_N == 1))
 
-    def take(self, rows: NDArray[np.bool_]) -> Examples:
-        """Return the clips of a mask."""
-        index = np.flatnonzero(rows)
+    def take(self, mask_N: Bools) -> Examples:
+        """Return the clips where a mask is true."""
+        index = np.flatnonzero(mask_N)
         return Examples(
             clip_ids=tuple(self.clip_ids[i] for i in index),
             rating_N=self.rating_N[index],
@@ -72,14 +73,14 @@ class Examples:
 
 
 def clip_frames(frames_KHWC: NDArray[np.uint8], config: ClassifierConfig) -> Tensor:
-    """Return a clip's stored frames as the network sees them: uint8 (K, 3, H, W), evenly chosen, averaged down."""
+    """Return a clip's stored frames as the network sees them: uint8 (K, 3, H, W), evenly spaced, averaged down."""
     stored = len(frames_KHWC)
     count = min(config.frames_per_clip, stored)
     chosen = [(2 * i + 1) * stored // (2 * count) for i in range(count)]
     frames = frames_KHWC[chosen]
     factor = max(1, frames.shape[1] // config.input_height)
     height, width = frames.shape[1] // factor, frames.shape[2] // factor
-    # numpy, because this runs in reading threads, which should not start torch's own
+    # in numpy, because torch would start threads of its own in every reading thread
     blocks = frames[:, : height * factor, : width * factor].reshape(count, height, factor, width, factor, 3)
     small = np.rint(blocks.mean((2, 4), dtype=np.float32)).astype(np.uint8)
     return torch.from_numpy(np.ascontiguousarray(small.transpose(0, 3, 1, 2)))
@@ -88,7 +89,7 @@ def clip_frames(frames_KHWC: NDArray[np.uint8], config: ClassifierConfig) -> Ten
 def read_clip_frames(
     store: Store, rows: Sequence[Mapping[str, Any]], config: ClassifierConfig
 ) -> list[Tensor | Exception]:
-    """Return the frames of clips in the rows' order, or the error of a clip whose frames cannot be read.
+    """Return the frames of each row, in order; for a clip whose frames cannot be read, the error instead.
 
     Args:
         store: the store.
@@ -97,13 +98,13 @@ def read_clip_frames(
     """
 
     def read(row: Mapping[str, Any]) -> Tensor | Exception:
-        # a damaged or missing tar is this clip's fault alone; whatever else goes wrong is ours and is raised
+        # a damaged or missing tar costs its own clips only; any other error is a bug and is raised
         try:
             return clip_frames(read_frames(store, row), config)
         except (OSError, EOFError, ValueError) as exc:
             return exc
 
-    # in the order of the tars, so that neighbouring ranges are read one after the other
+    # in the order of bytes in the tars, so that neighbouring ranges are read one after the other
     order = sorted(range(len(rows)), key=lambda i: (rows[i]["tar"] or "", rows[i]["frames_offset"] or 0))
     with ThreadPoolExecutor(READERS) as readers:
         found = dict(zip(order, readers.map(lambda i: read(rows[i]), order), strict=True))
@@ -111,7 +112,7 @@ def read_clip_frames(
 
 
 def load_examples(pool: Pool, ratings: Mapping[str, int], config: ClassifierConfig) -> Examples:
-    """Return the rated clips of a pool as arrays; all frames in memory (8 of 160x90: 0.35 MB a clip).
+    """Return the rated clips of a pool as arrays, all frames in memory (8 of 160x90: 0.35 MB a clip).
 
     Args:
         pool: the clips that count.
@@ -122,15 +123,15 @@ def load_examples(pool: Pool, ratings: Mapping[str, int], config: ClassifierConf
     rows = pool.scan(columns, clip_ids=ratings.keys()).to_pylist()
     loaded = list(zip(rows, read_clip_frames(pool.store, rows, config), strict=True))
     unreadable = {row["clip_id"]: str(found) for row, found in loaded if isinstance(found, Exception)}
-    good = [(row, found) for row, found in loaded if isinstance(found, Tensor)]
-    rows = [row for row, _ in good]
+    readable = [(row, found) for row, found in loaded if isinstance(found, Tensor)]
+    rows = [row for row, _ in readable]
     empty = torch.zeros(0, config.frames_per_clip, 3, 1, 1, dtype=torch.uint8)
     return Examples(
         clip_ids=tuple(row["clip_id"] for row in rows),
         rating_N=np.array([ratings[row["clip_id"]] for row in rows], np.int64),
         groups=tuple(pool.group(row["video_id"]) for row in rows),
         val_N=np.array([pool.split(row["video_id"]) == "val" for row in rows], bool),
-        frames_NKCHW=torch.stack([found for _, found in good]) if good else empty,
+        frames_NKCHW=torch.stack([found for _, found in readable]) if readable else empty,
         features_NF=np.array([_features(row) for row in rows], np.float64).reshape(len(rows), -1),
         flags_NF=np.array([[flag in (row["flags"] or ()) for flag in FLAGS] for row in rows], bool).reshape(
             -1, len(FLAGS)
@@ -143,7 +144,3 @@ def _features(row: Mapping[str, Any]) -> list[float]:
     hand = list(row["features"] or ())
     hand += [np.nan] * (len(FEATURE_NAMES) - len(hand))
     return [np.nan if value is None else float(value) for value in (*(row[name] for name in MEASUREMENTS), *hand)]
-
-
-def _flags(row: Mapping[str, Any]) -> list[bool]:
-    return [flag in (row["flags"] or ()) for flag in FLAGS]

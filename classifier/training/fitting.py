@@ -1,4 +1,6 @@
-"""Train one ResNet18 on frames of clips rated good or bad. The same seed gives the same weights on a machine.
+"""Train one ResNet18 on single frames of clips rated good or bad, and compute its logits.
+
+The same seed gives the same weights on one kind of processor (docs/data.md says how far).
 
 Dimension keys: N clips, K frames of a clip, B frames of a step, C channels, H rows, W columns.
 """
@@ -9,19 +11,32 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
+from classifier.training.arrays import Bools, Floats
 from classifier.training.resnet import ResNet18, frame_logits
 from pipeline.config import ClassifierConfig
 
 _INITIALIZING = threading.Lock()
 SMOOTHING = 0.05
-"""Targets are 0.05 and 0.95: logits stay finite, which the calibration thanks."""
+"""Label smoothing: targets are 0.05 and 0.95, so that logits stay finite for the calibration."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Clips that a network learns from."""
+
+    frames_NKCHW: Tensor
+    """uint8."""
+    good_N: Bools
+    """Which clips are good; the others are bad."""
+    groups: Sequence[str]
+    """Source of each clip."""
 
 
 def device_of(config: ClassifierConfig) -> torch.device:
@@ -33,7 +48,7 @@ def device_of(config: ClassifierConfig) -> torch.device:
 
 @contextmanager
 def fixed_threads(count: int) -> Iterator[Callable[[], None]]:
-    """Compute with this many threads inside the block, and as before after it; yields the limit for other threads."""
+    """Limit torch to a number of threads inside the block; yields the function that limits another thread."""
 
     def limit() -> None:
         torch.set_num_threads(count)
@@ -47,38 +62,33 @@ def fixed_threads(count: int) -> Iterator[Callable[[], None]]:
 
 
 def train_network(
-    frames_NKCHW: Tensor,
-    good_N: NDArray[np.bool_],
-    groups: Sequence[str],
-    config: ClassifierConfig,
-    *,
-    seed: int,
-    on_step: Callable[[float], None] | None = None,
+    learning: TrainingSet, config: ClassifierConfig, *, seed: int, on_step: Callable[[float], None] | None = None
 ) -> ResNet18:
     """Return a network trained on single frames, in evaluation mode.
 
+    Both classes are drawn equally often, and within a class every source, whatever its number of clips.
+
     Args:
-        frames_NKCHW: uint8 frames of the clips.
-        good_N: which clips are examples of good (the others of bad).
-        groups: source of each clip; sources of a class are drawn alike, whatever their number of clips.
+        learning: the clips.
         config: sizes and rates.
-        seed: of the weights, the draws and the augmentation.
-        on_step: hears each step's loss.
+        seed: of the initial weights, the draws and the augmentation.
+        on_step: called with each step's loss.
     """
     device = device_of(config)
     draw = torch.Generator().manual_seed(seed)
-    # the weights' first values come from the one global generator, and trainings may run side by side
+    # initial weights come from torch's global generator, and several trainings may run in threads
     with _INITIALIZING, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ResNet18(config.width)
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    weights = torch.from_numpy(_weights(good_N, groups))
-    target_N = torch.from_numpy(np.where(good_N, 1 - SMOOTHING, SMOOTHING).astype(np.float32))
+    weights_N = torch.from_numpy(_draw_weights(learning.good_N, learning.groups))
+    target_N = torch.from_numpy(np.where(learning.good_N, 1 - SMOOTHING, SMOOTHING).astype(np.float32))
+    frames_NKCHW = learning.frames_NKCHW
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config.steps)
-        clips_B = torch.multinomial(weights, config.batch, replacement=True, generator=draw)
+        clips_B = torch.multinomial(weights_N, config.batch, replacement=True, generator=draw)
         picks_B = torch.randint(frames_NKCHW.shape[1], (config.batch,), generator=draw)
         frames_BCHW = augment(frames_NKCHW[clips_B, picks_B].float() / 255, draw).to(device)
         loss = F.binary_cross_entropy_with_logits(model(frames_BCHW), target_N[clips_B].to(device))
@@ -92,9 +102,9 @@ def train_network(
 
 
 def augment(frames_BCHW: Tensor, draw: torch.Generator) -> Tensor:
-    """Return frames flipped, shifted by up to 4 % and varied in brightness and contrast a little.
+    """Return frames flipped, shifted by up to 4 % and slightly varied in brightness and contrast.
 
-    A flip is safe here (a menu is a menu either way), and shifts stay small because overlays sit at the border.
+    A flip keeps the class (a mirrored menu is a menu). Shifts stay small because overlays sit at the border.
     """
     size, _, height, width = frames_BCHW.shape
     flips = torch.rand(size, generator=draw) < 0.5
@@ -110,11 +120,11 @@ def augment(frames_BCHW: Tensor, draw: torch.Generator) -> Tensor:
     return (frames_BCHW * (1 + 0.15 * contrast) + 0.08 * brightness).clamp_(0, 1)
 
 
-def logits_of(model: ResNet18, frames_NKCHW: Tensor) -> NDArray[np.float64]:
+def logits_of(model: ResNet18, frames_NKCHW: Tensor) -> Floats:
     """Return (N, K) frame logits.
 
-    One clip a pass on a processor: the sums are then the same whatever clips come before or after, and eight
-    frames already fill the machine.
+    On a CPU every clip is a pass of its own, so that its logits do not depend on the clips beside it; its eight
+    frames are work enough for the machine.
     """
     per_pass = 1 if next(model.parameters()).device.type == "cpu" else 64
     found = []
@@ -122,11 +132,10 @@ def logits_of(model: ResNet18, frames_NKCHW: Tensor) -> NDArray[np.float64]:
         found.append(frame_logits(model, clips.flatten(0, 1)).reshape(clips.shape[:2]))
     if not found:
         return np.zeros(frames_NKCHW.shape[:2])
-    return torch.cat(found).double().numpy()
+    return np.asarray(torch.cat(found).double().numpy(), np.float64)
 
 
-def _weights(good_N: NDArray[np.bool_], groups: Sequence[str]) -> NDArray[np.float64]:
-    """Return draw weights: both classes alike, and within a class every source alike."""
+def _draw_weights(good_N: Bools, groups: Sequence[str]) -> Floats:
     keys = [(bool(good), group) for good, group in zip(good_N, groups, strict=True)]
     clips: dict[tuple[bool, str], int] = {}
     for key in keys:
@@ -136,6 +145,7 @@ def _weights(good_N: NDArray[np.bool_], groups: Sequence[str]) -> NDArray[np.flo
 
 
 def _schedule(step: int, steps: int) -> float:
+    """Return the factor on the learning rate: linear warm-up over 5 % of the steps, then a cosine to 0."""
     warm_up = max(1, steps // 20)
     if step < warm_up:
         return (step + 1) / warm_up

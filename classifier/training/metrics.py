@@ -1,121 +1,198 @@
-"""The classifier's figures: what the report and the checks read, as plain numbers.
+"""The classifier's metrics as plain numbers: stored in the column `figures` of `models`, read by report and checks.
 
-    figures["auc"], ["baseline_auc"], ...           -> the headlines, {value, interval}, from held-out sources
-    figures["held_out"]["five_vs_one"]["network"]   -> {auc, interval, clips, good, sources}
-    figures["held_out"]["all_ratings"]["network"]   -> the same over all ratings, good from `good_rating` on
-    figures["held_out"]["five_vs_one"]["single"]    -> every flag alone, the best flag, the best measurement
-    figures["judged"]                               -> the AUC that the floor is held against, and on what
-    figures["beats_best_flag"], ["beats_baseline"]  -> true, false, or null where it cannot be said
+    metrics["auc"], ["baseline_auc"], ["single_flag_auc"]  -> the headlines {value, interval}, on held-out sources
+    metrics["held_out"]["five_vs_one"]["network"]   -> {auc, interval, clips, good, sources}
+    metrics["held_out"]["all_ratings"]["network"]   -> the same over all ratings, good from `good_rating` on
+    metrics["held_out"]["five_vs_one"]["single"]    -> every flag alone, the best flag, the best measurement
+    metrics["judged"]                               -> the AUC that is compared with the floor, and on what clips
+    metrics["beats_best_flag"], ["beats_baseline"]  -> true, false, or null where it is unknown
 
 Dimension keys: N clips, K frames of a clip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 from sklearn.metrics import brier_score_loss, log_loss
 
-from classifier.training.baseline import single_columns
-from classifier.training.calibration import (
-    Bools,
-    Floats,
-    apply_platt,
-    at_threshold,
-    auc_figures,
-    choose_threshold,
-    clip_features,
-    reliability,
-)
+from classifier.training.arrays import Bools, Floats
+from classifier.training.auc import AucMetrics, auc_metrics
+from classifier.training.baseline import BestFlag, SingleColumns, single_columns
+from classifier.training.calibration import Calibration, ReliabilityBin, reliability, stored_probabilities
 from classifier.training.examples import Examples
+from classifier.training.folds import Fitted, ScoredExamples
+from classifier.training.intervals import Interval
+from classifier.training.threshold import Threshold, ThresholdMetrics, at_threshold, choose_threshold
 from pipeline.config import Config
 
 
-def classifier_figures(
-    train: Examples,
-    held: Examples,
-    train_logits_NK: Floats,
-    held_logits_NK: Floats,
-    train_baselines: Mapping[str, Floats],
-    held_baselines: Mapping[str, Floats],
-    calibration: dict[str, Any],
-    config: Config,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return (figures, scores): what is told of a classifier, and the scores that a later threshold is chosen on.
+class Headline(TypedDict):
+    """One number with its interval over sources."""
+
+    value: float | None
+    interval: Interval | None
+
+
+class Judged(TypedDict):
+    """The AUC that is compared with `classifier.min_auc`."""
+
+    on: str
+    auc: float | None
+    interval: Interval | None
+
+
+class LabelCounts(TypedDict):
+    """Rated clips."""
+
+    by_rating: dict[str, int]
+    train: int
+    held_out: int
+
+
+class CurvePoint(TypedDict):
+    """The loss averaged over a stretch of steps that ends at `step`."""
+
+    step: int
+    loss: float
+
+
+class Histogram(TypedDict):
+    """Good and bad clips by probability."""
+
+    edges: list[float]
+    good: list[int]
+    bad: list[int]
+
+
+class FiveVsOne(TypedDict):
+    """Clips rated 5 against clips rated 1, as in the paper."""
+
+    network: AucMetrics
+    baselines: dict[str, AucMetrics]
+    single: SingleColumns
+
+
+class AllRatings(TypedDict):
+    """All rated clips, good from `classifier.good_rating` on."""
+
+    network: AucMetrics
+    baselines: dict[str, AucMetrics]
+
+
+class CalibrationMetrics(TypedDict):
+    """How well probabilities agree with shares; null without clips."""
+
+    brier: float | None
+    log_loss: float | None
+    expected_error: float
+    bins: list[ReliabilityBin]
+    histogram: Histogram
+
+
+class SideMetrics(TypedDict):
+    """Metrics on the clips of one side: out of fold, or held out."""
+
+    five_vs_one: FiveVsOne
+    all_ratings: AllRatings
+    calibration: CalibrationMetrics
+    at_threshold: ThresholdMetrics
+    mean_by_rating: dict[str, float]
+
+
+class ClassifierMetrics(TypedDict):
+    """All metrics of a classifier."""
+
+    auc: Headline
+    baseline_auc: Headline | None
+    single_flag_auc: Headline | None
+    brier: float | None
+    calibration_error: float
+    labels: LabelCounts
+    good_rating: int
+    threshold: Threshold
+    judged: Judged
+    beats_baseline: bool | None
+    beats_best_flag: bool | None
+    out_of_fold: SideMetrics
+    held_out: SideMetrics
+    curve: list[CurvePoint]
+    folds: int
+    unreadable: dict[str, str]
+
+
+def classifier_metrics(fitted: Fitted, calibration: Calibration, config: Config) -> ClassifierMetrics:
+    """Return the metrics of a trained network.
 
     Args:
-        train: rated clips of the training sources; their scores are out of fold.
-        held: rated clips of the sources held out.
-        train_logits_NK: frame logits of `train`.
-        held_logits_NK: frame logits of `held`.
-        train_baselines: out-of-fold scores of each baseline.
-        held_baselines: scores of each baseline on `held`.
-        calibration: numbers of `fit_platt`.
-        config: for the good ratings and the decision's rule.
+        fitted: the network, with scores of all rated clips.
+        calibration: turns its logits into probabilities.
+        config: `classifier.good_rating`, and the precision and confidence that `decision` asks for.
     """
-    # rounded as they are stored, so that a threshold that is chosen later finds the same cut
-    out_of_fold = apply_platt(calibration, clip_features(train_logits_NK)).round(6)
-    held_out = apply_platt(calibration, clip_features(held_logits_NK)).round(6)
-    rule = config.decision
-    good_N = train.rating_N >= config.classifier.good_rating
-    threshold = choose_threshold(out_of_fold, good_N, rule.target_precision, rule.confidence)
-    sides = {
-        "out_of_fold": _side(train, train, out_of_fold, train_baselines, threshold["threshold"], config),
-        "held_out": _side(train, held, held_out, held_baselines, threshold["threshold"], config),
-    }
-    tested = sides["held_out"]["five_vs_one"]
-    judged = ("the held-out sources", tested["network"])
-    if tested["network"]["auc"] is None:
-        judged = ("sources left out in turn (the held-out ones have no fives or no ones)",
-                  sides["out_of_fold"]["five_vs_one"]["network"])  # fmt: skip
-    baselines = [found for found in tested["baselines"].values() if found["auc"] is not None]
-    baseline = max(baselines, key=lambda found: float(found["auc"]), default=None)
-    flag = tested["single"]["best_flag"]
+    train, held = fitted.out_of_fold.examples, fitted.held_out.examples
+    threshold = choose_threshold(
+        stored_probabilities(calibration, fitted.out_of_fold.logits_NK),
+        train.rating_N >= config.classifier.good_rating,
+        config.decision.target_precision,
+        config.decision.confidence,
+    )
+    good_rating = config.classifier.good_rating
+    out_of_fold = _side(fitted.out_of_fold, train, calibration, threshold["threshold"], good_rating)
+    held_out = _side(fitted.held_out, train, calibration, threshold["threshold"], good_rating)
+    tested = held_out["five_vs_one"]
     reached = tested["network"]["auc"]
-    figures = {
-        "auc": _value(judged[1]),
-        "baseline_auc": _value(baseline),
-        "single_flag_auc": _value(flag),
-        "brier": sides["held_out"]["calibration"]["brier"],
-        "calibration_error": sides["held_out"]["calibration"]["expected_error"],
+    measured = [found for found in tested["baselines"].values() if found["auc"] is not None]
+    baseline = max(measured, key=lambda found: found["auc"] or 0.0, default=None)
+    flag: BestFlag | None = tested["single"]["best_flag"]
+    judged_on, judged = "the held-out sources", tested["network"]
+    if reached is None:
+        judged_on = "sources left out in turn (the held-out ones have no fives or no ones)"
+        judged = out_of_fold["five_vs_one"]["network"]
+    return {
+        "auc": _headline(judged),
+        "baseline_auc": None if baseline is None else _headline(baseline),
+        "single_flag_auc": None if flag is None else _headline(flag),
+        "brier": held_out["calibration"]["brier"],
+        "calibration_error": held_out["calibration"]["expected_error"],
         "labels": {"by_rating": _by_rating(train, held), "train": len(train.clip_ids), "held_out": len(held.clip_ids)},
-        "good_rating": config.classifier.good_rating,
+        "good_rating": good_rating,
         "threshold": threshold,
-        "judged": {"on": judged[0], "auc": judged[1]["auc"], "interval": judged[1]["interval"]},
-        "beats_baseline": None if reached is None or baseline is None else reached >= baseline["auc"],
-        "beats_best_flag": None if reached is None or flag is None else reached > flag["auc"],
-        **sides,
+        "judged": {"on": judged_on, "auc": judged["auc"], "interval": judged["interval"]},
+        "beats_baseline": None if reached is None or baseline is None else reached >= (baseline["auc"] or 0.0),
+        "beats_best_flag": None if reached is None or flag is None else reached > (flag["auc"] or 0.0),
+        "out_of_fold": out_of_fold,
+        "held_out": held_out,
+        "curve": _curve(fitted.losses),
+        "folds": fitted.num_folds,
+        "unreadable": dict(train.unreadable),
     }
-    scores = {"out_of_fold": _scores(train, out_of_fold), "held_out": _scores(held, held_out)}
-    return figures, scores
 
 
 def _side(
-    train: Examples,
-    examples: Examples,
-    probability_N: Floats,
-    baselines: Mapping[str, Floats],
-    threshold: float,
-    config: Config,
-) -> dict[str, Any]:
-    good_N = examples.rating_N >= config.classifier.good_rating
-    extreme_N = examples.extreme
-    paper, paper_train = examples.take(extreme_N), train.take(train.extreme)
-    five_N = paper.rating_N == 5
+    scored: ScoredExamples, train: Examples, calibration: Calibration, threshold: float, good_rating: int
+) -> SideMetrics:
+    examples = scored.examples
+    probability_N = stored_probabilities(calibration, scored.logits_NK)
+    good_N, extreme_N = examples.rating_N >= good_rating, examples.extreme
+    extremes = examples.take(extreme_N)
+    five_N = extremes.rating_N == 5
     bins, error = reliability(probability_N, good_N)
     return {
         "five_vs_one": {
-            "network": auc_figures(probability_N[extreme_N], five_N, paper.groups),
+            "network": auc_metrics(probability_N[extreme_N], five_N, extremes.groups),
             "baselines": {
-                name: auc_figures(score_N[extreme_N], five_N, paper.groups) for name, score_N in baselines.items()
+                name: auc_metrics(score_N[extreme_N], five_N, extremes.groups)
+                for name, score_N in scored.baselines.items()
             },
-            "single": single_columns(paper_train, paper_train.rating_N == 5, paper, five_N),
+            "single": single_columns(train.take(train.extreme), extremes),
         },
         "all_ratings": {
-            "network": auc_figures(probability_N, good_N, examples.groups),
-            "baselines": {name: auc_figures(score_N, good_N, examples.groups) for name, score_N in baselines.items()},
+            "network": auc_metrics(probability_N, good_N, examples.groups),
+            "baselines": {
+                name: auc_metrics(score_N, good_N, examples.groups) for name, score_N in scored.baselines.items()
+            },
         },
         "calibration": {
             "brier": float(brier_score_loss(good_N, probability_N)) if len(good_N) else None,
@@ -132,11 +209,11 @@ def _side(
     }
 
 
-def _value(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if found is None else {"value": found["auc"], "interval": found["interval"]}
+def _headline(found: AucMetrics) -> Headline:
+    return {"value": found["auc"], "interval": found["interval"]}
 
 
-def _histogram(probability_N: Floats, good_N: Bools, num_bins: int = 20) -> dict[str, list[float]]:
+def _histogram(probability_N: Floats, good_N: Bools, num_bins: int = 20) -> Histogram:
     edges = np.linspace(0, 1, num_bins + 1)
     return {
         "edges": edges.round(3).tolist(),
@@ -150,10 +227,7 @@ def _by_rating(*parts: Examples) -> dict[str, int]:
     return {str(rating): int((ratings == rating).sum()) for rating in range(1, 6)}
 
 
-def _scores(examples: Examples, probability_N: Floats) -> dict[str, list[Any]]:
-    return {
-        "clip_id": list(examples.clip_ids),
-        "rating": examples.rating_N.tolist(),
-        "probability": [round(float(p), 6) for p in probability_N],
-        "group": list(examples.groups),
-    }
+def _curve(losses: Sequence[float], points: int = 60) -> list[CurvePoint]:
+    stretches = [part for part in np.array_split(np.array(losses), min(points, len(losses))) if len(part)]
+    ends = np.cumsum([len(part) for part in stretches])
+    return [{"step": int(end), "loss": round(float(part.mean()), 5)} for end, part in zip(ends, stretches, strict=True)]

@@ -1,7 +1,7 @@
-"""ResNet18 on single frames, with torchvision's parameter names and nothing but torch.
+"""ResNet18 on single frames, with torchvision's parameter names but without torchvision.
 
 Genie App. B.1 filters its pool with an "11M ResNet18": at width 64 with one logit this is 11,177,025 parameters.
-Narrow widths train in seconds on a laptop's processor.
+Narrow widths train in seconds on a laptop.
 
 Dimension keys: B frames, C channels, H rows, W columns.
 """
@@ -64,12 +64,12 @@ def _stage(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
 
 
 def num_parameters(model: nn.Module) -> int:
-    """Return the number of learned parameters."""
+    """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 @torch.inference_mode()
 def frame_logits(model: ResNet18, frames_BCHW: Tensor) -> Tensor:
-    """Return the logits of frames as they come from a clip, uint8, on the model's device, as float32 on the CPU."""
+    """Return the logits (B,) of uint8 frames as float32 on the CPU, computed on the model's device."""
     device = next(model.parameters()).device
     return model(frames_BCHW.to(device).float() / 255).float().cpu()

@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 
 from classifier.labels.journal import journal_rows
-from classifier.labels.queue import label_queue, load_queue
+from classifier.labels.queue import load_queue, write_queue
 from pipeline.arcade.platformer import record_platformer
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.encode import TarWriter, encode_clip, encode_frames
 from pipeline.config import Config
 from pipeline.ids import clip_id_of
+from pipeline.job import Job
 from pipeline.label_events import fold
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
@@ -35,9 +36,10 @@ import sys
 from pipeline.config import Config
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
-from classifier.labels.page import serve_labels
+from pipeline.job import Job
+from classifier.labels.serve import LabelServer, serve_labels
 store = Store(sys.argv[1])
-serve_labels(store, Config(), home_of(store), port=int(sys.argv[2]), annotator="ann")
+serve_labels(Job(store, Config(), home_of(store)), LabelServer(port=int(sys.argv[2]), annotator="ann"))
 """
 
 
@@ -67,7 +69,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.append("clips", rows)
         done = {"video_id": video_id, "batch": batch, "clip_spec": spec, "source_sha256": "0" * 64, "state": "ok"}
         store.append("clippings", [{**done, "num_clips": len(rows)}])
-    label_queue(store, config)
+    write_queue(Job(store, config, home_of(store)))
     return Path(store.root)
 
 

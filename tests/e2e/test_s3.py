@@ -11,7 +11,7 @@ import pytest
 
 from classifier.decision.decide import decide
 from classifier.decision.scoring import score_batch
-from classifier.labels.sync import current_labels, import_labels
+from classifier.labels.import_file import import_labels
 from classifier.training.train import train_classifier
 from pipeline.clips.cut_batch import cut_batch
 from pipeline.clips.decode import decode_clip
@@ -22,6 +22,8 @@ from pipeline.download.batch import download_batch
 from pipeline.inspect.export import export_clips
 from pipeline.inspect.gc import collect_garbage
 from pipeline.inspect.status import status
+from pipeline.job import Job
+from pipeline.label_events import current_labels
 from pipeline.search.search import search_videos
 from pipeline.shards.read import open_shards
 from pipeline.shards.write import write_shards
@@ -75,10 +77,11 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
     find_duplicates(store, config)
     import_labels(store, labels, annotator="tester")
     assert sorted(current_labels(store).values()) == [1] * 6 + [5] * 6
-    train_classifier(store, config)
+    job = Job(store, config, home)
+    train_classifier(job)
     for batch in found.batches:
-        score_batch(store, config, batch)
-    decide(store, config)
+        score_batch(job.of_batch(batch))
+    decide(job)
     version = write_shards(store, config).version
 
     kept = {row["clip_id"] for row in store.read("curated").to_pylist() if row["decision"] == "keep"}
@@ -95,5 +98,5 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
     assert (tmp_path / "flat.parquet").stat().st_size > 0
     before = store.list_blobs("")
     write_shards(store, config)
-    decide(store, config)
+    decide(job)
     assert store.list_blobs("") == before

@@ -22,8 +22,8 @@ from assets.report.contact_sheets import draw_sheet
 from assets.report.page import write_report
 from classifier.decision.decide import decide
 from classifier.decision.scoring import score_batch
-from classifier.labels.queue import label_queue
-from classifier.labels.sync import import_labels
+from classifier.labels.import_file import import_labels
+from classifier.labels.queue import write_queue
 from classifier.training.train import train_classifier
 from models.evaluation.evaluate import evaluate
 from models.training.train import train_tokenizer, train_world_model
@@ -147,7 +147,7 @@ STAGES = (
     Stage("download", _call(download_batch)),
     Stage("clips", _call(cut_batch)),
     Stage("duplicates", _call(find_duplicates)),
-    Stage("label queue", _call(label_queue)),
+    Stage("label queue", _call(write_queue)),
     Stage("labels", _rate),
     Stage("classifier", _call(train_classifier)),
     Stage("scores", _call(score_batch)),

@@ -5,23 +5,36 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from classifier.labels.sync import import_labels
+from classifier.decision.scoring import score_batch
+from classifier.labels.import_file import import_labels
+from classifier.training.fitting import fixed_threads
 from classifier.training.train import train_classifier
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.encode import TarWriter, encode_frames
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.config import ClassifierConfig, Config, LabelConfig, SourceConfig, SplitConfig
 from pipeline.ids import clip_id_of
+from pipeline.job import Job
 from pipeline.shards.splits import split_of
+from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
+
+BATCHES = ("2026w47-0001", "2026w47-0002")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Let torch compute with one thread: the networks are too small to share, and other work may be running."""
+    with fixed_threads(1):
+        yield
 
 
 @pytest.fixture
@@ -123,9 +136,21 @@ class PoolWriter:
 
 
 @pytest.fixture
+def job(store: Store, config: Config) -> Job:
+    """Work on an empty store."""
+    return Job(store, config, home_of(store))
+
+
+@pytest.fixture
 def pool_writer(store: Store, config: Config) -> PoolWriter:
-    """The writer of an empty store."""
+    """The writer of that store."""
     return PoolWriter(store, config)
+
+
+@pytest.fixture
+def clips(pool_writer: PoolWriter) -> list[str]:
+    """Three clips of one video in that store, whose file name needs quotes and whose title needs escapes."""
+    return pool_writer.add("level-1", "ggb", native_id='Level 1, "best" of.mp4', title='A <b>"title"</b>')
 
 
 def fill(writer: PoolWriter, num_videos: int = 12) -> dict[str, int]:
@@ -138,36 +163,63 @@ def fill(writer: PoolWriter, num_videos: int = 12) -> dict[str, int]:
     return ratings
 
 
+@pytest.fixture
+def fill_pool() -> Callable[..., dict[str, int]]:
+    """The function `fill`."""
+    return fill
+
+
 @pytest.fixture(scope="session")
 def trained_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with 24 rated clips in two batches and a published classifier; copy it, do not write to it."""
     store, config = Store(tmp_path_factory.mktemp("trained") / "root"), small_config()
     writer = PoolWriter(store, config)
     import_labels(store, writer.rate(fill(writer)), "ann", config)
-    train_classifier(store, config)
+    train_classifier(Job(store, config, home_of(store)))
     return Path(store.root)
 
 
 @pytest.fixture
-def trained(trained_root: Path, tmp_path: Path) -> Store:
-    """A copy of that root of the test's own."""
-    shutil.copytree(trained_root, tmp_path / "trained")
-    return Store(tmp_path / "trained")
+def trained(trained_root: Path, config: Config, tmp_path: Path) -> Job:
+    """Work on a copy of that root."""
+    store = Store(shutil.copytree(trained_root, tmp_path / "trained"))
+    return Job(store, config, home_of(store))
+
+
+@pytest.fixture(scope="session")
+def scored_root(trained_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the trained root with all clips scored and the labels removed; copy it, do not write to it."""
+    store = Store(shutil.copytree(trained_root, tmp_path_factory.mktemp("scored") / "root"))
+    job = Job(store, small_config(), home_of(store))
+    for batch in BATCHES:
+        score_batch(job.of_batch(batch))
+    store.replace("labels", [])
+    return Path(store.root)
 
 
 @pytest.fixture
-def fill_pool() -> Callable[[PoolWriter], dict[str, int]]:
-    """The writer of those 24 clips."""
-    return fill
+def scored(scored_root: Path, config: Config, tmp_path: Path) -> Job:
+    """Work on a copy of that root: what the score alone decides."""
+    store = Store(shutil.copytree(scored_root, tmp_path / "scored"))
+    return Job(store, config, home_of(store))
 
 
 @pytest.fixture
-def make_writer() -> Callable[[Store, Config], PoolWriter]:
-    """Writers of other stores."""
-    return PoolWriter
+def scored_writer(scored: Job) -> PoolWriter:
+    """The writer that adds to the scored store."""
+    return PoolWriter(scored.store, scored.config)
 
 
 @pytest.fixture
-def flags_config(config: Config) -> Config:
-    """A configuration that decides without labels."""
-    return replace(config, decision=replace(config.decision, mode="flags"))
+def damage_frames() -> Callable[[Store], dict[str, Any]]:
+    """A function that overwrites the frames of a store's first clip, and returns the clip's row."""
+
+    def damage(store: Store) -> dict[str, Any]:
+        row: dict[str, Any] = store.read("clips").sort_by("clip_id").to_pylist()[0]
+        path = Path(store.url(row["tar"]))
+        data = bytearray(path.read_bytes())
+        data[row["frames_offset"] : row["frames_offset"] + 100] = bytes(100)
+        path.write_bytes(bytes(data))
+        return row
+
+    return damage

@@ -3,107 +3,123 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from classifier.labels.sync import current_labels, import_labels
+from classifier.labels.import_file import import_labels
 from classifier.pool import load_pool
 from classifier.training.examples import load_examples
-from classifier.training.train import KIND, classifier_is_current, load_document, train_classifier
+from classifier.training.published import latest_classifier, load_document
+from classifier.training.train import classifier_is_current, train_classifier
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.storage.models_table import newest_model
+from pipeline.job import Job
+from pipeline.label_events import current_labels
+from pipeline.storage.takedown import request_takedown
 from tests.snapshots import snapshot
 
 
-def test_a_classifier_learns_to_tell_sources_it_never_saw(trained, config, make_writer):
-    model = newest_model(trained, KIND)
-    figures = model.metrics
-    held = figures["held_out"]["five_vs_one"]
+def with_settings(job: Job, section: str, **values: object) -> Job:
+    """Return the job with other settings of a section."""
+    changed = replace(getattr(job.config, section), **values)
+    return replace(job, config=replace(job.config, **{section: changed}))
+
+
+def test_a_classifier_learns_to_tell_sources_it_never_saw(trained, pool_writer):
+    model = latest_classifier(trained.store)
+    metrics = model.metrics
+    held = metrics["held_out"]["five_vs_one"]
     assert held["network"]["auc"] > 0.9
-    writer = make_writer(trained, config)
-    assert held["network"]["sources"] == sum(writer.group_split(f"video-{i:02d}") == "val" for i in range(12))
-    assert figures["beats_best_flag"] is True
-    assert figures["auc"]["value"] == held["network"]["auc"]
+    held_out = sum(pool_writer.group_split(f"video-{i:02d}") == "val" for i in range(12))
+    assert held["network"]["sources"] == held_out
+    assert metrics["beats_best_flag"] is True
+    assert metrics["auc"]["value"] == held["network"]["auc"]
     assert set(held["baselines"]) == {"logistic regression", "gradient boosting"}
     assert held["single"]["best_measurement"]["auc"] is not None
     assert model.parameters < 200_000
-    document = load_document(trained, model)
+    document = load_document(trained.store, model)
     assert len(document["out_of_fold"]["clip_id"]) + len(document["held_out"]["clip_id"]) == 24
     assert not set(document["out_of_fold"]["group"]) & set(document["held_out"]["group"])
 
 
-def test_training_again_writes_nothing_and_another_label_trains_anew(trained, config, tmp_path):
-    first = newest_model(trained, KIND).model_id
-    assert classifier_is_current(trained, config)
-    before = snapshot(trained.root)
-    again = train_classifier(trained, config)
+def test_training_again_writes_nothing_and_another_label_makes_it_due(trained, tmp_path):
+    first = latest_classifier(trained.store).model_id
+    assert classifier_is_current(trained.store, trained.config)
+    before = snapshot(trained.store.root)
+    again = train_classifier(trained)
     assert (again.model_id, again.trained) == (first, False)
-    assert snapshot(trained.root) == before
-    clip_id = next(clip for clip, rating in current_labels(trained).items() if rating == 5)
+    assert snapshot(trained.store.root) == before
+    clip_id = next(clip for clip, rating in current_labels(trained.store).items() if rating == 5)
     (tmp_path / "more.csv").write_text(f"clip_id,rating\n{clip_id},4\n")
-    import_labels(trained, tmp_path / "more.csv", "ann", config)
-    assert not classifier_is_current(trained, config)
-    assert train_classifier(trained, config).model_id != first
+    import_labels(trained.store, tmp_path / "more.csv", "ann", trained.config)
+    assert not classifier_is_current(trained.store, trained.config)
 
 
-def test_the_same_labels_give_the_same_weights_byte_for_byte(trained, store, config, pool_writer, fill_pool):
-    import_labels(store, pool_writer.rate(fill_pool(pool_writer)), "ann", config)
-    train_classifier(store, config)
-    weights = [s.read_blob(f"{newest_model(s, KIND).path}/weights.safetensors") for s in (trained, store)]
+def test_the_same_labels_give_the_same_weights_and_another_seed_gives_others(trained, job, pool_writer, fill_pool):
+    import_labels(job.store, pool_writer.rate(fill_pool(pool_writer)), "ann", job.config)
+    assert train_classifier(job).model_id == latest_classifier(trained.store).model_id
+    weights = [s.read_blob(f"{latest_classifier(s).path}/weights.safetensors") for s in (trained.store, job.store)]
     assert weights[0] == weights[1]
+    report = train_classifier(with_settings(job, "classifier", seed=5, steps=2, min_auc=0.0))
+    assert report.trained
+    assert report.model_id != latest_classifier(trained.store).model_id
 
 
-def test_too_few_labels_say_how_many_more_and_how(store, config, pool_writer, fill_pool):
-    ratings = fill_pool(pool_writer, 4)
-    few = replace(config, labels=replace(config.labels, min_per_class=7))
-    import_labels(store, pool_writer.rate(ratings), "ann", config)
+def test_clips_of_a_video_that_was_taken_down_are_not_learned_from(trained):
+    request_takedown(trained.store, "video", "video-03", "asked")
+    assert not classifier_is_current(trained.store, trained.config)
+    report = train_classifier(with_settings(trained, "classifier", steps=2, min_auc=0.0))
+    document = load_document(trained.store, latest_classifier(trained.store))
+    assert report.trained
+    assert not any(
+        clip.startswith("video-03") for side in ("out_of_fold", "held_out") for clip in document[side]["clip_id"]
+    )
+
+
+def test_too_few_labels_say_how_many_more_and_how(job, pool_writer, fill_pool):
+    import_labels(job.store, pool_writer.rate(fill_pool(pool_writer, 4)), "ann", job.config)
     with pytest.raises(UserError, match=r"3 more clips rated 5 and 3 more clips rated 1 needed.*lampworks label"):
-        train_classifier(store, few)
-    assert newest_model(store, KIND) is None
+        train_classifier(with_settings(job, "labels", min_per_class=7))
+    assert latest_classifier(job.store) is None
 
 
-def test_labels_of_one_source_are_refused(store, config, pool_writer):
+def test_labels_of_one_source_are_refused(job, pool_writer):
     pair = [name for name in (f"video-{i}" for i in range(99)) if pool_writer.group_split(name) == "train"][:2]
     good, bad = pool_writer.add(pair[0], "ggggg"), pool_writer.add(pair[1], "bbbbb")
-    import_labels(store, pool_writer.rate({**dict.fromkeys(good, 5), **dict.fromkeys(bad, 1)}), "ann", config)
+    ratings = {**dict.fromkeys(good, 5), **dict.fromkeys(bad, 1)}
+    import_labels(job.store, pool_writer.rate(ratings), "ann", job.config)
     with pytest.raises(UserError, match="fives from 1 and ones from 1 sources"):
-        train_classifier(store, config)
+        train_classifier(job)
 
 
-def test_a_classifier_below_the_floor_is_not_published(store, config, pool_writer, fill_pool):
+def test_a_classifier_below_the_floor_is_not_published(job, pool_writer, fill_pool):
     ratings = fill_pool(pool_writer)
     rng = np.random.default_rng(0)
     guessed = {clip: int(rating) for clip, rating in zip(ratings, rng.permutation(list(ratings.values())), strict=True)}
-    import_labels(store, pool_writer.rate(guessed), "ann", config)
-    strict = replace(config, classifier=replace(config.classifier, min_auc=0.99))
+    import_labels(job.store, pool_writer.rate(guessed), "ann", job.config)
     with pytest.raises(UserError, match=r"below classifier.min_auc = 0.99: nothing was published"):
-        train_classifier(store, strict)
-    assert newest_model(store, KIND) is None
-    assert store.list_blobs("models") == []
+        train_classifier(with_settings(job, "classifier", min_auc=0.99, steps=10))
+    assert latest_classifier(job.store) is None
+    assert job.store.list_blobs("models") == []
 
 
-def test_a_clip_with_unreadable_frames_is_left_out_and_named(trained, config):
-    row = trained.read("clips").to_pylist()[0]
-    path = Path(trained.url(row["tar"]))
-    data = bytearray(path.read_bytes())
-    data[row["frames_offset"] : row["frames_offset"] + 100] = bytes(100)
-    path.write_bytes(bytes(data))
-    examples = load_examples(load_pool(trained, config), current_labels(trained), config.classifier)
-    assert list(examples.unreadable) == [row["clip_id"]]
+def test_a_clip_with_unreadable_frames_is_left_out_and_named(trained, damage_frames):
+    damaged = damage_frames(trained.store)
+    pool = load_pool(trained.store, trained.config)
+    examples = load_examples(pool, current_labels(trained.store), trained.config.classifier)
+    assert list(examples.unreadable) == [damaged["clip_id"]]
     assert len(examples.clip_ids) == 23
 
 
-def test_middle_ratings_teach_nothing_but_count_in_the_calibration(store, config, pool_writer, fill_pool):
+def test_middle_ratings_teach_nothing_but_count_in_the_calibration(job, pool_writer, fill_pool):
     ratings = fill_pool(pool_writer)
     middle = {}
     for index in range(4):
         middle |= dict.fromkeys(pool_writer.add(f"middle-{index}", "gb"), 3)
-    import_labels(store, pool_writer.rate({**ratings, **middle}), "ann", config)
-    figures = train_classifier(store, config).figures
-    sides = [figures[side] for side in ("out_of_fold", "held_out")]
+    import_labels(job.store, pool_writer.rate({**ratings, **middle}), "ann", job.config)
+    metrics = train_classifier(with_settings(job, "classifier", steps=5, min_auc=0.0)).metrics
+    sides = [metrics[side] for side in ("out_of_fold", "held_out")]
     assert sum(side["five_vs_one"]["network"]["clips"] for side in sides) == len(ratings)
     assert sum(side["all_ratings"]["network"]["clips"] for side in sides) == len(ratings) + len(middle)
 

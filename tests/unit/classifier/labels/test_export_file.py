@@ -1,0 +1,44 @@
+"""An export is a table that can be imported again."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from classifier.labels.export_file import export_labels
+from classifier.labels.import_file import import_labels
+from pipeline.errors import UserError
+from pipeline.label_events import load_labels
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def held(store, config) -> dict[str, dict[str, int]]:
+    events = load_labels(store, config).events
+    return {clip: {who: event["rating"] for who, event in by.items()} for clip, by in events.items()}
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_an_export_comes_back_the_same(store, config, clips, tmp_path, name):
+    import_labels(store, write(tmp_path / "l.csv", f"clip_id,rating\n{clips[0]},5\n{clips[1]},1\n"), "ann", config)
+    text = 'video,start_s,rating\n"Level 1, ""best"" of.mp4",0,2\n'
+    import_labels(store, write(tmp_path / "m.csv", text), "bob", config)
+    before = held(store, config)
+    assert export_labels(store, tmp_path / name, config) == 3
+    store.replace("labels", [])
+    assert import_labels(store, tmp_path / name, "someone", config).added == 3
+    assert held(store, config) == before
+
+
+def test_an_export_is_a_table_with_a_header(store, config, clips, tmp_path):
+    import_labels(store, write(tmp_path / "l.csv", f"clip_id,rating\n{clips[0]},5\n"), "ann", config)
+    export_labels(store, tmp_path / "out.csv", config)
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text("utf-8").splitlines()))
+    assert [(row["clip_id"], row["rating"], row["annotator"]) for row in rows] == [(clips[0], "5", "ann")]
+    with pytest.raises(UserError, match="cannot be written"):
+        export_labels(store, tmp_path / "no" / "folder.csv", config)
