@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.weights import WeightsError, load_states, pack, prefixed, unpack
+from pipeline.config.renamed import with_present_names
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 from pipeline.errors import UserError
 from pipeline.storage.models_table import ModelRecord, append_model, find_model, newest_model
@@ -84,9 +85,13 @@ def require_model(store: Store, kind: str, model_id: str | None) -> ModelRecord:
 
 
 def parse_section(kind: type[Section], values: Mapping[str, Any], model_id: str) -> Section:
-    """Return a section of a model's stored configuration; UserError where this version does not know it."""
+    """Return a section of a model's stored configuration, under old names or new ones.
+
+    Raises:
+        UserError: this version does not know one of its settings.
+    """
     try:
-        return TypeAdapter(kind).validate_python(dict(values))
+        return TypeAdapter(kind).validate_python(with_present_names(kind.section_name, values))
     except ValidationError as exc:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in exc.errors())
         raise UserError(f"model {model_id} was made with settings that this lampworks does not know ({wrong})") from exc

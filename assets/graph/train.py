@@ -57,7 +57,7 @@ def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
     with working(context, lampworks) as work:
         from models.training.train import train_world_model
 
-        curves = Curves(context, work.config.latent_actions.continuous_start_steps + work.config.dynamics.steps)
+        curves = Curves(context, work.config.latent_actions.unquantized_steps + work.config.dynamics.steps)
         train_world_model(work.store, work.config, on_progress=work.on_progress, on_step=curves)
         model = _published(work, "world_model")
         bad = [name for name, value in _numbers(model.metrics).items() if not math.isfinite(value)]

@@ -18,7 +18,7 @@ import torch
 from models.bench.presets import speed_preset
 from models.bench.tasks import DTYPES, TASKS, Bench
 from models.bench.timing import peak_memory_mb, sheet_peak
-from models.runtime.compute import Compute, threads_a_product
+from models.runtime.compute import Compute, intra_op_threads
 from pipeline.errors import UserError
 
 DEFAULT_TASKS = ("tokenizer", "lam", "dynamics", "cotrain", "play")
@@ -62,7 +62,7 @@ def bench_model(
     compute = Compute(device, DTYPES[dtype], "as asked", threads)
     variants = [(False, False)]
     variants += [(True, False)] * compare_compiled + [(False, True)] * compare_checkpointed
-    with threads_a_product(threads):
+    with intra_op_threads(threads):
         bench = Bench(preset, compute, repeats)
         found: dict[str, Any] = {}
         for task in tasks:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models.bench.timing import kept_mb
 from models.registry import parameters_of
-from models.runtime.compute import Compute, choose_compute, threads_a_product
+from models.runtime.compute import Compute, choose_compute, intra_op_threads
 from models.training.data import Clip, ClipWindows, Video
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_figures
 from pipeline.arcade.platformer import record_platformer
@@ -109,7 +109,7 @@ def bench_architectures(
     )  # fmt: skip
     compute = choose_compute(TrainingConfig(device="cpu", threads=threads))
     train, held_out = _recordings(range(24)), _recordings(range(1000, 1008))
-    with threads_a_product():
+    with intra_op_threads():
         return compare_architectures(config, train, held_out, compute, seed=seed, on_progress=on_progress)
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from models.evaluation.held_out import held_out_clips, training_frames
 from models.evaluation.measure import measure_world
 from models.evaluation.metric import Metrics
-from models.runtime.compute import Compute, choose_compute, threads_a_product
+from models.runtime.compute import Compute, choose_compute, intra_op_threads
 from models.training.data import Clip, ClipWindows, training_clips
 from models.training.loop import run
 from models.training.tokenizer_training import TokenizerTraining
@@ -76,7 +76,7 @@ def compare_curation(job: Job, *, steps: int) -> CurationComparison:
     if not held_out:
         raise UserError("no source is held out: raise split.val_share, or keep more videos, then compare again.")
     metrics: dict[str, Metrics] = {}
-    with threads_a_product():
+    with intra_op_threads():
         compute = choose_compute(config.training)
         frames = training_frames(store)
         for arm in ARMS:
@@ -119,13 +119,13 @@ def _decoded(store: Store, row: dict[str, Any]) -> npt.NDArray[np.uint8]:
 
 def _with_steps(config: Config, steps: int) -> Config:
     # the unquantized steps keep their share
-    alone = config.latent_actions.continuous_start_steps
+    alone = config.latent_actions.unquantized_steps
     share = alone / max(alone + config.dynamics.steps, 1)
     return dataclasses.replace(
         config,
         tokenizer=dataclasses.replace(config.tokenizer, steps=steps),
         dynamics=dataclasses.replace(config.dynamics, steps=max(1, steps - round(share * steps))),
-        latent_actions=dataclasses.replace(config.latent_actions, continuous_start_steps=round(share * steps)),
+        latent_actions=dataclasses.replace(config.latent_actions, unquantized_steps=round(share * steps)),
     )
 
 

@@ -17,7 +17,7 @@ from models.evaluation.held_out import held_out_clips, shards_version, training_
 from models.evaluation.measure import measure_world
 from models.evaluation.picture_files import picture_files
 from models.registry import WORLD, folder_of
-from models.runtime.compute import choose_compute, threads_a_product
+from models.runtime.compute import choose_compute, intra_op_threads
 from models.runtime.cpu_parallel import CpuParallel
 from models.world.load import load_world
 from pipeline.config import Config, fingerprint
@@ -57,7 +57,7 @@ def evaluate(job: Job) -> EvaluationReport:
     newest = newest_model(store, KIND)
     if newest is not None and newest.model_id == evaluation_id:
         return EvaluationReport(evaluation_id, True, newest.metrics, folder)
-    with threads_a_product():
+    with intra_op_threads():
         compute = choose_compute(config.training)
         world = CpuParallelWorld(load_world(store, inputs["world_model"], compute), CpuParallel(compute))
         clips = held_out_clips(store, config, job.home)

@@ -124,7 +124,7 @@ def last_frame_quality(dynamics: Dynamics, tokens_BTP: Tensor, actions_BTL: Tens
 
 
 @torch.no_grad()
-def own_guesses(dynamics: Dynamics, tokens_BTP: Tensor, actions_BTL: Tensor, mask_BTP: Tensor) -> Tensor:
+def self_predicted_tokens(dynamics: Dynamics, tokens_BTP: Tensor, actions_BTL: Tensor, mask_BTP: Tensor) -> Tensor:
     """Return the tokens with the last wholly visible frame of each sample as the dynamics itself would draw it.
 
     In play the past is what was drawn before, with its faults; a dynamics that has only ever seen true frames does

@@ -29,7 +29,7 @@ from starlette.routing import Route
 from models.evaluation import pictures
 from models.evaluation.held_out import held_out_clips
 from models.play.games import Games, Playable, StartFrame
-from models.runtime.compute import choose_compute, compile_played_frame, threads_a_product
+from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads
 from models.world.load import load_world
 from pipeline.config import Config, PlayConfig
 from pipeline.errors import PermanentError, UserError
@@ -181,7 +181,7 @@ def serve_play(
     """
     check_address(host, token)
     say = on_progress or (lambda line: sys.stderr.write(line + "\n"))
-    with open_socket(host, port) as server, threads_a_product():
+    with open_socket(host, port) as server, intra_op_threads():
         world = load_world(store, None, choose_compute(config.training))
         if config.training.compile:
             for network in (world.dynamics, world.tokenizer):
@@ -247,7 +247,7 @@ def check_playable(store: Store, config: Config) -> dict[str, Any]:
     Raises:
         PermanentError: a weight is not finite, or a frame is out of range (error_class `not_playable`).
     """
-    with threads_a_product():
+    with intra_op_threads():
         world = load_world(store, None, choose_compute(config.training))
         for network in (world.tokenizer, world.latent_actions, world.dynamics):
             for name, weight in network.named_parameters():

@@ -71,7 +71,7 @@ def hold_memory() -> bool:
 
 
 @contextmanager
-def threads_a_product(count: int = 1) -> Iterator[None]:
+def intra_op_threads(count: int = 1) -> Iterator[None]:
     """Run each product on so many threads inside the block; `models.runtime.cpu_parallel` puts the others to work."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)

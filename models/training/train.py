@@ -30,7 +30,7 @@ from models.registry import (
     plain,
     publish_model,
 )
-from models.runtime.compute import Compute, choose_compute, hold_memory, prepare_training, threads_a_product
+from models.runtime.compute import Compute, choose_compute, hold_memory, intra_op_threads, prepare_training
 from models.training.checkpoint import Checkpoints
 from models.training.data import Clip, ClipWindows, training_clips
 from models.training.loop import OnStep, Trainable, run
@@ -105,7 +105,7 @@ def train_tokenizer(
         return _published(store, TOKENIZER, model_id)
     train, val = _clips(store, config, version, config.tokenizer.window)
     compute = choose_compute(config.training)
-    with threads_a_product():
+    with intra_op_threads():
         windows = ClipWindows(train, cache_clips=config.training.cache_clips)
         training = TokenizerTraining(config.tokenizer, windows, compute, seed=config.training.seed)
         _prepare(config, compute, on_progress, tokenizer=training.tokenizer)
@@ -144,7 +144,7 @@ def train_world_model(
         return _published(store, WORLD, model_id)
     train, val = _clips(store, config, version, config.dynamics.context)
     compute = choose_compute(config.training)
-    with threads_a_product():
+    with intra_op_threads():
         windows = ClipWindows(train, cache_clips=config.training.cache_clips)
         training = _world_training(store, config, source, windows, compute)
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
@@ -196,7 +196,7 @@ def train_oracle(
     if not known:
         raise UserError("no training clip has true actions: the oracle needs the embedded source (source.spec: arcade)")
     compute = choose_compute(config.training)
-    with threads_a_product():
+    with intra_op_threads():
         windows = ClipWindows(known, cache_clips=config.training.cache_clips)
         training = _world_training(store, config, tokenizer_id(config, version), windows, compute, truth_actions)
         every = config.training.checkpoint_every

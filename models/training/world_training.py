@@ -24,14 +24,14 @@ from models.networks.dynamics import (
     draw_mask,
     draw_noise,
     last_frame_quality,
-    own_guesses,
+    self_predicted_tokens,
     start_from_codebook,
 )
 from models.networks.latent_actions import LatentActionModel, Prediction, start_codes, start_embeddings
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import VideoTokenizer
-from models.runtime.compute import Compute, threads_a_product
+from models.runtime.compute import Compute, intra_op_threads
 from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.weights import load_states, prefixed
 from models.training.checkpoint import step_generator
@@ -64,7 +64,7 @@ class WorldTraining:
         """Build fresh networks; `truth_actions` makes it the oracle (all clips must have them)."""
         self.lam_config, self.config, self.windows = latent_actions, dynamics, windows
         self.compute, self.seed, self.truth_actions = compute, seed, truth_actions
-        self.alone_steps = 0 if truth_actions else latent_actions.continuous_start_steps
+        self.alone_steps = 0 if truth_actions else latent_actions.unquantized_steps
         self.total_steps = self.alone_steps + dynamics.steps
         self.tokenizer = tokenizer.to(compute.device).eval().requires_grad_(False)
         with torch.random.fork_rng(devices=[]):
@@ -130,7 +130,7 @@ class WorldTraining:
         frames = self._read(video)
         lam = self._pair.submit(self._step_lam, frames, step, rows)
         lam.add_done_callback(lambda done: _fail_with(rows, done.exception()))
-        with threads_a_product(self._pair.inner):
+        with intra_op_threads(self._pair.inner):
             tokens = frames if self.lam.reads_tokens else None
             figures = self._step_dynamics(video, rows, step - self.alone_steps, tokens)
         return {**lam.result(), **figures}
@@ -142,7 +142,7 @@ class WorldTraining:
         codes = result.quantized.codes
         rows.set_result(self.lam.quantizer.lookup(codes).detach().clone())
         # codes that carry the action must not be overrun: at the full rate they collapsed in 2 of 4 runs (measured)
-        self.lam_optimizer.step(loss, step, self.lam_config.joint_rate)
+        self.lam_optimizer.step(loss, step, self.lam_config.joint_lr_scale)
         self.lam.quantizer.update(result.latents_BTL, codes, step_generator(self.seed, _STREAM, 2 * step + 1))
         return {
             "lam_loss": float(loss.detach()),
@@ -171,7 +171,9 @@ class WorldTraining:
         with self.compute.autocast():
             if self.config.own_frame_share:
                 own = torch.rand(len(tokens), 1, 1, generator=noise) < self.config.own_frame_share
-                seen = torch.where(own.to(tokens.device), own_guesses(self.dynamics, tokens, rows, mask), tokens)
+                seen = torch.where(
+                    own.to(tokens.device), self_predicted_tokens(self.dynamics, tokens, rows, mask), tokens
+                )
             if self.config.token_noise:
                 seen = draw_noise(self.config, seen, mask, self.dynamics.mask_id, noise)
             loss, _ = self.dynamics.loss(tokens, rows, mask, seen)

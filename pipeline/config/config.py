@@ -12,6 +12,8 @@ from pydantic import ConfigDict
 from pipeline.config.clips import ClipConfig, DuplicateConfig, ShardConfig, SplitConfig
 from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
 from pipeline.config.evaluation import EvaluationConfig, PlayConfig
+from pipeline.config.renamed import with_first_names
+from pipeline.config.section import Section
 from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
 from pipeline.config.world import (
     DynamicsConfig,
@@ -72,9 +74,16 @@ class Config:
 
 
 def fingerprint(*parts: object, length: int = 12) -> str:
-    """Return a short hash of configuration sections and other JSON-able values: equal inputs, equal hash."""
-    plain = [
-        dataclasses.asdict(part) if dataclasses.is_dataclass(part) and not isinstance(part, type) else part
-        for part in parts
-    ]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:length]
+    """Return a short hash of configuration sections and other JSON-able values: equal inputs, equal hash.
+
+    A setting that was renamed enters under its first name, so that ids stay what they were.
+    """
+    text = json.dumps([_plain(part) for part in parts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _plain(part: object) -> object:
+    if not dataclasses.is_dataclass(part) or isinstance(part, type):
+        return part
+    values = dataclasses.asdict(part)
+    return with_first_names(part.section_name, values) if isinstance(part, Section) else values

@@ -40,7 +40,7 @@ def demo_models() -> tuple[TokenizerConfig, LatentActionConfig, DynamicsConfig, 
     latent_actions = LatentActionConfig(
         patch=10, latent_dim=8, encoder=_stack(2, temporal=False, conv="frame"),
         decoder=_stack(2, temporal=False, conv="frame"), optimizer=_optimizer(2e-3, 20), pooling="antisymmetric",
-        normalize_latent=True, continuous_start_steps=340, joint_rate=0.25, decoder_output="residual",
+        normalize_latent=True, unquantized_steps=340, joint_lr_scale=0.25, decoder_output="residual",
         reconstruction_weight=10.0, ema_decay=0.95, restart_below=0.1, pca_start=True,
     )  # fmt: skip
     dynamics = DynamicsConfig(

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from pipeline.config.config import Config
 from pipeline.config.presets import preset
+from pipeline.config.renamed import with_present_names
 from pipeline.config.section import Bounds, bounds_of
 from pipeline.errors import UserError
 
@@ -116,6 +117,7 @@ def _merged(base: dict[str, Any], changes: Mapping[str, Any], where: str, prefix
             hint = f"did you mean {prefix}{close[0]}?" if close else f"known here: {', '.join(sorted(base))}"
             raise UserError(f"{where}: unknown field {prefix}{name} = {value!r}; {hint}")
         if isinstance(base[name], dict) and isinstance(value, Mapping):
+            value = with_present_names(f"{prefix}{name}", value, where)
             value = _merged(base[name], value, where, f"{prefix}{name}.")
         result[name] = value
     return result

@@ -222,9 +222,9 @@ class LatentActionConfig(Section, name="latent_actions"):
     (t, t+1) less the pair swapped."""
     normalize_latent: bool = False
     """Bring each latent to mean 0 and variance 1 before it is quantized."""
-    continuous_start_steps: int = 0
+    unquantized_steps: int = 0
     """Steps without quantization, the LAM alone; k-means then starts the codes."""
-    joint_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    joint_lr_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the learning rate that is left once the codes are quantized and the dynamics learns with them."""
     decoder_output: Literal["sigmoid", "residual", "sigmoid_residual"] = "sigmoid"
     """The next frame itself, or its difference to the present one (added to it, or to its logit)."""
@@ -253,9 +253,9 @@ class LatentActionConfig(Section, name="latent_actions"):
             )
         if self.window == 1 or self.window < 0:
             raise UserError(f"latent_actions.window = {self.window}: must be 0 or at least 2")
-        if self.cosine and (self.normalize_latent or self.continuous_start_steps):
+        if self.cosine and (self.normalize_latent or self.unquantized_steps):
             raise UserError(
-                "latent_actions.cosine: leave normalize_latent and continuous_start_steps off (k-means starts codes by "
+                "latent_actions.cosine: leave normalize_latent and unquantized_steps off (k-means starts codes by "
                 "distance)"
             )
         if self.input == "tokens" and (

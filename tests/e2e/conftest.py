@@ -62,7 +62,7 @@ def tiny_settings() -> dict[str, object]:
         "classifier": {"width": 8, "steps": 20, "batch": 8, "folds": 2, "min_auc": 0.0},
         "decision": {"target_precision": 0.1, "drop_below": 0.0, "middle": "keep"},
         "tokenizer": {"steps": 6, "batch": 2, "encoder": TINY_STACK, "decoder": TINY_STACK, "min_psnr": 0.0},
-        "latent_actions": {"continuous_start_steps": 3, "encoder": TINY_STACK, "decoder": TINY_STACK},
+        "latent_actions": {"unquantized_steps": 3, "encoder": TINY_STACK, "decoder": TINY_STACK},
         "dynamics": {"steps": 6, "batch": 2, "stack": TINY_STACK},
         "training": {"checkpoint_every": 2, "eval_windows": 4, "threads": 1},
         "evaluation": {

@@ -83,7 +83,7 @@ def demo_curve(windows, double):
     training.start()
     with exact_if(double, training.tokenizer):
         curve = {"tokenizer_loss": [training.step(step)["loss"] for step in range(6)]}
-    lam = dataclasses.replace(demo.latent_actions, continuous_start_steps=10)
+    lam = dataclasses.replace(demo.latent_actions, unquantized_steps=10)
     dynamics = dataclasses.replace(demo.dynamics, batch=2, steps=10)
     world = WorldTraining(lam, dynamics, training.tokenizer, windows, CPU, seed=0)
     world.start()

@@ -69,7 +69,7 @@ def make_world(tokenizer, windows, truth=None, **changes):
             "patch": 10, "latent_dim": 8, "encoder": PAIR_STACK, "decoder": PAIR_STACK, "optimizer": FAST,
             "pooling": "antisymmetric", "normalize_latent": True, "decoder_output": "residual",
             "reconstruction_weight": 10.0, "ema_decay": 0.95, "restart_below": 0.1, "pca_start": True,
-            "continuous_start_steps": 40,
+            "unquantized_steps": 40,
         } | changes
     )  # fmt: skip
     dynamics = DynamicsConfig(
@@ -123,7 +123,7 @@ def test_no_gradient_of_the_dynamics_reaches_latent_actions_or_tokenizer(tokeniz
     import dataclasses
 
     def after(rate):
-        training = make_world(tokenizer, windows, continuous_start_steps=0)
+        training = make_world(tokenizer, windows, unquantized_steps=0)
         training.config = dataclasses.replace(training.config, steps=3)
         training.optimizer.config = dataclasses.replace(FAST, learning_rate=rate)
         training.start()
@@ -141,7 +141,7 @@ def test_no_gradient_of_the_dynamics_reaches_latent_actions_or_tokenizer(tokeniz
 
 
 def test_the_codes_start_from_what_the_continuous_phase_learned(tokenizer, windows):
-    training = make_world(tokenizer, windows, continuous_start_steps=2)
+    training = make_world(tokenizer, windows, unquantized_steps=2)
     training.start()
     before = training.lam.quantizer.codebook.clone()
     assert set(training.step(0)) == {"lam_loss", "lam_psnr"}

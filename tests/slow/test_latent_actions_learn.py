@@ -6,7 +6,7 @@ import torch
 
 from models.metrics import count_pairs, mutual_information, shuffled_information
 from models.networks.latent_actions import LatentActionModel
-from models.runtime.compute import choose_compute, threads_a_product
+from models.runtime.compute import choose_compute, intra_op_threads
 from models.training.checkpoint import step_generator
 from models.training.code_metrics import code_figures
 from models.training.data import Clip, ClipWindows
@@ -65,7 +65,7 @@ def information(codes):
 
 
 def test_codes_of_differences_and_directions_name_actions():
-    with threads_a_product():
+    with intra_op_threads():
         codes = learned(pooling="difference", cosine=True, window=2)
     found, left = information(codes)
     print(f"{found:.2f} nat of the true action, {left:.2f} after shuffling: {code_figures(codes, 8)}")

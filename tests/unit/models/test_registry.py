@@ -155,3 +155,11 @@ def test_settings_that_this_program_does_not_know_are_named(store, networks):
         UserError, match=r"model blue was made with settings that this lampworks does not know \(colour: [^\n]*\)"
     ):
         load_tokenizer(store, "blue")
+
+
+def test_a_world_that_was_published_under_old_names_of_settings_loads_without_a_warning(store, networks):
+    row = next(r for r in store.read("models").to_pylist() if r["kind"] == WORLD)
+    text = row["config"].replace('"unquantized_steps"', '"continuous_start_steps"')
+    assert text != row["config"]
+    store.append("models", [{**row, "model_id": "older", "config": text.replace('"joint_lr_scale"', '"joint_rate"')}])
+    assert load_world(store, "older", CPU).latent_actions.config == LAM_CONFIG

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from models.networks.dynamics import Dynamics, draw_mask, draw_noise, own_guesses, start_from_codebook
+from models.networks.dynamics import Dynamics, draw_mask, draw_noise, self_predicted_tokens, start_from_codebook
 from models.networks.frame_cache import FrameCache
 from models.networks.quantizer import PARKED
 from pipeline.config.world import DynamicsConfig, StackConfig
@@ -200,7 +200,7 @@ def test_the_last_visible_frame_may_be_the_networks_own_guess():
     mask = torch.zeros_like(tokens, dtype=torch.bool)
     mask[0, 3] = True  # three visible frames
     mask[1, 1:, :4] = True  # one: frame 1 stays true
-    seen = own_guesses(made, tokens, actions, mask)
+    seen = self_predicted_tokens(made, tokens, actions, mask)
     assert torch.equal(seen[1], tokens[1])
     assert torch.equal(seen[0, [0, 1, 3]], tokens[0, [0, 1, 3]])
     hidden = tokens[:1].clone()

@@ -10,7 +10,7 @@ import torch
 
 from models.networks.frame_cache import FrameCache
 from models.networks.transformer import STTransformer
-from models.runtime.compute import choose_compute, compile_played_frame, prepare_training, threads_a_product
+from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads, prepare_training
 from pipeline.config.world import StackConfig, TrainingConfig
 from pipeline.errors import UserError
 from tests.networks import randomize
@@ -40,7 +40,7 @@ def test_a_missing_gpu_is_named_with_the_fix():
 
 def test_threads_are_given_back():
     before = torch.get_num_threads()
-    with threads_a_product(before + 1):
+    with intra_op_threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
 

@@ -46,7 +46,7 @@ CONFIG = Config(
     ),
     latent_actions=LatentActionConfig(
         patch=8, latent_dim=8, encoder=FRAME_STACK, decoder=FRAME_STACK, optimizer=OPTIMIZER,
-        pooling="antisymmetric", continuous_start_steps=3, decoder_output="residual", ema_decay=0.9,
+        pooling="antisymmetric", unquantized_steps=3, decoder_output="residual", ema_decay=0.9,
         restart_below=0.1, pca_start=True, normalize_latent=True,
     ),
     dynamics=DynamicsConfig(
