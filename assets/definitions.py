@@ -8,10 +8,12 @@ nothing is opened before an asset runs.
 
 import dagster as dg
 
-from assets.automation.schedules import recurate, weekly_recuration
+from assets.automation.schedules import full_pass_job, recurate, weekly_recuration
 from assets.automation.sensors import due_batches_sensor
-from assets.graph.definitions import graph
+from assets.graph import definitions as graph_definitions
 
+# `dg` takes one Definitions at module scope: the graph's own stays in its module
 defs = dg.Definitions.merge(
-    graph, dg.Definitions(jobs=[recurate], schedules=[weekly_recuration], sensors=[due_batches_sensor])
+    graph_definitions.graph,
+    dg.Definitions(jobs=[full_pass_job, recurate], schedules=[weekly_recuration], sensors=[due_batches_sensor]),
 )

@@ -1,27 +1,41 @@
-"""The weekly re-curation: off until someone switches it on in the UI."""
+"""Jobs that run the driver inside Dagster: `full_pass` for its pages, `recurate` for the weekly schedule (off)."""
 
 import dagster as dg
+from pydantic import Field
 
 from assets.graph.context import user_failure
 from assets.graph.resources import Lampworks
 
 
+class PassConfig(dg.Config):
+    """How far the driver goes."""
+
+    train: bool = Field(
+        default=False,
+        description="Whether to train and evaluate the world model where it is out of date (minutes for the demo, "
+        "hours to days for larger presets). Without it the pass ends at the training shards.",
+    )
+    report: bool = Field(default=True, description="Whether to write the HTML report at the end.")
+
+
 @dg.op
-def full_pass_without_training(context: dg.OpExecutionContext, lampworks: Lampworks) -> None:
-    """Start the driver: search, due batches, global assets, scores, decision and shards. Training never starts here."""
+def run_driver(context: dg.OpExecutionContext, config: PassConfig, lampworks: Lampworks) -> None:
+    """Run the driver: search, due batches, global assets, scores, decision, shards; then training if asked."""
     from assets.graph.jobs import JOBS
     from assets.passes.driver import PassOptions, full_pass
     from assets.passes.failures import PassError
 
-    trained = {asset for job in ("train_world_model", "evaluate", "ablate") for asset in JOBS[job]}
-    select = [asset for assets in JOBS.values() for asset in assets if asset not in trained]
+    select = None
+    if not config.train:
+        trained = {asset for job in ("train_world_model", "evaluate", "ablate") for asset in JOBS[job]}
+        select = [asset for assets in JOBS.values() for asset in assets if asset not in trained]
     with user_failure(lampworks):
         try:
             result = full_pass(
                 lampworks.settings(),
                 select,
                 on_progress=context.log.info,
-                options=PassOptions(report=False),
+                options=PassOptions(report=config.report),
                 instance=context.instance,
             )
         except PassError as exc:
@@ -29,10 +43,24 @@ def full_pass_without_training(context: dg.OpExecutionContext, lampworks: Lampwo
     context.log.info(f"{len(result.runs)} runs")
 
 
-@dg.job(description="Search again and re-curate: every run of a full pass up to the training shards.")
+@dg.job(
+    name="full_pass",
+    description="The driver, as `lampworks run` runs it: search, then every due batch, then all that is out of date. "
+    'Use it in place of "Materialize all", which does not see batches that its own search finds. Training is off '
+    "unless the config says `train: true`.",
+)
+def full_pass_job() -> None:
+    """Run the driver inside one op; the runs that it launches appear beside this one."""
+    run_driver()
+
+
+@dg.job(
+    description="Search again and re-curate: every run of a full pass up to the training shards. Never trains.",
+    config=dg.RunConfig(ops={"run_driver": PassConfig(train=False, report=False)}),
+)
 def recurate() -> None:
-    """Run the driver inside one op; the runs that it orders appear beside this one."""
-    full_pass_without_training()
+    """Run the driver inside one op; the runs that it launches appear beside this one."""
+    run_driver()
 
 
 weekly_recuration = dg.ScheduleDefinition(
@@ -40,5 +68,5 @@ weekly_recuration = dg.ScheduleDefinition(
     job=recurate,
     cron_schedule="0 3 * * 1",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description="Mondays at 03:00: search again, fetch what is due, decide anew. Off until you switch it on.",
+    description="Mondays at 03:00: search again, download what is due, decide again. Off until you switch it on.",
 )

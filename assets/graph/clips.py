@@ -8,6 +8,7 @@ import pyarrow as pa
 from assets.graph.checks import check_specs, verdict
 from assets.graph.collect import raw_videos
 from assets.graph.context import Result, Work, bars, batch_of, histogram, materialized, table, working
+from assets.graph.ownership import OWNERS
 from assets.graph.partitions import VIDEO_BATCH
 from assets.graph.records import current_clips, same_ids
 from assets.graph.resources import Lampworks
@@ -17,6 +18,8 @@ from pipeline.storage.arrow import counts, pc
 
 
 @dg.asset(
+    owners=OWNERS,
+    code_version="1",
     group_name="clips",
     deps=[raw_videos],
     partitions_def=VIDEO_BATCH,
@@ -108,7 +111,14 @@ def _conservation(work: Work, batch: str, cuttings: list[dict[str, object]], row
     )
 
 
-@dg.asset(group_name="clips", deps=[clips], kinds={"python", "deltalake"}, check_specs=check_specs("near_duplicates"))
+@dg.asset(
+    owners=OWNERS,
+    code_version="1",
+    group_name="clips",
+    deps=[clips],
+    kinds={"python", "deltalake"},
+    check_specs=check_specs("near_duplicates"),
+)
 def near_duplicates(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     """One row is one clip and the near-duplicate group it belongs to, named by the group's representative.
 

@@ -1,6 +1,7 @@
 """Group `collect`: what a search found, and the videos themselves."""
 
 from collections import Counter
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -8,6 +9,7 @@ from pydantic import Field
 
 from assets.graph.checks import check_specs, verdict
 from assets.graph.context import Result, Work, bars, batch_of, materialized, picture, table, working
+from assets.graph.ownership import OWNERS
 from assets.graph.partitions import VIDEO_BATCH, register_batches
 from assets.graph.raw_videos import downloaded, failed_metadata
 from assets.graph.resources import Lampworks
@@ -18,15 +20,28 @@ if TYPE_CHECKING:
     from pipeline.search.search import SearchReport
 
 
+# a week between searches, as the schedule has it, and a day of grace
+_STALE, _OVERDUE = timedelta(days=8), timedelta(days=15)
+
+
 class SearchConfig(dg.Config):
-    """What one search is told."""
+    """How much of the source one search sees."""
 
     round: int = Field(
-        default=0, ge=0, description="Which growth of the embedded source's feed to see; 0 means all there is."
+        default=0,
+        ge=0,
+        description="How many rounds the embedded source's feed has grown; 0 means all. Other sources ignore it.",
     )
 
 
-@dg.asset(group_name="collect", kinds={"python", "deltalake"}, check_specs=check_specs("search_results"))
+@dg.asset(
+    owners=OWNERS,
+    code_version="1",
+    group_name="collect",
+    kinds={"python", "deltalake"},
+    check_specs=check_specs("search_results"),
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=_OVERDUE, warn_window=_STALE),
+)
 def search_results(context: dg.AssetExecutionContext, config: SearchConfig, lampworks: Lampworks) -> Result:
     """One row of `videos` is one discovered video: its metadata, the queries that found it, the verdict and its rule.
 
@@ -124,6 +139,8 @@ def rules_hold(work: Work) -> dg.AssetCheckResult:
 
 
 @dg.asset(
+    owners=OWNERS,
+    code_version="1",
     group_name="collect",
     deps=[search_results],
     partitions_def=VIDEO_BATCH,

@@ -8,6 +8,7 @@ from assets.graph.checks import check_specs, verdict
 from assets.graph.clips import clips, near_duplicates
 from assets.graph.context import Result, Work, bars, batch_of, figures, histogram, materialized, working
 from assets.graph.label import quality_labels
+from assets.graph.ownership import OWNERS
 from assets.graph.partitions import VIDEO_BATCH
 from assets.graph.records import current_clips, same_ids
 from assets.graph.resources import Lampworks
@@ -20,9 +21,14 @@ GENIE_KEEP_RATE = 0.124
 
 
 @dg.asset(
-    group_name="curate", deps=[quality_labels], kinds={"pytorch"}, pool="training",
+    owners=OWNERS,
+    code_version="1",
+    group_name="curate",
+    deps=[quality_labels],
+    kinds={"pytorch"},
+    pool="training",
     check_specs=check_specs("quality_classifier"),
-)  # fmt: skip
+)
 def quality_classifier(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     """One published classifier: a ResNet18 on single frames, clips rated 5 against clips rated 1, calibrated.
 
@@ -80,6 +86,8 @@ def _text(value: float | None) -> str:
 
 
 @dg.asset(
+    owners=OWNERS,
+    code_version="1",
     group_name="curate",
     deps=[clips, quality_classifier],
     partitions_def=VIDEO_BATCH,
@@ -123,6 +131,8 @@ def clip_scores(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
 
 
 @dg.asset(
+    owners=OWNERS,
+    code_version="1",
     group_name="curate",
     deps=[clip_scores, near_duplicates, quality_labels],
     kinds={"python", "deltalake"},

@@ -12,6 +12,7 @@ from assets.graph.checks import check_specs, verdict
 from assets.graph.clips import near_duplicates
 from assets.graph.context import Result, Work, bars, materialized, table, working
 from assets.graph.curate import curated_clips
+from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
 from pipeline.storage.arrow import counts, pc, rows_with
 
@@ -20,6 +21,8 @@ MOST_READ = 64
 
 
 @dg.asset(
+    owners=OWNERS,
+    code_version="1",
     group_name="dataset",
     deps=[curated_clips, near_duplicates],
     kinds={"webdataset", "deltalake"},

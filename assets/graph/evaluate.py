@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 from assets.graph.checks import check_specs, verdict
 from assets.graph.context import Result, Work, figures, materialized, table, working
-from assets.graph.curate import curated_clips
 from assets.graph.dataset import training_shards
+from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
 from assets.graph.train import video_tokenizer, world_model
 from pipeline.storage.models_table import ModelRecord, models_of_kind, newest_model, replace_model
@@ -22,6 +21,8 @@ PLOTTED = (
 
 
 @dg.asset(
+    owners=OWNERS,
+    code_version="1",
     group_name="evaluate",
     deps=[training_shards, world_model, video_tokenizer],
     kinds={"pytorch"},
@@ -55,7 +56,7 @@ def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) ->
                     ],
                     40,
                 ),
-                **{name: value for name in PLOTTED if (value := _part(found, name, "value")) is not None},
+                **{name: value for name in PLOTTED if (value := metric_part(found, name, "value")) is not None},
                 "held-out sources": found["num_sources"],
                 "path": dg.MetadataValue.path(work.store.url(evaluation.path)),
             },
@@ -65,7 +66,7 @@ def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) ->
 def _checks(work: Work, evaluation: ModelRecord) -> list[dg.AssetCheckResult]:
     found = evaluation.metrics
     gates = found["gates"]
-    score = _part(found, "delta_t_psnr_permuted", "value")
+    score = metric_part(found, "delta_t_psnr_permuted", "value")
     best = _best_before(work, evaluation.model_id)
     failed = [name for name, gate in gates.items() if gate["passed"] is False]
     return [
@@ -104,14 +105,15 @@ def _gate(gates: dict[str, Any], name: str) -> str:
 
 def _best_before(work: Work, model_id: str) -> float | None:
     scores = [
-        _part(evaluation.metrics, "delta_t_psnr_permuted", "value")
+        metric_part(evaluation.metrics, "delta_t_psnr_permuted", "value")
         for evaluation in models_of_kind(work.store, "world_evaluation")
         if evaluation.model_id != model_id
     ]
     return max((score for score in scores if score is not None), default=None)
 
 
-def _part(found: Mapping[str, Any], name: str, part: str) -> float | None:
+def metric_part(found: Mapping[str, Any], name: str, part: str) -> float | None:
+    """Return a number of a metric (`value`, `low`, `high`); None where it was not measured."""
     value = found.get(name)
     if isinstance(value, dict):
         value = value.get(part)
@@ -119,9 +121,13 @@ def _part(found: Mapping[str, Any], name: str, part: str) -> float | None:
 
 
 @dg.asset(
-    group_name="evaluate", deps=[world_model, video_tokenizer], kinds={"pytorch"},
+    owners=OWNERS,
+    code_version="1",
+    group_name="evaluate",
+    deps=[world_model, video_tokenizer],
+    kinds={"pytorch"},
     check_specs=check_specs("playable_world"),
-)  # fmt: skip
+)
 def playable_world(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     """The newest world, loaded from what was published and stepped once with each of its actions.
 
@@ -155,68 +161,3 @@ def _record(work: Work, world: ModelRecord, found: dict[str, Any]) -> None:
         shards_version=world.shards_version,
     )
     replace_model(work.store, record)
-
-
-class AblationConfig(dg.Config):
-    """How long the two arms are trained."""
-
-    ablation_steps: int = Field(
-        default=200, ge=1, description="Steps of the tokenizer, and again of the world, in each of the two arms."
-    )
-
-
-@dg.asset(
-    group_name="evaluate",
-    deps=[training_shards, curated_clips, world_model],
-    kinds={"pytorch"},
-    pool="training",
-    check_specs=check_specs("curation_ablation"),
-)
-def curation_ablation(context: dg.AssetExecutionContext, config: AblationConfig, lampworks: Lampworks) -> Result:
-    """One comparison: the same small training on the curated clips and on as many random ones, at equal steps.
-
-    Runs only when it is asked for by name (`lampworks run --select curation_ablation`). Both arms see the same number
-    of clips and steps and are measured on the same held-out curated clips. A few hundred steps show a tendency, not
-    the paper's result (its FVD comparison took a 580M model).
-    """
-    with working(context, lampworks) as work:
-        from models.evaluation.ablation import compare_curation
-
-        found = compare_curation(work.job, steps=config.ablation_steps)
-        curated, chance = found.metrics["curated"], found.metrics["random"]
-        better, worse = _part(curated, "psnr_t1", "value"), _part(chance, "psnr_t1", "value")
-        return materialized(
-            1,
-            found.version,
-            [
-                verdict(
-                    "curation_ablation",
-                    "beats_random",
-                    better is not None and worse is not None and better >= worse,
-                    f"next frame on {found.held_out} held-out sources after {found.steps} steps: "
-                    f"{_decibel(better)} curated, {_decibel(worse)} random",
-                )
-            ],
-            {
-                "figures": table(
-                    [
-                        {
-                            "figure": name,
-                            "curated": _part(curated, name, "value"),
-                            "random": _part(chance, name, "value"),
-                            "curated_low": _part(curated, name, "low"),
-                            "random_high": _part(chance, name, "high"),
-                        }
-                        for name in curated
-                    ]
-                ),
-                "psnr_t1/curated": better,
-                "psnr_t1/random": worse,
-                "clips per arm": found.clips,
-                "steps": found.steps,
-            },
-        )
-
-
-def _decibel(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.2f} dB"

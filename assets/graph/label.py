@@ -11,6 +11,7 @@ from pydantic import Field
 from assets.graph.checks import check_specs, verdict
 from assets.graph.clips import clips, near_duplicates
 from assets.graph.context import Result, Work, bars, materialized, working
+from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
 from pipeline.config import fingerprint
 from pipeline.label_events import load_labels
@@ -18,7 +19,12 @@ from pipeline.storage.arrow import pc
 
 
 @dg.asset(
-    group_name="label", deps=[clips, near_duplicates], kinds={"python", "json"}, check_specs=check_specs("label_queue")
+    owners=OWNERS,
+    code_version="1",
+    group_name="label",
+    deps=[clips, near_duplicates],
+    kinds={"python", "json"},
+    check_specs=check_specs("label_queue"),
 )
 def label_queue(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     """One entry is one clip that a person is asked to rate, in the order of the queue.
@@ -59,6 +65,8 @@ class LabelSource(dg.Config):
 
 
 @dg.asset(
+    owners=OWNERS,
+    code_version="1",
     group_name="label",
     deps=[clips, label_queue],
     kinds={"python", "deltalake"},

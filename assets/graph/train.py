@@ -9,14 +9,20 @@ import dagster as dg
 from assets.graph.checks import check_specs, verdict
 from assets.graph.context import Curves, Result, Work, figures, line, materialized, working
 from assets.graph.dataset import training_shards
+from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
 from pipeline.storage.models_table import ModelRecord, newest_model
 
 
 @dg.asset(
-    group_name="train", deps=[training_shards], kinds={"pytorch"}, pool="training",
+    owners=OWNERS,
+    code_version="1",
+    group_name="train",
+    deps=[training_shards],
+    kinds={"pytorch"},
+    pool="training",
     check_specs=check_specs("video_tokenizer"),
-)  # fmt: skip
+)
 def video_tokenizer(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     """One published tokenizer: an ST-transformer VQ-VAE that turns 16 frames into discrete tokens and back.
 
@@ -42,6 +48,8 @@ def video_tokenizer(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
 
 
 @dg.asset(
+    owners=OWNERS,
+    code_version="1",
     group_name="train",
     deps=[training_shards, video_tokenizer],
     kinds={"pytorch"},

@@ -214,4 +214,4 @@ def _train(runner: Runner, options: PassOptions) -> None:
     runner.run_due("evaluate", "evaluation")
     if runner.wants("curation_ablation"):
         steps = {"ablation_steps": options.ablation_steps} if options.ablation_steps else {}
-        runner.run("ablate", "curation ablation", config={"curation_ablation": steps})
+        runner.run("ablate", "curation ablation", config={"curation_ablation": {"confirm": True, **steps}})

@@ -6,14 +6,22 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
+from assets import definitions
+from assets.automation.schedules import PassConfig
 from assets.definitions import defs
 from assets.graph.checks import CHECKS
+from assets.graph.collect import SearchConfig
 from assets.graph.jobs import JOBS
+from assets.graph.label import LabelSource
+from assets.graph.on_request import AblationConfig
+from assets.graph.resources import Lampworks
 from assets.passes.instance import TEMPLATE
 from assets.passes.selection import upstream_of
 
@@ -32,6 +40,9 @@ def graph_as_plain() -> dict[str, dict[str, object]]:
     return {
         key.to_user_string(): {
             "group": graph.get(key).group_name,
+            "kinds": sorted(graph.get(key).kinds),
+            "owners": sorted(graph.get(key).owners),
+            "code_version": graph.get(key).code_version,
             "partitions": graph.get(key).partitions_def.name if graph.get(key).partitions_def else None,
             "deps": sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
             "checks": sorted(checks.get(key.to_user_string(), [])),
@@ -63,6 +74,7 @@ def test_every_job_resolves_and_none_mixes_assets_per_batch_with_global_ones() -
         partitioned = {defs.resolve_asset_graph().get(dg.AssetKey(asset)).is_partitioned for asset in assets}
         assert len(partitioned) == 1, name
     assert defs.resolve_job_def("recurate").name == "recurate"
+    assert defs.resolve_job_def("full_pass").name == "full_pass"
 
 
 def test_the_jobs_make_every_asset_once_and_none_before_what_it_is_made_from() -> None:
@@ -71,6 +83,37 @@ def test_the_jobs_make_every_asset_once_and_none_before_what_it_is_made_from() -
     assert sorted(order) == sorted(key.to_user_string() for key in keys)
     for position, asset in enumerate(order):
         assert upstream_of(asset) <= set(order[:position]), asset
+
+
+@pytest.mark.parametrize("config", [SearchConfig, LabelSource, AblationConfig, PassConfig, Lampworks])
+def test_every_field_of_the_launchpad_is_described(config: type[dg.Config]) -> None:
+    fields = config.model_fields
+    assert fields
+    assert [name for name, field in fields.items() if not field.description] == []
+
+
+def test_a_search_that_is_older_than_its_schedule_is_shown_as_stale() -> None:
+    policies = {key.to_user_string(): node.freshness_policy for key, node in nodes().items() if node.freshness_policy}
+    assert set(policies) == {"search_results"}
+    week = timedelta(days=7)
+    assert policies["search_results"].warn_window.to_timedelta() > week
+
+
+def test_every_asset_links_to_the_function_that_makes_it() -> None:
+    for key, node in nodes().items():
+        (reference,) = node.metadata["dagster/code_references"].code_references
+        assert "assets/graph/" in reference.source, key
+
+
+def nodes() -> dict[dg.AssetKey, Any]:
+    """The graph's assets by key."""
+    graph = defs.resolve_asset_graph()
+    return {key: graph.get(key) for key in graph.get_all_asset_keys()}
+
+
+def test_the_module_holds_one_definitions_object_as_dg_demands() -> None:
+    found = [value for value in vars(definitions).values() if isinstance(value, dg.Definitions)]
+    assert found == [defs]
 
 
 def test_nothing_starts_by_itself() -> None:

@@ -184,6 +184,33 @@ def test_the_sensor_knows_the_batches_that_a_run_has(settings: Settings, instanc
     assert batches_at_work(instance) == {"2026w47-0001"}
 
 
+def test_the_ablation_refuses_to_train_unless_its_config_asks_for_it(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    result = run_job("ablate", settings, instance)
+    assert not result.success
+    assert "set `confirm: true` in its config" in failure_of(result)
+    assert "lampworks run --select curation_ablation" in failure_of(result)
+
+
+def test_the_driver_asks_for_the_ablation_that_was_selected(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    metric = {"psnr_t1": {"value": 20.0}}
+
+    def compare(*args: object, steps: int, **options: object) -> dict[str, object]:
+        asked.append(steps)
+        arms = {"curated": metric, "random": metric}
+        return {"arms": arms, "version": "v", "held_out": 2, "steps": steps, "clips": 3}
+
+    monkeypatch.setattr("models.evaluation.ablation.compare_curation", compare)
+    full_pass(settings, ["+clips"], on_progress=lambda text: None, options=NO_REPORT)
+    options = replace(NO_REPORT, ablation_steps=7)
+    full_pass(settings, ["curation_ablation"], on_progress=lambda text: None, options=options)
+    assert asked == [7]
+
+
 @pytest.mark.timeout(120)
 def test_the_weekly_job_runs_the_driver_up_to_the_shards_and_never_trains(
     settings: Settings, make_video: Callable[..., Path], tmp_path: Path
