@@ -333,6 +333,7 @@ import dataclasses, json, sys
 from datetime import datetime
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
+from pipeline.job import Job
 from pipeline.storage.home import home_of
 from pipeline.search.search import batches, search_videos
 from pipeline.storage.store import Store
@@ -342,7 +343,7 @@ config = Config(source=SourceConfig(**asked["source"]), download=DownloadConfig(
 store = Store(asked["root"])
 home = home_of(store, asked["home"])
 if not batches(store):
-    search_videos(store, config, home)
+    search_videos(Job(store, config, home))
 now = datetime.fromisoformat(asked["now"]) if asked["now"] else None
 report = download_batch(store, config, home, batches(store)[0], now=now)
 print(json.dumps(dataclasses.asdict(report), default=str))

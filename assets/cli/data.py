@@ -120,9 +120,12 @@ def run_why(args: argparse.Namespace) -> int:
 def run_spot_check(args: argparse.Namespace) -> int:
     """Draw the sheet and say where it is."""
     settings = used_settings(args)
+    from pipeline.job import Job
     from pipeline.search.spot_check import write_spot_check
 
-    key = write_spot_check(settings.store, settings.config, settings.home, per_keyword=args.per_keyword, seed=args.seed)
+    key = write_spot_check(
+        Job(settings.store, settings.config, settings.home), per_keyword=args.per_keyword, seed=args.seed
+    )
     if key is None:
         raise UserError(
             f"no video of source {settings.config.source.kind!r} is in {settings.store.root}: "

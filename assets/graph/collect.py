@@ -51,9 +51,7 @@ def search_results(context: dg.AssetExecutionContext, config: SearchConfig, lamp
     with working(context, lampworks) as work:
         from pipeline.search.search import search_videos
 
-        report = search_videos(
-            work.store, work.config, work.home, round=config.round or None, on_progress=work.on_progress
-        )
+        report = search_videos(work.job, round=config.round or None)
         for batch in register_batches(context.instance, work.store):
             context.log.info(f"registered batch {batch}")
         return _searched(work, report)
@@ -88,9 +86,7 @@ def _searched(work: Work, report: "SearchReport") -> Result:
             "queries that failed": table(
                 [{"query": query, "message": message} for query, message in report.failures.items()]
             ),
-            "spot check": picture(
-                work.store, write_spot_check(work.store, work.config, work.home, on_progress=work.on_progress)
-            ),
+            "spot check": picture(work.store, write_spot_check(work.job)),
             "batches": len(unique(videos["batch"])),
         },
     )

@@ -19,6 +19,7 @@ def rounds_due(settings: Settings) -> Iterator[int | None]:
     The embedded source grows by rounds, and a round that was searched is never searched again. A folder or a list is
     searched where a dry run, which is cheap, finds something new. A site is searched on every pass.
     """
+    from pipeline.job import Job
     from pipeline.search.search import search_is_done, search_videos
 
     config, store = settings.config, settings.store
@@ -29,7 +30,7 @@ def rounds_due(settings: Settings) -> Iterator[int | None]:
         return
     if config.source.kind in {"folder", "urls"}:
         dry_run = DryRunStore(store.root, store.storage_options)
-        search_videos(dry_run, config, settings.home)
+        search_videos(Job(dry_run, config, settings.home))
         if not dry_run.touched:
             return
     yield None

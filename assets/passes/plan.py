@@ -40,6 +40,7 @@ def plan_pass(settings: Settings) -> Plan:
     """Return what the next pass would fetch and cut; a real source is searched first (cheap); nothing is fetched."""
     from assets.passes.due_batches import collect_due
     from assets.passes.lock import lock_home
+    from pipeline.job import Job
     from pipeline.search.search import search_videos
 
     config, store = settings.config, settings.store
@@ -50,7 +51,7 @@ def plan_pass(settings: Settings) -> Plan:
     if config.source.kind != "arcade":
         with lock_home(settings.home, store.root):
             store.check_writable()
-            search_videos(store, config, settings.home)
+            search_videos(Job(store, config, settings.home))
     due = collect_due(store, config, datetime.now(UTC)).batches
     rows = store.read("videos", ["duration_s"], pc.field("batch").isin(pa.array(list(due), pa.string())))[
         "duration_s"

@@ -43,6 +43,7 @@ import sys
 from pathlib import Path
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
+from pipeline.job import Job
 from pipeline.storage.home import home_of
 from pipeline.search.search import batches, search_videos
 from pipeline.storage.store import Store
@@ -53,7 +54,7 @@ config = Config(
     download=DownloadConfig(workers=1, min_free_gb=0.0),
 )
 if step == "search":
-    search_videos(store, config, home_of(store))
+    search_videos(Job(store, config, home_of(store)))
 else:
     report = download_batch(store, config, home_of(store), batches(store)[0])
     assert report.ok == report.videos, report

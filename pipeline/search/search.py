@@ -22,7 +22,8 @@ import pyarrow as pa
 from pipeline.config import Config, fingerprint
 from pipeline.download.circuit_breaker import Breaker, breakers, opened, resting
 from pipeline.errors import RetryableError, UserError
-from pipeline.progress import Progress, ProgressCallback
+from pipeline.job import Job
+from pipeline.progress import Progress
 from pipeline.rules import NO_METADATA, OPT_OUT, Verdict, judge_row, rules_version
 from pipeline.search.journal import SearchJournal
 from pipeline.search.settled import SettledVideos
@@ -31,7 +32,6 @@ from pipeline.sources.base import Candidate, Source
 from pipeline.sources.faults import clean_message
 from pipeline.sources.folder import FolderSource, other_id
 from pipeline.storage.arrow import pc
-from pipeline.storage.home import Home
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -68,36 +68,27 @@ class SearchReport:
     """Kept videos whose source names no licence."""
 
 
-def search_videos(
-    store: Store,
-    config: Config,
-    home: Home,
-    *,
-    round: int | None = None,
-    on_progress: ProgressCallback | None = None,
-    now: datetime | None = None,
-) -> SearchReport:
+def search_videos(job: Job, *, round: int | None = None, now: datetime | None = None) -> SearchReport:
     """Search the configured source, judge what it offers, and merge it into `videos` and `searches`.
 
     Args:
-        store: the store.
-        config: source, rules and batch size.
-        home: local state of the root (the embedded source keeps its recordings there).
+        job: the store, the source with its rules and batch size, and the home (the embedded source keeps its
+            recordings there).
         round: which growth of a closed world to see; None for all of it.
-        on_progress: hears the progress.
         now: the time to record (UTC); the current time by default.
 
     Raises:
         UserError: the source is missing, or offers nothing at all.
     """
+    store, config = job.store, job.config
     moment = now or datetime.now(UTC)
-    source = open_source(config, home, store.storage_options)
+    source = open_source(config, job.home, store.storage_options)
     before = breakers(store)
     source.refused.update(_resting_sites(before, config.source.kind, moment))
     # a folder, and games on this machine, cost no request
-    journal = SearchJournal(home.search_journal if config.source.kind in {"urls", "youtube"} else None)
+    journal = SearchJournal(job.home.search_journal if config.source.kind in {"urls", "youtube"} else None)
     with journal:
-        with source, Progress("search", unit="videos", on_progress=on_progress) as progress:
+        with source, Progress("search", unit="videos", on_progress=job.on_progress) as progress:
             found = _ask(source, SettledVideos(store, _version(config)), journal, round, progress)
         store.append("breakers", _opened(before, source, config, moment))
         if not found and source.refused:

@@ -9,7 +9,7 @@ finds it. The choice is by a hash of seed and id: it hardly moves as the store g
 as metadata (the same client, one at a time, a limited number), decoded, made small and encoded anew: no byte of a
 stranger's file is in the page.
 
-    write_spot_check(store, config, home)  # reports/spot-check.html
+    write_spot_check(Job(store, config, home))  # reports/spot-check.html
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from PIL import Image
 from pipeline.config import Config, fingerprint
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.ids import short_hash
-from pipeline.progress import Progress, ProgressCallback
+from pipeline.job import Job
+from pipeline.progress import Progress
 from pipeline.rules import NO_KEYWORD, OFF, keyword_of
 from pipeline.search.spot_check_page import Shown, _page, _Section
 from pipeline.sources import Source, open_source
@@ -42,7 +43,6 @@ from pipeline.sources.faults import clean_message
 from pipeline.sources.folder import path_of
 from pipeline.sources.ytdlp_search import read_picture
 from pipeline.storage.arrow import pc
-from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 from pipeline.workers.engine import make_engine
@@ -62,30 +62,21 @@ _WIDTH, _HEIGHT = 192, 108
 _MOST_PIXELS = 40_000_000
 
 
-def write_spot_check(
-    store: Store,
-    config: Config,
-    home: Home,
-    *,
-    per_keyword: int = 4,
-    seed: int = 0,
-    on_progress: ProgressCallback | None = None,
-) -> str | None:
+def write_spot_check(job: Job, *, per_keyword: int = 4, seed: int = 0) -> str | None:
     """Write the sheet, if it would change, and return its key; None where the store holds no video to show.
 
     Args:
-        store: `videos` are read from here, the sheet is written here.
-        config: the source whose videos are shown, its rules and how it is reached.
-        home: local state of the root (the embedded source's recordings).
+        job: the store whose `videos` are shown, their source and rules, and the home (the embedded source's
+            recordings).
         per_keyword: most kept and most rejected videos of a keyword.
         seed: another seed shows other videos.
-        on_progress: hears the progress.
 
     Raises:
         UserError: `per_keyword` is not positive.
     """
     if per_keyword < 1:
         raise UserError(f"a spot check of {per_keyword} videos per keyword shows none: use 1 or more")
+    store, config = job.store, job.config
     drawn = fingerprint(
         per_keyword, seed, config.rules, config.source.kind, store.version("videos"), store.version("takedowns")
     )
@@ -95,7 +86,7 @@ def write_spot_check(
     chosen, counted = _chosen(store, config, per_keyword, seed)
     sections = _sections(chosen, config, per_keyword)
     rows = {row["video_id"]: row for kept, rejected in sections.values() for row in (*kept, *rejected)}
-    pictures = _pictures(store, config, home, rows, before.get("pictures", {}), on_progress)
+    pictures = _pictures(job, rows, before.get("pictures", {}))
     # again, just before it is published: a takedown may have come meanwhile
     hidden = taken_down(store).hidden_videos(store)
     shown = {name: one for name, one in pictures.items() if name not in hidden}
@@ -201,33 +192,24 @@ def _names(row: Mapping[str, Any], config: Config) -> list[str]:
 # -- their pictures -----------------------------------------------------------------------------------------------
 
 
-def _pictures(
-    store: Store,
-    config: Config,
-    home: Home,
-    rows: Mapping[str, Mapping[str, Any]],
-    before: Mapping[str, str],
-    on_progress: ProgressCallback | None,
-) -> dict[str, Shown]:
+def _pictures(job: Job, rows: Mapping[str, Mapping[str, Any]], before: Mapping[str, str]) -> dict[str, Shown]:
     """Return every row with its picture, or with the reason why there is none."""
     found = {name: Shown(row, before[name]) for name, row in rows.items() if before.get(name)}
     missing = {name: row for name, row in rows.items() if name not in found}
     if missing:
-        with Progress("spot check", total=len(missing), unit="pictures", on_progress=on_progress) as progress:
-            draw = _frames if config.source.kind == "folder" else _fetched
-            for name, data, why in draw(store, config, home, missing):
+        with Progress("spot check", total=len(missing), unit="pictures", on_progress=job.on_progress) as progress:
+            draw = _frames if job.config.source.kind == "folder" else _fetched
+            for name, data, why in draw(job, missing):
                 found[name] = Shown(missing[name], data, why)
                 progress.advance()
     return {name: found[name] for name in rows}
 
 
-def _fetched(
-    store: Store, config: Config, home: Home, rows: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[str, str, str]]:
+def _fetched(job: Job, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
     """Yield id, picture and what is wrong with it, of pictures that the sites hand out."""
     refused: set[str] = set()
     give_up = time.monotonic() + _FETCHING_S
-    with open_source(config, home, store.storage_options) as source:
+    with open_source(job.config, job.home, job.store.storage_options) as source:
         for number, (name, row) in enumerate(rows.items()):
             url = source.thumbnail(row) if isinstance(source, ArcadeSource) else str(row["thumbnail"] or "")
             host = _host(url)
@@ -238,7 +220,7 @@ def _fetched(
             elif host in refused:
                 yield name, "", f"not fetched: {host} refused an earlier one"
             else:
-                yield name, *_picture_at(url, config, source, refused)
+                yield name, *_picture_at(url, job.config, source, refused)
                 if host not in ("127.0.0.1", "localhost"):
                     time.sleep(_PAUSE_S)
 
@@ -261,15 +243,13 @@ def _host(url: str) -> str:
         return ""
 
 
-def _frames(
-    store: Store, config: Config, home: Home, rows: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[str, str, str]]:
+def _frames(job: Job, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
     """Yield id, a frame and what is wrong with it, of videos that lie in a folder."""
     local = {name: str(row["url"]) for name, row in rows.items() if not _is_remote(str(row["url"]))}
     for name in rows.keys() - local.keys():
         yield name, "", "lies on an object store: a whole video is not fetched for a picture"
     # in a process of its own: a file that crashes the decoder costs its own picture
-    engine = make_engine(config.engine, workers=1, deadline_s=_FRAME_DEADLINE_S)
+    engine = make_engine(job.config.engine, workers=1, deadline_s=_FRAME_DEADLINE_S)
     for (name, _), outcome in engine.run(_frame, list(local.items())):
         yield (name, str(outcome.value), "") if outcome.ok else (name, "", f"no frame: {outcome.message}")
 

@@ -28,6 +28,7 @@ from pipeline.config import Config, DownloadConfig, EngineConfig, SourceConfig
 from pipeline.download.batch import DownloadReport, download_batch, download_states
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import State
+from pipeline.job import Job
 from pipeline.search.search import SearchReport, batches, search_videos
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
@@ -285,7 +286,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, internet: FaultSite, film: Fil
         names = {case.name for case in CASES if case.limits == limits}
         (folder / "urls.txt").write_text("\n".join(url for url, name in urls.items() if name in names))
         config, known = settings(internet, folder / "urls.txt", **limits), batches(store)
-        searches.append(search_videos(store, config, home))
+        searches.append(search_videos(Job(store, config, home)))
         (batch,) = set(batches(store)) - set(known)
         reports.append(download_batch(store, config, home, batch))
     videos = store.read("videos").to_pylist()
@@ -368,7 +369,7 @@ def test_the_matrix_is_written_down() -> None:
 
 def collect(store: Store, config: Config) -> DownloadReport:
     if not batches(store):
-        search_videos(store, config, home_of(store))
+        search_videos(Job(store, config, home_of(store)))
     return download_batch(store, config, home_of(store), batches(store)[0])
 
 
@@ -413,7 +414,7 @@ def test_pages_of_one_name_on_two_hosts_are_two_videos(
 def test_a_page_that_drips_for_ever_holds_no_search(store: Store, tmp_path: Path, internet: FaultSite) -> None:
     page = internet.add("http://drip.test/watch", b"<html>" + b" " * 10000, HTML, drip_s=0.1)
     (tmp_path / "urls.txt").write_text(page)
-    found = search_videos(store, settings(internet, tmp_path / "urls.txt", socket_timeout_s=0.5), home_of(store))
+    found = search_videos(Job(store, settings(internet, tmp_path / "urls.txt", socket_timeout_s=0.5), home_of(store)))
     assert found.kept == 1  # to be tried again by the download
     assert "longer than 2 s" in found.failures[page]
 

@@ -68,7 +68,7 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
         classifier=replace(ClassifierConfig(), width=8, steps=30, batch=16, folds=2, min_auc=0.0),
     )
 
-    found = search_videos(store, config, home)
+    found = search_videos(Job(store, config, home))
     assert found.kept == 12
     assert len(found.batches) == 2
     for batch in found.batches:

@@ -15,6 +15,7 @@ import pytest
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.download.batch import DownloadReport, download_batch, download_states, due_batches
 from pipeline.download.circuit_breaker import breakers
+from pipeline.job import Job
 from pipeline.search.search import batches, search_videos
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
@@ -57,7 +58,7 @@ def settings(youtube: YouTube, **download: Any) -> Config:
 
 def collect(store: Store, config: Config, now: datetime | None = None) -> DownloadReport:
     if not batches(store):
-        search_videos(store, config, home_of(store))
+        search_videos(Job(store, config, home_of(store)))
     (batch,) = batches(store)
     return download_batch(store, config, home_of(store), batch, now=now)
 
@@ -91,7 +92,7 @@ def test_a_query_becomes_files_of_the_smallest_sufficient_format(store: Store, y
 
 def test_a_bot_check_in_the_middle_rests_the_site_and_fails_nothing(store: Store, youtube: YouTube) -> None:
     config = settings(youtube, breaker_s=600.0)
-    search_videos(store, config, home_of(store))
+    search_videos(Job(store, config, home_of(store)))
     answered: list[str] = []
 
     def three_then_a_check(name: str) -> Mapping[str, Any]:
@@ -138,7 +139,7 @@ def test_a_bot_check_in_the_middle_rests_the_site_and_fails_nothing(store: Store
 
 def test_each_refusal_of_a_player_ends_in_its_own_state(store: Store, youtube: YouTube) -> None:
     config = settings(youtube, workers=4)
-    search_videos(store, config, home_of(store))
+    search_videos(Job(store, config, home_of(store)))
     refusals = {
         "fox00000000": ({"status": "LOGIN_REQUIRED", "reason": "Private video"}, "failed", "auth"),
         "fox00000001": (
@@ -177,7 +178,7 @@ def test_a_site_that_refuses_the_search_leaves_no_half_batch(store: Store, youtu
     }[refusal]
     youtube.playability = {"status": "LOGIN_REQUIRED", "reason": reason}
     config = settings(youtube)
-    found = search_videos(store, config, home_of(store))
+    found = search_videos(Job(store, config, home_of(store)))
     assert "fox" in found.failures
     # one page was asked, and refused for all
     pages = {path for _, path in youtube.requests if path.startswith("/watch")}
@@ -199,7 +200,7 @@ def test_a_new_search_after_the_downloads_changes_nothing_that_is_there(store: S
     before = {row["video_id"]: row for row in store.read("videos").to_pylist()}
     youtube.titles = {**WANTED, "foxnew00000": ("Fox Fable level 9 - platformer speedrun", "any%")}
     pages = len([path for _, path in youtube.requests if path.startswith("/watch")])
-    found = search_videos(store, config, home_of(store))
+    found = search_videos(Job(store, config, home_of(store)))
     assert found.new == 1
     assert len([path for _, path in youtube.requests if path.startswith("/watch")]) == pages + 1
     rows = {row["video_id"]: row for row in store.read("videos").to_pylist()}

@@ -17,6 +17,7 @@ from PIL import Image
 
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.job import Job
 from pipeline.search.search import search_videos
 from pipeline.search.spot_check import KEY, write_spot_check
 from pipeline.sources.youtube import YouTubeSource, channel_url, playlist_url
@@ -174,7 +175,7 @@ def test_a_name_that_is_neither_is_refused_with_its_value(make: Any, name: str) 
 
 def search(store: Store, youtube: YouTube, now: datetime | None = None, **settings: Any) -> Any:
     config = Config(source=youtube.settings(**{"queries": ("fox",), **settings}), rules=RULES, download=CONFIG)
-    return search_videos(store, config, home_of(store), now=now)
+    return search_videos(Job(store, config, home_of(store)), now=now)
 
 
 def test_a_second_search_asks_the_pages_of_new_videos_only(youtube: YouTube, store: Store) -> None:
@@ -237,7 +238,7 @@ def test_the_spot_check_fetches_its_pictures_as_the_search_reached_its_pages(you
     youtube.picture = data.getvalue()
     search(store, youtube, queries=(), channels=("@fox",))
     config = Config(source=youtube.settings(queries=(), channels=("@fox",)), rules=RULES, download=CONFIG)
-    assert write_spot_check(store, config, home_of(store)) == KEY
+    assert write_spot_check(Job(store, config, home_of(store))) == KEY
     page = store.read_blob(KEY).decode()
     assert page.count("<img") == 3
     assert all(title in page for title, _ in TITLES.values())

@@ -12,6 +12,7 @@ from assets.cli.main import main, parser
 from assets.passes.plan import format_plan, plan_pass
 from assets.settings import load_settings
 from pipeline.ids import file_video_id
+from pipeline.job import Job
 from pipeline.search.search import search_videos
 
 
@@ -110,7 +111,7 @@ def test_a_spot_check_is_drawn_and_a_takedown_takes_it_away(tmp_path: Path, caps
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "level.mp4").write_bytes(b"not a video")
     settings = load_settings()
-    search_videos(settings.store, settings.config, settings.home)
+    search_videos(Job(settings.store, settings.config, settings.home))
     assert main(["spot-check", "--per-keyword", "0"]) == 2
     assert main(["spot-check", "--seed", "3"]) == 0
     page = Path(capsys.readouterr().out.splitlines()[-1])

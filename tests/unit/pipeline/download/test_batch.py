@@ -22,6 +22,7 @@ from pipeline.download.batch import DownloadReport, download_batch, download_sta
 from pipeline.download.ledger import State
 from pipeline.download.verify import verify_media
 from pipeline.errors import PermanentError, UserError
+from pipeline.job import Job
 from pipeline.search.search import batches, search_videos
 from pipeline.sources.base import Fetched
 from pipeline.sources.folder import FolderSource
@@ -44,7 +45,7 @@ def settings(spec: str, **download: Any) -> Config:
 
 def collect(store: Store, config: Config, now: datetime | None = None) -> DownloadReport:
     if not batches(store):
-        search_videos(store, config, home_of(store))
+        search_videos(Job(store, config, home_of(store)))
     return download_batch(store, config, home_of(store), batches(store)[0], now=now)
 
 
@@ -214,7 +215,7 @@ def test_an_unknown_batch_is_an_error_and_a_full_disk_a_pause_that_names_itself(
 
 def test_what_is_taken_down_is_neither_tried_nor_left_out_of_the_count(store: Store, traps: Path) -> None:
     config = settings(f"folder:{traps}")
-    search_videos(store, config, home_of(store))
+    search_videos(Job(store, config, home_of(store)))
     good = next(row["video_id"] for row in store.read("videos").to_pylist() if row["native_id"] == "good.mp4")
     request_takedown(store, "video", good, "asked")
     report = collect(store, config)
@@ -227,7 +228,7 @@ def test_a_takedown_that_arrives_during_the_download_leaves_no_row_and_no_blob(
     store: Store, traps: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = settings(f"folder:{traps}")
-    search_videos(store, config, home_of(store))
+    search_videos(Job(store, config, home_of(store)))
     good = next(row["video_id"] for row in store.read("videos").to_pylist() if row["native_id"] == "good.mp4")
     asked: list[bool] = []
 
@@ -247,7 +248,7 @@ def test_a_takedown_that_arrives_during_the_download_leaves_no_row_and_no_blob(
 
 def test_two_runs_of_one_batch_at_once_corrupt_nothing(store: Store, traps: Path) -> None:
     config = settings(f"folder:{traps}")
-    search_videos(store, config, home_of(store))
+    search_videos(Job(store, config, home_of(store)))
     reports: list[DownloadReport] = []
     batch = batches(store)[0]
     threads = [
@@ -285,7 +286,7 @@ def test_a_video_that_is_gone_from_the_folder_fails_alone(store: Store, tmp_path
     for name in ("a.mp4", "b.mp4"):
         shutil.copy(clip_file, folder / name)
     config = settings(f"folder:{folder}", max_failed_share=0.5)
-    search_videos(store, config, home_of(store))
+    search_videos(Job(store, config, home_of(store)))
     (folder / "a.mp4").unlink()
     report = collect(store, config)
     assert (report.ok, report.failed, report.too_many_failed) == (1, {"permanent": 1}, False)
@@ -320,7 +321,7 @@ def test_each_fault_of_a_site_ends_in_its_own_state(store: Store, tmp_path: Path
         site.add("/nothing.html", b"<html><p>no video here</p></html>"): ("failed", "permanent", None),
     }  # fmt: skip
     config = settings(url_list(tmp_path, expected), backoff_s=100.0)
-    search_videos(store, config, home_of(store))
+    search_videos(Job(store, config, home_of(store)))
     # refused since: a site that refuses the search is not asked for files at all
     site.add("/slow-down.mp4", status=429, headers={"Retry-After": "5000"})
     report = collect(store, config)
@@ -370,7 +371,7 @@ def test_batches_of_another_source_are_not_due_and_not_touched(
     store: Store, tmp_path: Path, traps: Path, site: Any
 ) -> None:
     collect_later = settings(f"folder:{traps}")
-    search_videos(store, collect_later, home_of(store))
+    search_videos(Job(store, collect_later, home_of(store)))
     other = settings(url_list(tmp_path, [site.add("/x.mp4", status=404)]))
     assert due_batches(store, other, NOW) == []
     assert due_batches(store, collect_later, NOW) == batches(store)
@@ -388,7 +389,7 @@ def test_an_attempt_past_its_deadline_is_ended_and_stays_pending(store: Store, t
 
     url = site.add("/stall.mp4", status=404)
     config = settings(url_list(tmp_path, [url]), deadline_s=1.0, socket_timeout_s=60.0)
-    search_videos(store, config, home_of(store))
+    search_videos(Job(store, config, home_of(store)))
     site.answer = stall
     report = collect(store, config)
     release.set()
@@ -403,7 +404,7 @@ def test_attempts_are_published_while_the_batch_goes_on(store: Store, tmp_path: 
     for index in range(140):
         (folder / f"{index}.mp4").write_bytes(b"")
     config = settings(f"folder:{folder}")
-    search_videos(store, replace_batch_size(config, 200), home_of(store))
+    search_videos(Job(store, replace_batch_size(config, 200), home_of(store)))
     collect(store, config)
     assert store.version("downloads") == 2  # three commits of at most 64 rows
     assert len(attempts(store)) == 140

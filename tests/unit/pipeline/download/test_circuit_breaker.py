@@ -21,6 +21,7 @@ from pipeline.download.batch import DownloadReport, download_batch
 from pipeline.download.circuit_breaker import Breaker, breakers, closed, opened, resting
 from pipeline.download.ledger import download_states, due_batches
 from pipeline.download.rate_limits import SiteLimits
+from pipeline.job import Job
 from pipeline.search.search import batches, search_videos
 from pipeline.sources.politeness import limit_of
 from pipeline.storage.home import home_of
@@ -135,7 +136,7 @@ def listed(store: Store, tmp_path: Path, site: Any, clip_file: Path) -> Callable
             source=SourceConfig(spec=f"urls:{tmp_path / 'urls.txt'}"),
             download=DownloadConfig(**{**defaults, **download}),
         )
-        search_videos(store, config, home_of(store))
+        search_videos(Job(store, config, home_of(store)))
         return config, batches(store)[0]
 
     return search
@@ -286,7 +287,7 @@ def test_a_video_that_comes_late_adds_its_clips_and_leaves_the_files_of_the_othe
         source=SourceConfig(spec=f"urls:{tmp_path / 'urls.txt'}"),
         download=DownloadConfig(workers=1, min_free_gb=0.0, max_wait_s=0.0),
     )
-    search_videos(store, config, home_of(store))
+    search_videos(Job(store, config, home_of(store)))
     (batch,) = batches(store)
     site.add("/late.mp4", status=503)
     assert run(store, config, batch).pending_classes == {"transient": 1}

@@ -17,6 +17,7 @@ from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
 from pipeline.download.batch import download_batch
 from pipeline.errors import RetryableError, UserError
 from pipeline.ids import file_video_id
+from pipeline.job import Job
 from pipeline.search.search import SearchReport, batches, search_is_done, search_videos
 from pipeline.sources.base import Candidate, Known, unknown
 from pipeline.storage.home import home_of
@@ -83,7 +84,7 @@ def config(**source: Any) -> Config:
 
 
 def search(store: Store, settings: Config | None = None, now: datetime = NOW, **options: Any) -> SearchReport:
-    return search_videos(store, settings or config(), home_of(store), now=now, **options)
+    return search_videos(Job(store, settings or config(), home_of(store)), now=now, **options)
 
 
 def rows(store: Store) -> dict[str, dict[str, Any]]:
@@ -396,11 +397,11 @@ def test_a_real_folder_becomes_rows_without_rules(store: Store, tmp_path: Path) 
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"x")
     settings = Config(source=SourceConfig(spec=f"folder:{folder}"))
-    report = search_videos(store, settings, home_of(store), now=NOW)
+    report = search_videos(Job(store, settings, home_of(store)), now=NOW)
     assert (report.found, report.kept, report.batches) == (2, 2, ["2026w47-0001"])
     assert sorted(rows(store)) == ["deep/two.mkv", "one.mp4"]
     before = versions(store)
-    search_videos(store, settings, home_of(store))
+    search_videos(Job(store, settings, home_of(store)))
     assert versions(store) == before
 
 
@@ -419,7 +420,7 @@ def test_the_same_name_in_two_folders_is_two_videos(store: Store, tmp_path: Path
     first = recordings(tmp_path / "a", "level.mp4", "other.mp4")
     second = recordings(tmp_path / "b", "level.mp4")
     for settings in (first, second, first, second):
-        search_videos(store, settings, home_of(store), now=NOW)
+        search_videos(Job(store, settings, home_of(store)), now=NOW)
     assert urls(store) == {str(tmp_path / name) for name in ("a/level.mp4", "a/other.mp4", "b/level.mp4")}
     found = store.read("videos").to_pylist()
     assert len({row["video_id"] for row in found}) == 3
@@ -429,10 +430,10 @@ def test_the_same_name_in_two_folders_is_two_videos(store: Store, tmp_path: Path
 
 
 def test_a_folder_that_moved_holds_the_same_videos(store: Store, tmp_path: Path) -> None:
-    search_videos(store, recordings(tmp_path / "a", "level.mp4"), home_of(store), now=NOW)
+    search_videos(Job(store, recordings(tmp_path / "a", "level.mp4"), home_of(store)), now=NOW)
     (before,) = store.read("videos").to_pylist()
     (tmp_path / "a").rename(tmp_path / "b")
-    report = search_videos(store, recordings(tmp_path / "b"), home_of(store), now=NOW)
+    report = search_videos(Job(store, recordings(tmp_path / "b"), home_of(store)), now=NOW)
     (after,) = store.read("videos").to_pylist()
     assert (report.new, after["video_id"], after["batch"]) == (0, before["video_id"], before["batch"])
     assert after["url"] == str(tmp_path / "b" / "level.mp4")
@@ -440,7 +441,7 @@ def test_a_folder_that_moved_holds_the_same_videos(store: Store, tmp_path: Path)
 
 def _search_folder(root: str, folder: Path) -> None:
     store = Store(root)
-    search_videos(store, Config(source=SourceConfig(spec=f"folder:{folder}", batch_size=4)), home_of(store))
+    search_videos(Job(store, Config(source=SourceConfig(spec=f"folder:{folder}", batch_size=4)), home_of(store)))
 
 
 def test_processes_that_search_at_once_add_every_video_once(store: Store, tmp_path: Path) -> None:
@@ -461,9 +462,9 @@ def test_processes_that_search_at_once_add_every_video_once(store: Store, tmp_pa
 
 
 def test_a_folder_by_another_name_is_the_same_folder(store: Store, tmp_path: Path) -> None:
-    search_videos(store, recordings(tmp_path / "a", "level.mp4"), home_of(store), now=NOW)
+    search_videos(Job(store, recordings(tmp_path / "a", "level.mp4"), home_of(store)), now=NOW)
     (tmp_path / "link").symlink_to(tmp_path / "a")
-    assert search_videos(store, recordings(tmp_path / "link"), home_of(store), now=NOW).new == 0
+    assert search_videos(Job(store, recordings(tmp_path / "link"), home_of(store)), now=NOW).new == 0
 
 
 def test_recordings_under_a_prefix_of_an_object_store_are_searched_and_fetched(
@@ -475,12 +476,12 @@ def test_recordings_under_a_prefix_of_an_object_store_are_searched_and_fetched(
     store = Store("s3://lampworks-test/root-of-mine", s3_options)
     home = home_of(store, tmp_path / "home")
     settings = Config(source=SourceConfig(spec=f"folder:{recordings.root}"))
-    report = search_videos(store, settings, home, now=NOW)
+    report = search_videos(Job(store, settings, home), now=NOW)
     assert (report.kept, report.unknown_licence) == (1, 0)
     assert download_batch(store, settings, home, report.batches[0]).ok == 1
     (row,) = store.read("downloads", ["path", "bytes"]).to_pylist()
     assert store.read_blob(row["path"]) == clip_file.read_bytes()
-    assert search_videos(store, settings, home, now=NOW).new == 0
+    assert search_videos(Job(store, settings, home), now=NOW).new == 0
     (video,) = store.read("videos").to_pylist()
     store.add_to_lists("videos", "video_id", "queries", {video["video_id"]: ["another"]})
     (found,) = store.read("videos").to_pylist()

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, UserError
+from pipeline.job import Job
 from pipeline.search.search import search_videos
 from pipeline.search.spot_check import ABOUT_KEY, KEY, small_picture, withdraw_spot_check, write_spot_check
 from pipeline.storage.home import home_of
@@ -75,7 +76,7 @@ def test_each_keyword_shows_what_it_kept_and_what_was_rejected_with_it(store: St
             row("d", "shooter", "rejected", "keyword: no platformer word in title", queries=["q", "other"]),
         ],
     )
-    assert write_spot_check(store, config(tmp_path), home_of(store)) == KEY
+    assert write_spot_check(Job(store, config(tmp_path), home_of(store))) == KEY
     page = page_of(store)
     assert titles(section(page, "keyword: platformer")) == ["Fox platformer speedrun", "platformer movie"]
     assert "negation:movie" in section(page, "keyword: platformer")
@@ -94,7 +95,7 @@ def test_the_choice_is_random_by_seed_and_the_same_for_the_same_store(store: Sto
     store.append("videos", [row(f"v{number:03d}", f"platformer {number:03d}", *KEPT) for number in range(200)])
     shown = {}
     for seed in (0, 1, 0):
-        write_spot_check(store, config(tmp_path), home_of(store), per_keyword=5, seed=seed)
+        write_spot_check(Job(store, config(tmp_path), home_of(store)), per_keyword=5, seed=seed)
         found = titles(page_of(store))
         assert len(found) == 5
         assert shown.setdefault(seed, found) == found
@@ -102,7 +103,7 @@ def test_the_choice_is_random_by_seed_and_the_same_for_the_same_store(store: Sto
     assert sorted(shown[0]) != [f"platformer {number:03d}" for number in range(5)]
     # a few more videos hardly move it
     store.append("videos", [row("new", "platformer new", *KEPT)])
-    write_spot_check(store, config(tmp_path), home_of(store), per_keyword=5)
+    write_spot_check(Job(store, config(tmp_path), home_of(store)), per_keyword=5)
     assert len(set(titles(page_of(store))) & set(shown[0])) >= 4
 
 
@@ -114,7 +115,7 @@ def test_what_strangers_wrote_is_text_and_never_markup(store: Store, tmp_path: P
         row("c", "x" * 10_000, "rejected", "keyword: no platformer word in title", queries=[evil]),
     ]
     store.append("videos", rows)
-    write_spot_check(store, config(tmp_path), home_of(store))
+    write_spot_check(Job(store, config(tmp_path), home_of(store)))
     page = page_of(store)
     assert "<script" not in page
     assert "<img" not in page
@@ -133,7 +134,7 @@ def test_pictures_are_encoded_anew_and_a_missing_one_is_said_so(store: Store, tm
         "file": "file:///etc/passwd",
     }
     store.append("videos", [row(name, name, *KEPT, thumbnail=url) for name, url in pages.items()])
-    write_spot_check(store, config(tmp_path), home_of(store), per_keyword=9)
+    write_spot_check(Job(store, config(tmp_path), home_of(store)), per_keyword=9)
     page = page_of(store)
     (data,) = re.findall(r'src="data:image/jpeg;base64,([^"]*)"', page)
     image = Image.open(io.BytesIO(base64.b64decode(data)))
@@ -145,7 +146,7 @@ def test_pictures_are_encoded_anew_and_a_missing_one_is_said_so(store: Store, tm
     # what is there already is not asked again
     site.requests.clear()
     store.append("videos", [row("another", "another", "rejected", "negation:movie")])
-    write_spot_check(store, config(tmp_path), home_of(store), per_keyword=9)
+    write_spot_check(Job(store, config(tmp_path), home_of(store)), per_keyword=9)
     assert "/good.jpg" not in site.requests
     assert page_of(store).count("<img") == 1
 
@@ -153,7 +154,7 @@ def test_pictures_are_encoded_anew_and_a_missing_one_is_said_so(store: Store, tm
 def test_a_site_that_refuses_is_not_asked_for_more(store: Store, tmp_path: Path, site) -> None:
     urls = [site.add(f"/{number}.jpg", status=429) for number in range(3)]
     store.append("videos", [row(str(number), str(number), *KEPT, thumbnail=url) for number, url in enumerate(urls)])
-    write_spot_check(store, config(tmp_path), home_of(store))
+    write_spot_check(Job(store, config(tmp_path), home_of(store)))
     assert len(site.requests) == 1
     assert page_of(store).count("refused an earlier one") == 2
 
@@ -200,8 +201,8 @@ def test_videos_of_a_folder_show_a_frame_of_their_own(store: Store, tmp_path: Pa
     (folder / "real.mp4").write_bytes(clip_file.read_bytes())
     (folder / "broken.mp4").write_bytes(b"no video")
     settings = Config(source=SourceConfig(spec=f"folder:{folder}"))
-    search_videos(store, settings, home_of(store))
-    write_spot_check(store, settings, home_of(store))
+    search_videos(Job(store, settings, home_of(store)))
+    write_spot_check(Job(store, settings, home_of(store)))
     page = page_of(store)
     assert sorted(titles(page)) == ["broken", "real"]
     assert page.count("<img") == 1
@@ -211,29 +212,29 @@ def test_videos_of_a_folder_show_a_frame_of_their_own(store: Store, tmp_path: Pa
 
 def test_a_takedown_reaches_the_sheet(store: Store, tmp_path: Path) -> None:
     store.append("videos", [row("a", "secret", *KEPT), row("b", "platformer", *KEPT)])
-    write_spot_check(store, config(tmp_path), home_of(store))
+    write_spot_check(Job(store, config(tmp_path), home_of(store)))
     assert not withdraw_spot_check(store)
     request_takedown(store, "video", "generic-a", "asked")
     assert withdraw_spot_check(store)
     assert not store.exists(KEY)
     assert not store.exists(ABOUT_KEY)
-    write_spot_check(store, config(tmp_path), home_of(store))
+    write_spot_check(Job(store, config(tmp_path), home_of(store)))
     assert titles(page_of(store)) == ["platformer"]
     request_takedown(store, "video", "generic-b", "asked")
-    assert write_spot_check(store, config(tmp_path), home_of(store)) is None
+    assert write_spot_check(Job(store, config(tmp_path), home_of(store))) is None
     assert not store.exists(KEY)
 
 
 def test_a_sheet_that_would_not_change_is_left_alone(store: Store, tmp_path: Path) -> None:
-    assert write_spot_check(store, config(tmp_path), home_of(store)) is None
+    assert write_spot_check(Job(store, config(tmp_path), home_of(store))) is None
     store.append("videos", [row("a", "platformer", *KEPT)])
-    write_spot_check(store, config(tmp_path), home_of(store))
+    write_spot_check(Job(store, config(tmp_path), home_of(store)))
     path = Path(store.url(KEY))
     before = path.stat().st_mtime_ns
-    write_spot_check(store, config(tmp_path), home_of(store))
+    write_spot_check(Job(store, config(tmp_path), home_of(store)))
     assert path.stat().st_mtime_ns == before
 
 
 def test_a_sheet_of_nothing_is_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="0 videos per keyword"):
-        write_spot_check(store, config(tmp_path), home_of(store), per_keyword=0)
+        write_spot_check(Job(store, config(tmp_path), home_of(store)), per_keyword=0)
