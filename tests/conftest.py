@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.storage.store import Store
+from tests.engines import use_inline_engine
 from tests.media import write_video
 
 
@@ -65,3 +66,9 @@ def s3_options() -> Iterator[dict[str, str]]:
 def make_video() -> Callable[..., Path]:
     """Return the writer of tiny real videos, `tests.media.write_video`."""
     return write_video
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stages work in this process: for tests of what they do, not of how the work is spread."""
+    use_inline_engine(monkeypatch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,7 @@ import pytest
 from pipeline.config import Config
 from pipeline.progress import Progress
 from pipeline.storage.store import Store
-from pipeline.workers.outcome import Later, Outcome
-
-PACKAGES = ("assets", "classifier", "models", "pipeline")
+from tests.engines import use_inline_engine
 
 WORK_TABLES = frozenset({"clips", "curated", "downloads", "duplicates", "labels", "models", "scores", "shards"})
 """Tables whose rows are what a stage works on; the others say which videos there are, and which are hidden."""
@@ -170,15 +168,6 @@ def _caller() -> str:
     return ""
 
 
-class InlineEngine:
-    """An engine without processes, so that the store sees what a worker does."""
-
-    def run(self, fn: Callable[[Any], Any], items: Iterable[Any], *, initializer: Any = None) -> Iterator[Any]:
-        for item in items:
-            if not isinstance(item, Later):
-                yield item, Outcome(True, fn(item), "", "", 1)
-
-
 def run_recorded(run: Callable[[Store, Config], object], root: Path, config: Config, log: Log) -> None:
     """Run a stage in this process, and add what it does to a log: its progress, and what it reads and writes."""
     advance, leave = Progress.advance, Progress.__exit__
@@ -192,9 +181,7 @@ def run_recorded(run: Callable[[Store, Config], object], root: Path, config: Con
         log.add(Event("progress", self.stage))
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in [module for name, module in sys.modules.items() if name.startswith(PACKAGES)]:
-            if hasattr(module, "make_engine"):
-                patch.setattr(module, "make_engine", lambda *arguments, **options: InlineEngine())
+        use_inline_engine(patch)
         patch.setattr(Progress, "advance", advanced)
         patch.setattr(Progress, "__exit__", left)
         run(RecordingStore(root, log), config)

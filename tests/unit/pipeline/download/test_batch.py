@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from pipeline.sources.folder import FolderSource
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
-from pipeline.workers.outcome import Later, Outcome
 from tests.media import run_ffmpeg
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -56,20 +55,6 @@ def by_name(store: Store) -> dict[str, State]:
 
 def attempts(store: Store) -> list[dict[str, Any]]:
     return sorted(store.read("downloads").to_pylist(), key=lambda row: row["finished_at"])
-
-
-class InlineEngine:
-    """An engine without processes, for tests of what the attempts do; the pool itself has tests of its own."""
-
-    def run(self, fn: Callable[[Any], Any], items: Iterable[Any], *, initializer: Any = None) -> Iterator[Any]:
-        for item in items:
-            if not isinstance(item, Later):
-                yield item, Outcome(True, fn(item), "", "", 1)
-
-
-@pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.download.batch.make_engine", lambda *arguments, **options: InlineEngine())
 
 
 # -- what counts as a video ---------------------------------------------------------------------------------------
@@ -202,6 +187,7 @@ def test_the_same_bytes_have_the_same_names_whatever_the_number_of_workers(tmp_p
     assert sorted(listings[0]) == sorted(listings[1])
 
 
+@pytest.mark.usefixtures("inline")
 def test_an_unknown_batch_is_an_error_and_a_full_disk_a_pause_that_names_itself(store: Store, traps: Path) -> None:
     config = settings(f"folder:{traps}", min_free_gb=1e9)
     with pytest.raises(UserError, match="'2020w01-0001' has no kept video"):
@@ -213,6 +199,7 @@ def test_an_unknown_batch_is_an_error_and_a_full_disk_a_pause_that_names_itself(
     assert collect(store, settings(f"folder:{traps}")).ok == 1  # room was made: it goes on
 
 
+@pytest.mark.usefixtures("inline")
 def test_what_is_taken_down_is_neither_tried_nor_left_out_of_the_count(store: Store, traps: Path) -> None:
     config = settings(f"folder:{traps}")
     search_videos(Job(store, config, home_of(store)))
@@ -367,6 +354,7 @@ def test_a_pending_video_waits_its_time_then_succeeds_or_is_given_up(
     assert [state.attempts for state in download_states(healed).values()] == [3]
 
 
+@pytest.mark.usefixtures("inline")
 def test_batches_of_another_source_are_not_due_and_not_touched(
     store: Store, tmp_path: Path, traps: Path, site: Any
 ) -> None:

@@ -160,6 +160,7 @@ def refuse(site: Any, **answer: Any) -> Callable[[], None]:
     return lambda: site.pages.update(pages)
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_site_that_refuses_rests_and_its_other_videos_are_not_asked_for(
     store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_site_that_refuses_rests_and_its_other_videos_are_not_asked_for(
     assert breakers(store)["127.0.0.1"].state == "closed"
 
 
+@pytest.mark.usefixtures("inline")
 def test_however_often_a_site_refuses_no_video_is_given_up_for_it(
     store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
 ) -> None:
@@ -198,6 +200,7 @@ def test_however_often_a_site_refuses_no_video_is_given_up_for_it(
     assert {state.state for state in download_states(store).values()} == {"pending"}
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_short_retry_after_is_waited_for_in_the_same_run(
     store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
 ) -> None:
@@ -247,6 +250,7 @@ def test_two_runs_at_once_ask_a_site_for_no_more_than_its_limit(
     assert most == 1
 
 
+@pytest.mark.usefixtures("inline")
 def test_the_day_s_last_download_pauses_the_batch_with_the_reason(
     store: Store, listed: Callable[..., tuple[Config, str]]
 ) -> None:
@@ -256,6 +260,7 @@ def test_the_day_s_last_download_pauses_the_batch_with_the_reason(
     assert "3 downloads within 24 hours" in report.paused
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_quota_of_raw_files_pauses_and_dropping_what_is_cut_makes_room(
     store: Store, listed: Callable[..., tuple[Config, str]], clip_file: Path
 ) -> None:
@@ -276,6 +281,7 @@ def test_a_quota_of_raw_files_pauses_and_dropping_what_is_cut_makes_room(
     assert store.version("downloads") == before + 1
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_video_that_comes_late_adds_its_clips_and_leaves_the_files_of_the_others(
     store: Store, tmp_path: Path, site: Any, make_video: Callable[..., Path]
 ) -> None:
