@@ -335,7 +335,8 @@ from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
 from pipeline.job import Job
 from pipeline.storage.home import home_of
-from pipeline.search.search import batches, search_videos
+from pipeline.search.search import search_videos
+from pipeline.search.batches import batches
 from pipeline.storage.store import Store
 
 asked = json.loads(sys.argv[1])

@@ -20,7 +20,8 @@ def rounds_due(settings: Settings) -> Iterator[int | None]:
     searched where a dry run, which is cheap, finds something new. A site is searched on every pass.
     """
     from pipeline.job import Job
-    from pipeline.search.search import search_is_done, search_videos
+    from pipeline.search.records import search_is_done
+    from pipeline.search.search import search_videos
 
     config, store = settings.config, settings.store
     if config.source.kind == "arcade":

@@ -75,7 +75,7 @@ def waiting_videos(settings: Settings) -> tuple[int, datetime | None]:
 def unscored_batches(settings: Settings) -> list[str]:
     """Return the batches that hold a clip without a score of the current model."""
     from classifier.decision.scoring import batch_is_scored
-    from pipeline.search.search import batches
+    from pipeline.search.batches import batches
 
     return [batch for batch in batches(settings.store) if not batch_is_scored(settings.store, batch)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +22,11 @@ def texts(values: Collection[str] | Column) -> Column:
 def among(column: Column, values: Collection[str] | Column) -> Column:
     """Return a mask: which of the column's texts are among the values."""
     return pc.is_in(column, value_set=texts(values))
+
+
+def is_one_of(name: str, values: Iterable[str]) -> Column:
+    """Return a filter for `Store.read` and `Store.scan`: the column's text is one of the values."""
+    return pc.field(name).isin(pa.array(list(values), pa.string()))
 
 
 def rows_with(table: pa.Table, name: str, values: str | Collection[str] | Column) -> pa.Table:

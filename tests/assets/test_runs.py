@@ -27,7 +27,7 @@ from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, load_settings
 from pipeline.config import EngineConfig
 from pipeline.errors import UserError
-from pipeline.search.search import batches
+from pipeline.search.batches import batches
 from pipeline.storage.store import Store
 from tests.snapshots import snapshot
 

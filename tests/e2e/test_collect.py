@@ -36,7 +36,7 @@ from assets.settings import Settings, load_settings
 from pipeline.download.batch import download_states
 from pipeline.download.circuit_breaker import breakers
 from pipeline.inspect.status import status
-from pipeline.search.search import batches
+from pipeline.search.batches import batches
 from tests.faultsite import FaultSite, Request, YouTube
 
 pytestmark = [

@@ -29,7 +29,8 @@ from pipeline.download.batch import DownloadReport, download_batch, download_sta
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import State
 from pipeline.job import Job
-from pipeline.search.search import SearchReport, batches, search_videos
+from pipeline.search.batches import batches
+from pipeline.search.search import SearchReport, search_videos
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from tests.faultsite import FaultSite, collect_command, collected, feed, hls, player_page, watch_page

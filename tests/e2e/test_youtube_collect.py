@@ -16,7 +16,8 @@ from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.download.batch import DownloadReport, download_batch, download_states, due_batches
 from pipeline.download.circuit_breaker import breakers
 from pipeline.job import Job
-from pipeline.search.search import batches, search_videos
+from pipeline.search.batches import batches
+from pipeline.search.search import search_videos
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from tests.faultsite import YouTube

@@ -51,7 +51,8 @@ from pipeline.config.world import (
 from pipeline.download.batch import download_batch
 from pipeline.inspect.export import export_clips
 from pipeline.job import Job
-from pipeline.search.search import batches, search_videos
+from pipeline.search.batches import batches
+from pipeline.search.search import search_videos
 from pipeline.search.spot_check import write_spot_check
 from pipeline.shards.splits import group_of, split_of
 from pipeline.shards.write import write_shards

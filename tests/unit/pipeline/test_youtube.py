@@ -214,7 +214,7 @@ def test_a_bot_check_stops_the_search_and_keeps_what_was_found(youtube: YouTube,
     youtube.requests.clear()
     report = search(store, youtube, queries=("fox", "bat"))
     assert (report.found, youtube.requests) == (0, [])
-    assert all("rests until" in told for told in report.failures.values())
+    assert all("is paused by the circuit breaker until" in told for told in report.failures.values())
     report = search(store, youtube, queries=("fox", "bat"), now=datetime.now(UTC) + timedelta(hours=2))
     assert (report.kept, report.new, len(report.batches), report.failures) == (2, 0, 1, {})
     assert youtube.pages() == ["aaaaaaaaaa3"]

@@ -23,7 +23,8 @@ from pipeline.download.ledger import State
 from pipeline.download.verify import verify_media
 from pipeline.errors import PermanentError, UserError
 from pipeline.job import Job
-from pipeline.search.search import batches, search_videos
+from pipeline.search.batches import batches
+from pipeline.search.search import search_videos
 from pipeline.sources.base import Fetched
 from pipeline.sources.folder import FolderSource
 from pipeline.storage.home import home_of

@@ -22,7 +22,8 @@ from pipeline.download.circuit_breaker import Breaker, breakers, closed, opened,
 from pipeline.download.ledger import download_states, due_batches
 from pipeline.download.rate_limits import SiteLimits
 from pipeline.job import Job
-from pipeline.search.search import batches, search_videos
+from pipeline.search.batches import batches
+from pipeline.search.search import search_videos
 from pipeline.sources.politeness import limit_of
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store

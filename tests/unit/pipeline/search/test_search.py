@@ -18,7 +18,10 @@ from pipeline.download.batch import download_batch
 from pipeline.errors import RetryableError, UserError
 from pipeline.ids import file_video_id
 from pipeline.job import Job
-from pipeline.search.search import SearchReport, batches, search_is_done, search_videos
+from pipeline.search.batches import batches
+from pipeline.search.records import search_is_done
+from pipeline.search.rows import known_videos
+from pipeline.search.search import SearchReport, search_videos
 from pipeline.sources.base import Candidate, Known, unknown
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
@@ -133,18 +136,19 @@ def test_of_two_searches_at_once_the_first_gives_the_batch(
     store: Store, source: FakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source.world = [candidate("a"), candidate("b"), candidate("c", "platformer")]
+    overtaken = FakeSource()
+    overtaken.world = [candidate("new"), candidate("b"), candidate("a", description="another page")]
 
-    class Slow(FakeSource):
-        def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
-            """Find the same in another order, and meanwhile let the other search come and go."""
-            yield from (candidate("new"), candidate("b"), candidate("a", description="another page"))
-            with monkeypatch.context() as patch:
-                patch.setattr("pipeline.search.search.open_source", lambda config, home, options: source)
-                search(store)
+    def known_before_the_other_search_wrote(*arguments: Any) -> dict[str, dict[str, Any]]:
+        known = known_videos(*arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr("pipeline.search.search.open_source", lambda config, home, options: source)
+            patch.setattr("pipeline.search.search.known_videos", known_videos)
+            search(store)
+        return known
 
-    monkeypatch.setattr("pipeline.search.search.open_source", lambda config, home, options: Slow())
-    # what it knew when it looked, before the other one wrote
-    monkeypatch.setattr("pipeline.search.search._known_videos", lambda store, found, config: {})
+    monkeypatch.setattr("pipeline.search.search.open_source", lambda config, home, options: overtaken)
+    monkeypatch.setattr("pipeline.search.search.known_videos", known_before_the_other_search_wrote)
     search(store, config(batch_size=1))
     assert {name: row["batch"] for name, row in rows(store).items()} == {
         "a": "2026w47-0001", "b": "2026w47-0001", "c": None, "new": "2026w47-0002"
