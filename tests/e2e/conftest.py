@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,6 +72,24 @@ def tiny_settings() -> dict[str, object]:
             "kmeans_patches": 500, "random_draws": 1,
         },
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One headless Chromium for the tests of a page; each test opens a page of its own, with storage of its own.
+
+    Not for the session: Playwright's event loop would stay in this thread, where later tests start their own.
+    """
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("the pages are tested in Chromium: install the package `chromium`")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need the dev extra: playwright")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield running
+        running.close()
 
 
 class Command:

@@ -29,7 +29,6 @@ from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium")
 NUM_CLIPS = 6
 _SERVER = """
 import sys
@@ -114,20 +113,14 @@ def served(root: Path) -> Iterator[Served]:
 
 
 @pytest.fixture
-def page(served: Served):
-    if CHROMIUM is None:
-        pytest.skip("the labelling page is tested in Chromium: install the package `chromium`")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need the dev extra: playwright")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        yield page
-        assert errors == []
-        browser.close()
+def page(browser, served: Served):
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    assert errors == []
+    context.close()
 
 
 def until(page, condition: str) -> None:

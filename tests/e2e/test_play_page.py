@@ -1,6 +1,5 @@
 """The play page in a real browser: keys drive the world."""
 
-import shutil
 import threading
 import time
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import uvicorn
-from playwright.sync_api import sync_playwright
 
 from models.play.games import StartFrame
 from models.play.page import play_app
@@ -17,7 +15,6 @@ from pipeline.config import PlayConfig
 from pipeline.http_guard import open_socket, url_of
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium")
 STAND, LEFT, RIGHT, STEP = 0, 1, 2, 5
 
 
@@ -75,24 +72,19 @@ def address():
 
 
 @pytest.fixture
-def page(address):
-    if CHROMIUM is None:
-        pytest.skip("the system has no chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        page = browser.new_page(viewport={"width": 1180, "height": 820})
-        errors = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        # the browser notes every refused request, and one test asks for one
-        noted = lambda line: line.type == "error" and "410 (Gone)" not in line.text  # noqa: E731
-        page.on("console", lambda line: errors.append(line.text) if noted(line) else None)
-        page.goto(address)
-        page.wait_for_selector("body[data-t='0']")
-        yield page
-        assert errors == []
-        browser.close()
+def page(browser, address):
+    context = browser.new_context(viewport={"width": 1180, "height": 820})
+    page = context.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    # the browser notes every refused request, and one test asks for one
+    noted = lambda line: line.type == "error" and "410 (Gone)" not in line.text  # noqa: E731
+    page.on("console", lambda line: errors.append(line.text) if noted(line) else None)
+    page.goto(address)
+    page.wait_for_selector("body[data-t='0']")
+    yield page
+    assert errors == []
+    context.close()
 
 
 def _pixels(page):
