@@ -25,8 +25,10 @@ from assets.passes.driver import PassOptions, full_pass
 from assets.passes.failures import PassError
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, load_settings
+from models.evaluation.ablation import CurationComparison
 from pipeline.config import EngineConfig
 from pipeline.errors import UserError
+from pipeline.job import Job
 from pipeline.search.batches import batches
 from pipeline.storage.store import Store
 from tests.snapshots import snapshot
@@ -199,10 +201,10 @@ def test_the_driver_asks_for_the_ablation_that_was_selected(
     asked: list[int] = []
     metric = {"psnr_t1": {"value": 20.0}}
 
-    def compare(*args: object, steps: int, **options: object) -> dict[str, object]:
+    def compare(job: Job, *, steps: int) -> CurationComparison:
         asked.append(steps)
         arms = {"curated": metric, "random": metric}
-        return {"arms": arms, "version": "v", "held_out": 2, "steps": steps, "clips": 3}
+        return CurationComparison(version="v", clips=3, steps=steps, held_out=2, metrics=arms)
 
     monkeypatch.setattr("models.evaluation.ablation.compare_curation", compare)
     full_pass(settings, ["+clips"], on_progress=lambda text: None, options=NO_REPORT)
