@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 
-from assets.cli.options import Parsers, add_root_options, settings_of, used_settings
-from assets.cli.ui import add_server_options
+from assets.cli.options import Parsers, add_address_options, add_root_options, settings_of, used_settings
 
 
 def add_commands(commands: Parsers) -> None:
@@ -21,7 +20,7 @@ def add_commands(commands: Parsers) -> None:
         "  lampworks label export FILE.csv     one row per clip and annotator",
         "  lampworks label --root DIR --annotator ada\n  lampworks label import ratings.csv --root DIR --annotator ada",
     )
-    add_server_options(label, 8001)
+    add_address_options(label, 8001)
     label.add_argument("--annotator", default=None, metavar="NAME", help="who rates (default: your user name)")
     files = label.add_subparsers(title="files", metavar="")
     for name, handler, summary in (

@@ -9,6 +9,7 @@ from typing import Any
 
 from assets.settings import DEFAULT_ROOT, Settings, load_settings, parse_storage_options
 from pipeline.errors import UserError
+from pipeline.serving import Address
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -80,3 +81,16 @@ def used_settings(args: argparse.Namespace) -> Settings:
             "`lampworks run --source folder:DIR`."
         )
     return settings
+
+
+def add_address_options(command: argparse.ArgumentParser, port: int) -> None:
+    """Add the options of a local page's address, with a default port."""
+    group = command.add_argument_group("address")
+    group.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine alone)")
+    group.add_argument("--port", type=int, default=port, metavar="N", help="port, 0: a free one (default: %(default)s)")
+    group.add_argument("--token", help="what visitors must show; needed where others can reach the address")
+
+
+def address_of(args: argparse.Namespace) -> Address:
+    """Return the address that a command's options name; UserError where it needs a token."""
+    return Address(host=args.host, port=args.port, token=args.token)

@@ -13,7 +13,7 @@ from types import FrameType
 
 import psutil
 
-from assets.cli.options import Parsers, settings_of, used_settings
+from assets.cli.options import Parsers, add_address_options, address_of, settings_of, used_settings
 from assets.graph.resources import CHECKOUT
 from assets.settings import Settings
 from pipeline.errors import UserError
@@ -39,23 +39,16 @@ def add_commands(commands: Parsers) -> None:
         "Serves one page. Pick a start frame, press a key, see the next frame that the model makes of it.",
         "  lampworks play --root ./lampworks-data --port 8000",
     )
-    add_server_options(play, 8000)
-
-
-def add_server_options(command: argparse.ArgumentParser, port: int) -> None:
-    """Add the options of a page's address."""
-    group = command.add_argument_group("address")
-    group.add_argument("--host", default="127.0.0.1", help="address to serve on (default: this machine alone)")
-    group.add_argument("--port", type=int, default=port, metavar="N", help="port, 0: a free one (default: %(default)s)")
-    group.add_argument("--token", help="what visitors must show; needed where others can reach the address")
+    add_address_options(play, 8000)
 
 
 def run_play(args: argparse.Namespace) -> int:
     """Serve the play page until it is stopped."""
     settings = used_settings(args)
-    from models.play.page import serve_play
+    from assets.cli.server import run_uvicorn
+    from models.play.serve import serve_play
 
-    serve_play(settings.store, settings.config, host=args.host, port=args.port, token=args.token)
+    serve_play(settings.job(), address_of(args), run_uvicorn)
     return 0
 
 

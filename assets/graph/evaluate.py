@@ -1,6 +1,7 @@
 """Group `evaluate`: how good the world is on held-out sources, whether it can be played, and whether curation paid."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -134,18 +135,18 @@ def playable_world(context: dg.AssetExecutionContext, lampworks: Lampworks) -> R
     What `lampworks play` serves.
     """
     with working(context, lampworks) as work:
-        from models.play.page import check_playable
+        from models.play.check import check_playable
 
         found = check_playable(work.store, work.config)
         model = newest_model(work.store, "world_model")
         assert model is not None
-        _record(work, model, found)
-        seen = f"{found['actions']} actions lead to {found['distinct_frames']} different frames, {found['fps']} FPS"
+        _record(work, model, asdict(found))
+        seen = f"{found.actions} actions lead to {found.distinct_frames} different frames, {found.fps} FPS"
         return materialized(
             1,
             model.model_id,
-            [verdict("playable_world", "loads_and_steps", found["actions"] > 0, seen)],
-            {"world": model.model_id, **figures(found), "play": "lampworks play"},
+            [verdict("playable_world", "loads_and_steps", found.actions > 0, seen)],
+            {"world": model.model_id, **figures(asdict(found)), "play": "lampworks play"},
         )
 
 

@@ -1,7 +1,7 @@
-"""The games that are being played: each a world that goes on frame by frame, until it is idle for too long.
+"""The games of the play page. Each generates one frame per key from its own start frame.
 
-What the networks made of each game's newest frames is kept, so that a step is one generated frame; games that were
-idle longest make room. Same seed, start frame and keys: same game.
+A game caches the states of its newest frames, so that a step computes a single frame. When there are too many games,
+the one that was idle longest is closed. The same seed, start frame and keys give the same game.
 
 Shapes: B worlds, T frames, H W C pixels, P tokens of a frame, A latent actions.
 """
@@ -31,7 +31,7 @@ class StartFrame:
 
 
 class Rollout(Protocol):
-    """A world that goes on frame by frame; see `models.world.session.Session`."""
+    """A world that is rolled out frame by frame; see `models.world.session.Session`."""
 
     def step(self, latent_actions_B: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Take a step and return the tokens (B, P) of the next frame."""
@@ -53,7 +53,7 @@ class Playable(Protocol):
     def begin(
         self, prompt_tokens_BTP: torch.Tensor, latent_actions_BA: torch.Tensor, *, sampling: SamplingConfig
     ) -> Rollout:
-        """Return a rollout that goes on from a prompt."""
+        """Return a rollout that continues a prompt."""
 
 
 @dataclass
@@ -63,11 +63,11 @@ class _Game:
 
 
 class Games:
-    """The games that are being played: bounded in number and in memory, one step computed at a time.
+    """The current games; they are bounded in number, and one step is computed at a time.
 
-    A game keeps what the networks made of its newest frames, at most the keys and values of one window of the dynamics
-    and of one of the decoder: `WorldModel.session_bytes`, in bf16 2.9 MB for the demo, 75 MB for `coinrun` and 1.5 GB
-    for 10.1 billion parameters. With `past_window = "prefill"` a game whose windows are full keeps tokens alone.
+    A game caches at most the keys and values of one window of the dynamics and of one window of the decoder. That is
+    `WorldModel.session_bytes`: in bf16 2.9 MB for the demo, 75 MB for `coinrun` and 1.5 GB for 10.1 billion parameters.
+    With `past_window = "prefill"` a game whose windows are full keeps only tokens.
     """
 
     def __init__(self, world: Playable, starts: Sequence[StartFrame], config: PlayConfig) -> None:
@@ -85,7 +85,7 @@ class Games:
         self._lock = threading.Lock()
 
     def start(self, index: int) -> tuple[str, np.ndarray]:
-        """Begin a game; return its name and its first frame, as the world shows it."""
+        """Start a game; return its name, and the reconstruction of its start frame."""
         with self._lock:
             before = torch.zeros(1, 0, dtype=torch.int64)
             game = _Game(self.world.begin(self._start_tokens[index][None], before, sampling=self.config))
@@ -96,10 +96,10 @@ class Games:
             return name, _shown(game)
 
     def step(self, name: str, action: int, t: int) -> tuple[int, np.ndarray] | None:
-        """Answer an action with the next frame and its number; None where the game is at another frame than `t`.
+        """Take an action; return the number of the new frame and the frame, or None where the game is not at frame `t`.
 
         Raises:
-            KeyError: the game is not kept any more.
+            KeyError: the game was closed.
         """
         with self._lock:
             game = self._games[name]

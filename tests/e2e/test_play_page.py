@@ -9,13 +9,14 @@ import torch
 import uvicorn
 
 from models.play.games import StartFrame
-from models.play.page import play_app
+from models.play.key_hints import KeyHint, WorldHints
+from models.play.page import PAGE, play_app
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config import PlayConfig
-from pipeline.http_guard import open_socket, url_of
+from pipeline.serving import Address, Listener
 
 pytestmark = pytest.mark.browser
-STAND, LEFT, RIGHT, STEP = 0, 1, 2, 5
+LEFT, RIGHT, STEP = 1, 2, 5
 
 
 class ScrollingWorld:
@@ -49,25 +50,28 @@ class ScrollingRollout:
 def address():
     world = ScrollingWorld()
     starts = [StartFrame(next(iter(record_platformer(seed, 1, fps=10))), f"clip-{seed}") for seed in range(4)]
-    names = [
-        {"code": code, "label": label, "symbol": symbol, "right": right, "down": 0.0}
-        for code, label, symbol, right in [
-            (STAND, "view stands", "•", 0.0),
-            (LEFT, "view moves left", "←", -5.0),
-            (RIGHT, "view moves right", "→", 5.0),
-            *((code, "view stands", "•", 0.0) for code in range(3, 8)),
-        ]
-    ]
-    note = "The keys control this world: delta-t PSNR 4.7 dB [4.1, 5.4] on 12 held-out videos."
-    app = play_app(world, starts, PlayConfig(), names=names, note=note)
-    with open_socket("127.0.0.1", 0) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    keys = {
+        **dict.fromkeys(range(8), KeyHint("view stands", "•")),
+        LEFT: KeyHint("view moves left", "←", right=-5.0),
+        RIGHT: KeyHint("view moves right", "→", right=5.0),
+    }
+    app = play_app(world, starts, PlayConfig(), hints=WorldHints("The keys control this world.", keys))
+    servers = []
+
+    def run(guarded, listening):
+        servers.append(uvicorn.Server(uvicorn.Config(guarded, log_level="warning", ws="none", lifespan="off")))
+        servers[0].run(sockets=[listening])
+
+    with Listener(Address()) as listener:
+        html = PAGE.read_text("utf-8")
+        thread = threading.Thread(
+            target=listener.serve, args=(app, html), kwargs={"run": run, "on_ready": lambda url: None}
+        )
         thread.start()
-        while not server.started:
+        while not servers or not servers[0].started:
             time.sleep(0.01)
-        yield url_of("127.0.0.1", listening)
-        server.should_exit = True
+        yield listener.url
+        servers[0].should_exit = True
         thread.join()
 
 

@@ -8,10 +8,14 @@ import tarfile
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from models.evaluation.evaluate import evaluate, evaluation_is_current
 from models.evaluation.held_out import held_out_clips, true_actions
-from models.play.page import check_playable, known_of_world, start_frames
+from models.play.check import check_playable
+from models.play.key_hints import hints_of
+from models.play.serve import serve_play
+from models.play.start_frames import start_frames
 from models.training.train import train_tokenizer, train_world_model
 from pipeline.arcade.platformer import platformer_actions, record_platformer
 from pipeline.arcade.truth import Truth, write_truth
@@ -28,6 +32,7 @@ from pipeline.config.world import (
 from pipeline.errors import UserError
 from pipeline.ids import clip_id_of
 from pipeline.job import Job
+from pipeline.serving import Address
 from pipeline.storage.home import home_of
 from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
@@ -172,12 +177,32 @@ def test_the_true_actions_are_those_of_the_clips_own_seconds(trained):
 def test_the_published_world_is_playable_and_its_page_is_told_what_was_measured(trained):
     store, report = trained
     found = check_playable(store, CONFIG)
-    assert (found["actions"], found["start_frames"]) == (8, 2)
-    assert 1 <= found["distinct_frames"] <= 8
-    names, note = known_of_world(store, newest_model(store, "world_model").model_id)
-    assert [name["code"] for name in names] == list(range(8))
-    assert f"{report.metrics['delta_t_psnr_permuted']['value']:.1f} dB" in note
-    assert "not evaluated" in known_of_world(store, "another")[1]
+    assert (found.actions, found.start_frames) == (8, 2)
+    assert 1 <= found.distinct_frames <= 8
+    hints = hints_of(store, newest_model(store, "world_model").model_id)
+    assert sorted(hints.keys) == list(range(8))
+    assert f"{report.metrics['delta_t_psnr_permuted']['value']:.1f} dB" in hints.note
+    assert "not been evaluated" in hints_of(store, "another").note
+
+
+def test_the_page_is_served_behind_the_guard_with_the_newest_world(trained):
+    store, _ = trained
+    answers, lines = [], []
+
+    def run(app, listening):
+        with TestClient(app, base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
+            answers.append(client.get("/api/world").json())
+            answers.append(client.get("/").headers["content-security-policy"])
+            answers.append(client.get("/", headers={"host": "evil.example"}).status_code)
+            answers.append(client.post("/api/start", json={"start": 1}).headers["x-t"])
+            answers.append(client.post("/api/start", content=b" " * 5000).status_code)
+
+    serve_play(Job(store, CONFIG, home_of(store), lines.append), Address(), run)
+    about, policy, foreign, first, too_large = answers
+    assert (len(about["actions"]), len(about["starts"]), about["width"]) == (8, 2, 160)
+    assert "sha256-" in policy
+    assert (foreign, first, too_large) == (421, "0", 413)
+    assert [line for line in lines if "Ctrl-C" in line] == [lines[-1]]
 
 
 def test_a_start_frame_of_a_video_that_was_taken_down_is_not_offered(trained):

@@ -1,0 +1,51 @@
+"""Serve the play page of the newest world.
+
+lampworks play --root lampworks-data
+"""
+
+from __future__ import annotations
+
+import sys
+
+from models.play.key_hints import hints_of
+from models.play.page import MAX_BODY, PAGE, play_app
+from models.play.start_frames import start_frames
+from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads
+from models.world.load import load_world
+from pipeline.job import Job
+from pipeline.serving import Address, Listener, RunServer
+
+
+def serve_play(job: Job, address: Address, run: RunServer) -> None:
+    """Serve the play page of the newest world until the server is interrupted.
+
+    Args:
+        job: its store holds the models and the start frames; progress, and the address to open, go to its callback or
+            to standard error.
+        address: where to serve.
+        run: runs the server.
+
+    Raises:
+        UserError: the address cannot be used, or there is no world or start frame.
+    """
+    report = job.on_progress or _to_stderr
+    with Listener(address) as listener, intra_op_threads():
+        world = load_world(job.store, None, choose_compute(job.config.training))
+        if job.config.training.compile:
+            for network in (world.dynamics, world.tokenizer):
+                compile_played_frame(network, world.compute.device)
+            report("compiling: the first frames take about a minute")
+        app = play_app(
+            world, start_frames(job.store, job.config), job.config.play, hints=hints_of(job.store, world.model_id)
+        )
+        listener.serve(
+            app,
+            PAGE.read_text("utf-8"),
+            run=run,
+            on_ready=lambda url: report(f"play at {url} (Ctrl-C stops)"),
+            max_body=MAX_BODY,
+        )
+
+
+def _to_stderr(line: str) -> None:
+    sys.stderr.write(line + "\n")
