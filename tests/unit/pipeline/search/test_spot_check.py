@@ -18,7 +18,8 @@ from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.job import Job
 from pipeline.search.search import search_videos
-from pipeline.search.spot_check import ABOUT_KEY, KEY, small_picture, withdraw_spot_check, write_spot_check
+from pipeline.search.spot_check import ABOUT_KEY, KEY, withdraw_spot_check, write_spot_check
+from pipeline.search.spot_check_pictures import small_picture
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown

@@ -1,0 +1,168 @@
+"""Pictures for the spot check: thumbnails from the sites, or a frame of a file in a folder.
+
+Thumbnails are requested as politely as metadata: by the same client, one at a time, a limited number. Each picture is
+decoded, scaled down and encoded anew, so no byte of a stranger's file gets into the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+from pipeline.config import Config
+from pipeline.errors import PermanentError, RetryableError
+from pipeline.job import Job
+from pipeline.progress import Progress
+from pipeline.search.spot_check_choice import Row
+from pipeline.sources import Source, open_source
+from pipeline.sources.arcade import ArcadeSource
+from pipeline.sources.faults import clean_message
+from pipeline.sources.folder import path_of
+from pipeline.sources.ytdlp_search import read_picture
+from pipeline.workers.engine import make_engine
+
+_MAX_FETCHED = 240
+_PAUSE_S = 0.2
+_FETCHING_S = 120.0
+_FRAME_DEADLINE_S = 60.0
+_WIDTH, _HEIGHT = 192, 108
+_MAX_PIXELS = 40_000_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The picture of one video."""
+
+    uri: str = ""
+    """A JPEG as a data URI; empty where there is none."""
+    why_none: str = ""
+    """Why there is no picture."""
+
+
+def pictures_of(job: Job, rows: Mapping[str, Row], before: Mapping[str, str]) -> dict[str, Picture]:
+    """Return a picture for each row of `videos`, by `video_id`.
+
+    Args:
+        job: the source whose videos are shown, and how it is reached.
+        rows: by `video_id`.
+        before: pictures of the last sheet, as data URIs by `video_id`: they are not fetched again.
+    """
+    found = {name: Picture(before[name]) for name in rows if before.get(name)}
+    missing = {name: row for name, row in rows.items() if name not in found}
+    if missing:
+        with Progress("spot check", total=len(missing), unit="pictures", on_progress=job.on_progress) as progress:
+            draw = _frames if job.config.source.kind == "folder" else _fetched
+            for name, picture in draw(job, missing):
+                found[name] = picture
+                progress.advance()
+    return {name: found[name] for name in rows}
+
+
+def _fetched(job: Job, rows: Mapping[str, Row]) -> Iterator[tuple[str, Picture]]:
+    """Yield ids and the pictures that their sites serve."""
+    refused: set[str] = set()
+    give_up = time.monotonic() + _FETCHING_S
+    with open_source(job.config, job.home, job.store.storage_options) as source:
+        for number, (name, row) in enumerate(rows.items()):
+            url = source.thumbnail(row) if isinstance(source, ArcadeSource) else str(row["thumbnail"] or "")
+            host = _host(url)
+            if not url:
+                yield name, Picture(why_none="its source names no picture")
+            elif number >= _MAX_FETCHED or time.monotonic() > give_up:
+                yield name, Picture(why_none="not fetched: the sheet asks for a limited number of pictures")
+            elif host in refused:
+                yield name, Picture(why_none=f"not fetched: {host} refused an earlier one")
+            else:
+                yield name, _picture_at(url, job.config, source, refused)
+                if host not in ("127.0.0.1", "localhost"):
+                    time.sleep(_PAUSE_S)
+
+
+def _picture_at(url: str, config: Config, source: Source, refused: set[str]) -> Picture:
+    try:
+        data = read_picture(url, config=config.download, extra=getattr(source, "extra", None))
+        return Picture(small_picture(data))
+    except RetryableError as error:
+        refused.add(_host(url))
+        return Picture(why_none=clean_message(str(error)))
+    except PermanentError as error:
+        return Picture(why_none=clean_message(str(error)))
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _frames(job: Job, rows: Mapping[str, Row]) -> Iterator[tuple[str, Picture]]:
+    """Yield ids and a frame each, of videos in a folder."""
+    local = {name: str(row["url"]) for name, row in rows.items() if not _is_remote(str(row["url"]))}
+    for name in rows.keys() - local.keys():
+        yield name, Picture(why_none="lies on an object store: a whole video is not fetched for a picture")
+    # in a worker process: a file that crashes the decoder costs only its own picture
+    engine = make_engine(job.config.engine, workers=1, deadline_s=_FRAME_DEADLINE_S)
+    for (name, _), outcome in engine.run(_frame, list(local.items())):
+        yield name, Picture(str(outcome.value)) if outcome.ok else Picture(why_none=f"no frame: {outcome.message}")
+
+
+def _is_remote(url: str) -> bool:
+    return "://" in url and not url.startswith("file:")
+
+
+def _frame(item: tuple[str, str]) -> str:
+    """Return a frame at a third of a file, as openings are often black; PermanentError where it has none."""
+    import av
+
+    path = path_of(item[1])
+    try:
+        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            container.seek((container.start_time or 0) + (container.duration or 0) // 3)
+            frame = next(container.decode(stream))
+            return _encoded(frame.to_image())
+    except (av.FFmpegError, OSError, IndexError, StopIteration, ValueError) as error:
+        text = clean_message(str(error), [str(path), str(Path(path).parent)])
+        raise PermanentError(text or type(error).__name__, error_class="invalid_media") from error
+
+
+def small_picture(data: bytes) -> str:
+    """Return a JPEG, PNG, WebP or GIF, encoded anew as a small JPEG, as a data URI.
+
+    Raises:
+        PermanentError: it is no such picture, or has more than 40 million pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            # a large picture is refused below
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF")) as image:
+                if image.width * image.height > _MAX_PIXELS:
+                    raise PermanentError(f"a picture of {image.width} x {image.height} pixels", error_class="permanent")
+                image.draft("RGB", (_WIDTH, _HEIGHT))
+                return _encoded(image)
+    except PermanentError:
+        raise
+    except Exception as error:  # Pillow's decoders raise any type on damaged files
+        raise PermanentError(f"no picture: {clean_message(str(error))}", error_class="invalid_media") from error
+
+
+def _encoded(image: Image.Image) -> str:
+    """Return a JPEG of at most 192 x 108 pixels as a data URI."""
+    image = image.convert("RGB")
+    image.thumbnail((_WIDTH, _HEIGHT))
+    data = io.BytesIO()
+    # from the pixels alone: Pillow would copy the file's comment, profile and EXIF
+    Image.fromarray(np.asarray(image)).save(data, "JPEG", quality=72)
+    return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
