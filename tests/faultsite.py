@@ -333,7 +333,7 @@ import dataclasses, json, sys
 from datetime import datetime
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
-from pipeline.job import Job
+from pipeline.job import BatchJob, Job
 from pipeline.storage.home import home_of
 from pipeline.search.search import search_videos
 from pipeline.search.batches import batches
@@ -346,7 +346,7 @@ home = home_of(store, asked["home"])
 if not batches(store):
     search_videos(Job(store, config, home))
 now = datetime.fromisoformat(asked["now"]) if asked["now"] else None
-report = download_batch(store, config, home, batches(store)[0], now=now)
+report = download_batch(BatchJob(store, config, home, batch=batches(store)[0]), now=now)
 print(json.dumps(dataclasses.asdict(report), default=str))
 """
 

@@ -89,7 +89,7 @@ def _format(work: Work, rows: pa.Table) -> dg.AssetCheckResult:
 
 
 def _conservation(work: Work, batch: str, cuttings: list[dict[str, object]], rows: pa.Table) -> dg.AssetCheckResult:
-    from pipeline.download.batch import download_states
+    from pipeline.download.ledger import download_states
 
     counted = Counter(rows["video_id"].to_pylist())
     unbalanced = [

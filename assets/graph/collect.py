@@ -16,7 +16,7 @@ from assets.graph.resources import Lampworks
 from pipeline.storage.arrow import counts, pc, rows_with, rows_without, total, unique
 
 if TYPE_CHECKING:
-    from pipeline.download.batch import DownloadReport
+    from pipeline.download.report import DownloadReport
     from pipeline.search.search import SearchReport
 
 
@@ -155,7 +155,7 @@ def raw_videos(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resul
     with working(context, lampworks) as work:
         from pipeline.download.batch import download_batch
 
-        report = download_batch(work.store, work.config, work.home, batch, on_progress=work.on_progress)
+        report = download_batch(work.batch_job(batch))
         # told once, when it happened: the next run goes on with the others
         if report.too_many_failed and report.tried:
             raise dg.Failure(_too_many(work, report), metadata=failed_metadata(report), allow_retries=False)

@@ -16,8 +16,8 @@ from pipeline.sources.base import site_of
 from pipeline.storage.arrow import counts, pc, rows_with
 
 if TYPE_CHECKING:
-    from pipeline.download.batch import DownloadReport
     from pipeline.download.circuit_breaker import Breaker
+    from pipeline.download.report import DownloadReport
 
 _ATTEMPT_COLUMNS = ["video_id", "state", "path", "format", "error_class", "message"]
 # site -> its breaker, None where the site never refused

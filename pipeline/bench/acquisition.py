@@ -43,7 +43,7 @@ import sys
 from pathlib import Path
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
-from pipeline.job import Job
+from pipeline.job import BatchJob, Job
 from pipeline.storage.home import home_of
 from pipeline.search.search import search_videos
 from pipeline.search.batches import batches
@@ -57,7 +57,7 @@ config = Config(
 if step == "search":
     search_videos(Job(store, config, home_of(store)))
 else:
-    report = download_batch(store, config, home_of(store), batches(store)[0])
+    report = download_batch(BatchJob(store, config, home_of(store), batch=batches(store)[0]))
     assert report.ok == report.videos, report
 """
 

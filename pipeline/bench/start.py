@@ -36,6 +36,7 @@ _PROGRAM = """
 import json, resource, sys
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
+from pipeline.job import BatchJob
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 root, batch = sys.argv[1:]
@@ -43,7 +44,7 @@ store = Store(root)
 config = Config(
     source=SourceConfig(spec="urls:/unused"), download=DownloadConfig(workers=4, host_workers=4, min_free_gb=0.0)
 )
-report = download_batch(store, config, home_of(store), batch)
+report = download_batch(BatchJob(store, config, home_of(store), batch=batch))
 # not ru_maxrss of this process: it begins with what its parent held
 own = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 peaks = [own / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]

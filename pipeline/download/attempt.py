@@ -1,7 +1,7 @@
-"""One attempt at one video, as a thread of a worker process makes it: fetch, verify, store, and say what came of it.
+"""One attempt at one video, as a thread of a worker process makes it: fetch, verify, store, return a row.
 
-It works in a folder of its own, so a stale part of another file can never be continued; only what plays from its first
-to its last second becomes a blob, and the blob is there before its row.
+Each attempt works in a folder of its own, so it never continues a stale part of another file. Only a file that plays
+from its first to its last second becomes a blob, and the blob is written before its row.
 """
 
 from __future__ import annotations
@@ -31,81 +31,98 @@ _LIVE_S = 6 * 3600.0
 
 
 @dataclass(frozen=True)
-class Try:
-    """A video whose time has come."""
+class DownloadTask:
+    """A video due for download."""
 
     video: Mapping[str, Any]
     """Its row of `videos`."""
     number: int
     """1 for the first attempt."""
     refused: int
-    """Attempts before that met a site which refused them all: they do not count against the video."""
+    """Attempts among the earlier ones that the site refused as a whole: they do not count against the video."""
 
     @property
     def site(self) -> str:
-        """What its breaker and its limits go by."""
+        """The unit of its circuit breaker and its rate limits."""
         return site_of(str(self.video["source"]), str(self.video["url"] or ""))
 
 
 @dataclass(frozen=True)
-class Tried:
-    """The row of `downloads` that an attempt leaves, and what its site asked for."""
+class AttemptResult:
+    """The row of `downloads` that an attempt leaves, and the pause that its site asked for."""
 
     row: dict[str, Any]
     retry_after_s: float | None = None
 
 
-def attempt(item: Try, *, source: Source, store: Store, config: DownloadConfig, batch: str, folder: Path) -> Tried:
+@dataclass(frozen=True)
+class AttemptContext:
+    """What all attempts of a pass share; travels to the worker processes."""
+
+    source: Source
+    store: Store
+    config: DownloadConfig
+    batch: str
+    folder: Path
+    """Where each attempt makes a folder of its own."""
+
+
+def attempt(task: DownloadTask, context: AttemptContext) -> AttemptResult:
     """Fetch, verify and store one video; whatever happens becomes its row."""
-    row = _new_row(item, batch)
-    mine = folder / uuid.uuid4().hex
+    row = _new_row(task, context.batch)
+    mine = context.folder / uuid.uuid4().hex
     mine.mkdir()
     try:
-        fetched = source.fetch(item.video, mine, config)
-        row |= _stored(fetched, item.video, store, config, batch)
-        return Tried(row | {"state": "ok"})
+        fetched = context.source.fetch(task.video, mine, context.config)
+        row |= _stored(fetched, task.video, context)
+        return AttemptResult(row | {"state": "ok"})
     except RejectedError as error:
-        told = {"state": "rejected", "error_class": error.error_class, "message": clean_message(str(error))}
-        return Tried(row | told | {"finished_at": datetime.now(UTC)})
+        reason = {"state": "rejected", "error_class": error.error_class, "message": clean_message(str(error))}
+        return AttemptResult(row | reason | {"finished_at": datetime.now(UTC)})
     except (PermanentError, RetryableError, OSError) as error:
         fault = classify(error, hide=[f"{mine}/", str(mine)])
         row |= {"error_class": fault.error_class, "message": fault.message, "http_status": fault.http_status}
-        return Tried(row | _after(row, item, fault.retry_after_s, config), fault.retry_after_s)
+        return AttemptResult(row | _after(row, task, fault.retry_after_s, context.config), fault.retry_after_s)
     finally:
         shutil.rmtree(mine, ignore_errors=True)
 
 
-def lost(item: Try, batch: str, outcome: Outcome, config: DownloadConfig) -> Tried:
-    """Return the row of an attempt whose worker died, hung, or failed in a way that nothing here expects."""
+def lost(task: DownloadTask, outcome: Outcome, context: AttemptContext) -> AttemptResult:
+    """Return the result of an attempt whose worker died, ran past its deadline, or raised an unexpected error."""
     known = outcome.error_class in {WORKER_DIED, TIMEOUT}
-    row = _new_row(item, batch) | {
+    row = _new_row(task, context.batch) | {
         "error_class": outcome.error_class if known else "internal",
         "message": clean_message(outcome.message if known else f"{outcome.error_class}: {outcome.message}"),
     }
-    return Tried(row | _after(row, item, None, config))
+    return AttemptResult(row | _after(row, task, None, context.config))
 
 
-def _new_row(item: Try, batch: str) -> dict[str, Any]:
+def _new_row(task: DownloadTask, batch: str) -> dict[str, Any]:
     return {
         "attempt_id": str(uuid.uuid4()),
-        "video_id": item.video["video_id"],
+        "video_id": task.video["video_id"],
         "batch": batch,
-        "attempt": item.number,
+        "attempt": task.number,
         "error_class": None,
         "message": None,
         "path": None,
         "started_at": datetime.now(UTC),
-        "site": item.site,
+        "site": task.site,
     }
 
 
-def _after(row: Mapping[str, Any], item: Try, retry_after_s: float | None, config: DownloadConfig) -> dict[str, Any]:
-    """Return state and next time of an attempt that failed: pending while its class and the count allow it."""
+def _after(
+    row: Mapping[str, Any], task: DownloadTask, retry_after_s: float | None, config: DownloadConfig
+) -> dict[str, Any]:
+    """Return the state after a failed attempt, and when the next one is due.
+
+    The video stays pending while its error class is retryable and it has attempts left.
+    """
     now = datetime.now(UTC)
     if row["error_class"] in BLOCKING:
-        # the site's rest says when: see `pipeline.download.circuit_breaker`
+        # the site's circuit breaker says when: see `pipeline.download.circuit_breaker`
         return {"state": "pending", "finished_at": now, "next_try_at": None}
-    count = item.number - item.refused
+    count = task.number - task.refused
     if row["error_class"] not in RETRYABLE or count >= config.max_attempts:
         return {"state": "failed", "finished_at": now, "next_try_at": None}
     base = max(config.backoff_s, _LIVE_S) if row["error_class"] == "live" else config.backoff_s
@@ -114,21 +131,19 @@ def _after(row: Mapping[str, Any], item: Try, retry_after_s: float | None, confi
     return {"state": "pending", "finished_at": now, "next_try_at": now + timedelta(seconds=pause)}
 
 
-def _stored(
-    fetched: Fetched, video: Mapping[str, Any], store: Store, config: DownloadConfig, batch: str
-) -> dict[str, Any]:
-    """Verify a fetched file, publish it as a blob named by its content, and return what is now known of it."""
-    from pipeline.download.verify import verify_media  # lazily: the decoder is for workers
+def _stored(fetched: Fetched, video: Mapping[str, Any], context: AttemptContext) -> dict[str, Any]:
+    """Verify a fetched file, publish it as a blob named by its content, and return its columns of the row."""
+    from pipeline.download.verify import verify_media  # imported here: only workers need the decoder
 
     claimed = fetched.duration_claimed_s
-    media = verify_media(fetched.path, claimed_s=claimed, tolerance=config.duration_tolerance)
+    media = verify_media(fetched.path, claimed_s=claimed, tolerance=context.config.duration_tolerance)
     digest, size = _sha256(fetched.path), fetched.path.stat().st_size
     suffix = re.sub(r"[^a-z0-9]", "", fetched.path.suffix.lower())[:5] or "bin"
-    key = f"raw/{batch}/{video['video_id']}-{digest[:12]}.{suffix}"
+    key = f"raw/{context.batch}/{video['video_id']}-{digest[:12]}.{suffix}"
     try:
-        if not store.exists(key):
-            store.take_file(key, fetched.path)
-    except Exception as error:  # whatever the client of an object store raises: not this video's fault
+        if not context.store.exists(key):
+            context.store.take_file(key, fetched.path)
+    except Exception as error:  # clients of object stores raise many types; none is this video's fault
         text = f"the store cannot take the file: {type(error).__name__}: {error}"
         raise RetryableError(text, error_class="environment") from error
     return {

@@ -1,10 +1,10 @@
-"""The circuit breaker of a site: one that asks for a check against bots, or for fewer requests, rests as a whole.
+"""The circuit breaker of a site: a site that asks for a bot check, or for fewer requests, is paused as a whole.
 
-Such an answer says nothing of the video that got it: trying the others would only be refused as well, and make it
-worse (addresses and sessions were seen blocked for hours). So nothing more is asked of the site until a time; then one
-video asks, and its answer closes the breaker or opens it again for twice as long.
+Such an answer says nothing about the video that got it. Requests for the other videos would be refused too, and could
+make it worse (addresses and sessions were seen blocked for hours). So the site is asked for nothing until the pause is
+over. Then one video asks, and the answer closes the breaker or opens it again for twice as long.
 
-Changes are rows of `breakers`, so every run on every machine that shares the store keeps the rest.
+Changes are rows of `breakers`, so every run on every machine that shares the store keeps to the pause.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Breaker:
     """A host for `urls`, else the kind of the source."""
     state: Literal["open", "closed"]
     error_class: str | None = None
-    """What the site refused with."""
+    """Class of the site's refusal."""
     message: str | None = None
     refusals: int = 0
-    """How often it refused in a row, each time after its rest."""
+    """Refusals in a row, each of them after a pause."""
     changed_at: datetime
     next_try_at: datetime | None = None
 
     def state_at(self, now: datetime) -> Literal["open", "half_open", "closed"]:
-        """Return `half_open` where the rest is over and no video has asked since."""
+        """Return the state; `half_open` where the pause is over and no video has asked since."""
         if self.state == "closed":
             return "closed"
         return "open" if self.next_try_at is not None and now < self.next_try_at else "half_open"
@@ -51,14 +51,14 @@ class Breaker:
 
 
 def breakers(store: Store) -> dict[str, Breaker]:
-    """Return the last change of every site that ever refused."""
+    """Return the last change of every site that ever refused, by site."""
     rows = store.read("breakers").to_pylist()
     rows.sort(key=lambda row: (row["changed_at"], row["event_id"]))
     return {row["site"]: Breaker(**{name: row[name] for name in row if name != "event_id"}) for row in rows}
 
 
 def resting(known: Mapping[str, Breaker], sites: Iterable[str], now: datetime) -> dict[str, datetime]:
-    """Return the sites that rest, each with the time at which one video may ask again."""
+    """Return the sites that are paused, each with the time at which one video may ask again."""
     found = {}
     for site in sorted(set(sites)):
         breaker = known.get(site)
@@ -67,30 +67,34 @@ def resting(known: Mapping[str, Breaker], sites: Iterable[str], now: datetime) -
     return found
 
 
-def opened(
-    before: Breaker | None,
-    site: str,
-    error_class: str,
-    message: str,
-    retry_after_s: float | None,
-    config: DownloadConfig,
-    now: datetime | None = None,
-) -> Breaker:
+@dataclass(frozen=True)
+class Refusal:
+    """An answer by which a site refuses all requests."""
+
+    site: str
+    error_class: str
+    """One of `pipeline.sources.faults.BLOCKING`."""
+    message: str
+    retry_after_s: float | None = None
+    """The pause that the site asked for; None where it named none."""
+
+
+def opened(before: Breaker | None, refusal: Refusal, config: DownloadConfig, now: datetime | None = None) -> Breaker:
     """Return the breaker after a refusal.
 
-    The first rest is the site's own Retry-After where it named one, and `download.breaker_s` otherwise; a site that
-    refuses again right after its rest gets twice as long, or its Retry-After where that is longer.
+    The first pause is the site's own Retry-After where it named one, and `download.breaker_s` otherwise. A site that
+    refuses again right after its pause is paused for twice as long, or for its Retry-After where that is longer.
     """
-    assert error_class in BLOCKING, error_class
+    assert refusal.error_class in BLOCKING, refusal.error_class
     moment = now or datetime.now(UTC)
     refusals = before.refusals + 1 if before is not None and before.state == "open" else 1
     pause = min(config.breaker_s * 2 ** min(refusals - 1, 20), _LONGEST_S) * random.uniform(1.0, 1.2)
-    pause = pause_after_failure(pause, retry_after_s, first=refusals == 1)
+    pause = pause_after_failure(pause, refusal.retry_after_s, first=refusals == 1)
     return Breaker(
-        site=site,
+        site=refusal.site,
         state="open",
-        error_class=error_class,
-        message=message,
+        error_class=refusal.error_class,
+        message=refusal.message,
         refusals=refusals,
         changed_at=moment,
         next_try_at=moment + timedelta(seconds=pause),

@@ -1,4 +1,4 @@
-"""Room on the disk: downloads pause before it is full, and raw files that were cut can make room."""
+"""The disk budget: downloads pause before the disk is full, and raw files that were cut can be removed."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 
 
-class Room:
-    """What is left for raw files, asked before every download."""
+class DiskBudget:
+    """The bytes that raw files may still take, checked before every download."""
 
     def __init__(self, store: Store, config: Config, home: Home) -> None:
         self.config = config.download
         self.folders = {home.tmp, Path(store.root)} if store.is_local else {home.tmp}
         self.raw_bytes = raw_bytes(store) if self.config.max_raw_gb else 0
 
-    def took(self, size: int) -> None:
-        """Count a file that was stored."""
+    def record_bytes(self, size: int) -> None:
+        """Add the size of a file that was stored."""
         self.raw_bytes += size
 
     def shortage(self) -> str:
-        """Return why nothing more should be fetched, with the fix; "" where there is room."""
+        """Return why nothing more should be downloaded, and the fix; "" where the budget allows more."""
         for folder in sorted(self.folders):
             free = shutil.disk_usage(folder).free
             if free < self.config.min_free_gb * 1e9:
@@ -53,11 +53,10 @@ def raw_bytes(store: Store) -> int:
 def drop_cut_raw(store: Store, config: Config, batch: str) -> int:
     """Remove the raw files of a batch whose clips are cut, unless `download.keep_raw`; return the bytes removed.
 
-    The row that says so comes first: a kill leaves a file that nobody names, which `lampworks gc` removes.
+    The row is written first: a kill in between leaves a file that no row names, which `lampworks gc` removes.
     """
     if config.download.keep_raw:
         return 0
-
     where = (pc.field("batch") == batch) & (pc.field("clip_spec") == clip_spec(config.clips))
     rows = store.read("clippings", ["video_id", "source_sha256", "state"], where).to_pylist()
     cut = {(row["video_id"], row["source_sha256"]) for row in rows if row["state"] == "ok"}

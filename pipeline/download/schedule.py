@@ -1,4 +1,4 @@
-"""Which video is tried next: sites take turns, none is asked more than its limits allow, and one that refuses rests."""
+"""Which video is attempted next: sites take turns, within their rate limits, and a site that refuses is paused."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from pipeline.config import DownloadConfig
-from pipeline.download.attempt import Tried, Try
-from pipeline.download.circuit_breaker import Breaker, closed, opened
-from pipeline.download.disk_space import Room
+from pipeline.download.attempt import AttemptResult, DownloadTask
+from pipeline.download.circuit_breaker import Breaker, Refusal, closed, opened
+from pipeline.download.disk_space import DiskBudget
 from pipeline.download.rate_limits import SiteLimits
 from pipeline.sources.faults import BLOCKING
 from pipeline.workers.outcome import TIMEOUT, WORKER_DIED, Later
 
 _UNTIL_AN_OUTCOME_S = 3600.0
-# of these nobody knows whether the site would answer: its breaker stays as it is
+# error classes that do not show whether the site would answer: its circuit breaker stays as it is
 _NO_ANSWER = frozenset({"transient", "environment", TIMEOUT, WORKER_DIED})
 
 
 class Feed:
-    """The tries of one pass, given out one at a time; what is never given stays pending."""
+    """The tasks of one pass, given out one at a time; a task that is never given out stays pending."""
 
     def __init__(
         self,
-        tries: Iterable[Try],
+        tasks: Iterable[DownloadTask],
         config: DownloadConfig,
         breakers: dict[str, Breaker],
         limits: SiteLimits,
-        room: Room,
+        budget: DiskBudget,
     ) -> None:
-        self.config, self.breakers, self.limits, self.room = config, breakers, limits, room
-        self.queues: dict[str, deque[Try]] = {}
-        for item in tries:
-            self.queues.setdefault(item.site, deque()).append(item)
-        self.at_work: Counter[str] = Counter()
+        self.config, self.breakers, self.limits, self.budget = config, breakers, limits, budget
+        self.queues: dict[str, deque[DownloadTask]] = {}
+        for task in tasks:
+            self.queues.setdefault(task.site, deque()).append(task)
+        self.running: Counter[str] = Counter()
+        """Attempts that go on, by site."""
         self.paused = ""
-        """Why nothing more is given, although there are videos left."""
+        """Why nothing more is given out although tasks are left; "" while that is not so."""
 
-    def __iter__(self) -> Iterator[Try | Later]:
+    def __iter__(self) -> Iterator[DownloadTask | Later]:
         while self.queues and not self.paused:
-            self.paused = self.room.shortage()
+            self.paused = self.budget.shortage()
             if self.paused:
                 return
             site, pause = self._ready_site()
@@ -52,11 +53,11 @@ class Feed:
                     yield Later(pause)
                 continue
             queue = self.queues.pop(site)
-            item = queue.popleft()
+            task = queue.popleft()
             if queue:
                 self.queues[site] = queue  # behind the others: sites take turns
-            self.at_work[site] += 1
-            yield item
+            self.running[site] += 1
+            yield task
 
     def _ready_site(self) -> tuple[str | None, float]:
         """Return a site that may be asked now, or the seconds until one may be."""
@@ -74,8 +75,8 @@ class Feed:
         if state == "open":
             del self.queues[site]
             return math.inf
-        if state == "half_open" and self.at_work[site]:
-            return _UNTIL_AN_OUTCOME_S  # one asks for all
+        if state == "half_open" and self.running[site]:
+            return _UNTIL_AN_OUTCOME_S  # one video asks for all of its site
         wait = self.limits.start(site)
         if wait is None:
             return 0.0
@@ -88,15 +89,15 @@ class Feed:
                 )
         return wait.seconds
 
-    def finished(self, item: Try, tried: Tried) -> Breaker | None:
-        """Note what came of a try and return the site's breaker where that changed it.
+    def finished(self, task: DownloadTask, result: AttemptResult) -> Breaker | None:
+        """Record the result of an attempt; return the site's circuit breaker where the result changed it.
 
-        The row of a video that a site refused gets the time of the site's next try.
+        Where the site refused, the attempt's row gets the time at which the site may be asked again.
         """
-        site, row = item.site, tried.row
-        self.at_work[site] -= 1
+        site, row = task.site, result.row
+        self.running[site] -= 1
         self.limits.finish(site)
-        self.room.took(row.get("bytes") or 0)
+        self.budget.record_bytes(row.get("bytes") or 0)
         if row["error_class"] == "environment" and os.strerror(errno.ENOSPC) in (row["message"] or ""):
             self.paused = f"no room left ({row['message']}): free space, or choose another --root"
         before, now = self.breakers.get(site), datetime.now(UTC)
@@ -104,8 +105,8 @@ class Feed:
         change = None
         if row["error_class"] in BLOCKING:
             if state != "open":
-                change = opened(before, site, row["error_class"], row["message"], tried.retry_after_s, self.config, now)
-                self.breakers[site] = change
+                refusal = Refusal(site, row["error_class"], row["message"], result.retry_after_s)
+                change = self.breakers[site] = opened(before, refusal, self.config, now)
             row["next_try_at"] = self.breakers[site].next_try_at
         elif state == "half_open" and row["error_class"] not in _NO_ANSWER:
             change = self.breakers[site] = closed(site, now)

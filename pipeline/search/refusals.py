@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.download.circuit_breaker import Breaker, opened, resting
+from pipeline.download.circuit_breaker import Breaker, Refusal, opened, resting
 from pipeline.errors import RetryableError
 from pipeline.sources.base import Source
 from pipeline.sources.faults import clean_message
@@ -30,17 +30,14 @@ def breaker_changes(
     before: Mapping[str, Breaker], source: Source, config: Config, now: datetime
 ) -> list[dict[str, Any]]:
     """Return rows of `breakers` for the sites that refused this search, where the breaker was not open already."""
-    met = {site if source.kind == "urls" else source.kind: refusal for site, refusal in source.refused.items()}
+    met = {site if source.kind == "urls" else source.kind: error for site, error in source.refused.items()}
     return [
         opened(
             before.get(site),
-            site,
-            refusal.error_class,
-            clean_message(str(refusal)),
-            refusal.retry_after_s,
+            Refusal(site, error.error_class, clean_message(str(error)), error.retry_after_s),
             config.download,
             now,
         ).row()
-        for site, refusal in met.items()
+        for site, error in met.items()
         if site not in before or before[site].state_at(now) != "open"
     ]

@@ -16,7 +16,7 @@ from assets.settings import Settings, load_settings
 from pipeline.clip_spec import clip_spec
 from pipeline.config import EngineConfig
 from pipeline.download.batch import download_batch
-from pipeline.download.circuit_breaker import opened
+from pipeline.download.circuit_breaker import Refusal, opened
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 
@@ -58,7 +58,7 @@ def put(store: Store, spec: str) -> None:
 
 def shown(settings: Settings) -> tuple[dict[str, Any], dict[str, dg.AssetCheckResult]]:
     # nothing is due before the pending one's time, so nothing is asked for
-    report = download_batch(settings.store, settings.config, settings.home, BATCH)
+    report = download_batch(settings.job().of_batch(BATCH))
     result = downloaded(Work(cast(Any, None), settings.job()), report)
     values = {name: getattr(value, "value", value) for name, value in (result.metadata or {}).items()}
     return values, {str(check.check_name): check for check in result.check_results or []}
@@ -95,8 +95,8 @@ def test_an_attempt_at_a_video_that_the_batch_does_not_have_breaks_the_law(setti
 def test_sites_are_shown_and_one_that_rests_is_named_with_reason_and_time(settings: Settings) -> None:
     metadata, checks = shown(settings)
     assert checks["site_open"].passed
-    rest = opened(None, "pending.test", "rate_limited", "HTTP 429", 3600, settings.config.download, NOW)
-    other = opened(None, "elsewhere.test", "rate_limited", "HTTP 429", 3600, settings.config.download, NOW)
+    rest = opened(None, Refusal("pending.test", "rate_limited", "HTTP 429", 3600), settings.config.download, NOW)
+    other = opened(None, Refusal("elsewhere.test", "rate_limited", "HTTP 429", 3600), settings.config.download, NOW)
     settings.store.append("breakers", [rest.row(), other.row()])
     metadata, checks = shown(settings)
     assert not checks["site_open"].passed

@@ -16,7 +16,7 @@ from assets.automation.sensors import LOOK_AGAIN, MOST_RUNS, Tick, tick
 from assets.passes.due_batches import collect_due
 from assets.settings import Settings, load_settings
 from pipeline.clip_spec import clip_spec
-from pipeline.download.circuit_breaker import closed, opened
+from pipeline.download.circuit_breaker import Refusal, closed, opened
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 
@@ -125,7 +125,7 @@ def test_a_batch_whose_site_rests_is_due_when_the_rest_is_over_and_others_are_no
     store, config = settings.store, settings.config
     put_videos(store, {name_of(1): ["a"], name_of(2): ["b"]}, host="User:x@TIRED.example:8080")
     put_videos(store, {name_of(2): ["c"], name_of(3): ["d"]}, host="awake.example")
-    rest = opened(None, "tired.example", "rate_limited", "HTTP 429", 600, config.download, NOW)
+    rest = opened(None, Refusal("tired.example", "rate_limited", "HTTP 429", 600), config.download, NOW)
     store.append("breakers", [rest.row()])
     found = collect_due(store, config, NOW)
     assert [*found.batches] == [name_of(2), name_of(3)]

@@ -33,8 +33,8 @@ from assets.passes.driver import PassOptions, full_pass
 from assets.passes.failures import PassError
 from assets.passes.instance import open_instance
 from assets.settings import Settings, load_settings
-from pipeline.download.batch import download_states
 from pipeline.download.circuit_breaker import breakers
+from pipeline.download.ledger import download_states
 from pipeline.inspect.status import status
 from pipeline.search.batches import batches
 from tests.faultsite import FaultSite, Request, YouTube

@@ -25,10 +25,11 @@ import psutil
 import pytest
 
 from pipeline.config import Config, DownloadConfig, EngineConfig, SourceConfig
-from pipeline.download.batch import DownloadReport, download_batch, download_states
+from pipeline.download.batch import download_batch
 from pipeline.download.circuit_breaker import breakers
-from pipeline.download.ledger import State
-from pipeline.job import Job
+from pipeline.download.ledger import State, download_states
+from pipeline.download.report import DownloadReport
+from pipeline.job import BatchJob, Job
 from pipeline.search.batches import batches
 from pipeline.search.search import SearchReport, search_videos
 from pipeline.storage.home import home_of
@@ -289,7 +290,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, internet: FaultSite, film: Fil
         config, known = settings(internet, folder / "urls.txt", **limits), batches(store)
         searches.append(search_videos(Job(store, config, home)))
         (batch,) = set(batches(store)) - set(known)
-        reports.append(download_batch(store, config, home, batch))
+        reports.append(download_batch(BatchJob(store, config, home, batch=batch)))
     videos = store.read("videos").to_pylist()
     by_host = {row["url"].split("/")[2]: row["video_id"] for row in videos}
     by_case = {name: by_host[url.split("/")[2]] for url, name in urls.items()}
@@ -371,7 +372,7 @@ def test_the_matrix_is_written_down() -> None:
 def collect(store: Store, config: Config) -> DownloadReport:
     if not batches(store):
         search_videos(Job(store, config, home_of(store)))
-    return download_batch(store, config, home_of(store), batches(store)[0])
+    return download_batch(BatchJob(store, config, home_of(store), batch=batches(store)[0]))
 
 
 def test_a_proxy_that_is_gone_is_no_fault_of_the_videos(store: Store, tmp_path: Path, internet: FaultSite) -> None:

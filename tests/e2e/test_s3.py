@@ -22,7 +22,7 @@ from pipeline.download.batch import download_batch
 from pipeline.inspect.export import export_clips
 from pipeline.inspect.gc import collect_garbage
 from pipeline.inspect.status import status
-from pipeline.job import Job
+from pipeline.job import BatchJob, Job
 from pipeline.label_events import current_labels
 from pipeline.search.search import search_videos
 from pipeline.shards.read import open_shards
@@ -72,7 +72,7 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
     assert found.kept == 12
     assert len(found.batches) == 2
     for batch in found.batches:
-        assert download_batch(store, config, home, batch).ok == 6
+        assert download_batch(BatchJob(store, config, home, batch=batch)).ok == 6
         cut_batch(store, config, home, batch)
     find_duplicates(store, config)
     import_labels(store, labels, annotator="tester")

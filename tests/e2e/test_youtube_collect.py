@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
-from pipeline.download.batch import DownloadReport, download_batch, download_states, due_batches
+from pipeline.download.batch import download_batch
 from pipeline.download.circuit_breaker import breakers
-from pipeline.job import Job
+from pipeline.download.ledger import download_states, due_batches
+from pipeline.download.report import DownloadReport
+from pipeline.job import BatchJob, Job
 from pipeline.search.batches import batches
 from pipeline.search.search import search_videos
 from pipeline.storage.home import home_of
@@ -61,7 +63,7 @@ def collect(store: Store, config: Config, now: datetime | None = None) -> Downlo
     if not batches(store):
         search_videos(Job(store, config, home_of(store)))
     (batch,) = batches(store)
-    return download_batch(store, config, home_of(store), batch, now=now)
+    return download_batch(BatchJob(store, config, home_of(store), batch=batch), now=now)
 
 
 def end_the_rest(store: Store) -> datetime:
@@ -208,5 +210,5 @@ def test_a_new_search_after_the_downloads_changes_nothing_that_is_there(store: S
     assert {name: rows[name] for name in before} == before
     new, old = rows["youtube-foxnew00000"]["batch"], batches(store)[0]
     assert new != old
-    assert download_batch(store, config, home_of(store), old).tried == 0
-    assert download_batch(store, dataclasses.replace(config), home_of(store), new).ok == 1
+    assert download_batch(BatchJob(store, config, home_of(store), batch=old)).tried == 0
+    assert download_batch(BatchJob(store, dataclasses.replace(config), home_of(store), batch=new)).ok == 1

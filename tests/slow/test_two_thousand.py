@@ -17,9 +17,8 @@ import psutil
 import pytest
 
 from pipeline.config import Config, DownloadConfig, SourceConfig
-from pipeline.download.batch import download_states
 from pipeline.download.circuit_breaker import breakers
-from pipeline.download.ledger import fold_all
+from pipeline.download.ledger import download_states, fold_all
 from pipeline.inspect.conservation import violations
 from pipeline.inspect.status import status
 from pipeline.storage.home import home_of

@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 
 from pipeline.config import Config, DownloadConfig, EngineConfig, SourceConfig
-from pipeline.download.batch import DownloadReport, download_batch, download_states, due_batches
-from pipeline.download.ledger import State
+from pipeline.download.batch import download_batch
+from pipeline.download.ledger import State, download_states, due_batches
+from pipeline.download.report import DownloadReport
 from pipeline.download.verify import verify_media
 from pipeline.errors import PermanentError, UserError
-from pipeline.job import Job
+from pipeline.job import BatchJob, Job
 from pipeline.search.batches import batches
 from pipeline.search.search import search_videos
 from pipeline.sources.base import Fetched
@@ -46,7 +47,7 @@ def settings(spec: str, **download: Any) -> Config:
 def collect(store: Store, config: Config, now: datetime | None = None) -> DownloadReport:
     if not batches(store):
         search_videos(Job(store, config, home_of(store)))
-    return download_batch(store, config, home_of(store), batches(store)[0], now=now)
+    return download_batch(BatchJob(store, config, home_of(store), batch=batches(store)[0]), now=now)
 
 
 def by_name(store: Store) -> dict[str, State]:
@@ -56,6 +57,20 @@ def by_name(store: Store) -> dict[str, State]:
 
 def attempts(store: Store) -> list[dict[str, Any]]:
     return sorted(store.read("downloads").to_pylist(), key=lambda row: row["finished_at"])
+
+
+class InlineEngine:
+    """An engine without processes, for tests of what the attempts do; the pool itself has tests of its own."""
+
+    def run(self, fn: Callable[[Any], Any], items: Iterable[Any], *, initializer: Any = None) -> Iterator[Any]:
+        for item in items:
+            if not isinstance(item, Later):
+                yield item, Outcome(True, fn(item), "", "", 1)
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.download.run_pass.make_engine", lambda *arguments, **options: InlineEngine())
 
 
 # -- what counts as a video ---------------------------------------------------------------------------------------
@@ -192,7 +207,7 @@ def test_the_same_bytes_have_the_same_names_whatever_the_number_of_workers(tmp_p
 def test_an_unknown_batch_is_an_error_and_a_full_disk_a_pause_that_names_itself(store: Store, traps: Path) -> None:
     config = settings(f"folder:{traps}", min_free_gb=1e9)
     with pytest.raises(UserError, match="'2020w01-0001' has no kept video"):
-        download_batch(store, config, home_of(store), "2020w01-0001")
+        download_batch(BatchJob(store, config, home_of(store), batch="2020w01-0001"))
     report = collect(store, config)
     assert re.search(r"GB are free at .*min_free_gb", report.paused)
     assert (report.tried, report.pending, report.too_many_failed) == (0, 13, False)
@@ -226,8 +241,8 @@ def test_a_takedown_that_arrives_during_the_download_leaves_no_row_and_no_blob(
                 asked.append(request_takedown(store, "video", good, "asked"))
             return super().fetch(video, folder, config)
 
-    monkeypatch.setattr("pipeline.download.batch.open_source", lambda config, home, options: Source(traps))
-    report = download_batch(store, config, home_of(store), batches(store)[0])
+    monkeypatch.setattr("pipeline.download.run_pass.open_source", lambda config, home, options: Source(traps))
+    report = download_batch(BatchJob(store, config, home_of(store), batch=batches(store)[0]))
     assert asked == [True]
     assert (report.ok, report.taken_down, report.videos) == (0, 1, 13)
     assert good not in {row["video_id"] for row in attempts(store)}
@@ -238,11 +253,8 @@ def test_two_runs_of_one_batch_at_once_corrupt_nothing(store: Store, traps: Path
     config = settings(f"folder:{traps}")
     search_videos(Job(store, config, home_of(store)))
     reports: list[DownloadReport] = []
-    batch = batches(store)[0]
-    threads = [
-        threading.Thread(target=lambda: reports.append(download_batch(store, config, home_of(store), batch)))
-        for _ in range(2)
-    ]
+    job = BatchJob(store, config, home_of(store), batch=batches(store)[0])
+    threads = [threading.Thread(target=lambda: reports.append(download_batch(job))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -17,11 +17,12 @@ import pytest
 
 from pipeline.clips.cut_batch import cut_batch
 from pipeline.config import Config, DownloadConfig, SourceConfig
-from pipeline.download.batch import DownloadReport, download_batch
-from pipeline.download.circuit_breaker import Breaker, breakers, closed, opened, resting
+from pipeline.download.batch import download_batch
+from pipeline.download.circuit_breaker import Breaker, Refusal, breakers, closed, opened, resting
 from pipeline.download.ledger import download_states, due_batches
 from pipeline.download.rate_limits import SiteLimits
-from pipeline.job import Job
+from pipeline.download.report import DownloadReport
+from pipeline.job import BatchJob, Job
 from pipeline.search.batches import batches
 from pipeline.search.search import search_videos
 from pipeline.sources.politeness import limit_of
@@ -39,25 +40,25 @@ def seconds(breaker: Breaker) -> float:
 
 
 def test_a_rest_doubles_with_every_refusal_that_follows_it_and_ends_with_an_answer() -> None:
-    first = opened(None, "x", "source_blocked", "bot?", None, CONFIG, NOW)
+    first = opened(None, Refusal("x", "source_blocked", "bot?", None), CONFIG, NOW)
     assert 1000 <= seconds(first) <= 1200
-    second = opened(first, "x", "source_blocked", "bot?", None, CONFIG, NOW)
+    second = opened(first, Refusal("x", "source_blocked", "bot?", None), CONFIG, NOW)
     assert 2000 <= seconds(second) <= 2400
     assert (first.refusals, second.refusals) == (1, 2)
-    assert 1000 <= seconds(opened(closed("x", NOW), "x", "rate_limited", "429", None, CONFIG, NOW)) <= 1200
+    assert 1000 <= seconds(opened(closed("x", NOW), Refusal("x", "rate_limited", "429", None), CONFIG, NOW)) <= 1200
     many = Breaker(site="x", state="open", refusals=60, changed_at=NOW, next_try_at=NOW)
-    assert seconds(opened(many, "x", "source_blocked", "", None, CONFIG, NOW)) <= 1.2 * 86400
+    assert seconds(opened(many, Refusal("x", "source_blocked", "", None), CONFIG, NOW)) <= 1.2 * 86400
 
 
 def test_a_retry_after_is_the_first_rest_and_later_only_makes_it_longer() -> None:
-    first = opened(None, "x", "rate_limited", "429", 5.0, CONFIG, NOW)
+    first = opened(None, Refusal("x", "rate_limited", "429", 5.0), CONFIG, NOW)
     assert 5.0 <= seconds(first) <= 5.5
-    assert seconds(opened(first, "x", "rate_limited", "429", 5.0, CONFIG, NOW)) >= 2000
-    assert seconds(opened(first, "x", "rate_limited", "429", 9000.0, CONFIG, NOW)) >= 9000
+    assert seconds(opened(first, Refusal("x", "rate_limited", "429", 5.0), CONFIG, NOW)) >= 2000
+    assert seconds(opened(first, Refusal("x", "rate_limited", "429", 9000.0), CONFIG, NOW)) >= 9000
 
 
 def test_a_site_rests_then_one_may_ask(store: Store) -> None:
-    store.append("breakers", [opened(None, "x", "source_blocked", "bot?", 60.0, CONFIG, NOW).row()])
+    store.append("breakers", [opened(None, Refusal("x", "source_blocked", "bot?", 60.0), CONFIG, NOW).row()])
     known = breakers(store)
     later = NOW + timedelta(seconds=70)
     assert [known["x"].state_at(time) for time in (NOW, later)] == ["open", "half_open"]
@@ -144,7 +145,7 @@ def listed(store: Store, tmp_path: Path, site: Any, clip_file: Path) -> Callable
 
 
 def run(store: Store, config: Config, batch: str, now: datetime | None = None) -> DownloadReport:
-    return download_batch(store, config, home_of(store), batch, now=now)
+    return download_batch(BatchJob(store, config, home_of(store), batch=batch), now=now)
 
 
 def end_rest(store: Store) -> None:

@@ -17,7 +17,7 @@ from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
 from pipeline.download.batch import download_batch
 from pipeline.errors import RetryableError, UserError
 from pipeline.ids import file_video_id
-from pipeline.job import Job
+from pipeline.job import BatchJob, Job
 from pipeline.search.batches import batches
 from pipeline.search.records import search_is_done
 from pipeline.search.rows import known_videos
@@ -482,7 +482,7 @@ def test_recordings_under_a_prefix_of_an_object_store_are_searched_and_fetched(
     settings = Config(source=SourceConfig(spec=f"folder:{recordings.root}"))
     report = search_videos(Job(store, settings, home), now=NOW)
     assert (report.kept, report.unknown_licence) == (1, 0)
-    assert download_batch(store, settings, home, report.batches[0]).ok == 1
+    assert download_batch(BatchJob(store, settings, home, batch=report.batches[0])).ok == 1
     (row,) = store.read("downloads", ["path", "bytes"]).to_pylist()
     assert store.read_blob(row["path"]) == clip_file.read_bytes()
     assert search_videos(Job(store, settings, home), now=NOW).new == 0

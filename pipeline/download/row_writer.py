@@ -1,0 +1,64 @@
+"""Append the rows of attempts and circuit breakers to the store, a few dozen or a few seconds at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.download.attempt import DownloadTask
+from pipeline.download.circuit_breaker import Breaker
+from pipeline.download.schedule import Feed
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
+from pipeline.workers.outcome import Later
+
+_CHUNK_ROWS = 64
+_CHUNK_S = 5.0
+
+
+class RowWriter:
+    """Rows of `downloads` that wait for the next commit."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.added = 0
+        """Attempts that were given to `add`."""
+        self._rows: list[dict[str, Any]] = []
+        self._since = time.monotonic()
+
+    def add(self, row: dict[str, Any], change: Breaker | None) -> None:
+        """Take the row of an attempt, and the change of its site's breaker, which is appended at once."""
+        self._rows.append(row)
+        self.added += 1
+        if change is not None:
+            # other runs ask the same site
+            self.store.append("breakers", [change.row()])
+        if len(self._rows) >= _CHUNK_ROWS or change is not None:
+            self.flush()
+        self._flush_if_old()
+
+    def flush_between(self, feed: Feed) -> Iterator[DownloadTask | Later]:
+        """Yield what a feed gives, and append rows that have waited long enough in between."""
+        for item in feed:
+            self._flush_if_old()
+            yield Later(min(item.seconds, _CHUNK_S)) if isinstance(item, Later) else item
+        # the feed is empty: append what is finished while the last attempts go on
+        while feed.running.total():
+            self._flush_if_old()
+            yield Later(_CHUNK_S)
+
+    def _flush_if_old(self) -> None:
+        if self._rows and time.monotonic() - self._since > _CHUNK_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Append the waiting rows; of videos that were taken down meanwhile, delete the blobs instead."""
+        rows, self._rows, self._since = self._rows, [], time.monotonic()
+        if not rows:
+            return
+        hidden = taken_down(self.store).hidden_videos(self.store)
+        for row in rows:
+            if row["video_id"] in hidden and row["path"]:
+                self.store.delete(row["path"])
+        self.store.append("downloads", [row for row in rows if row["video_id"] not in hidden])
