@@ -26,8 +26,9 @@ from PIL import Image
 
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.duplicates import find_duplicates
-from pipeline.clips.encode import TarWriter, encode_frames
-from pipeline.clips.features import hash_frames
+from pipeline.clips.encode import encode_frames
+from pipeline.clips.hashes import hash_frames
+from pipeline.clips.tar import TarWriter
 from pipeline.config import Config, preset
 from pipeline.ids import clip_id_of
 from pipeline.shards.splits import group_of, split_of

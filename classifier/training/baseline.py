@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from classifier.training.arrays import Bools, Floats
 from classifier.training.auc import AucMetrics, auc, auc_metrics
 from classifier.training.examples import Examples
-from pipeline.clips.features import FLAGS
+from pipeline.clips.flags import FLAGS
 
 Scorer = Callable[[Floats], Floats]
 Fit = Callable[[Floats, Bools], Scorer]

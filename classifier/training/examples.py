@@ -18,6 +18,7 @@ from torch import Tensor
 from classifier.pool import Pool
 from classifier.training.arrays import Bools, Floats
 from pipeline.clips.features import FEATURE_NAMES, FLAGS
+from pipeline.clips.flags import FLAGS
 from pipeline.clips.read import read_frames
 from pipeline.config import ClassifierConfig
 from pipeline.storage.store import Store

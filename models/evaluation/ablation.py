@@ -26,8 +26,8 @@ from models.training.loop import run
 from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining
 from models.world.world import WorldModel
-from pipeline.clips.decode import decode_clip
 from pipeline.clips.read import read_clip, read_clips
+from pipeline.clips.stored import decode_clip
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.job import Job

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.arcade.truth import DIRECTIONS, load_truth
-from pipeline.clips.decode import decode_clip
+from pipeline.clips.stored import decode_clip
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id

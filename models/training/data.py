@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.clips.decode import decode_clip
+from pipeline.clips.stored import decode_clip
 from pipeline.errors import UserError
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.cut_video import CutJob, CutVideo, cut_or_blame
-from pipeline.clips.features import FLAGS
+from pipeline.clips.flags import FLAGS
 from pipeline.clips.read import read_clips
 from pipeline.config import Config
 from pipeline.download.disk_space import drop_cut_raw

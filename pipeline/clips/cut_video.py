@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clip_spec import clip_spec
-from pipeline.clips.decode import Frames, open_video
-from pipeline.clips.encode import TarWriter, encode_clip, encode_frames
-from pipeline.clips.features import flags_of, measure
+from pipeline.clips.decode import open_video
+from pipeline.clips.encode import encode_clip, encode_frames
+from pipeline.clips.features import measure
+from pipeline.clips.flags import flags_of
+from pipeline.clips.geometry import Frames
+from pipeline.clips.tar import TarWriter
 from pipeline.config import ClipConfig
 from pipeline.errors import PermanentError
 from pipeline.ids import clip_id_of

@@ -1,15 +1,14 @@
-"""One video to its clips' frames: a single decode in this process, frames picked by timestamp.
+"""Decode one video into its clips' frames: one decode in this process, frames picked by timestamp.
 
 Frame k of the video is the source frame on screen at k/fps seconds after the first one: the last whose timestamp is
-not later. That is exact on every constant rate, on variable rates and where timestamps do not start at zero; a
-plain `fps=10` filter is 1-2 source frames off on all of them (measured). Only picked frames are scaled and
-converted. The clip being filled, the one last handed out and a few decoded pictures are in memory, however long the
-video.
+not later. That is exact on constant rates, on variable rates and where timestamps do not start at zero; a plain
+`fps=10` filter is 1 to 2 source frames off on all of them (measured). Only picked frames are scaled and converted.
+Memory holds the clip being filled, the one last yielded and a few decoded pictures, however long the video is.
 
-What counts as decodable: errors before the first frame (a recording that starts between key frames) and in the last
-second (a file cut off by its recorder) are passed over, the video then ending at its last good frame. An error
-anywhere else, or a video that ends more than that before the length it claims, is a PermanentError of class
-`decode_error`: the video has no clips, and the reason says where it broke.
+Which videos count as decodable: errors before the first frame (a recording that starts between key frames) and in the
+last second (a file cut off by its recorder) are ignored, and the video then ends at its last good frame. Any other
+error, or a video that ends more than a second before the length it claims, is a PermanentError of class
+`decode_error`: the video has no clips, and the message says where it broke.
 
     video = open_video(path, config.clips)
     for start_ms, frames in video.clips():   # (160, 90, 160, 3) uint8
@@ -19,23 +18,18 @@ anywhere else, or a video that ends more than that before the length it claims, 
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
-from av.video.reformatter import Interpolation, VideoReformatter
 
+from pipeline.clips.geometry import Frames, Scaler
 from pipeline.config.clips import ClipConfig
 from pipeline.errors import PermanentError
-
-Frames = npt.NDArray[np.uint8]
 
 TAIL_S = 1
 """Seconds at the end of a video in which errors are passed over."""
@@ -43,7 +37,6 @@ MAX_GAP_S = 600
 """A longer pause between two frames is a broken timestamp, not a still picture."""
 ROUNDING_MS = 2
 """What timestamps in whole milliseconds (Matroska) may lose of a video's length."""
-_MAX_ASPECT = 16.0
 # NAL units that a broken recording holds before its first key frame; beyond this it is not a video
 _MAX_LEADING_ERRORS = 1000
 
@@ -53,110 +46,13 @@ def frames_before(time: int, time_base: Fraction, fps: int) -> int:
     return max(0, -((-time * time_base.numerator * fps) // time_base.denominator))
 
 
-def pick_frames(pts: Sequence[int], end: int, time_base: Fraction, fps: int) -> list[int]:
-    """Return, for each k/fps seconds before the end, the index of the source frame on screen.
-
-    Args:
-        pts: rising timestamps of the source's frames, in units of `time_base`; the first is time zero.
-        end: timestamp at which the last frame leaves the screen.
-        time_base: seconds per unit.
-        fps: frames per second wanted.
-    """
-    picks: list[int] = []
-    for index in range(len(pts)):
-        leaves = pts[index + 1] if index + 1 < len(pts) else end
-        picks.extend([index] * (frames_before(leaves - pts[0], time_base, fps) - len(picks)))
-    return picks
-
-
-@dataclass(frozen=True)
-class Box:
-    """How a decoded picture becomes a clip's frame: scaled to `width` x `height`, turned, then laid on the canvas.
-
-    `x` and `y` are where its corner lies on the canvas: positive under padding, negative under cropping.
-    """
-
-    width: int
-    height: int
-    turns: int
-    x: int
-    y: int
-
-
-def fit_box(width: int, height: int, sar: Fraction, rotation: int, config: ClipConfig) -> tuple[Box, float]:
-    """Return the box and the display aspect of a decoded picture.
-
-    Args:
-        width: columns as decoded.
-        height: rows as decoded.
-        sar: width of a pixel over its height.
-        rotation: degrees counterclockwise by which players turn the picture.
-        config: size of a clip's frame and the aspect rule.
-    """
-    turns = round(rotation / 90) % 4
-    wide, high = width * float(sar), float(height)
-    if turns % 2:
-        wide, high = high, wide
-    aspect = wide / high
-    bounded = min(max(aspect, 1 / _MAX_ASPECT), _MAX_ASPECT)
-    fit_width, fit_height = config.width, config.height
-    if config.aspect != "stretch":
-        full_width = (bounded > config.width / config.height) == (config.aspect == "pad")
-        if full_width:
-            fit_height = max(1, round(config.width / bounded))
-        else:
-            fit_width = max(1, round(config.height * bounded))
-    x, y = (config.width - fit_width) // 2, (config.height - fit_height) // 2
-    if turns % 2:
-        fit_width, fit_height = fit_height, fit_width
-    return Box(fit_width, fit_height, turns, x, y), aspect
-
-
-class _Scaler:
-    """Scales decoded frames onto black canvases; one reformatter serves all frames."""
-
-    def __init__(self, config: ClipConfig) -> None:
-        self.config = config
-        self.reformatter = VideoReformatter()
-        self.display_aspect = 0.0
-        self._shape: tuple[Any, ...] = ()
-        self._box = Box(1, 1, 0, 0, 0)
-
-    def draw(self, frame: av.VideoFrame, sar: Fraction, canvas: Frames) -> None:
-        """Draw a frame onto a canvas (height, width, 3)."""
-        shape = (frame.width, frame.height, sar, frame.rotation)
-        if shape != self._shape:
-            box, aspect = fit_box(frame.width, frame.height, sar, frame.rotation, self.config)
-            # the first picture's aspect names the video's, also where a stream changes its size on the way
-            self.display_aspect = self.display_aspect or aspect
-            self._shape, self._box = shape, box
-        box = self._box
-        scaled = self.reformatter.reformat(
-            frame, width=box.width, height=box.height, format="rgb24", interpolation=Interpolation.AREA, threads=1
-        )
-        picture = np.rot90(_pixels(scaled), box.turns)
-        height, width = picture.shape[:2]
-        top, left = max(box.y, 0), max(box.x, 0)
-        cut = picture[max(-box.y, 0) :, max(-box.x, 0) :][: self.config.height, : self.config.width]
-        if (height, width) != canvas.shape[:2]:
-            canvas[:] = 0
-        canvas[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
-
-
-def _pixels(frame: av.VideoFrame) -> Frames:
-    """Return the RGB pixels of a frame as a view (rows are padded in memory)."""
-    plane = frame.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(frame.height, plane.line_size)
-    return rows[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
-
-
 class SourceVideo:
     """A video being cut; `source_ms` and `display_aspect` are final once `clips` was read to its end."""
 
     def __init__(self, path: Path, config: ClipConfig) -> None:
         self.path, self.config = path, config
         self.source_ms = 0
-        self._scaler = _Scaler(config)
+        self._scaler = Scaler(config)
 
     @property
     def display_aspect(self) -> float:
@@ -277,19 +173,6 @@ class SourceVideo:
 def open_video(path: Path, config: ClipConfig) -> SourceVideo:
     """Return the video at a path, to be read by its `clips`; nothing is opened yet."""
     return SourceVideo(path, config)
-
-
-def decode_clip(mp4: bytes) -> Frames:
-    """Return the frames of a stored clip as uint8 RGB (num_frames, height, width, 3)."""
-    reformatter = VideoReformatter()
-    with av.open(io.BytesIO(mp4)) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        # one reused reformatter halves the cost of `frame.to_ndarray(format="rgb24")` (measured: 16 for 33 ms)
-        pictures = [
-            _pixels(reformatter.reformat(frame, format="rgb24", threads=1)).copy() for frame in container.decode(stream)
-        ]
-    return np.stack(pictures)
 
 
 def _opened(path: Path) -> Any:

@@ -23,8 +23,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.clip_spec import clip_spec
-from pipeline.clips.features import HASH_BYTES, NUM_SAMPLES
+from pipeline.clips.hashes import HASH_BYTES
 from pipeline.clips.read import scan_clips
+from pipeline.clips.samples import NUM_SAMPLES
 from pipeline.config import Config, DuplicateConfig, fingerprint
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.storage.arrow import pc

@@ -1,27 +1,24 @@
-"""A clip's frames to bytes: H.264 in mp4, the strip of sampled frames as JPEG, and tars that are always the same.
+"""Encode a clip's frames: H.264 in mp4, and the strip of sampled frames as JPEG.
 
-One thread, pinned settings and no clock, so that the same frames give the same bytes on any machine with the same
-libraries.
+One thread, fixed settings and no clock, so that the same frames give the same bytes with the same libraries on every
+x86-64 processor (see docs/data.md).
 """
 
 from __future__ import annotations
 
 import io
-import tarfile
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import IO, cast
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from pipeline.clips.decode import Frames
-from pipeline.clips.features import NUM_SAMPLES, Planes, sample_indices
+from pipeline.clips.geometry import Frames
+from pipeline.clips.samples import Planes, sample_indices
 from pipeline.config.clips import ClipConfig
 
-_TAR_BLOCK = 512
 # SMPTE 170M, which the conversion uses: named in the stream, or a browser may guess another
 _COLOUR = 6
 _VIDEO_RANGE = 1
@@ -80,32 +77,6 @@ def encode_frames(frames: Frames) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(strip).save(buffer, "jpeg", quality=90, subsampling=0)
     return buffer.getvalue()
-
-
-def decode_frames(jpeg: bytes) -> Frames:
-    """Return the sampled frames of a strip as uint8 RGB (8, H, W, 3)."""
-    with Image.open(io.BytesIO(jpeg)) as image:
-        strip = np.asarray(image.convert("RGB"))
-    height, width, _ = strip.shape
-    return np.ascontiguousarray(strip.reshape(height, NUM_SAMPLES, width // NUM_SAMPLES, 3).swapaxes(0, 1))
-
-
-class TarWriter:
-    """Writes a tar whose bytes depend on names and contents alone, and tells where each member's data lies."""
-
-    def __init__(self, file: IO[bytes] | io.RawIOBase) -> None:
-        self._tar = tarfile.TarFile(fileobj=cast(IO[bytes], file), mode="w", format=tarfile.GNU_FORMAT)
-
-    def add(self, name: str, data: bytes) -> int:
-        """Add a member and return the offset of its first byte in the tar."""
-        member = tarfile.TarInfo(name)
-        member.size, member.mtime, member.mode = len(data), 0, 0o444
-        self._tar.addfile(member, io.BytesIO(data))
-        return int(self._tar.offset) - -(-len(data) // _TAR_BLOCK) * _TAR_BLOCK
-
-    def close(self) -> None:
-        """Write the end of the tar; the file stays open."""
-        self._tar.close()
 
 
 def _plane(frame: av.VideoFrame, index: int) -> Planes:

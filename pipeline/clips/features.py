@@ -1,38 +1,29 @@
-"""What is measured of a clip while its frames are in memory: flags' measurements, baseline features, hashes.
+"""Measure a clip while its frames are in memory: the shares and counts behind its flags, and baseline features.
 
-Nothing here decides: shares and counts become columns of `clips`, and flags are thresholds on them
-(`flags_of`). All of it works on the planes that the encoder is given anyway (luma and half-size chroma, 8 bits),
-mostly in 8-bit arithmetic, so that it costs a small part of the decode.
+The measurements become columns of `clips`; `pipeline.clips.flags` puts thresholds on them. They are made from the
+planes that the encoder gets anyway (luma and half-size chroma, 8 bits), mostly in 8-bit arithmetic, so they cost a
+small part of the decode. Every number comes out the same on each x86-64 processor: see docs/data.md.
 
 Shapes: T frames, H rows, W columns. luma (T, H, W), chroma (T, 2, H/2, W/2), both uint8 in video range (16..235).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from pipeline.clips.hashes import hash_frames
+from pipeline.clips.samples import NUM_SAMPLES, Floats, Planes, sample_indices
 from pipeline.config.clips import ClipConfig
-
-Planes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-
-NUM_SAMPLES = 8
-"""Frames of a clip that are stored as pictures and hashed: the centres of eight equal parts."""
-HASH_BYTES = NUM_SAMPLES * 8
-"""Difference hashes of the sampled frames; as many bytes again follow for the mirrored frames."""
 
 _CHANGED = 6  # levels by which a pixel must differ to have changed: above what re-encoding a still picture leaves
 _STILL_SHARE = 0.001  # changed pixels (14 of 160x90) up to which a frame equals its predecessor
 _LIT_SHARE = 0.005  # pixels of three times `black_luma` that a black frame may show (a cursor, noise)
 _DARK = 40  # video-range luma of a border
-_HASH_MARGIN = 1.0  # levels by which a neighbour must be brighter: flat areas hash to zeros, not to noise
 _ROWS, _COLUMNS = 9, 16  # coarse grid of the cut score
 _CUT_SCORE, _CUT_RATIO, _CUT_HISTOGRAM = 6.0, 3.0, 0.12
 _BLOCK = 5  # pixels a side of the overlay map's blocks
@@ -49,10 +40,10 @@ FEATURE_NAMES: tuple[str, ...] = (
 
 @dataclass(frozen=True)
 class Measurements:
-    """What one clip measured."""
+    """The measurements of one clip."""
 
     black_share: float
-    """Share of frames that are darker than `black_luma` and show next to nothing brighter."""
+    """Share of frames that are darker than `black_luma` and have almost no brighter pixel."""
     still_share: float
     """Share of frames that equal their predecessor."""
     letterbox_share: float
@@ -60,18 +51,13 @@ class Measurements:
     num_cuts: int
     """Scene changes."""
     overlay_share: float
-    """Share of the picture that stands still while most of the rest moves."""
+    """Share of the picture that does not change while most of the rest does."""
     motion: float
     """Mean share of pixels that change from frame to frame."""
     features: list[float]
     """The numbers that FEATURE_NAMES names; all finite."""
     hashes: bytes
     """Eight 64-bit difference hashes, then those of the mirrored frames."""
-
-
-def sample_indices(num_frames: int) -> list[int]:
-    """Return the sampled frames of a clip: the centres of eight equal parts."""
-    return [min(num_frames - 1, (2 * i + 1) * num_frames // (2 * NUM_SAMPLES)) for i in range(NUM_SAMPLES)]
 
 
 def measure(luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig) -> Measurements:
@@ -124,60 +110,15 @@ def measure(luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig) ->
 
 # -- flags -----------------------------------------------------------------------------------------------------------
 
-_LIMITS = (
-    ("black", "black_share", "max_black_share"),
-    ("still", "still_share", "max_still_share"),
-    ("letterbox", "letterbox_share", "max_letterbox_share"),
-    ("cuts", "num_cuts", "max_cuts"),
-    ("overlay", "overlay_share", "max_overlay_share"),
-)
-FLAGS: tuple[str, ...] = tuple(flag for flag, _, _ in _LIMITS)
-
-
-def flags_of(measurements: Measurements | Mapping[str, Any], config: ClipConfig) -> list[str]:
-    """Return the flags of a clip's measurements (or of its row in `clips`) under these thresholds."""
-    values = vars(measurements) if isinstance(measurements, Measurements) else measurements
-    return [flag for flag, column, limit in _LIMITS if values[column] > getattr(config, limit)]
-
-
-def flag_masks(clips: pa.Table, config: ClipConfig) -> dict[str, npt.NDArray[np.bool_]]:
-    """Return, for each flag, which rows of `clips` carry it under these thresholds.
-
-    The `flags` column holds those of the day a clip was cut; a changed threshold needs only this.
-    """
-    return {
-        flag: np.asarray(clips[column].to_numpy(zero_copy_only=False) > getattr(config, limit), bool)
-        for flag, column, limit in _LIMITS
-    }
-
 
 # -- hashes ----------------------------------------------------------------------------------------------------------
-
-
-def hash_frames(luma: Planes) -> bytes:
-    """Return the 64-bit difference hash of each frame (N, H, W): whether a cell is brighter than its left neighbour.
-
-    Cells are means over an 8x9 grid. Neighbours must differ by more than a level, so a hash and that of the mirrored
-    frame together say where the picture rises, falls and is flat.
-    """
-    grid = _cells(luma, 8, 9)
-    return np.packbits((grid[:, :, 1:] - grid[:, :, :-1] > _HASH_MARGIN).reshape(len(luma), 64), axis=1).tobytes()
-
-
-def _cells(planes: Planes, rows: int, columns: int) -> Floats:
-    """Return means over a grid of cells whose sizes differ by a pixel at most."""
-    height, width = planes.shape[1:]
-    row_edges, column_edges = np.arange(rows) * height // rows, np.arange(columns) * width // columns
-    sums = np.add.reduceat(np.add.reduceat(planes.astype(np.float32), row_edges, axis=1), column_edges, axis=2)
-    heights, widths = np.diff([*row_edges, height]), np.diff([*column_edges, width])
-    return np.asarray(sums / (heights[:, None] * widths[None, :]), np.float32)
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
 
 
 def dark_border(luma: Planes) -> tuple[int, int, int, int]:
-    """Return (top, bottom, left, right) of the picture inside a border that stays dark; all 0 for a dark clip."""
+    """Return (top, bottom, left, right) of the picture inside a border that is always dark; all 0 for a dark clip."""
     dark = luma.max(axis=0) <= _DARK
     rows, columns = np.flatnonzero(~dark.all(axis=1)), np.flatnonzero(~dark.all(axis=0))
     if not len(rows):
@@ -186,18 +127,18 @@ def dark_border(luma: Planes) -> tuple[int, int, int, int]:
 
 
 def _black_share(luma: Planes, black_luma: float) -> float:
-    """Return the share of black frames; a starry sky with a ship in it is dark and not black."""
+    """Return the share of black frames; a dark frame with some bright pixels (a starry sky) is not black."""
     means = (luma.reshape(len(luma), -1).sum(axis=1, dtype=np.uint32) / luma[0].size - 16) * (255 / 219)
     lit = np.array([np.count_nonzero(frame) for frame in luma > 16 + 3 * black_luma * 219 / 255]) / luma[0].size
     return float(np.mean((means < black_luma) & (lit < _LIT_SHARE)))
 
 
 def _overlay(activity: Any, picture: Planes, inner: tuple[int, int, int, int]) -> tuple[float, float]:
-    """Return the shares of the picture that are overlay, and that stand still at all.
+    """Return the share of the picture that is overlay, and the share that does not change at all.
 
-    Overlay is what stands still and has texture, and whole columns of the picture that stand still, while the rest
-    changes most of the time: a flat sky above a scrolling level is none, nor is the scenery of a game that does not
-    scroll, where only small figures move.
+    Overlay is a still block with texture, or a still column of the picture, while the rest changes most of the time.
+    A flat sky above a scrolling level is no overlay, and neither is the scenery of a game that does not scroll, where
+    only small figures move.
     """
     top, bottom, left, right = (edge // _BLOCK for edge in inner)
     height, width = picture.shape[0] // _BLOCK, picture.shape[1] // _BLOCK
@@ -233,8 +174,8 @@ def _histograms(luma: Planes) -> Floats:
 def _cuts(luma: Planes, chroma: Planes, histograms: Floats) -> tuple[int, float]:
     """Return the number of scene changes and the greatest ratio of a step to its neighbours.
 
-    A cut is a step of the coarse picture that is large, several times its neighbours, and changes the histogram: a
-    fast scroll is as large at every step, and keeps its colours.
+    A cut is a step of the coarse picture that is large, is several times its neighbours, and changes the histogram. A
+    fast scroll has steps that are as large, but all of them are, and the colours stay.
     """
     step = np.zeros(len(luma) - 1, np.float32)
     for plane in (luma, chroma[:, 0], chroma[:, 1]):
@@ -256,7 +197,7 @@ def _coarse(plane: Planes) -> Floats:
 
 
 def _corner_motion(activity: Any) -> tuple[list[float], float]:
-    """Return the mean activity in each quarter-size corner, and in the middle: a face camera is one lively corner."""
+    """Return the mean activity in each quarter-size corner, and in the middle (a face camera is an active corner)."""
     height, width = activity.shape[0] // 4, activity.shape[1] // 4
     corners = [
         activity[:height, :width], activity[:height, -width:], activity[-height:, :width], activity[-height:, -width:],
@@ -301,9 +242,9 @@ def _longest(still: npt.NDArray[np.bool_]) -> float:
 
 
 def _scroll(luma: Planes) -> tuple[float, float, float, float]:
-    """Return how much the picture scrolls sideways: share of steps, strength, pixels a step; and share up or down.
+    """Return how the picture scrolls: share of sideways steps, their strength, pixels a step, share of vertical steps.
 
-    By phase correlation of 16 pairs of frames at half size; signs are left out, a level may run either way.
+    Measured by phase correlation of 16 pairs of frames at half size. Signs are dropped: a level may run either way.
     """
     first = np.linspace(0, len(luma) - 2, 16).astype(int)
     window = np.outer(np.hanning(luma[0, ::2].shape[0]), np.hanning(luma[0, 0, ::2].shape[0])).astype(np.float32)

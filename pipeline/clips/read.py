@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.clip_spec import clip_spec
-from pipeline.clips.decode import Frames
-from pipeline.clips.encode import decode_frames
+from pipeline.clips.geometry import Frames
+from pipeline.clips.stored import decode_frames
 from pipeline.config import Config
 from pipeline.storage.arrow import pc
 from pipeline.storage.schemas import SCHEMAS

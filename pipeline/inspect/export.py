@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.clips.features import FLAGS, flag_masks
+from pipeline.clips.flags import FLAGS, flag_masks
 from pipeline.clips.read import read_clips
 from pipeline.config import Config
 from pipeline.errors import UserError

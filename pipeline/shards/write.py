@@ -23,8 +23,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.clips.encode import TarWriter
 from pipeline.clips.read import read_clip
+from pipeline.clips.tar import TarWriter
 from pipeline.config import Config, ShardConfig
 from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback

@@ -20,7 +20,8 @@ from classifier.labels.journal import journal_rows
 from classifier.labels.queue import load_queue, write_queue
 from pipeline.arcade.platformer import record_platformer
 from pipeline.clip_spec import clip_spec
-from pipeline.clips.encode import TarWriter, encode_clip, encode_frames
+from pipeline.clips.encode import encode_clip, encode_frames
+from pipeline.clips.tar import TarWriter
 from pipeline.config import Config
 from pipeline.ids import clip_id_of
 from pipeline.job import Job

@@ -14,9 +14,9 @@ from classifier.decision.scoring import score_batch
 from classifier.labels.import_file import import_labels
 from classifier.training.train import train_classifier
 from pipeline.clips.cut_batch import cut_batch
-from pipeline.clips.decode import decode_clip
 from pipeline.clips.duplicates import find_duplicates
 from pipeline.clips.read import read_clip, read_frames
+from pipeline.clips.stored import decode_clip
 from pipeline.config import ClassifierConfig, Config, EngineConfig, LabelConfig, SourceConfig, SplitConfig
 from pipeline.download.batch import download_batch
 from pipeline.inspect.export import export_clips

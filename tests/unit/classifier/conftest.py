@@ -18,8 +18,9 @@ from classifier.labels.import_file import import_labels
 from classifier.training.fitting import fixed_threads
 from classifier.training.train import train_classifier
 from pipeline.clip_spec import clip_spec
-from pipeline.clips.encode import TarWriter, encode_frames
+from pipeline.clips.encode import encode_frames
 from pipeline.clips.features import FEATURE_NAMES
+from pipeline.clips.tar import TarWriter
 from pipeline.config import ClassifierConfig, Config, LabelConfig, SourceConfig, SplitConfig
 from pipeline.ids import clip_id_of
 from pipeline.job import Job

@@ -20,9 +20,9 @@ import pytest
 
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.cut_batch import batch_is_cut, cut_batch
-from pipeline.clips.decode import decode_clip
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.clips.read import read_clip, read_clips, read_frames
+from pipeline.clips.stored import decode_clip
 from pipeline.config import ClipConfig, Config, EngineConfig
 from pipeline.errors import UserError
 from pipeline.storage.home import Home, home_of

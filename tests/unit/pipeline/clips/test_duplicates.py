@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.duplicates import components, duplicates_are_current, find_duplicates
-from pipeline.clips.features import hash_frames
+from pipeline.clips.hashes import hash_frames
 from pipeline.config import Config, DuplicateConfig
 from pipeline.ids import clip_id_of, split_clip_id
 from pipeline.storage.store import Store

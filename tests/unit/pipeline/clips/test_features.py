@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.clips.decode import decode_clip
-from pipeline.clips.encode import decode_frames, encode_clip, encode_frames
-from pipeline.clips.features import FEATURE_NAMES, Measurements, flag_masks, flags_of, hash_frames, measure
+from pipeline.clips.encode import encode_clip, encode_frames
+from pipeline.clips.features import FEATURE_NAMES, Measurements, measure
+from pipeline.clips.flags import flag_masks, flags_of
+from pipeline.clips.hashes import hash_frames
+from pipeline.clips.stored import decode_clip, decode_frames
 from pipeline.config.clips import ClipConfig
 
 CONFIG = ClipConfig(seconds=4, fps=10)

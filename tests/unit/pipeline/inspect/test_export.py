@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.clip_spec import clip_spec
-from pipeline.clips.features import FLAGS
+from pipeline.clips.flags import FLAGS
 from pipeline.config import ClipConfig, Config
 from pipeline.errors import UserError
 from pipeline.inspect.export import EXPORT_SCHEMA, export_clips

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.clips.encode import TarWriter
 from pipeline.clips.read import read_clip
+from pipeline.clips.tar import TarWriter
 from pipeline.config import ShardConfig, SplitConfig
 from pipeline.errors import UserError
 from pipeline.shards.read import current_shards, open_shards

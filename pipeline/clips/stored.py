@@ -1,0 +1,35 @@
+"""Decode a stored clip: its mp4 and its strip of sampled frames."""
+
+from __future__ import annotations
+
+import io
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from PIL import Image
+
+from pipeline.clips.geometry import Frames, pixels_of
+from pipeline.clips.samples import NUM_SAMPLES
+
+
+def decode_clip(mp4: bytes) -> Frames:
+    """Return the frames of a stored clip as uint8 RGB (num_frames, height, width, 3)."""
+    reformatter = VideoReformatter()
+    with av.open(io.BytesIO(mp4)) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        # one reused reformatter halves the cost of `frame.to_ndarray(format="rgb24")` (measured: 16 for 33 ms)
+        pictures = [
+            pixels_of(reformatter.reformat(frame, format="rgb24", threads=1)).copy()
+            for frame in container.decode(stream)
+        ]
+    return np.stack(pictures)
+
+
+def decode_frames(jpeg: bytes) -> Frames:
+    """Return the sampled frames of a strip as uint8 RGB (8, H, W, 3)."""
+    with Image.open(io.BytesIO(jpeg)) as image:
+        strip = np.asarray(image.convert("RGB"))
+    height, width, _ = strip.shape
+    return np.ascontiguousarray(strip.reshape(height, NUM_SAMPLES, width // NUM_SAMPLES, 3).swapaxes(0, 1))
