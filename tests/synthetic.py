@@ -31,8 +31,10 @@ from pipeline.clips.hashes import hash_frames
 from pipeline.clips.tar import TarWriter
 from pipeline.config import Config, preset
 from pipeline.ids import clip_id_of
+from pipeline.job import Job
 from pipeline.shards.splits import group_of, split_of
 from pipeline.shards.write import write_shards
+from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 
 CONFIG = preset("demo")
@@ -196,7 +198,7 @@ def add_clips(store: Store, config: Config, downloads: list[dict[str, Any]]) -> 
         )  # fmt: skip
     store.append("clips", found)
     store.append("clippings", cuts)
-    find_duplicates(store, config)
+    find_duplicates(Job(store, config, home_of(store)))
     return found
 
 
@@ -321,7 +323,7 @@ def _finished() -> str:
     videos = add_videos(store, config)
     clips = add_clips(store, config, add_downloads(store, videos))
     decide_all(store, config, clips, add_labels(store, clips))
-    report = write_shards(store, config)
+    report = write_shards(Job(store, config, home_of(store)))
     add_models(store, clips, report.version)
     return folder
 

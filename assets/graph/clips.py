@@ -36,7 +36,7 @@ def clips(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     with working(context, lampworks) as work:
         from pipeline.clips.cut_batch import cut_batch
 
-        cut_batch(work.store, work.config, work.home, batch, on_progress=work.on_progress)
+        cut_batch(work.batch_job(batch))
         return _cut(work, batch, clip_spec(work.config.clips))
 
 
@@ -127,7 +127,7 @@ def near_duplicates(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
     with working(context, lampworks) as work:
         from pipeline.clips.duplicates import find_duplicates
 
-        find_duplicates(work.store, work.config, on_progress=work.on_progress)
+        find_duplicates(work.job)
         return _grouped(work)
 
 

@@ -38,7 +38,7 @@ def training_shards(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
         from pipeline.shards.read import current_shards
         from pipeline.shards.write import write_shards
 
-        write_shards(work.store, work.config, on_progress=work.on_progress)
+        write_shards(work.job)
         version = current_shards(work.store)
         assert version is not None
         return _sharded(work, version)

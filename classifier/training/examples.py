@@ -17,7 +17,7 @@ from torch import Tensor
 
 from classifier.pool import Pool
 from classifier.training.arrays import Bools, Floats
-from pipeline.clips.features import FEATURE_NAMES, FLAGS
+from pipeline.clips.features import FEATURE_NAMES
 from pipeline.clips.flags import FLAGS
 from pipeline.clips.read import read_frames
 from pipeline.config import ClassifierConfig

@@ -19,7 +19,7 @@ from pipeline.clips.stored import decode_clip
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
-from pipeline.shards.read import current_shards, open_shards
+from pipeline.shards.read import current_shards, read_samples
 from pipeline.shards.splits import Split
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
@@ -111,9 +111,9 @@ def training_frames(store: Store) -> np.ndarray:
 
 def _samples(store: Store, split: Split) -> Iterator[tuple[str, bytes]]:
     gone = taken_down(store).hidden_videos(store)
-    for sample in open_shards(store, shards_version(store), split):
-        if split_clip_id(sample["__key__"])[0] not in gone:
-            yield sample["__key__"], sample["mp4"]
+    for sample in read_samples(store, shards_version(store), split):
+        if split_clip_id(sample.clip_id)[0] not in gone:
+            yield sample.clip_id, sample.read_mp4(store)
 
 
 def _native_ids(store: Store, video_ids: list[str]) -> dict[str, str]:

@@ -10,7 +10,6 @@ with the setting, never with the data set.
 
 from __future__ import annotations
 
-import tarfile
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ from torch import Tensor
 
 from pipeline.clips.stored import decode_clip
 from pipeline.errors import UserError
-from pipeline.storage.arrow import pc
+from pipeline.shards.read import read_samples
+from pipeline.shards.splits import Split
 from pipeline.storage.store import Store
 
 Video = npt.NDArray[np.uint8]
@@ -96,16 +96,10 @@ class ClipWindows:
         return torch.from_numpy(np.stack(windows))
 
 
-def shard_clips(store: Store, version: str, split: str) -> list[Clip]:
+def shard_clips(store: Store, version: str, split: Split) -> list[Clip]:
     """Return the clips of a split of a shard version, in the order of their ids; nothing is decoded yet."""
-    rows = store.read("shards", columns=["path"], where=(pc.field("version") == version) & (pc.field("split") == split))
-    clips = []
-    for path in sorted(rows["path"].to_pylist()):
-        with store.local_file(path) as local, tarfile.open(local) as tar:
-            for member in tar:
-                if member.name.endswith(".mp4"):
-                    loader = _Loader(store, path, member.offset_data, member.size)
-                    clips.append(Clip(member.name.removesuffix(".mp4"), loader))
+    samples = read_samples(store, version, split)
+    clips = [Clip(sample.clip_id, _Loader(store, sample.tar, sample.offset, sample.size)) for sample in samples]
     return sorted(clips, key=lambda clip: clip.clip_id)
 
 

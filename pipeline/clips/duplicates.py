@@ -1,16 +1,17 @@
-"""Near-duplicates over all clips: re-encodes, re-uploads and mirrored copies, found by hashes of eight frames each.
+"""Group near-duplicates over all clips: re-encodes, re-uploads and mirrored copies, by hashes of eight frames each.
 
-A clip's code is, for each sampled frame and each of 64 places, whether the picture rises or falls there
-(`features.hash_frames`). Two clips are near when the codes of their frames differ, on the mean, in at most
-`max_distance` of 64 places and in at most 15 % of the places where either shows anything; the second bound is
-what keeps plain pictures (a flat sky over a flat floor) apart. Clips too plain for even that match equal bytes only:
-otherwise everything black would be one group.
+A clip's code says, for each sampled frame and each of 64 places, whether the picture gets brighter or darker there
+(`hashes.hash_frames`). Two clips are near when the codes of their frames differ, on average, in at most
+`max_distance` of 64 places, and in at most 15 % of the places where either clip shows a difference. The second bound
+keeps plain pictures (a flat sky over a flat floor) apart. Clips that are even plainer match only clips of equal bytes:
+otherwise all black clips would be one group.
 
-Candidates come from sorting: in each of several orders of randomly drawn bits, near clips end up side by side. Near
-pairs make components; within one, the earliest clip (by batch and id) represents all clips that are near *to it*,
-the earliest of the rest represents the next group, and so on, so a chain of small changes is not one group.
+Candidates come from sorting: in each of several orders of randomly drawn bits, near clips end up next to each other.
+Near pairs form connected components. Within one, the earliest clip (by batch and id) represents all clips that are
+near *to it*, the earliest of the rest represents the next group, and so on: a chain of small changes is not one group.
 
-All of it is arrays (about 200 bytes a clip), and depends on the set of clips alone, not on the order of batches.
+Codes are arrays of integers (about 200 bytes a clip). The groups depend on the set of clips alone: not on the order
+of batches, and not on the processor.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from pipeline.clips.hashes import HASH_BYTES
 from pipeline.clips.read import scan_clips
 from pipeline.clips.samples import NUM_SAMPLES
 from pipeline.config import Config, DuplicateConfig, fingerprint
+from pipeline.job import Job
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.storage.arrow import pc
 from pipeline.storage.rows import rows_table
@@ -48,7 +50,7 @@ _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], a
 
 @dataclass(frozen=True)
 class DuplicateReport:
-    """What the table of duplicates says."""
+    """Counts over the table `duplicates`."""
 
     clips: int
     groups: int
@@ -60,7 +62,7 @@ class DuplicateReport:
     max_distance: int
     """The farthest that any clip lies from its representative."""
     written: bool
-    """False where the table was current already."""
+    """False where the table was up to date already."""
 
 
 def duplicates_are_current(store: Store, config: Config) -> bool:
@@ -68,18 +70,19 @@ def duplicates_are_current(store: Store, config: Config) -> bool:
     return store.version("duplicates") >= 0 and store.inputs("duplicates") == _inputs(store, config)
 
 
-def find_duplicates(store: Store, config: Config, *, on_progress: ProgressCallback | None = None) -> DuplicateReport:
+def find_duplicates(job: Job) -> DuplicateReport:
     """Group all clips that count under the current clip_spec, and replace the table `duplicates` in one commit.
 
-    Every clip has a row; one that has no near-duplicate represents itself. Nothing changed, nothing written.
+    Every clip has a row; a clip without near-duplicates represents itself. Where nothing changed, nothing is written.
     """
+    store, config = job.store, job.config
     if duplicates_are_current(store, config):
         return _report(store.read("duplicates"), written=False)
     while True:
         inputs = _inputs(store, config)
         clips = _load(store, config)
-        rows = _grouped(clips, config.duplicates, on_progress)
-        # a takedown or a batch that came in meanwhile is taken into account, not published around
+        rows = _grouped(clips, config.duplicates, job.on_progress)
+        # where a takedown or a batch arrived meanwhile, group again: what is published must hold it
         if inputs == _inputs(store, config):
             break
     store.replace("duplicates", rows, inputs=inputs)
@@ -155,7 +158,7 @@ class _Codes:
         self.mirrored: Words = np.concatenate([mirrored, _REVERSED[rises]], axis=1).view(np.uint64)
         self.shown = np.bitwise_count(self.codes).sum(axis=1, dtype=np.int64)
         self.texture = self.shown / NUM_SAMPLES
-        """Differences of 64 that a clip's frames show on the mean."""
+        """Places of 64 where a clip's frames show a difference, on average."""
 
     def distances(self, first: Ints, second: Ints) -> tuple[Any, Any]:
         """Return the mean Hamming distance of pairs (mirrored if that is nearer), and whether they are near."""

@@ -1,7 +1,7 @@
-"""Which clips the training set holds, in which order, and under which version: from the tables alone.
+"""Plan the training set from the tables alone: its clips, their order and its version.
 
-The plan refuses what must not be published: no clips, an empty split, a source or a group of near-duplicates on both
-sides of the division.
+There is no plan for what must not be published: no clips, an empty split, a source or a group of near-duplicates in
+both splits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
 FORMAT = 1
-"""Raise it when the code here or in `pipeline.shards.write` changes a byte of the tars."""
+"""Raise it when a change here or in `pipeline.shards.tars` changes a byte of the tars."""
 _CLIP_COLUMNS = ["clip_id", "video_id", "start_ms", "end_ms", "tar", "offset", "size", "sha256"]
 
 
@@ -42,7 +42,7 @@ class Plan:
 
 
 def shard_inputs(store: Store, config: Config) -> dict[str, Any]:
-    """Return what the set is made from: while this is unchanged, so is the set."""
+    """Return what the set is made from; while it does not change, the set does not either."""
     tables = ("curated", "clips", "clippings", "duplicates", "videos", "takedowns")
     settings = {"samples_per_shard": config.shards.samples_per_shard, "seed": config.shards.seed, "format": FORMAT}
     return {
@@ -53,7 +53,7 @@ def shard_inputs(store: Store, config: Config) -> dict[str, Any]:
 
 
 def plan_shards(store: Store, config: Config) -> Plan:
-    """Return the set that the decision, the clips and the takedowns now make; UserError says why there is none."""
+    """Return the set that follows from the present decision, clips and takedowns; UserError says why there is none."""
     kept = _kept(store)
     schema = pa.schema([SCHEMAS["clips"].field(name) for name in _CLIP_COLUMNS])
     parts = [
@@ -130,7 +130,7 @@ def _refuse_leaks(what: str, places: list[tuple[str, str]]) -> None:
 
 
 def _order(clips: pa.Table, seed: int) -> Any:
-    """Return the order of the tars: by split, within it by a seeded hash, so that a shard mixes sources."""
+    """Return the order of the clips: by split, within it by a seeded hash, so that a shard mixes sources."""
     ranks = [
         int.from_bytes(hashlib.blake2b(f"{seed} {clip_id}".encode(), digest_size=8).digest(), "big")
         for clip_id in clips["clip_id"].to_pylist()
@@ -145,6 +145,6 @@ def _rows(clips: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def sidecar(row: dict[str, Any]) -> bytes:
-    """Return the JSON of a sample: where it comes from."""
+    """Return the JSON of a sample: where its clip comes from."""
     names = ("clip_id", "video_id", "start_ms", "end_ms", "title", "probability")
     return json.dumps({"source": row["url"]} | {name: row[name] for name in names}, sort_keys=True).encode()

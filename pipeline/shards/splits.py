@@ -1,7 +1,7 @@
-"""Which sources train and which are held out: a hash of the channel that never moves, whatever is added later.
+"""Divide sources into train and val by a hash of the channel, which stays the same whatever is added later.
 
-The unit is the channel (the video where the channel is unknown), so that the look of one uploader's games, HUD and
-encoder never stands on both sides. Nothing is stored: anyone who knows the video row and the salt knows the split.
+The unit is the channel (the video where the channel is unknown), so that one uploader's games, HUD and encoder are
+never in both splits. Nothing is stored: the split follows from the row of the video and the salt.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ SPLITS: tuple[Split, Split] = ("train", "val")
 
 
 def group_of(video: Mapping[str, Any]) -> str:
-    """Return the unit of the division that a row of `videos` belongs to: `<extractor>:channel:<id>` or `video:<id>`.
+    """Return the group that a row of `videos` belongs to: `<extractor>:channel:<id>` or `video:<id>`.
 
-    The extractor is part of it because channel ids of two sites may coincide.
+    The extractor is part of it because two sites may use the same channel id.
     """
     channel = video.get("channel_id")
     if channel:

@@ -25,7 +25,7 @@ from pipeline.inspect.status import status
 from pipeline.job import BatchJob, Job
 from pipeline.label_events import current_labels
 from pipeline.search.search import search_videos
-from pipeline.shards.read import open_shards
+from pipeline.shards.read import read_samples
 from pipeline.shards.write import write_shards
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
@@ -73,8 +73,8 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
     assert len(found.batches) == 2
     for batch in found.batches:
         assert download_batch(BatchJob(store, config, home, batch=batch)).ok == 6
-        cut_batch(store, config, home, batch)
-    find_duplicates(store, config)
+        cut_batch(BatchJob(store, config, home, batch=batch))
+    find_duplicates(Job(store, config, home_of(store)))
     import_labels(store, labels, annotator="tester")
     assert sorted(current_labels(store).values()) == [1] * 6 + [5] * 6
     job = Job(store, config, home)
@@ -82,13 +82,13 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
     for batch in found.batches:
         score_batch(job.of_batch(batch))
     decide(job)
-    version = write_shards(store, config).version
+    version = write_shards(job).version
 
     kept = {row["clip_id"] for row in store.read("curated").to_pylist() if row["decision"] == "keep"}
     assert kept
-    samples = [sample for split in ("train", "val") for sample in open_shards(store, version, split)]
-    assert {sample["__key__"] for sample in samples} == kept
-    assert decode_clip(samples[0]["mp4"]).shape == (160, 90, 160, 3)
+    samples = [*read_samples(store, version, "train"), *read_samples(store, version, "val")]
+    assert {sample.clip_id for sample in samples} == kept
+    assert decode_clip(samples[0].read_mp4(store)).shape == (160, 90, 160, 3)
     row = store.read("clips").to_pylist()[0]
     assert decode_clip(read_clip(store, row)).shape == (160, 90, 160, 3)
     assert read_frames(store, row).shape == (8, 90, 160, 3)
@@ -97,6 +97,6 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
     export_clips(store, config, tmp_path / "flat.parquet")
     assert (tmp_path / "flat.parquet").stat().st_size > 0
     before = store.list_blobs("")
-    write_shards(store, config)
+    write_shards(job)
     decide(job)
     assert store.list_blobs("") == before

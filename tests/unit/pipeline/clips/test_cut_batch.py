@@ -9,25 +9,30 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
 
 from pipeline.clip_spec import clip_spec
-from pipeline.clips.cut_batch import batch_is_cut, cut_batch
+from pipeline.clips.cut_batch import cut_batch
+from pipeline.clips.cut_video import CutJob, CutVideo
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.clips.read import read_clip, read_clips, read_frames
+from pipeline.clips.report import clip_report
 from pipeline.clips.stored import decode_clip
 from pipeline.config import ClipConfig, Config, EngineConfig
 from pipeline.errors import UserError
+from pipeline.job import BatchJob
 from pipeline.storage.home import Home, home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
+from pipeline.workers.outcome import Outcome
 from tests.snapshots import snapshot
 
 BATCH = "2026w47-0001"
@@ -66,7 +71,7 @@ def clip_of_5s(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..
 
 def test_a_video_becomes_clips_that_its_rows_describe(store: Store, clip_of_5s: bytes) -> None:
     add_video(store, "folder-a", clip_of_5s)
-    report = cut_batch(store, CONFIG, home_of(store), BATCH)
+    report = cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     assert (report.ok, report.failed, report.num_clips, report.pending) == (1, {}, 2, 0)
     assert (report.source_ms, report.clip_ms, report.remainder_ms) == (5000, 4000, 1000)
     rows = read_clips(store, CONFIG).to_pylist()
@@ -89,7 +94,7 @@ def test_a_video_becomes_clips_that_its_rows_describe(store: Store, clip_of_5s: 
 @pytest.mark.usefixtures("inline")
 def test_the_tar_reads_as_a_tar_and_holds_nothing_of_this_machine(store: Store, clip_of_5s: bytes) -> None:
     add_video(store, "folder-a", clip_of_5s)
-    cut_batch(store, CONFIG, home_of(store), BATCH)
+    cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     [row] = store.read("clippings").to_pylist()
     data = store.read_blob(row["tar"])
     assert hashlib.sha256(data).hexdigest() == row["tar_sha256"]
@@ -107,7 +112,8 @@ def test_two_runs_of_one_batch_at_once_leave_every_clip_once(store: Store, clip_
         add_video(store, name, clip_of_5s)
     # one may find files gone that the other has cut and dropped: what was cut stays
     config = replace(CONFIG, download=replace(CONFIG.download, keep_raw=keep_raw))
-    runs = [threading.Thread(target=cut_batch, args=(store, config, home_of(store), BATCH)) for _ in range(2)]
+    job = BatchJob(store, config, home_of(store), batch=BATCH)
+    runs = [threading.Thread(target=cut_batch, args=(job,)) for _ in range(2)]
     for run in runs:
         run.start()
     for run in runs:
@@ -125,12 +131,11 @@ def test_two_runs_of_one_batch_at_once_leave_every_clip_once(store: Store, clip_
 def test_a_second_run_writes_nothing(store: Store, clip_of_5s: bytes) -> None:
     add_video(store, "folder-a", clip_of_5s)
     add_video(store, "folder-b", b"not a video")
-    cut_batch(store, CONFIG, home_of(store), BATCH)
+    cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     before = snapshot(store.root)
-    report = cut_batch(store, CONFIG, home_of(store), BATCH)
+    report = cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     assert snapshot(store.root) == before
-    assert (report.ok, report.failed, report.new) == (1, {"decode_error": 1}, 0)
-    assert batch_is_cut(store, CONFIG, BATCH)
+    assert (report.ok, report.failed, report.pending, report.new) == (1, {"decode_error": 1}, 0, 0)
 
 
 def test_a_bad_video_leaves_a_row_with_its_reason_and_disturbs_nothing(
@@ -143,7 +148,7 @@ def test_a_bad_video_leaves_a_row_with_its_reason_and_disturbs_nothing(
     add_video(store, "folder-short", make_video(tmp_path / "s.mp4", pictures(1), fps=20).read_bytes())
     gone = add_video(store, "folder-gone", clip_of_5s + b"\0")
     store.delete(gone)
-    report = cut_batch(store, CONFIG, home_of(store), BATCH)
+    report = cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     assert report.failed == {"decode_error": 3, "raw_missing": 1}
     assert (report.ok, report.num_clips) == (2, 2)
     rows = {row["video_id"]: row for row in store.read("clippings").to_pylist()}
@@ -165,7 +170,8 @@ def test_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path, make_vide
         store = Store(tmp_path / f"root{workers}")
         for video_id, data in videos.items():
             add_video(store, video_id, data)
-        cut_batch(store, replace(CONFIG, engine=EngineConfig(workers=workers)), home_of(store), BATCH)
+        config = replace(CONFIG, engine=EngineConfig(workers=workers))
+        cut_batch(BatchJob(store, config, home_of(store), batch=BATCH))
         tables.append([store.read(name).sort_by("video_id").to_pylist() for name in ("clippings", "clips")])
         blobs.append({key: store.read_blob(key) for key in store.list_blobs("clips")})
     assert tables[0][0] == tables[1][0]
@@ -177,12 +183,12 @@ def test_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path, make_vide
 @pytest.mark.usefixtures("inline")
 def test_rows_of_an_interrupted_run_are_replaced_not_doubled(store: Store, clip_of_5s: bytes) -> None:
     add_video(store, "folder-a", clip_of_5s)
-    cut_batch(store, CONFIG, home_of(store), BATCH)
+    cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     rows = store.read("clips").to_pylist()
     # as a run leaves them that was killed between its two commits
     store.replace("clippings", [])
     assert not len(read_clips(store, CONFIG))
-    cut_batch(store, CONFIG, home_of(store), BATCH)
+    cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     assert store.read("clips").to_pylist() == rows
     assert len(read_clips(store, CONFIG)) == 2
 
@@ -192,11 +198,11 @@ def test_a_video_downloaded_anew_is_cut_anew(
     store: Store, clip_of_5s: bytes, tmp_path: Path, make_video: Callable[..., Path]
 ) -> None:
     add_video(store, "folder-a", clip_of_5s)
-    cut_batch(store, CONFIG, home_of(store), BATCH)
+    cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     shorter = make_video(tmp_path / "s.mp4", pictures(3, seed=1), fps=20).read_bytes()
     add_video(store, "folder-a", shorter, attempt=2)
-    assert not batch_is_cut(store, CONFIG, BATCH)
-    cut_batch(store, CONFIG, home_of(store), BATCH)
+    assert clip_report(store, CONFIG, BATCH).pending == 1
+    cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     assert [row["num_clips"] for row in store.read("clippings").to_pylist()] == [1]
     [row] = store.read("clips").to_pylist()
     assert row["source_sha256"] == hashlib.sha256(shorter).hexdigest()
@@ -205,9 +211,9 @@ def test_a_video_downloaded_anew_is_cut_anew(
 @pytest.mark.usefixtures("inline")
 def test_another_spec_stands_beside_the_first(store: Store, clip_of_5s: bytes) -> None:
     add_video(store, "folder-a", clip_of_5s)
-    cut_batch(store, CONFIG, home_of(store), BATCH)
+    cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     other = replace(CONFIG, clips=ClipConfig(seconds=4, fps=10))
-    cut_batch(store, other, home_of(store), BATCH)
+    cut_batch(BatchJob(store, other, home_of(store), batch=BATCH))
     assert [len(read_clips(store, config)) for config in (CONFIG, other)] == [2, 1]
     assert len(store.read("clips")) == 3
 
@@ -217,13 +223,46 @@ def test_thresholds_of_flags_change_no_clip() -> None:
     assert clip_spec(ClipConfig(crf=23)) != clip_spec(ClipConfig())
 
 
-@pytest.mark.usefixtures("inline")
-def test_a_video_taken_down_while_it_is_cut_gets_no_rows(store: Store, clip_of_5s: bytes) -> None:
+class OneProcess:
+    """An engine that cuts in this process, and lets something happen after each video."""
+
+    def __init__(self, after: Callable[[str], object]) -> None:
+        self.after = after
+
+    def run(self, cut: Callable[[CutJob], CutVideo | str], items: Iterable[CutJob]) -> Iterator[tuple[CutJob, Outcome]]:
+        for item in items:
+            outcome = Outcome(True, cut(item), "", "", 1)
+            self.after(item.video_id)
+            yield item, outcome
+
+
+@pytest.mark.parametrize(("kind", "name"), [("video", "folder-b"), ("channel", "UC1")])
+def test_a_video_taken_down_after_it_was_cut_and_before_its_rows_gets_none(
+    store: Store, clip_of_5s: bytes, monkeypatch: pytest.MonkeyPatch, kind: Literal["video", "channel"], name: str
+) -> None:
     add_video(store, "folder-a", clip_of_5s)
     add_video(store, "folder-b", clip_of_5s + b"\0")
+    asked: list[bool] = []
+
+    def take_down(video_id: str) -> None:
+        if video_id == "folder-b":
+            asked.append(request_takedown(store, kind, name, "asked by the owner"))
+
+    monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config: OneProcess(take_down))
+    report = cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
+    assert asked == [True]
+    left = {"folder-a"} if kind == "video" else set()
+    assert {row["video_id"] for row in store.read("clips").to_pylist()} == left
+    assert {row["video_id"] for row in store.read("clippings").to_pylist()} == left
+    assert (report.ok, report.new) == (len(left), len(left))
+
+
+def test_clips_of_a_video_or_channel_that_is_taken_down_later_are_read_no_more(store: Store, clip_of_5s: bytes) -> None:
+    add_video(store, "folder-a", clip_of_5s)
+    add_video(store, "folder-b", clip_of_5s + b"\0")
+    cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     request_takedown(store, "video", "folder-a", "asked by the owner")
-    cut_batch(store, CONFIG, home_of(store), BATCH)
-    assert {row["video_id"] for row in store.read("clips").to_pylist()} <= {"folder-b"}
+    assert set(read_clips(store, CONFIG)["video_id"].to_pylist()) == {"folder-b"}
     request_takedown(store, "channel", "UC1", "asked by the owner")
     assert not len(read_clips(store, CONFIG))
 
@@ -232,7 +271,7 @@ def test_a_disk_that_cannot_be_written_is_named_and_blames_no_video(store: Store
     add_video(store, "folder-a", clip_of_5s)
     home = Home(Path("/dev/full"))
     with pytest.raises(UserError, match="/dev/full"):
-        cut_batch(store, CONFIG, home, BATCH)
+        cut_batch(BatchJob(store, CONFIG, home, batch=BATCH))
     assert store.version("clippings") == -1
 
 
@@ -245,8 +284,9 @@ def test_a_run_that_is_killed_is_taken_up_where_it_was(
     # the run kills itself right after its second commit: no race with the machine's speed
     code = (
         "import os, signal, sys\n"
-        "import pipeline.clips.cut_batch as clips\n"
+        "from pipeline.clips import cut_batch, row_writer\n"
         "from pipeline.config import ClipConfig, Config, EngineConfig\n"
+        "from pipeline.job import BatchJob\n"
         "from pipeline.storage.home import home_of\n"
         "from pipeline.storage.store import Store\n"
         "class DyingStore(Store):\n"
@@ -258,16 +298,16 @@ def test_a_run_that_is_killed_is_taken_up_where_it_was(
         # version 0 is the empty table
         "        if name == 'clippings' and self.version(name) == 2:\n"
         "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "clips._COMMIT_VIDEOS = 1\n"
+        "row_writer._COMMIT_VIDEOS = 1\n"
         "config = Config(clips=ClipConfig(seconds=2, fps=10), engine=EngineConfig(workers=1))\n"
         "store = DyingStore(sys.argv[1])\n"
-        f"clips.cut_batch(store, config, home_of(store), {BATCH!r})\n"
+        f"cut_batch.cut_batch(BatchJob(store, config, home_of(store), batch={BATCH!r}))\n"
     )
     process = subprocess.run([sys.executable, "-c", code, store.root], stderr=subprocess.DEVNULL)
     assert process.returncode == -signal.SIGKILL
     kept = store.read("clippings").sort_by("video_id").to_pylist()
     assert len(kept) == 2
-    report = cut_batch(store, CONFIG, home_of(store), BATCH)
+    report = cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     assert (report.ok, report.num_clips, report.new) == (4, 8, 2)
     ids = pc.field("video_id").isin([row["video_id"] for row in kept])
     assert store.read("clippings", where=ids).sort_by("video_id").to_pylist() == kept

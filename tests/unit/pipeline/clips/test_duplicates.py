@@ -16,6 +16,8 @@ from pipeline.clips.duplicates import components, duplicates_are_current, find_d
 from pipeline.clips.hashes import hash_frames
 from pipeline.config import Config, DuplicateConfig
 from pipeline.ids import clip_id_of, split_clip_id
+from pipeline.job import Job
+from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 
@@ -62,7 +64,7 @@ def groups(store: Store) -> dict[str, str]:
 
 def test_a_second_encode_is_grouped_under_the_earlier_clip(store: Store) -> None:
     fill(store, {"v-a": hashes(pictures(1)), "v-b": hashes(pictures(2)), "v-c": hashes(pictures(1, noise=4))})
-    report = find_duplicates(store, CONFIG)
+    report = find_duplicates(Job(store, CONFIG, home_of(store)))
     assert groups(store) == {"v-a": "v-a", "v-b": "v-b", "v-c": "v-a"}
     assert (report.clips, report.groups, report.copies, report.largest) == (3, 1, 1, 2)
 
@@ -70,13 +72,13 @@ def test_a_second_encode_is_grouped_under_the_earlier_clip(store: Store) -> None
 @pytest.mark.parametrize("mirrored", [True, False])
 def test_a_mirrored_copy_is_grouped_if_asked(store: Store, mirrored: bool) -> None:
     fill(store, {"v-a": hashes(pictures(1)), "v-m": hashes(pictures(1, noise=3)[:, :, ::-1])})
-    find_duplicates(store, Config(duplicates=DuplicateConfig(mirrored=mirrored)))
+    find_duplicates(Job(store, Config(duplicates=DuplicateConfig(mirrored=mirrored)), home_of(store)))
     assert (groups(store)["v-m"] == "v-a") == mirrored
 
 
 def test_unrelated_clips_stay_apart(store: Store) -> None:
     fill(store, {f"v-{seed:04d}": hashes(pictures(seed)) for seed in range(400)})
-    assert find_duplicates(store, CONFIG).copies == 0
+    assert find_duplicates(Job(store, CONFIG, home_of(store))).copies == 0
 
 
 def test_a_flat_sky_and_floor_do_not_make_clips_alike(store: Store) -> None:
@@ -90,14 +92,14 @@ def test_a_flat_sky_and_floor_do_not_make_clips_alike(store: Store) -> None:
             luma[:, y : y + 22, x : x + 26] = rng.integers(20, 160)
         plain[f"v-{seed:02d}"] = hashes(luma)
     fill(store, plain)
-    assert find_duplicates(store, CONFIG).copies <= 1
+    assert find_duplicates(Job(store, CONFIG, home_of(store))).copies <= 1
 
 
 def test_clips_without_texture_match_equal_bytes_only(store: Store) -> None:
     black = bytes(128)
     fill(store, {"v-a": black, "v-b": black}, sha256="same bytes")
     fill(store, {"v-c": black})
-    find_duplicates(store, CONFIG)
+    find_duplicates(Job(store, CONFIG, home_of(store)))
     assert groups(store) == {"v-a": "v-a", "v-b": "v-a", "v-c": "v-c"}
 
 
@@ -108,7 +110,7 @@ def test_a_chain_of_small_changes_is_not_one_group(store: Store) -> None:
         code = flipped(code, 60, seed=link)
         chain[f"v-{link}"] = code
     fill(store, chain)
-    report = find_duplicates(store, CONFIG)
+    report = find_duplicates(Job(store, CONFIG, home_of(store)))
     assert report.max_distance <= CONFIG.duplicates.max_distance
     assert 2 <= len(set(groups(store).values())) < 8
     assert groups(store)["v-1"] == "v-0"
@@ -118,7 +120,7 @@ def test_a_chain_of_small_changes_is_not_one_group(store: Store) -> None:
 def test_idle_minutes_are_one_group(store: Store) -> None:
     idle = hashes(pictures(1))
     fill(store, {f"v-{i:03d}": flipped(idle, 4, seed=i) for i in range(120)})
-    report = find_duplicates(store, CONFIG)
+    report = find_duplicates(Job(store, CONFIG, home_of(store)))
     assert (report.groups, report.largest) == (1, 120)
 
 
@@ -126,7 +128,7 @@ def test_copies_are_found_among_many(store: Store) -> None:
     originals = {f"v-{seed:04d}": hashes(pictures(seed)) for seed in range(700)}
     copies = {f"w-{seed:04d}": flipped(originals[f"v-{seed:04d}"], 24, seed) for seed in range(0, 700, 7)}
     fill(store, originals | copies)
-    find_duplicates(store, CONFIG)
+    find_duplicates(Job(store, CONFIG, home_of(store)))
     found = groups(store)
     assert sum(found[name] == f"v-{name[2:]}" for name in copies) >= 0.98 * len(copies)
     assert all(found[name] == name for name in originals)
@@ -140,7 +142,7 @@ def test_the_order_of_batches_changes_nothing(tmp_path: Path) -> None:
         store = Store(tmp_path / name)
         for index in order:
             fill(store, (first, second)[index], batch=f"2026w47-000{index + 1}")
-        find_duplicates(store, CONFIG)
+        find_duplicates(Job(store, CONFIG, home_of(store)))
         results.append(store.read("duplicates").sort_by("clip_id").to_pylist())
         assert groups(store)["v-0"] == "v-a"
     assert results[0] == results[1]
@@ -149,10 +151,10 @@ def test_the_order_of_batches_changes_nothing(tmp_path: Path) -> None:
 def test_every_clip_has_one_row_and_a_second_run_writes_nothing(store: Store) -> None:
     fill(store, {f"v-{seed}": hashes(pictures(seed % 3)) for seed in range(9)})
     assert not duplicates_are_current(store, CONFIG)
-    report = find_duplicates(store, CONFIG)
+    report = find_duplicates(Job(store, CONFIG, home_of(store)))
     version = store.version("duplicates")
     assert duplicates_are_current(store, CONFIG)
-    again = find_duplicates(store, CONFIG)
+    again = find_duplicates(Job(store, CONFIG, home_of(store)))
     assert (again.written, again.clips, again.copies) == (False, report.clips, report.copies)
     assert store.version("duplicates") == version
     rows = store.read("duplicates")
@@ -162,7 +164,7 @@ def test_every_clip_has_one_row_and_a_second_run_writes_nothing(store: Store) ->
 
 def test_new_clips_and_new_settings_make_it_due_again(store: Store) -> None:
     fill(store, {"v-a": hashes(pictures(1))})
-    find_duplicates(store, CONFIG)
+    find_duplicates(Job(store, CONFIG, home_of(store)))
     assert not duplicates_are_current(store, Config(duplicates=DuplicateConfig(max_distance=4)))
     fill(store, {"v-b": hashes(pictures(2))}, batch="2026w47-0002")
     assert not duplicates_are_current(store, CONFIG)
@@ -170,15 +172,15 @@ def test_new_clips_and_new_settings_make_it_due_again(store: Store) -> None:
 
 def test_what_was_taken_down_represents_nothing(store: Store) -> None:
     fill(store, {"v-a": hashes(pictures(1)), "v-b": hashes(pictures(1))})
-    find_duplicates(store, CONFIG)
+    find_duplicates(Job(store, CONFIG, home_of(store)))
     request_takedown(store, "video", "v-a", "asked by the owner")
-    find_duplicates(store, CONFIG)
+    find_duplicates(Job(store, CONFIG, home_of(store)))
     assert groups(store) == {"v-b": "v-b"}
 
 
 def test_no_clips_make_an_empty_table_once(store: Store) -> None:
-    assert find_duplicates(store, CONFIG).clips == 0
-    assert not find_duplicates(store, CONFIG).written
+    assert find_duplicates(Job(store, CONFIG, home_of(store))).clips == 0
+    assert not find_duplicates(Job(store, CONFIG, home_of(store))).written
 
 
 @given(st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=40))
@@ -193,6 +195,6 @@ def test_components_are_those_of_a_plain_search(pairs: list[tuple[int, int]]) ->
 
 def test_rows_fit_the_schema(store: Store) -> None:
     fill(store, {"v-a": hashes(pictures(1))})
-    find_duplicates(store, CONFIG)
+    find_duplicates(Job(store, CONFIG, home_of(store)))
     assert isinstance(store.read("duplicates"), pa.Table)
     assert store.read("duplicates")["batch"].to_pylist() == ["2026w47-0001"]

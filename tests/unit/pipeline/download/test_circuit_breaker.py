@@ -272,14 +272,14 @@ def test_a_quota_of_raw_files_pauses_and_dropping_what_is_cut_makes_room(
     assert (report.ok, report.pending) == (3, 5)
     assert "download.max_raw_gb" in report.paused
     assert run(store, config, batch).tried == 0
-    cut_batch(store, config, home_of(store), batch)
+    cut_batch(BatchJob(store, config, home_of(store), batch=batch))
     assert store.list_blobs("raw") == []
     assert sum(state.dropped for state in download_states(store).values()) == 3
     assert run(store, config, batch).ok == 6
     before = store.version("downloads")
-    cut_batch(store, config, home_of(store), batch)
+    cut_batch(BatchJob(store, config, home_of(store), batch=batch))
     assert store.version("downloads") == before + 1
-    cut_batch(store, config, home_of(store), batch)
+    cut_batch(BatchJob(store, config, home_of(store), batch=batch))
     assert store.version("downloads") == before + 1
 
 
@@ -299,11 +299,11 @@ def test_a_video_that_comes_late_adds_its_clips_and_leaves_the_files_of_the_othe
     (batch,) = batches(store)
     site.add("/late.mp4", status=503)
     assert run(store, config, batch).pending_classes == {"transient": 1}
-    assert cut_batch(store, config, home_of(store), batch).num_clips == 1
+    assert cut_batch(BatchJob(store, config, home_of(store), batch=batch)).num_clips == 1
     before = snapshot(store.url("clips"))
     site.add("/late.mp4", film, "video/mp4")
     assert run(store, config, batch, datetime.now(UTC) + timedelta(hours=1)).ok == 2
-    assert cut_batch(store, config, home_of(store), batch).num_clips == 2
+    assert cut_batch(BatchJob(store, config, home_of(store), batch=batch)).num_clips == 2
     after = snapshot(store.url("clips"))
     assert len(before) == 1
     assert len(after) == 2

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.inspect.gc import collect_garbage
+from pipeline.job import Job
 from pipeline.shards.write import write_shards
+from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from tests.synthetic import CONFIG, finished_store
@@ -65,7 +67,7 @@ def test_a_takedown_reaches_the_bytes(done: Store) -> None:
     kept = [row for row in done.read("curated").to_pylist() if row["decision"] == "keep" and row["split"] == "train"]
     video = kept[0]["video_id"]
     request_takedown(done, "video", video, "asked by the owner")
-    write_shards(done, CONFIG)
+    write_shards(Job(done, CONFIG, home_of(done)))
     gone = collect_garbage(done, dry_run=False)
     assert any(key.startswith("clips/") and video in key for key in gone)
     assert any(key.startswith("shards/") for key in gone)

@@ -17,8 +17,10 @@ from pipeline.clips.read import read_clip
 from pipeline.clips.tar import TarWriter
 from pipeline.config import ShardConfig, SplitConfig
 from pipeline.errors import UserError
-from pipeline.shards.read import current_shards, open_shards
+from pipeline.job import Job
+from pipeline.shards.read import current_shards, read_samples
 from pipeline.shards.write import shards_are_current, write_shards
+from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from tests.snapshots import snapshot
@@ -51,15 +53,15 @@ def test_every_kept_clip_is_a_sample_with_its_own_bytes_and_its_source(done: Sto
     version = str(current_shards(done))
     seen = set()
     for split in ("train", "val"):
-        for sample in open_shards(done, version, split):
-            row = kept[sample["__key__"]]
+        for sample in read_samples(done, version, split):
+            row = kept[sample.clip_id]
             assert row["split"] == split
-            assert sample["mp4"] == read_clip(done, clips[sample["__key__"]])
+            assert sample.read_mp4(done) == read_clip(done, clips[sample.clip_id])
             video = videos[row["video_id"]]
-            assert (sample["json"]["source"], sample["json"]["title"]) == (video["url"], video["title"])
-            assert sample["json"]["probability"] == row["probability"]
-            assert sample["json"]["start_ms"] == clips[sample["__key__"]]["start_ms"]
-            seen.add(sample["__key__"])
+            assert (sample.origin["source"], sample.origin["title"]) == (video["url"], video["title"])
+            assert sample.origin["probability"] == row["probability"]
+            assert sample.origin["start_ms"] == clips[sample.clip_id]["start_ms"]
+            seen.add(sample.clip_id)
     assert seen == set(kept)
 
 
@@ -76,7 +78,7 @@ def test_rows_and_manifest_describe_the_tars(done: Store) -> None:
 
 def test_a_second_run_writes_nothing(done: Store) -> None:
     before = snapshot(done.root)
-    report = write_shards(done, CONFIG)
+    report = write_shards(Job(done, CONFIG, home_of(done)))
     assert not report.written
     assert report.train.samples + report.val.samples == sum(row["decision"] == "keep" for row in decisions(done))
     assert snapshot(done.root) == before
@@ -89,7 +91,7 @@ def test_the_same_rows_in_another_root_and_another_order_give_the_same_bytes(don
     other.replace("shards", [])
     for key in other.list_blobs("shards"):
         other.delete(key)
-    assert write_shards(other, CONFIG).written
+    assert write_shards(Job(other, CONFIG, home_of(other))).written
     assert tars(other) == tars(done)
 
 
@@ -100,7 +102,7 @@ def test_a_killed_run_is_taken_up_with_the_tars_it_had_finished(done: Store) -> 
     done.delete(f"shards/{rows[0]['version']}/manifest.json")
     done.delete(rows[0]["path"])
     untouched = Path(done.url(rows[-1]["path"])).stat().st_mtime_ns
-    write_shards(done, CONFIG)
+    write_shards(Job(done, CONFIG, home_of(done)))
     assert tars(done) == before
     assert done.read("shards").sort_by("path").to_pylist() == rows
     assert Path(done.url(rows[-1]["path"])).stat().st_mtime_ns == untouched
@@ -110,7 +112,7 @@ def test_a_decision_made_again_with_the_same_outcome_is_the_same_set(done: Store
     version = current_shards(done)
     decide_again(done, {})
     assert shards_are_current(done, CONFIG)
-    assert not write_shards(done, CONFIG).written
+    assert not write_shards(Job(done, CONFIG, home_of(done))).written
     assert current_shards(done) == version
 
 
@@ -119,24 +121,24 @@ def test_another_decision_is_another_version_and_the_only_one(done: Store) -> No
     kept = [row for row in decisions(done) if row["decision"] == "keep" and row["split"] == "train"]
     decide_again(done, {str(kept[0]["clip_id"]): {"decision": "drop"}})
     assert not shards_are_current(done, CONFIG)
-    report = write_shards(done, CONFIG)
+    report = write_shards(Job(done, CONFIG, home_of(done)))
     assert report.version != version
     assert report.train.samples == len(kept) - 1
 
 
 def test_a_shard_mixes_sources_and_the_seed_orders_it(done: Store) -> None:
     def order() -> list[str]:
-        return [sample["__key__"] for sample in open_shards(done, str(current_shards(done)), "train")]
+        return [sample.clip_id for sample in read_samples(done, str(current_shards(done)), "train")]
 
     first = order()
     assert first != sorted(first)
-    write_shards(done, replace(CONFIG, shards=ShardConfig(samples_per_shard=32, seed=1)))
+    write_shards(Job(done, replace(CONFIG, shards=ShardConfig(samples_per_shard=32, seed=1)), home_of(done)))
     assert order() != first
     assert sorted(order()) == sorted(first)
 
 
 def test_small_shards_hold_what_was_asked(done: Store) -> None:
-    report = write_shards(done, replace(CONFIG, shards=ShardConfig(samples_per_shard=2)))
+    report = write_shards(Job(done, replace(CONFIG, shards=ShardConfig(samples_per_shard=2)), home_of(done)))
     samples = done.read("shards", ["split", "samples"]).to_pylist()
     assert max(row["samples"] for row in samples) == 2
     assert report.train.shards == sum(row["split"] == "train" for row in samples)
@@ -147,16 +149,17 @@ def test_a_takedown_leaves_the_set_at_the_next_write(done: Store) -> None:
     video = str(kept[0]["video_id"])
     request_takedown(done, "video", video, "asked by the owner")
     assert not shards_are_current(done, CONFIG)
-    write_shards(done, CONFIG)
-    samples = [sample for split in ("train", "val") for sample in open_shards(done, str(current_shards(done)), split)]
+    write_shards(Job(done, CONFIG, home_of(done)))
+    version = str(current_shards(done))
+    samples = [*read_samples(done, version, "train"), *read_samples(done, version, "val")]
     assert samples
-    assert video not in {sample["json"]["video_id"] for sample in samples}
+    assert video not in {sample.origin["video_id"] for sample in samples}
 
 
 def refusal(store: Store) -> str:
     before = snapshot(store.root)
     with pytest.raises(UserError) as caught:
-        write_shards(store, CONFIG)
+        write_shards(Job(store, CONFIG, home_of(store)))
     assert snapshot(store.root) == before
     assert not shards_are_current(store, CONFIG)
     return str(caught.value)
@@ -205,9 +208,13 @@ def test_bytes_that_changed_since_they_were_cut_are_refused(done: Store) -> None
     data[clip["offset"] + 5] ^= 0xFF
     done.write_blob(clip["tar"], bytes(data))
     config = replace(CONFIG, shards=ShardConfig(seed=3))
+    before = snapshot(done.root)
     with pytest.raises(UserError, match="not those that were cut"):
-        write_shards(done, config)
-    assert not done.list_blobs(f"shards/{'.tmp'}")
+        write_shards(Job(done, config, home_of(done)))
+    # neither a tar with the bad clip in it nor its unfinished file stays, and the published set is the one of before
+    after = snapshot(done.root)
+    assert before.items() <= after.items()
+    assert all(name.endswith(".tar") for name in after.keys() - before.keys()), "an unfinished file stays"
 
 
 def test_clips_cut_under_other_settings_need_a_new_decision(done: Store) -> None:
@@ -224,7 +231,7 @@ def test_a_tar_with_a_pickle_is_refused_not_unpacked(done: Store) -> None:
     tar.close()
     done.write_blob(row["path"], buffer.getvalue())
     with pytest.raises(UserError, match="pyd"):
-        list(open_shards(done, row["version"], row["split"]))
+        list(read_samples(done, row["version"], row["split"]))
 
 
 def test_the_split_of_the_decision_is_what_counts(done: Store) -> None:
@@ -239,9 +246,10 @@ def test_the_set_is_read_and_written_on_s3(done: Store, s3_options: dict[str, st
         remote.append(name, rows)
     for key in done.list_blobs("clips"):
         remote.write_blob(key, done.read_blob(key))
-    write_shards(remote, CONFIG)
+    write_shards(Job(remote, CONFIG, home_of(remote)))
     assert tars(remote) == tars(done)
     version = str(current_shards(remote))
-    keys = [[sample["__key__"] for sample in open_shards(s, version, "val")] for s in (remote, done)]
-    assert keys[0] == keys[1]
+    there, here = ([*read_samples(one, version, "val")] for one in (remote, done))
+    assert there == here
+    assert there[0].read_mp4(remote) == here[0].read_mp4(done)
     assert shards_are_current(remote, CONFIG)

@@ -1,0 +1,65 @@
+"""Commit the rows of videos that were cut, every few videos or seconds: `clips` first, `clippings` last."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from pipeline.clips.cut_video import CutVideo
+from pipeline.storage.arrow import pc
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
+
+_COMMIT_VIDEOS, _COMMIT_S = 16, 10.0
+
+
+@dataclass
+class RowWriter:
+    """Rows of one batch that wait for the next commit.
+
+    Another run may cut the same batch at the same time: what it has published stays. A video's rows replace those that
+    are there (an interrupted run's, an older download's), so that no clip has two rows.
+    """
+
+    store: Store
+    batch: str
+    clip_spec: str
+    added: int = 0
+    """Videos whose rows were committed."""
+    waiting: list[CutVideo] = field(default_factory=list)
+    since: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        rows = self.store.read("videos", ["video_id", "channel_id"], pc.field("batch") == self.batch).to_pylist()
+        self.channels = {row["video_id"]: row["channel_id"] for row in rows}
+
+    def add(self, cut: CutVideo) -> None:
+        """Take the rows of one video."""
+        self.waiting.append(cut)
+        if len(self.waiting) >= _COMMIT_VIDEOS or time.monotonic() - self.since > _COMMIT_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit the waiting rows, without those of videos that were taken down, or cut by another run, meanwhile."""
+        hidden, cut_meanwhile = taken_down(self.store), self._cut()
+        shown = [
+            cut
+            for cut in self.waiting
+            if not hidden.hides(cut.clipping["video_id"], self.channels.get(cut.clipping["video_id"]))
+            and (cut.clipping["video_id"], cut.clipping["source_sha256"]) not in cut_meanwhile
+        ]
+        if shown:
+            # ids hold no quotes: see pipeline.ids
+            ids = ", ".join(f"'{cut.clipping['video_id']}'" for cut in shown)
+            where = f"batch = '{self.batch}' AND clip_spec = '{self.clip_spec}' AND video_id IN ({ids})"
+            self.store.replace("clips", [row for cut in shown for row in cut.clips], where=where)
+            self.store.replace("clippings", [cut.clipping for cut in shown], where=where)
+        self.added += len(shown)
+        self.waiting, self.since = [], time.monotonic()
+
+    def _cut(self) -> set[tuple[str, str]]:
+        """Return the videos of the batch that have their clips, each with the hash of the file they are from."""
+        same = (pc.field("batch") == self.batch) & (pc.field("clip_spec") == self.clip_spec)
+        columns = ["video_id", "source_sha256"]
+        rows = self.store.read("clippings", columns, same & (pc.field("state") == "ok")).to_pylist()
+        return {(row["video_id"], row["source_sha256"]) for row in rows}

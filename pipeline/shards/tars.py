@@ -1,0 +1,91 @@
+"""Write the tars of the training set: each clip's own bytes, copied out of its video's tar, and its origin as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.clips.read import read_clip
+from pipeline.clips.tar import TarWriter
+from pipeline.config import ShardConfig
+from pipeline.errors import UserError
+from pipeline.progress import Progress, ProgressCallback
+from pipeline.shards.plan import Plan, sidecar
+from pipeline.shards.splits import SPLITS
+from pipeline.storage.arrow import pc
+from pipeline.storage.store import Store
+
+_PARALLEL_READS = 8
+
+
+def write_tars(
+    store: Store, config: ShardConfig, plan: Plan, on_progress: ProgressCallback | None
+) -> list[dict[str, Any]]:
+    """Write the tars that are not there yet; return a row of `shards` for each tar of the plan."""
+    rows: list[dict[str, Any]] = []
+    with Progress("training_shards", total=len(plan.clips), unit="clips", on_progress=on_progress) as progress:
+        for split in SPLITS:
+            clips = plan.clips.filter(pc.equal(plan.clips["split"], pa.scalar(split)))
+            for index, start in enumerate(range(0, len(clips), config.samples_per_shard)):
+                members = clips.slice(start, config.samples_per_shard).to_pylist()
+                key = f"shards/{plan.version}/{split}/clips-{index:06d}.tar"
+                size, digest = _read_digest(store, key) if store.exists(key) else _write_tar(store, key, members)
+                samples = {"split": split, "path": key, "samples": len(members)}
+                rows.append(samples | {"bytes": size, "sha256": digest})
+                progress.advance(len(members), note=f"{split} {index}")
+    assert sum(row["samples"] for row in rows) == len(plan.clips)
+    return rows
+
+
+def _write_tar(store: Store, key: str, members: list[dict[str, Any]]) -> tuple[int, str]:
+    with store.write_file(key) as file:
+        hashed = _HashedFile(file)
+        tar = TarWriter(hashed)
+        for row, mp4 in zip(members, _read_clips(store, members), strict=True):
+            if hashlib.sha256(mp4).hexdigest() != row["sha256"]:
+                raise UserError(
+                    f"clip {row['clip_id']}: its bytes in {row['tar']} are not those that were cut. Restore the file, "
+                    "or delete it and its video's row of clippings, and cut the batch again."
+                )
+            tar.add(f"{row['clip_id']}.json", sidecar(row))
+            tar.add(f"{row['clip_id']}.mp4", mp4)
+        tar.close()
+    return hashed.size, hashed.digest.hexdigest()
+
+
+def _read_clips(store: Store, members: list[dict[str, Any]]) -> Iterator[bytes]:
+    """Yield the clips' bytes in order; on a remote store several ranges are read at a time."""
+    if store.is_local:
+        yield from (read_clip(store, row) for row in members)
+        return
+    with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+        yield from pool.map(lambda row: read_clip(store, row), members)
+
+
+def _read_digest(store: Store, key: str) -> tuple[int, str]:
+    with store.local_file(key) as path, path.open("rb") as file:
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _HashedFile(io.RawIOBase):
+    """A file that hashes what is written to it, so that a tar is not read again."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.digest, self.size = file, hashlib.sha256(), 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        self.file.write(data)
+        self.size += len(data)
+        return len(data)
