@@ -9,10 +9,8 @@ takedown finds it: `withdraw_sheets` draws the sheets anew that show a video whi
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,11 +30,7 @@ FOLDER = "reports/contact"
 MOST_PICTURES = 24
 _COLUMNS, _WIDTH, _HEIGHT = 6, 128, 72
 _QUALITY = 72
-# an opening is often black or a logo
-_AT_SHARE = 1 / 3
 _DEADLINE_S = 60.0
-# where key frames are far apart, a frame that is near enough has to do
-_MOST_DECODED = 150
 
 
 def draw_sheet(store: Store, config: Config, batch: str) -> str | None:
@@ -136,29 +130,15 @@ def _pictures(store: Store, config: Config, states: Iterable[State]) -> dict[str
 
 def _picture(item: tuple[Store, str, str, float]) -> Picture | None:
     """Return a frame of a raw file at a third of its length, on a small canvas; None where the file is gone."""
+    from pipeline.clips.thumbnail import frame_at_a_third  # imported here: only workers need the decoder
+
     store, _, key, seconds = item
     try:
         with store.local_file(key) as path:
-            return _frame_at(path, seconds * _AT_SHARE)
+            frame = frame_at_a_third(path, seconds)
     except FileNotFoundError:
         return None
-
-
-def _frame_at(path: Path, seconds: float) -> Picture | None:
-    import av
-
-    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        target = stream.start_time or 0
-        if stream.time_base and seconds > 0:
-            target += int(seconds / stream.time_base)
-            container.seek(target, stream=stream)  # to the key frame before it
-        found = None
-        for found in itertools.islice(container.decode(stream), _MOST_DECODED):
-            if found.pts is None or found.pts >= target:
-                break
-        return None if found is None else _fitted(found.to_image())
+    return None if frame is None else _fitted(frame)
 
 
 def _from_clip(store: Store, config: Config, video_id: str) -> Picture | None:

@@ -121,18 +121,18 @@ def _is_remote(url: str) -> bool:
 
 
 def _frame(item: tuple[str, str]) -> str:
-    """Return a frame at a third of a file, as openings are often black; PermanentError where it has none."""
-    import av
+    """Return a small picture of a file, the frame at a third of it; PermanentError where it has none."""
+    import av  # imported here: only workers need the decoder
+
+    from pipeline.clips.thumbnail import frame_at_a_third
 
     path = path_of(item[1])
     try:
-        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
-            container.seek((container.start_time or 0) + (container.duration or 0) // 3)
-            frame = next(container.decode(stream))
-            return _encoded(frame.to_image())
-    except (av.FFmpegError, OSError, IndexError, StopIteration, ValueError) as error:
+        frame = frame_at_a_third(Path(path))
+        if frame is None:
+            raise ValueError("no frame could be decoded")
+        return _encoded(frame)
+    except (av.FFmpegError, OSError, IndexError, ValueError) as error:
         text = clean_message(str(error), [str(path), str(Path(path).parent)])
         raise PermanentError(text or type(error).__name__, error_class="invalid_media") from error
 

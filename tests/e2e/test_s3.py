@@ -22,7 +22,7 @@ from pipeline.download.batch import download_batch
 from pipeline.inspect.export import export_clips
 from pipeline.inspect.gc import collect_garbage
 from pipeline.inspect.status import status
-from pipeline.job import BatchJob, Job
+from pipeline.job import Job
 from pipeline.label_events import current_labels
 from pipeline.search.search import search_videos
 from pipeline.shards.read import read_samples
@@ -68,16 +68,16 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
         classifier=replace(ClassifierConfig(), width=8, steps=30, batch=16, folds=2, min_auc=0.0),
     )
 
-    found = search_videos(Job(store, config, home))
+    job = Job(store, config, home)
+    found = search_videos(job)
     assert found.kept == 12
     assert len(found.batches) == 2
     for batch in found.batches:
-        assert download_batch(BatchJob(store, config, home, batch=batch)).ok == 6
-        cut_batch(BatchJob(store, config, home, batch=batch))
-    find_duplicates(Job(store, config, home_of(store)))
+        assert download_batch(job.of_batch(batch)).ok == 6
+        cut_batch(job.of_batch(batch))
+    find_duplicates(job)
     import_labels(store, labels, annotator="tester")
     assert sorted(current_labels(store).values()) == [1] * 6 + [5] * 6
-    job = Job(store, config, home)
     train_classifier(job)
     for batch in found.batches:
         score_batch(job.of_batch(batch))

@@ -1,0 +1,39 @@
+"""The one frame by which a video is shown: at a third of its length, since an opening is often black or a logo."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import av
+from PIL import Image
+
+_SHARE = 1 / 3
+_MOST_DECODED = 150
+"""Most frames decoded after a key frame: where key frames are far apart, the frame that is reached then is used."""
+
+
+def frame_at_a_third(path: Path, seconds: float | None = None) -> Image.Image | None:
+    """Return the frame at a third of a video; None where no frame can be decoded there.
+
+    Args:
+        path: a local file; it is not followed to other files or addresses.
+        seconds: the video's length where it is known; by default what its container says.
+
+    Raises:
+        av.FFmpegError, OSError, IndexError: it is no file, no media file, or has no video stream.
+    """
+    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        if seconds is None:
+            seconds = (container.duration or 0) / av.time_base
+        target = stream.start_time or 0
+        if stream.time_base and seconds > 0:
+            target += int(seconds * _SHARE / stream.time_base)
+            container.seek(target, stream=stream)  # to the key frame before it
+        found = None
+        for found in itertools.islice(container.decode(stream), _MOST_DECODED):
+            if found.pts is None or found.pts >= target:
+                break
+        return None if found is None else found.to_image()
