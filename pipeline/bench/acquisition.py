@@ -1,10 +1,10 @@
-"""What our share of a download costs beside yt-dlp's: CPU-seconds of both, measured side by side in one run.
+"""Measure the CPU-seconds of our downloads beside those of bare yt-dlp, in turns in one run.
 
-Small videos are published on loopback. In turns, bare yt-dlp (one `YoutubeDL` for all, the fastest way it has) and a
-batch of ours fetch all of them, each in a process of its own with all its children counted, from the start of the
-interpreter to its end. Ours also verifies every file (first and last second decoded), hashes it, stores it and leaves
-its row; bare yt-dlp does nothing of that. Both fetch one video at a time: threads side by side on a few cores slow each
-other down, and would count that as their own.
+Small videos are published on loopback. In turns, bare yt-dlp (one `YoutubeDL` for all, its fastest way) and a batch of
+ours fetch all of them, each in a process of its own. CPU time is counted with all children, from the start of the
+interpreter to its end. Our download also verifies every file (first and last second decoded), hashes it, stores it
+and appends its row; bare yt-dlp does none of that. Both fetch one video at a time, because threads side by side on a
+few cores slow each other down, which would be counted too.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Acquisition:
     download: list[float]
     """Our download of a batch: fetch, verify, hash, store, rows."""
     search: list[float]
-    """Our search that came before it: the metadata of every video, which bare yt-dlp asks for while it downloads."""
+    """Our search before it: the metadata of every video, which bare yt-dlp requests while it downloads."""
 
     @property
     def ratio(self) -> float:
@@ -93,9 +93,8 @@ def bench_acquisition(videos: int = 500, rounds: int = 3, on_progress: ProgressC
     Args:
         videos: their number.
         rounds: times that each is run.
-        on_progress: hears a line per round.
+        on_progress: called with a line per round.
     """
-    say = on_progress or (lambda text: None)
     with tempfile.TemporaryDirectory(prefix="lampworks-bench-") as name:
         folder = Path(name)
         size = _publish(folder / "site", videos)
@@ -110,10 +109,11 @@ def bench_acquisition(videos: int = 500, rounds: int = 3, on_progress: ProgressC
                     raise RuntimeError(f"bare yt-dlp left {len(list(bare.iterdir()))} of {videos} files")
                 found.search.append(_cpu_seconds(_OURS, "search", str(root), str(listed)))
                 found.download.append(_cpu_seconds(_OURS, "download", str(root), str(listed)))
-                say(
-                    f"round {number + 1}: bare yt-dlp {found.bare[-1]:.2f} CPU-s, our download "
-                    f"{found.download[-1]:.2f}, our search {found.search[-1]:.2f}"
-                )
+                if on_progress is not None:
+                    on_progress(
+                        f"round {number + 1}: bare yt-dlp {found.bare[-1]:.2f} CPU-s, our download "
+                        f"{found.download[-1]:.2f}, our search {found.search[-1]:.2f}"
+                    )
     return found
 
 
@@ -158,10 +158,10 @@ def _cpu_seconds(program: str, *arguments: str) -> float:
     """Run a program and return the CPU-seconds of its process and of all its children."""
     counted = (
         "import atexit, json, os, sys\n"
-        "def told():\n"
+        "def report():\n"
         "    used = os.times()\n"
         "    os.write(int(os.environ['LAMPWORKS_BENCH_FD']), json.dumps(list(used[:4])).encode())\n"
-        "atexit.register(told)\n"
+        "atexit.register(report)\n"
     )
     reading, writing = os.pipe()
     environment = {**os.environ, "LAMPWORKS_BENCH_FD": str(writing), "PYTHONPATH": os.pathsep.join(sys.path)}

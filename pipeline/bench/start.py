@@ -1,9 +1,9 @@
-"""How soon a batch starts in a store that is full: seconds to its first request, and memory.
+"""Measure how soon a batch starts in a full store: seconds to its first request, and memory.
 
-A store of a million videos and three million attempts is made of rows alone (nothing was downloaded for them), as it
-would grow: searches add videos by the thousand, rounds of attempts follow each other over months. One batch of it is
-real, a file on loopback under 250 names; what is measured is the process that downloads it, from its interpreter's
-start to the first request that reaches the server.
+A store of a million videos and three million attempts is made of rows alone (nothing is downloaded for them), as it
+would grow: searches add videos by the thousand, and rounds of attempts follow each other over months. One batch is
+real: a file on loopback under 250 names. Measured is the process that downloads it, from the start of its interpreter
+to the first request at the server.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ class Start:
     attempts: int
     """Rows of `downloads` before the batch."""
     ok: int
-    """Videos of the batch that were downloaded: all of them, or something is wrong."""
+    """Videos of the batch that were downloaded; all of them where nothing went wrong."""
     first_request_s: float
     """From the start of the interpreter to the first request."""
     parent_mb: float
-    """Most memory that the downloading process held."""
+    """Peak memory of the downloading process, in MB."""
     child_mb: float
-    """Most memory that its largest worker held."""
+    """Peak memory of its largest worker, in MB."""
 
 
 def bench_start(
@@ -80,7 +80,7 @@ def bench_start(
         videos: rows of `videos`.
         rounds: attempts at each of them.
         batch: real videos of the batch.
-        on_progress: hears the progress.
+        on_progress: called with lines of progress.
     """
     with tempfile.TemporaryDirectory(prefix="lampworks-bench-") as folder, _server(media.read_bytes()) as server:
         store = Store(Path(folder) / "root")

@@ -1,8 +1,8 @@
-"""One video to its clips, as a worker process does it: decode once, encode, measure, write one tar, return rows.
+"""Cut one video into clips, in a worker process: decode once, encode, measure, write one tar, return rows.
 
 The tar is `clips/<clip_spec>/<batch>/<video_id>-<sha12>.tar` with two members a clip: `<clip_id>.mp4` and
-`<clip_id>.frames.jpg` (eight frames side by side). It grows in a file of the home's `tmp` and is published before
-this process returns the rows that name it.
+`<clip_id>.frames.jpg` (eight frames side by side). It is written in the home's `tmp`, and published before the rows
+that name it are returned.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipeline.errors import PermanentError
 from pipeline.ids import clip_id_of
 from pipeline.storage.store import Store
 
-# the machine's fault, not the video's: nothing is recorded of it, and the run stops with the reason
+# errors of the machine, not of the video: nothing is recorded, and the run stops with the reason
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE}
 
 
@@ -43,7 +43,7 @@ class CutJob:
     """Blob key of the download."""
     sha256: str
     tmp: str
-    """Folder for the tar while it grows."""
+    """Folder for the unfinished tar."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ def _add_clip(tar: TarWriter, clip_id: str, start_ms: int, frames: Frames, confi
 
 
 def cut_or_blame(job: CutJob) -> CutVideo | str:
-    """Cut one video; return a text where the machine, not the video, is at fault."""
+    """Cut one video; return the reason as a text where the machine, not the video, is at fault."""
     try:
         return cut_video(job)
     except OSError as exc:
         if exc.errno in _NO_ROOM:
             return exc.strerror or type(exc).__name__
-        # the text of an OSError names paths of this machine, which rows must not
+        # the message of an OSError holds paths of this machine, which must not be in rows
         raise PermanentError(exc.strerror or type(exc).__name__, error_class=type(exc).__name__) from exc

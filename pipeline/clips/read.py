@@ -25,9 +25,10 @@ def scan_clips(
     *,
     batch: str | None = None,
 ) -> Iterator[pa.Table]:
-    """Yield the clips that count, a part at a time: of the current clip_spec, of videos that were cut to their end.
+    """Yield the clips that count, a part at a time.
 
-    Clips of videos that were taken down are left out. `batch` reads that batch's files alone.
+    A clip counts when it has the current clip_spec, its video was cut to the end, and the video was not taken down.
+    With `batch`, only that batch's files are read.
     """
     spec = pc.field("clip_spec") == clip_spec(config.clips)
     if batch is not None:

@@ -1,13 +1,13 @@
-"""The ledger of downloads: attempts are appended and never changed, and a video's state is their fold.
+"""The ledger of downloads: attempts are appended and never changed, and a video's state is computed from them.
 
-    pending   not tried yet, or to be tried again at `next_try_at`
-    ok        some attempt brought a verified file (which may have been dropped once it was cut)
-    failed    the last attempt says that trying again will not help, or was one too many
-    rejected  the download told that the video must not be taken (an opt-out)
-    taken_down  hidden by a tombstone, whatever was tried
+    pending     not attempted yet, or due again at `next_try_at`
+    ok          an attempt fetched a verified file (which may have been dropped once it was cut)
+    failed      the last attempt's error cannot be helped by another one, or no attempts are left
+    rejected    the download showed that the video must not be used (an opt-out)
+    taken_down  hidden by a takedown, whatever the attempts were
 
-Two runs of one batch at once append attempts side by side; the fold takes the earliest success, so every reader
-agrees on the file. It is made of columns, for all videos at once: a store of a million videos folds in seconds.
+Two runs of one batch at once append attempts side by side. The earliest success counts, so that every reader finds the
+same file. States are computed in columns, for all videos at once: a million videos take seconds.
 """
 
 from __future__ import annotations
@@ -40,31 +40,31 @@ _NEVER = np.iinfo(np.int64).min
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What is known of one kept video's download."""
+    """The state of one kept video's download."""
 
     video_id: str
     batch: str
     state: Literal["pending", "ok", "failed", "rejected", "taken_down"]
     attempts: int = 0
     refused: int = 0
-    """Attempts that met a site which refused them all: they say nothing of the video."""
+    """Attempts that the site refused as a whole: they do not count against the video."""
     error_class: str | None = None
     """Of the last attempt, where it did not succeed."""
     message: str | None = None
     next_try_at: datetime | None = None
-    """When a pending video may be tried again; None: at once."""
+    """When a pending video is due; None: at once."""
     path: str | None = None
     """Blob key of the file, where ok and not dropped."""
     sha256: str | None = None
     dropped: bool = False
-    """Whether the raw file was removed once it was cut."""
+    """Whether the raw file was removed after it was cut."""
     bytes: int = 0
     duration_s: float | None = None
     bytes_360p: int | None = None
     bytes_720p: int | None = None
 
     def is_due(self, now: datetime) -> bool:
-        """Tell whether an attempt may be made at this time."""
+        """Tell whether the video is due for download at this time."""
         return self.state == "pending" and (self.next_try_at is None or self.next_try_at <= now)
 
 
@@ -81,21 +81,21 @@ def download_states(store: Store, batch: str | None = None) -> dict[str, State]:
 
 
 def fold_all(store: Store) -> pa.Table:
-    """Return one row per kept video of the store: what its attempts amount to, without the details of its file.
+    """Return the state of every kept video of the store, a row each, without the details of its file.
 
     Columns: video_id, batch, source, state, attempts, refused, dropped, error_class, next_try_at, path, sha256.
     """
     videos = store.read("videos", _VIDEOS, pc.field("verdict") == "kept")
-    # long texts only of those that have a file
+    # paths and hashes are read only for attempts that have a file
     attempts = store.read("downloads", _ATTEMPTS)
     files = store.read("downloads", [*_ATTEMPTS, "path", "sha256"], pc.field("state").isin(["ok", "dropped"]))
     return fold(videos, attempts, files, hidden=_hidden(store, videos))
 
 
 def fold_attempts(store: Store) -> pa.Table:
-    """Return what the attempts of every tried video amount to, asking nothing of `videos`: the other side of a sum.
+    """Return the state of every video that has an attempt, computed without the table `videos`.
 
-    Columns: video_id, state, error_class, dropped.
+    The accounting compares it with `fold_all`. Columns: video_id, state, error_class, dropped.
     """
     attempts = store.read("downloads", _ATTEMPTS)
     ids = pc.unique(attempts["video_id"])
@@ -105,14 +105,14 @@ def fold_attempts(store: Store) -> pa.Table:
 
 
 def fold(videos: pa.Table, attempts: pa.Table, files: pa.Table | None = None, *, hidden: Any = None) -> pa.Table:
-    """Return what attempts amount to, a row per video, whatever the order of the attempts.
+    """Return the state of each video, computed from attempts in any order.
 
     Args:
         videos: video_id, batch, source, channel_id.
-        attempts: rows of `downloads`: video_id, attempt, state, error_class, finished_at, next_try_at, and what else
-            the result shall tell of the last attempt.
-        files: rows of `downloads` with the states `ok` and `dropped`, and what the result shall tell of the file;
-            None: they are among the attempts.
+        attempts: rows of `downloads`: video_id, attempt, state, error_class, finished_at, next_try_at, and further
+            columns of the last attempt that the result shall have.
+        files: rows of `downloads` with the states `ok` and `dropped`, and the columns of the file that the result
+            shall have; None: they are among the attempts.
         hidden: a mask of the videos that were taken down.
     """
     tried = _Attempts(videos, attempts)
@@ -130,13 +130,13 @@ def fold(videos: pa.Table, attempts: pa.Table, files: pa.Table | None = None, *,
         "refused": pa.array(tried.counts(tried.refusals)),
         "dropped": pa.array(is_ok & (good < 0)),
     }
-    # what went wrong last is news only where nothing went right
+    # the last error is shown only where no attempt succeeded
     open_states = [_STATES.index(name) for name in ("pending", "failed", "rejected")]
-    tried.tell(columns, _LAST, np.where(np.isin(states, open_states), last, -1))
-    fetched.tell(columns, _OF_FILE, np.where(is_ok, good, -1))
-    # a dropped file is still known by what it was
+    tried.add_columns(columns, _LAST, np.where(np.isin(states, open_states), last, -1))
+    fetched.add_columns(columns, _OF_FILE, np.where(is_ok, good, -1))
+    # of a dropped file, hash, size and length are still shown
     any_file = np.where(good < 0, fetched.last(fetched.are("ok")), good)
-    fetched.tell(columns, ("sha256", "bytes", "duration_s"), np.where(is_ok, any_file, -1))
+    fetched.add_columns(columns, ("sha256", "bytes", "duration_s"), np.where(is_ok, any_file, -1))
     result = videos.select(["video_id", "batch", "source"])
     for name, column in columns.items():
         result = result.append_column(name, column)
@@ -144,9 +144,9 @@ def fold(videos: pa.Table, attempts: pa.Table, files: pa.Table | None = None, *,
 
 
 class _Attempts:
-    """Attempts in order of video and time, as numbers; those of videos that are not asked for are left out.
+    """Attempts of the given videos as arrays of numbers, sorted by video and time.
 
-    Texts stay where they are: an object per row, or a copy in order, would be most of the memory of a large store.
+    Texts stay in their table: a Python object per row, or a sorted copy, would take most of the memory.
     """
 
     def __init__(self, videos: pa.Table, rows: pa.Table) -> None:
@@ -155,7 +155,7 @@ class _Attempts:
         times = pc.fill_null(rows["finished_at"].cast(pa.int64()), _NEVER).to_numpy()
         numbers = pc.fill_null(rows["attempt"], 0).to_numpy()
         order = np.lexsort((numbers, times, codes))
-        # those of no video stand first
+        # attempts of other videos come first: leave them out
         order = order[np.searchsorted(codes[order], 0) :]
         states = pc.index_in(rows["state"], value_set=pa.array(_STATES, pa.string()))
         refusals = pc.is_in(rows["error_class"], value_set=pa.array(sorted(BLOCKING), pa.string()))
@@ -194,8 +194,8 @@ class _Attempts:
         found[self.codes[index[::-1]]] = index[::-1]
         return found
 
-    def tell(self, columns: dict[str, Any], names: Iterable[str], index: Any) -> None:
-        """Add columns of a row per video, as far as these attempts have them."""
+    def add_columns(self, columns: dict[str, Any], names: Iterable[str], index: Any) -> None:
+        """Add the named columns, one row per video, as far as these attempts have them."""
         rows = np.full(self.size, -1)
         rows[index >= 0] = self.place[index[index >= 0]]
         for name in names:
@@ -220,15 +220,15 @@ def _hidden(store: Store, videos: pa.Table) -> Any:
 
 
 def due_batches(store: Store, config: Config, now: datetime) -> list[str]:
-    """Return the batches of the configured source in which some video may be tried at this time, in order."""
+    """Return the batches of the configured source in which a video is due for download at this time, sorted."""
     return sorted(str(name) for name in due_rows(store, config, fold_all(store), now)["batch"].unique().to_pylist())
 
 
 def due_rows(store: Store, config: Config, states: pa.Table, now: datetime) -> pa.Table:
-    """Return the rows of a fold that may be fetched at this time: by column, for a million videos at once.
+    """Return the rows of `fold_all` that are due for download at this time.
 
-    Those of the configured source that are pending and whose time has come, and those whose dropped file is needed
-    again; none of a site that rests.
+    Due are the videos of the configured source that are pending with their time passed, and those whose dropped file
+    is needed again; none of a site that is paused by its circuit breaker.
     """
     kind = config.source.kind
     mine = rows_with(states, "source", kind)
@@ -245,7 +245,7 @@ def due_rows(store: Store, config: Config, states: pa.Table, now: datetime) -> p
 
 
 def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
-    """Return the rows of a fold that were downloaded and have no clips of the present format."""
+    """Return the rows of `fold_all` that were downloaded and have no clips under the current clip_spec."""
     fetched = rows_with(states, "state", "ok")
     if not len(fetched):
         return fetched
@@ -256,19 +256,19 @@ def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
 
 
 def due_mask(states: pa.Table, now: datetime) -> Any:
-    """Return which rows of a fold are videos that may be tried at this time."""
+    """Return which rows of `fold_all` are pending videos whose time has passed."""
     moment = pa.scalar(now, pa.timestamp("us", tz="UTC"))
     ready = pc.fill_null(pc.less_equal(states["next_try_at"], moment), True)
     return pc.and_(pc.equal(states["state"], "pending"), ready)
 
 
 def due_videos(states: Iterable[State], now: datetime) -> list[str]:
-    """Return the ids of a batch's videos that may be tried at this time."""
+    """Return the ids of a batch's videos that are due for download at this time."""
     return [state.video_id for state in states if state.is_due(now)]
 
 
 def dropped_and_uncut(store: Store, config: Config, batch: str, states: Iterable[State]) -> list[str]:
-    """Return the videos whose raw file is gone although the clips of the present format were not cut from it."""
+    """Return the videos whose raw file was dropped before it was cut under the current clip_spec."""
     dropped = {state.video_id: state.sha256 for state in states if state.dropped}
     if not dropped:
         return []
@@ -279,5 +279,4 @@ def dropped_and_uncut(store: Store, config: Config, batch: str, states: Iterable
 
 
 def _spec(config: Config) -> str:
-
     return clip_spec(config.clips)

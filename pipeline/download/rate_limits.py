@@ -1,7 +1,7 @@
-"""How much is asked of one site: downloads at a time, the pause between two, and how many a day.
+"""Rate limits of a site: downloads at a time, seconds between two starts, and downloads a day.
 
-The counts belong to this machine's address, not to a run: they are kept in a SQLite file of the home, so that runs side
-by side share them, and a run that is started again goes on counting. A process that died gives its places back.
+The limits hold for this machine's address, not for a run: the counts are in a SQLite file of the home, so that runs
+side by side share them, and a new run continues them. The slots of a process that died are free again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.sources.politeness import limit_of
 
 _DAY_S = 86400.0
 _POLL_S = 2.0
-"""How soon to look again for a place that another process holds: it cannot tell us when it is free."""
+"""Seconds until the next look for a slot that another process holds."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS starts (site TEXT NOT NULL, at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS starts_by_site ON starts (site, at);
@@ -33,15 +33,15 @@ CREATE TABLE IF NOT EXISTS running (site TEXT NOT NULL, pid INTEGER NOT NULL, bo
 
 @dataclass(frozen=True)
 class Wait:
-    """Why a download may not start now."""
+    """How long a download must wait before it may start."""
 
     seconds: float
     daily: int | None = None
-    """The limit of the day, where that is why."""
+    """The daily limit, where that is the reason."""
 
 
 class SiteLimits:
-    """The places of all sites, shared by the processes of this machine; a context manager."""
+    """Download slots of all sites, shared by the processes of this machine; a context manager."""
 
     def __init__(self, path: Path, source: str, config: DownloadConfig) -> None:
         self.source, self.config = source, config
@@ -61,7 +61,7 @@ class SiteLimits:
             self._connection = None
 
     def start(self, site: str) -> Wait | None:
-        """Take a place for one download and return None, or tell how long to wait and why."""
+        """Take a slot for one download and return None; where there is none, return how long to wait and why."""
         limit = limit_of(self.source, site, self.config)
         if limit.is_none:
             return None
@@ -73,10 +73,10 @@ class SiteLimits:
                 query = "SELECT COUNT(*), MIN(at) FROM starts WHERE site = ?"
                 count, first = connection.execute(query, (site,)).fetchone()
                 if count >= limit.daily:
-                    # the first of them leaves the window of a day
+                    # until the first of them is a day old
                     return Wait(max(first + _DAY_S - now, _POLL_S) if first else _DAY_S, limit.daily)
             ready = connection.execute("SELECT at FROM next_start WHERE site = ?", (site,)).fetchone()
-            # a clock that was set back must not stop a site for ever
+            # a clock that was set back must not block a site for ever
             if ready and 0 < ready[0] - now <= 2 * limit.interval_s:
                 return Wait(ready[0] - now)
             if limit.workers is not None and self._running(connection, site) >= limit.workers:
@@ -91,7 +91,7 @@ class SiteLimits:
         return None
 
     def finish(self, site: str) -> None:
-        """Give a place back."""
+        """Release the slot of one download."""
         if limit_of(self.source, site, self.config).workers is None:
             return
         with self._write() as connection:
@@ -102,7 +102,7 @@ class SiteLimits:
 
     @staticmethod
     def _running(connection: sqlite3.Connection, site: str) -> int:
-        """Count the places that are taken by processes that live."""
+        """Return the number of slots that living processes hold; delete those of dead ones."""
         count = 0
         rows = connection.execute("SELECT pid, born, COUNT(*) FROM running WHERE site = ? GROUP BY pid, born", (site,))
         for pid, born, places in rows.fetchall():
@@ -118,7 +118,7 @@ class SiteLimits:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
             self._connection.execute("PRAGMA journal_mode = WAL")
-            # a power cut may cost the last counts: they are manners, not data
+            # a power cut may lose the last counts: losing them only affects politeness
             self._connection.execute("PRAGMA synchronous = OFF")
             self._connection.executescript(_SCHEMA)
         self._connection.execute("BEGIN IMMEDIATE")
@@ -131,7 +131,7 @@ class SiteLimits:
 
 
 def _lives(pid: int, born: float) -> bool:
-    # a number may have gone to another process since
+    # another process may have the same number by now
     try:
         return abs(psutil.Process(pid).create_time() - born) < 1.0
     except psutil.Error:

@@ -1,8 +1,8 @@
-"""Whether a fetched file is a video that plays from its first to its last second.
+"""Verify that a fetched file is a video that plays from its first to its last second.
 
-A downloader's "success" says little: an error page named .mp4, a body cut short and a file of zero bytes all passed
-for videos when measured. So every file is opened, read through to its last packet, decoded in its first and last
-second, and compared with the duration that its header and its source claim.
+A downloader's "success" says little: error pages named .mp4, truncated bodies and files of zero bytes all passed as
+videos when measured. So every file is opened, read to its last packet, decoded in its first and last second, and
+compared with the duration that its header and its source claim.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SLACK_S = 1.0
 
 @dataclass(frozen=True)
 class Media:
-    """What was measured of a file's video stream."""
+    """Measurements of a file's video stream."""
 
     codec: str
     width: int
@@ -40,11 +40,11 @@ class Media:
 
 
 def verify_media(path: Path, *, claimed_s: float | None = None, tolerance: float = 0.1) -> Media:
-    """Return what a file holds, after decoding its first and last second.
+    """Return the measurements of a file, after decoding its first and last second.
 
     Args:
         path: the file.
-        claimed_s: the duration its source claims, in seconds; None where it claims nothing.
+        claimed_s: the duration that its source claims, in seconds; None where it claims none.
         tolerance: share by which header and claim may differ from what is there (at least one second).
 
     Raises:
@@ -67,14 +67,14 @@ def _verified(container: Any, claimed_s: float | None, tolerance: float) -> Medi
     if not streams:
         raise _invalid("there is no video stream in it")
     stream = streams[0]
-    # threads cost twice the time of small pictures, and a smoother picture tells nothing more about damage
+    # threads double the time on small pictures, and the loop filter does not matter for finding damage
     stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
     stream.codec_context.options = {"skip_loop_filter": "all"}
     span = _span(container, stream)
     if span.frames < 2:
         raise _invalid("there is a single picture in it, not a video")
     seconds = float((span.end - span.first) * stream.time_base)
-    # a header may count from zero where the first frame comes later; less than it says is a body cut short
+    # a header may count from zero although the first frame comes later; a shorter video is a truncated body
     longest = max(seconds, float(span.end * stream.time_base))
     header_s = _header_seconds(container, stream)
     if header_s is not None and header_s - longest > max(tolerance * header_s, _SLACK_S):
@@ -95,7 +95,7 @@ def _verified(container: Any, claimed_s: float | None, tolerance: float) -> Medi
 
 @dataclass(frozen=True)
 class _Span:
-    """What the packets of a stream tell; times in its time base."""
+    """The extent of a stream, read from its packets; times in its time base."""
 
     first: int
     last: int
@@ -104,9 +104,9 @@ class _Span:
     opens: bool
     """Whether an undamaged frame of the first second could be decoded."""
     start: int
-    """Where to enter the file for its beginning."""
+    """Where to seek for the beginning."""
     entry: int
-    """Where to enter it for its last second: the last key frame at least a second before the end."""
+    """Where to seek for the last second: the last key frame at least a second before the end."""
 
 
 def _span(container: Any, stream: Any) -> _Span:
@@ -117,7 +117,7 @@ def _span(container: Any, stream: Any) -> _Span:
     second = round(_EDGE_S / stream.time_base)
     step = round(1 / (Fraction(stream.average_rate or 25) * stream.time_base))
     head = _Edge()
-    # every packet of every video comes through here: half of the cost of a small file, so no call that can be spared
+    # half of the cost of a small file is in this loop: no call in it that is not needed
     for packet in container.demux(stream):
         time = packet.pts
         if time is None:
@@ -152,7 +152,7 @@ def _span(container: Any, stream: Any) -> _Span:
 def _header_seconds(container: Any, stream: Any) -> float | None:
     if stream.duration:
         return float(stream.duration * stream.time_base)
-    # the container's covers all streams: only where there is no other is it the picture's
+    # the container's duration covers all streams: it is the picture's only where there is no other stream
     if container.duration and len(container.streams) == 1:
         return float(container.duration / av.time_base)
     return None
@@ -161,7 +161,7 @@ def _header_seconds(container: Any, stream: Any) -> float | None:
 def _ends(container: Any, stream: Any, span: _Span) -> bool:
     """Tell whether an undamaged frame of the last second can be decoded."""
     second = round(_EDGE_S / stream.time_base)
-    # a transport stream may not be entered at a key frame: then all of it is decoded
+    # in a transport stream a seek may miss the key frame: then all of it is decoded
     for place in dict.fromkeys((span.entry, span.start)):
         tail = _Edge(max(span.last - second, span.first), span.end)
         with suppress(av.error.FFmpegError):
@@ -199,13 +199,13 @@ class _Edge:
 
 
 def _time(item: Any) -> int | None:
-    """Return when a packet or frame is shown; containers as old as AVI tell decoding times only."""
+    """Return when a packet or frame is shown; old containers such as AVI have decoding times only."""
     time: int | None = item.dts if item.pts is None else item.pts
     return time
 
 
 def _place(container: Any, packet: Any) -> int:
-    """Return the time by which a seek finds a packet: MPEG's own containers are searched by decoding time."""
+    """Return the time by which a seek finds a packet; MPEG's own containers are searched by decoding time."""
     by_decoding = packet.pts is None or (packet.dts is not None and container.format.name in {"mpegts", "mpeg"})
     place: int = packet.dts if by_decoding else packet.pts
     return place
@@ -217,7 +217,7 @@ def _counts_from_zero(container: Any) -> bool:
 
 
 def _what(path: Path) -> str:
-    """Return a word on what the bytes look like, where that explains more than libav's error."""
+    """Return what the bytes look like, where that explains more than libav's error; else ""."""
     with path.open("rb") as file:
         start = file.read(512).lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")):
