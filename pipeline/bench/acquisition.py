@@ -104,11 +104,11 @@ def bench_acquisition(videos: int = 500, rounds: int = 3, on_progress: ProgressC
             listed.write_text("".join(f"{url}/{index:05d}.mp4\n" for index in range(videos)))
             for number in range(rounds):
                 bare, root = folder / f"bare-{number}", folder / f"root-{number}"
-                found.bare.append(_cpu_seconds(_BARE, str(bare), str(listed)))
+                found.bare.append(cpu_seconds(_BARE, str(bare), str(listed)))
                 if len(list(bare.iterdir())) != videos:
                     raise RuntimeError(f"bare yt-dlp left {len(list(bare.iterdir()))} of {videos} files")
-                found.search.append(_cpu_seconds(_OURS, "search", str(root), str(listed)))
-                found.download.append(_cpu_seconds(_OURS, "download", str(root), str(listed)))
+                found.search.append(cpu_seconds(_OURS, "search", str(root), str(listed)))
+                found.download.append(cpu_seconds(_OURS, "download", str(root), str(listed)))
                 if on_progress is not None:
                     on_progress(
                         f"round {number + 1}: bare yt-dlp {found.bare[-1]:.2f} CPU-s, our download "
@@ -154,7 +154,7 @@ def _served(folder: Path) -> Iterator[str]:
             server.terminate()
 
 
-def _cpu_seconds(program: str, *arguments: str) -> float:
+def cpu_seconds(program: str, *arguments: str) -> float:
     """Run a program and return the CPU-seconds of its process and of all its children."""
     counted = (
         "import atexit, json, os, sys\n"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ import pytest
 
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.cut_batch import cut_batch
-from pipeline.clips.cut_video import CutJob, CutVideo
+from pipeline.clips.cut_video import CutJob
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.clips.read import read_clip, read_clips, read_frames
 from pipeline.clips.report import clip_report
@@ -32,8 +32,8 @@ from pipeline.job import BatchJob
 from pipeline.storage.home import Home, home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
-from pipeline.workers.outcome import Outcome
 from tests.snapshots import snapshot
+from tests.unit.pipeline.inline_engine import InlineEngine
 
 BATCH = "2026w47-0001"
 CONFIG = Config(clips=ClipConfig(seconds=2, fps=10), engine=EngineConfig(workers=2, deadline_s=60))
@@ -69,6 +69,13 @@ def clip_of_5s(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..
     return make_video(tmp_path_factory.mktemp("v") / "v.mp4", pictures(5), fps=20).read_bytes()
 
 
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut in this process."""
+    monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config: InlineEngine())
+
+
+@pytest.mark.usefixtures("inline")
 def test_a_video_becomes_clips_that_its_rows_describe(store: Store, clip_of_5s: bytes) -> None:
     add_video(store, "folder-a", clip_of_5s)
     report = cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
@@ -223,19 +230,6 @@ def test_thresholds_of_flags_change_no_clip() -> None:
     assert clip_spec(ClipConfig(crf=23)) != clip_spec(ClipConfig())
 
 
-class OneProcess:
-    """An engine that cuts in this process, and lets something happen after each video."""
-
-    def __init__(self, after: Callable[[str], object]) -> None:
-        self.after = after
-
-    def run(self, cut: Callable[[CutJob], CutVideo | str], items: Iterable[CutJob]) -> Iterator[tuple[CutJob, Outcome]]:
-        for item in items:
-            outcome = Outcome(True, cut(item), "", "", 1)
-            self.after(item.video_id)
-            yield item, outcome
-
-
 @pytest.mark.parametrize(("kind", "name"), [("video", "folder-b"), ("channel", "UC1")])
 def test_a_video_taken_down_after_it_was_cut_and_before_its_rows_gets_none(
     store: Store, clip_of_5s: bytes, monkeypatch: pytest.MonkeyPatch, kind: Literal["video", "channel"], name: str
@@ -244,11 +238,11 @@ def test_a_video_taken_down_after_it_was_cut_and_before_its_rows_gets_none(
     add_video(store, "folder-b", clip_of_5s + b"\0")
     asked: list[bool] = []
 
-    def take_down(video_id: str) -> None:
-        if video_id == "folder-b":
+    def take_down(cut: CutJob) -> None:
+        if cut.video_id == "folder-b":
             asked.append(request_takedown(store, kind, name, "asked by the owner"))
 
-    monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config: OneProcess(take_down))
+    monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config: InlineEngine(take_down))
     report = cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     assert asked == [True]
     left = {"folder-a"} if kind == "video" else set()
@@ -257,6 +251,7 @@ def test_a_video_taken_down_after_it_was_cut_and_before_its_rows_gets_none(
     assert (report.ok, report.new) == (len(left), len(left))
 
 
+@pytest.mark.usefixtures("inline")
 def test_clips_of_a_video_or_channel_that_is_taken_down_later_are_read_no_more(store: Store, clip_of_5s: bytes) -> None:
     add_video(store, "folder-a", clip_of_5s)
     add_video(store, "folder-b", clip_of_5s + b"\0")
@@ -289,23 +284,21 @@ def test_a_run_that_is_killed_is_taken_up_where_it_was(
         "from pipeline.job import BatchJob\n"
         "from pipeline.storage.home import home_of\n"
         "from pipeline.storage.store import Store\n"
-        "class DyingStore(Store):\n"
-        # workers cannot import this class: they get the plain one
-        "    def __reduce__(self):\n"
-        "        return Store, (self.root,)\n"
-        "    def replace(self, name, *arguments, **options):\n"
-        "        super().replace(name, *arguments, **options)\n"
-        "        if name == 'clippings' and len(self.read(name)) == 2:\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "replace = Store.replace\n"
+        "def replace_and_die(self, name, *arguments, **options):\n"
+        "    replace(self, name, *arguments, **options)\n"
+        "    if name == 'clippings' and len(self.read(name)) == 2:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Store.replace = replace_and_die\n"
         "row_writer._COMMIT_VIDEOS = 1\n"
         "config = Config(clips=ClipConfig(seconds=2, fps=10), engine=EngineConfig(workers=1))\n"
-        "store = DyingStore(sys.argv[1])\n"
+        "store = Store(sys.argv[1])\n"
         f"cut_batch.cut_batch(BatchJob(store, config, home_of(store), batch={BATCH!r}))\n"
     )
     process = subprocess.run([sys.executable, "-c", code, store.root], stderr=subprocess.DEVNULL)
     assert process.returncode == -signal.SIGKILL
     kept = store.read("clippings").sort_by("video_id").to_pylist()
-    assert len(kept) == 2
+    assert [row["state"] for row in kept] == ["ok", "ok"]
     report = cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     assert (report.ok, report.num_clips, report.new) == (4, 8, 2)
     ids = pc.field("video_id").isin([row["video_id"] for row in kept])

@@ -14,15 +14,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from pipeline.config import Config, DownloadConfig, EngineConfig, SourceConfig
+from pipeline.download.attempt import DownloadTask
 from pipeline.download.batch import download_batch
 from pipeline.download.ledger import State, download_states, due_batches
 from pipeline.download.report import DownloadReport
-from pipeline.download.verify import verify_media
-from pipeline.errors import PermanentError, UserError
+from pipeline.errors import UserError
 from pipeline.job import BatchJob, Job
 from pipeline.search.batches import batches
 from pipeline.search.search import search_videos
@@ -32,6 +31,7 @@ from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from tests.media import run_ffmpeg
+from tests.unit.pipeline.inline_engine import InlineEngine
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -57,105 +57,6 @@ def by_name(store: Store) -> dict[str, State]:
 
 def attempts(store: Store) -> list[dict[str, Any]]:
     return sorted(store.read("downloads").to_pylist(), key=lambda row: row["finished_at"])
-
-
-class InlineEngine:
-    """An engine without processes, for tests of what the attempts do; the pool itself has tests of its own."""
-
-    def run(self, fn: Callable[[Any], Any], items: Iterable[Any], *, initializer: Any = None) -> Iterator[Any]:
-        for item in items:
-            if not isinstance(item, Later):
-                yield item, Outcome(True, fn(item), "", "", 1)
-
-
-@pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.download.run_pass.make_engine", lambda *arguments, **options: InlineEngine())
-
-
-# -- what counts as a video ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def traps(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path], clip_file: Path) -> Path:
-    """A folder with one good video and everything that only looks like one."""
-    folder = tmp_path_factory.mktemp("traps")
-    good = clip_file.read_bytes()
-    (folder / "good.mp4").write_bytes(good)
-    (folder / "zero.mp4").write_bytes(b"")
-    (folder / "page.mp4").write_bytes(b"<!DOCTYPE html><html><body>Not found</body></html>")
-    (folder / "json.mp4").write_bytes(b'{"error": "gone"}')
-    (folder / "playlist.mp4").write_bytes(f"#EXTM3U\n#EXTINF:4,\n{clip_file}\n".encode())
-    (folder / "script.mp4").write_bytes(f"ffconcat version 1.0\nfile '{clip_file}'\n".encode())
-    (folder / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(50_000))
-    (folder / "no-index.mp4").write_bytes(good[: len(good) // 2])
-    command = ["-movflags", "+faststart", "-c", "copy", str(folder / "cut.mp4")]
-    run_ffmpeg("-i", str(clip_file), *command)
-    cut = folder / "cut.mp4"
-    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
-    run_ffmpeg("-i", str(clip_file), "-c", "copy", str(folder / "cut.mkv"))
-    matroska = folder / "cut.mkv"
-    matroska.write_bytes(matroska.read_bytes()[: matroska.stat().st_size // 2])
-    run_ffmpeg("-f", "lavfi", "-i", "sine=duration=2", str(folder / "sound.mp4"))
-    run_ffmpeg("-f", "lavfi", "-i", "color=size=64x64", "-frames:v", "1", str(folder / "picture.mp4"))
-    damaged = bytearray(good)
-    start = damaged.index(b"mdat") + 8
-    tail = start + (len(damaged) - start) // 2
-    damaged[tail : damaged.index(b"moov") - 4] = bytes(damaged.index(b"moov") - 4 - tail)
-    (folder / "blank-end.mp4").write_bytes(bytes(damaged))
-    return folder
-
-
-def test_a_good_video_is_measured(clip_file: Path) -> None:
-    media = verify_media(clip_file, claimed_s=4.0)
-    assert (media.codec, media.width, media.height, media.fps, media.duration_s) == ("h264", 160, 96, 15.0, 4.0)
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("zero.mp4", "no bytes"),
-        ("page.mp4", "web page"),
-        ("json.mp4", "JSON"),
-        ("playlist.mp4", "playlist"),
-        ("script.mp4", "playlist"),
-        ("noise.mp4", "cannot read it"),
-        ("no-index.mp4", "cannot read it"),
-        ("cut.mp4", "cut off|its header says 4.0 s"),
-        ("cut.mkv", "cut off|its header says 4.0 s|cannot read it"),
-        ("sound.mp4", "no video stream"),
-        ("picture.mp4", "single picture"),
-        ("blank-end.mp4", "cannot read it|last second"),
-    ],
-)
-def test_what_only_looks_like_a_video_is_refused_with_a_reason(traps: Path, name: str, reason: str) -> None:
-    with pytest.raises(PermanentError, match=reason) as caught:
-        verify_media(traps / name)
-    assert caught.value.error_class == "invalid_media"
-
-
-def test_a_duration_that_the_source_did_not_claim_is_refused(clip_file: Path) -> None:
-    assert verify_media(clip_file, claimed_s=4.9).duration_s == 4.0
-    with pytest.raises(PermanentError, match=r"holds 4\.0 s of video, its source says 9\.0 s"):
-        verify_media(clip_file, claimed_s=9.0)
-
-
-@pytest.mark.parametrize("suffix", ["mkv", "webm", "avi", "mov", "ts", "flv"])
-def test_every_common_container_is_read(tmp_path: Path, clip_file: Path, suffix: str) -> None:
-    path = tmp_path / f"a.{suffix}"
-    codec = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"] if suffix == "webm" else ["-c", "copy"]
-    run_ffmpeg("-i", str(clip_file), *codec, str(path))
-    media = verify_media(path, claimed_s=4.0)
-    assert (media.width, media.height) == (160, 96)
-    assert media.duration_s == pytest.approx(4.0, abs=0.2)
-
-
-def test_a_slow_show_of_pictures_and_a_late_start_are_videos(tmp_path: Path, make_video: Callable[..., Path]) -> None:
-    frames = np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3), np.uint8)
-    slow = make_video(tmp_path / "slow.mp4", frames, pts=[90000 * second for second in (0, 3, 6, 9, 12)])
-    assert verify_media(slow).duration_s >= 12
-    late = make_video(tmp_path / "late.mkv", frames, pts=[900_000 + 6000 * index for index in range(5)])
-    assert verify_media(late).duration_s < 2
 
 
 # -- a folder -----------------------------------------------------------------------------------------------------
@@ -409,6 +310,21 @@ def test_attempts_are_published_while_the_batch_goes_on(store: Store, tmp_path: 
     collect(store, config)
     assert store.version("downloads") == 2  # three commits of at most 64 rows
     assert len(attempts(store)) == 140
+
+
+def test_an_interrupt_keeps_what_is_done(store: Store, traps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+
+    def interrupt(task: DownloadTask) -> None:
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(task.video["video_id"])
+
+    monkeypatch.setattr("pipeline.download.run_pass.make_engine", lambda *arguments, **options: InlineEngine(interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        collect(store, settings(f"folder:{traps}"))
+    assert [row["video_id"] for row in attempts(store)] == done
+    assert os.listdir(home_of(store).tmp) == []
 
 
 def replace_batch_size(config: Config, size: int) -> Config:

@@ -110,3 +110,55 @@ def test_sound_that_ends_after_the_picture_is_no_cut(films: dict[str, Path], tmp
     sounding = tmp_path / "sounding.mkv"
     run_ffmpeg("-i", str(films["mp4"]), "-f", "lavfi", "-i", "sine=duration=12", "-c:v", "copy", str(sounding))
     assert verify_media(sounding).duration_s == pytest.approx(SECONDS, abs=0.1)
+
+
+def test_a_good_video_is_measured(clip_file: Path) -> None:
+    media = verify_media(clip_file, claimed_s=4.0)
+    assert (media.codec, media.width, media.height, media.fps, media.duration_s) == ("h264", 160, 96, 15.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("zero.mp4", "no bytes"),
+        ("page.mp4", "web page"),
+        ("json.mp4", "JSON"),
+        ("playlist.mp4", "playlist"),
+        ("script.mp4", "playlist"),
+        ("noise.mp4", "cannot read it"),
+        ("no-index.mp4", "cannot read it"),
+        ("cut.mp4", "cut off|its header says 4.0 s"),
+        ("cut.mkv", "cut off|its header says 4.0 s|cannot read it"),
+        ("sound.mp4", "no video stream"),
+        ("picture.mp4", "single picture"),
+        ("blank-end.mp4", "cannot read it|last second"),
+    ],
+)
+def test_what_only_looks_like_a_video_is_refused_with_a_reason(traps: Path, name: str, reason: str) -> None:
+    with pytest.raises(PermanentError, match=reason) as caught:
+        verify_media(traps / name)
+    assert caught.value.error_class == "invalid_media"
+
+
+def test_a_duration_that_the_source_did_not_claim_is_refused(clip_file: Path) -> None:
+    assert verify_media(clip_file, claimed_s=4.9).duration_s == 4.0
+    with pytest.raises(PermanentError, match=r"holds 4\.0 s of video, its source says 9\.0 s"):
+        verify_media(clip_file, claimed_s=9.0)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm", "avi", "mov", "ts", "flv"])
+def test_every_common_container_is_read(tmp_path: Path, clip_file: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    codec = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"] if suffix == "webm" else ["-c", "copy"]
+    run_ffmpeg("-i", str(clip_file), *codec, str(path))
+    media = verify_media(path, claimed_s=4.0)
+    assert (media.width, media.height) == (160, 96)
+    assert media.duration_s == pytest.approx(4.0, abs=0.2)
+
+
+def test_a_slow_show_of_pictures_and_a_late_start_are_videos(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3), np.uint8)
+    slow = make_video(tmp_path / "slow.mp4", frames, pts=[90000 * second for second in (0, 3, 6, 9, 12)])
+    assert verify_media(slow).duration_s >= 12
+    late = make_video(tmp_path / "late.mkv", frames, pts=[900_000 + 6000 * index for index in range(5)])
+    assert verify_media(late).duration_s < 2

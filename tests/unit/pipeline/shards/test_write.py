@@ -19,6 +19,7 @@ from pipeline.config import ShardConfig, SplitConfig
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.shards.read import current_shards, read_samples
+from pipeline.shards.splits import SPLITS
 from pipeline.shards.write import shards_are_current, write_shards
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
@@ -63,6 +64,19 @@ def test_every_kept_clip_is_a_sample_with_its_own_bytes_and_its_source(done: Sto
             assert sample.origin["start_ms"] == clips[sample.clip_id]["start_ms"]
             seen.add(sample.clip_id)
     assert seen == set(kept)
+
+
+def test_webdataset_reads_the_same_samples(done: Store) -> None:
+    from webdataset.tariterators import group_by_keys, tar_file_expander
+
+    for split in SPLITS:
+        rows = done.read("shards", ["path"], pc.field("split") == split).sort_by("path").to_pylist()
+        streams = ({"url": row["path"], "stream": io.BytesIO(done.read_blob(row["path"]))} for row in rows)
+        theirs = list(group_by_keys(tar_file_expander(streams)))
+        ours = list(read_samples(done, str(current_shards(done)), split))
+        assert [sample["__key__"] for sample in theirs] == [sample.clip_id for sample in ours]
+        assert [sample["mp4"] for sample in theirs] == [sample.read_mp4(done) for sample in ours]
+        assert [json.loads(sample["json"]) for sample in theirs] == [sample.origin for sample in ours]
 
 
 def test_rows_and_manifest_describe_the_tars(done: Store) -> None:

@@ -1,0 +1,49 @@
+"""A folder of files that only look like videos, and downloads and cuts without worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.media import run_ffmpeg
+from tests.unit.pipeline.inline_engine import InlineEngine
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make attempts and cuts run in this process."""
+    for module in ("pipeline.download.run_pass", "pipeline.clips.cut_batch"):
+        monkeypatch.setattr(f"{module}.make_engine", lambda *arguments, **options: InlineEngine())
+
+
+@pytest.fixture(scope="session")
+def traps(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path], clip_file: Path) -> Path:
+    """A folder with one good video and everything that only looks like one."""
+    folder = tmp_path_factory.mktemp("traps")
+    good = clip_file.read_bytes()
+    (folder / "good.mp4").write_bytes(good)
+    (folder / "zero.mp4").write_bytes(b"")
+    (folder / "page.mp4").write_bytes(b"<!DOCTYPE html><html><body>Not found</body></html>")
+    (folder / "json.mp4").write_bytes(b'{"error": "gone"}')
+    (folder / "playlist.mp4").write_bytes(f"#EXTM3U\n#EXTINF:4,\n{clip_file}\n".encode())
+    (folder / "script.mp4").write_bytes(f"ffconcat version 1.0\nfile '{clip_file}'\n".encode())
+    (folder / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(50_000))
+    (folder / "no-index.mp4").write_bytes(good[: len(good) // 2])
+    command = ["-movflags", "+faststart", "-c", "copy", str(folder / "cut.mp4")]
+    run_ffmpeg("-i", str(clip_file), *command)
+    cut = folder / "cut.mp4"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    run_ffmpeg("-i", str(clip_file), "-c", "copy", str(folder / "cut.mkv"))
+    matroska = folder / "cut.mkv"
+    matroska.write_bytes(matroska.read_bytes()[: matroska.stat().st_size // 2])
+    run_ffmpeg("-f", "lavfi", "-i", "sine=duration=2", str(folder / "sound.mp4"))
+    run_ffmpeg("-f", "lavfi", "-i", "color=size=64x64", "-frames:v", "1", str(folder / "picture.mp4"))
+    damaged = bytearray(good)
+    start = damaged.index(b"mdat") + 8
+    tail = start + (len(damaged) - start) // 2
+    damaged[tail : damaged.index(b"moov") - 4] = bytes(damaged.index(b"moov") - 4 - tail)
+    (folder / "blank-end.mp4").write_bytes(bytes(damaged))
+    return folder
