@@ -16,14 +16,23 @@ _LONGEST_WAIT_S = 0.05
 
 
 class InlineEngine:
-    """Runs one item after the other in this process: it starts at once, and a store sees what a worker does."""
+    """Runs one item after the other in this process: it starts at once, and a store sees what a worker does.
+
+    Args:
+        after: called with each item that was worked on, before its outcome is handed over.
+    """
+
+    def __init__(self, after: Callable[[Any], object] = lambda item: None) -> None:
+        self.after = after
 
     def run(self, fn: Callable[[Any], Any], items: Iterable[Any], *, initializer: Any = None) -> Iterator[Any]:
         for item in items:
             if isinstance(item, Later):
                 time.sleep(min(item.seconds, _LONGEST_WAIT_S))
             else:
-                yield item, self._outcome(fn, item)
+                outcome = self._outcome(fn, item)
+                self.after(item)
+                yield item, outcome
 
     @staticmethod
     def _outcome(fn: Callable[[Any], Any], item: Any) -> Outcome:

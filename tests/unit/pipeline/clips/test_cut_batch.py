@@ -32,8 +32,8 @@ from pipeline.job import BatchJob
 from pipeline.storage.home import Home, home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
+from tests.engines import InlineEngine
 from tests.snapshots import snapshot
-from tests.unit.pipeline.inline_engine import InlineEngine
 
 BATCH = "2026w47-0001"
 CONFIG = Config(clips=ClipConfig(seconds=2, fps=10), engine=EngineConfig(workers=2, deadline_s=60))
@@ -67,12 +67,6 @@ def add_video(store: Store, video_id: str, data: bytes, *, attempt: int = 1, bat
 @pytest.fixture(scope="module")
 def clip_of_5s(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> bytes:
     return make_video(tmp_path_factory.mktemp("v") / "v.mp4", pictures(5), fps=20).read_bytes()
-
-
-@pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut in this process."""
-    monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config: InlineEngine())
 
 
 @pytest.mark.usefixtures("inline")

@@ -1,4 +1,4 @@
-"""A folder of files that only look like videos, and downloads and cuts without worker processes."""
+"""A folder of files that only look like videos."""
 
 from __future__ import annotations
 
@@ -9,14 +9,6 @@ import numpy as np
 import pytest
 
 from tests.media import run_ffmpeg
-from tests.unit.pipeline.inline_engine import InlineEngine
-
-
-@pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make attempts and cuts run in this process."""
-    for module in ("pipeline.download.run_pass", "pipeline.clips.cut_batch"):
-        monkeypatch.setattr(f"{module}.make_engine", lambda *arguments, **options: InlineEngine())
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,7 @@ from pipeline.sources.folder import FolderSource
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
-from tests.media import run_ffmpeg
-from tests.unit.pipeline.inline_engine import InlineEngine
+from tests.engines import InlineEngine
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -21,7 +21,6 @@ from pipeline.download.report import DownloadReport
 from pipeline.job import BatchJob, Job
 from pipeline.search.batches import batches
 from pipeline.search.search import search_videos
-from pipeline.sources.politeness import limit_of
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from tests.snapshots import snapshot
