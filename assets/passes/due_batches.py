@@ -37,7 +37,7 @@ def collect_due(store: Store, config: Config, now: datetime) -> Due:
     A video whose site is paused by the circuit breaker is not due, and neither are videos of another source than the
     configured one.
     """
-    from pipeline.download.circuit_breaker import breakers, resting
+    from pipeline.download.circuit_breaker import breakers, paused_until
     from pipeline.download.ledger import due_rows, fold_all, uncut_rows
 
     videos = fold_all(store)
@@ -48,7 +48,7 @@ def collect_due(store: Store, config: Config, now: datetime) -> Due:
     sums = videos.group_by("batch").aggregate([("attempts", "sum")])
     tried = dict(zip(sums["batch"].to_pylist(), sums["attempts_sum"].to_pylist(), strict=True))
     due = {batch: f"{tried[batch]}-{spec}{'' if batch in downloads else '-cut'}" for batch in sorted(downloads | cuts)}
-    rests = resting(known := breakers(store), known, now)
+    rests = paused_until(known := breakers(store), known, now)
     return Due(due, cuts, _next_at(rows_with(videos, "source", config.source.kind), rests, now))
 
 
@@ -63,12 +63,12 @@ def _next_at(mine: pa.Table, rests: Mapping[str, datetime], now: datetime) -> da
 
 def waiting_videos(settings: Settings) -> tuple[int, datetime | None]:
     """Return how many videos of the configured source are pending, and when the first may be tried (None: now)."""
-    from pipeline.download.circuit_breaker import breakers, resting
+    from pipeline.download.circuit_breaker import breakers, paused_until
     from pipeline.download.ledger import fold_all
 
     now = datetime.now(UTC)
     mine = rows_with(fold_all(settings.store), "source", settings.config.source.kind)
-    rests = resting(known := breakers(settings.store), known, now)
+    rests = paused_until(known := breakers(settings.store), known, now)
     return len(rows_with(mine, "state", "pending")), _next_at(mine, rests, now)
 
 

@@ -91,10 +91,10 @@ def bench_start(
         start = time.monotonic()
         command = [sys.executable, "-c", _PROGRAM, store.root, BATCH]
         done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        told = json.loads(done.stdout.splitlines()[-1])
+        report = json.loads(done.stdout.splitlines()[-1])
         if server.first is None:
-            raise RuntimeError(f"the batch made no request: {told}")
-        return Start(videos, attempts, told["ok"], server.first - start, *told["peaks_mb"])
+            raise RuntimeError(f"the batch made no request: {report}")
+        return Start(videos, attempts, report["ok"], server.first - start, *report["peaks_mb"])
 
 
 def fill(store: Store, videos: int, rounds: int, on_progress: ProgressCallback | None = None) -> int:
@@ -193,12 +193,12 @@ class _Server:
 
     def __init__(self, body: bytes) -> None:
         self.first: float | None = None
-        told = self
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                if told.first is None:
-                    told.first = time.monotonic()
+                if server.first is None:
+                    server.first = time.monotonic()
                 self.send_response(200)
                 self.send_header("Content-Type", "video/mp4")
                 self.send_header("Content-Length", str(len(body)))

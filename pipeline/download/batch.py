@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.download.attempt import DownloadTask
-from pipeline.download.circuit_breaker import Breaker, breakers, resting
+from pipeline.download.circuit_breaker import Breaker, breakers, paused_until
 from pipeline.download.ledger import State, download_states, dropped_and_uncut, due_videos
 from pipeline.download.report import DownloadReport, PassTotals, download_report
 from pipeline.download.run_pass import run_pass
@@ -96,7 +96,7 @@ def _due_tasks(
         DownloadTask(videos[name], states[name].attempts + 1, states[name].refused)
         for name in sorted(due & videos.keys())
     ]
-    paused = resting(known, {task.site for task in tasks}, now)
+    paused = paused_until(known, {task.site for task in tasks}, now)
     return [task for task in tasks if task.site not in paused]
 
 

@@ -57,7 +57,7 @@ def breakers(store: Store) -> dict[str, Breaker]:
     return {row["site"]: Breaker(**{name: row[name] for name in row if name != "event_id"}) for row in rows}
 
 
-def resting(known: Mapping[str, Breaker], sites: Iterable[str], now: datetime) -> dict[str, datetime]:
+def paused_until(known: Mapping[str, Breaker], sites: Iterable[str], now: datetime) -> dict[str, datetime]:
     """Return the sites that are paused, each with the time at which one video may ask again."""
     found = {}
     for site in sorted(set(sites)):

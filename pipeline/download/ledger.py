@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
-from pipeline.download.circuit_breaker import breakers, resting
+from pipeline.download.circuit_breaker import breakers, paused_until
 from pipeline.sources.faults import BLOCKING
 from pipeline.storage.arrow import among, pc, rows_with, rows_without
 from pipeline.storage.store import Store
@@ -234,14 +234,14 @@ def due_rows(store: Store, config: Config, states: pa.Table, now: datetime) -> p
     mine = rows_with(states, "source", kind)
     dropped = uncut_rows(store, config, mine.filter(mine["dropped"]))
     waiting = pa.concat_tables([mine.filter(due_mask(mine, now)), dropped])
-    at_rest = resting(known := breakers(store), known, now)
-    if not at_rest or not len(waiting):
+    paused = paused_until(known := breakers(store), known, now)
+    if not paused or not len(waiting):
         return waiting
     if kind != "urls":
-        return waiting.slice(0, 0) if kind in at_rest else waiting
+        return waiting.slice(0, 0) if kind in paused else waiting
     pages = store.read("videos", ["video_id", "url"], pc.field("source") == kind)
     hosts = pc.utf8_trim(pc.struct_field(pc.extract_regex(pc.utf8_lower(pages["url"]), _HOST), "host"), "[]")
-    return rows_without(waiting, "video_id", pages["video_id"].filter(among(hosts, [*at_rest])))
+    return rows_without(waiting, "video_id", pages["video_id"].filter(among(hosts, [*paused])))
 
 
 def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:

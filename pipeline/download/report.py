@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pipeline.download.circuit_breaker import breakers, resting
+from pipeline.download.circuit_breaker import breakers, paused_until
 from pipeline.download.ledger import State
 from pipeline.job import BatchJob
 
@@ -38,7 +38,7 @@ class DownloadReport:
     """The ten most frequent (class, message, videos)."""
     rejected: dict[str, int] = field(default_factory=dict)
     """Videos that must not be used, for a reason that only their download showed, by class (`opt_out`)."""
-    resting: dict[str, datetime] = field(default_factory=dict)
+    paused_sites: dict[str, datetime] = field(default_factory=dict)
     """Sites of this batch that their circuit breaker pauses, each with the time at which one video may ask again."""
     paused: str = ""
     """Why due videos were not attempted: the disk budget or a daily limit; "" where all were."""
@@ -88,7 +88,7 @@ def download_report(
     errors = Counter((state.error_class or "", state.message or "") for state in with_error)
     pending = [state for state in states.values() if state.state == "pending"]
     compared = [state for state in states.values() if state.state == "ok" and state.bytes_360p and state.bytes_720p]
-    paused_sites = resting(breakers(job.store), sites, datetime.now(UTC))
+    paused_sites = paused_until(breakers(job.store), sites, datetime.now(UTC))
     times = [state.next_try_at for state in pending if state.next_try_at]
     if pending and not times:
         times = list(paused_sites.values())
@@ -106,7 +106,7 @@ def download_report(
         next_try_at=min(times, default=None),
         too_many_failed=by_state["failed"] > job.config.download.max_failed_share * len(states),
         errors=sorted(((*error, count) for error, count in errors.items()), key=lambda row: (-row[2], row))[:10],
-        resting=paused_sites,
+        paused_sites=paused_sites,
         paused=passes.paused,
         wall_s=passes.wall_s,
         bytes_360p=sum(state.bytes_360p or 0 for state in compared),

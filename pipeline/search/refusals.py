@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.download.circuit_breaker import Breaker, Refusal, opened, resting
+from pipeline.download.circuit_breaker import Breaker, Refusal, opened, paused_until
 from pipeline.errors import RetryableError
 from pipeline.sources.base import Source
 from pipeline.sources.faults import clean_message
@@ -22,7 +22,7 @@ def paused_sites(known: Mapping[str, Breaker], kind: str, now: datetime) -> dict
             f"{until:%Y-%m-%d %H:%M} UTC",
             error_class=str(known[site].error_class),
         )
-        for site, until in resting(known, mine, now).items()
+        for site, until in paused_until(known, mine, now).items()
     }
 
 

@@ -352,9 +352,9 @@ def test_what_came_whole_is_what_the_sites_sent(run: Run, film: Film) -> None:
 
 
 def test_only_the_sites_that_asked_for_rest_rest(run: Run) -> None:
-    resting = {case.name for case in CASES if case.error_class == "rate_limited" or not case.attempts}
-    sites = {f"case-{index}.test" for index, case in enumerate(CASES) if case.name in resting}
-    assert {site for report in run.reports for site in report.resting} == sites
+    refused = {case.name for case in CASES if case.error_class == "rate_limited" or not case.attempts}
+    sites = {f"case-{index}.test" for index, case in enumerate(CASES) if case.name in refused}
+    assert {site for report in run.reports for site in report.paused_sites} == sites
     open_now = {site for site, breaker in breakers(run.store).items() if breaker.state == "open"}
     assert open_now == sites
 

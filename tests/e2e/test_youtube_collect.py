@@ -108,8 +108,8 @@ def test_a_bot_check_in_the_middle_rests_the_site_and_fails_nothing(store: Store
     assert first.failed == {}
     assert first.pending_classes == {"new": 8 - first.ok - 1, "source_blocked": 1}
     assert first.tried == first.ok + 1
-    assert set(first.resting) == {"youtube"}
-    assert first.resting["youtube"] > datetime.now(UTC) + timedelta(seconds=500)
+    assert set(first.paused_sites) == {"youtube"}
+    assert first.paused_sites["youtube"] > datetime.now(UTC) + timedelta(seconds=500)
     (refused,) = [row for row in store.read("downloads").to_pylist() if row["state"] == "pending"]
     assert "not a bot" in refused["message"]
 
@@ -133,7 +133,7 @@ def test_a_bot_check_in_the_middle_rests_the_site_and_fails_nothing(store: Store
     late = end_the_rest(store)
     assert due_batches(store, config, late) == batches(store)
     third = collect(store, config, now=late)
-    assert (third.ok, third.failed, third.pending, third.resting) == (8, {}, 0, {})
+    assert (third.ok, third.failed, third.pending, third.paused_sites) == (8, {}, 0, {})
     assert breakers(store)["youtube"].state == "closed"
     # no video lost one of its attempts to the refusals
     assert store.read("downloads").num_rows == 8 + 2
@@ -170,7 +170,7 @@ def test_each_refusal_of_a_player_ends_in_its_own_state(store: Store, youtube: Y
     assert seen == {name: (state, error_class) for name, (_, state, error_class) in refusals.items()}
     assert report.ok == 2
     assert report.videos == 8
-    assert report.resting == {}
+    assert report.paused_sites == {}
 
 
 @pytest.mark.parametrize("refusal", ["a check against bots", "too many requests"])

@@ -184,7 +184,7 @@ def test_two_thousand_videos_of_which_a_fifth_is_faulty_add_up(
     time.sleep(max((rested - datetime.now(UTC)).total_seconds(), 0))
     pending = sum(state.state == "pending" for state in states.values())
     report = collected(collect_command(config, root, root, datetime.now(UTC) + timedelta(hours=1)))
-    assert (report["tried"], report["pending"], report["resting"]) == (pending, 0, {})
+    assert (report["tried"], report["pending"], report["paused_sites"]) == (pending, 0, {})
     assert report["ok"] == TOTAL - TOTAL // 5 + pending
     assert sum(report["failed"].values()) == 220
     assert report["rejected"] == {"opt_out": 30}

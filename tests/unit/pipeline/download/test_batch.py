@@ -231,7 +231,7 @@ def test_each_fault_of_a_site_ends_in_its_own_state(store: Store, tmp_path: Path
     assert seen == expected
     assert len(store.list_blobs("raw")) == 1
     assert os.listdir(home_of(store).tmp) == []
-    assert list(report.resting) == ["localhost"]
+    assert list(report.paused_sites) == ["localhost"]
     pauses = {
         urls[row["video_id"]]: (row["next_try_at"] - row["finished_at"]).total_seconds()
         for row in attempts(store)

@@ -15,7 +15,7 @@ import pytest
 from pipeline.clips.cut_batch import cut_batch
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
-from pipeline.download.circuit_breaker import Breaker, Refusal, breakers, closed, opened, resting
+from pipeline.download.circuit_breaker import Breaker, Refusal, breakers, closed, opened, paused_until
 from pipeline.download.ledger import download_states, due_batches
 from pipeline.download.report import DownloadReport
 from pipeline.job import BatchJob, Job
@@ -57,8 +57,8 @@ def test_a_site_rests_then_one_may_ask(store: Store) -> None:
     known = breakers(store)
     later = NOW + timedelta(seconds=70)
     assert [known["x"].state_at(time) for time in (NOW, later)] == ["open", "half_open"]
-    assert list(resting(known, ["x", "y"], NOW)) == ["x"]
-    assert resting(known, ["x", "y"], later) == {}
+    assert list(paused_until(known, ["x", "y"], NOW)) == ["x"]
+    assert paused_until(known, ["x", "y"], later) == {}
     store.append("breakers", [closed("x", later).row()])
     assert breakers(store)["x"].state_at(later) == "closed"
 
@@ -113,8 +113,8 @@ def test_a_site_that_refuses_rests_and_its_other_videos_are_not_asked_for(
     assert report.tried <= config.download.workers
     assert len(site.requests) <= config.download.workers
     assert (report.ok, report.failed, report.pending, report.too_many_failed) == (0, {}, 8, False)
-    assert list(report.resting) == ["127.0.0.1"]
-    assert report.next_try_at == report.resting["127.0.0.1"]
+    assert list(report.paused_sites) == ["127.0.0.1"]
+    assert report.next_try_at == report.paused_sites["127.0.0.1"]
     assert due_batches(store, config, datetime.now(UTC)) == []
     site.requests.clear()
     assert run(store, config, batch).tried == 0
@@ -127,7 +127,7 @@ def test_a_site_that_refuses_rests_and_its_other_videos_are_not_asked_for(
     relent()
     end_rest(store)
     report = run(store, config, batch, datetime.now(UTC) + timedelta(hours=1))
-    assert (report.ok, report.pending, report.resting) == (8, 0, {})
+    assert (report.ok, report.pending, report.paused_sites) == (8, 0, {})
     assert breakers(store)["127.0.0.1"].state == "closed"
 
 
