@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 
-from assets.cli.options import Parsers, add_address_options, add_root_options, settings_of, used_settings
+from assets.cli.options import Parsers, add_address_options, add_root_options, address_of, settings_of, used_settings
 
 
 def add_commands(commands: Parsers) -> None:
@@ -46,10 +46,10 @@ def add_commands(commands: Parsers) -> None:
 def run_label(args: argparse.Namespace) -> int:
     """Serve the labelling page until it is stopped."""
     settings = used_settings(args)
-    from classifier.labels.serve import LabelServer, serve_labels
+    from assets.cli.server import run_uvicorn
+    from classifier.labels.serve import serve_labels
 
-    server = LabelServer(host=args.host, port=args.port, annotator=_annotator(args), token=args.token)
-    serve_labels(settings.job(), server)
+    serve_labels(settings.job(), address_of(args), run_uvicorn, annotator=_annotator(args))
     return 0
 
 

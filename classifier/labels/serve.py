@@ -7,51 +7,38 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
-
-import uvicorn
 
 from classifier.labels.page import PAGE, label_app
 from classifier.labels.sync import sync_journal
-from pipeline.http_guard import Guard, check_address, content_policy, open_socket, url_of
 from pipeline.job import Job
+from pipeline.serving import Address, Listener, RunServer
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelServer:
-    """Where the page is served, and to whom."""
-
-    port: int
-    """0 takes a free one; a fixed one lets a browser find its unsaved labels again, which it keeps by address."""
-    annotator: str = "me"
-    """Who labels."""
-    host: str = "127.0.0.1"
-    """Address to bind to; one that other machines can reach needs a token."""
-    token: str | None = None
-    """What a visitor must show."""
-
-
-def serve_labels(job: Job, server: LabelServer) -> None:
+def serve_labels(job: Job, address: Address, run: RunServer, *, annotator: str = "me") -> None:
     """Serve the labelling page and print its address; when interrupted, append the journal to the store.
 
+    Args:
+        job: the store whose clips are rated.
+        address: where to serve. With a fixed port a browser finds its unsaved labels again: it keeps them by address.
+        run: runs the server.
+        annotator: who rates.
+
     Raises:
-        UserError: the address cannot be used, a token is missing, or there are no clips to rate.
+        UserError: the address cannot be used, or there are no clips to rate.
     """
-    check_address(server.host, server.token)
-    app = label_app(job, server.annotator)
-    guarded = Guard(app, host=server.host, token=server.token, policy=content_policy(PAGE.read_text("utf-8")))
-    socket = open_socket(server.host, server.port)
-    try:
-        # a session that was killed may have left labels in the journal
-        sync_journal(job)
-        url = url_of(server.host, socket, server.token)
-        sys.stdout.write(f"rate clips at {url}  (Ctrl-C ends; labels are kept)\n")
-        sys.stdout.flush()
-        with suppress(KeyboardInterrupt):
-            uvicorn.Server(uvicorn.Config(guarded, log_level="warning", lifespan="off", ws="none")).run(
-                sockets=[socket]
-            )
-    finally:
-        socket.close()
-        app.state.journal.close()
-        sync_journal(job)
+    with Listener(address) as listener:
+        app = label_app(job, annotator)
+        try:
+            # a session that was killed may have left labels in the journal
+            sync_journal(job)
+            with suppress(KeyboardInterrupt):
+                listener.serve(app, PAGE.read_text("utf-8"), run=run, on_ready=_print_address)
+        finally:
+            listener.close()
+            app.state.journal.close()
+            sync_journal(job)
+
+
+def _print_address(url: str) -> None:
+    sys.stdout.write(f"rate clips at {url}  (Ctrl-C ends; labels are kept)\n")
+    sys.stdout.flush()

@@ -37,9 +37,11 @@ from pipeline.config import Config
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.job import Job
-from classifier.labels.serve import LabelServer, serve_labels
+from pipeline.serving import Address
+from assets.cli.server import run_uvicorn
+from classifier.labels.serve import serve_labels
 store = Store(sys.argv[1])
-serve_labels(Job(store, Config(), home_of(store)), LabelServer(port=int(sys.argv[2]), annotator="ann"))
+serve_labels(Job(store, Config(), home_of(store)), Address(port=int(sys.argv[2])), run_uvicorn, annotator="ann")
 """
 
 

@@ -13,12 +13,12 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-import pytest
+from starlette.testclient import TestClient
 
 from classifier.labels.queue import write_queue
-from classifier.labels.serve import LabelServer, serve_labels
-from pipeline.errors import UserError
+from classifier.labels.serve import serve_labels
 from pipeline.label_events import current_labels
+from pipeline.serving import Address
 
 _SERVER = """
 import sys
@@ -26,9 +26,11 @@ from pipeline.config import Config
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.job import Job
-from classifier.labels.serve import LabelServer, serve_labels
+from pipeline.serving import Address
+from assets.cli.server import run_uvicorn
+from classifier.labels.serve import serve_labels
 store = Store(sys.argv[1])
-serve_labels(Job(store, Config(), home_of(store)), LabelServer(port=0, annotator="ann"))
+serve_labels(Job(store, Config(), home_of(store)), Address(), run_uvicorn, annotator="ann")
 """
 
 
@@ -93,6 +95,14 @@ def test_no_acknowledged_label_is_lost_when_the_server_is_killed(job, pool_write
     assert set(current_labels(job.store, job.config)) == set(clips)
 
 
-def test_an_address_that_others_can_reach_needs_a_token(job, clips):
-    with pytest.raises(UserError, match="--token"):
-        serve_labels(job, LabelServer(host="0.0.0.0", port=0))
+def test_the_page_is_served_behind_the_guard_with_its_own_script_allowed(job, clips):
+    answers = []
+
+    def run(app, listening):
+        with TestClient(app, base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
+            answers.append(client.get("/").headers["content-security-policy"])
+            answers.append(client.get("/", headers={"host": "evil.example"}).status_code)
+
+    serve_labels(job, Address(), run)
+    assert "sha256-" in answers[0]
+    assert answers[1] == 421
