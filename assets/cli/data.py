@@ -15,7 +15,7 @@ def add_commands(commands: Parsers) -> None:
     status = commands.add(
         "status",
         run_status,
-        "Show the funnel from found videos to the model's figures, and whether every sum holds.",
+        "Show the funnel from found videos to the model's metrics, and whether all totals balance.",
         "Counts come from the tables alone. `conserved` is false where a video or clip is in no state, or in two.",
         "  lampworks status --root DIR --json | jq .curated",
     )
@@ -102,7 +102,7 @@ def run_status(args: argparse.Namespace) -> int:
     from pipeline.inspect.status_text import format_status
 
     found = status(settings.store, settings.config)
-    print(json.dumps(found, indent=2, default=str) if args.json else format_status(found))
+    print(json.dumps(found.to_json(), indent=2) if args.json else format_status(found))
     return 0
 
 

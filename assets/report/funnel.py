@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from pipeline.inspect.status_types import StoreStatus
 
 _MOST_REASONS = 14
 # width of the longest bar, in percent: its count stands behind it
@@ -31,27 +32,27 @@ class Funnel:
     clips: list[Stage]
 
 
-def funnel_of(status: Mapping[str, Any]) -> Funnel:
+def funnel_of(status: StoreStatus) -> Funnel:
     """Return the funnel of a store's status."""
-    videos, downloads, clips, curated = status["videos"], status["downloads"], status["clips"], status["curated"]
+    videos, downloads, clips, curated = status.videos, status.downloads, status.clips, status.curated
     not_downloaded = {
-        **_prefixed("failed", downloads["failed"]),
-        **_prefixed("rejected", downloads["rejected"]),
-        "pending": downloads["pending"],
-        "taken down": downloads["taken_down"],
+        **_prefixed("failed", downloads.failed),
+        **_prefixed("rejected", downloads.rejected),
+        "pending": downloads.pending,
+        "taken down": downloads.taken_down,
     }
-    not_cut = {**_prefixed("failed", clips["failed"]), "not yet cut": clips["videos_pending"]}
-    not_kept = {reason: count for reason, count in curated["reasons"].items() if not reason.startswith("keep")}
+    not_cut = {**_prefixed("failed", clips.failed), "not yet cut": clips.videos_pending}
+    not_kept = {reason: count for reason, count in curated.reasons.items() if not reason.startswith("keep")}
     return Funnel(
         _stages([
-            ("found", videos["found"], {}),
-            ("kept by the rules", videos["kept"], _by_family(videos["rejected"])),
-            ("downloaded", downloads["ok"], not_downloaded),
-            ("cut into clips", clips["videos_cut"], not_cut),
+            ("found", videos.found, {}),
+            ("kept by the rules", videos.kept, _by_family(videos.rejected)),
+            ("downloaded", downloads.ok, not_downloaded),
+            ("cut into clips", clips.videos_cut, not_cut),
         ]),
         _stages([
-            ("cut", clips["total"], {}),
-            ("kept", curated["keep"], {**not_kept, "not yet decided": curated["undecided"]}),
+            ("cut", clips.total, {}),
+            ("kept", curated.keep, {**not_kept, "not yet decided": curated.undecided}),
         ]),
     )  # fmt: skip
 

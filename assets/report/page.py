@@ -62,7 +62,7 @@ def report_html(store: Store, config: Config) -> tuple[str, list[str]]:
     decided = decided_clips(store, config)
     evaluation, classifier = newest.get("world_evaluation"), newest.get("quality_classifier")
     pictures = evaluation_pictures(store, evaluation) if evaluation else None
-    labels = found["labels"]
+    labels = found.labels
     scores = _scores(decided.histogram)
     page = template("assets.report", "page.html").render(
         **{name: getattr(wording, name) for name in ("amount", "number", "percent", "interval")},
@@ -78,8 +78,8 @@ def report_html(store: Store, config: Config) -> tuple[str, list[str]]:
         rejected=rejected_videos(store),
         failures=failures(store, config),
         decided=decided,
-        ratings_chart=columns_chart([(str(rating), [count]) for rating, count in labels["by_rating"].items()]),
-        annotators={name: count for name, count in labels["annotators"].items() if name != _STAND_IN},
+        ratings_chart=columns_chart([(str(rating), [count]) for rating, count in labels.by_rating.items()]),
+        annotators={name: count for name, count in labels.annotators.items() if name != _STAND_IN},
         score_names=list(scores),
         score_chart=_score_chart(scores),
         classifier=classifier_view(classifier) if classifier else None,

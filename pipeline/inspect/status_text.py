@@ -1,143 +1,164 @@
-"""The status of a store for a terminal: the funnel line by line, what was lost and why, and the law."""
+"""The status of a store as text for a terminal: one stage a line, with what it lost and why, and the accounting."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from pipeline.inspect.status_types import (
+    ClipsStatus,
+    CuratedStatus,
+    DownloadsStatus,
+    LabelsStatus,
+    MetricStatus,
+    ModelsStatus,
+    ShardsStatus,
+    SiteStatus,
+    StoreStatus,
+)
+from pipeline.shards.splits import SPLITS
 
 _SHOWN_REASONS = 12
-# the figures that matter most, in the order in which they are read
-_FIGURES = {
+# the metrics that matter most, in the order in which they are read: name -> (label, unit)
+_METRICS = {
     "psnr": ("tokenizer PSNR", "dB"),
-    "psnr_above_mean_frame": ("  above the mean frame", "dB"),
-    "psnr_t1_above_copy": ("first frame above a copy", "dB"),
-    "delta_t_psnr": ("delta-t PSNR", "dB"),
-    "delta_t_psnr_permuted": ("  own actions permuted", "dB"),
-    "drift_psnr_prefill": ("long rollouts, past the window", "dB"),
-    "drift_ring_below_prefill": ("  lost where the past is kept", "dB"),
+    "psnr_above_mean_frame": ("  gain over the mean frame", "dB"),
+    "psnr_t1_above_copy": ("next-frame PSNR gain over copying", "dB"),
+    "delta_t_psnr": ("delta-t PSNR, random actions", "dB"),
+    "delta_t_psnr_permuted": ("delta-t PSNR, permuted actions", "dB"),
+    "drift_psnr_prefill": ("rollout PSNR past the window", "dB"),
+    "drift_ring_below_prefill": ("  loss with cached states", "dB"),
     "latent_action_mutual_information": ("action information", "nat"),
-    "latent_action_mutual_information_shuffled": ("  shuffled", "nat"),
+    "latent_action_mutual_information_shuffled": ("  with shuffled actions", "nat"),
 }
 
 
-def format_status(status: Mapping[str, Any]) -> str:
-    """Return what `pipeline.inspect.status.status` found, for people.
-
-    Args:
-        status: that object, or the same read back from JSON.
-    """
-    videos, downloads, clips = status["videos"], status["downloads"], status["clips"]
-    lines = [str(status["root"])]
-    rejected = sum(videos["rejected"].values())
-    lines.append(_line("videos", f"{videos['found']} found, {videos['kept']} kept, {rejected} rejected"))
-    lines += _reasons(videos["rejected"])
-    lines += _downloads(downloads)
-    lines += _sites(status["sites"])
-    lines += _clips(clips)
-    lines += _labels(status["labels"])
-    lines += _curated(status["curated"])
-    lines += _shards(status["shards"])
-    lines += _models(status["models"], status["evaluation"], status["evaluation_current"])
-    if status["conserved"]:
-        lines.append(_line("law", "every sum holds: nothing is unaccounted for"))
-    else:
-        lines.append(_line("law", "BROKEN"))
-        lines += [f"{'':13}{sentence}" for sentence in status["violations"]]
-    return "\n".join(lines)
+def format_status(status: StoreStatus) -> str:
+    """Return a status as lines of text."""
+    videos = status.videos
+    rejected = sum(videos.rejected.values())
+    return "\n".join([
+        status.root,
+        _line("videos", f"{videos.found} found, {videos.kept} kept, {rejected} rejected"),
+        *_reasons(videos.rejected),
+        *_downloads(status.downloads),
+        *_sites(status.sites),
+        *_clips(status.clips),
+        *_labels(status.labels),
+        *_curated(status.curated),
+        *_shards(status.shards),
+        *_models(status.models),
+        *_evaluation(status.evaluation, status.evaluation_current),
+        *_accounting(status),
+    ])  # fmt: skip
 
 
-def _downloads(downloads: Mapping[str, Any]) -> list[str]:
-    failed, rejected = downloads["failed"], downloads["rejected"]
+def _accounting(status: StoreStatus) -> list[str]:
+    if status.conserved:
+        return [_line("accounting", "OK: all totals balance")]
+    return [_line("accounting", "BROKEN: these totals do not balance"), *(_line("", one) for one in status.violations)]
+
+
+def _downloads(downloads: DownloadsStatus) -> list[str]:
     parts = {
-        "ok": downloads["ok"],
-        "failed": sum(failed.values()),
-        # learnt at the download alone, which is seldom: no need to say that there are none
-        **({"rejected": sum(rejected.values())} if rejected else {}),
-        "pending": downloads["pending"],
-        "taken_down": downloads["taken_down"],
+        "ok": downloads.ok,
+        "failed": sum(downloads.failed.values()),
+        # rare, because most videos are rejected by the search: shown only where there are some
+        **({"rejected": sum(downloads.rejected.values())} if downloads.rejected else {}),
+        "pending": downloads.pending,
+        "taken_down": downloads.taken_down,
     }
-    pending = {name: count for name, count in downloads["pending_by_class"].items() if name != "new"}
+    pending = {name: count for name, count in downloads.pending_by_class.items() if name != "new"}
     return [
         _line("downloads", _parts(**parts)),
-        *_reasons(failed),
-        *_reasons(rejected, "rejected: "),
+        *_reasons(downloads.failed),
+        *_reasons(downloads.rejected, "rejected: "),
         *_reasons(pending, "pending: "),
     ]
 
 
-def _sites(sites: Mapping[str, Any]) -> list[str]:
-    """Return a line per site that rests after it refused; those that answer are not news."""
+def _sites(sites: Mapping[str, SiteStatus]) -> list[str]:
+    """Return a line per site from which downloads are paused; sites that answer are left out."""
     lines: list[str] = []
-    for site, found in sorted(sites.items()):
-        if found["state"] == "closed":
+    for name, site in sorted(sites.items()):
+        if site.state == "closed":
             continue
-        until = f" until {str(found['next_try_at'])[:16].replace('T', ' ')} UTC" if found["state"] == "open" else ""
-        rests = "rests" + until if until else "rested; the next run asks with one video"
-        times = f"{found['refusals']} refusals" if found["refusals"] != 1 else "1 refusal"
-        said = _printable(f"{found['error_class']}: {found['message']}")
-        lines.append(_line("" if lines else "sites", f"{_printable(site)} {rests} ({times}, last {said})"))
+        if site.state == "open":
+            state = f"paused until {str(site.next_try_at)[:16].replace('T', ' ')} UTC"
+        else:
+            state = "pause is over; the next run tries one video"
+        refusals = f"{site.refusals} refusals" if site.refusals != 1 else "1 refusal"
+        last = _printable(f"{site.error_class}: {site.message}")
+        lines.append(_line("" if lines else "sites", f"{_printable(name)}: {state} ({refusals}, last {last})"))
     if len(lines) > _SHOWN_REASONS:
         lines = [*lines[:_SHOWN_REASONS], _line("", f"and {len(lines) - _SHOWN_REASONS} more sites")]
     return lines
 
 
-def _clips(clips: Mapping[str, Any]) -> list[str]:
-    pending = f", {clips['videos_pending']} videos not yet cut" if clips["videos_pending"] else ""
+def _clips(clips: ClipsStatus) -> list[str]:
+    pending = f", {clips.videos_pending} videos not yet cut" if clips.videos_pending else ""
     lines = [
-        _line("clips", f"{clips['total']} of {clips['videos_cut']} videos, {clips['duplicates']} copies{pending}"),
+        _line("clips", f"{clips.total} of {clips.videos_cut} videos, {clips.duplicates} near-duplicates{pending}"),
         _line(
-            "", f"{clips['source_seconds']:,.0f} s of video = {clips['clip_seconds']:,.0f} s in clips"
-            f" + {clips['remainder_seconds']:,.0f} s left over",
+            "", f"{clips.source_seconds:,.0f} s of video = {clips.clip_seconds:,.0f} s in clips"
+            f" + {clips.remainder_seconds:,.0f} s left over",
         ),
     ]  # fmt: skip
-    if clips["flagged"]:
-        lines.append(_line("", "flagged: " + ", ".join(f"{count} {flag}" for flag, count in clips["flagged"].items())))
-    return [*lines, *_reasons(clips["failed"], "failed: ")]
+    if clips.flagged:
+        lines.append(_line("", "flagged: " + ", ".join(f"{count} {flag}" for flag, count in clips.flagged.items())))
+    return [*lines, *_reasons(clips.failed, "failed: ")]
 
 
-def _labels(labels: Mapping[str, Any]) -> list[str]:
-    if not labels["total"] and not labels["unresolved"]:
+def _labels(labels: LabelsStatus) -> list[str]:
+    if not labels.total and not labels.unresolved:
         return [_line("labels", "none")]
-    rated = ", ".join(f"{count} rated {rating}" for rating, count in labels["by_rating"].items() if count)
-    who = ", ".join(f"{name} {count}" for name, count in labels["annotators"].items())
-    lost = f", {labels['unresolved']} without a clip" if labels["unresolved"] else ""
-    return [_line("labels", f"{labels['total']} clips{lost}: {rated}"), _line("", f"by {who}")]
+    rated = ", ".join(f"{count} rated {rating}" for rating, count in labels.by_rating.items() if count)
+    annotators = ", ".join(f"{name} {count}" for name, count in labels.annotators.items())
+    unresolved = f", {labels.unresolved} labels without a clip" if labels.unresolved else ""
+    return [_line("labels", f"{labels.total} clips{unresolved}: {rated}"), _line("", f"by {annotators}")]
 
 
-def _curated(curated: Mapping[str, Any]) -> list[str]:
-    if not curated["keep"] + curated["drop"] + curated["review"]:
+def _curated(curated: CuratedStatus) -> list[str]:
+    if not curated.keep + curated.drop + curated.review:
         return [_line("decision", "none")]
-    stale = "" if curated["current"] else " (something moved since: not current)"
-    counts = {name: curated[name] for name in ("keep", "drop", "review", "undecided")}
-    lines = [_line("decision", _parts(**counts) + stale)]
-    return [*lines, *_reasons({name: n for name, n in curated["reasons"].items() if not name.startswith("keep")})]
+    outdated = "" if curated.current else " (outdated: its inputs changed since)"
+    counts = _parts(keep=curated.keep, drop=curated.drop, review=curated.review, undecided=curated.undecided)
+    not_kept = {reason: count for reason, count in curated.reasons.items() if not reason.startswith("keep")}
+    return [_line("decision", counts + outdated), *_reasons(not_kept)]
 
 
-def _shards(shards: Mapping[str, Any]) -> list[str]:
-    if shards["version"] is None:
+def _shards(shards: ShardsStatus) -> list[str]:
+    if shards.version is None:
         return [_line("shards", "none")]
-    sizes = ", ".join(f"{split} {shards[split]['samples']} in {shards[split]['shards']}" for split in ("train", "val"))
-    return [_line("shards", f"{shards['version']}: {sizes}" + ("" if shards["current"] else " (not current)"))]
+    splits = ((split, shards.of(split)) for split in SPLITS)
+    sizes = ", ".join(f"{split} {own.samples} clips in {_tars(own.shards)}" for split, own in splits)
+    return [_line("shards", f"{shards.version}: {sizes}" + ("" if shards.current else " (outdated)"))]
 
 
-def _models(models: Mapping[str, Any], evaluation: Mapping[str, Any], current: bool) -> list[str]:
+def _tars(count: int) -> str:
+    return f"{count} tar{'' if count == 1 else 's'}"
+
+
+def _models(models: ModelsStatus) -> list[str]:
     lines: list[str] = []
     for kind in ("quality_classifier", "video_tokenizer", "world_model"):
-        if kind in models:
-            model = models[kind]
-            size = f"{model['parameters'] or 0:,} parameters, {model['steps'] or 0:,} steps"
+        if kind in models.newest:
+            model = models.newest[kind]
+            size = f"{model.parameters or 0:,} parameters, {model.steps or 0:,} steps"
             lines.append(_line("models" if not lines else "", f"{kind.replace('_', ' ')}: {size}"))
-    if not lines:
-        lines.append(_line("models", "none"))
-    shown = [name for name in _FIGURES if evaluation.get(name, {}).get("value") is not None]
-    if shown and not current:
-        lines.append(_line("figures", "of the world before this one; `lampworks run` measures the newest"))
-    for name in shown:
-        figure, (text, unit) = evaluation[name], _FIGURES[name]
-        ends = "" if figure["low"] is None else f"  [{figure['low']:.2f}, {figure['high']:.2f}]"
-        head = "figures" if current and name == shown[0] else ""
-        lines.append(_line(head, f"{text:<28}{figure['value']:7.2f} {unit}{ends}"))
-    return lines
+    return lines or [_line("models", "none")]
+
+
+def _evaluation(evaluation: Mapping[str, MetricStatus], current: bool) -> list[str]:
+    shown = {name: evaluation[name] for name in _METRICS if name in evaluation and evaluation[name].value is not None}
+    if not shown:
+        return []
+    width = max(len(label) for label, _ in _METRICS.values())
+    lines = [] if current else ["of the previous world; `lampworks run` evaluates the newest"]
+    for name, metric in shown.items():
+        label, unit = _METRICS[name]
+        interval = "" if metric.low is None else f"  [{metric.low:.2f}, {metric.high:.2f}]"
+        lines.append(f"{label:<{width}}  {metric.value:6.2f} {unit:<3}{interval}".rstrip())
+    return [_line("" if number else "metrics", line) for number, line in enumerate(lines)]
 
 
 def _line(name: str, text: str) -> str:
@@ -157,5 +178,5 @@ def _reasons(reasons: Mapping[str, int], prefix: str = "") -> list[str]:
 
 
 def _printable(text: str) -> str:
-    # a reason may quote what a stranger wrote; a terminal obeys control characters
+    # reasons may quote text from the web, and a terminal obeys control characters
     return "".join(letter if letter.isprintable() else " " for letter in text)[:100]

@@ -152,7 +152,7 @@ def test_a_site_that_asks_for_a_check_ends_the_run_green_with_a_warning_and_goes
     assert (metadata["ok"], metadata["pending"]) == (2, 0)
     assert all(check.passed for check in checks.values())
     assert rows_of(metadata["sites"])[0]["state"] == "closed"
-    assert status(settings.store, settings.config)["conserved"]
+    assert status(settings.store, settings.config).conserved
 
 
 def test_a_batch_shows_what_became_of_its_videos_and_what_was_saved(
@@ -300,8 +300,8 @@ def test_two_runs_of_one_batch_at_once_corrupt_nothing(
         assert settings.store.read_blob(str(state.path)) == film
     assert [path for path in Path(settings.store.root, "raw").rglob("*") if path.name.startswith(".tmp")] == []
     found = status(settings.store, settings.config)
-    assert found["conserved"], found["violations"]
-    assert found["downloads"]["ok"] == found["clips"]["videos_cut"] == 8
+    assert found.conserved, found.violations
+    assert found.downloads.ok == found.clips.videos_cut == 8
     # and nothing is left to do
     assert run_pass(settings, "raw_videos", "clips")[0].runs == []
 
@@ -350,7 +350,7 @@ def test_a_run_that_is_cancelled_stops_its_children_keeps_what_is_done_and_is_fi
     assert len(done.runs) == 1, "known videos are not searched again"
     assert len(ok_videos(settings)) == 5
     assert [path for path in settings.home.tmp.rglob("*") if path.is_file()] == []
-    assert status(settings.store, settings.config)["conserved"]
+    assert status(settings.store, settings.config).conserved
 
 
 class Ui:
@@ -451,7 +451,7 @@ def test_in_the_ui_one_batch_downloads_at_a_time_a_run_can_be_ended_and_the_sens
         ui.stop()
     states = download_states(settings.store)
     assert {state.state for state in states.values()} == {"ok"}, states
-    assert status(settings.store, settings.config)["conserved"]
+    assert status(settings.store, settings.config).conserved
 
 
 def _downloads(process: psutil.Process) -> bool:

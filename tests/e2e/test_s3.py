@@ -92,7 +92,7 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
     row = store.read("clips").to_pylist()[0]
     assert decode_clip(read_clip(store, row)).shape == (160, 90, 160, 3)
     assert read_frames(store, row).shape == (8, 90, 160, 3)
-    assert status(store, config)["conserved"] is True
+    assert status(store, config).conserved
     assert collect_garbage(store, dry_run=True) == []
     export_clips(store, config, tmp_path / "flat.parquet")
     assert (tmp_path / "flat.parquet").stat().st_size > 0

@@ -1,8 +1,10 @@
-"""The status counts what is there, every sum of it holds at every stage, and one lost row is seen."""
+"""The status counts every stage, its totals balance at every stage of a pass, and a lost row unbalances them."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.download.ledger import download_states, fold_attempts
 from pipeline.inspect.conservation import violations
-from pipeline.inspect.status import format_status, status
+from pipeline.inspect.status import status
+from pipeline.inspect.status_text import format_status
+from pipeline.inspect.status_types import VideosStatus
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
@@ -38,17 +41,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_an_empty_store_has_nothing_and_loses_nothing(store: Store):
     found = status(store, CONFIG)
-    assert found["conserved"] is True
-    assert found["videos"] == {"found": 0, "kept": 0, "licences": {}, "rejected": {}}
-    assert found["clips"]["total"] == 0
-    assert found["shards"]["version"] is None
-    assert found["evaluation"] == {}
+    assert found.conserved
+    assert found.videos == VideosStatus(found=0, kept=0, licences={}, rejected={})
+    assert found.clips.total == 0
+    assert found.shards.version is None
+    assert found.evaluation == {}
     assert "0 found" in format_status(found)
     assert not (Path(store.root) / "tables").exists()  # looking writes nothing
 
 
 def test_a_finished_store_is_counted_stage_by_stage(finished: Store):
-    found = status(finished, CONFIG)
+    found = status(finished, CONFIG).to_json()
     assert found["videos"] == {
         "found": 20,
         "kept": 12,
@@ -84,7 +87,7 @@ def test_a_finished_store_is_counted_stage_by_stage(finished: Store):
 
 
 def recompute(found: dict[str, Any]) -> bool:
-    """The law of the status, from nothing but the printed object and without the project's own code."""
+    """Tell whether all totals balance, from nothing but the printed object and without the project's own code."""
     videos, downloads, clips, curated = (found[name] for name in ("videos", "downloads", "clips", "curated"))
     decided = curated["keep"] + curated["drop"] + curated["review"] + curated["undecided"]
     seconds = clips["clip_seconds"] + clips["remainder_seconds"]
@@ -104,9 +107,9 @@ def recompute(found: dict[str, Any]) -> bool:
 
 
 def test_the_printed_object_is_json_and_its_sums_can_be_checked_by_anyone(finished: Store):
-    printed = json.loads(json.dumps(status(finished, CONFIG)))
-    assert recompute(printed)
-    assert violations(printed) == []
+    found = status(finished, CONFIG)
+    assert recompute(json.loads(json.dumps(found.to_json())))
+    assert violations(found) == []
 
 
 # a row of each table that something else made disappear
@@ -126,31 +129,32 @@ LOST = {
 
 
 @pytest.mark.parametrize("table", LOST)
-def test_one_deleted_row_breaks_the_law_whichever_table_it_is_of(tmp_path: Path, table: str):
+def test_one_deleted_row_unbalances_the_totals_whichever_table_it_is_of(tmp_path: Path, table: str):
     store = finished_store(tmp_path / "root")
     before = len(store.read(table))
     DeltaTable(f"{store.root}/tables/{table}").delete(LOST[table])
     assert len(store.read(table)) == before - 1
-    found = json.loads(json.dumps(status(store, CONFIG)))
-    assert found["conserved"] is False
-    assert not recompute(found)
-    assert found["deleted_rows"] == {table: 1}
-    assert "BROKEN" in format_status(found)
+    found = status(store, CONFIG)
+    assert found.to_json()["conserved"] is False
+    assert not recompute(found.to_json())
+    assert found.deleted_rows == {table: 1}
+    assert "accounting   BROKEN" in format_status(found)
+    assert all(sentence in format_status(found) for sentence in found.violations)
 
 
 @pytest.mark.parametrize("table", ["videos", "downloads", "clippings", "clips", "curated", "shards", "models"])
-def test_a_row_that_is_lost_without_a_trace_breaks_a_sum(tmp_path: Path, table: str):
+def test_a_row_that_is_lost_without_a_trace_unbalances_a_total(tmp_path: Path, table: str):
     store = finished_store(tmp_path / "root")
     DeltaTable(f"{store.root}/tables/{table}").delete(LOST[table])
-    found = {**status(store, CONFIG), "deleted_rows": {}}
+    found = dataclasses.replace(status(store, CONFIG), deleted_rows={})
     assert violations(found)
-    assert not recompute(found)
+    assert not recompute(found.to_json())
 
 
 def test_a_rejected_video_that_is_lost_is_missed_too(tmp_path: Path):
     store = finished_store(tmp_path / "root")
     DeltaTable(f"{store.root}/tables/videos").delete("video_id = 'arcade-v013'")
-    found = {**status(store, CONFIG), "deleted_rows": {}}
+    found = dataclasses.replace(status(store, CONFIG), deleted_rows={})
     assert violations(found) == ["videos found by the searches: 20 is not 12 kept + 7 rejected"]
 
 
@@ -165,10 +169,10 @@ def test_every_stage_of_a_pass_conserves_what_there_is_so_far(store: Store):
     ratings = add_labels(store, clips)
     decide_all(store, CONFIG, clips, ratings)
     conserved.append(status(store, CONFIG))
-    assert [found["violations"] for found in conserved] == [[], [], [], []]
-    assert [found["downloads"]["pending"] for found in conserved] == [12, 1, 1, 1]
-    assert [found["clips"]["videos_pending"] for found in conserved] == [0, 10, 1, 1]
-    assert [found["curated"]["undecided"] for found in conserved] == [0, 0, 24, 0]
+    assert [found.violations for found in conserved] == [[], [], [], []]
+    assert [found.downloads.pending for found in conserved] == [12, 1, 1, 1]
+    assert [found.clips.videos_pending for found in conserved] == [0, 10, 1, 1]
+    assert [found.curated.undecided for found in conserved] == [0, 0, 24, 0]
 
 
 def test_a_pass_that_was_killed_between_two_commits_is_no_loss(store: Store):
@@ -176,9 +180,9 @@ def test_a_pass_that_was_killed_between_two_commits_is_no_loss(store: Store):
     store.append("videos", [{"video_id": "a", "verdict": "kept", "rule": "off", "batch": "b"}])
     store.append("clips", [{"clip_id": "a-000000000-00000000", "video_id": "a", "clip_spec": "00000000", "flags": []}])
     found = status(store, CONFIG)
-    assert found["conserved"] is True
-    assert found["videos"]["found"] == 1
-    assert found["clips"]["total"] == 0
+    assert found.conserved
+    assert found.videos.found == 1
+    assert found.clips.total == 0
 
 
 def test_new_clips_after_a_decision_are_undecided_and_no_loss(tmp_path: Path):
@@ -191,10 +195,10 @@ def test_new_clips_after_a_decision_are_undecided_and_no_loss(tmp_path: Path):
     )
     add_clips(store, CONFIG, downloads)
     found = status(store, CONFIG)
-    assert found["curated"]["undecided"] == 3
-    assert found["curated"]["current"] is False
-    assert found["violations"] == []
-    assert "not current" in format_status(found)
+    assert found.curated.undecided == 3
+    assert found.curated.current is False
+    assert found.violations == []
+    assert "(outdated: its inputs changed since)" in format_status(found)
 
 
 def test_a_takedown_is_counted_once_and_nothing_after_it(tmp_path: Path):
@@ -202,74 +206,83 @@ def test_a_takedown_is_counted_once_and_nothing_after_it(tmp_path: Path):
     request_takedown(store, "video", "arcade-v004", "asked")
     request_takedown(store, "channel", "channel-5", "asked")
     found = status(store, CONFIG)
-    assert found["downloads"]["taken_down"] == 2
-    assert found["downloads"]["ok"] == 8
-    assert found["clips"]["total"] == 18
-    assert found["curated"]["keep"] + found["curated"]["drop"] + found["curated"]["review"] == 18
-    assert found["violations"] == []
+    assert found.downloads.taken_down == 2
+    assert found.downloads.ok == 8
+    assert found.clips.total == 18
+    assert found.curated.keep + found.curated.drop + found.curated.review == 18
+    assert found.violations == []
 
 
 def test_a_decision_by_a_model_that_is_gone_is_named(tmp_path: Path):
     store = finished_store(tmp_path / "root")
     DeltaTable(f"{store.root}/tables/models").delete("kind = 'quality_classifier'")
-    found = {**status(store, CONFIG), "deleted_rows": {}}
+    found = dataclasses.replace(status(store, CONFIG), deleted_rows={})
     assert any("quality-classifier-0123456789ab" in sentence for sentence in violations(found))
 
 
 ATTEMPT = st.tuples(
     st.sampled_from(["a", "b", "c"]),
-    st.sampled_from(["ok", "failed", "pending"]),
-    st.none() | st.integers(0, 3),
+    st.sampled_from(["ok", "failed", "pending", "rejected"]),
+    st.integers(0, 9),
     st.sampled_from(["x", "y"]),
 )
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(ATTEMPT, max_size=8))
-def test_the_fold_by_columns_is_the_ledgers(tmp_path_factory: pytest.TempPathFactory, attempts: list[Any]):
-    store = Store(tmp_path_factory.mktemp("fold"))
+@given(st.lists(ATTEMPT, max_size=8, unique_by=lambda attempt: (attempt[0], attempt[2])))
+def test_a_video_counts_once_under_success_or_else_under_its_last_attempt(
+    tmp_path_factory: pytest.TempPathFactory, attempts: list[tuple[str, str, int, str]]
+):
+    store = Store(tmp_path_factory.mktemp("attempts"))
     store.append("videos", [{"video_id": name, "verdict": "kept", "batch": "b"} for name in "abc"])
-    store.append(
-        "downloads",
-        [
-            {
-                "attempt_id": f"{number}", "video_id": name, "batch": "b", "attempt": 1, "state": state,
-                "finished_at": None if minute is None else START + timedelta(minutes=minute), "error_class": error,
-            }
-            for number, (name, state, minute, error) in enumerate(attempts)
-        ],
-    )  # fmt: skip
-    folded = {row["video_id"]: row for row in fold_attempts(store).to_pylist()}
-    for name, state in download_states(store).items():
-        if state.attempts:
-            assert folded[name]["state"] == state.state
-            assert state.state == "ok" or folded[name]["error_class"] == state.error_class
+    rows = [
+        {
+            "attempt_id": f"{number}", "video_id": name, "batch": "b", "attempt": 1, "state": state,
+            "finished_at": START + timedelta(minutes=minute), "error_class": None if state == "ok" else error,
+        }
+        for number, (name, state, minute, error) in enumerate(attempts)
+    ]  # fmt: skip
+    store.append("downloads", rows)
+    expected: Counter[tuple[str, str]] = Counter()
+    for name in "abc":
+        mine = sorted((attempt for attempt in attempts if attempt[0] == name), key=lambda attempt: attempt[2])
+        if any(state == "ok" for _, state, _, _ in mine):
+            expected["ok", ""] += 1
         else:
-            assert name not in folded
+            _, state, _, error = mine[-1] if mine else (name, "pending", 0, "new")
+            expected[state, error] += 1
+    found = status(store, CONFIG).downloads
+    assert found.ok == expected["ok", ""]
+    for state, counted in (
+        ("failed", found.failed), ("rejected", found.rejected), ("pending", found.pending_by_class)
+    ):  # fmt: skip
+        assert counted == {error: count for (name, error), count in expected.items() if name == state}
+    assert found.pending == sum(found.pending_by_class.values())
 
 
 def test_the_terminal_shows_the_funnel_and_no_control_characters(finished: Store):
     found = status(finished, CONFIG)
-    found["videos"]["rejected"] = {f"negation:\x1b[2J{k}": 1 for k in range(8)}
+    rejected = {f"negation:\x1b[2J{k}": 1 for k in range(8)}
+    found = dataclasses.replace(found, videos=dataclasses.replace(found.videos, rejected=rejected))
     text = format_status(found)
     assert "20 found, 12 kept, 8 rejected" in text
-    assert "every sum holds" in text
+    assert "accounting   OK: all totals balance" in text
     assert "\x1b" not in text
     assert all(len(line) < 130 for line in text.splitlines())
 
 
 def test_every_table_is_watched():
-    assert set(LOST) | {"takedowns", "breakers"} == set(SCHEMAS)  # of these two a lost row leaves no sum behind
+    assert set(LOST) | {"takedowns", "breakers"} == set(SCHEMAS)  # a row that these two lose is in no total
 
 
-def test_figures_of_the_world_before_are_said_to_be_of_that_one(tmp_path: Path):
+def test_metrics_of_the_previous_world_are_marked_as_such(tmp_path: Path):
     store = finished_store(tmp_path / "root")
     before = status(store, CONFIG)
-    assert before["evaluation_current"] is True
-    assert "of the world before" not in format_status(before)
+    assert before.evaluation_current is True
+    assert "of the previous world" not in format_status(before)
     row = {**next(r for r in store.read("models").to_pylist() if r["kind"] == "world_model"), "model_id": "wm2"}
     store.append("models", [{**row, "created_at": row["created_at"] + timedelta(days=1)}])
     after = status(store, CONFIG)
-    assert after["evaluation_current"] is False
-    assert after["evaluation"] == before["evaluation"]
-    assert "figures      of the world before this one; `lampworks run` measures the newest" in format_status(after)
+    assert after.evaluation_current is False
+    assert after.evaluation == before.evaluation
+    assert "metrics      of the previous world; `lampworks run` evaluates the newest" in format_status(after)

@@ -1,0 +1,201 @@
+"""The status of a store as values: one dataclass per stage, whose fields are the keys of `lampworks status --json`.
+
+The two sides of each total are counted from different places, so that `pipeline.inspect.conservation` can compare them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Counts = Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideosStatus:
+    """Videos that the searches found."""
+
+    found: int
+    """As the searches counted them."""
+    kept: int
+    licences: Counts
+    """Kept videos by licence."""
+    rejected: Counts
+    """By the rule that decided."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadsStatus:
+    """Kept videos by the state that their attempts left them in."""
+
+    ok: int
+    failed: Counts
+    """By error class."""
+    rejected: Counts
+    """By error class: their download showed that they must not be used."""
+    pending: int
+    pending_by_class: Counts
+    """`new`: never tried."""
+    taken_down: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteStatus:
+    """The circuit breaker of a site that has refused at least once."""
+
+    state: str
+    """`open` (downloads pause), `half_open` (one video is tried next) or `closed`."""
+    refusals: int
+    """In a row."""
+    error_class: str | None
+    message: str | None
+    changed_at: str
+    """ISO 8601, as is `next_try_at`."""
+    next_try_at: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipsStatus:
+    """Clips under the current clip_spec, and the videos that they were cut from."""
+
+    clip_spec: str
+    total: int
+    """Rows of `clips`."""
+    announced: int
+    """As the cuts counted them."""
+    videos_cut: int
+    videos_pending: int
+    """Downloaded and not yet cut."""
+    failed: Counts
+    """Videos that could not be cut, by error class."""
+    flagged: Counts
+    """Clips by flag."""
+    source_seconds: float
+    clip_seconds: float
+    remainder_seconds: float
+    """Seconds of the source in no clip."""
+    duplicates: int
+    """Clips that another clip represents."""
+    grouped: int | None
+    """Clips with a group of near-duplicates; None while the groups are not current."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsStatus:
+    """Labels as they count now."""
+
+    total: int
+    """Labelled clips."""
+    by_rating: Counts
+    """`1` to `5`."""
+    unresolved: int
+    """Labels whose clip does not exist."""
+    annotators: Counts
+    """Clips by annotator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CuratedStatus:
+    """The decision on clips."""
+
+    keep: int
+    drop: int
+    review: int
+    reasons: Counts
+    """By `<decision>: <reason>`, without what differs from clip to clip."""
+    model_version: str | None
+    """The classifier that decided."""
+    current: bool
+    """Whether it was made from the tables as they are now."""
+    undecided: int
+    """Clips without a decision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitStatus:
+    """Shards of one split."""
+
+    shards: int
+    samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardsStatus:
+    """The training set."""
+
+    version: str | None
+    current: bool
+    """Whether it was made from the decision as it is now."""
+    announced: Counts | None
+    """Samples by split as the manifest counts them; None without a set."""
+    train: SplitStatus
+    val: SplitStatus
+
+    def of(self, split: Literal["train", "val"]) -> SplitStatus:
+        """Return the shards of a split."""
+        return self.train if split == "train" else self.val
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelStatus:
+    """A published model."""
+
+    model_id: str
+    parameters: int | None
+    steps: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsStatus:
+    """The newest model of each kind."""
+
+    newest: Mapping[str, ModelStatus]
+    dangling: Sequence[str]
+    """Ids that a decision or a model refers to and that have no row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricStatus:
+    """A measured value with the ends of its confidence interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreStatus:
+    """The state of every stage."""
+
+    root: str
+    videos: VideosStatus
+    downloads: DownloadsStatus
+    sites: Mapping[str, SiteStatus]
+    clips: ClipsStatus
+    labels: LabelsStatus
+    curated: CuratedStatus
+    shards: ShardsStatus
+    models: ModelsStatus
+    evaluation: Mapping[str, MetricStatus]
+    """Of the newest evaluation, by name; empty without one."""
+    evaluation_current: bool
+    """Whether it evaluated the newest world."""
+    deleted_rows: Counts
+    """Rows by table that something other than lampworks deleted."""
+    violations: Sequence[str] = ()
+    """One sentence per total that does not balance."""
+
+    @property
+    def conserved(self) -> bool:
+        """Whether all totals balance."""
+        return not self.violations
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `lampworks status --json` prints."""
+        plain = dataclasses.asdict(self)
+        models = plain["models"]
+        plain["models"] = {**models.pop("newest"), **models}
+        violations = plain.pop("violations")
+        return {**plain, "conserved": self.conserved, "violations": list(violations)}
