@@ -14,8 +14,9 @@ def add_commands(commands: Parsers) -> None:
         "label",
         run_label,
         "Rate clips in a browser, one key each; or import and export labels.",
-        "Serves one page on this machine: a looping clip, keys 1 to 5 rate it and go on, u undoes. It resumes where\n"
-        "you stopped, and a label that was acknowledged is on disk. The next `lampworks run` learns from them.\n\n"
+        "Serve a page on this machine that shows one looping clip at a time: keys 1 to 5 rate it and show the next,\n"
+        "u undoes. A label that the page calls saved is on disk, and the page resumes where you stopped. The next\n"
+        "`lampworks run` trains on the labels.\n\n"
         "  lampworks label import FILE.csv     columns clip_id,rating or video,start_s,rating\n"
         "  lampworks label export FILE.csv     one row per clip and annotator",
         "  lampworks label --root DIR --annotator ada\n  lampworks label import ratings.csv --root DIR --annotator ada",
@@ -44,7 +45,7 @@ def add_commands(commands: Parsers) -> None:
 
 
 def run_label(args: argparse.Namespace) -> int:
-    """Serve the labelling page until it is stopped."""
+    """Serve the labelling page until it is interrupted."""
     settings = used_settings(args)
     from assets.cli.server import run_uvicorn
     from classifier.labels.serve import serve_labels
@@ -59,15 +60,16 @@ def run_import(args: argparse.Namespace) -> int:
     from classifier.labels.import_file import import_labels
 
     report = import_labels(settings.store, args.file, _annotator(args), settings.config)
-    print(f"{report.rows} ratings: {report.added} new, {report.resolved} of clips here, {report.unresolved} unresolved")
-    print("by rating: " + ", ".join(f"{count} rated {rating}" for rating, count in report.by_rating.items()))
+    print(f"ratings  {report.rows} in the file, {report.added} new")
+    print(f"clips    {report.resolved} found, {report.unresolved} not found (yet)")
+    print("rated    " + ", ".join(f"{count} x {rating}" for rating, count in report.by_rating.items()))
     for example in report.examples:
-        print(f"  unresolved, {example}")
+        print(f"  not found: {example}")
     return 0
 
 
 def run_export(args: argparse.Namespace) -> int:
-    """Export the labels as they stand."""
+    """Write the current labels to a file."""
     settings = used_settings(args)
     from classifier.labels.export_file import export_labels
 

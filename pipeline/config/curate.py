@@ -16,15 +16,15 @@ class LabelConfig(Section, name="labels"):
     """How clips are chosen for labelling."""
 
     queue_size: Count = 10000
-    """Clips offered to the labellers (Genie App. B.1: 10k)."""
+    """Clips in the labelling queue (Genie App. B.1: 10k)."""
     max_per_source: Count = 40
-    """Clips of one channel (or video) offered at most, so that no source fills the queue."""
+    """Clips of one channel (or video) in the queue at most, so that no source fills it."""
     flagged_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of clips with a dropping flag among those offered: a few are worth a look, no more."""
+    """Share of queued clips with a flag that drops them: enough to check the flags, no more."""
     seed: int = 0
-    """Order of the queue."""
+    """Seed of the queue's order."""
     min_per_class: Count = 20
-    """Labels of 5 and of 1 that the classifier needs at the least, each."""
+    """Least number of clips rated 5, and of clips rated 1, that the classifier is trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,9 @@ class ClassifierConfig(Section, name="classifier"):
     width: Count = 64
     """Channels of the first stage; 64 is ResNet18 with 11,177,025 parameters."""
     input_height: int = 90
-    """Rows of pixels that the network sees: a whole fraction of a clip's 90 (45 costs a quarter)."""
+    """Height in pixels of the frames that the network sees: 90, 45 or 30 (45 costs a quarter of 90)."""
     frames_per_clip: Annotated[int, Field(ge=1, le=8)] = 8
-    """Frames scored per clip, of the 8 that are stored beside it."""
+    """Frames per clip that the network sees, of the 8 that are stored beside it."""
     steps: Count = 2000
     """Training steps."""
     batch: Count = 64
@@ -46,17 +46,17 @@ class ClassifierConfig(Section, name="classifier"):
     weight_decay: float = 1e-2
     """AdamW weight decay."""
     folds: Annotated[int, Field(ge=2)] = 4
-    """Folds, grouped by source, for out-of-fold scores that calibrate and set the threshold."""
+    """Folds, grouped by source: their out-of-fold scores calibrate the network and set the keep threshold."""
     good_rating: Annotated[int, Field(ge=2, le=5)] = 4
-    """Ratings from here on count as good where all five ratings are judged (calibration, threshold, precision)."""
+    """Least rating that counts as good in calibration, threshold and precision, which use all five ratings."""
     min_auc: float = 0.7
-    """Floor of the AUC on held-out sources: below it nothing is published."""
+    """Least AUC on held-out sources; a classifier below it is not published."""
     threads: Count = 2
-    """Processor threads, shared out among the folds; fixed, as sums in another order give other last digits."""
+    """CPU threads, divided among the folds; another number rounds sums differently and gives other weights."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where it trains and scores; `auto` takes a GPU if there is one."""
+    """Device of training and scoring; `auto` takes a GPU if there is one."""
     seed: int = 0
-    """Same seed, same weights."""
+    """Seed of initial weights, draws and folds; the same seed gives the same weights on one kind of processor."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,16 +69,16 @@ class DecisionConfig(Section, name="decision"):
     """How scores and flags become keep, drop or review."""
 
     mode: Literal["classifier", "flags"] = "classifier"
-    """`flags` decides without labels, by technical flags alone."""
+    """`classifier` decides by score; `flags` needs no labels and decides by technical flags alone."""
     target_precision: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """`keep` asks for a threshold whose precision is at least this on out-of-fold scores."""
+    """Precision that the keep threshold must reach on out-of-fold scores."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """How sure that bound must be (one-sided Clopper-Pearson)."""
+    """Confidence with which it must reach that precision (one-sided Clopper-Pearson bound)."""
     drop_below: Share = 0.3
-    """Probability under which a clip is dropped; between it and the keep threshold lies the review band."""
+    """Probability below which a clip is dropped; from here to the keep threshold, `middle` decides."""
     middle: Literal["drop", "keep", "review"] = "review"
-    """What happens to the band between."""
+    """Decision on clips between `drop_below` and the keep threshold."""
     drop_flags: tuple[str, ...] = ("black", "still", "cuts")
-    """Flags that drop a clip whatever its score (single frames cannot show that a clip is a montage)."""
+    """Flags that drop a clip whatever its score (scores see single frames, which cannot show cuts or standstill)."""
     keep_duplicates: bool = False
-    """Whether copies beside a group's representative are kept."""
+    """Whether near-duplicates are decided like other clips; if not, only a group's representative can be kept."""
