@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 
 from classifier.labels.journal import journal_rows
+from classifier.labels.page import PAGE, label_app
 from classifier.labels.queue import load_queue, write_queue
 from pipeline.arcade.platformer import record_platformer
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.encode import encode_clip, encode_frames
 from pipeline.clips.tar import TarWriter
 from pipeline.config import Config
+from pipeline.http_guard import Guard, content_policy, open_socket, url_of
 from pipeline.ids import clip_id_of
 from pipeline.job import Job
 from pipeline.label_events import fold
@@ -81,8 +84,14 @@ def root(filled: Path, tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-class Served:
-    """The server in a process of its own, which can be killed and started again on the same port."""
+def ratings(root: Path) -> dict[str, int]:
+    """Return the ratings that the journal amounts to."""
+    events = journal_rows(home_of(Store(root)).journal)
+    return {clip_id: by_annotator["ann"]["rating"] for clip_id, by_annotator in fold(events).items()}
+
+
+class ServerProcess:
+    """The page's server in a process of its own, which can be killed and started again on the same port."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.port, self.url = root, 0, ""
@@ -98,25 +107,38 @@ class Served:
         assert found
         self.url, self.port = found[0], int(found[1])
 
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        os.kill(self.process.pid, how)
+    def kill(self) -> None:
+        self.process.kill()
         self.process.communicate(timeout=30)
 
-    def ratings(self) -> dict[str, int]:
-        """Return what the journal amounts to."""
-        events = journal_rows(home_of(Store(self.root)).journal)
-        return {clip_id: by["ann"]["rating"] for clip_id, by in fold(events).items()}
+
+@pytest.fixture
+def server_process(root: Path) -> Iterator[ServerProcess]:
+    server = ServerProcess(root)
+    yield server
+    server.kill()
 
 
 @pytest.fixture
-def served(root: Path) -> Iterator[Served]:
-    served = Served(root)
-    yield served
-    served.stop()
+def url(root: Path) -> Iterator[str]:
+    """The address of the page, served by a thread: a process would import for seconds in every test."""
+    store = Store(root)
+    app = label_app(Job(store, Config(), home_of(store)), "ann")
+    guarded = Guard(app, host="127.0.0.1", token=None, policy=content_policy(PAGE.read_text("utf-8")))
+    socket = open_socket("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+    thread.start()
+    yield url_of("127.0.0.1", socket)
+    server.should_exit = server.force_exit = True
+    thread.join(30)
+    socket.close()
+    app.state.journal.close()
 
 
 @pytest.fixture
-def page(browser, served: Served):
+def page(browser: Any) -> Iterator[Any]:
+    """A page of its own, without what other tests left in the browser."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     errors: list[str] = []
@@ -134,8 +156,8 @@ def until(page, condition: str) -> None:
         page.wait_for_timeout(20)
 
 
-def open_page(page, served: Served) -> None:
-    page.goto(served.url)
+def open_page(page, url: str) -> None:
+    page.goto(url)
     until(page, "document.body.dataset.clip !== undefined && document.body.dataset.clip !== ''")
 
 
@@ -151,13 +173,14 @@ def all_saved(page) -> None:
     until(page, "document.getElementById('unsaved').dataset.count === '0'")
 
 
-def queue_of(served: Served) -> list[str]:
-    return [item["clip_id"] for item in load_queue(Store(served.root))]
+@pytest.fixture
+def order(root: Path) -> list[str]:
+    """The clips in the order of the queue."""
+    return [item["clip_id"] for item in load_queue(Store(root))]
 
 
-def test_a_key_rates_the_clip_and_shows_the_next_which_plays(page, served):
-    order = queue_of(served)
-    open_page(page, served)
+def test_a_key_rates_the_clip_and_shows_the_next_which_plays(page, url, order, root):
+    open_page(page, url)
     assert shown(page) == order[0]
     playing = "[...document.querySelectorAll('.slot.shown video')].map((v) => [v.muted, v.loop, v.playbackRate])"
     assert page.evaluate(playing) == [[True, True, 4]]
@@ -168,16 +191,15 @@ def test_a_key_rates_the_clip_and_shows_the_next_which_plays(page, served):
         assert shown(page) == order[number + 1]
         until(page, f"document.body.dataset.painted === '{order[number + 1]}'")
     all_saved(page)
-    assert served.ratings() == {order[0]: 5, order[1]: 1, order[2]: 5}
+    assert ratings(root) == {order[0]: 5, order[1]: 1, order[2]: 5}
     assert page.inner_text("#done") == "3"
     assert page.inner_text("#target") == str(NUM_CLIPS)
     assert page.inner_text("#r5 i") == "2"
     assert page.inner_text("#title") == "Super <b>Jump</b> speedrun, any% 🎮"
 
 
-def test_undo_goes_back_without_limit_and_rates_anew(page, served):
-    order = queue_of(served)
-    open_page(page, served)
+def test_undo_goes_back_without_limit_and_rates_anew(page, url, order, root):
+    open_page(page, url)
     for key in "543":
         press(page, key)
     for back in (2, 1, 0):
@@ -185,20 +207,19 @@ def test_undo_goes_back_without_limit_and_rates_anew(page, served):
         assert shown(page) == order[back]
     press(page, "u")
     all_saved(page)
-    assert served.ratings() == {}
+    assert ratings(root) == {}
     press(page, "2")
     assert shown(page) == order[1]
     all_saved(page)
-    assert served.ratings() == {order[0]: 2}
+    assert ratings(root) == {order[0]: 2}
 
 
-def test_a_reload_goes_on_where_it_stopped_and_can_still_undo(page, served):
-    order = queue_of(served)
-    open_page(page, served)
+def test_a_reload_goes_on_where_it_stopped_and_can_still_undo(page, url, order):
+    open_page(page, url)
     press(page, "4")
     press(page, "s")
     all_saved(page)
-    open_page(page, served)
+    open_page(page, url)
     assert shown(page) == order[2]
     assert page.inner_text("#done") == "2"
     press(page, "Backspace")
@@ -207,8 +228,8 @@ def test_a_reload_goes_on_where_it_stopped_and_can_still_undo(page, served):
     assert shown(page) == order[0]
 
 
-def test_held_keys_and_shortcuts_of_the_browser_rate_nothing(page, served):
-    open_page(page, served)
+def test_held_keys_and_shortcuts_of_the_browser_rate_nothing(page, url):
+    open_page(page, url)
     first = shown(page)
     page.evaluate(
         """() => { for (const init of [{repeat: true}, {ctrlKey: true}, {altKey: true}, {metaKey: true}])
@@ -221,9 +242,8 @@ def test_held_keys_and_shortcuts_of_the_browser_rate_nothing(page, served):
     assert shown(page) != first
 
 
-def test_space_pauses_brackets_change_the_speed_and_buttons_do_the_same(page, served):
-    order = queue_of(served)
-    open_page(page, served)
+def test_space_pauses_brackets_change_the_speed_and_buttons_do_the_same(page, url, order):
+    open_page(page, url)
     video = "document.querySelector('.slot.shown video')"
     until(page, f"!{video}.paused")
     press(page, " ")
@@ -245,51 +265,48 @@ def test_space_pauses_brackets_change_the_speed_and_buttons_do_the_same(page, se
     assert shown(page) == order[1]
 
 
-def test_labels_wait_while_the_server_is_away_and_are_sent_when_it_is_back(page, served):
-    order = queue_of(served)
-    open_page(page, served)
+def test_labels_wait_while_the_server_is_away_and_are_sent_when_it_is_back(page, server_process, order, root):
+    open_page(page, server_process.url)
     until(page, "[...document.querySelectorAll('.slot video')].every((v) => v.readyState >= 3)")
-    served.stop(signal.SIGKILL)
+    server_process.kill()
     press(page, "5")
     press(page, "1")
     until(page, "document.getElementById('unsaved').textContent === '2 unsaved'")
-    served.start()
+    server_process.start()
     all_saved(page)
-    assert served.ratings() == {order[0]: 5, order[1]: 1}
+    assert ratings(root) == {order[0]: 5, order[1]: 1}
 
 
-def test_labels_that_were_never_sent_survive_a_reload(page, served):
-    order = queue_of(served)
-    open_page(page, served)
+def test_labels_that_were_never_sent_survive_a_reload(page, url, order, root):
+    open_page(page, url)
     page.route("**/api/events", lambda route: route.abort())
     press(page, "5")
     press(page, "u")
     press(page, "4")
     until(page, "document.getElementById('unsaved').dataset.count === '3'")
     page.unroute("**/api/events")
-    open_page(page, served)
+    open_page(page, url)
     assert shown(page) == order[1]
     all_saved(page)
-    assert served.ratings() == {order[0]: 4}
+    assert ratings(root) == {order[0]: 4}
 
 
-def test_the_end_of_the_queue_says_so_and_undo_still_works(page, served):
-    order = queue_of(served)
-    open_page(page, served)
+def test_the_end_of_the_queue_says_so_and_undo_still_works(page, url, order, root):
+    open_page(page, url)
     for _ in order:
         press(page, "5")
     page.wait_for_selector("#note.on")
     assert f"All {NUM_CLIPS} clips are rated" in page.inner_text("#note")
     press(page, "1")
     all_saved(page)
-    assert served.ratings() == dict.fromkeys(sorted(order), 5)
+    assert ratings(root) == dict.fromkeys(sorted(order), 5)
     press(page, "u")
     assert shown(page) == order[-1]
     assert page.locator("#note.on").count() == 0
 
 
-def test_every_control_has_a_name_and_the_page_reports_its_progress(page, served):
-    open_page(page, served)
+def test_every_control_has_a_name_and_the_page_reports_its_progress(page, url):
+    open_page(page, url)
     names = page.evaluate("[...document.querySelectorAll('button')].map((b) => b.innerText.trim())")
     assert len(names) == 9
     assert all(names)

@@ -50,7 +50,7 @@ def small_config() -> Config:
         split=SplitConfig(val_share=0.3),
         labels=LabelConfig(min_per_class=4),
         classifier=ClassifierConfig(
-            width=8, input_height=45, frames_per_clip=4, steps=40, batch=16, learning_rate=3e-3, folds=2, min_auc=0.6,
+            width=8, input_height=30, frames_per_clip=4, steps=40, batch=16, learning_rate=3e-3, folds=2, min_auc=0.6,
             threads=1,
         ),
     )  # fmt: skip

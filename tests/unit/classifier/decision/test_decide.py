@@ -48,23 +48,35 @@ def by_flags(job) -> Job:
 
 def test_every_clip_is_decided_with_a_reason_once(scored):
     report = decide(scored)
-    assert sum(report.counts.values()) == 24
-    assert report.counts["keep"] >= 10
-    assert report.counts["drop"] >= 10
-    assert report.keep_rate == report.counts["keep"] / 24
-    assert set(report.reasons) <= {"keep: score", "drop: score", "review: score between"}
     rows = scored.store.read("curated").to_pylist()
+    assert len(rows) == sum(report.counts.values()) == 24
     assert [row["clip_id"] for row in rows] == sorted(row["clip_id"] for row in rows)
     assert {row["model_version"] for row in rows} == {latest_classifier(scored.store).model_id}
-    kept = next(row for row in rows if row["decision"] == "keep")
-    cut = int(report.threshold["threshold"] * 1000) / 1000
-    assert kept["reason"] == f"score {int(kept['probability'] * 1000) / 1000:.3f} >= {cut:.3f}"
     assert {row["split"] for row in rows} == {"train", "val"}
+    assert set(report.reasons) <= {"keep: score", "drop: score", "review: score between"}
+    assert report.counts["keep"] >= 1
+    assert report.keep_rate == report.counts["keep"] / 24
+    # the clips of videos with an even number are bad
+    assert all(row["decision"] == "drop" for row in rows if int(row["clip_id"][6:8]) % 2 == 0)
     assert decision_is_current(scored.store, scored.config)
     before = snapshot(scored.store.root)
     again = decide(scored)
     assert (again.written, again.counts, again.reasons) == (False, report.counts, report.reasons)
     assert snapshot(scored.store.root) == before
+
+
+def test_the_probability_alone_decides_where_there_are_no_flags_copies_or_labels(scored):
+    report = decide(scored)
+    keep_from, drop_below = report.threshold["threshold"], scored.config.decision.drop_below
+    for row in scored.store.read("curated").to_pylist():
+        probability = row["probability"]
+        expected = "keep" if probability >= keep_from else "drop" if probability < drop_below else "review"
+        assert row["decision"] == expected
+        shown = [f"{int(value * 1000) / 1000:.3f}" for value in (probability, keep_from, drop_below)]
+        reasons = {
+            "keep": "score {0} >= {1}", "drop": "score {0} < {2}", "review": "score {0} between {2} and {1}",
+        }  # fmt: skip
+        assert row["reason"] == reasons[expected].format(*shown)
 
 
 def test_a_rule_that_changes_changes_the_decision_and_nothing_else(scored):
