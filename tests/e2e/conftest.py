@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from assets.cli.main import main
 from pipeline.arcade.platformer import record_platformer
 
 
@@ -116,6 +119,14 @@ class Command:
         output = process.communicate(timeout=280)[0]
         assert process.returncode == code, f"lampworks {' '.join(arguments)} ended with {process.returncode}:\n{output}"
         return output
+
+    def here(self, *arguments: str) -> str:
+        """Run a command that only reads in this process, without a second of imports, and return what it printed."""
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            code = main(arguments)
+        assert code == 0, f"lampworks {' '.join(arguments)} ended with {code}:\n{printed.getvalue()}"
+        return printed.getvalue()
 
 
 @pytest.fixture

@@ -125,6 +125,7 @@ def rows_of(table: Any) -> list[dict[str, Any]]:
 # -- what a batch shows -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_site_that_asks_for_a_check_ends_the_run_green_with_a_warning_and_goes_on_after_its_rest(
     youtube: YouTube, settings_of: Callable[..., Settings]
 ) -> None:
@@ -155,6 +156,7 @@ def test_a_site_that_asks_for_a_check_ends_the_run_green_with_a_warning_and_goes
     assert status(settings.store, settings.config).conserved
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_batch_shows_what_became_of_its_videos_and_what_was_saved(
     youtube: YouTube, settings_of: Callable[..., Settings]
 ) -> None:
@@ -203,6 +205,7 @@ def publish(site: FaultSite, film: bytes, folder: Path, names: Mapping[str, Mapp
     return f"urls:{folder}/list.txt"
 
 
+@pytest.mark.usefixtures("inline")
 def test_more_failures_than_the_stated_share_end_the_run_red_and_the_next_run_goes_on(
     site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
 ) -> None:
@@ -225,6 +228,7 @@ def test_more_failures_than_the_stated_share_end_the_run_red_and_the_next_run_go
     assert not checks["decodable_share"].passed
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_disk_without_room_pauses_downloads_with_a_warning_and_once_for_all_batches(
     site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
 ) -> None:
@@ -242,6 +246,7 @@ def test_a_disk_without_room_pauses_downloads_with_a_warning_and_once_for_all_ba
     assert checks["conservation"].passed
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_search_that_fails_does_not_keep_what_was_found_before_from_being_fetched(
     youtube: YouTube, settings_of: Callable[..., Settings]
 ) -> None:

@@ -35,7 +35,7 @@ def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     output = lampworks("run", *arguments, "--labels", str(labels), "--select", "+curated_clips")
     assert "Traceback" not in output
 
-    state = json.loads(lampworks("status", "--root", str(root), "--json"))
+    state = json.loads(lampworks.here("status", "--root", str(root), "--json"))
     assert state["conserved"] is True
     assert state["videos"]["found"] == state["videos"]["kept"] == 13
     assert sum(state["downloads"]["failed"].values()) + sum(state["clips"]["failed"].values()) == len(BROKEN)
@@ -46,33 +46,17 @@ def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     assert sum(state["curated"][name] for name in ("keep", "drop", "review")) == 9
 
     for name in sorted(BROKEN):
-        told = lampworks("why", name, "--root", str(root))
+        told = lampworks.here("why", name, "--root", str(root))
         assert "invalid_media" in told or "decode_error" in told, told
-    assert "left over" in lampworks("why", "short.mp4", "--root", str(root))
+    assert "left over" in lampworks.here("why", "short.mp4", "--root", str(root))
 
     before = digests(root)
     lampworks("run", *arguments, "--labels", str(labels), "--select", "+curated_clips")
     assert digests(root) == before
 
     table = tmp_path / "clips.parquet"
-    lampworks("export", str(table), "--root", str(root))
+    lampworks.here("export", str(table), "--root", str(root))
     assert table.stat().st_size > 0
-
-
-def test_a_wrong_start_says_what_is_wrong_and_writes_nothing(tmp_path: Path, lampworks: Any) -> None:
-    root = tmp_path / "root"
-    config = tmp_path / "wrong.yaml"
-    config.write_text("clips: {crv: 20}\n", "utf-8")
-    videos = tmp_path / "videos"
-    videos.mkdir()
-    bad = tmp_path / "bad.csv"
-    bad.write_text("clip_id,rating\nx,5\ny,9\n", "utf-8")
-
-    assert "clips.crv" in lampworks("run", "--root", str(root), "--config", str(config), code=2)
-    assert "nowhere" in lampworks("run", "--root", str(root), "--source", f"folder:{tmp_path}/nowhere", code=2)
-    assert str(videos) in lampworks("run", "--root", str(root), "--source", f"folder:{videos}", code=2)
-    assert "line 3" in lampworks("label", "import", str(bad), "--root", str(root), code=2)
-    assert not (root / "tables").exists()
 
 
 def test_without_labels_the_graph_stops_at_the_classifier_and_a_flags_only_decision_is_possible(
@@ -91,11 +75,11 @@ def test_without_labels_the_graph_stops_at_the_classifier_and_a_flags_only_decis
     output = lampworks("run", *arguments, code=2)
     assert "lampworks label" in output
     assert "2 more" in output
-    state = json.loads(lampworks("status", "--root", str(tmp_path / "root"), "--json"))
+    state = json.loads(lampworks.here("status", "--root", str(tmp_path / "root"), "--json"))
     assert state["clips"]["total"] == 1
 
     config.write_text(yaml.safe_dump({**tiny_settings, "decision": {"mode": "flags"}}), "utf-8")
     output = lampworks("run", *arguments, "--select", "+curated_clips")
     assert "flags" in output
-    state = json.loads(lampworks("status", "--root", str(tmp_path / "root"), "--json"))
+    state = json.loads(lampworks.here("status", "--root", str(tmp_path / "root"), "--json"))
     assert state["curated"]["keep"] == 1
