@@ -1,10 +1,10 @@
-"""Publish trained networks and load them back: weights in safetensors, configuration in JSON, one row of `models`.
+"""Publish and load trained networks: weights in safetensors, configuration in JSON, one row of `models`.
 
     models/video_tokenizer/<model_id>/{weights.safetensors, config.json, curve.json}
     models/world_model/<model_id>/{weights.safetensors, config.json, curve.json}     LAM and dynamics
 
-A model's id is the fingerprint of everything it came from (configuration, seed, shards, tokenizer), so the same
-inputs name the same model and training again has nothing to do.
+The id of a model is the fingerprint of its inputs: configuration, seed, shards and tokenizer. The same inputs have the
+same id, so training them again does nothing.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from pipeline.storage.models_table import ModelRecord, append_model, find_model,
 from pipeline.storage.store import Store
 
 TOKENIZER, WORLD = "video_tokenizer", "world_model"
-# the metrics of every recorded step, as training returns them and curve.json stores them
 Curve = list[dict[str, float]]
+"""The metrics of every recorded step, as training returns them and curve.json stores them."""
 
 Section = TypeVar("Section", TokenizerConfig, LatentActionConfig, DynamicsConfig)
 
 
 def folder_of(kind: str, model_id: str) -> str:
-    """Return the key of a model's folder."""
+    """Return the key of the folder of a model."""
     return f"models/{kind}/{model_id}"
 
 
@@ -57,7 +57,7 @@ def publish_model(store: Store, record: ModelRecord, networks: Mapping[str, nn.M
 
 
 def parameters_of(network: nn.Module) -> int:
-    """Return how many numbers a network learns; a codebook that follows means counts like one that has a gradient."""
+    """Return the number of parameters, including codebooks that are updated by moving averages instead of gradients."""
     buffers = sum(buffer.numel() for name, buffer in network.named_buffers() if name.endswith("codebook"))
     return sum(parameter.numel() for parameter in network.parameters()) + buffers
 
@@ -76,7 +76,7 @@ def load_tokenizer(store: Store, model_id: str) -> VideoTokenizer:
 
 
 def require_model(store: Store, kind: str, model_id: str | None) -> ModelRecord:
-    """Return the record of a model, the newest of its kind by default; UserError without one."""
+    """Return the record of a model, by default the newest of its kind; UserError where there is none."""
     record = newest_model(store, kind) if model_id is None else find_model(store, kind, model_id)
     if record is None:
         what = f"no {kind}" if model_id is None else f"no {kind} {model_id}"
@@ -98,7 +98,7 @@ def parse_section(kind: type[Section], values: Mapping[str, Any], model_id: str)
 
 
 def load_networks(store: Store, record: ModelRecord, networks: Mapping[str, nn.Module]) -> None:
-    """Load a model's weights into its networks; UserError names the file and what does not fit."""
+    """Load the weights of a model into its networks; UserError names the file and the tensors that do not fit."""
     path = f"{record.path}/weights.safetensors"
     try:
         load_states(networks, {}, unpack(store.read_blob(path)))
@@ -111,5 +111,5 @@ def load_networks(store: Store, record: ModelRecord, networks: Mapping[str, nn.M
 
 
 def plain(config: TokenizerConfig | LatentActionConfig | DynamicsConfig) -> dict[str, Any]:
-    """Return a section as JSON-able values."""
+    """Return a section of the configuration as JSON-able values."""
     return dataclasses.asdict(config)

@@ -15,12 +15,12 @@ def load_world(store: Store, model_id: str | None = None, compute: Compute | Non
     """Load a published world model with its tokenizer.
 
     Args:
-        store: where the `models` table and the weights are.
-        model_id: which one; the newest by default.
-        compute: device and dtype; chosen from the machine by default.
+        store: holds the table `models` and the weights.
+        model_id: id of the world model; the newest one by default.
+        compute: device and dtype; chosen for this machine by default.
 
     Raises:
-        UserError: there is none, or its weights do not fit its configuration.
+        UserError: there is no such model, or its weights do not fit its configuration.
     """
     record = require_model(store, WORLD, model_id)
     tokenizer = load_tokenizer(store, record.inputs["tokenizer"])
@@ -37,5 +37,5 @@ def load_world(store: Store, model_id: str | None = None, compute: Compute | Non
         compute=compute or choose_compute(),
         model_id=record.model_id,
         tokenizer_id=record.inputs["tokenizer"],
-        figures=dict(record.metrics),
+        metrics=record.metrics,
     )

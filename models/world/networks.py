@@ -1,7 +1,8 @@
-"""The three networks of a world and what all that drive them ask: sizes, context, rows of the actions' codebook."""
+"""The three networks of a world model, with their sizes and the codebook rows of latent actions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -13,7 +14,7 @@ from models.runtime.compute import Compute
 
 
 class WorldNetworks:
-    """Tokenizer, latent action model and dynamics that were trained together, on one device in evaluation mode."""
+    """Tokenizer, latent action model and dynamics on one device, in evaluation mode."""
 
     def __init__(
         self,
@@ -24,35 +25,45 @@ class WorldNetworks:
         compute: Compute,
         model_id: str = "",
         tokenizer_id: str = "",
-        figures: dict[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
     ) -> None:
-        """Take three networks over: they are moved to the compute's device and put into evaluation mode."""
+        """Move three networks to the device of the compute, and put them into evaluation mode.
+
+        Args:
+            tokenizer: pixels to tokens and back.
+            latent_actions: transitions to latent actions.
+            dynamics: tokens and latent actions to the next tokens.
+            compute: device and dtype.
+            model_id: id of the published world model.
+            tokenizer_id: id of the published tokenizer.
+            metrics: the published metrics of the world model.
+        """
         self.tokenizer = tokenizer.to(compute.device).eval()
         self.latent_actions = latent_actions.to(compute.device).eval()
         self.dynamics = dynamics.to(compute.device).eval()
         self.compute, self.model_id, self.tokenizer_id = compute, model_id, tokenizer_id
-        self.figures = figures or {}
+        self.metrics = metrics or {}
 
     @property
     def num_actions(self) -> int:
-        """Latent actions to choose from."""
+        """Number of latent actions."""
         return self.latent_actions.config.num_actions
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of a frame."""
+        """Number of tokens per frame."""
         return self.tokenizer.num_tokens
 
     @property
     def context(self) -> int:
-        """Frames that the dynamics sees at once, the one being drawn included."""
+        """Number of frames that the dynamics attends to at once, the new one included."""
         return self.dynamics.config.context
 
     def rows_of(self, latent_actions: Tensor) -> Tensor:
-        """Return the codebook's rows (..., L) of latent actions, on this world's device.
+        """Return the codebook rows (..., L) of latent actions (...), on this world's device.
 
         Raises:
-            ValueError: there is no such latent action.
+            ValueError: a latent action is out of range.
         """
         if (
             latent_actions.numel()

@@ -1,13 +1,13 @@
-"""MaskGIT sampling: a frame's tokens are drawn all at once, some kept, the rest drawn again (Genie App. C).
+"""MaskGIT sampling: draw all tokens of a frame at once, keep some, and draw the others again (Genie App. C).
 
-Step s of S keeps a share of the frame that grows as 1 - cos(pi/2 * s/S); the last step keeps all. Which drawn tokens
-are kept is `unmask_order`: the surest (MaskGIT), any, or those that come next in a Halton sequence, whose points
-spread evenly over the frame (Besnier et al. 2025, arXiv 2503.17076). Two temperatures: `token_temperature` divides
-the logits before a token is drawn (0 takes the most probable), `choice_temperature` scales noise on the confidences
-by which the surest are chosen, and falls to 0 over the steps.
+After step s of S, a share 1 - cos(pi/2 * s/S) of the frame is kept; the last step keeps all. `unmask_order` chooses
+which tokens are kept: the most confident ones (MaskGIT), random ones, or the next ones in a Halton sequence, whose
+points spread evenly over the frame (Besnier et al. 2025, arXiv 2503.17076). There are two temperatures:
+`token_temperature` divides the logits before a token is drawn (0 takes the most probable one), and
+`choice_temperature` scales the noise on the confidences; it falls to 0 over the steps.
 
-A step is a plain function of tensors: the same kernels on the same shapes each time, and nothing that the host must
-wait for, so that it can be compiled or captured.
+A step is a pure function of tensors. It launches the same kernels on the same shapes each time and never waits for
+the device, so it can be compiled or captured.
 
 Shapes: B windows, T frames, P tokens of a frame, K codes, L latent of an action, S steps.
 """
@@ -25,16 +25,16 @@ from models.networks.dynamics import Dynamics
 from models.networks.frame_cache import FrameCache
 from pipeline.config.evaluation import SamplingConfig
 
-_WHOLE = 1_000_000  # shares of the schedule are whole millionths, so that counts are the same on every device
+_WHOLE = 1_000_000  # the schedule is stored in whole millionths, so that counts are the same on every device
 
 
 def keep_counts(num_tokens: int, steps: int) -> list[int]:
-    """Return how many tokens are fixed after each step, by the cosine schedule; the last is all of them."""
+    """Return how many tokens are fixed after each step of the cosine schedule; after the last step all are."""
     return [round(num_tokens * (1 - math.cos(math.pi / 2 * (step + 1) / steps))) for step in range(steps)]
 
 
 def halton_order(rows: int, columns: int) -> list[int]:
-    """Return the positions of a grid (row by row) as the Halton sequence of bases 2 and 3 meets them first."""
+    """Return the positions of a grid (row by row) in the order of the Halton sequence of bases 2 and 3."""
     found: dict[int, None] = {}
     index = 0
     while len(found) < rows * columns:
@@ -45,7 +45,7 @@ def halton_order(rows: int, columns: int) -> list[int]:
 
 
 def _radical_inverse(index: int, base: int) -> float:
-    """Return the digits of a whole number mirrored at the point: 6 = 110 in base 2 gives 0.011."""
+    """Return the digits of a whole number mirrored at the point: in base 2, 6 = 110 gives 0.011."""
     value, weight = 0.0, 1.0
     while index:
         index, digit = divmod(index, base)
@@ -56,7 +56,7 @@ def _radical_inverse(index: int, base: int) -> float:
 
 @lru_cache(maxsize=16)
 def _halton_priority(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """Return how early each position comes (P,), the first the highest: one permutation for all frames."""
+    """Return the priority (P,) of each position; the first in the Halton order has the highest."""
     order = halton_order(*grid)
     priority = torch.empty(len(order))
     priority[torch.tensor(order)] = torch.arange(len(order), 0, -1, dtype=torch.float32)
@@ -79,17 +79,21 @@ def maskgit_step(
     mask_id: int,
     sampling: SamplingConfig,
 ) -> tuple[Tensor, Tensor]:
-    """Draw the tokens that are not fixed and fix some of them; return the frame, masked elsewhere, and what is fixed.
+    """Draw the tokens that are not fixed, and fix some of them.
 
     Args:
-        frame_BP: tokens, `mask_id` where none is fixed.
-        fixed_BP: which tokens stay as they are.
-        logits_BPK: of the frame's tokens.
-        keep_B: tokens that are fixed afterwards, those that were fixed before included.
-        priority_BP: the highest are fixed first; for the order `confidence` it is added to the log-probabilities.
-        noise_BPK: Gumbel noise on the logits (of the likeliest `top_k` where that is set); None is greedy.
+        frame_BP: tokens, `mask_id` where a token is not fixed.
+        fixed_BP: mask of the tokens that are fixed.
+        logits_BPK: logits of the frame's tokens.
+        keep_B: number of tokens that are fixed afterwards, those that were fixed before included.
+        priority_BP: tokens of the highest priority are fixed first. With the order `confidence` it is added to the
+            log-probabilities.
+        noise_BPK: Gumbel noise on the logits (on the `top_k` largest where `top_k` is set); None decodes greedily.
         mask_id: K.
         sampling: temperature, order and `top_k`.
+
+    Returns:
+        The frame, `mask_id` where a token is not fixed, and the new mask of fixed tokens.
     """
     drawn = _draw(logits_BPK, noise_BPK, sampling)
     if sampling.unmask_order == "confidence":
@@ -120,20 +124,20 @@ def draw_tokens(
     sampling: SamplingConfig,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the tokens (B, P) of a frame in `maskgit_steps` steps.
+    """Sample the tokens (B, P) of a frame in `maskgit_steps` steps.
 
     Args:
-        logits_of: takes the frame's tokens, `num_codes` where masked, to their logits (B, P, K).
-        frame_BP: tokens, of which only the known ones matter.
-        known_BP: which tokens are given and returned as they are.
+        logits_of: returns the logits (B, P, K) of a frame's tokens, which are `num_codes` where masked.
+        frame_BP: tokens; only the known ones are read.
+        known_BP: mask of the tokens that are given; they are returned unchanged.
         grid: rows and columns of tokens.
-        num_codes: K, and the mask.
-        sampling: how tokens are drawn.
-        generator: of the noise, on the tokens' device.
+        num_codes: K, which is also the id of the mask token.
+        sampling: how tokens are sampled.
+        generator: random generator of the noise, on the device of the tokens.
     """
     steps, device = sampling.maskgit_steps, frame_BP.device
     known_B, total = known_BP.sum(1), frame_BP.shape[1]
-    # of the unknown tokens the schedule's share, rounded up
+    # the share of the schedule counts unknown tokens only, rounded up
     keep_SB = known_B + ((total - known_B) * _shares(steps, device) + _WHOLE - 1) // _WHOLE
     likeliest = min(sampling.top_k or num_codes, num_codes)
     order = _fixed_priority(frame_BP, grid, sampling, generator)
@@ -155,7 +159,7 @@ def draw_tokens(
 def _fixed_priority(
     frame_BP: Tensor, grid: tuple[int, int], sampling: SamplingConfig, generator: torch.Generator | None
 ) -> Tensor:
-    """Return what does not change from step to step of the order (B, P) in which tokens are fixed."""
+    """Return the part of the priorities (B, P) that is the same at every step."""
     if sampling.unmask_order == "halton":
         return _halton_priority(grid, frame_BP.device).expand(frame_BP.shape)
     if sampling.unmask_order == "random":
@@ -175,27 +179,29 @@ def sample_frame(
     cache: FrameCache | None = None,
     recompute: bool = False,
 ) -> Tensor:
-    """Return the tokens (B, P) of a window's last frame.
+    """Sample the tokens (B, P) of the last frame of a window.
 
-    The frames before it do not change from step to step, so they are computed once and each step computes one frame.
+    The frames before it are the same at every step. They are computed once, and each step computes one frame.
 
     Args:
-        dynamics: the model.
-        tokens_BTP: the window without the frames that the cache holds; of its last frame only known tokens matter.
-        actions_BTL: rows of the LAM's codebook that lead to these frames; none leads to the window's first.
-        sampling: how tokens are drawn.
-        known_BP: which tokens of the last frame are given and returned as they are; none by default.
-        generator: of the noise, on the tokens' device.
-        cache: the window's first frames, and afterwards all but its last; a fresh one by default.
-        recompute: compute the whole window at every step instead, which gives the same and is what it is measured by.
+        dynamics: the dynamics model.
+        tokens_BTP: the window without the frames in the cache; only known tokens of its last frame are read.
+        actions_BTL: codebook rows of the latent actions that lead to these frames; the first frame of a window has
+            none.
+        sampling: how tokens are sampled.
+        known_BP: mask of the tokens of the last frame that are given; none by default.
+        generator: random generator of the noise, on the device of the tokens.
+        cache: holds the first frames of the window, and afterwards all but its last; empty by default.
+        recompute: recompute the whole window at every step instead. The result is the same; the benchmark compares
+            the two.
     """
     past, frame = tokens_BTP[:, :-1], tokens_BTP[:, -1]
-    # of a single step nothing would be computed twice
+    # a single step computes nothing twice
     if recompute or (sampling.maskgit_steps == 1 and cache is None):
 
         def logits_of(frame_BP: Tensor) -> Tensor:
             window = torch.cat([past, frame_BP[:, None]], 1)
-            # contiguous: of a strided batch torch makes as many products, each with a copy of the weights
+            # contiguous: torch splits the product of a strided batch, and copies the weights for each part
             return dynamics.head(dynamics.hidden(window, actions_BTL)[:, -1].contiguous()).float()
 
     else:

@@ -1,13 +1,13 @@
-"""A world that goes on frame by frame: what its networks made of the past is kept from one frame to the next.
+"""Roll out a world frame by frame, with the states of past frames cached.
 
-A frame costs `maskgit_steps` passes of one frame through the dynamics, one more to keep it, and one frame of the
-tokenizer's decoder. Both see as many frames at once as they were trained on. Once the world is longer, `past_window`
-says what becomes of the past:
+A new frame costs `maskgit_steps` passes of one frame through the dynamics, one more pass to cache its states, and one
+frame of the tokenizer's decoder. Both networks attend to as many frames as in training. Once the rollout is longer
+than that, `past_window` decides:
 
-- `prefill`: the oldest frame leaves and the others are computed anew for each frame, the oldest of them without an
-  action, as in training: what was made of them depended on frames that have left;
-- `ring`: they stay what they were made, which costs no more than before. No training saw that; the evaluation
-  measures what it does (`drift_...`).
+- `prefill`: the oldest frame is evicted, and all frames that remain are recomputed for each new frame, the oldest
+  without an action, as in training. The cached states cannot be reused: they still depend on the evicted frame.
+- `ring`: the cached states are reused, although they still depend on evicted frames, so a frame costs no more than
+  before. The networks were not trained on such states; the evaluation measures the effect (`drift_...`).
 
 Shapes: B worlds, T frames, H W C pixels, P tokens of a frame, L latent of an action.
 """
@@ -26,37 +26,37 @@ from pipeline.config.world import StackConfig
 
 
 class Session:
-    """Worlds that began together and are led frame by frame, each by its own actions."""
+    """A batch of rollouts of the same length, each with its own actions."""
 
     def __init__(self, world: WorldNetworks, tokens_BTP: Tensor, rows_BTL: Tensor, sampling: SamplingConfig) -> None:
-        """Begin after given frames; see `WorldModel.begin`.
+        """Start after a prompt; see `WorldModel.begin`.
 
         Args:
-            world: its networks.
-            tokens_BTP: frames so far, on the world's device.
-            rows_BTL: rows of the LAM's codebook for the T - 1 transitions between them.
-            sampling: how new frames are drawn, and what becomes of past ones.
+            world: the networks.
+            tokens_BTP: tokens of the prompt, on the world's device.
+            rows_BTL: codebook rows of the T - 1 latent actions between the frames of the prompt.
+            sampling: how new frames are sampled, and how frames past the window are treated.
         """
         self.world, self.sampling = world, sampling
         self.length = tokens_BTP.shape[1]
-        """Frames so far."""
+        """Number of frames, those of the prompt included."""
         self.tokens_BTP, self._rows_BTL = tokens_BTP, rows_BTL
-        """The newest frames: as many as any of the networks sees at once."""
+        """Tokens and actions of the newest frames, as many as the longer of the two windows."""
         self._history = max(world.context, world.tokenizer.config.window)
         self._ring = sampling.past_window == "ring"
         self._past: FrameCache | None = None
         self._decoder_past: FrameCache | None = None
         self._begins = self._decoded = 0
         self._picture_BHWC: Tensor | None = None
-        self._forget()
+        self._drop_old_frames()
 
     @torch.inference_mode()
     def step(self, latent_actions_B: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the tokens (B, P) of the frame that these actions lead to.
+        """Generate the next frame, and return its tokens (B, P).
 
         Args:
-            latent_actions_B: one of each world.
-            generator: of the noise, on the world's device.
+            latent_actions_B: one latent action per rollout.
+            generator: random generator of the noise, on the world's device.
         """
         rows = torch.cat([self._rows_BTL, self.world.rows_of(latent_actions_B)[:, None]], 1)
         first, context = self._first, self.world.context
@@ -79,10 +79,10 @@ class Session:
                 generator=generator,
                 cache=self._past,
             )
-        # last, so that a step that fails can be taken again
+        # state changes last, so that a step that failed can be repeated
         self.tokens_BTP, self._rows_BTL = torch.cat([self.tokens_BTP, new_BP[:, None]], 1), rows
         self.length += 1
-        self._forget()
+        self._drop_old_frames()
         return new_BP
 
     @torch.inference_mode()
@@ -103,24 +103,24 @@ class Session:
         if self._decoder_past is None or self._decoded < self._first:
             self._decoder_past = FrameCache(window, self._ring)
             return tokenizer.decode(tokens[:, -window:], self._decoder_past)[:, -1]
-        # frames that were never asked for are decoded first, each with those before it
+        # first decode frames that were skipped: the cache needs every frame
         for frame_BP in tokens[:, self._decoded - self._first :].unbind(1):
             newest = tokenizer.decode(frame_BP[:, None], self._decoder_past)
         return newest[:, -1]
 
     @property
     def _first(self) -> int:
-        """Number of the oldest frame whose tokens are still here."""
+        """Index of the oldest frame whose tokens are kept."""
         return self.length - self.tokens_BTP.shape[1]
 
-    def _forget(self) -> None:
+    def _drop_old_frames(self) -> None:
         self.tokens_BTP = self.tokens_BTP[:, -self._history :]
         count = self.tokens_BTP.shape[1] - 1
         self._rows_BTL = self._rows_BTL[:, self._rows_BTL.shape[1] - count :]
 
 
 def session_bytes(world: WorldNetworks) -> int:
-    """Return what one world of a session keeps at most of past frames, in bytes (tokens are small beside it)."""
+    """Return the size in bytes of one rollout's full caches; the tokens, which are small, are not counted."""
     config, tokenizer = world.dynamics.config, world.tokenizer
     tokens = world.num_tokens + (config.action_injection == "prepend")
     return _past_bytes(config.stack, tokens, config.context, world.compute.dtype) + _past_bytes(

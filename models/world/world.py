@@ -1,13 +1,13 @@
-"""A trained world: pixels to tokens, tokens to pixels, transitions to latent actions, actions to new frames.
+"""Use a trained world model: encode and decode video, infer latent actions, generate new frames.
 
-    world = load_world(store)                        # the newest published world model
+    world = load_world(store)                             # the newest published world model
     tokens_BTP = world.encode(video_BTHWC)                # uint8 in
-    actions_BT = world.infer_actions(video_BTHWC)         # T-1 transitions
-    tokens_BTP = world.generate(tokens_BTP[:, :1], actions_BT, sampling=SamplingConfig(), generator=noise)
+    actions_BA = world.infer_actions(video_BTHWC)         # T - 1 transitions
+    tokens_BTP = world.generate(tokens_BTP[:, :1], actions_BA, sampling=SamplingConfig(), generator=noise)
     video_BTHWC = world.decode(tokens_BTP)                # uint8 out
 
-a_t is the change from frame t to frame t + 1. Videos and token sequences may be longer than the networks' windows:
-each frame is then seen together with as many frames before it as a window holds.
+Latent action a_t is the change from frame t to frame t + 1. Videos and token sequences may be longer than the windows
+of the networks. The window then slides: each frame is computed together with the frames before it in its window.
 
 Shapes: B videos, T frames, H W C pixels, P tokens of a frame, A latent actions.
 """
@@ -27,21 +27,21 @@ _FRAMES_AT_ONCE = 320
 
 
 class WorldModel(WorldNetworks):
-    """Tokenizer, latent action model and dynamics that were trained together, ready to be asked."""
+    """A tokenizer, a latent action model and a dynamics model that were trained together."""
 
     @property
     def session_bytes(self) -> int:
-        """Bytes that one world of a session keeps at most."""
+        """Size in bytes of the full caches of one rollout of a session."""
         return session_bytes(self)
 
     @torch.inference_mode()
     def encode(self, video_BTHWC: Tensor) -> Tensor:
-        """Return the tokens (B, T, P), int64, of a uint8 video (or float in [0, 1])."""
+        """Return the tokens (B, T, P), int64, of a video (B, T, H, W, C), uint8 or float in [0, 1]."""
         return self._sliding(self.tokenizer.encode, video_BTHWC, self.tokenizer.config.window)
 
     @torch.inference_mode()
     def decode(self, tokens_BTP: Tensor) -> Tensor:
-        """Return the video (B, T, H, W, 3), uint8, of tokens."""
+        """Return the video (B, T, H, W, 3), uint8, of tokens (B, T, P)."""
 
         def pixels(tokens: Tensor) -> Tensor:
             return (self.tokenizer.decode(tokens) * 255).round().to(torch.uint8)
@@ -50,22 +50,28 @@ class WorldModel(WorldNetworks):
 
     @torch.inference_mode()
     def infer_actions(self, video_BTHWC: Tensor) -> Tensor:
-        """Return the latent actions (B, T-1), int64, of a uint8 video: entry t is the change from frame t to t + 1."""
+        """Return the latent actions (B, T - 1), int64, of a uint8 video; entry t leads from frame t to t + 1."""
         frames = self.encode(video_BTHWC) if self.latent_actions.reads_tokens else video_BTHWC
         return self._sliding(self.latent_actions.encode, frames, self.latent_actions.window, lost=1)
 
     @torch.inference_mode()
     def begin(self, prompt_tokens_BTP: Tensor, latent_actions_BA: Tensor, *, sampling: SamplingConfig) -> Session:
-        """Return a session that goes on from a prompt, frame by frame.
+        """Return a session that continues a prompt frame by frame.
 
         Args:
-            prompt_tokens_BTP: T0 >= 1 frames.
+            prompt_tokens_BTP: tokens of T0 >= 1 frames.
             latent_actions_BA: the T0 - 1 latent actions between them.
-            sampling: how new frames are drawn, and what becomes of past ones.
+            sampling: how new frames are sampled, and how frames past the window are treated.
+
+        Raises:
+            ValueError: the number of actions does not fit the prompt, or there is no such action.
         """
         tokens = prompt_tokens_BTP.to(self.compute.device)
         if latent_actions_BA.shape[1] != tokens.shape[1] - 1:
-            raise ValueError(f"{latent_actions_BA.shape[1]} latent actions do not lie between {tokens.shape[1]} frames")
+            raise ValueError(
+                f"a prompt of {tokens.shape[1]} frames needs {tokens.shape[1] - 1} latent actions between them, not "
+                f"{latent_actions_BA.shape[1]}"
+            )
         return Session(self, tokens, self.rows_of(latent_actions_BA), sampling)
 
     def generate(
@@ -76,14 +82,17 @@ class WorldModel(WorldNetworks):
         sampling: SamplingConfig,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return the prompt's tokens followed by new frames' tokens, (B, A + 1, P).
+        """Return the tokens (B, A + 1, P) of the prompt and of the new frames.
 
         Args:
-            prompt_tokens_BTP: T0 >= 1 frames.
-            latent_actions_BA: A >= T0 latent actions, of all transitions from frame 1 on: the first T0 - 1 lie
-                inside the prompt, each further one leads to a new frame.
-            sampling: how new frames are drawn.
-            generator: of the noise, on this world's device; the same seed gives the same frames.
+            prompt_tokens_BTP: tokens of T0 >= 1 frames.
+            latent_actions_BA: A >= T0 latent actions. The first T0 - 1 lie between the frames of the prompt; each of
+                the others leads to a new frame.
+            sampling: how new frames are sampled.
+            generator: random generator of the noise, on this world's device; the same seed gives the same frames.
+
+        Raises:
+            ValueError: there are too few actions for a new frame.
         """
         frames = [tokens for _, tokens in self._frames(prompt_tokens_BTP, latent_actions_BA, sampling, generator)]
         return torch.cat([prompt_tokens_BTP.to(self.compute.device), torch.stack(frames, 1)], 1)
@@ -96,7 +105,7 @@ class WorldModel(WorldNetworks):
         sampling: SamplingConfig,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Return the new frames of `generate` (B, S, H, W, 3), uint8, decoded one by one as a player sees them."""
+        """Return the new frames of `generate` (B, S, H, W, 3), uint8, decoded one by one as in a game."""
         frames = self._frames(prompt_tokens_BTP, latent_actions_BA, sampling, generator)
         return torch.stack([session.pixels() for session, _ in frames], 1)
 
@@ -109,16 +118,18 @@ class WorldModel(WorldNetworks):
     ) -> Iterator[tuple[Session, Tensor]]:
         given = prompt_tokens_BTP.shape[1]
         if latent_actions_BA.shape[1] < given:
-            raise ValueError(f"{latent_actions_BA.shape[1]} latent actions lead to no new frame after {given}")
+            raise ValueError(
+                f"{latent_actions_BA.shape[1]} latent actions lead to no new frame after a prompt of {given} frames"
+            )
         session = self.begin(prompt_tokens_BTP, latent_actions_BA[:, : given - 1], sampling=sampling)
         for actions_B in latent_actions_BA[:, given - 1 :].unbind(1):
             yield session, session.step(actions_B, generator)
 
     def _sliding(self, function: Callable[[Tensor], Tensor], x_BT: Tensor, window: int, lost: int = 0) -> Tensor:
-        """Return a causal function of every frame and the `window - 1` frames before it.
+        """Apply a causal function to every frame together with the `window - 1` frames before it.
 
-        The first window is one call; each later frame is the last of a window of its own. `lost` is by how many
-        frames the function's result is shorter than its window.
+        The first window is computed at once; each later frame is the last one of its own window. `lost` is the number
+        of frames by which the result of the function is shorter than its window.
         """
         x_BT = x_BT.to(self.compute.device)
         total = x_BT.shape[1]

@@ -199,7 +199,7 @@ def test_a_ring_goes_on_for_as_long_as_it_is_played_in_the_memory_of_a_window(ma
 
 
 def test_a_session_refuses_actions_that_do_not_fit(world):
-    with pytest.raises(ValueError, match="2 latent actions do not lie between 2 frames"):
+    with pytest.raises(ValueError, match="a prompt of 2 frames needs 1 latent actions between them, not 2"):
         world.begin(prompt(world, 2), actions(2), sampling=sampling())
     session = world.begin(prompt(world), actions(0), sampling=sampling())
     with pytest.raises(ValueError, match=r"must lie in 0\.\.2"):

@@ -93,7 +93,7 @@ def test_wrong_actions_are_named(world):
     prompt = world.encode(video(2))
     with pytest.raises(ValueError, match=r"must lie in 0\.\.2"):
         world.generate(prompt, torch.full((2, 2), 3), sampling=sampling(1, 0))
-    with pytest.raises(ValueError, match="1 latent actions lead to no new frame after 2"):
+    with pytest.raises(ValueError, match="1 latent actions lead to no new frame after a prompt of 2"):
         world.generate(prompt, torch.zeros(2, 1, dtype=torch.int64), sampling=sampling(1, 0))
 
 
