@@ -38,7 +38,8 @@ def collect_due(store: Store, config: Config, now: datetime) -> Due:
     configured one.
     """
     from pipeline.download.circuit_breaker import breakers, paused_until
-    from pipeline.download.ledger import due_rows, fold_all, uncut_rows
+    from pipeline.download.due import due_rows, uncut_rows
+    from pipeline.download.ledger import fold_all
 
     videos = fold_all(store)
     spec = clip_spec(config.clips)

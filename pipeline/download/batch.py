@@ -16,7 +16,8 @@ from typing import Any
 
 from pipeline.download.attempt import DownloadTask
 from pipeline.download.circuit_breaker import Breaker, breakers, paused_until
-from pipeline.download.ledger import State, download_states, dropped_and_uncut, due_videos
+from pipeline.download.due import dropped_and_uncut, due_videos
+from pipeline.download.ledger import State, download_states
 from pipeline.download.report import DownloadReport, PassTotals, download_report
 from pipeline.download.run_pass import run_pass
 from pipeline.errors import UserError

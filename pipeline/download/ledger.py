@@ -20,11 +20,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from pipeline.clip_spec import clip_spec
-from pipeline.config import Config
-from pipeline.download.circuit_breaker import breakers, paused_until
 from pipeline.sources.faults import BLOCKING
-from pipeline.storage.arrow import among, pc, rows_with, rows_without
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -33,8 +30,6 @@ _ATTEMPTS = ["video_id", "attempt", "state", "error_class", "finished_at", "next
 _DETAILS = ["message", "bytes", "sha256", "path", "duration_s", "site", "bytes_360p", "bytes_720p"]
 _LAST, _OF_FILE = ("error_class", "message", "next_try_at"), _DETAILS[1:]
 _STATES = ("pending", "ok", "failed", "rejected", "taken_down", "dropped")
-# the host of a URL, in lower case: what `sources.base.site_of` calls the site of a video of `urls`
-_HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>\[[^\]]*\]|[^:/?#]*)"
 _NEVER = np.iinfo(np.int64).min
 
 
@@ -214,69 +209,3 @@ def _hidden(store: Store, videos: pa.Table) -> Any:
     by_name = pc.is_in(videos["video_id"], value_set=pa.array(sorted(hidden.videos), pa.string()))
     by_channel = pc.is_in(videos["channel_id"], value_set=pa.array(sorted(hidden.channels), pa.string()))
     return pc.or_(by_name, pc.fill_null(by_channel, False)).to_numpy(zero_copy_only=False)
-
-
-# -- what is due --------------------------------------------------------------------------------------------------
-
-
-def due_batches(store: Store, config: Config, now: datetime) -> list[str]:
-    """Return the batches of the configured source in which a video is due for download at this time, sorted."""
-    return sorted(str(name) for name in due_rows(store, config, fold_all(store), now)["batch"].unique().to_pylist())
-
-
-def due_rows(store: Store, config: Config, states: pa.Table, now: datetime) -> pa.Table:
-    """Return the rows of `fold_all` that are due for download at this time.
-
-    Due are the videos of the configured source that are pending with their time passed, and those whose dropped file
-    is needed again; none of a site that is paused by its circuit breaker.
-    """
-    kind = config.source.kind
-    mine = rows_with(states, "source", kind)
-    dropped = uncut_rows(store, config, mine.filter(mine["dropped"]))
-    waiting = pa.concat_tables([mine.filter(due_mask(mine, now)), dropped])
-    paused = paused_until(known := breakers(store), known, now)
-    if not paused or not len(waiting):
-        return waiting
-    if kind != "urls":
-        return waiting.slice(0, 0) if kind in paused else waiting
-    pages = store.read("videos", ["video_id", "url"], pc.field("source") == kind)
-    hosts = pc.utf8_trim(pc.struct_field(pc.extract_regex(pc.utf8_lower(pages["url"]), _HOST), "host"), "[]")
-    return rows_without(waiting, "video_id", pages["video_id"].filter(among(hosts, [*paused])))
-
-
-def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
-    """Return the rows of `fold_all` that were downloaded and have no clips under the current clip_spec."""
-    fetched = rows_with(states, "state", "ok")
-    if not len(fetched):
-        return fetched
-    cut = store.read("clippings", ["video_id", "source_sha256"], pc.field("clip_spec") == _spec(config))
-    files = pc.binary_join_element_wise(fetched["video_id"], fetched["sha256"], " ")
-    done = pc.binary_join_element_wise(cut["video_id"], cut["source_sha256"], " ")
-    return fetched.filter(pc.invert(among(files, done)))
-
-
-def due_mask(states: pa.Table, now: datetime) -> Any:
-    """Return which rows of `fold_all` are pending videos whose time has passed."""
-    moment = pa.scalar(now, pa.timestamp("us", tz="UTC"))
-    ready = pc.fill_null(pc.less_equal(states["next_try_at"], moment), True)
-    return pc.and_(pc.equal(states["state"], "pending"), ready)
-
-
-def due_videos(states: Iterable[State], now: datetime) -> list[str]:
-    """Return the ids of a batch's videos that are due for download at this time."""
-    return [state.video_id for state in states if state.is_due(now)]
-
-
-def dropped_and_uncut(store: Store, config: Config, batch: str, states: Iterable[State]) -> list[str]:
-    """Return the videos whose raw file was dropped before it was cut under the current clip_spec."""
-    dropped = {state.video_id: state.sha256 for state in states if state.dropped}
-    if not dropped:
-        return []
-    where = (pc.field("batch") == batch) & (pc.field("clip_spec") == _spec(config))
-    rows = store.read("clippings", ["video_id", "source_sha256"], where).to_pylist()
-    cut = {(row["video_id"], row["source_sha256"]) for row in rows}
-    return [name for name, digest in dropped.items() if (name, digest) not in cut]
-
-
-def _spec(config: Config) -> str:
-    return clip_spec(config.clips)

@@ -15,7 +15,8 @@ import pytest
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.download.batch import download_batch
 from pipeline.download.circuit_breaker import breakers
-from pipeline.download.ledger import download_states, due_batches
+from pipeline.download.due import due_batches
+from pipeline.download.ledger import download_states
 from pipeline.download.report import DownloadReport
 from pipeline.job import BatchJob, Job
 from pipeline.search.batches import batches

@@ -10,7 +10,8 @@ import pytest
 from pipeline.bench.acquisition import small_video
 from pipeline.bench.start import bench_start, fill
 from pipeline.config import Config, SourceConfig
-from pipeline.download.ledger import due_batches, fold_all
+from pipeline.download.due import due_batches
+from pipeline.download.ledger import fold_all
 from pipeline.storage.store import Store
 
 pytestmark = pytest.mark.slow

@@ -19,7 +19,8 @@ import pytest
 from pipeline.config import Config, DownloadConfig, EngineConfig, SourceConfig
 from pipeline.download.attempt import DownloadTask
 from pipeline.download.batch import download_batch
-from pipeline.download.ledger import State, download_states, due_batches
+from pipeline.download.due import due_batches
+from pipeline.download.ledger import State, download_states
 from pipeline.download.report import DownloadReport
 from pipeline.errors import UserError
 from pipeline.job import BatchJob, Job

@@ -16,7 +16,8 @@ from pipeline.clips.cut_batch import cut_batch
 from pipeline.config import Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
 from pipeline.download.circuit_breaker import Breaker, Refusal, breakers, closed, opened, paused_until
-from pipeline.download.ledger import download_states, due_batches
+from pipeline.download.due import due_batches
+from pipeline.download.ledger import download_states
 from pipeline.download.report import DownloadReport
 from pipeline.job import BatchJob, Job
 from pipeline.search.batches import batches

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.clip_spec import clip_spec
 from pipeline.config import Config, SourceConfig
-from pipeline.download.circuit_breaker import Breaker
-from pipeline.download.ledger import State, download_states, due_batches, fold, fold_all
+from pipeline.download.ledger import State, download_states, fold, fold_all
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
@@ -149,48 +145,6 @@ def test_all_videos_and_those_of_a_batch_fold_to_the_same(store: Store) -> None:
             )
 
 
-def test_a_batch_is_due_while_one_of_its_videos_is_and_its_site_does_not_rest(store: Store) -> None:
-    fill(store)
-    assert due_batches(store, CONFIG, NOW) == ["b"]
-    store.append("downloads", [attempt("new", "failed", 2, error_class="permanent")])
-    assert due_batches(store, CONFIG, NOW) == []
-    assert due_batches(store, CONFIG, LATER) == ["b"]
-    rest = Breaker(site="youtube", state="open", refusals=1, changed_at=NOW, next_try_at=LATER + timedelta(hours=1))
-    store.append("breakers", [rest.row()])
-    assert due_batches(store, CONFIG, LATER) == []
-    assert due_batches(store, CONFIG, LATER + timedelta(hours=2)) == ["b"]
-
-
-def test_of_a_list_only_the_hosts_that_rest_are_left_out(store: Store) -> None:
-    config = Config(source=SourceConfig(spec="urls:/list.txt"))
-    store.append(
-        "videos",
-        [
-            video("a", "b", source="urls", url="https://one.invalid/a.mp4"),
-            video("z", "c", source="urls", url="https://two.invalid/z.mp4"),
-        ],
-    )
-    rest = Breaker(site="one.invalid", state="open", refusals=1, changed_at=NOW, next_try_at=LATER)
-    store.append("breakers", [rest.row()])
-    assert due_batches(store, config, NOW) == ["c"]
-    assert due_batches(store, config, LATER) == ["b", "c"]
-
-
-def test_a_dropped_file_is_due_again_when_clips_of_another_format_are_wanted(store: Store) -> None:
-    store.append("videos", [video("v")])
-    store.append(
-        "downloads", [attempt("v", "ok", 1, path="raw/v", sha256="s"), attempt("v", "dropped", 2, path="raw/v")]
-    )
-    cut = {"video_id": "v", "batch": "b", "clip_spec": clip_spec(CONFIG.clips), "source_sha256": "s", "state": "ok"}
-    store.append("clippings", [cut | {"clip_spec": "0" * 8}])
-    assert due_batches(store, CONFIG, NOW) == ["b"]
-    store.append("clippings", [cut])
-    assert due_batches(store, CONFIG, NOW) == []
-
-
-@pytest.mark.parametrize("where", ["folder"])
-def test_a_store_without_rows_has_nothing_due(tmp_path: Path, where: str) -> None:
-    store = Store(tmp_path / where)
-    assert due_batches(store, CONFIG, NOW) == []
+def test_a_store_without_rows_has_no_states(store: Store) -> None:
     assert len(fold_all(store)) == 0
     assert download_states(store) == {}
