@@ -14,9 +14,9 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.clips.hashes import hash_frames
+from pipeline.clips.motion import count_cuts, frame_histograms, longest_run, scroll_of
 from pipeline.clips.samples import NUM_SAMPLES, Floats, Planes, sample_indices
 from pipeline.config.clips import ClipConfig
 
@@ -24,8 +24,6 @@ _CHANGED = 6  # levels by which a pixel must differ to have changed: above what 
 _STILL_SHARE = 0.001  # changed pixels (14 of 160x90) up to which a frame equals its predecessor
 _LIT_SHARE = 0.005  # pixels of three times `black_luma` that a black frame may show (a cursor, noise)
 _DARK = 40  # video-range luma of a border
-_ROWS, _COLUMNS = 9, 16  # coarse grid of the cut score
-_CUT_SCORE, _CUT_RATIO, _CUT_HISTOGRAM = 6.0, 3.0, 0.12
 _BLOCK = 5  # pixels a side of the overlay map's blocks
 
 FEATURE_NAMES: tuple[str, ...] = (
@@ -82,8 +80,8 @@ def measure(luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig) ->
     shown = inner if inner.size else luma
     black_share = _black_share(shown, config.black_luma)
     overlay, static = _overlay(activity, samples[NUM_SAMPLES // 2], (top, bottom, left, right))
-    histograms = _histograms(luma)
-    cuts, cut_peak = _cuts(luma, chroma, histograms)
+    histograms = frame_histograms(luma)
+    cuts, cut_peak = count_cuts(luma, chroma, histograms)
     motion = float(changed_share.mean())
     diff_mean = diff.reshape(len(diff), -1).sum(axis=1, dtype=np.uint32) / pixels
     corners, centre = _corner_motion(activity)
@@ -92,9 +90,9 @@ def measure(luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig) ->
         float(samples.mean()), float(samples.std()), _saturation(chroma), sharpness,
         float(edges.mean()), float(edges.std()), _entropy(histograms),
         float(diff_mean.mean()), float(np.percentile(diff_mean, 95)), motion, float(np.percentile(changed_share, 95)),
-        float(still.mean()), _longest(still), float(cuts), cut_peak,
+        float(still.mean()), longest_run(still), float(cuts), cut_peak,
         black_share, letterbox, overlay, static, max(corners), min(corners), centre, _corner_variance(samples),
-        *_scroll(luma), float(np.abs(histograms[0] - histograms[-1]).sum() / 2), num_bytes / len(luma),
+        *scroll_of(luma), float(np.abs(histograms[0] - histograms[-1]).sum() / 2), num_bytes / len(luma),
     ]  # fmt: skip
     return Measurements(
         black_share=black_share,
@@ -163,39 +161,6 @@ def _overlay(activity: Any, picture: Planes, inner: tuple[int, int, int, int]) -
     return float(overlay.sum() / (height * width)), static_share
 
 
-def _histograms(luma: Planes) -> Floats:
-    """Return each frame's histogram over 16 levels of luma, of every ninth pixel; rows sum to 1."""
-    levels = (luma[:, ::3, ::3] >> 4).reshape(len(luma), -1).astype(np.int32)
-    levels += np.arange(len(luma), dtype=np.int32)[:, None] * 16
-    counts = np.bincount(levels.ravel(), minlength=len(luma) * 16).reshape(len(luma), 16)
-    return np.asarray(counts / levels.shape[1], np.float32)
-
-
-def _cuts(luma: Planes, chroma: Planes, histograms: Floats) -> tuple[int, float]:
-    """Return the number of scene changes and the greatest ratio of a step to its neighbours.
-
-    A cut is a step of the coarse picture that is large, is several times its neighbours, and changes the histogram. A
-    fast scroll has steps that are as large, but all of them are, and the colours stay.
-    """
-    step = np.zeros(len(luma) - 1, np.float32)
-    for plane in (luma, chroma[:, 0], chroma[:, 1]):
-        step += np.abs(np.diff(_coarse(plane), axis=0)).mean(axis=(1, 2))
-    padded = np.pad(step, 2, mode="reflect") if len(step) > 2 else np.pad(step, 2)
-    neighbours = (padded[:-4] + padded[1:-3] + padded[3:-1] + padded[4:]) / 4
-    ratio = step / (neighbours + 1)
-    palette = np.abs(np.diff(histograms, axis=0)).sum(axis=1) / 2
-    cut = (step >= _CUT_SCORE) & (ratio >= _CUT_RATIO) & (palette >= _CUT_HISTOGRAM)
-    return int(cut.sum()), float(ratio.max())
-
-
-def _coarse(plane: Planes) -> Floats:
-    """Return means over a 9x16 grid (pixels beyond whole cells are left out)."""
-    height, width = plane.shape[1] // _ROWS, plane.shape[2] // _COLUMNS
-    cut = plane[:, : height * _ROWS, : width * _COLUMNS]
-    rows = cut.reshape(len(plane), _ROWS, height, -1).sum(axis=2, dtype=np.uint16)
-    return rows.reshape(len(plane), _ROWS, _COLUMNS, width).sum(axis=3, dtype=np.float32) / (height * width)
-
-
 def _corner_motion(activity: Any) -> tuple[list[float], float]:
     """Return the mean activity in each quarter-size corner, and in the middle (a face camera is an active corner)."""
     height, width = activity.shape[0] // 4, activity.shape[1] // 4
@@ -233,41 +198,3 @@ def _entropy(histograms: Floats) -> float:
     """
     shares = [Decimal(float(share)) for share in histograms.mean(axis=0, dtype=np.float64) if share > 0]
     return float(-sum(share * share.ln() for share in shares) / Decimal(2).ln())
-
-
-def _longest(still: npt.NDArray[np.bool_]) -> float:
-    """Return the longest run of still frames as a share of the clip."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], still.view(np.int8), [0]])))
-    return float((edges[1::2] - edges[::2]).max() / len(still)) if len(edges) else 0.0
-
-
-def _scroll(luma: Planes) -> tuple[float, float, float, float]:
-    """Return how the picture scrolls: share of sideways steps, their strength, pixels a step, share of vertical steps.
-
-    Measured by phase correlation of 16 pairs of frames at half size. Signs are dropped: a level may run either way.
-    """
-    first = np.linspace(0, len(luma) - 2, 16).astype(int)
-    window = np.outer(np.hanning(luma[0, ::2].shape[0]), np.hanning(luma[0, 0, ::2].shape[0])).astype(np.float32)
-
-    def spectra(indices: Any) -> Any:
-        small = luma[indices, ::2, ::2].astype(np.float32)
-        return np.fft.rfft2((small - small.mean(axis=(1, 2), keepdims=True)) * window)
-
-    before, after = spectra(first), spectra(first + 1)
-    # products and absolute values by their parts: numpy's own differ in the last digit from processor to processor
-    real = before.real * after.real + before.imag * after.imag
-    imaginary = before.imag * after.real - before.real * after.imag
-    size = np.sqrt(real * real + imaginary * imaginary) + np.float32(1e-3)
-    surface = np.fft.irfft2(real / size + 1j * (imaginary / size), s=window.shape)
-    peaks = surface.reshape(len(first), -1).argmax(axis=1)
-    strength = surface.reshape(len(first), -1).max(axis=1)
-    dy, dx = np.divmod(peaks, window.shape[1])
-    dy, dx = np.minimum(dy, window.shape[0] - dy), np.minimum(dx, window.shape[1] - dx)
-    clear = strength > 0.05
-    sideways, upwards = clear & (dx > 0) & (dy <= 1), clear & (dy > 0) & (dx <= 1)
-    return (
-        float(sideways.mean()),
-        float((strength * sideways).mean()),
-        float((2 * dx * sideways).mean()),
-        float(upwards.mean()),
-    )
