@@ -1,6 +1,6 @@
-"""The embedded source as a labeller: it recorded its games itself, so it knows what every second shows.
+"""The embedded source as a labeller: it recorded its games itself and kept what every second shows.
 
-Its events bear the annotator `arcade`. They count only for clips that no person rated.
+Its events have the annotator `arcade`. They count only for clips that no person rated.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the network is compared with: scikit-learn on hand-made features, and every flag and measurement alone.
 
-A network from scratch may lose to a logistic regression on a few hundred labels; the metrics then say so.
+With a few hundred labels, a network trained from scratch may lose to a logistic regression; the metrics show it.
 
 Dimension keys: N clips, F features.
 """
@@ -28,13 +28,13 @@ Fit = Callable[[Floats, Bools], Scorer]
 
 
 class BestFlag(AucMetrics):
-    """The technical flag that alone tells good from bad best."""
+    """The technical flag that separates fives from ones best."""
 
     name: str
 
 
 class BestMeasurement(AucMetrics):
-    """The measurement that alone tells good from bad best."""
+    """The measurement that separates fives from ones best."""
 
     name: str
     direction: str
@@ -89,7 +89,7 @@ def baseline_scores(learning: Examples, scored: Examples) -> dict[str, Floats]:
 
 
 def single_columns(train: Examples, held: Examples) -> SingleColumns:
-    """Return how well one flag or one measurement alone tells fives from ones on held-out sources.
+    """Return how well one flag or one measurement alone separates fives from ones on held-out sources.
 
     A flagged clip counts as bad. `best_flag` is the flag that does best on the held-out clips themselves, which
     favours it. The best measurement and its direction are chosen on the training sources.

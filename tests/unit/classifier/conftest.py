@@ -155,7 +155,7 @@ def clips(pool_writer: PoolWriter) -> list[str]:
 
 
 def fill(writer: PoolWriter, num_videos: int = 12) -> dict[str, int]:
-    """Add videos of 2 clips in two batches, every other one good, and return honest ratings."""
+    """Add videos of 2 clips in two batches, every other one good, and return the true ratings."""
     ratings = {}
     for index in range(num_videos):
         kind, batch = ("gg" if index % 2 else "bb"), f"2026w47-000{1 + index * 2 // num_videos}"

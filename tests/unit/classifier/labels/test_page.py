@@ -59,10 +59,10 @@ def test_the_state_is_the_queue_and_what_was_answered(client, job, clips):
 
 def test_an_event_is_saved_once_and_a_bad_one_refused_alone(client, job, clips):
     good, bad = event(clips[0]), event(clips[1], 9)
-    told = post(client, good, bad, good, "what")
-    assert told["saved"] == [good["event_id"]] * 2
-    assert set(told["refused"]) == {bad["event_id"], "#3"}
-    assert "rating 9" in told["refused"][bad["event_id"]]
+    answer = post(client, good, bad, good, "what")
+    assert answer["saved"] == [good["event_id"]] * 2
+    assert set(answer["refused"]) == {bad["event_id"], "#3"}
+    assert "rating 9" in answer["refused"][bad["event_id"]]
     assert [row["event_id"] for row in journal_rows(job.home.journal)] == [good["event_id"]]
 
 

@@ -1,4 +1,4 @@
-"""The labelling queue: sources take turns, rubbish is rare, copies come last, and the seed alone orders it."""
+"""The labelling queue: sources take turns, flagged clips are rare, copies come last, and the seed decides the order."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pipeline.arcade.truth import Truth, write_truth
 from pipeline.label_events import current_labels, load_labels
 
 
-def test_the_embedded_source_stands_in_until_a_person_rates(job, pool_writer):
+def test_the_embedded_source_rates_its_clips_until_a_person_does(job, pool_writer):
     clips = pool_writer.add("arcade-run", "ggb", source="arcade", native_id="run")
     truth = Truth("run", "black_intro", 48.0, ((0.0, 16.0, 1), (16.0, 32.0, 5)), None, "f")
     write_truth(job.home.arcade, truth)

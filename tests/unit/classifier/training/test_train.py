@@ -1,4 +1,4 @@
-"""The classifier on a store of its own: learned, calibrated, published once, and honest about too few labels."""
+"""The classifier on a small store: trained, calibrated, published once, and refused where labels are too few."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_clip_with_unreadable_frames_is_left_out_and_named(trained, damage_fra
     assert len(examples.clip_ids) == 23
 
 
-def test_middle_ratings_teach_nothing_but_count_in_the_calibration(job, pool_writer, fill_pool):
+def test_middle_ratings_are_not_learned_from_but_count_in_the_calibration(job, pool_writer, fill_pool):
     ratings = fill_pool(pool_writer)
     middle = {}
     for index in range(4):
