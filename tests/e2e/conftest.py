@@ -18,6 +18,9 @@ import pytest
 from assets.cli.main import main
 from pipeline.arcade.platformer import record_platformer
 
+SECONDS = 5
+"""Length of a good recording: one clip of 4 s, and something left over."""
+
 
 def gameplay(seed: int, seconds: float, *, fps: int = 30, height: int = 180, width: int = 320) -> np.ndarray:
     """Frames (T, H, W, 3) of the platformer, enlarged by repetition and padded to the asked size."""
@@ -33,24 +36,24 @@ def gameplay(seed: int, seconds: float, *, fps: int = 30, height: int = 180, wid
 def trap_folder(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> Path:
     """Every kind of file that a folder of recordings holds: good ones, odd ones and broken ones."""
     folder = tmp_path_factory.mktemp("recordings")
-    make_video(folder / "plain.mp4", gameplay(1, 17))
-    make_video(folder / "sixty.mp4", gameplay(2, 17, fps=60), fps=60)
-    make_video(folder / "vp9.webm", gameplay(3, 17, fps=10), fps=10, codec="libvpx-vp9")
-    make_video(folder / "silent and sounding.mkv", gameplay(4, 17, fps=10), fps=10, audio=True)
-    make_video(folder / "vertical.mp4", gameplay(5, 17, fps=10, height=320, width=180), fps=10)
-    make_video(folder / "four by three.mp4", gameplay(6, 17, fps=10, height=240, width=320), fps=10)
-    make_video(folder / "short.mp4", gameplay(7, 5))
-    variable = gameplay(8, 17)
+    make_video(folder / "plain.mp4", gameplay(1, SECONDS))
+    make_video(folder / "sixty.mp4", gameplay(2, SECONDS, fps=60), fps=60)
+    make_video(folder / "vp9.webm", gameplay(3, SECONDS, fps=10), fps=10, codec="libvpx-vp9")
+    make_video(folder / "silent and sounding.mkv", gameplay(4, SECONDS, fps=10), fps=10, audio=True)
+    make_video(folder / "vertical.mp4", gameplay(5, SECONDS, fps=10, height=320, width=180), fps=10)
+    make_video(folder / "four by three.mp4", gameplay(6, SECONDS, fps=10, height=240, width=320), fps=10)
+    make_video(folder / "short.mp4", gameplay(7, SECONDS - 2))
+    variable = gameplay(8, SECONDS)
     pts = np.cumsum(np.random.default_rng(0).integers(1500, 4500, len(variable))).tolist()
     make_video(folder / "variable.mp4", variable, pts=pts)
-    late = gameplay(9, 17, fps=10)
+    late = gameplay(9, SECONDS, fps=10)
     make_video(folder / "late.mkv", late, fps=10, pts=[333000 + 9000 * index for index in range(len(late))])
     (folder / "zero.mp4").write_bytes(b"")
     (folder / "page.mp4").write_bytes(b"<!doctype html><title>Not a video</title>" * 50)
-    whole = make_video(folder / "truncated.mp4", gameplay(10, 17)).read_bytes()
+    whole = make_video(folder / "truncated.mp4", gameplay(10, SECONDS)).read_bytes()
     (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
     hostile = folder / "sub" / ("x 'quote\" \n newline 🎮 " + "w" * 150 + ".mp4")
-    make_video(hostile, gameplay(11, 17, fps=10), fps=10)
+    make_video(hostile, gameplay(11, SECONDS, fps=10), fps=10)
     return folder
 
 

@@ -14,6 +14,8 @@ from tests.snapshots import digests
 
 GOOD = ("plain.mp4", "sixty.mp4", "vp9.webm", "silent and sounding.mkv", "variable.mp4", "late.mkv")
 ODD = ("vertical.mp4", "four by three.mp4")
+# short ones: what is tried here does not depend on their length
+CLIPS = {"seconds": 4}
 BROKEN = {"zero.mp4", "page.mp4", "truncated.mp4"}
 
 
@@ -25,7 +27,9 @@ def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     lampworks: Any,
 ) -> None:
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump({**tiny_settings, "split": {"val_share": 0.3, "salt": "s2"}}), "utf-8")
+    config.write_text(
+        yaml.safe_dump({**tiny_settings, "clips": CLIPS, "split": {"val_share": 0.3, "salt": "s2"}}), "utf-8"
+    )
     labels = tmp_path / "labels.csv"
     rows = [f"{name},0,5" for name in GOOD] + [f"{name},0,1" for name in ODD] + ["zero.mp4,0,1", "short.mp4,0,3"]
     labels.write_text("video,start_s,rating\n" + "\n".join(rows) + "\n", "utf-8")
@@ -40,7 +44,7 @@ def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     assert state["videos"]["found"] == state["videos"]["kept"] == 13
     assert sum(state["downloads"]["failed"].values()) + sum(state["clips"]["failed"].values()) == len(BROKEN)
     assert state["downloads"]["pending"] == 0
-    assert state["clips"]["total"] == 9  # every whole recording of 17 s gives one; the one of 5 s gives none
+    assert state["clips"]["total"] == 9  # every whole recording gives one; the one of 3 s gives none
     assert state["labels"]["by_rating"] == {"1": 2, "2": 0, "3": 0, "4": 0, "5": 6}
     assert state["labels"]["unresolved"] == 2
     assert sum(state["curated"][name] for name in ("keep", "drop", "review")) == 9
@@ -66,10 +70,10 @@ def test_without_labels_the_graph_stops_at_the_classifier_and_a_flags_only_decis
 
     rng = np.random.default_rng(0)
     world = rng.integers(0, 255, (9, 64, 3)).repeat(10, 0).repeat(10, 1).astype(np.uint8)
-    frames = np.stack([np.roll(world, -3 * step, 1)[:, :160] for step in range(170)])
+    frames = np.stack([np.roll(world, -3 * step, 1)[:, :160] for step in range(50)])
     make_video(tmp_path / "videos" / "one.mp4", frames, fps=10)
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump(tiny_settings), "utf-8")
+    config.write_text(yaml.safe_dump({**tiny_settings, "clips": CLIPS}), "utf-8")
     arguments = ("--root", str(tmp_path / "root"), "--source", f"folder:{tmp_path}/videos", "--config", str(config))
 
     output = lampworks("run", *arguments, code=2)
@@ -78,7 +82,7 @@ def test_without_labels_the_graph_stops_at_the_classifier_and_a_flags_only_decis
     state = json.loads(lampworks.here("status", "--root", str(tmp_path / "root"), "--json"))
     assert state["clips"]["total"] == 1
 
-    config.write_text(yaml.safe_dump({**tiny_settings, "decision": {"mode": "flags"}}), "utf-8")
+    config.write_text(yaml.safe_dump({**tiny_settings, "clips": CLIPS, "decision": {"mode": "flags"}}), "utf-8")
     output = lampworks("run", *arguments, "--select", "+curated_clips")
     assert "flags" in output
     state = json.loads(lampworks.here("status", "--root", str(tmp_path / "root"), "--json"))

@@ -17,7 +17,7 @@ from pipeline.clips.cut_batch import cut_batch
 from pipeline.clips.duplicates import find_duplicates
 from pipeline.clips.read import read_clip, read_frames
 from pipeline.clips.stored import decode_clip
-from pipeline.config import ClassifierConfig, Config, EngineConfig, LabelConfig, SourceConfig, SplitConfig
+from pipeline.config import ClassifierConfig, ClipConfig, Config, EngineConfig, LabelConfig, SourceConfig, SplitConfig
 from pipeline.download.batch import download_batch
 from pipeline.inspect.export import export_clips
 from pipeline.inspect.gc import collect_garbage
@@ -52,7 +52,7 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
     rows = ["video,start_s,rating"]
     for number in range(12):
         good = number % 2 == 0
-        frames = scrolling(number, 17) if good else still(number, 17)
+        frames = scrolling(number, 3) if good else still(number, 3)
         make_video(videos / f"v{number:02d}.mp4", frames, fps=10)
         rows.append(f"v{number:02d}.mp4,0,{5 if good else 1}")
     labels = tmp_path / "labels.csv"
@@ -63,6 +63,7 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
         Config(),
         source=SourceConfig(spec=f"folder:{videos}", batch_size=6),
         engine=EngineConfig(workers=2),
+        clips=ClipConfig(seconds=2),
         split=SplitConfig(val_share=0.4),
         labels=LabelConfig(min_per_class=2),
         classifier=replace(ClassifierConfig(), width=8, steps=30, batch=16, folds=2, min_auc=0.0),
@@ -88,9 +89,9 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
     assert kept
     samples = [*read_samples(store, version, "train"), *read_samples(store, version, "val")]
     assert {sample.clip_id for sample in samples} == kept
-    assert decode_clip(samples[0].read_mp4(store)).shape == (160, 90, 160, 3)
+    assert decode_clip(samples[0].read_mp4(store)).shape == (20, 90, 160, 3)
     row = store.read("clips").to_pylist()[0]
-    assert decode_clip(read_clip(store, row)).shape == (160, 90, 160, 3)
+    assert decode_clip(read_clip(store, row)).shape == (20, 90, 160, 3)
     assert read_frames(store, row).shape == (8, 90, 160, 3)
     assert status(store, config).conserved
     assert collect_garbage(store, dry_run=True) == []
