@@ -23,11 +23,11 @@ def add_commands(commands: Parsers) -> None:
     why = commands.add(
         "why",
         run_why,
-        "Tell all that is known of one video or clip.",
-        "Query, rule, attempts, flags, labels, score, decision, shards, models.",
+        "Show everything that is known of one video or clip.",
+        "Query, rule, attempts, flags, labels, score, decision, shards, models. Several matches are listed.",
         "  lampworks why folder-level-1-0123456789 --root DIR",
     )
-    why.add_argument("id", metavar="ID", help="a video id, a clip id, a URL or a file name")
+    why.add_argument("id", metavar="ID", help="a video id or clip id, the unique start of one, a URL or a file name")
     why.add_argument("--json", action="store_true", help="print one JSON object")
     spot = commands.add(
         "spot-check",

@@ -1,13 +1,10 @@
-"""Why is this video, or this clip, where it is? Everything that the store knows of one id, in the order it happened.
+"""Collect everything that the store knows of one video or clip, in the order in which it happened.
 
-    print(format_why(why(store, config, "youtube-dQw4w9WgXcQ")))
-
-An id may be a video's id, a clip's id, a URL, a source's own id, or a file's name.
+print(format_why(why(store, config, "youtube-dQw4w9WgXcQ")))
 """
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -17,50 +14,38 @@ from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.download.ledger import download_states
 from pipeline.errors import UserError
-from pipeline.ids import split_clip_id
-from pipeline.inspect.why_text import format_why
-from pipeline.label_events import find_videos, load_labels
+from pipeline.inspect.find_id import find_id
+from pipeline.label_events import load_labels
 from pipeline.shards.plan import plan_shards
 from pipeline.shards.read import current_shards
 from pipeline.storage.arrow import pc, rows_with, texts
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
-__all__ = ["format_why", "why"]
-
-_MOST_CLOSE, _MOST_COMPARED = 5, 20_000
 _CLIP_COLUMNS = [
     "clip_id", "video_id", "batch", "clip_spec", "start_ms", "end_ms", "tar", "offset", "size", "sha256", "num_frames",
     "black_share", "still_share", "letterbox_share", "num_cuts", "overlay_share", "motion", "flags",
 ]  # fmt: skip
 
 
-def why(store: Store, config: Config, id: str) -> dict[str, Any]:
-    """Return everything known of a video or a clip as one JSON-able object.
+def why(store: Store, config: Config, name: str) -> dict[str, Any]:
+    """Return everything known of a video or a clip as one object for JSON.
 
     Args:
         store: the store.
-        config: says which clip_spec is the current one.
-        id: a video's id, a clip's id, a URL, a native id, or a file name.
+        config: its clip settings say which clip_spec is current.
+        name: a video id or a clip id, the start of either if it is unique, a URL, a native id, or a file name.
 
     Raises:
-        UserError: nothing goes by that name (the message says what comes close), or several videos do.
+        UserError: nothing has that name (the message lists similar ones), or several have it (it lists them).
     """
-    name = id.strip()
-    clip = _clip(store, name)
-    if clip is not None:
-        return {
-            "kind": "clip",
-            "id": name,
-            **_of_clip(store, config, clip),
-            **_of_video(store, config, clip["video_id"]),
-        }
-    found = sorted(find_videos(store, [name]).get(name, ()))
-    if not found:
-        raise UserError(_unknown(store, name))
-    if len(found) > 1:
-        raise UserError(f"{name!r} names {len(found)} videos; say which: {', '.join(found[:_MOST_CLOSE])}")
-    return {"kind": "video", "id": found[0], **_of_video(store, config, found[0]), **_clips_of(store, config, found[0])}
+    found = find_id(store, name.strip())
+    if found.kind == "video":
+        of_video = _of_video(store, config, found.id)
+        return {"kind": "video", "id": found.id, **of_video, **_clips_of(store, config, found.id)}
+    (clip,) = _rows(store, "clips", pc.field("clip_id") == found.id, _CLIP_COLUMNS)
+    of_video = _of_video(store, config, clip["video_id"])
+    return {"kind": "clip", "id": found.id, **_of_clip(store, config, clip), **of_video}
 
 
 # -- a video ------------------------------------------------------------------------------------------------------
@@ -92,7 +77,7 @@ def _of_video(store: Store, config: Config, video_id: str) -> dict[str, Any]:
 
 
 def _clips_of(store: Store, config: Config, video_id: str) -> dict[str, Any]:
-    """Return what became of a video's clips, a line each."""
+    """Return the decision and the shard of each clip of a video, and the models that were trained on them."""
     mine = (pc.field("video_id") == video_id) & (pc.field("clip_spec") == clip_spec(config.clips))
     clips = _rows(store, "clips", mine, ["clip_id", "start_ms", "end_ms", "flags"])
     decided = {row["clip_id"]: row for row in _rows(store, "curated", pc.field("video_id") == video_id)}
@@ -106,15 +91,6 @@ def _clips_of(store: Store, config: Config, video_id: str) -> dict[str, Any]:
 
 
 # -- a clip -------------------------------------------------------------------------------------------------------
-
-
-def _clip(store: Store, name: str) -> dict[str, Any] | None:
-    try:
-        split_clip_id(name)
-    except ValueError:
-        return None
-    rows = _rows(store, "clips", pc.field("clip_id") == name, _CLIP_COLUMNS)
-    return rows[0] if rows else None
 
 
 def _of_clip(store: Store, config: Config, clip: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,9 +117,10 @@ def _of_clip(store: Store, config: Config, clip: Mapping[str, Any]) -> dict[str,
 
 
 def _shards_of(store: Store, config: Config, clip_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the shard that holds each clip; nothing where the set is not what is decided now.
+    """Return the shard of each clip; nothing where the shards are outdated.
 
-    No list says which tar holds which clip: the plan of the set does, and its version tells whether it still applies.
+    No table lists which tar holds which clip. The plan of the training set does, and has the version of the shards
+    while they are current.
     """
     version, wanted = current_shards(store), set(clip_ids)
     if version is None or not wanted:
@@ -173,37 +150,8 @@ def _models_that_saw(store: Store, shards: Collection[Mapping[str, Any]]) -> lis
     return sorted(seen, key=lambda row: (row["kind"], row["model_id"]))
 
 
-# -- names --------------------------------------------------------------------------------------------------------
-
-
-def _unknown(store: Store, name: str) -> str:
-    ids = store.read("videos", ["video_id", "native_id", "url", "title"])
-    if not len(ids):
-        return f"nothing is known of {name!r}: {store.root} holds no video yet"
-    close: list[str] = []
-    try:
-        video_id = split_clip_id(name)[0]
-        mine = pc.field("video_id") == video_id
-        close = sorted(row["clip_id"] for row in _rows(store, "clips", mine, ["clip_id"]))
-    except ValueError:
-        video_id = name
-    if len(video_id) >= 3:
-        for column in ("video_id", "native_id", "url", "title"):
-            hit = pc.match_substring(ids[column], video_id, ignore_case=True)
-            close += map(str, ids.filter(hit)["video_id"].slice(0, _MOST_CLOSE).to_pylist())
-    if not close:
-        some = ids.slice(0, _MOST_COMPARED).to_pylist()
-        named = {str(row["video_id"]): row["video_id"] for row in some}
-        titled = {str(row["title"]): row["video_id"] for row in some}
-        close = [named[text] for text in difflib.get_close_matches(video_id, named, n=_MOST_CLOSE, cutoff=0.5)]
-        close += [titled[text] for text in difflib.get_close_matches(name, titled, n=2, cutoff=0.6)]
-    shown = list(dict.fromkeys(close))[:_MOST_CLOSE]
-    hint = f"close: {', '.join(shown)}" if shown else "ids are listed by `lampworks export FILE.parquet`"
-    return f"nothing is known of {name!r} in {store.root}; {hint}"
-
-
 def _rows(store: Store, table: str, where: Any = None, columns: list[str] | None = None) -> list[dict[str, Any]]:
-    """Return rows as JSON-able dicts: times as ISO text, bytes left out."""
+    """Return rows as dicts for JSON: times as ISO text, columns of bytes left out."""
     found = store.read(table, columns, where).to_pylist()
     return [
         {

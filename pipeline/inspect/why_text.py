@@ -1,4 +1,4 @@
-"""What `why` found, for a terminal: one stage after the other, each with its reason."""
+"""What `why` found as text for a terminal: one stage a line, each with its reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Row = Mapping[str, Any]
 
 
 def format_why(found: Row) -> str:
-    """Return what `pipeline.inspect.why.why` found, for people."""
+    """Return what `pipeline.inspect.why.why` found as lines of text."""
     lines = [f"{found['kind']} {found['id']}"]
     for name, text in _lines(found):
         lines.append(f"  {name:<12}{_printable(text)}")
@@ -50,7 +50,7 @@ def _lines(found: Row) -> Iterator[tuple[str, str]]:
         for clip in found["clips"]:
             yield "clip", _clip_of_video(clip)
     if found["models"]:
-        yield "models", "seen by " + ", ".join(model["model_id"] for model in found["models"])
+        yield "models", "trained or evaluated: " + ", ".join(model["model_id"] for model in found["models"])
 
 
 def _of_clip(found: Row) -> Iterator[tuple[str, str]]:
@@ -68,12 +68,12 @@ def _of_clip(found: Row) -> Iterator[tuple[str, str]]:
     yield "flags", ", ".join(clip["flags"] or []) or "none"
     group = found["duplicates"]
     if group is None:
-        yield "duplicates", "not looked for yet"
+        yield "duplicates", "not searched yet"
     elif group["group_size"] == 1:
         yield "duplicates", "none"
     else:
         others = [member for member in group["members"] if member != found["id"]]
-        role = "stands for" if group["is_representative"] else f"copy of {group['representative']}, beside"
+        role = "represents" if group["is_representative"] else f"copy of {group['representative']}, with"
         yield (
             "duplicates",
             f"{role} {', '.join(others[:5])}" + (f" and {len(others) - 5} more" if len(others) > 5 else ""),
@@ -124,5 +124,5 @@ def _day(moment: str | None) -> str:
 
 
 def _printable(text: str) -> str:
-    # titles come from strangers, and a terminal obeys control characters
+    # titles come from the web, and a terminal obeys control characters
     return "".join(letter if letter.isprintable() else " " for letter in str(text))[:400]

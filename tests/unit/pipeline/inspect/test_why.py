@@ -1,4 +1,4 @@
-"""Everything known of an id is found under any of its names, and a wrong name is answered with close ones."""
+"""Everything known of a video or clip is found by any of its names; a wrong name gets similar ones as an answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.inspect.why import format_why, why
+from pipeline.inspect.why import why
+from pipeline.inspect.why_text import format_why
+from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from tests.synthetic import CONFIG, finished_store
@@ -43,8 +45,39 @@ def test_a_file_goes_by_its_name(store: Store):
 def test_a_name_that_two_videos_bear_is_asked_back(store: Store):
     rows = [{"video_id": f"folder-{k}", "native_id": f"{k}/a.mp4", "url": f"/{k}/a.mp4"} for k in "xy"]
     store.append("videos", rows)
-    with pytest.raises(UserError, match=r"names 2 videos; say which: folder-x, folder-y"):
+    with pytest.raises(UserError, match=r"names 2 videos; give the id of one: folder-x, folder-y"):
         why(store, CONFIG, "a.mp4")
+
+
+def test_a_unique_start_of_an_id_is_enough(finished: Store):
+    clip_id = finished.read("clips", ["clip_id"], pc.field("video_id") == "arcade-v001")["clip_id"].to_pylist()[1]
+    assert why(finished, CONFIG, clip_id[:-3])["id"] == clip_id
+    assert why(finished, CONFIG, "arcade-v001-000032")["clip"]["start_ms"] == 32000
+
+
+def test_a_start_of_a_video_id_means_the_video_and_not_its_clips(store: Store):
+    store.append("videos", [{"video_id": "youtube-abcdef", "batch": "b"}, {"video_id": "youtube-xyz", "batch": "b"}])
+    store.append("clips", [{"clip_id": "youtube-abcdef-000000000-0a1b2c3d", "video_id": "youtube-abcdef"}])
+    assert (why(store, CONFIG, "youtube-abc")["kind"], why(store, CONFIG, "youtube-abc")["id"]) == (
+        "video", "youtube-abcdef",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("start", "answer"),
+    [
+        ("arcade-v00", r"is the start of 10 ids; give more of it, or one of: arcade-v000, arcade-v001, .*, \.\.\."),
+        ("arcade-v001-0000", r"is the start of 3 ids; give more of it, or one of: arcade-v001-000000000-"),
+    ],
+)
+def test_a_start_of_several_ids_is_answered_with_them(finished: Store, start: str, answer: str):
+    with pytest.raises(UserError, match=answer):
+        why(finished, CONFIG, start)
+
+
+def test_an_id_that_is_the_start_of_another_one_means_itself(store: Store):
+    store.append("videos", [{"video_id": "folder-a", "batch": "b"}, {"video_id": "folder-a-1", "batch": "b"}])
+    assert why(store, CONFIG, "folder-a")["id"] == "folder-a"
 
 
 def test_a_clip_is_known_from_its_source_to_the_models_that_saw_it(finished: Store):
