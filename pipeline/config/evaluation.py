@@ -1,6 +1,6 @@
-"""Configuration of what is done with a trained world: how new frames are drawn, how it is measured, how it is played.
+"""Settings of a trained world: how new frames are sampled, how it is measured, and how it is played.
 
-Defaults are the paper's (Genie, section 3 and appendix C); where it is silent the docstring says so.
+Defaults are those of the paper (Genie, section 3 and appendix C); the docstrings say where the paper gives none.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from pipeline.config.section import Count, Section
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig(Section, name="sampling"):
-    """How new frames are drawn."""
+    """How new frames are sampled."""
 
     maskgit_steps: Count = 25
-    """MaskGIT steps per frame (Genie: 25); fewer answer sooner."""
+    """MaskGIT steps per frame (Genie: 25); fewer are faster."""
     token_temperature: NonNegativeFloat = 2.0
-    """Divides the token logits (Genie: 2); 0 takes the likeliest token."""
+    """Divides the token logits (Genie: 2); 0 takes the most probable token."""
     choice_temperature: NonNegativeFloat = 1.0
-    """Noise on the confidences that choose which drawn tokens stay, falling to 0 over the steps (paper silent); a
-    token temperature of 0 leaves it out."""
+    """Scale of the noise on the confidences that choose which tokens are kept; it falls to 0 over the steps (not given
+    in the paper). Unused where `token_temperature` is 0."""
     unmask_order: Literal["confidence", "random", "halton"] = "confidence"
-    """Which drawn tokens stay: the surest (MaskGIT), any, or those that a Halton sequence spreads over the frame."""
+    """Which tokens are kept at each step: the most confident (MaskGIT), random ones, or the next ones in a Halton
+    sequence, which are spread over the frame."""
     top_k: NonNegativeInt = 0
-    """Tokens are drawn from the likeliest so many; 0 is all."""
+    """Tokens are drawn from the `top_k` most probable ones; 0 draws from all."""
     past_window: Literal["prefill", "ring"] = "prefill"
-    """What happens when a world is longer than the dynamics' context: the frames in the window are computed anew for
-    each frame, as in training, or kept as they were computed (sooner, and the drift is measured)."""
+    """What happens once a rollout is longer than the dynamics' context: `prefill` recomputes the frames of the window
+    for each new frame, as in training; `ring` reuses their cached states, which is faster (its drift is measured)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,35 +39,35 @@ class EvaluationConfig(SamplingConfig, name="evaluation"):
     """How the world model is measured."""
 
     min_sources: Count = 8
-    """Held-out sources under which the intervals mean little: the figures then say so."""
+    """With fewer held-out sources the intervals mean little, and the report says so."""
     max_sources: Count = 64
-    """Held-out sources that are measured; the first ones in the order of their hash."""
+    """Most held-out sources that are measured: the first ones in the order of their hash."""
     clips_per_source: Count = 1
-    """Clips taken of each source."""
+    """Clips per source."""
     windows_per_clip: Count = 4
-    """Windows taken of each clip, spread evenly."""
+    """Windows per clip, spread evenly."""
     prompt_frames: Count = 4
-    """True frames before a rollout; a prompt of one frame (the paper's) is always measured beside it."""
+    """True frames before a rollout; a prompt of one frame, as in the paper, is always measured too."""
     horizon: Count = 4
-    """Generated frames of a rollout: t of the delta-t PSNR (Genie section 3.1: 4)."""
+    """Generated frames per rollout: t of the delta-t PSNR (Genie section 3.1: 4)."""
     random_draws: Count = 3
     """Draws of random actions per window."""
     drift_contexts: Count = 3
-    """How many times the dynamics' context the rollouts last that show what happens past the window."""
+    """Length of the rollouts that measure drift, as a multiple of the dynamics' context."""
     bootstrap_draws: Count = 1000
-    """Resamples of the sources behind every interval of 95 %."""
+    """Bootstrap draws of the sources behind each 95 % interval."""
     shuffles: Count = 200
-    """Shuffles of the codes within their clip behind the baseline of the mutual information."""
+    """Shuffles of the codes within each clip, for the baseline of the mutual information."""
     kmeans_patches: Count = 20000
-    """Patches of training frames that the k-means baseline is fitted on."""
+    """Patches of training frames that the k-means baseline is fitted to."""
     moving_threshold: int = 10
-    """A pixel moves where a channel differs by more than this (of 255) from the frame before."""
+    """A pixel moves where a channel differs by more than this (out of 255) from the frame before."""
     rollout_frames: Count = 8
-    """Frames of the pictures that hold one latent action down."""
+    """Frames of the published rollouts that hold one latent action down."""
     start_frames: Count = 8
-    """Start frames offered by the play page."""
+    """Start frames on the play page."""
     seed: int = 0
-    """Same seed, same figures."""
+    """The same seed gives the same metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +75,8 @@ class PlayConfig(SamplingConfig, name="play"):
     """How the world is played."""
 
     fps: PositiveFloat = 10.0
-    """Frames a second at most while a key is held: those of the clips (Genie: 10)."""
+    """Most frames per second while a key is held: the rate of the clips (Genie: 10)."""
     max_sessions: Count = 32
-    """Games kept at a time; the one that was idle longest makes room."""
+    """Most games at a time; beyond it, the game that was idle longest is closed."""
     seed: int = 0
-    """Same seed and keys, same game."""
+    """The same seed, start frame and keys give the same game."""
