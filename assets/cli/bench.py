@@ -92,13 +92,13 @@ def _start(args: argparse.Namespace, videos: int) -> int:
 
 
 def _model(args: argparse.Namespace) -> int:
-    from models.bench.run import DEFAULT_TASKS, bench_model
+    from models.bench.run import DEFAULT_TASKS, BenchRequest, bench_model
 
     for name in ("threads", "rounds", "batch"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise UserError(f"--{name} = {getattr(args, name)}: must be at least 1")
-    found = bench_model(
-        args.preset,
+    request = BenchRequest(
+        preset=args.preset,
         tasks=tuple(args.task or DEFAULT_TASKS),
         dtype=args.dtype,
         threads=args.threads,
@@ -106,9 +106,9 @@ def _model(args: argparse.Namespace) -> int:
         batch=args.batch,
         compare_compiled=args.compile,
         compare_checkpointed=args.checkpoint,
-        # lines for people; a program that reads the object sees them on the other stream
-        on_progress=_say if args.json else print,
     )
+    # with --json, standard output holds the object alone
+    found = bench_model(request, on_progress=_say if args.json else print)
     if args.json:
         print(json.dumps(found))
     return 0

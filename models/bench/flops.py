@@ -1,8 +1,9 @@
-"""Floating-point operations of the networks by formula: what a step must do, whatever computes it.
+"""Floating-point operations of the networks, by formula.
 
-A product of (m, k) and (k, n) is 2mkn. Counted are the linear layers, both attentions (scores and mixing; the temporal
-one over its whole window, the masked half included, as it is computed), convolutions, and the search for the nearest
-code. Norms, activations, softmax and the optimizer are not. A backward pass is twice its forward pass.
+A product of (m, k) and (k, n) has 2mkn operations. Linear layers, both attentions, convolutions and the search for the
+nearest code are counted. Attention counts scores and mixing; temporal attention includes the masked half of its window,
+because that half is computed too. Norms, activations, softmax and the optimizer are not counted. A backward pass has
+twice the operations of its forward pass.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from models.networks.tokenizer import VideoTokenizer
 from models.networks.transformer import STTransformer
 
 TRAINING = 3
-"""A training step over its forward pass: the forward pass itself, and a backward pass of twice its size."""
+"""Operations of a training step relative to its forward pass: the backward pass has twice as many."""
 
 
 def stack_flops(stack: STTransformer, batch: int, frames: int, past: int = 0) -> int:
-    """Return the operations of a forward pass of blocks over (batch, frames); `past` slots of a cache are seen too."""
+    """Return the operations of a forward pass over (batch, frames); attention also reads `past` slots of a cache."""
     config, tokens = stack.config, stack.grid[0] * stack.grid[1]
     d, inner = config.d_model, config.heads * config.head_dim
     positions = batch * frames * tokens
@@ -43,7 +44,7 @@ def tokenizer_flops(network: VideoTokenizer, batch: int, frames: int) -> int:
     positions, values = batch * frames * network.num_tokens, 3 * config.patch**2
     linear = values * config.encoder.d_model + config.encoder.d_model * config.latent_dim
     linear += config.latent_dim * config.decoder.d_model + config.decoder.d_model * values
-    # levels are rounded to, codes are searched
+    # vq searches for the nearest code; fsq only rounds
     nearest = config.codebook_size * config.latent_dim if config.quantizer == "vq" else 0
     stacks = (stack_flops(stack, batch, frames) for stack in (network.encoder, network.decoder))
     return 2 * positions * (linear + nearest) + sum(stacks)
@@ -55,7 +56,7 @@ def lam_flops(network: LatentActionModel, batch: int, frames: int) -> int:
     tokens = network.encoder.grid[0] * network.encoder.grid[1]
     d, e, steps = config.decoder.d_model, config.encoder.d_model, batch * (frames - 1)
     values = network.out.out_features
-    # looking a token's embedding up is no product
+    # the embedding of a token is looked up, not multiplied
     read = 0 if network.reads_tokens else values
     seen = min(frames, network.frames_at_once)
     windows = steps // (seen - 1)
@@ -77,7 +78,7 @@ def dynamics_flops(network: Dynamics, batch: int, frames: int) -> int:
 
 
 def frame_flops(network: Dynamics, batch: int) -> int:
-    """Return the operations of a pass over one frame after kept ones: all slots of the cache are seen."""
+    """Return the operations of a pass over one frame after cached ones; attention reads all slots of the cache."""
     d, action = network.config.stack.d_model, network.embed_action
     head = 2 * batch * network.grid[0] * network.grid[1] * d * network.mask_id
     actions = 2 * batch * action.in_features * action.out_features

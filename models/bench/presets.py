@@ -1,4 +1,4 @@
-"""Sizes at which models are measured: two to compare implementations by, and every preset of the configuration."""
+"""Model sizes of the benchmark: two that compare implementations, and every preset of the configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 
 @dataclass(frozen=True)
 class SpeedPreset:
-    """Sizes at which models are measured."""
+    """Sizes of the networks, and of what is measured."""
 
     height: int
     width: int
@@ -21,19 +21,20 @@ class SpeedPreset:
     dynamics: DynamicsConfig
     batch: int
     prompt: int
-    """Frames that a played world begins with."""
+    """Frames of the prompt of a rollout."""
     frames: int
-    """Frames that are then played."""
+    """Frames that are generated after it."""
     steps: int
-    """MaskGIT steps a frame."""
+    """MaskGIT steps per frame."""
 
 
 def compared(
     height: int, width: int, *, d: int, head_dim: int, blocks: tuple[int, int, int], lam_patch: int, steps: int
 ) -> SpeedPreset:
-    """Return a preset of equal width everywhere: full attentions, 4x feed-forward, QK-norm and rotary positions.
+    """Return a preset with the same width in all networks: full attention, 4x feed-forward, QK-norm, rotary positions.
 
-    `blocks` are those of the tokenizer's encoder (the LAM has as many in either half), its decoder, and the dynamics.
+    `blocks` are the layers of the tokenizer's encoder, of its decoder, and of the dynamics. Both halves of the latent
+    action model have as many layers as the tokenizer's encoder.
     """
 
     def stack(layers: int, **more: Any) -> StackConfig:
@@ -62,10 +63,10 @@ COMPARED = {
 
 
 def speed_preset(name: str) -> SpeedPreset:
-    """Return the sizes of a name: one of `COMPARED`, or a preset of the configuration with a batch of 1.
+    """Return the sizes of one of `COMPARED`, or of a preset of the configuration with a batch of 1.
 
     Raises:
-        UserError: it is neither.
+        UserError: the name is neither.
     """
     if name in COMPARED:
         return COMPARED[name]

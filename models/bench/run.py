@@ -1,16 +1,17 @@
-"""What a training step and a played frame cost, beside what this machine can multiply: one run, one table.
+"""Measure the cost of training steps and played frames, next to the peak of matrix products on this machine.
 
-The peak is measured here too, before and after every step: large products in the same dtype and with as many threads.
-Utilisation is the step's operations (`models.bench.flops`) over its CPU-seconds (one CPU thread) or seconds (several,
-or a GPU) and the peak around it; the median of the steps counts.
+The peak is measured in the same run, before and after every step, by large products in the same dtype with the same
+number of threads. Utilisation is the number of operations of a step (`models.bench.flops`), divided by its time and by
+the peak around it. The time is CPU-seconds with one CPU thread, and wall-clock seconds with several or on a GPU. The
+median over the steps is reported.
 
-    bench_model("cc-small", tasks=("dynamics", "play"), dtype="fp32", threads=1)
+    bench_model(BenchRequest(preset="cc-small", tasks=("dynamics", "play")))
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,63 +21,76 @@ from models.bench.tasks import DTYPES, TASKS, Bench
 from models.bench.timing import peak_memory_mb, sheet_peak
 from models.runtime.compute import Compute, intra_op_threads
 from pipeline.errors import UserError
+from pipeline.progress import ProgressCallback
 
 DEFAULT_TASKS = ("tokenizer", "lam", "dynamics", "cotrain", "play")
 
 
-def bench_model(
-    name: str,
-    *,
-    tasks: Sequence[str] = DEFAULT_TASKS,
-    dtype: str = "fp32",
-    threads: int = 1,
-    repeats: int = 3,
-    batch: int | None = None,
-    compare_compiled: bool = False,
-    compare_checkpointed: bool = False,
-    on_progress: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any]:
-    """Measure tasks of a preset and return one JSON-able object.
-
-    Args:
-        name: `cc-small`, `cc-90p`, or a preset of the configuration.
-        tasks: of `TASKS`.
-        dtype: of the matrix products, `fp32` or `bf16`.
-        threads: CPU threads.
-        repeats: measured steps of each task, after one that is not; the median counts.
-        batch: windows a step; the preset's own by default.
-        compare_compiled: measure training steps and played frames with compiled blocks too.
-        compare_checkpointed: measure training steps with activation checkpointing too.
-        on_progress: hears a line per task.
+@dataclass(frozen=True, kw_only=True)
+class BenchRequest:
+    """What to measure, and how.
 
     Raises:
-        UserError: a name that is none of these.
+        UserError: a task or a dtype is unknown.
     """
-    preset = speed_preset(name)
-    for value, known in ((dtype, DTYPES), *((task, TASKS) for task in tasks)):
-        if value not in known:
-            raise UserError(f"{value!r} is unknown: choose one of {', '.join(known)}")
-    if batch is not None:
-        preset = replace(preset, batch=batch)
+
+    preset: str = "cc-small"
+    """`cc-small`, `cc-90p`, or a preset of the configuration."""
+    tasks: Sequence[str] = DEFAULT_TASKS
+    """Names of `models.bench.tasks.TASKS`."""
+    dtype: str = "fp32"
+    """Of the matrix products: `fp32` or `bf16`."""
+    threads: int = 1
+    """CPU threads."""
+    repeats: int = 3
+    """Measured steps of each task, after one that is not measured; the median is reported."""
+    batch: int | None = None
+    """Windows per step; by default that of the preset."""
+    compare_compiled: bool = False
+    """Also measure training steps and played frames with compiled blocks."""
+    compare_checkpointed: bool = False
+    """Also measure training steps with activation checkpointing."""
+
+    def __post_init__(self) -> None:
+        for value, known in ((self.dtype, DTYPES), *((task, TASKS) for task in self.tasks)):
+            if value not in known:
+                raise UserError(f"{value!r} is unknown: choose one of {', '.join(known)}")
+
+
+def bench_model(request: BenchRequest, *, on_progress: ProgressCallback | None = None) -> dict[str, Any]:
+    """Measure the tasks of a request, and return one JSON-able object.
+
+    Args:
+        request: what to measure.
+        on_progress: called with a few lines per task.
+
+    Raises:
+        UserError: the preset is unknown.
+    """
+    preset = speed_preset(request.preset)
+    if request.batch is not None:
+        preset = replace(preset, batch=request.batch)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    compute = Compute(device, DTYPES[dtype], "as asked", threads)
-    variants = [(False, False)]
-    variants += [(True, False)] * compare_compiled + [(False, True)] * compare_checkpointed
-    with intra_op_threads(threads):
-        bench = Bench(preset, compute, repeats)
+    compute = Compute(device, DTYPES[request.dtype], "as asked", request.threads)
+    variants = [("compiled", True)] * request.compare_compiled
+    variants += [("checkpointed", False)] * request.compare_checkpointed
+    with intra_op_threads(request.threads):
+        bench = Bench(preset, compute, request.repeats)
         found: dict[str, Any] = {}
-        for task in tasks:
+        for task in request.tasks:
             found[task] = bench.measured(task)
-            for compiled, checkpointed in variants[1:]:
-                extra = bench.beside(task, compiled=compiled, checkpointed=checkpointed)
-                found[task] |= {} if extra is None else {"compiled" if compiled else "checkpointed": extra}
-            on_progress(_told(task, found[task], dtype))
+            for name, compiled in variants:
+                extra = bench.beside(task, compiled=compiled, checkpointed=not compiled)
+                if extra is not None:
+                    found[task][name] = extra
+            if on_progress is not None:
+                on_progress(_summary(task, found[task], request.dtype))
     sheet = sheet_peak(device, compute.dtype)
     return {
-        "preset": name,
+        "preset": request.preset,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "dtype": dtype,
-        "threads": threads,
+        "dtype": request.dtype,
+        "threads": request.threads,
         "batch": preset.batch,
         "data_sheet_gflops": None if sheet is None else sheet / 1e9,
         "peak_memory_mb": peak_memory_mb(device),
@@ -85,8 +99,8 @@ def bench_model(
     }
 
 
-def _told(task: str, found: dict[str, Any], dtype: str) -> str:
-    peak = f", beside {found['peak_gflops']:.0f} GFLOP/s of products alone" if "peak_gflops" in found else ""
+def _summary(task: str, found: dict[str, Any], dtype: str) -> str:
+    peak = f", peak {found['peak_gflops']:.0f} GFLOP/s" if "peak_gflops" in found else ""
     lines = [f"{task} ({dtype}{peak})"]
     if task == "play":
         lines += [
@@ -96,10 +110,10 @@ def _told(task: str, found: dict[str, Any], dtype: str) -> str:
             f"{found['share_of_ids_that_differ']:.2%} of ids differ",
         ]
     elif task == "frame":
-        lines += [f"  {found['wall_s'] * 1000:.1f} ms a pass over one frame, {found['utilisation']:.0%} of the peak"]
+        lines += [f"  {found['wall_s'] * 1000:.1f} ms per pass over one frame, {found['utilisation']:.0%} of the peak"]
     else:
         lines += [
-            f"  {found['cpu_s']:.3f} CPU-s a step, {found['gflop']:.0f} GFLOP, {found['gflops']:.1f} GFLOP/s, "
+            f"  {found['cpu_s']:.3f} CPU-s per step, {found['gflop']:.0f} GFLOP, {found['gflops']:.1f} GFLOP/s, "
             f"{found['utilisation']:.0%} of the peak, {found['kept_mb']:.0f} MB kept for the backward pass",
         ]
     for name in ("compiled", "checkpointed"):

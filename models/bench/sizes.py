@@ -1,4 +1,4 @@
-"""How many numbers the networks of each preset learn, beside what the paper publishes; built without memory.
+"""Parameter counts of the networks of each preset, next to the published ones; the networks use no memory.
 
 for size in preset_sizes():
     print(size.preset, size.tokenizer, size.latent_actions, size.dynamics)
@@ -34,30 +34,30 @@ class PresetSize:
 
     preset: str
     tokens: int
-    """Of a frame."""
+    """Tokens per frame."""
     tokenizer: int
     latent_actions: int
     dynamics: int
     published: dict[str, float]
-    """By the paper, of `tokenizer`, `latent_actions`, `dynamics` and `total` as far as it tells."""
+    """Counts that the paper publishes, of `tokenizer`, `latent_actions`, `dynamics` or `total`."""
 
     @property
     def total(self) -> int:
-        """Parameters of all three."""
+        """Parameters of all three networks."""
         return self.tokenizer + self.latent_actions + self.dynamics
 
     @property
     def ratios(self) -> dict[str, float]:
-        """Ours over the published ones."""
+        """Our counts divided by the published ones."""
         return {name: getattr(self, name) / count for name, count in self.published.items()}
 
     def as_json(self) -> dict[str, Any]:
-        """Return all figures as one JSON-able object."""
+        """Return all counts as one JSON-able object."""
         return {**vars(self), "total": self.total, "ratios": self.ratios}
 
 
 def networks_of(config: Config) -> tuple[VideoTokenizer, LatentActionModel, Dynamics]:
-    """Return a configuration's networks on the meta device: shapes without memory."""
+    """Return the networks of a configuration on the meta device, which have shapes but no memory."""
     height, width = config.clips.height, config.clips.width
     with torch.device("meta"):
         tokenizer = VideoTokenizer(config.tokenizer, height, width)
@@ -68,7 +68,7 @@ def networks_of(config: Config) -> tuple[VideoTokenizer, LatentActionModel, Dyna
 
 
 def preset_sizes(names: Sequence[str] | None = None) -> list[PresetSize]:
-    """Return the sizes of presets, of all by default."""
+    """Return the sizes of the named presets; of all by default."""
     found = []
     for name in PRESETS if names is None else names:
         tokenizer, lam, dynamics = networks_of(preset(name))
@@ -85,9 +85,10 @@ def preset_sizes(names: Sequence[str] | None = None) -> list[PresetSize]:
 
 
 def usual_block_ratio() -> float:
-    """Return the final dynamics over its published count with the block that is mostly written.
+    """Return the parameters of the largest dynamics with the usual block, divided by the published count.
 
-    That is as many heads of keys and values as of queries, and a feed-forward of 4x, at the published layers and width.
+    The usual block has as many heads of keys and values as of queries, and a feed-forward of 4x the width. Layers and
+    width are the published ones.
     """
     config = preset("platformers")
     stack = config.dynamics.stack

@@ -26,14 +26,14 @@ from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import OptimizerConfig
 
 TASKS = ("tokenizer", "lam", "dynamics", "cotrain", "play", "frame")
-"""`frame` is one pass over one frame after kept ones, weights in the dtype of the products: no step is taken, and no
-second copy of the weights is made."""
+"""`frame` is one pass over one frame after cached ones, with weights in the dtype of the products. It takes no training
+step and makes no second copy of the weights."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 _PARTS = {"tokenizer": ("tokenizer",), "lam": ("lam",), "dynamics": ("dynamics",), "cotrain": ("lam", "dynamics")}
 
 
 class Bench:
-    """Networks of a preset with random weights and inputs; each is built when a task first asks for it."""
+    """Networks of a preset with random weights and inputs; each is built when a task first needs it."""
 
     def __init__(self, preset: SpeedPreset, compute: Compute, repeats: int) -> None:
         self.preset, self.compute, self.repeats = preset, compute, repeats
@@ -50,7 +50,7 @@ class Bench:
 
     @functools.cached_property
     def lam(self) -> LatentActionModel:
-        """The LAM, on the device."""
+        """The latent action model, on the device."""
         preset = self.preset
         lam = LatentActionModel(
             preset.latent_actions, preset.height, preset.width, self.frames,
@@ -61,7 +61,7 @@ class Bench:
     @functools.cached_property
     def dynamics(self) -> Dynamics:
         """The dynamics, on the device."""
-        # built there: weights of billions of parameters are drawn a hundred times sooner
+        # on a GPU, billions of weights are drawn a hundred times faster
         with self.compute.device:
             return self._made("dynamics", self._new_dynamics())
 
@@ -84,7 +84,7 @@ class Bench:
 
     @functools.cached_property
     def video(self) -> Tensor:
-        """Noise, (B, T, H, W, 3), uint8."""
+        """A random video (B, T, H, W, 3), uint8."""
         shape = (self.preset.batch, self.frames, self.preset.height, self.preset.width, 3)
         return torch.randint(0, 256, shape, dtype=torch.uint8, device=self.compute.device)
 
@@ -92,30 +92,30 @@ class Bench:
     def tokens(self) -> Tensor:
         """Random tokens (B, T, P)."""
         shape = (self.preset.batch, self.frames, self.grid[0] * self.grid[1])
-        with torch.inference_mode(False):  # what inference mode makes is of no use to training
+        with torch.inference_mode(False):  # tensors made in inference mode cannot be trained on
             return torch.randint(0, self.preset.tokenizer.codebook_size, shape, device=self.compute.device)
 
     @functools.cached_property
     def actions(self) -> Tensor:
-        """Random rows of a codebook (B, T - 1, L)."""
+        """Random codebook rows of latent actions (B, T - 1, L)."""
         shape = (self.preset.batch, self.frames - 1, self.preset.latent_actions.latent_dim)
         with torch.inference_mode(False):
             return torch.randn(shape, device=self.compute.device)
 
     @functools.cached_property
     def mask(self) -> Tensor:
-        """A training batch's mask."""
+        """The mask of a training batch (B, T, P)."""
         b, t, p = self.tokens.shape
         return draw_mask(self.preset.dynamics, (b, t, p), torch.Generator().manual_seed(0)).to(self.compute.device)
 
     @functools.cached_property
     def peak(self) -> Peak:
-        """What the machine multiplies at most."""
+        """The peak of matrix products on this machine."""
         with torch.inference_mode(False):
             return Peak(self.compute)
 
     def measured(self, task: str) -> dict[str, Any]:
-        """Return the figures of a task."""
+        """Measure a task, and return its metrics."""
         if task == "play":
             found = self._played()
             self._plain[task] = found["seconds_after_prefill"]
@@ -137,7 +137,11 @@ class Bench:
         }  # fmt: skip
 
     def beside(self, task: str, *, compiled: bool, checkpointed: bool) -> dict[str, Any] | None:
-        """Return the figures of a task done otherwise, as ratios to `measured`; None where that is no other way."""
+        """Measure a variant of a task relative to `measured`; None where the task has no such variant.
+
+        Returns:
+            `time_ratio`, and `kept_mb` for a checkpointed training step.
+        """
         if task == "frame" or (checkpointed and task == "play"):
             return None
         other = copy.copy(self)
@@ -193,7 +197,7 @@ class Bench:
         return step
 
     def _played(self) -> dict[str, Any]:
-        """Measure played frames, with past frames computed once and with the whole window computed at every step."""
+        """Measure generated frames, with cached past frames and with the whole window recomputed at every step."""
         preset, device = self.preset, self.compute.device
         network: nn.Module = self.dynamics.eval()
         with torch.inference_mode(), self.compute.autocast():
@@ -237,7 +241,7 @@ class Bench:
         return tokens
 
     def _one_frame(self) -> dict[str, Any]:
-        """Measure the pass of a network whose weights are in the dtype of the products."""
+        """Measure a pass over one frame of a network whose weights are in the dtype of the products."""
         device, dtype = self.compute.device, self.compute.dtype
         before = torch.get_default_dtype()
         torch.set_default_dtype(dtype)

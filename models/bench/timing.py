@@ -1,4 +1,4 @@
-"""Clocks of the benchmark: CPU-seconds and seconds, what products reach at most, what a pass keeps."""
+"""Measure time, the peak of matrix products, and the memory that a forward pass keeps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from models.runtime.compute import Compute
 
 _SHEET = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
-"""Dense bf16 operations a second of the makers' data sheets (SXM boards)."""
+"""Dense bf16 operations per second, from the data sheets (SXM boards)."""
 
 
 class Cost(NamedTuple):
@@ -25,12 +25,12 @@ class Cost(NamedTuple):
     wall_s: float
 
     def seconds(self, compute: Compute) -> float:
-        """Return what counts: of one CPU thread what it worked; of several, and of a GPU, what passed."""
+        """Return CPU-seconds for a single CPU thread, else wall-clock seconds."""
         return self.cpu_s if compute.threads == 1 and compute.device.type == "cpu" else self.wall_s
 
 
 def cost_of(call: Callable[[], Any], repeats: int, device: torch.device) -> Cost:
-    """Return what a call costs."""
+    """Return the median time of repeated calls, in seconds."""
     cpu, wall = [], []
     for _ in range(repeats):
         wait(device)
@@ -43,12 +43,12 @@ def cost_of(call: Callable[[], Any], repeats: int, device: torch.device) -> Cost
 
 
 class Peak:
-    """What this machine multiplies at most: large products of the size that it is best at, on the clock of `Cost`."""
+    """The peak rate of large matrix products on this machine, at the size that is fastest here."""
 
     def __init__(self, compute: Compute) -> None:
-        """Find the size."""
+        """Find the fastest size."""
         self.compute = compute
-        # a GPU is not filled by what fills a CPU core; a burst is long enough to be timed, and to ride out a hiccup
+        # a GPU needs larger products than a CPU core; a burst is long enough for a stable time
         sizes, self._burst = ((512, 1024, 2048), 2e10) if compute.device.type == "cpu" else ((4096, 8192), 1e13)
         products = {size: self._products(size) for size in sizes}
         for burst in products.values():
@@ -58,7 +58,7 @@ class Peak:
         self._best = products[self.size]
 
     def now(self) -> float:
-        """Return the operations a second of one burst, now."""
+        """Return the operations per second of one burst, measured now."""
         return self._rate(self.size, self._best)
 
     def _products(self, size: int) -> Callable[[], None]:
@@ -79,9 +79,10 @@ class Peak:
 
 
 def beside_peak(call: Callable[[], Any], flops: float, repeats: int, peak: Peak) -> tuple[Cost, float, float]:
-    """Return what a call costs, the peak, and its utilisation: medians, each call compared with the peak around it.
+    """Return the cost of a call, the peak, and the utilisation, all as medians.
 
-    A shared machine's speed drifts by more than what is measured: a peak of a minute ago says little.
+    Each call is compared with the peak measured just before and after it, because the speed of a shared machine drifts
+    by more than the differences of interest.
     """
     costs, peaks = [], [peak.now()]
     for _ in range(repeats):
@@ -94,7 +95,7 @@ def beside_peak(call: Callable[[], Any], flops: float, repeats: int, peak: Peak)
 
 
 def sheet_peak(device: torch.device, dtype: torch.dtype, name: str | None = None) -> float | None:
-    """Return what the maker promises of a GPU in bf16, operations a second; None where that is not known."""
+    """Return the bf16 operations per second on the data sheet of a GPU; None where they are unknown."""
     if device.type != "cuda" or dtype != torch.bfloat16:
         return None
     name = name or torch.cuda.get_device_name(device)
@@ -102,7 +103,7 @@ def sheet_peak(device: torch.device, dtype: torch.dtype, name: str | None = None
 
 
 def kept_mb(forward: Callable[[], torch.Tensor]) -> float:
-    """Return how much memory a forward pass keeps for its backward pass, in MB; memory that is shared counts once."""
+    """Return the memory in MB that a forward pass keeps for its backward pass; shared memory counts once."""
     found: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -112,14 +113,14 @@ def kept_mb(forward: Callable[[], torch.Tensor]) -> float:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        # the loss holds the graph: what was found is alive, and no address is given out twice
+        # the loss keeps the graph and its tensors alive, so no address is used twice
         loss = forward()
     del loss
     return sum(found.values()) / 1e6
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Return the most memory that this process (on a GPU: its tensors) has held so far, in MB."""
+    """Return the peak memory of this process so far in MB; on a GPU that of its tensors."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     lines = Path(f"/proc/{os.getpid()}/status").read_text().splitlines()
@@ -127,6 +128,6 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def wait(device: torch.device) -> None:
-    """Wait until a device has done what it was given."""
+    """Wait until a device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,10 +1,10 @@
-"""The tokenizer's three architectures at equal size: Genie's table 3, in small.
+"""Compare the tokenizer's three architectures at equal size: a small version of Genie's table 3.
 
     compare_architectures(config, train, held_out, compute, seed=0)["st_vivit"]["psnr"]
 
-`vit` and `c_vivit` have one attention a block where `st_vivit` has two; a wider feed-forward makes up for the other.
-All take the same steps on the same windows and are measured on the same held-out ones. The paper compares the worlds
-that are then trained on them (FVD and delta-t PSNR); here it is what the tokenizers themselves rebuild.
+`vit` and `c_vivit` have one attention per block where `st_vivit` has two; a wider feed-forward makes their sizes equal.
+All train for the same steps on the same windows and are measured on the same held-out windows. The paper compares the
+worlds that are then trained on each tokenizer (FVD and delta-t PSNR). Here the reconstructions are compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Architecture = Literal["st_vivit", "vit", "c_vivit"]
 
 
 def at_equal_size(config: TokenizerConfig, architecture: Architecture) -> TokenizerConfig:
-    """Return an `st_vivit` tokenizer's settings with another architecture and as many parameters."""
+    """Return the settings of an `st_vivit` tokenizer changed to another architecture with as many parameters."""
     if config.architecture != "st_vivit":
         raise ValueError(f"tokenizer.architecture = {config.architecture!r}: sizes are worked out from 'st_vivit'")
     if architecture == "st_vivit":
@@ -59,17 +59,17 @@ def compare_architectures(
     """Train a tokenizer of each architecture and measure it; nothing is published.
 
     Args:
-        config: of the `st_vivit`; steps, batch and rates are those of all.
-        train: windows to learn from.
+        config: settings of the `st_vivit`; all architectures have its steps, batch and learning rates.
+        train: training windows.
         held_out: windows to measure on.
         compute: device and dtype.
-        seed: of weights and windows.
-        count: windows measured.
-        on_progress: hears a line for each.
+        seed: seed of the weights and of the order of the windows.
+        count: number of windows that are measured.
+        on_progress: called with a line per architecture.
 
     Returns:
-        per architecture `parameters`, `cpu_s` of the training, `kept_mb` for a backward pass, and the figures of
-        `tokenizer_figures`.
+        Per architecture `parameters`, `cpu_s` of the training, `kept_mb` for a backward pass, and the metrics of the
+        tokenizer on held-out windows.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in get_args(Architecture):
@@ -95,9 +95,9 @@ def compare_architectures(
 def bench_architectures(
     steps: int, *, seed: int = 0, threads: int = 1, on_progress: ProgressCallback | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Compare small tokenizers on the embedded platformer: 24 levels to learn from, 8 others to measure on.
+    """Compare small tokenizers on the embedded platformer: 24 levels for training, 8 others to measure on.
 
-    From a random start: one from data is nearly all that the demo's tokenizer needs, and hides what is compared.
+    Weights are initialized at random. An initialization from data would hide the differences between architectures.
     """
     stack = StackConfig(layers=2, d_model=64, heads=4, head_dim=16, kv_heads=4, ffw_multiple=4.0)
     pace = OptimizerConfig(
