@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,6 +86,7 @@ def check(body: bytes) -> None:
 
 
 @given(st.lists(items | json_values, max_size=4), json_values)
+@pytest.mark.heavy
 def test_a_json_feed_of_anything_gives_rows_or_a_reason(entries: list[Any], more: Any) -> None:
     feed = {"version": "https://jsonfeed.org/version/1.1", "items": entries, "authors": more, "language": more}
     check(json.dumps(feed).encode("utf-8", "surrogatepass"))

@@ -61,6 +61,7 @@ def test_a_range_of_a_blob_is_the_slice_or_an_error(data: bytes, offset: int, si
 
 
 @given(st.lists(st.fixed_dictionaries({"video_id": TEXT, "title": st.none() | TEXT, "tags": st.lists(TEXT)})))
+@pytest.mark.heavy
 def test_rows_keep_their_values_through_the_schema(values: list[dict[str, Any]]):
     table = rows_table("videos", values)
     assert table.schema == SCHEMAS["videos"]

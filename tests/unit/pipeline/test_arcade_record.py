@@ -84,6 +84,7 @@ def test_a_variable_rate_recording_drops_frames_but_none_that_a_clip_shows(tmp_p
     assert {round(k / 10, 3) for k in range(20)} <= {round(time, 3) for time in times}
 
 
+@pytest.mark.heavy
 def test_workers_do_not_change_a_byte_and_nothing_is_recorded_twice(tmp_path: Path) -> None:
     config = ArcadeConfig(videos=4, seconds=1)
     for workers in (1, 2):

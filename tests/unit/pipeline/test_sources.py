@@ -380,6 +380,7 @@ def test_search_asks_for_metadata_only_where_the_title_is_wanted(site, clip_file
     assert {one.query for one in found} == {"q"}
 
 
+@pytest.mark.heavy
 def test_a_page_without_end_and_one_of_enormous_metadata_are_rows(tmp_path: Path, site, clip_file: Path) -> None:
     media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
     endless = site.add("/endless", b"<html><title>x</title>" + b"<p>more" * (5 << 20), announce_length=False)

@@ -103,6 +103,7 @@ def test_a_persons_rating_wins_over_the_score_and_the_stand_ins_does_not(scored,
     assert next(row["rating"] for row in rows if row["clip_id"] == other_bad) == 5
 
 
+@pytest.mark.heavy
 def test_flags_and_copies_drop_clips_and_a_rating_lifts_a_flag(scored, scored_writer, rate):
     still, rated = scored_writer.add("flagged", "gg", flags={0: ["still", "overlay"], 1: ["black"]}, batch=BATCHES[1])
     only_overlay = scored_writer.add("overlaid", "g", flags={0: ["overlay"]}, batch=BATCHES[1])[0]

@@ -13,6 +13,7 @@ import urllib.request
 import uuid
 from pathlib import Path
 
+import pytest
 from starlette.testclient import TestClient
 
 from classifier.labels.queue import write_queue
@@ -50,6 +51,7 @@ def start(root: str) -> tuple[subprocess.Popen[str], str]:
     return server, found[0]
 
 
+@pytest.mark.heavy
 def test_no_acknowledged_label_is_lost_when_the_server_is_killed(job, pool_writer):
     clips = pool_writer.add("a", "g" * 4)
     write_queue(job)

@@ -46,6 +46,7 @@ def computed(root: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.heavy
 def test_only_rounding_of_logits_depends_on_the_processor(trained):
     program = (
         "import json, sys; sys.path.insert(0, sys.argv[1])\n"

@@ -19,6 +19,8 @@ from pipeline.label_events import current_labels
 from pipeline.storage.takedown import request_takedown
 from tests.snapshots import snapshot
 
+pytestmark = pytest.mark.heavy
+
 
 def with_settings(job: Job, section: str, **values: object) -> Job:
     """Return the job with other settings of a section."""

@@ -102,6 +102,7 @@ def tiny(monkeypatch):
     monkeypatch.setitem(COMPARED, "tiny", made)
 
 
+@pytest.mark.heavy
 def test_every_task_is_measured_and_both_ways_of_playing_draw_the_same(tiny):
     found = bench_model(BenchRequest(preset="tiny", tasks=tuple(reversed(TASKS)), repeats=1, compare_checkpointed=True))
     assert sorted(found["tasks"]) == sorted(TASKS)
@@ -160,6 +161,7 @@ def test_the_data_sheets_peak_stands_beside_the_measured_one_where_it_is_known()
     assert sheet_peak(torch.device("cpu"), torch.bfloat16) is None
 
 
+@pytest.mark.heavy
 def test_the_command_prints_one_object_and_names_what_it_does_not_know(capsys):
     assert main(["bench", "model", "--preset", "demo", "--task", "lam", "--rounds", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -38,6 +38,8 @@ from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 
+pytestmark = pytest.mark.heavy
+
 STACK = StackConfig(layers=1, d_model=16, heads=1, head_dim=8)
 FRAME_STACK = dataclasses.replace(STACK, temporal_attention=False)
 OPTIMIZER = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)

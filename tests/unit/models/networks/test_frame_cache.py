@@ -83,6 +83,7 @@ def test_a_ring_of_several_blocks_remembers_what_its_frames_were_with_the_ones_t
     assert (last[:, 0] - network(x[:, 1:])[:, -1]).abs().max() > 1e-6
 
 
+@pytest.mark.heavy
 def test_a_rings_places_stay_small_in_a_world_without_end():
     network, x = one_block(BASE), frames(CONTEXT)
     cache = FrameCache(CONTEXT, ring=True)

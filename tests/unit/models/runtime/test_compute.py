@@ -144,6 +144,7 @@ print(held, used, mallinfo().fordblks)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="nothing is held elsewhere")
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="glibc before 2.33 does not say what it holds")
 @pytest.mark.parametrize("how", ["held", "given back"])
+@pytest.mark.heavy
 def test_memory_that_a_step_frees_is_held_for_the_next(how):
     made = subprocess.run(
         [sys.executable, "-c", FREED, how], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4]

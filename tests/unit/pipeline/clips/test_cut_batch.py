@@ -107,6 +107,7 @@ def test_the_tar_reads_as_a_tar_and_holds_nothing_of_this_machine(store: Store, 
 
 
 @pytest.mark.parametrize("keep_raw", [True, False])
+@pytest.mark.heavy
 def test_two_runs_of_one_batch_at_once_leave_every_clip_once(
     store: Store, clip_of_5s: bytes, keep_raw: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_second_run_writes_nothing(store: Store, clip_of_5s: bytes) -> None:
     assert (report.ok, report.failed, report.pending, report.new) == (1, {"decode_error": 1}, 0, 0)
 
 
+@pytest.mark.heavy
 def test_a_bad_video_leaves_a_row_with_its_reason_and_disturbs_nothing(
     store: Store, clip_of_5s: bytes, tmp_path: Path, make_video: Callable[..., Path]
 ) -> None:
@@ -165,6 +167,7 @@ def test_a_bad_video_leaves_a_row_with_its_reason_and_disturbs_nothing(
     assert {row["video_id"] for row in read_clips(store, CONFIG).to_pylist()} == {"folder-good"}
 
 
+@pytest.mark.heavy
 def test_the_same_bytes_whatever_the_number_of_workers(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     videos = {
         f"folder-{i}": make_video(tmp_path / f"{i}.mp4", pictures(4, seed=i), fps=20).read_bytes() for i in range(3)
@@ -267,6 +270,7 @@ def test_a_disk_that_cannot_be_written_is_named_and_blames_no_video(store: Store
     assert store.version("clippings") == -1
 
 
+@pytest.mark.heavy
 def test_a_run_that_is_killed_is_taken_up_where_it_was(
     store: Store, tmp_path: Path, make_video: Callable[..., Path]
 ) -> None:

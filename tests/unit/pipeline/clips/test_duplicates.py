@@ -124,6 +124,7 @@ def test_idle_minutes_are_one_group(store: Store) -> None:
     assert (report.groups, report.largest) == (1, 120)
 
 
+@pytest.mark.heavy
 def test_copies_are_found_among_many(store: Store) -> None:
     originals = {f"v-{seed:04d}": hashes(pictures(seed)) for seed in range(700)}
     copies = {f"w-{seed:04d}": flipped(originals[f"v-{seed:04d}"], 24, seed) for seed in range(0, 700, 7)}

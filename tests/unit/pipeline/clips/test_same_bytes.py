@@ -84,6 +84,7 @@ def cut_in_a_process(root: Path, video: bytes, mode: str, environment: dict[str,
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the switches are those of x86-64: SSE, AVX")
+@pytest.mark.heavy
 def test_an_old_and_a_new_processor_cut_the_same_tar_and_measure_the_same_rows(tmp_path: Path, video: bytes) -> None:
     new = cut_in_a_process(tmp_path / "new", video, "as it is", {})
     old = cut_in_a_process(tmp_path / "old", video, "reduced", REDUCED)

@@ -93,6 +93,7 @@ def test_nothing_due_writes_nothing(store: Store, traps: Path) -> None:
     assert due_batches(store, config, datetime.now(UTC) + timedelta(days=99)) == []
 
 
+@pytest.mark.heavy
 def test_the_same_bytes_have_the_same_names_whatever_the_number_of_workers(tmp_path: Path, traps: Path) -> None:
     listings = []
     for workers in (1, 3):
@@ -150,6 +151,7 @@ def test_a_takedown_that_arrives_during_the_download_leaves_no_row_and_no_blob(
     assert store.list_blobs("raw") == []
 
 
+@pytest.mark.heavy
 def test_two_runs_of_one_batch_at_once_corrupt_nothing(store: Store, traps: Path) -> None:
     config = settings(f"folder:{traps}")
     search_videos(Job(store, config, home_of(store)))

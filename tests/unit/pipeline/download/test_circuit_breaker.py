@@ -133,6 +133,7 @@ def test_a_site_that_refuses_rests_and_its_other_videos_are_not_asked_for(
 
 
 @pytest.mark.usefixtures("inline")
+@pytest.mark.heavy
 def test_however_often_a_site_refuses_no_video_is_given_up_for_it(
     store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_short_retry_after_is_waited_for_in_the_same_run(
     assert (first["state"], first["error_class"], first["http_status"]) == ("pending", "rate_limited", 429)
 
 
+@pytest.mark.heavy
 def test_two_runs_at_once_ask_a_site_for_no_more_than_its_limit(
     store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
 ) -> None:

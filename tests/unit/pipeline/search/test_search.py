@@ -448,6 +448,7 @@ def _search_folder(root: str, folder: Path) -> None:
     search_videos(Job(store, Config(source=SourceConfig(spec=f"folder:{folder}", batch_size=4)), home_of(store)))
 
 
+@pytest.mark.heavy
 def test_processes_that_search_at_once_add_every_video_once(store: Store, tmp_path: Path) -> None:
     recordings(tmp_path / "a", *(f"{number:02d}.mp4" for number in range(30)))
     context = multiprocessing.get_context("spawn")
@@ -471,6 +472,7 @@ def test_a_folder_by_another_name_is_the_same_folder(store: Store, tmp_path: Pat
     assert search_videos(Job(store, recordings(tmp_path / "link"), home_of(store)), now=NOW).new == 0
 
 
+@pytest.mark.heavy
 def test_recordings_under_a_prefix_of_an_object_store_are_searched_and_fetched(
     tmp_path: Path, s3_options: dict[str, str], clip_file: Path
 ) -> None:

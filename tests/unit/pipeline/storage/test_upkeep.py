@@ -48,6 +48,7 @@ def _merge(root: str, writer: int) -> None:
         Store(root).merge("takedowns", [tombstone(f"m{writer}-{number}"), tombstone("shared")], on=["takedown_id"])
 
 
+@pytest.mark.heavy
 def test_processes_that_append_and_merge_at_once_lose_nothing(store: Store):
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_append, args=(store.root, k)) for k in range(2)]
@@ -74,6 +75,7 @@ def _merge_young(root: str) -> None:
         Store(root).merge("videos", rows, on=["video_id"], since=("found_at", NOW - timedelta(days=2)))
 
 
+@pytest.mark.heavy
 def test_searches_that_merge_the_same_young_rows_at_once_add_each_once(store: Store):
     store.append("videos", [found("old", found_at=NOW - timedelta(days=99))])
     context = multiprocessing.get_context("spawn")
