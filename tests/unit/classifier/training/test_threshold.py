@@ -45,7 +45,7 @@ def test_clips_of_one_probability_fall_on_one_side():
 
 def test_metrics_at_a_threshold_are_null_where_undefined():
     good, groups = np.array([True, True, False, True]), ["a", "b", "c", "d"]
-    found = at_threshold(np.array([0.9, 0.8, 0.7, 0.1]), good, groups, 0.5)
+    found = at_threshold(np.array([0.9, 0.8, 0.7, 0.1]), good, groups, 0.7)
     assert (found["precision"], found["recall"], found["kept"]) == (pytest.approx(2 / 3), pytest.approx(2 / 3), 3)
     assert found["precision_interval"][0] <= 2 / 3 <= found["precision_interval"][1]
     assert at_threshold(np.array([0.1]), np.array([True]), ["a"], 0.5)["precision"] is None
