@@ -177,7 +177,7 @@ class Bench:
                 return self.tokenizer.loss(self.video)[0]
             if part == "lam":
                 return self.lam.loss(self.tokens if self.lam.reads_tokens else self.video)[0]
-            return self.dynamics.loss(self.tokens, self.actions, self.mask)[0]
+            return self.dynamics.loss(self.tokens, self.actions, self.mask)
 
     def _kept(self, task: str) -> float:
         return max(kept_mb(lambda part=part: self._loss(part)) for part in _PARTS[task])  # type: ignore[misc]

@@ -74,7 +74,7 @@ def compare_architectures(
     found: dict[str, dict[str, Any]] = {}
     for name in get_args(Architecture):
         training = TokenizerTraining(at_equal_size(config, name), train, compute, seed=seed)
-        training.start()
+        training.initialize()
         before = time.process_time()
         for step in range(training.total_steps):
             training.step(step)

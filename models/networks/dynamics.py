@@ -93,12 +93,14 @@ class Dynamics(nn.Module):
         """Return the logits (B, T, P, K) of every position."""
         return self.head(self.hidden(tokens_BTP, actions_BTL))
 
-    def loss(
-        self, tokens_BTP: Tensor, actions_BTL: Tensor, mask_BTP: Tensor, seen_BTP: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the cross-entropy over masked tokens, and of each of them (N,) in the mask's order.
+    def loss(self, tokens_BTP: Tensor, actions_BTL: Tensor, mask_BTP: Tensor, seen_BTP: Tensor | None = None) -> Tensor:
+        """Return the mean cross-entropy (nat) of the masked tokens.
 
-        `seen_BTP` are the tokens that the network sees where nothing is masked, the true ones by default.
+        Args:
+            tokens_BTP: the true tokens.
+            actions_BTL: the latent actions between frames; no gradient reaches them.
+            mask_BTP: which tokens are hidden and predicted.
+            seen_BTP: tokens that the network sees where nothing is masked; the true ones by default.
         """
         seen = tokens_BTP if seen_BTP is None else seen_BTP
         hidden = self.hidden(seen.masked_fill(mask_BTP, self.mask_id), actions_BTL.detach())
@@ -106,8 +108,7 @@ class Dynamics(nn.Module):
         # compiled ones pile up (measured: 3 % of the time, and 6 MB a step)
         targets = tokens_BTP.masked_fill(~mask_BTP, _NO_TARGET).flatten()
         logits = self.head(hidden).flatten(0, -2).float()
-        each = F.cross_entropy(logits, targets, reduction="none", ignore_index=_NO_TARGET)[mask_BTP.flatten()]
-        return each.mean(), each
+        return F.cross_entropy(logits, targets, ignore_index=_NO_TARGET)
 
 
 @torch.no_grad()
@@ -140,8 +141,8 @@ def self_predicted_tokens(dynamics: Dynamics, tokens_BTP: Tensor, actions_BTL: T
 
 
 @torch.no_grad()
-def start_from_codebook(dynamics: Dynamics, codebook_KL: Tensor) -> None:
-    """Start the first L channels of the token embeddings at the tokenizer's codes (parked ones and the mask at 0)."""
+def initialize_from_codebook(dynamics: Dynamics, codebook_KL: Tensor) -> None:
+    """Set the first L channels of the token embeddings to the tokenizer's codes (0 for parked ones and the mask)."""
     codes = torch.where(codebook_KL.abs().amax(1, keepdim=True) < PARKED / 2, codebook_KL, 0.0)
     latent = min(codes.shape[1], dynamics.embed.embedding_dim)
     dynamics.embed.weight[:, :latent] = F.pad(codes, (0, 0, 0, 1))[:, :latent]
@@ -162,7 +163,7 @@ def draw_noise(
     return torch.where(wrong.to(device) & ~mask_BTP, codes.to(device), tokens_BTP)
 
 
-def draw_mask(config: DynamicsConfig, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+def draw_mask(config: DynamicsConfig, shape: torch.Size | tuple[int, int, int], generator: torch.Generator) -> Tensor:
     """Return which tokens (B, T, P) of a training batch are masked, bool, on the CPU.
 
     One rate a sample, evenly from `min_mask_rate` to 1, or exactly 1 for a share of samples; for a share the first

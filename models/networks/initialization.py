@@ -15,7 +15,7 @@ Shapes: N samples, X values of a patch, L latent values, K codes.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,8 @@ from torch import Tensor
 
 from models.networks.exact import exact_mean, exact_product, grid_step, on_grid
 
-Array, Index = npt.NDArray[np.float64], npt.NDArray[np.int64]
+Array: TypeAlias = npt.NDArray[np.float64]
+Index: TypeAlias = npt.NDArray[np.int64]
 
 _LEAST_VARIANCE = 1e-9
 """Components below this share of the largest variance are left out: they are rounding, and would be amplified."""

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from models.networks.initialization import kmeans, principal_components
 from models.networks.patches import as_float, from_patches, grid_of, to_patches
-from models.networks.quantizer import Quantized, make_quantizer
+from models.networks.quantizer import Quantized, make_vector_quantizer
 from models.networks.transformer import STTransformer
 from pipeline.config.world import LatentActionConfig, check_lam_window
 
@@ -92,7 +92,7 @@ class LatentActionModel(nn.Module):
         self.encoder = STTransformer(config.encoder, grid, self.frames_at_once)
         # without a bias, so that a latent of the swapped pair is exactly the negative
         self.pre = nn.Linear(config.encoder.d_model, config.latent_dim, bias=not self.pairs)
-        self.quantizer = make_quantizer(config)
+        self.quantizer = make_vector_quantizer(config, config.num_actions)
         self.embed_decoder = embedding(1, config.decoder.d_model)
         self.embed_action = nn.Linear(config.latent_dim, config.decoder.d_model)
         self.decoder = STTransformer(config.decoder, grid, self.frames_at_once)
@@ -186,28 +186,31 @@ class LatentActionModel(nn.Module):
 
 
 @torch.no_grad()
-def start_embeddings(lam: LatentActionModel, video_BTHWC: Tensor) -> None:
-    """Start the patch embeddings at principal components of patches, half of the encoder's width at most."""
+def initialize_embeddings(lam: LatentActionModel, video_BTHWC: Tensor) -> None:
+    """Initialize the patch embeddings with principal components of patches, half of the encoder's width at most."""
     patches = to_patches(as_float(video_BTHWC), lam.config.patch).flatten(0, 2)
-    num = min(lam.embed_encoder.out_features, lam.embed_decoder.out_features) // 2
+    encoder, decoder = lam.embed_encoder, lam.embed_decoder
+    assert isinstance(encoder, nn.Linear), "the configuration refuses components of tokens"
+    assert isinstance(decoder, nn.Linear)
+    num = min(encoder.out_features, decoder.out_features) // 2
     if lam.pairs:
         num //= 2
     components = principal_components(patches, num)
     rows, shift = components.axes_LX / components.scale_L[:, None], components.origin() / components.scale_L
     num = len(rows)
-    lam.embed_decoder.weight[:num], lam.embed_decoder.bias[:num] = rows, shift
+    decoder.weight[:num], decoder.bias[:num] = rows, shift
     values = rows.shape[1]
-    lam.embed_encoder.weight[:num, :values], lam.embed_encoder.bias[:num] = rows, shift
+    encoder.weight[:num, :values], encoder.bias[:num] = rows, shift
     if lam.pairs:
-        lam.embed_encoder.weight[:num, values:] = 0
-        lam.embed_encoder.weight[num : 2 * num, :values] = 0
-        lam.embed_encoder.weight[num : 2 * num, values:], lam.embed_encoder.bias[num : 2 * num] = rows, shift
+        encoder.weight[:num, values:] = 0
+        encoder.weight[num : 2 * num, :values] = 0
+        encoder.weight[num : 2 * num, values:], encoder.bias[num : 2 * num] = rows, shift
 
 
 @torch.no_grad()
-def start_codes(lam: LatentActionModel, latents_NL: Tensor, generator: torch.Generator) -> Tensor:
-    """Start the codes at k-means of latents of a trained continuous bottleneck; return how many each has."""
+def initialize_codes(lam: LatentActionModel, latents_NL: Tensor, generator: torch.Generator) -> Tensor:
+    """Initialize the codes by k-means of latents of a LAM trained without codes; return how many latents each has."""
     rows, counts = kmeans(latents_NL, lam.config.num_actions, _LLOYD_ROUNDS, generator)
     # counts as of one batch of a step, not of all samples: the first updates weigh like later ones
-    lam.quantizer.start(rows, counts / counts.sum() * lam.config.num_actions)
+    lam.quantizer.initialize(rows, counts / counts.sum() * lam.config.num_actions)
     return counts

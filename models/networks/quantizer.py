@@ -79,6 +79,11 @@ class VectorQuantizer(Quantizer):
     """A codebook (K, L) that is learned: the VQ of VQ-VAE (Genie appendices C and D: 1024 x 32 and 8 x 32)."""
 
     codebook: Tensor
+    """(K, L): a parameter where rows learn by gradient, else a buffer."""
+    counts: Tensor
+    """(K,) decayed counts of choices a step; there with `ema_decay` or `restart_below`."""
+    sums: Tensor
+    """(K, L) decayed sums of the latents that chose each row; there with `ema_decay`."""
 
     def __init__(
         self,
@@ -116,8 +121,8 @@ class VectorQuantizer(Quantizer):
     def _scaled(self, x: Tensor) -> Tensor:
         return F.normalize(x, dim=-1) if self.cosine else x
 
-    def start(self, rows_KL: Tensor, counts_K: Tensor | None = None) -> None:
-        """Start from data: the first rows are given, the others are parked out of reach."""
+    def initialize(self, rows_KL: Tensor, counts_K: Tensor | None = None) -> None:
+        """Set the first rows, and their counts (1 by default); the others are parked out of reach."""
         with torch.no_grad():
             self.codebook.fill_(PARKED)
             self.codebook[: len(rows_KL)] = rows_KL
@@ -189,6 +194,9 @@ class FiniteScalarQuantizer(Quantizer):
     [-1, 1]; the index of a row counts its levels in mixed radix, the first value fastest.
     """
 
+    levels_L: Tensor
+    radix_L: Tensor
+
     def __init__(self, levels: tuple[int, ...]) -> None:
         """Lay the lattice of `levels` (each at least 3), L of them; K is their product."""
         super().__init__(math.prod(levels), len(levels))
@@ -228,12 +236,17 @@ class FiniteScalarQuantizer(Quantizer):
         return Quantized(straight, codes, straight.new_zeros(()))
 
 
-def make_quantizer(config: TokenizerConfig | LatentActionConfig) -> Quantizer:
-    """Return the quantizer that a section asks for."""
-    if isinstance(config, TokenizerConfig) and config.quantizer == "fsq":
+def make_quantizer(config: TokenizerConfig) -> Quantizer:
+    """Return the quantizer that a tokenizer's section asks for."""
+    if config.quantizer == "fsq":
         return FiniteScalarQuantizer(config.fsq_levels)
+    return make_vector_quantizer(config, config.codebook_size)
+
+
+def make_vector_quantizer(config: TokenizerConfig | LatentActionConfig, num_codes: int) -> VectorQuantizer:
+    """Return a codebook of a section's settings."""
     return VectorQuantizer(
-        config.codebook_size if isinstance(config, TokenizerConfig) else config.num_actions,
+        num_codes,
         config.latent_dim,
         commitment=config.commitment,
         ema_decay=config.ema_decay,

@@ -20,11 +20,11 @@ from models.networks.exact import exact_product
 from models.networks.frame_cache import FrameCache
 from models.networks.initialization import farthest_points, lloyd, principal_components
 from models.networks.patches import as_float, from_patches, grid_of, to_patches
-from models.networks.quantizer import Quantized, make_quantizer
+from models.networks.quantizer import Quantized, VectorQuantizer, make_quantizer
 from models.networks.transformer import STTransformer
 from pipeline.config.world import StackConfig, TokenizerConfig
 
-_START_SAMPLES = 30_000
+_MOST_SAMPLES = 30_000
 _LEAST_SCALE = 1e-5
 """Of latents where all patches are the same."""
 
@@ -107,15 +107,16 @@ class VideoTokenizer(nn.Module):
 
 
 @torch.no_grad()
-def start_from_patches(tokenizer: VideoTokenizer, video_BTHWC: Tensor) -> int:
+def initialize_from_patches(tokenizer: VideoTokenizer, video_BTHWC: Tensor) -> int:
     """Start a tokenizer so that its latents are principal components of patches; return how many codes are used.
 
     The first L channels of both networks carry the components from the patch to the code and back; all
     blocks add nothing at the start, so this is PCA and vector quantization, and training refines it.
     """
-    config = tokenizer.config
+    config, quantizer = tokenizer.config, tokenizer.quantizer
+    assert isinstance(quantizer, VectorQuantizer), "the configuration refuses a lattice that is initialized from data"
     patches = to_patches(as_float(video_BTHWC), config.patch).flatten(0, 2)
-    patches = patches[:: max(1, len(patches) // _START_SAMPLES)]
+    patches = patches[:: max(1, len(patches) // _MOST_SAMPLES)]
     latent = config.latent_dim
     components = principal_components(patches, latent)
     axes, used = components.axes_LX, len(components.axes_LX)
@@ -137,5 +138,5 @@ def start_from_patches(tokenizer: VideoTokenizer, video_BTHWC: Tensor) -> int:
     rows, counts = lloyd(latents, rows, rounds=3)
     # as many latents a step as a batch holds, so that the first steps move the rows no more than later ones
     step = config.batch * config.window * tokenizer.num_tokens
-    tokenizer.quantizer.start(rows, counts * step / len(latents))
+    quantizer.initialize(rows, counts * step / len(latents))
     return len(rows)

@@ -166,7 +166,8 @@ class Block(nn.Module):
         super().__init__()
         d, inner = config.d_model, int(config.d_model * config.ffw_multiple)
         self.conv = None if config.depthwise_conv == "none" else DepthwiseConv(d, config.depthwise_conv == "causal")
-        self.spatial_norm = self.spatial = self.temporal_norm = self.temporal = None
+        self.spatial: SpatialAttention | None = None
+        self.temporal: TemporalAttention | SpaceTimeAttention | None = None
         if config.spacetime_attention:
             self.temporal_norm, self.temporal = nn.LayerNorm(d), SpaceTimeAttention(config, context)
         else:
@@ -174,11 +175,12 @@ class Block(nn.Module):
         if config.temporal_attention:
             self.temporal_norm, self.temporal = nn.LayerNorm(d), TemporalAttention(config, context)
         self.ffw_norm = nn.LayerNorm(d)
-        self.ffw = nn.Sequential(nn.Linear(d, inner), nn.GELU(), nn.Linear(inner, d))
-        nn.init.normal_(self.ffw[0].weight, std=d**-0.5)
-        nn.init.zeros_(self.ffw[2].weight)
-        for index in (0, 2):
-            nn.init.zeros_(self.ffw[index].bias)
+        widen, narrow = nn.Linear(d, inner), nn.Linear(inner, d)
+        nn.init.normal_(widen.weight, std=d**-0.5)
+        nn.init.zeros_(narrow.weight)
+        nn.init.zeros_(widen.bias)
+        nn.init.zeros_(narrow.bias)
+        self.ffw = nn.Sequential(widen, nn.GELU(), narrow)
 
     def forward(
         self,

@@ -24,7 +24,7 @@ class Trainable(Protocol):
 
     total_steps: int
 
-    def start(self) -> None:
+    def initialize(self) -> None:
         """Prepare the networks before step 0; a resumed run does without."""
 
     def step(self, step: int) -> dict[str, float]:
@@ -55,7 +55,7 @@ def run(
     saved = checkpoints.latest() if checkpoints is not None else None
     curve: Curve = []
     if saved is None:
-        training.start()
+        training.initialize()
     else:
         assert checkpoints is not None
         try:

@@ -71,7 +71,7 @@ class Optimizer:
 
         A parameter that has had no gradient so far has no state.
         """
-        kinds = {}
+        kinds: dict[str, str] = {}
         for name, parameter in self._named:
             if any(f"{name}.{key}" in tensors for key in _STATES):
                 kinds |= {f"{name}.{key}": kind_of(parameter) for key in _STATES}

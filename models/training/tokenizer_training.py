@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
-from models.networks.tokenizer import Reconstruction, VideoTokenizer, start_from_patches
+from models.networks.tokenizer import Reconstruction, VideoTokenizer, initialize_from_patches
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.weights import load_states, prefixed
@@ -43,11 +43,11 @@ class TokenizerTraining:
         self.optimizer = Optimizer(self.tokenizer, config.optimizer, config.steps)
         self.parallel = CpuParallel(compute, config.batch)
 
-    def start(self) -> None:
+    def initialize(self) -> None:
         """Start codes and projections from data where the configuration says so."""
         if self.config.start == "patches":
             frames = self.windows.spread(count=_START_FRAMES, window=1)
-            start_from_patches(self.tokenizer, frames.to(self.compute.device))
+            initialize_from_patches(self.tokenizer, frames.to(self.compute.device))
 
     def step(self, step: int) -> dict[str, float]:
         """Take one step; figures: loss, gradient_norm, and of the batch psnr, codes_used and their perplexity."""

@@ -23,11 +23,11 @@ from models.networks.dynamics import (
     Dynamics,
     draw_mask,
     draw_noise,
+    initialize_from_codebook,
     last_frame_quality,
     self_predicted_tokens,
-    start_from_codebook,
 )
-from models.networks.latent_actions import LatentActionModel, Prediction, start_codes, start_embeddings
+from models.networks.latent_actions import LatentActionModel, Prediction, initialize_codes, initialize_embeddings
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import VideoTokenizer
@@ -44,7 +44,7 @@ from pipeline.config.world import DynamicsConfig, LatentActionConfig
 TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
 """Returns the true actions of a clip by its id, entry k between frames k and k + 1; None where nobody knows."""
 
-_STREAM, _CODES_STREAM, _START_FRAMES, _CODES_BATCHES = 2, 3, 256, 40
+_STREAM, _CODES_STREAM, _INITIAL_FRAMES, _CODES_BATCHES = 2, 3, 256, 40
 
 
 class WorldTraining:
@@ -80,17 +80,17 @@ class WorldTraining:
         # two threads while both networks learn; while the LAM learns alone, as many as its batch has windows
         self._pair, self.parallel = CpuParallel(compute, 2), CpuParallel(compute, dynamics.batch)
 
-    def start(self) -> None:
-        """Start embeddings from data where the configuration says so."""
+    def initialize(self) -> None:
+        """Initialize embeddings from data where the configuration says so."""
         if self.truth_actions:
             # the codebook holds the true actions one-hot: the oracle world is then used like any other
             with torch.no_grad():
-                self.lam.quantizer.codebook.copy_(torch.eye(*self.lam.quantizer.codebook.shape))
+                self.lam.quantizer.codebook.copy_(torch.eye(self.lam_config.num_actions, self.lam_config.latent_dim))
         elif self.lam_config.pca_start:
-            frames = self.windows.spread(count=_START_FRAMES, window=1)
-            start_embeddings(self.lam, frames.to(self.compute.device))
+            frames = self.windows.spread(count=_INITIAL_FRAMES, window=1)
+            initialize_embeddings(self.lam, frames.to(self.compute.device))
         if self.config.embedding_start == "codebook":
-            start_from_codebook(self.dynamics, self.tokenizer.quantizer.rows())
+            initialize_from_codebook(self.dynamics, self.tokenizer.quantizer.rows())
 
     def step(self, step: int) -> dict[str, float]:
         """Take one step.
@@ -107,7 +107,7 @@ class WorldTraining:
         if step < self.alone_steps:
             return self._step_lam_alone(video, step)
         if step == self.alone_steps and self.alone_steps:
-            start_codes(self.lam, self._many_latents(), step_generator(self.seed, _CODES_STREAM, 0))
+            initialize_codes(self.lam, self._many_latents(), step_generator(self.seed, _CODES_STREAM, 0))
         return self._step_both(video, step)
 
     def _batch(self, stream: int, step: int) -> tuple[Tensor, list[Place]]:
@@ -166,7 +166,7 @@ class WorldTraining:
     ) -> dict[str, float]:
         tokens = self._tokens(video) if tokens is None else tokens
         noise = step_generator(self.seed, _STREAM, 2 * step)
-        mask = draw_mask(self.config, tuple(tokens.shape), noise).to(tokens.device)
+        mask = draw_mask(self.config, tokens.shape, noise).to(tokens.device)
         rows, seen = latent_actions.result(), tokens
         with self.compute.autocast():
             if self.config.own_frame_share:
@@ -176,7 +176,7 @@ class WorldTraining:
                 )
             if self.config.token_noise:
                 seen = draw_noise(self.config, seen, mask, self.dynamics.mask_id, noise)
-            loss, _ = self.dynamics.loss(tokens, rows, mask, seen)
+            loss = self.dynamics.loss(tokens, rows, mask, seen)
         self.optimizer.step(loss, step)
         return {"loss": float(loss.detach())}
 

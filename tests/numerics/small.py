@@ -13,7 +13,7 @@ import torch
 
 from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
-from models.networks.tokenizer import VideoTokenizer, start_from_patches
+from models.networks.tokenizer import VideoTokenizer, initialize_from_patches
 from models.runtime.compute import Compute
 from models.training.data import Clip, ClipWindows
 from models.training.world_training import WorldTraining
@@ -78,7 +78,7 @@ def patch_tokenizer(windows):
     """A tokenizer whose codes are spread over the clips' patches: frames have different tokens before any training."""
     torch.manual_seed(0)
     tokenizer = VideoTokenizer(dataclasses.replace(TOKENIZER, start="patches"), *windows.video(0).shape[1:3])
-    start_from_patches(tokenizer, windows.spread(count=16, window=1))
+    initialize_from_patches(tokenizer, windows.spread(count=16, window=1))
     return tokenizer
 
 
@@ -111,5 +111,5 @@ def make_world_training(windows, **changes):
     training = WorldTraining(
         LAM, dataclasses.replace(DYNAMICS, **changes), patch_tokenizer(windows), windows, CPU, seed=0
     )
-    training.start()
+    training.initialize()
     return training

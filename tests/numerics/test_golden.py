@@ -45,7 +45,7 @@ def tokenizer_curve(windows, double):
 
 def world_training(windows, truth=None):
     training = WorldTraining(LAM, DYNAMICS, patch_tokenizer(windows), windows, CPU, seed=0, truth_actions=truth)
-    training.start()
+    training.initialize()
     return training
 
 
@@ -80,13 +80,13 @@ def demo_curve(windows, double):
     """The demo's settings on smaller frames, with fewer windows a step and ten steps of the LAM alone."""
     demo, windows = preset("demo"), arcade_windows(40, 60)
     training = TokenizerTraining(dataclasses.replace(demo.tokenizer, batch=2, steps=20), windows, CPU, seed=0)
-    training.start()
+    training.initialize()
     with exact_if(double, training.tokenizer):
         curve = {"tokenizer_loss": [training.step(step)["loss"] for step in range(6)]}
     lam = dataclasses.replace(demo.latent_actions, unquantized_steps=10)
     dynamics = dataclasses.replace(demo.dynamics, batch=2, steps=10)
     world = WorldTraining(lam, dynamics, training.tokenizer, windows, CPU, seed=0)
-    world.start()
+    world.initialize()
     with exact_if(double, world.tokenizer, world.lam, world.dynamics):
         figures = [world.step(step) for step in range(20)]
     return curve | {"lam_loss": [each["lam_loss"] for each in figures], "loss": [each["loss"] for each in figures[10:]]}

@@ -43,7 +43,7 @@ def test_the_loss_of_the_dynamics_gives_no_gradient_to_latent_actions_and_tokeni
     assert rows.requires_grad
     tokens = training.tokenizer.encode(video)
     mask = draw_mask(training.config, tuple(tokens.shape), torch.Generator().manual_seed(0))
-    loss, _ = training.dynamics.loss(tokens, rows, mask)
+    loss = training.dynamics.loss(tokens, rows, mask)
     loss.backward()
     for network in (training.lam, training.tokenizer):
         assert [name for name, p in network.named_parameters() if p.grad is not None] == []
@@ -184,4 +184,4 @@ def test_every_parameter_of_the_dynamics_learns(changes):
     tokens = torch.randint(0, 64, (2, 4, 15), generator=noise)
     actions, mask = torch.randn(2, 3, 32, generator=noise), torch.rand(2, 4, 15, generator=noise) < 0.7
     mask[:, 0] = False
-    assert_everything_learns(network, lambda: network.loss(tokens, actions, mask)[0])
+    assert_everything_learns(network, lambda: network.loss(tokens, actions, mask))

@@ -48,13 +48,13 @@ def windows():
 @pytest.fixture(scope="module")
 def tokenizer(windows):
     training = TokenizerTraining(TOKENIZER, windows, CPU, seed=0)
-    training.start()
+    training.initialize()
     return training.tokenizer
 
 
 def test_a_tokenizer_learns_a_batch_by_heart(windows):
     training = TokenizerTraining(TOKENIZER, windows, CPU, seed=0)
-    training.start()
+    training.initialize()
     video, _ = windows.batch(seed=0, step=0, batch=2, window=3)
     for step in range(TOKENIZER.steps):
         loss, result = training.tokenizer.loss(video)
@@ -83,7 +83,7 @@ def make_world(tokenizer, windows, truth=None, **changes):
 
 def test_latent_actions_learn_a_batch_by_heart(tokenizer, windows):
     training = make_world(tokenizer, windows)
-    training.start()
+    training.initialize()
     video, _ = windows.batch(seed=0, step=0, batch=2, window=3)
     optimizer = Optimizer(training.lam, FAST, 150)
     for step in range(150):
@@ -94,21 +94,21 @@ def test_latent_actions_learn_a_batch_by_heart(tokenizer, windows):
 
 def test_dynamics_learns_a_batch_by_heart(tokenizer, windows):
     training = make_world(tokenizer, windows, truth=lambda clip: platformer_actions(int(clip), 12))
-    training.start()
+    training.initialize()
     video, places = windows.batch(seed=0, step=0, batch=2, window=3)
     rows = training.lam.quantizer.lookup(training._true_actions(places))
     tokens = training.tokenizer.encode(video)
     mask = draw_mask(training.config, tuple(tokens.shape), torch.Generator().manual_seed(0))
     optimizer = Optimizer(training.dynamics, FAST, 80)
     for step in range(80):
-        loss, _ = training.dynamics.loss(tokens, rows, mask)
+        loss = training.dynamics.loss(tokens, rows, mask)
         optimizer.step(loss, step)
     assert loss.item() < 0.05
 
 
 def test_the_oracles_rows_name_the_true_actions(tokenizer, windows):
     training = make_world(tokenizer, windows, truth=lambda clip: platformer_actions(int(clip), 12))
-    training.start()
+    training.initialize()
     _, places = windows.batch(seed=0, step=0, batch=2, window=3)
     codes = training._true_actions(places)
     expected = [platformer_actions(int(p.clip_id), 12)[p.start : p.start + 2].tolist() for p in places]
@@ -126,7 +126,7 @@ def test_no_gradient_of_the_dynamics_reaches_latent_actions_or_tokenizer(tokeniz
         training = make_world(tokenizer, windows, unquantized_steps=0)
         training.config = dataclasses.replace(training.config, steps=3)
         training.optimizer.config = dataclasses.replace(FAST, learning_rate=rate)
-        training.start()
+        training.initialize()
         for step in range(3):
             training.step(step)
         return training
@@ -142,7 +142,7 @@ def test_no_gradient_of_the_dynamics_reaches_latent_actions_or_tokenizer(tokeniz
 
 def test_the_codes_start_from_what_the_continuous_phase_learned(tokenizer, windows):
     training = make_world(tokenizer, windows, unquantized_steps=2)
-    training.start()
+    training.initialize()
     before = training.lam.quantizer.codebook.clone()
     assert set(training.step(0)) == {"lam_loss", "lam_psnr"}
     training.step(1)

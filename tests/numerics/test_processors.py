@@ -27,8 +27,8 @@ INITIALIZE = """
 import dataclasses, hashlib, json, sys
 import numpy as np
 import torch
-from models.networks.latent_actions import LatentActionModel, start_codes, start_embeddings
-from models.networks.tokenizer import VideoTokenizer, start_from_patches
+from models.networks.latent_actions import LatentActionModel, initialize_codes, initialize_embeddings
+from models.networks.tokenizer import VideoTokenizer, initialize_from_patches
 from pipeline.config import preset
 
 torch.set_num_threads(int(sys.argv[1]))
@@ -51,10 +51,10 @@ for name, cut in tiles.items():
         # random numbers differ in their last bits from one processor to another: leave what is read from data
         for tensor in network.state_dict().values():
             tensor.zero_()
-    start_from_patches(networks["tokenizer"], video)
-    start_embeddings(networks["latent actions"], video)
+    initialize_from_patches(networks["tokenizer"], video)
+    initialize_embeddings(networks["latent actions"], video)
     latents = torch.from_numpy(rng.standard_normal((600, 8)).astype(np.float32)).round(decimals=1)
-    start_codes(networks["latent actions"], latents, torch.Generator().manual_seed(0))
+    initialize_codes(networks["latent actions"], latents, torch.Generator().manual_seed(0))
     for part, network in networks.items():
         for key, tensor in network.state_dict().items():
             if tensor.any():

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from models.networks.dynamics import Dynamics, draw_mask, draw_noise, self_predicted_tokens, start_from_codebook
+from models.networks.dynamics import Dynamics, draw_mask, draw_noise, initialize_from_codebook, self_predicted_tokens
 from models.networks.frame_cache import FrameCache
 from models.networks.quantizer import PARKED
 from pipeline.config.world import DynamicsConfig, StackConfig
@@ -60,7 +60,7 @@ def test_the_dynamics_learns_to_read_actions_and_no_gradient_of_it_reaches_them(
     made, (tokens, actions) = busy(config), window()
     actions.requires_grad_()
     mask = torch.ones_like(tokens, dtype=torch.bool)
-    loss, _ = made.loss(tokens, actions, mask)
+    loss = made.loss(tokens, actions, mask)
     loss.backward()
     assert actions.grad is None
     assert float(made.embed_action.weight.grad.abs().min(1).values.max()) > 0
@@ -134,19 +134,23 @@ def test_tokens_that_noise_replaced_are_read_but_the_true_ones_are_asked_for():
     mask = draw_mask(TINY, tuple(tokens.shape), torch.Generator().manual_seed(0))
     seen = draw_noise(config, tokens, mask, CODES, torch.Generator().manual_seed(1))
     assert not torch.equal(seen, tokens)
-    _, each = made.loss(tokens, actions, mask, seen)
+    torch.testing.assert_close(made.loss(tokens, actions, mask, seen), by_definition(made, tokens, actions, mask, seen))
+
+
+def by_definition(made, tokens, actions, mask, seen):
+    """The mean over masked places of the negative log-probability of the true token."""
     logits = made(seen.masked_fill(mask, made.mask_id), actions)
-    torch.testing.assert_close(each, -logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0][mask])
+    return -logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0][mask].mean()
 
 
-def test_the_loss_asks_for_the_true_tokens_at_the_masked_places():
+def test_loss_and_gradients_are_those_of_the_true_tokens_at_the_masked_places():
     made, (tokens, actions) = busy(), window()
     mask = draw_mask(TINY, tuple(tokens.shape), torch.Generator().manual_seed(0))
-    loss, each = made.loss(tokens, actions, mask)
-    logits = made(tokens.masked_fill(mask, made.mask_id), actions)
-    expected = -logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0][mask]
-    torch.testing.assert_close(each, expected)
-    torch.testing.assert_close(loss, expected.mean())
+    losses = made.loss(tokens, actions, mask), by_definition(made, tokens, actions, mask, tokens)
+    torch.testing.assert_close(*losses)
+    found, expected = (torch.autograd.grad(loss, list(made.parameters())) for loss in losses)
+    for ours, its in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, its)
 
 
 def test_masked_tokens_are_hidden_from_the_network():
@@ -190,7 +194,7 @@ def test_embeddings_start_at_the_codes_without_the_parked_ones():
     made = busy()
     codebook = torch.randn(CODES, 3)
     codebook[7:] = PARKED
-    start_from_codebook(made, codebook)
+    initialize_from_codebook(made, codebook)
     torch.testing.assert_close(made.embed.weight[:7, :3], codebook[:7])
     assert made.embed.weight[7:, :3].abs().max() == 0, "parked codes and the mask"
 
@@ -206,7 +210,4 @@ def test_the_last_visible_frame_may_be_the_networks_own_guess():
     hidden = tokens[:1].clone()
     hidden[0, 2] = made.mask_id
     assert torch.equal(seen[0, 2], made(hidden, actions[:1])[0, 2].argmax(-1))
-    _, each = made.loss(tokens, actions, mask, seen)
-    logits = made(seen.masked_fill(mask, made.mask_id), actions)
-    expected = -logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0][mask]
-    torch.testing.assert_close(each, expected)
+    torch.testing.assert_close(made.loss(tokens, actions, mask, seen), by_definition(made, tokens, actions, mask, seen))

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from models.networks.latent_actions import LatentActionModel, start_codes, start_embeddings
+from models.networks.latent_actions import LatentActionModel, initialize_codes, initialize_embeddings
 from models.training.code_metrics import code_figures
 from pipeline.config.world import LatentActionConfig, StackConfig
 from pipeline.errors import UserError
@@ -106,14 +106,14 @@ def test_a_continuous_bottleneck_is_not_quantized():
 def test_codes_start_at_clusters_of_latents():
     lam = busy(PAIRS)
     latents = torch.eye(8)[:4].repeat_interleave(10, 0) + 0.01 * torch.randn(40, 8)
-    counts = start_codes(lam, latents, torch.Generator().manual_seed(0))
+    counts = initialize_codes(lam, latents, torch.Generator().manual_seed(0))
     assert counts.tolist() == [10, 10, 10, 10]
     assert sorted(lam.quantizer.nearest(torch.eye(8)[:4]).tolist()) == [0, 1, 2, 3]
 
 
 def test_started_embeddings_hold_the_frames():
     lam, frames = busy(PAIRS), video()
-    start_embeddings(lam, frames)
+    initialize_embeddings(lam, frames)
     embedded = lam.embed_decoder.weight
     assert torch.linalg.matrix_rank(embedded[:16]) == 16
     # each frame of a pair has channels of its own

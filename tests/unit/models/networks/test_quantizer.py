@@ -3,14 +3,20 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.networks.quantizer import FiniteScalarQuantizer, VectorQuantizer, make_quantizer, usage
+from models.networks.quantizer import (
+    FiniteScalarQuantizer,
+    VectorQuantizer,
+    make_quantizer,
+    make_vector_quantizer,
+    usage,
+)
 from pipeline.config.world import LatentActionConfig, TokenizerConfig
 
 
 def quantizer(**settings):
     torch.manual_seed(0)
     made = VectorQuantizer(4, 2, commitment=0.25, **settings)
-    made.start(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    made.initialize(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
     return made
 
 
@@ -183,7 +189,7 @@ def test_each_section_gets_the_quantizer_that_it_asks_for():
     assert (lattice.num_codes, lattice.latent_dim) == (12, 2)
     made = make_quantizer(TokenizerConfig(codebook_size=9, latent_dim=3, restart_below=0.5, cosine=True))
     assert (made.num_codes, made.latent_dim, made.restart_below, made.cosine) == (9, 3, 0.5, True)
-    actions = make_quantizer(LatentActionConfig(num_actions=6, latent_dim=4, ema_decay=0.9))
+    actions = make_vector_quantizer(LatentActionConfig(latent_dim=4, ema_decay=0.9), 6)
     assert (actions.num_codes, actions.latent_dim, actions.ema_decay, actions.cosine) == (6, 4, 0.9, False)
 
 

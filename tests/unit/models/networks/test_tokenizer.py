@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.networks.frame_cache import FrameCache
-from models.networks.tokenizer import VideoTokenizer, stack_of, start_from_patches
+from models.networks.tokenizer import VideoTokenizer, initialize_from_patches, stack_of
 from pipeline.config.world import StackConfig, TokenizerConfig
 from pipeline.errors import UserError
 
@@ -40,7 +40,7 @@ def test_any_frame_size_comes_back_at_its_size(height, width):
 
 def test_a_start_from_patches_rebuilds_pictures_before_any_training():
     made, video = tokenizer(), stripes()
-    codes = start_from_patches(made, video)
+    codes = initialize_from_patches(made, video)
     error = (made(video).video_BTHWC.detach() - video / 255).abs().max()
     assert codes == 5, "one code for each distinct patch"
     assert float(error) < 1e-3

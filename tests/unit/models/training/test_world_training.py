@@ -70,10 +70,11 @@ def test_the_last_frame_is_judged_wholly_masked_after_true_frames(windows):
     training = make_world_training(windows)
     tokens = training.tokenizer.encode(windows.spread(count=2, window=DYNAMICS.context))
     actions = torch.randn(2, DYNAMICS.context - 1, LAM.latent_dim)
-    mask = torch.zeros_like(tokens, dtype=torch.bool)
-    mask[:, -1] = True
+    hidden = tokens.clone()
+    hidden[:, -1] = training.dynamics.mask_id
+    odds = training.dynamics(hidden, actions)[:, -1].log_softmax(-1)
     losses, right = last_frame_quality(training.dynamics, tokens, actions)
-    torch.testing.assert_close(losses.flatten(), training.dynamics.loss(tokens, actions, mask)[1])
+    torch.testing.assert_close(losses, -odds.gather(-1, tokens[:, -1:].mT)[..., 0])
     assert right.shape == losses.shape == (2, training.tokenizer.num_tokens)
     other = tokens.clone()
     other[:, -1] = (other[:, -1] + 1) % 64
