@@ -20,7 +20,7 @@ from models.bench.timing import kept_mb
 from models.registry import parameters_of
 from models.runtime.compute import Compute, choose_compute, intra_op_threads
 from models.training.data import Clip, ClipWindows, Video
-from models.training.tokenizer_training import TokenizerTraining, tokenizer_figures
+from models.training.tokenizer_training import TokenizerTraining, tokenizer_metrics
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config.world import OptimizerConfig, StackConfig, TokenizerConfig, TrainingConfig
 from pipeline.progress import ProgressCallback
@@ -81,7 +81,7 @@ def compare_architectures(
         seconds = time.process_time() - before
         kept = _kept_mb(training)
         training.tokenizer.eval()
-        figures = tokenizer_figures(training.tokenizer, held_out, compute, count=count)
+        figures = tokenizer_metrics(training.tokenizer, held_out, compute, count=count)
         size = parameters_of(training.tokenizer)
         found[name] = {"parameters": size, "cpu_s": round(seconds, 1), "kept_mb": round(kept, 1), **figures}
         if on_progress is not None:

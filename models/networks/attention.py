@@ -1,11 +1,11 @@
-"""Attention kernels: which one runs where, the rotation that tells time, and masks.
+"""Attention kernels and the choice among them, rotary positions, and masks.
 
-Three kernels give the same numbers up to rounding; `kernel_for` chooses:
+Three kernels give the same numbers up to rounding; `kernel_for` chooses one:
 
 - `fused`: torch's scaled_dot_product_attention (flash where the device has it);
 - `plain`: two products and a softmax;
-- `packed`: the fused kernel over several short sequences laid end to end, which may not see each other. A GPU's tile
-  holds 128 rows, and 16 frames alone leave most of it empty.
+- `packed`: the fused kernel over several short sequences, concatenated and masked from each other. A GPU computes tiles
+  of 128 rows, and a sequence of 16 frames alone leaves most of a tile empty.
 
 Shapes: N sequences, H heads, G key and value heads (H is a multiple of it), Q queries, K keys, C size of a head.
 """
@@ -30,8 +30,7 @@ def kernel_for(device: torch.device, dtype: torch.dtype, num_queries: int, num_k
 
     On a CPU in bf16 the fused kernel's backward pass takes 9 times as long as the plain one at 16 keys and twice as
     long at 256, while in fp32 the plain one takes twice as long at 256 (measured on one core with avx512_bf16). On a
-    GPU the reasons are those of the kernels' layouts: a lone query has no tile to fill, and where heads share keys the
-    plain products read them where they lie.
+    GPU a single query fills no tile, and where heads share keys the plain products need no copy of them.
     """
     if device.type == "cpu":
         return "plain" if dtype == torch.bfloat16 else "fused"
@@ -104,14 +103,14 @@ def _packed(q_NHSC: Tensor, k_NGSC: Tensor, v_NGSC: Tensor, causal: bool) -> Ten
 @functools.lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def causal_mask(size: int, device: torch.device) -> Tensor:
-    """Return what hides later keys: 0 where key <= query, -inf elsewhere, (size, size), fp32."""
+    """Return the causal mask (size, size), fp32: 0 where key <= query, -inf elsewhere."""
     return torch.full((size, size), float("-inf"), device=device).triu(1)
 
 
 @functools.lru_cache(maxsize=8)
 @torch.inference_mode(False)
 def block_causal_mask(frames: int, tokens: int, device: torch.device) -> Tensor:
-    """Return what hides the tokens of later frames, (frames * tokens, frames * tokens), fp32."""
+    """Return the mask (frames * tokens, frames * tokens), fp32, that is -inf at the tokens of later frames."""
     return causal_mask(frames, device).repeat_interleave(tokens, 0).repeat_interleave(tokens, 1)
 
 
@@ -130,7 +129,7 @@ def _block_diagonal(blocks: int, size: int, causal: bool, device: torch.device) 
 def rotary_table(places: int, size: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return the cosines and the signed sines (places, size) of the angles of places 0.. for heads of `size`.
 
-    In fp32 at least, whatever the products are in: bf16 angles are wrong from the third frame on.
+    Angles are fp32 at least, whatever the dtype of the products: in bf16 they are wrong from the third frame on.
     """
     half = size // 2
     place = torch.arange(places, device=device, dtype=dtype)
@@ -140,7 +139,7 @@ def rotary_table(places: int, size: int, device: torch.device, dtype: torch.dtyp
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Return queries or keys turned by their places' angles (rotary positions): products then know only the distance.
+    """Return queries or keys rotated by the angles of their positions: their products depend on the distance alone.
 
     Args:
         x: (..., C).
@@ -152,5 +151,5 @@ def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
 
 
 def rotary_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype of angles for queries of a dtype: fp32, or fp64 where everything is."""
+    """Return the dtype of the angles for queries of a dtype: fp32, or fp64 for fp64."""
     return torch.float64 if dtype == torch.float64 else torch.float32

@@ -1,14 +1,14 @@
-"""The dynamics: a decoder-only MaskGIT over tokens, led by latent actions (Genie section 2.1).
+"""The dynamics: a decoder-only MaskGIT over tokens, conditioned on latent actions (Genie section 2.1).
 
 Input z_1..z_T with some tokens of frames 2..T masked; the logits at a masked position predict its own token (no
-shift), so a frame can be refined in several steps. The paper's text masks z_2..z_T-1 and predicts z_2..z_T: read
-literally that is a shifted model whose present frame is not in its input, which no number of steps can refine. So
-here frame 1 is never masked, frames 2..T are, and the loss is taken where they are.
+shift), so a frame can be refined in several steps. The paper's text masks z_2..z_T-1 and predicts z_2..z_T. Read
+literally, that is a shifted model without the present frame in its input, which more steps cannot refine. Here frames
+2..T are masked, frame 1 never is, and the loss is that of the masked tokens.
 
-a_t is the change from frame t to frame t + 1 and leads to frame t + 1; frame 1 has none. `action_injection` is how its
-row gets there: `add` it to every token (the paper); `prepend` it as one more token of the frame, which only attention
-reads, with a learned one for frame 1; `film`: it scales and shifts every embedded token, by nothing at the start and
-never in frame 1. The rows come detached: the LAM learns by its own loss alone.
+a_t is the change from frame t to frame t + 1, so frame t + 1 is conditioned on it; frame 1 has none.
+`action_injection` says how: `add` its embedding to every token (the paper); `prepend` it to the frame as one more
+token, a learned one for frame 1; `film`: it scales and shifts every embedded token, except in frame 1, and is
+initialized to change nothing. Latent actions are detached: the LAM learns by its own loss alone.
 
 Shapes: B windows, T frames, P tokens of a frame, K codes, D width, L latent of an action.
 """
@@ -45,7 +45,7 @@ class Dynamics(nn.Module):
         self.embed = nn.Embedding(num_codes + 1, d)
         nn.init.normal_(self.embed.weight, std=0.02 if config.embedding_start == "random" else 0.2)
         self.embed_action = nn.Linear(action_dim, 2 * d if injection == "film" else d)
-        # no convolution sees a grid that an action stands in front of: the configuration refuses it
+        # the configuration refuses convolutions with a prepended action, so this grid is never used as an image
         tokens = (1, grid[0] * grid[1] + 1) if injection == "prepend" else grid
         self.transformer = STTransformer(config.stack, tokens, config.context)
         self.norm = nn.LayerNorm(d)
@@ -63,9 +63,9 @@ class Dynamics(nn.Module):
 
         Args:
             tokens_BTP: int64, `mask_id` where masked; with a cache, of the frames after those that it holds.
-            actions_BTL: rows of the LAM's codebook that lead to these frames; none leads to the window's first.
-            cache: the frames before them.
-            keep: whether the cache holds these frames too afterwards.
+            actions_BTL: latent actions of the transitions to these frames; there is none to the window's first.
+            cache: holds the frames before them.
+            keep: whether to cache these frames too.
         """
         x_BTPD = self._with_actions(self.embed(tokens_BTP), actions_BTL, first=cache is None or not cache.length)
         x_BTPD = self.transformer(x_BTPD, cache, keep)
@@ -74,7 +74,7 @@ class Dynamics(nn.Module):
         return self.norm(x_BTPD)
 
     def _with_actions(self, x_BTPD: Tensor, actions_BTL: Tensor, first: bool) -> Tensor:
-        """Return embedded tokens with the actions that lead to them; `first` if no action leads to the first frame."""
+        """Return embedded tokens conditioned on actions; `first` if the first frame has no action."""
         actions = self.embed_action(actions_BTL)[:, :, None]
         if self.config.action_injection == "prepend":
             if first:
@@ -115,7 +115,7 @@ class Dynamics(nn.Module):
 def last_frame_quality(dynamics: Dynamics, tokens_BTP: Tensor, actions_BTL: Tensor) -> tuple[Tensor, Tensor]:
     """Return the cross-entropy (nat) of each token of the last frame, and whether the likeliest is right, both (B, P).
 
-    The last frame is wholly masked, the frames before it are the true ones.
+    The last frame is wholly masked; the frames before it are the true ones.
     """
     seen, truth = tokens_BTP.clone(), tokens_BTP[:, -1]
     seen[:, -1] = dynamics.mask_id
@@ -126,10 +126,10 @@ def last_frame_quality(dynamics: Dynamics, tokens_BTP: Tensor, actions_BTL: Tens
 
 @torch.no_grad()
 def self_predicted_tokens(dynamics: Dynamics, tokens_BTP: Tensor, actions_BTL: Tensor, mask_BTP: Tensor) -> Tensor:
-    """Return the tokens with the last wholly visible frame of each sample as the dynamics itself would draw it.
+    """Return the tokens with the last wholly visible frame of each sample replaced by the dynamics' own prediction.
 
-    In play the past is what was drawn before, with its faults; a dynamics that has only ever seen true frames does
-    not know how to mend them. Frame 1 stays true.
+    In play the past consists of predictions and their errors, which a dynamics trained on true frames alone never
+    learns to correct. Frame 1 stays true.
     """
     whole = ~mask_BTP.any(2)
     # the last frame of the visible prefix: visible itself, the one after it masked
@@ -151,9 +151,9 @@ def initialize_from_codebook(dynamics: Dynamics, codebook_KL: Tensor) -> None:
 def draw_noise(
     config: DynamicsConfig, tokens_BTP: Tensor, mask_BTP: Tensor, num_codes: int, generator: torch.Generator
 ) -> Tensor:
-    """Return the tokens with some of the visible ones replaced by random codes: some of the past is wrong in play, too.
+    """Return the tokens with some of the visible ones replaced by random codes, as some of the past is wrong in play.
 
-    One rate a sample, evenly from 0 to `token_noise`. What is masked, and so what is asked for, stays true.
+    Each sample draws its rate evenly from 0 to `token_noise`. Masked tokens stay true: they are the targets.
     """
     shape = tokens_BTP.shape
     rate = config.token_noise * torch.rand(shape[0], 1, 1, generator=generator)
@@ -166,8 +166,8 @@ def draw_noise(
 def draw_mask(config: DynamicsConfig, shape: torch.Size | tuple[int, int, int], generator: torch.Generator) -> Tensor:
     """Return which tokens (B, T, P) of a training batch are masked, bool, on the CPU.
 
-    One rate a sample, evenly from `min_mask_rate` to 1, or exactly 1 for a share of samples; for a share the first
-    frames (1..T-1 of them) stay whole, as the past does in play. Frame 1 is never masked.
+    Each sample draws its rate evenly from `min_mask_rate` to 1; for a share of samples it is exactly 1. In another
+    share the first frames (1..T-1 of them) are not masked, as in play. Frame 1 is never masked.
     """
     b, t, p = shape
 

@@ -1,12 +1,12 @@
-"""Past frames, kept block by block: a later frame is computed alone, with the same result.
+"""A key-value cache of past frames for each block, with which a later frame is computed alone, to the same result.
 
-Time is causal, so what a past frame became does not depend on the frames after it. That holds for as long as the window
-begins with the same frame. A ring goes on beyond: a new frame takes the oldest one's place. What the others then know
-of the one that left is something that training never showed them, so a ring drifts, where computing the window anew
-for every frame does not.
+Attention in time is causal, so the states of a past frame do not depend on later frames, as long as the window begins
+with the same frame. A ring goes on beyond that: a new frame takes the slot of the oldest one. The cached states still
+depend on the evicted frame, which never happens in training, so a ring drifts; recomputing the window for every frame
+does not.
 
-All shapes and addresses stay the same from the first frame on, and a frame's place is a tensor: one graph serves every
-frame.
+All shapes and addresses stay the same from the first frame on, and a frame's position is a tensor, so that one
+compiled graph serves every frame.
 
 Shapes: N sequences, T new frames, W frames that there is room for, G key and value heads, C head size, B windows, P
 tokens of a frame, D width.
@@ -24,48 +24,48 @@ from models.networks.attention import rotary_dtype, rotary_table, rotate
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where new frames stand in time and in the cache."""
+    """The positions of new frames in time and in the cache."""
 
     cosines_TC: Tensor
-    """Of the angles of their places in time, for rotary positions."""
+    """Cosines of the angles of their positions in time."""
     sines_TC: Tensor
-    """Likewise."""
+    """Signed sines of the same angles."""
     slots_T: Tensor
-    """Where the cache holds them, int64."""
+    """Their slots in the cache, int64."""
     lags_TW: Tensor
-    """How many frames each slot's frame lies before each new one, int64; 0 where it does not."""
+    """By how many frames each slot's frame precedes each new one, int64; 0 where it does not."""
     hidden_TW: Tensor
-    """0 where a new frame sees a slot, -inf where the slot is empty or its frame later."""
+    """Mask: 0 where a new frame attends to a slot, -inf where the slot is empty or holds a later frame."""
 
 
 @dataclass
 class BlockPast:
-    """What one block keeps of past frames."""
+    """The cached states of past frames in one block."""
 
     room: int
     """W."""
     turned: bool = False
-    """Whether keys are turned by the angles of their places."""
+    """Whether keys are rotated by the angles of their positions."""
     keys: Tensor | None = None
-    """Turned keys (N, G, W, S, C): S is 1 where a sequence is a position, P where it is a window."""
+    """Keys (N, G, W, S, C): S is 1 where a sequence is one token's, P where it is a window's."""
     values: Tensor | None = None
     before_BPD: Tensor | None = None
     """The block's input at the last frame that was kept, for a convolution that looks one frame back."""
 
     def join(self, k_NGSC: Tensor, v_NGSC: Tensor, places: Places, *, turned: bool) -> tuple[Tensor, Tensor]:
-        """Write new frames' keys (`turned` or not) and values (N, G, T or T * P, C) and return those of all slots."""
+        """Write the keys (`turned`: rotated) and values (N, G, T or T * P, C) of new frames; return all slots'."""
         self.turned = turned
         new_k, new_v = (x.unflatten(2, (len(places.slots_T), -1)) for x in (k_NGSC, v_NGSC))
         if self.keys is None or self.values is None:
             n, heads, _, tokens, size = new_k.shape
-            # zeros: a slot without a frame gets no weight, and no weight times anything finite is nothing
+            # zeros, not empty memory: a masked slot has weight 0, and 0 times inf would be nan
             self.keys, self.values = (x.new_zeros(n, heads, self.room, tokens, size) for x in (new_k, new_v))
         self.keys.index_copy_(2, places.slots_T, new_k)
         self.values.index_copy_(2, places.slots_T, new_v)
         return self.keys.flatten(2, 3), self.values.flatten(2, 3)
 
     def input(self, x_BTPD: Tensor, keep: bool) -> Tensor:
-        """Return the block's input at the frame before (zeros before the first), and hold the last one if `keep`."""
+        """Return the block's input at the frame before (zeros before the first); cache the last one if `keep`."""
         if self.before_BPD is None:
             self.before_BPD = torch.zeros_like(x_BTPD[:, -1])
         if not keep:
@@ -77,25 +77,25 @@ class BlockPast:
 
 @dataclass
 class FrameCache:
-    """The past frames of one stack."""
+    """The cache of one stack."""
 
     context: int
-    """Frames that a new one sees at most, itself included."""
+    """Most frames that a new one attends to, itself included."""
     ring: bool = False
-    """Whether a frame beyond the context takes the oldest one's place; otherwise there may be none."""
+    """Whether a frame beyond the context takes the slot of the oldest one; otherwise it is an error."""
     length: int = 0
-    """Frames that were kept, those that have left a ring included."""
+    """Frames cached so far, evicted ones included."""
     blocks: list[BlockPast] = field(default_factory=list)
     _place: Tensor | None = None
     _rebased: int = 0
 
     @property
     def full(self) -> bool:
-        """Whether the next frame would push out the oldest."""
+        """Whether the next frame evicts the oldest."""
         return self.length >= self.context
 
     def blocks_for(self, layers: int) -> list[BlockPast]:
-        """Return what each of the stack's blocks keeps."""
+        """Return the cache of each block, made at the first call."""
         if not self.blocks:
             self.blocks = [BlockPast(self.context) for _ in range(layers)]
         return self.blocks
@@ -106,7 +106,7 @@ class FrameCache:
         Args:
             frames: how many.
             head_dim: C of the stack.
-            x: any tensor of the network: tells the device and the dtype.
+            x: any tensor of the network; its device and dtype are used.
 
         Raises:
             ValueError: they exceed the context.
@@ -132,7 +132,7 @@ class FrameCache:
         )
 
     def advance(self, frames: int) -> None:
-        """Hold the frames that were last computed."""
+        """Count the frames that were last computed as cached."""
         assert self._place is not None
         self.length += frames
         self._place += frames
@@ -140,7 +140,7 @@ class FrameCache:
             self._rebase()
 
     def _rebase(self) -> None:
-        """Turn all keys back by as many places as there are slots, so that angles stay small however long a world."""
+        """Rotate all keys back by as many positions as there are slots: angles stay small in any rollout."""
         assert self._place is not None
         self._rebased += self.context
         self._place -= self.context

@@ -1,13 +1,13 @@
-"""The latent action model: names what changes between two frames by one of a few codes (Genie section 2.1).
+"""The latent action model (LAM): describes the change between two frames by one of a few codes (Genie section 2.1).
 
 a_t is the change from frame t to frame t + 1, t = 1..T-1. The encoder sees both frames and chooses the code; the
-decoder sees frames up to t and the code and must draw frame t + 1, so the code carries what the past does not tell.
-It is a VQ-VAE of its own: no gradient of the dynamics reaches it. In play only its codebook is used.
+decoder sees frames up to t and the code, and predicts frame t + 1, so the code carries what the past does not
+determine. The LAM is a VQ-VAE of its own: no gradient of the dynamics reaches it. In play only its codebook is used.
 
 `pooling="mean"` is the paper's: a causal encoder over all frames, a_t the spatial mean of its tokens at t + 1. A
-small one then learns to name the scene instead of the action (0.06 of 1.36 nat of the true action, measured).
-`pooling="antisymmetric"` reads each pair twice, once with the frames swapped, and keeps the difference: what the
-frames share cancels exactly, a pair that stands still gives 0 (1.05 of 1.76 nat). `pooling="difference"` is the
+small one then learns to encode the scene instead of the action (0.06 of 1.36 nat of the true action, measured).
+`pooling="antisymmetric"` reads each pair twice, once with the frames swapped, and takes the difference: what the
+frames share cancels exactly, and two equal frames give 0 (1.05 of 1.76 nat). `pooling="difference"` is the
 paper's encoder with its tokens at t subtracted from those at t + 1.
 
 `input="tokens"` is the ablation of Genie table 2: the encoder reads the tokenizer's tokens instead of pixels, and the
@@ -68,7 +68,7 @@ class LatentActionModel(nn.Module):
             height: of a frame, in pixels.
             width: of a frame, in pixels.
             context: most frames of a window of the dynamics.
-            num_codes: K of the tokenizer whose tokens are read; without meaning for pixels.
+            num_codes: K of the tokenizer whose tokens it reads; unused for pixels.
             grid: rows and columns of these tokens.
 
         Raises:
@@ -103,19 +103,19 @@ class LatentActionModel(nn.Module):
 
     @property
     def window(self) -> int:
-        """Frames that a latent action is read from, the last two its own."""
+        """Frames from which the encoder reads a latent action, the last two being its transition."""
         return 2 if self.pairs else self.frames_at_once
 
     @property
-    def figure(self) -> str:
-        """Name of the figure of how well it draws the next frame."""
+    def metric(self) -> str:
+        """Name of the metric of its predictions of the next frame."""
         return "lam_accuracy" if self.reads_tokens else "lam_psnr"
 
     def _pieces(self, frames: Tensor, shared: int) -> Tensor:
-        """Return patches or tokens of frames, cut where the LAM's window is shorter: (B * N, T / N, P, ...).
+        """Return patches or tokens of frames (B * N, T / N, P, ...), in N pieces where the LAM's window is shorter.
 
-        Neighbouring windows share so many frames: 1 where they are read (a_t needs both of its frames), 0 where they
-        are drawn (a_t leads away from its first).
+        Neighbouring pieces share `shared` frames: 1 for the encoder (a_t needs both of its frames), 0 for the decoder
+        (a_t starts at its first).
         """
         step = self.frames_at_once - 1
         total = frames.shape[1] - shared

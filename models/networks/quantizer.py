@@ -1,11 +1,11 @@
 """Quantization: a latent becomes one of K rows, and the row's index the token.
 
-`vq` learns the rows, by gradient (VQ-VAE's loss) or by following the mean of the latents that chose them (EMA); a row
-that nothing chooses can move to a latent of the batch. `fsq` (finite scalar quantization, Mentzer et al. 2023) has
+`vq` learns the rows, by gradient (VQ-VAE's loss) or as a moving average of the latents that chose them (EMA); a row
+that no latent chooses can move to a latent of the batch. `fsq` (finite scalar quantization, Mentzer et al. 2023) has
 nothing to learn: each latent value is rounded to one of a few levels, and the rows are the lattice of all of them.
 
 Everything that changes a codebook in place happens in `update`, after the optimizer's step: inside the forward pass
-it would break the backward pass. What decides about it (decayed counts) is in the state dict, and so in checkpoints.
+it would break the backward pass. The decayed counts behind it are in the state dict, and so in checkpoints.
 
 Shapes: K codes, L latent values, N samples, ... anything before.
 """
@@ -23,16 +23,16 @@ from torch import Tensor, nn
 from pipeline.config.world import LatentActionConfig, TokenizerConfig
 
 PARKED = 1e3
-"""Value of the codes that a data-driven start leaves unused: too far from any latent to be chosen."""
+"""Value of codes that initialization from data leaves unused: too far from any latent to be chosen."""
 
 _COUNT_DECAY = 0.99
-"""Of the counts behind a restart where no EMA has a decay of its own: about the last hundred steps."""
+"""Decay of the counts behind restarts where there is no EMA: about the last hundred steps."""
 _BOUND_SLACK = 1e-3
-"""FSQ's bound stays so much (a share) within the outermost roundings, which it would only reach at infinity."""
+"""Share by which FSQ's bound is tighter than the outermost levels, which tanh would reach only at infinity."""
 
 
 class Quantized(NamedTuple):
-    """What quantization gives."""
+    """The result of quantization."""
 
     straight: Tensor
     """(..., L) codebook rows whose gradient goes to the latents as if nothing had happened (straight-through)."""
@@ -136,7 +136,7 @@ class VectorQuantizer(Quantizer):
         """Return the indices (...) of the nearest rows, by squared distance in fp32."""
         flat = self._scaled(latents.detach().reshape(-1, latents.shape[-1]).float())
         rows = self.rows().float()
-        # parked rows are never nearest: leaving them out spares most of the work after a data-driven start
+        # parked rows are never nearest: leaving them out saves most of the work after initialization from data
         reachable = (rows[:, 0] < PARKED / 2).nonzero()[:, 0]
         rows = rows[reachable]
         with torch.autocast(flat.device.type, enabled=False):

@@ -89,8 +89,8 @@ class VideoTokenizer(nn.Module):
     def decode(self, tokens_BTP: Tensor, cache: FrameCache | None = None) -> Tensor:
         """Return the pixels (B, T, H, W, 3), fp32 in [0, 1], of tokens.
 
-        With a cache, of the frames after those that it holds, which it then holds too: a frame that follows others is
-        drawn alone, with the same pixels.
+        With a cache, these are the frames after those that it holds, and it holds them too afterwards: a frame that
+        follows others is decoded alone, to the same pixels.
         """
         return self.decode_latents(self.quantizer.lookup(tokens_BTP), cache).clamp(0, 1)
 
@@ -108,10 +108,10 @@ class VideoTokenizer(nn.Module):
 
 @torch.no_grad()
 def initialize_from_patches(tokenizer: VideoTokenizer, video_BTHWC: Tensor) -> int:
-    """Start a tokenizer so that its latents are principal components of patches; return how many codes are used.
+    """Set a tokenizer's latents to principal components of patches, and its codes; return how many codes are used.
 
-    The first L channels of both networks carry the components from the patch to the code and back; all
-    blocks add nothing at the start, so this is PCA and vector quantization, and training refines it.
+    The first L channels of both networks carry the components from the patch to the code and back. Fresh blocks add
+    nothing, so the tokenizer is PCA with vector quantization, which training refines.
     """
     config, quantizer = tokenizer.config, tokenizer.quantizer
     assert isinstance(quantizer, VectorQuantizer), "the configuration refuses a lattice that is initialized from data"

@@ -1,8 +1,8 @@
 """The ST-transformer that all networks share (Genie section 2.1).
 
-A block looks at the other tokens of its frame, then at the same position in earlier frames, then feeds forward
-once; each part reads a normalised copy of the residual stream and adds to it. What a part adds is zero at the
-start, so that a fresh network passes its embedding through unchanged.
+A block attends to the other tokens of its frame, then to the same position in earlier frames, and ends with one
+feed-forward. Each part reads a normalised copy of the residual stream and adds its output to it. Fresh parts add zero,
+so that a fresh network returns its embedding unchanged.
 
 Shapes: B windows, T frames, P tokens of a frame, D width, H heads, G key and value heads, C head size, N sequences,
 S their length, W frames that a cache has room for.
@@ -21,10 +21,10 @@ from pipeline.config.world import StackConfig
 
 
 class Attention(nn.Module):
-    """Queries (N, H, S, C), keys and values (N, G, S, C) of sequences (N, S, D); G = 1 is multi-query attention.
+    """Multi-head attention over sequences (N, S, D), with H heads of queries and G of keys (1: multi-query attention).
 
-    H, G and C are a stack's own (table 10: heads times k/q size is not the width); with QK-norm where asked for (the
-    paper's dynamics).
+    H, G and C are settings of the stack (in table 10 heads times head size is not the width). QK-norm is optional (the
+    paper's dynamics has it).
     """
 
     def __init__(self, config: StackConfig) -> None:
@@ -74,12 +74,12 @@ class TemporalAttention(Attention):
         self.context = context
         self.lag_bias: nn.Parameter | None = None
         if config.temporal_positions == "lag_bias":
-            # from heads that look at all frames alike to heads that prefer the present one
+            # from heads that attend to all frames alike to heads that prefer the present one
             slope = torch.linspace(0, 1, config.heads)
             self.lag_bias = nn.Parameter(-slope[:, None] * torch.arange(context))
 
     def forward(self, x_BTPD: Tensor, past: BlockPast | None = None, places: Places | None = None) -> Tensor:
-        """Return what is added to frames at `places` (0.. by default), of which the ones before are in `past`."""
+        """Return what is added to frames at `places` (0.. by default); `past` caches the frames before them."""
         b, t, p, d = x_BTPD.shape
         if t > self.context:
             raise ValueError(f"{t} frames exceed the context of {self.context}")
@@ -108,7 +108,7 @@ class SpaceTimeAttention(Attention):
         self.context = context
 
     def forward(self, x_BTPD: Tensor, past: BlockPast | None = None, places: Places | None = None) -> Tensor:
-        """Return what is added to frames at `places` (0.. by default), of which the ones before are in `past`."""
+        """Return what is added to frames at `places` (0.. by default); `past` caches the frames before them."""
         b, t, p, d = x_BTPD.shape
         if t > self.context:
             raise ValueError(f"{t} frames exceed the context of {self.context}")
@@ -190,7 +190,7 @@ class Block(nn.Module):
         places: Places | None = None,
         keep: bool = False,
     ) -> Tensor:
-        """Return the frames after this block; with `past`, of frames at `places`, which it then holds if `keep`."""
+        """Return the frames after this block; with `past`, of frames at `places`, which it caches if `keep`."""
         if self.conv is not None:
             x_BTPD = x_BTPD + self.conv(x_BTPD, grid, None if past is None else past.input(x_BTPD, keep))
         if self.spatial is not None:
@@ -203,7 +203,8 @@ class Block(nn.Module):
 class STTransformer(nn.Module):
     """Blocks on (B, T, P, D): learned positions in the frame, in time only what attention knows (section 2.1).
 
-    The paper names no positions. Absolute ones in time would let latent actions count frames, and would not slide.
+    The paper does not say which positions. Absolute ones in time would let latent actions encode the frame number, and
+    would not allow a sliding window.
     """
 
     def __init__(self, config: StackConfig, grid: tuple[int, int], context: int) -> None:
@@ -217,9 +218,9 @@ class STTransformer(nn.Module):
         super().__init__()
         self.config, self.grid = config, grid
         self.checkpointing = False
-        """Whether a block is computed again in the backward pass instead of kept."""
+        """Whether the backward pass recomputes a block's activations instead of keeping them."""
         self.after_past = self._after_past
-        """All blocks of a single frame after kept ones; may be replaced by its compiled form."""
+        """The pass of one frame after cached ones through all blocks; may be replaced by a compiled one."""
         self.positions = nn.Parameter(torch.randn(grid[0] * grid[1], config.d_model) * 0.02)
         self.blocks = nn.ModuleList(Block(config, context) for _ in range(config.layers))
 
@@ -228,8 +229,8 @@ class STTransformer(nn.Module):
 
         Args:
             x_BTPD: embedded tokens; with a cache, of the frames after those that it holds.
-            cache: the frames before them.
-            keep: whether the cache holds these frames too afterwards; otherwise the next ones take their place.
+            cache: holds the frames before them.
+            keep: whether to cache these frames too; otherwise the next ones take their slots.
         """
         # the positions are fp32, and so the whole residual stream is, whatever the products' dtype
         frames, x_BTPD = x_BTPD.shape[1], x_BTPD + self.positions
@@ -240,7 +241,7 @@ class STTransformer(nn.Module):
                 else:
                     x_BTPD = block(x_BTPD, self.grid)
             return x_BTPD
-        # places are worked out here, so that what may be compiled or captured depends on tensors alone
+        # places are computed here, so that the part that may be compiled or captured depends on tensors alone
         places, pasts = cache.places(frames, self.config.head_dim, x_BTPD), cache.blocks_for(len(self.blocks))
         after_past = self.after_past if frames == 1 and cache.length else self._after_past
         x_BTPD = after_past(x_BTPD, pasts, places, keep)

@@ -1,4 +1,4 @@
-"""Where and in what precision the networks run: device, dtype of matrix products, threads, each with its reason."""
+"""Choice of device, dtype of matrix products and threads, each with its reason; memory and compilation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Compute:
     device: torch.device
     dtype: torch.dtype
     reason: str
-    """Why this dtype, for people."""
+    """Why this dtype, to show to a person."""
     threads: int = 1
     """CPU threads to spread work over."""
 
@@ -60,19 +60,19 @@ def choose_compute(config: TrainingConfig | None = None) -> Compute:
 
 
 def hold_memory() -> bool:
-    """Keep memory that a step frees for the next step, instead of giving it back page by page; return whether that is.
+    """Make malloc keep the memory that a step frees for the next step; return whether it does.
 
-    A step frees and takes hundreds of megabytes; to have each page zeroed again costs 1 % of a step in fp32 and 3 % in
-    bf16 (measured on one core). It is glibc that is told so; elsewhere nothing changes.
+    A step frees and allocates hundreds of megabytes. If malloc returns them to the system, each page is zeroed again:
+    1 % of a step in fp32 and 3 % in bf16 (measured on one core). Only glibc has these options.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    # the largest values that it takes: blocks up to 32 MB come from memory that is kept, and 2 GB of it are
+    # the largest values allowed: blocks up to 32 MB are kept, 2 GB in all
     return mallopt is not None and all([mallopt(_MMAP_THRESHOLD, 32 << 20), mallopt(_TRIM_THRESHOLD, (2 << 30) - 1)])
 
 
 @contextmanager
 def intra_op_threads(count: int = 1) -> Iterator[None]:
-    """Run each product on so many threads inside the block; `models.runtime.cpu_parallel` puts the others to work."""
+    """Run each operation inside the block on `count` threads; `models.runtime.cpu_parallel` uses the others."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -82,15 +82,15 @@ def intra_op_threads(count: int = 1) -> Iterator[None]:
 
 
 def prepare_training(network: nn.Module, config: TrainingConfig, device: torch.device) -> str:
-    """Switch activation checkpointing and compilation of a network's blocks on where they are asked for.
+    """Switch on activation checkpointing and compilation of a network's blocks as configured.
 
     Neither changes names or values of weights.
 
     Returns:
-        what was switched on, for people; empty where nothing was.
+        what was switched on, to show to a person; empty where nothing was.
 
     Raises:
-        UserError: compilation takes a C++ compiler that is not there.
+        UserError: compilation needs a C++ compiler that is not installed.
     """
     stacks = [module for module in network.modules() if isinstance(module, STTransformer)]
     count = sum(parameter.numel() for parameter in network.parameters())
@@ -114,7 +114,7 @@ def compile_blocks(network: nn.Module, device: torch.device) -> None:
 
 
 def compile_played_frame(network: nn.Module, device: torch.device) -> None:
-    """Compile a network's pass over one frame after kept ones, whole; on a GPU it is then one CUDA graph a pass."""
+    """Compile the pass of one frame after cached ones as one graph; on a GPU each pass is then one CUDA graph."""
     _check_compiler(device)
     mode = "reduce-overhead" if device.type == "cuda" else None
     for stack in network.modules():
@@ -126,8 +126,8 @@ def _check_compiler(device: torch.device) -> None:
     named = os.environ.get("CXX", "g++")
     if device.type == "cpu" and shutil.which(named) is None:
         raise UserError(
-            f"training.compile takes the C++ compiler {named!r}, which is not here: install it (apt-get install g++), "
+            f"training.compile needs the C++ compiler {named!r}: install it (apt-get install g++), "
             "or set training.compile = false"
         )
-    # the tables of angles and masks are traced into the graph as what they are: constants
+    # cached tables of angles and masks are constants, and are traced as such
     warnings.filterwarnings("ignore", message="Dynamo detected a call to a `functools.lru_cache`")

@@ -25,7 +25,7 @@ class CpuParallel:
     """Threads that each run whole pieces of work; the caller's own is one of them."""
 
     def __init__(self, compute: Compute, most: int | None = None) -> None:
-        """Start the threads of a compute, at most `most`; threads left over are shared out among them."""
+        """Start the threads of a compute, at most `most`; the remaining threads run operations inside the pieces."""
         threads = 1 if compute.device.type == "cuda" else compute.threads
         self.count = max(1, min(threads, most or threads))
         self.inner = max(1, threads // self.count)

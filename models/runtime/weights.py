@@ -1,8 +1,7 @@
-"""Named tensors as one safetensors file that says when it is damaged, and networks that load exactly what they hold.
+"""Read and write named tensors as one safetensors file with a checksum, and load them into networks.
 
-A file carries a checksum of its tensors: cut short or changed by a byte it is refused, never half believed. A network
-takes tensors of its own names, shapes and dtypes, all of them and no others: a file of other settings would
-otherwise leave parts of it at random.
+A file that is cut short or changed by a byte is refused. So is one whose tensors are not exactly those of the network,
+by name, shape and dtype: a file of other settings would leave parts of the network at random values.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _CHECKSUM, _NAMED = "sha256", 3
 
 
 class WeightsError(ValueError):
-    """What is wrong with a file of tensors; who loads it adds which file, and what to do."""
+    """A file of tensors is wrong; the caller adds which file it is, and what to do."""
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -30,7 +29,7 @@ def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def part_of(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return what `prefixed` was given."""
+    """Return the tensors whose names begin with `prefix.`, without it: the inverse of `prefixed`."""
     return {name[len(prefix) + 1 :]: t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
 
 
@@ -41,10 +40,10 @@ def pack(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file; one without a checksum is taken as it is.
+    """Return the tensors of a safetensors file; one without a checksum is not checked.
 
     Raises:
-        WeightsError: it is cut short, no safetensors file, or its tensors are not those that were written.
+        WeightsError: the file is cut short, not safetensors, or its tensors do not match its checksum.
     """
     try:
         tensors = load(data)
@@ -67,7 +66,7 @@ def _checksum(tensors: Mapping[str, Tensor]) -> str:
 
 
 class Loads(Protocol):
-    """An optimizer, as far as its state is concerned."""
+    """An optimizer whose state can be loaded."""
 
     def kinds(self, tensors: Mapping[str, Tensor]) -> dict[str, str]:
         """Return name and kind of the state that belongs to these tensors."""

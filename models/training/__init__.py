@@ -1,1 +1,1 @@
-"""Training of the tokenizer and of the latent actions with the dynamics: data, loop, optimizer, checkpoints."""
+"""Training of the tokenizer, and of latent actions and dynamics: data, loop, optimizer, checkpoints."""

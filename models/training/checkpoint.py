@@ -1,8 +1,8 @@
-"""Checkpoints of a training: everything that the next step depends on, published whole or not at all.
+"""Checkpoints of a training run: everything that the next step depends on, written atomically.
 
 A checkpoint is one safetensors file (weights, optimizer state, codebook counts) and one JSON file (the curve so
-far), the tensors last: what is seen is complete. All noise of a step is drawn from (seed, step), so there is no
-generator to save, and a run that was killed goes on to the same weights, bit for bit.
+far). The tensors are written last, so a checkpoint that is found is complete. All noise of a step is drawn from (seed,
+step): no generator state is saved, and a run that was killed continues to the same weights, bit for bit.
 
 That holds on one kind of processor with the same library versions and threads. From one kind to another, embeddings
 and codes that are initialized from data are the same bytes; random weights and every product of a step differ by
@@ -36,13 +36,13 @@ class Checkpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one run, in a folder of a store; the newest is kept, older ones go."""
+    """The checkpoints of one run, in a folder of a store; only the newest is kept."""
 
     store: Store
     folder: str
 
     def save(self, step: int, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-        """Publish the state after `step` steps, then delete older ones."""
+        """Write the state after `step` steps, then delete older checkpoints."""
         self.store.write_blob(f"{self.folder}/step-{step:08d}.json", json.dumps(about).encode())
         self.store.write_blob(f"{self.folder}/step-{step:08d}.safetensors", pack(tensors))
         for found in self._steps():
@@ -67,14 +67,14 @@ class Checkpoints:
         return Checkpoint(steps[-1], tensors, about)
 
     def unfit(self, why: Exception) -> UserError:
-        """Return the error that tells a person why the newest checkpoint cannot be gone on from, and what to do."""
+        """Return an error that says why the newest checkpoint cannot be resumed, and what to do."""
         return UserError(
             f"checkpoint {self.folder}, step {self._steps()[-1]}: {why}. Go on with the settings and the lampworks "
             "that wrote it, or delete the folder to train from the first step."
         )
 
     def clear(self) -> None:
-        """Delete everything, unfinished writes included: the model is published."""
+        """Delete all checkpoints, unfinished writes included; called once the model is published."""
         for key in self.store.list_blobs(self.folder):
             self.store.delete(key)
 
@@ -83,13 +83,13 @@ class Checkpoints:
         return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
 
     def _delete(self, step: int) -> None:
-        # the tensors first: a JSON file alone is nothing, tensors alone would be a broken checkpoint
+        # the tensors first: a JSON file alone is ignored, tensors alone would be a broken checkpoint
         for end in ("safetensors", "json"):
             self.store.delete(f"{self.folder}/step-{step:08d}.{end}")
 
 
 def step_generator(seed: int, stream: int, step: int) -> torch.Generator:
     """Return a CPU generator for the noise of one step of one stream."""
-    # seeds of neighbouring steps must not give related numbers: spread them over the 64 bits
+    # neighbouring steps must not give related numbers: spread their seeds over 64 bits
     mixed = (seed * 0x9E3779B97F4A7C15 + stream * 0xBF58476D1CE4E5B9 + step * 0x94D049BB133111EB) % 2**63
     return torch.Generator().manual_seed(mixed)

@@ -1,4 +1,4 @@
-"""Usage and entropy of latent action codes, for every training step's figures."""
+"""Usage and entropy of latent action codes, for the metrics of every training step."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from models.metrics import entropy_within
 from models.networks.quantizer import usage
 
 
-def code_figures(codes_BT: Tensor, num_codes: int) -> dict[str, float]:
-    """Return how a batch of latent actions is spread.
+def code_metrics(codes_BT: Tensor, num_codes: int) -> dict[str, float]:
+    """Return metrics of how the latent actions of a batch are distributed.
 
     lam_codes_used, lam_perplexity; lam_entropy_in_clip and lam_entropy_at_time, the mean entropies (nat) of the codes
-    of one window and of one place in the windows: 0 says that the code is the scene's name, or counts the frames.
+    within a window and at one time across windows: 0 means that the code only encodes the scene, or only the time.
     """
     used, perplexity = usage(codes_BT, num_codes)
     codes = codes_BT.cpu().numpy()

@@ -1,11 +1,11 @@
-"""Windows of training clips: drawn by (seed, step) alone, so that a resumed run sees what it would have seen.
+"""Windows of training clips, drawn from (seed, step) alone, so that a resumed run gets the same ones.
 
     clips = shard_clips(store, version, "train")
     windows = ClipWindows(clips, cache_clips=64)
     video_BTHWC, places = windows.batch(seed=0, step=17, batch=4, window=5)
 
-A clip is decoded when a window of it is asked for, and the last ones used stay decoded up to a bound: memory grows
-with the setting, never with the data set.
+A clip is decoded when one of its windows is needed. The most recently used clips stay decoded, up to `cache_clips`, so
+memory does not grow with the data set.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Clip:
 
 
 class Place(NamedTuple):
-    """Where a window lies."""
+    """The position of a window."""
 
     clip_id: str
     start: int
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 
 class ClipWindows:
-    """Windows of clips, with a bounded cache of decoded ones (least recently used goes first)."""
+    """Windows of clips, with a least-recently-used cache of decoded clips."""
 
     def __init__(self, clips: Sequence[Clip], *, cache_clips: int) -> None:
         if not clips:
@@ -73,8 +73,7 @@ class ClipWindows:
     def batch(self, *, seed: int, step: int, batch: int, window: int, stream: int = 0) -> tuple[Tensor, list[Place]]:
         """Return the windows of a step, uint8 (batch, window, H, W, 3), and where they lie.
 
-        Clips do not repeat inside a batch while there are enough of them. `stream` tells trainings apart that share
-        a seed.
+        Clips do not repeat within a batch if there are enough of them. `stream` separates trainings that share a seed.
         """
         rng = np.random.default_rng((seed, stream, step))
         indices = rng.choice(len(self.clips), size=batch, replace=batch > len(self.clips))
@@ -87,7 +86,7 @@ class ClipWindows:
         return torch.from_numpy(np.stack(windows)), places
 
     def spread(self, *, count: int, window: int) -> Tensor:
-        """Return windows spread evenly over clips and time, always the same, uint8 (count, window, H, W, 3)."""
+        """Return windows spread evenly over clips and time, the same at every call, uint8 (count, window, H, W, 3)."""
         windows = []
         for number in range(count):
             video = self.video(number * len(self.clips) // count)

@@ -1,4 +1,4 @@
-"""The loop that every training runs in: steps, progress, curve, checkpoints, and a loss that must stay finite."""
+"""The training loop: steps, progress, curve, checkpoints, and the check that losses stay finite."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _CURVE_POINTS = 2000
 
 
 class Trainable(Protocol):
-    """What the loop needs of a training."""
+    """A training that the loop can run."""
 
     total_steps: int
 
     def initialize(self) -> None:
-        """Prepare the networks before step 0; a resumed run does without."""
+        """Initialize the networks before step 0; not called for a resumed run."""
 
     def step(self, step: int) -> dict[str, float]:
-        """Take step number `step` (0-based) and return its figures; all noise is drawn from the seed and `step`."""
+        """Take step number `step` (0-based) and return its metrics; all noise is drawn from the seed and `step`."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that the next step depends on."""
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` returned; WeightsError where it does not fit."""
+        """Load what `tensors` returned; WeightsError where it does not fit."""
 
 
 def run(
@@ -46,11 +46,11 @@ def run(
     on_progress: ProgressCallback | None = None,
     on_step: OnStep | None = None,
 ) -> Curve:
-    """Train to the last step, from the newest checkpoint where there is one; return the curve from step 1 on.
+    """Train to the last step, from the newest checkpoint if there is one; return the curve from step 1 on.
 
     Raises:
-        UserError: the checkpoint is damaged, or another training's.
-        PermanentError: a figure is not finite (`not_finite`); the last checkpoint stays.
+        UserError: the checkpoint is damaged, or belongs to another training.
+        PermanentError: a metric is not finite (`not_finite`); the last checkpoint stays.
     """
     saved = checkpoints.latest() if checkpoints is not None else None
     curve: Curve = []
@@ -67,18 +67,18 @@ def run(
     keep_every = -(-total // _CURVE_POINTS)
     with Progress(stage, total=total - first, unit="steps", on_progress=on_progress) as progress:
         for step in range(first, total):
-            figures = training.step(step)
-            if not all(math.isfinite(value) for value in figures.values()):
+            metrics = training.step(step)
+            if not all(math.isfinite(value) for value in metrics.values()):
                 raise PermanentError(
-                    f"{stage}: {figures} at step {step + 1} is not finite; lower the learning rate, or go on from the "
+                    f"{stage}: {metrics} at step {step + 1} is not finite; lower the learning rate, or go on from the "
                     "checkpoint with training.dtype = 'fp32'",
                     error_class="not_finite",
                 )
             if (step + 1) % keep_every == 0 or step + 1 == total:
-                curve.append({"step": step + 1, **{name: round(value, 6) for name, value in figures.items()}})
+                curve.append({"step": step + 1, **{name: round(value, 6) for name, value in metrics.items()}})
             if on_step is not None:
-                on_step(step + 1, figures)
+                on_step(step + 1, metrics)
             if checkpoints is not None and (step + 1) % checkpoint_every == 0 and step + 1 < total:
                 checkpoints.save(step + 1, training.tensors(), {"curve": curve})
-            progress.advance(note=", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+            progress.advance(note=", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     return curve

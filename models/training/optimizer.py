@@ -40,13 +40,13 @@ class Optimizer:
         )
 
     def step(self, loss: Tensor, step: int, share: float = 1.0) -> float:
-        """Take a step down the gradient of a loss; return the gradient's norm before clipping."""
+        """Take a step along the gradient of a loss; return the gradient's norm before clipping."""
         self._adam.zero_grad(set_to_none=True)
         loss.backward()
         return self.apply(step, share)
 
     def apply(self, step: int, share: float = 1.0) -> float:
-        """Take a step down the gradients that the parameters hold, at a share of the schedule's learning rate.
+        """Take a step along the parameters' gradients, at the schedule's learning rate times `share`.
 
         Returns:
             the norm of the gradients before clipping.
@@ -67,9 +67,9 @@ class Optimizer:
         }
 
     def kinds(self, tensors: Mapping[str, Tensor]) -> dict[str, str]:
-        """Return name and kind of the state that belongs to these tensors: all or nothing of each parameter.
+        """Return names and kinds of the state that tensors of these names must hold: of each parameter, all or none.
 
-        A parameter that has had no gradient so far has no state.
+        A parameter that has not had a gradient yet has no state.
         """
         kinds: dict[str, str] = {}
         for name, parameter in self._named:
@@ -79,7 +79,7 @@ class Optimizer:
         return kinds
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `tensors` returned (`models.runtime.weights.load_states` tells whether it fits)."""
+        """Load what `tensors` returned (`models.runtime.weights.load_states` checks that it fits)."""
         for name, parameter in self._named:
             if f"{name}.step" in tensors:
                 # torch counts steps on the CPU, wherever the parameters are

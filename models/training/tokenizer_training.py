@@ -1,4 +1,4 @@
-"""Phase 1: the video tokenizer learns to draw windows of clips from few codes (Genie section 2.2, appendix C)."""
+"""Phase 1: the video tokenizer learns to reconstruct windows of clips from codes (Genie section 2.2, appendix C)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.training.optimizer import Optimizer
 from pipeline.config.world import TokenizerConfig
 
 _STREAM = 1
-_START_FRAMES = 256
+_INITIAL_FRAMES = 256
 
 
 @torch.no_grad()
@@ -44,13 +44,13 @@ class TokenizerTraining:
         self.parallel = CpuParallel(compute, config.batch)
 
     def initialize(self) -> None:
-        """Start codes and projections from data where the configuration says so."""
+        """Initialize codes and projections from data where configured."""
         if self.config.start == "patches":
-            frames = self.windows.spread(count=_START_FRAMES, window=1)
+            frames = self.windows.spread(count=_INITIAL_FRAMES, window=1)
             initialize_from_patches(self.tokenizer, frames.to(self.compute.device))
 
     def step(self, step: int) -> dict[str, float]:
-        """Take one step; figures: loss, gradient_norm, and of the batch psnr, codes_used and their perplexity."""
+        """Take one step; metrics: loss, gradient_norm, and psnr, codes_used and perplexity of the batch."""
         video, _ = self.windows.batch(
             seed=self.seed, stream=_STREAM, step=step, batch=self.config.batch, window=self.config.window
         )
@@ -79,15 +79,15 @@ class TokenizerTraining:
         return {**prefixed("tokenizer", self.tokenizer.state_dict()), **prefixed("optimizer", self.optimizer.tensors())}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a checkpoint."""
+        """Load a checkpoint."""
         load_states({"tokenizer": self.tokenizer}, {"optimizer": self.optimizer}, tensors)
 
 
 @torch.inference_mode()
-def tokenizer_figures(
+def tokenizer_metrics(
     tokenizer: VideoTokenizer, windows: ClipWindows, compute: Compute, *, count: int
 ) -> dict[str, Any]:
-    """Return psnr (dB), codes_used, codebook_usage (a share) and perplexity on windows that are always the same."""
+    """Return psnr (dB), codes_used, codebook_usage (a share) and perplexity on a fixed set of windows."""
     video = windows.spread(count=count, window=tokenizer.config.window)
     psnrs, codes = [], []
     for part in video.split(8):

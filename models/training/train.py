@@ -3,9 +3,9 @@
     train_tokenizer(store, config)       # reads the training shards, publishes `video_tokenizer`
     train_world_model(store, config)     # needs the tokenizer, publishes `world_model`
 
-Both skip where the model of these very inputs is published, and go on from the last checkpoint where a run was
-killed. The number of steps is fixed by the configuration, never by the clock. Held-out figures stand in the model's
-row: what they mean is told by `models.evaluation.evaluate`.
+Both do nothing if the model of the same inputs is published, and continue from the last checkpoint if a run was killed.
+The configuration alone fixes the number of steps. Held-out metrics are in the model's row;
+`models.evaluation.evaluate` judges them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from models.runtime.compute import Compute, choose_compute, hold_memory, intra_o
 from models.training.checkpoint import Checkpoints
 from models.training.data import Clip, ClipWindows, training_clips
 from models.training.loop import OnStep, Trainable, run
-from models.training.tokenizer_training import TokenizerTraining, tokenizer_figures
-from models.training.world_training import TruthActions, WorldTraining, world_figures
+from models.training.tokenizer_training import TokenizerTraining, tokenizer_metrics
+from models.training.world_training import TruthActions, WorldTraining, world_metrics
 from models.world.world import WorldModel
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
@@ -47,20 +47,20 @@ from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
 _METHOD = 1
-"""Rises when the same settings give another model."""
+"""Part of every id: rises when models of the same settings and shards must be trained anew."""
 
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a training published."""
+    """The published model."""
 
     kind: str
     model_id: str
     skipped: bool
-    """Nothing was due: the model is from an earlier run."""
+    """Whether the model is from an earlier run, and nothing was trained."""
     parameters: int
     steps: int
-    figures: dict[str, Any]
+    metrics: dict[str, Any]
 
 
 def tokenizer_id(config: Config, shards_version: str | None) -> str:
@@ -92,8 +92,8 @@ def train_tokenizer(
     Args:
         store: shards are read, checkpoints, blobs and the row are written.
         config: the sections `tokenizer` and `training`.
-        on_progress: hears the progress.
-        on_step: gets (step from 1, figures of the step).
+        on_progress: receives progress.
+        on_step: receives the step (from 1) and its metrics.
 
     Raises:
         UserError: there are no shards, or none to train on.
@@ -113,7 +113,7 @@ def train_tokenizer(
         training.tokenizer.eval()
         count = config.training.eval_windows
         held = ClipWindows(val or train, cache_clips=1)
-        figures = tokenizer_figures(training.tokenizer, held, compute, count=count)
+        metrics = tokenizer_metrics(training.tokenizer, held, compute, count=count)
     height, width = training.tokenizer.height, training.tokenizer.width
     _check_takedown(store, train)
     record = ModelRecord(
@@ -122,7 +122,7 @@ def train_tokenizer(
         path=folder_of(TOKENIZER, model_id),
         config={"tokenizer": plain(config.tokenizer), "height": height, "width": width},
         steps=config.tokenizer.steps,
-        metrics={**figures, "held_out": bool(val), **run_about},
+        metrics={**metrics, "held_out": bool(val), **run_about},
         inputs={"shards": version, "clips": len(train), "seed": config.training.seed},
         shards_version=str(version),
     )
@@ -152,7 +152,7 @@ def train_world_model(
         training.lam.eval()
         training.dynamics.eval()
         held = ClipWindows(val or train, cache_clips=1)
-        figures = world_figures(training, held, count=config.training.eval_windows)
+        metrics = world_metrics(training, held, count=config.training.eval_windows)
     networks = {"latent_actions": training.lam, "dynamics": training.dynamics}
     parameters = {f"parameters_{name}": parameters_of(network) for name, network in networks.items()}
     _check_takedown(store, train)
@@ -162,7 +162,7 @@ def train_world_model(
         path=folder_of(WORLD, model_id),
         config={"latent_actions": plain(config.latent_actions), "dynamics": plain(config.dynamics)},
         steps=training.total_steps,
-        metrics={**figures, "held_out": bool(val), **parameters, **run_about},
+        metrics={**metrics, "held_out": bool(val), **parameters, **run_about},
         inputs={"shards": version, "tokenizer": source, "clips": len(train), "seed": config.training.seed},
         shards_version=str(version),
     )
@@ -179,16 +179,17 @@ def train_oracle(
     on_progress: ProgressCallback | None = None,
     on_step: OnStep | None = None,
 ) -> tuple[WorldModel, Curve]:
-    """Train the dynamics led by true actions, and return it as a world whose action k is the true action k.
+    """Train the dynamics on true actions, and return it as a world whose action k is the true action k.
 
-    Nothing is published. It tells a weak dynamics from an empty LAM: see `models.training.world_training`.
+    Nothing is published. The oracle tells a weak dynamics from an uninformative LAM: see
+    `models.training.world_training`.
 
     Args:
         store: holds the shards and the published tokenizer.
         config: as of `train_world_model`; `latent_actions` needs as many codes and latent values as there are actions.
-        truth_actions: returns a clip's true actions by its id, None where nobody knows: such clips are left out.
-        on_progress: hears the progress.
-        on_step: gets (step from 1, figures of the step).
+        truth_actions: returns a clip's true actions by its id, None where unknown: such clips are left out.
+        on_progress: receives progress.
+        on_step: receives the step (from 1) and its metrics.
     """
     version = current_shards(store)
     train, _ = _clips(store, config, version, config.dynamics.context)
@@ -277,7 +278,7 @@ def _clips(store: Store, config: Config, version: str | None, window: int) -> tu
 
 
 def _check_takedown(store: Store, clips: list[Clip]) -> None:
-    """Raise where a video was asked to be taken down that these clips hold: nothing of it may be learned."""
+    """Raise if a takedown was requested for a video of these clips: nothing of it may be learned."""
     hidden = taken_down(store).hidden_videos(store)
     gone = sorted({video for clip in clips if (video := split_clip_id(clip.clip_id)[0]) in hidden})
     if gone:

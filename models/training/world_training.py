@@ -1,11 +1,11 @@
-"""Phase 2: latent actions and dynamics learn together on a tokenizer that stands still (Genie section 2.2).
+"""Phase 2: latent actions and dynamics learn together on a frozen tokenizer (Genie section 2.2).
 
-Each has its own loss and its own optimizer. The LAM learns from pixels; the dynamics gets the rows of the LAM's
-codebook detached, so that no gradient of it reaches the LAM. Where the configuration asks for a continuous start,
-the LAM first learns alone without quantization; k-means of what it then says starts the codes.
+Each has its own loss and its own optimizer. The LAM learns from pixels; the dynamics gets the LAM's codes detached, so
+that no gradient of it reaches the LAM. With `unquantized_steps` the LAM first learns alone without quantization, and
+k-means of its latents initializes the codes.
 
-The *oracle* is the same dynamics led by the true actions of the embedded source instead of a LAM: if it cannot be
-controlled, the dynamics is too weak; if it can and the other cannot, the LAM carries nothing.
+The *oracle* is the same dynamics conditioned on the true actions of the embedded source instead of a LAM. If the oracle
+cannot be controlled, the dynamics is too weak; if only the oracle can, the latent actions carry nothing.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from models.runtime.compute import Compute, intra_op_threads
 from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.weights import load_states, prefixed
 from models.training.checkpoint import step_generator
-from models.training.code_metrics import code_figures
+from models.training.code_metrics import code_metrics
 from models.training.data import ClipWindows, Place
 from models.training.optimizer import Optimizer
 from models.training.tokenizer_training import mean_psnr
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
 
 TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
-"""Returns the true actions of a clip by its id, entry k between frames k and k + 1; None where nobody knows."""
+"""Returns the true actions of a clip by its id, entry k between frames k and k + 1; None where unknown."""
 
 _STREAM, _CODES_STREAM, _INITIAL_FRAMES, _CODES_BATCHES = 2, 3, 256, 40
 
@@ -81,7 +81,7 @@ class WorldTraining:
         self._pair, self.parallel = CpuParallel(compute, 2), CpuParallel(compute, dynamics.batch)
 
     def initialize(self) -> None:
-        """Initialize embeddings from data where the configuration says so."""
+        """Initialize embeddings from data where configured."""
         if self.truth_actions:
             # the codebook holds the true actions one-hot: the oracle world is then used like any other
             with torch.no_grad():
@@ -95,8 +95,8 @@ class WorldTraining:
     def step(self, step: int) -> dict[str, float]:
         """Take one step.
 
-        Figures: lam_loss, lam_psnr (lam_accuracy of a LAM that reads tokens); once its codes are at work, how they are
-        spread (see `code_figures`), and loss, the dynamics' cross-entropy.
+        Metrics: lam_loss, lam_psnr (lam_accuracy of a LAM that reads tokens); once it quantizes, those of
+        `code_metrics`, and loss, the dynamics' cross-entropy.
         """
         video, places = self._batch(_STREAM, step)
         if self.truth_actions:
@@ -121,19 +121,19 @@ class WorldTraining:
             return self.tokenizer.encode(video)
 
     def _read(self, video: Tensor) -> Tensor:
-        """Return what the LAM reads of a video."""
+        """Return the LAM's input for a video: pixels or tokens."""
         return self._tokens(video) if self.lam.reads_tokens else video
 
     def _step_both(self, video: Tensor, step: int) -> dict[str, float]:
-        """Take a step of both networks, side by side: the dynamics waits for the codes, not for the LAM's update."""
+        """Take a step of both networks in parallel; the dynamics waits for codes, not for the LAM's update."""
         rows: Future[Tensor] = Future()
         frames = self._read(video)
         lam = self._pair.submit(self._step_lam, frames, step, rows)
         lam.add_done_callback(lambda done: _fail_with(rows, done.exception()))
         with intra_op_threads(self._pair.inner):
             tokens = frames if self.lam.reads_tokens else None
-            figures = self._step_dynamics(video, rows, step - self.alone_steps, tokens)
-        return {**lam.result(), **figures}
+            metrics = self._step_dynamics(video, rows, step - self.alone_steps, tokens)
+        return {**lam.result(), **metrics}
 
     def _step_lam(self, frames: Tensor, step: int, rows: Future[Tensor]) -> dict[str, float]:
         with self.compute.autocast():
@@ -141,13 +141,13 @@ class WorldTraining:
         assert result.quantized is not None
         codes = result.quantized.codes
         rows.set_result(self.lam.quantizer.lookup(codes).detach().clone())
-        # codes that carry the action must not be overrun: at the full rate they collapsed in 2 of 4 runs (measured)
+        # at the full learning rate the codes collapsed in 2 of 4 runs (measured)
         self.lam_optimizer.step(loss, step, self.lam_config.joint_lr_scale)
         self.lam.quantizer.update(result.latents_BTL, codes, step_generator(self.seed, _STREAM, 2 * step + 1))
         return {
             "lam_loss": float(loss.detach()),
-            self.lam.figure: lam_quality(result.next_frames, frames[:, 1:]),
-            **code_figures(codes, self.lam_config.num_actions),
+            self.lam.metric: lam_quality(result.next_frames, frames[:, 1:]),
+            **code_metrics(codes, self.lam_config.num_actions),
         }
 
     def _step_lam_alone(self, video: Tensor, step: int) -> dict[str, float]:
@@ -155,7 +155,7 @@ class WorldTraining:
         loss, results = self.parallel.backward(self.lam, self._continuous_loss, frames)
         self.lam_optimizer.apply(step)
         shown = torch.cat([result.next_frames.detach() for result in results])
-        return {"lam_loss": float(loss), self.lam.figure: lam_quality(shown, frames[:, 1:])}
+        return {"lam_loss": float(loss), self.lam.metric: lam_quality(shown, frames[:, 1:])}
 
     def _continuous_loss(self, frames: Tensor) -> tuple[Tensor, Prediction]:
         with self.compute.autocast():
@@ -209,19 +209,19 @@ class WorldTraining:
         }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take over a checkpoint."""
+        """Load a checkpoint."""
         networks = {"latent_actions": self.lam, "dynamics": self.dynamics}
         load_states(networks, {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, tensors)
 
 
 def _fail_with(future: Future[Tensor], error: BaseException | None) -> None:
-    """Pass on an error to whoever waits for a result that will not come."""
+    """Give a future an error, if there is one and no result yet."""
     if error is not None and not future.done():
         future.set_exception(error)
 
 
 def lam_quality(guess: Tensor, truth: Tensor) -> float:
-    """Return the PSNR (dB) of frames, or the share of tokens that are right; a guess of tokens may be logits."""
+    """Return the PSNR (dB) of frames, or the share of correct tokens; predictions may be logits."""
     if truth.dim() == 5:
         return mean_psnr(guess, truth)
     tokens = guess if guess.dim() == truth.dim() else guess.argmax(-1)
@@ -229,14 +229,14 @@ def lam_quality(guess: Tensor, truth: Tensor) -> float:
 
 
 @torch.inference_mode()
-def world_figures(training: WorldTraining, windows: ClipWindows, *, count: int) -> dict[str, Any]:
-    """Return figures on windows that are always the same.
+def world_metrics(training: WorldTraining, windows: ClipWindows, *, count: int) -> dict[str, Any]:
+    """Return metrics on a fixed set of windows.
 
-    cross_entropy (nat, last frame wholly masked, the others given) and accuracy (share of likeliest tokens that are
-    right); cross_entropy_changed and accuracy_changed, of the tokens that differ from the frame before (None where
-    there are none: elsewhere a copy of it is right), and changed_share, how many these are; lam_psnr and
-    lam_psnr_copy (dB; copying the frame before), or lam_accuracy and lam_accuracy_copy (shares of tokens) of a LAM
-    that reads tokens; codes_used, code_counts, code_perplexity.
+    cross_entropy (nat, last frame wholly masked, the others given) and accuracy (share of tokens predicted correctly);
+    cross_entropy_changed and accuracy_changed, of the tokens that differ from the frame before (None where there are
+    none), and changed_share, their share; lam_psnr and lam_psnr_copy (dB; of copying the frame before), or
+    lam_accuracy and lam_accuracy_copy (shares of tokens) of a LAM that reads tokens; codes_used, code_counts,
+    code_perplexity.
     """
     compute, lam = training.compute, training.lam
     video = windows.spread(count=count, window=training.config.context)
@@ -264,8 +264,8 @@ def world_figures(training: WorldTraining, windows: ClipWindows, *, count: int) 
         "cross_entropy_changed": float(losses[moved].mean()) if bool(moved.any()) else None,
         "accuracy_changed": float(hits[moved].mean()) if bool(moved.any()) else None,
         "changed_share": float(moved.float().mean()),
-        lam.figure: sum(drawn) / len(drawn),
-        f"{lam.figure}_copy": sum(copies) / len(copies),
+        lam.metric: sum(drawn) / len(drawn),
+        f"{lam.metric}_copy": sum(copies) / len(copies),
         "codes_used": used,
         "code_perplexity": perplexity,
         "code_counts": torch.bincount(all_codes, minlength=lam.config.num_actions).tolist(),

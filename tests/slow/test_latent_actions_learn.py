@@ -8,7 +8,7 @@ from models.metrics import count_pairs, mutual_information, shuffled_information
 from models.networks.latent_actions import LatentActionModel
 from models.runtime.compute import choose_compute, intra_op_threads
 from models.training.checkpoint import step_generator
-from models.training.code_metrics import code_figures
+from models.training.code_metrics import code_metrics
 from models.training.data import Clip, ClipWindows
 from models.training.optimizer import Optimizer
 from pipeline.arcade.platformer import ACTIONS, platformer_actions, record_platformer
@@ -68,6 +68,6 @@ def test_codes_of_differences_and_directions_name_actions():
     with intra_op_threads():
         codes = learned(pooling="difference", cosine=True, window=2)
     found, left = information(codes)
-    print(f"{found:.2f} nat of the true action, {left:.2f} after shuffling: {code_figures(codes, 8)}")
+    print(f"{found:.2f} nat of the true action, {left:.2f} after shuffling: {code_metrics(codes, 8)}")
     assert found > 0.25
     assert found > 5 * left

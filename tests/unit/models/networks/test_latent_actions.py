@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models.networks.latent_actions import LatentActionModel, initialize_codes, initialize_embeddings
-from models.training.code_metrics import code_figures
+from models.training.code_metrics import code_metrics
 from pipeline.config.world import LatentActionConfig, StackConfig
 from pipeline.errors import UserError
 from tests.networks import randomize
@@ -171,7 +171,7 @@ def test_the_loss_of_a_lam_on_tokens_is_the_cross_entropy_of_the_next_frame():
     loss, result = lam.loss(tokens)
     surprise = -result.next_frames.log_softmax(-1).gather(-1, tokens[:, 1:, :, None])
     torch.testing.assert_close(loss, surprise.mean())
-    assert lam.figure == "lam_accuracy"
+    assert lam.metric == "lam_accuracy"
 
 
 def test_a_lam_on_tokens_must_know_the_tokenizer():
@@ -188,14 +188,14 @@ def test_a_direction_alone_chooses_an_action():
 
 def test_codes_that_name_the_scene_or_count_the_frames_show():
     scene = torch.tensor([[1, 1, 1, 1], [2, 2, 2, 2]])
-    assert code_figures(scene, 8) == {
+    assert code_metrics(scene, 8) == {
         "lam_codes_used": 2,
         "lam_perplexity": pytest.approx(2),
         "lam_entropy_in_clip": 0,
         "lam_entropy_at_time": pytest.approx(math.log(2)),
     }
     time = torch.arange(4).expand(3, 4)
-    assert code_figures(time, 8) == {
+    assert code_metrics(time, 8) == {
         "lam_codes_used": 4,
         "lam_perplexity": pytest.approx(4),
         "lam_entropy_in_clip": pytest.approx(math.log(4)),

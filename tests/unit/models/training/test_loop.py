@@ -14,7 +14,7 @@ class Counting:
         self.total_steps, self.bad_at = total_steps, bad_at
         self.value, self.started = 0, False
 
-    def start(self):
+    def initialize(self):
         self.started = True
 
     def step(self, step):

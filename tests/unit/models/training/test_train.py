@@ -129,11 +129,11 @@ def test_both_phases_publish_models_that_load_as_a_world(shards):
     first = train_tokenizer(shards, CONFIG, on_step=lambda step, figures: seen.append((step, figures["loss"])))
     assert [step for step, _ in seen] == [1, 2, 3, 4]
     assert (first.kind, first.steps, first.skipped) == ("video_tokenizer", 4, False)
-    assert first.figures["psnr"] > 10
-    assert 0 < first.figures["codebook_usage"] <= 1
+    assert first.metrics["psnr"] > 10
+    assert 0 < first.metrics["codebook_usage"] <= 1
     second = train_world_model(shards, CONFIG)
     assert second.steps == 7, "3 of the latent actions alone, 4 together"
-    assert second.parameters == second.figures["parameters_latent_actions"] + second.figures["parameters_dynamics"]
+    assert second.parameters == second.metrics["parameters_latent_actions"] + second.metrics["parameters_dynamics"]
     world = load_world(shards)
     assert (world.model_id, world.tokenizer_id) == (second.model_id, first.model_id)
     prompt = world.encode(torch.zeros(1, 1, 16, 32, 3, dtype=torch.uint8))
@@ -152,7 +152,7 @@ def test_latent_actions_of_tokens_of_a_lattice_make_a_world(shards):
     report = train_world_model(shards, TOKENS, on_step=lambda step, figures: steps.append(figures))
     names = {"lam_accuracy", "lam_codes_used", "lam_perplexity", "lam_entropy_in_clip", "lam_entropy_at_time", "loss"}
     assert all(names <= set(figures) and "lam_psnr" not in figures for figures in steps)
-    assert {"lam_accuracy", "lam_accuracy_copy"} <= set(report.figures)
+    assert {"lam_accuracy", "lam_accuracy_copy"} <= set(report.metrics)
     world = load_world(shards)
     video = torch.randint(0, 255, (1, 7, 16, 32, 3), dtype=torch.uint8)
     codes = world.infer_actions(video)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from models.networks.dynamics import last_frame_quality
-from models.training.world_training import world_figures
+from models.training.world_training import world_metrics
 from tests.numerics.small import DYNAMICS, LAM, arcade_windows, make_world_training
 
 
@@ -39,7 +39,7 @@ def test_a_dynamics_that_copies_the_frame_before_is_right_where_nothing_changes_
         return F.one_hot(tokens.roll(1, 1).clamp(max=63), 64).float() * 20
 
     monkeypatch.setattr(training.dynamics, "forward", copy)
-    found = world_figures(training, windows, count=6)
+    found = world_metrics(training, windows, count=6)
     assert 0.1 < found["changed_share"] < 0.9
     assert found["accuracy"] == pytest.approx(1 - found["changed_share"])
     assert found["accuracy_changed"] == 0
@@ -51,7 +51,7 @@ def test_one_that_knows_the_next_frame_is_right_everywhere(windows, monkeypatch)
     video = windows.spread(count=4, window=DYNAMICS.context)
     truth = training.tokenizer.encode(video)
     monkeypatch.setattr(training.dynamics, "forward", lambda tokens, rows: F.one_hot(truth, 64).float() * 20)
-    found = world_figures(training, windows, count=4)
+    found = world_metrics(training, windows, count=4)
     assert found["accuracy"] == found["accuracy_changed"] == 1
     assert found["cross_entropy_changed"] < 1e-3
 
@@ -60,7 +60,7 @@ def test_where_nothing_changes_figures_of_changed_tokens_are_not_known(windows, 
     training = make_world_training(windows)
     still = torch.zeros(2, DYNAMICS.context, training.tokenizer.num_tokens, dtype=torch.int64)
     monkeypatch.setattr(training.tokenizer, "encode", lambda video: still[: len(video)])
-    found = world_figures(training, windows, count=2)
+    found = world_metrics(training, windows, count=2)
     assert found["changed_share"] == 0
     assert found["accuracy_changed"] is None
     assert found["cross_entropy_changed"] is None
