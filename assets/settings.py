@@ -15,7 +15,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from pipeline.config import Config, load_config, preset
+from pipeline.config.renamed import with_present_names
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.progress import ProgressCallback
@@ -32,6 +33,7 @@ from pipeline.storage.store import Store
 
 DEFAULT_ROOT = "lampworks-data"
 CONFIG = "config.yaml"
+_ROOTS_OWN = "the root's config.yaml"
 _HEADER = "# what the last `lampworks` pass over this root was told; a field that is absent is the preset's own\n"
 # what delta-rs must be told in its own words although s3fs would find it in the environment by itself
 _AWS = {
@@ -50,6 +52,12 @@ class Settings:
     store: Store
     config: Config
     home: Home
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
+    """Dotted name of a setting -> where its value was set; those of the preset are absent."""
+
+    def origin_of(self, name: str) -> str:
+        """Return where a setting's value comes from."""
+        return self.origins.get(name, f"preset {self.config.preset}")
 
     @property
     def config_path(self) -> Path:
@@ -82,6 +90,7 @@ def load_settings(
     source: str | None = None,
     home: str | Path | None = None,
     storage_options: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     base: str | None = None,
     recall: bool = True,
 ) -> Settings:
@@ -93,8 +102,9 @@ def load_settings(
         source: overrides `source.spec` (`folder:DIR`, `urls:FILE`, `youtube`, `arcade`).
         home: folder of local state; default `LAMPWORKS_HOME`, else the root itself, or a folder here for S3.
         storage_options: of S3; default `LAMPWORKS_STORAGE_OPTIONS` (JSON), else the AWS variables.
+        overrides: nested values that win over all others, as `--set` gives them.
         base: preset to start from where neither a file nor the root names one; default `demo`, which a laptop trains.
-        recall: whether to ask the store itself where its home here is new; False opens nothing.
+        recall: whether to read the store's own copy where its home here is new; False opens nothing.
 
     Raises:
         UserError: a wrong field, with its name, value and fix.
@@ -106,20 +116,67 @@ def load_settings(
         storage_options = {**_aws_options(), **storage_options}
     store = Store(root, storage_options)
     place = home_of(store, home or os.environ.get("LAMPWORKS_HOME") or None)
-    chosen: str | Path | None = config or os.environ.get("LAMPWORKS_CONFIG") or None
-    remembered = place.folder / CONFIG
-    if chosen is None and remembered.is_file():
-        chosen = remembered
-    overrides: dict[str, Any] = {}
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    chosen, label = _config_file(config, place.folder / CONFIG)
+    if chosen is not None:
+        layers.append((label, _file_values(chosen)))
     if recall and str(place.folder) != store.root:
         # a home of its own may be new (another machine): the store knows what it was made with
         known = _remembered_by(store)
         if chosen is None and known:
-            base, overrides = known.pop("preset", base), known
-    source = source or os.environ.get("LAMPWORKS_SOURCE") or None
-    if source:
-        overrides["source"] = {**overrides.get("source", {}), "spec": source}
-    return Settings(store, _absolute(load_config(chosen, base=base or "demo", **overrides)), place)
+            base = known.pop("preset", base)
+            layers.append((_ROOTS_OWN, known))
+    for label, spec in (("--source", source), ("LAMPWORKS_SOURCE", os.environ.get("LAMPWORKS_SOURCE"))):
+        if spec:
+            layers.append((label, {"source": {"spec": spec}}))
+            break
+    if overrides:
+        layers.append(("--set", overrides))
+    values: dict[str, Any] = {}
+    for _, layer in layers[1:] if chosen is not None else layers:
+        values = _merged(values, layer)
+    loaded = _absolute(load_config(chosen, base=base or "demo", **values))
+    return Settings(store, loaded, place, {name: label for label, layer in layers for name in _names(layer)})
+
+
+def _config_file(config: str | Path | None, remembered: Path) -> tuple[str | Path | None, str]:
+    """Return the file of settings and what its origin is called; None where there is no file."""
+    variable = os.environ.get("LAMPWORKS_CONFIG")
+    if config:
+        return config, f"file {config}"
+    if variable:
+        return variable, f"file {variable} (LAMPWORKS_CONFIG)"
+    return (remembered, _ROOTS_OWN) if remembered.is_file() else (None, "")
+
+
+def _file_values(path: str | Path) -> dict[str, Any]:
+    """Return a file's values under their present names; {} where `load_config` will refuse the file."""
+    try:
+        values = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}
+    sections = values if isinstance(values, dict) else {}
+    return {
+        name: with_present_names(str(name), section) if isinstance(section, dict) else section
+        for name, section in sections.items()
+    }
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for name, value in changes.items():
+        inner = result.get(name)
+        result[name] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return result
+
+
+def _names(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted name of every value."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _names(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
 
 
 def _remembered_by(store: Store) -> dict[str, Any]:

@@ -5,11 +5,13 @@
             progress.advance()
 
 A terminal gets one line that is redrawn; anything else gets a line at most every `every_s` seconds, so that a log
-of a day stays readable. `on_progress` is called with the same lines (Dagster's log shows them).
+of a day stays readable. `on_progress` is called with the same lines (Dagster's log shows them). The module's logger
+gets a record at the end of a stage (INFO) and one per item (DEBUG).
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +19,14 @@ from types import TracebackType
 from typing import TextIO
 
 ProgressCallback = Callable[[str], None]
+_LOGGER = logging.getLogger(__name__)
+_lines_shown = True
+
+
+def show_progress_lines(shown: bool) -> None:
+    """Switch the lines of all stages in this process on or off; log records and callbacks are not affected."""
+    global _lines_shown
+    _lines_shown = shown
 
 
 class Progress:
@@ -45,6 +55,8 @@ class Progress:
         """Count items as done; `note` is shown behind the figures (a loss, a name)."""
         self.done += count
         self.note = note or self.note
+        if _LOGGER.isEnabledFor(logging.DEBUG):
+            _LOGGER.debug("%s: %s %d %s", self.stage, self.unit, self.done, note, extra={"stage": self.stage})
         if time.monotonic() - self._shown >= self._every_s:
             self._show()
 
@@ -63,8 +75,13 @@ class Progress:
         self._shown = time.monotonic()
         line = self.line()
         if end:
-            line += f", took {self._shown - self._start:.1f} s"
-        if self._terminal:
+            seconds = self._shown - self._start
+            line += f", took {seconds:.1f} s"
+            facts = {"stage": self.stage, "done": self.done, "total": self.total, "seconds": round(seconds, 3)}
+            _LOGGER.info("%s", line, extra=facts)
+        if not _lines_shown:
+            pass
+        elif self._terminal:
             self._stream.write(f"\r\x1b[K{line}" + ("\n" if end else ""))
         else:
             self._stream.write(line + "\n")

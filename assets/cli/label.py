@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 import getpass
 
-from assets.cli.options import Parsers, add_address_options, add_root_options, address_of, settings_of, used_settings
+from assets.cli.options import (
+    Parsers,
+    add_address_options,
+    add_log_options,
+    add_root_options,
+    address_of,
+    settings_of,
+    used_settings,
+)
 
 
 def add_commands(commands: Parsers) -> None:
@@ -41,6 +49,7 @@ def add_commands(commands: Parsers) -> None:
                 "--annotator", default=None, metavar="NAME", help="who rated (default: your user name)"
             )
         add_root_options(command)
+        add_log_options(command)
         command.set_defaults(handler=handler)
 
 

@@ -16,11 +16,13 @@ import traceback
 from collections.abc import Sequence
 
 from assets.cli import bench as cli_bench
+from assets.cli import config as cli_config
 from assets.cli import data as cli_data
 from assets.cli import doctor as cli_doctor
 from assets.cli import label as cli_label
 from assets.cli import run as cli_run
 from assets.cli import ui as cli_ui
+from assets.cli.logs import json_wanted, set_up_logging
 from assets.cli.options import Parsers
 from pipeline.errors import UserError
 
@@ -43,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = Parsers(top.add_subparsers(title="commands", metavar="COMMAND", required=True))
-    for module in (cli_run, cli_ui, cli_label, cli_data, cli_doctor, cli_bench):
+    for module in (cli_run, cli_ui, cli_label, cli_data, cli_config, cli_doctor, cli_bench):
         module.add_commands(commands)
     return top
 
@@ -51,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     args = parser().parse_args(argv)
+    set_up_logging(args.verbose, as_json=json_wanted(args.log_json))
     try:
         return int(args.handler(args))
     except UserError as exc:

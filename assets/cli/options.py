@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from assets.settings import DEFAULT_ROOT, Settings, load_settings, parse_storage_options
+from pipeline.config import parse_overrides
 from pipeline.errors import UserError
 from pipeline.serving import Address
 
@@ -34,6 +35,7 @@ class Parsers:
         command.set_defaults(handler=handler)
         if root:
             add_root_options(command)
+        add_log_options(command)
         return command
 
 
@@ -57,6 +59,25 @@ def add_root_options(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_set_option(command: argparse.ArgumentParser) -> None:
+    """Add `--set`."""
+    command.add_argument(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        help="one setting, as clips.crf=23; again for more; the root remembers it (`lampworks config` lists them)",
+    )
+
+
+def add_log_options(command: argparse.ArgumentParser) -> None:
+    """Add `-v` and `--log-json`."""
+    group = command.add_argument_group("logging")
+    group.add_argument("-v", "--verbose", action="count", default=0, help="log every stage; -vv: every item too")
+    group.add_argument(
+        "--log-json", action="store_true", help="log as JSON lines in place of progress lines (LAMPWORKS_LOG=json)"
+    )
+
+
 def settings_of(args: argparse.Namespace, *, base: str | None = None, recall: bool = True) -> Settings:
     """Return the settings that the options amount to; `recall` as of `load_settings`."""
     options = parse_storage_options(args.storage_options) if args.storage_options else None
@@ -66,6 +87,7 @@ def settings_of(args: argparse.Namespace, *, base: str | None = None, recall: bo
         source=getattr(args, "source", None),
         home=args.home,
         storage_options=options,
+        overrides=parse_overrides(getattr(args, "set", None) or ()),
         base=base,
         recall=recall,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -10,10 +11,12 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from assets.cli.options import Parsers, settings_of
+from assets.cli.logs import json_wanted
+from assets.cli.options import Parsers, add_set_option, settings_of
 from assets.settings import Settings
 from pipeline.errors import UserError
 
+_LOGGER = logging.getLogger(__name__)
 _NEXT = """\
 next:
   lampworks play{root}      play the world in a browser
@@ -56,6 +59,7 @@ def add_commands(commands: Parsers) -> None:
     run.add_argument("--annotator", default="import", metavar="NAME", help="who rated them (default: %(default)s)")
     run.add_argument("--ablation-steps", type=int, metavar="N", help="training steps of each arm of curation_ablation")
     for command in (demo, run):
+        add_set_option(command)
         command.add_argument(
             "--select",
             metavar="ASSETS",
@@ -80,7 +84,7 @@ def run_pass(args: argparse.Namespace) -> int:
     """Run the driver on a real source."""
     settings = settings_of(args, base=args.preset)
     named = args.source or args.config or os.environ.get("LAMPWORKS_SOURCE") or os.environ.get("LAMPWORKS_CONFIG")
-    if not named and not settings.config_path.is_file():
+    if not named and not settings.config_path.is_file() and "source.spec" not in settings.origins:
         raise UserError(
             "say where videos come from: --source folder:DIR, urls:FILE, youtube, or arcade (games played here)."
         )
@@ -116,7 +120,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
         result = full_pass(
             settings,
             args.select,
-            on_progress=_say,
+            on_progress=_print_progress if not json_wanted(args.log_json) else _LOGGER.info,
             options=PassOptions(
                 labels=labels,
                 annotator=getattr(args, "annotator", "import"),
@@ -137,7 +141,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
     return 0
 
 
-def _say(text: str) -> None:
+def _print_progress(text: str) -> None:
     # progress lines go to stderr too: their order is kept, and stdout is the summary alone
     print(text, file=sys.stderr, flush=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from assets.passes.failures import failure_of
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, save_config
 from pipeline.progress import ProgressCallback
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass
@@ -137,6 +140,13 @@ class Runner:
                 "ops": {asset: {"config": dict(config[asset])} for asset in chosen if config and asset in config},
             },
             tags={"lampworks/pass": "driver"},
+        )
+        _LOGGER.info(
+            "%s: run %s %s",
+            title,
+            outcome.run_id,
+            "succeeded" if outcome.success else "failed",
+            extra={"job": job, "run_id": outcome.run_id, "success": outcome.success, "batch": batch},
         )
         warned = self._warn_of_checks(outcome)
         if not outcome.success:

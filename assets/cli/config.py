@@ -1,0 +1,85 @@
+"""`lampworks config`: every setting with its value, its origin and what it does; `--set` changes one."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import textwrap
+
+from assets.cli.options import Parsers, add_set_option, settings_of
+from assets.settings import Settings, save_config
+from pipeline.config import Setting, describe_settings
+from pipeline.errors import UserError
+
+_WIDTH = 110
+
+
+def add_commands(commands: Parsers) -> None:
+    """Add `config`."""
+    config = commands.add(
+        "config",
+        run_config,
+        "Print every setting: its value, where the value comes from, and what it does.",
+        "Origins: the preset, the root's own config.yaml (what its last run was given), a file, a variable of the\n"
+        "environment, or the command line. With --set, the root remembers the setting for its next runs.",
+        "  lampworks config --root DIR                      all settings\n"
+        "  lampworks config clips tokenizer.steps           a section, and one setting\n"
+        "  lampworks config --set clips.crf=23 --root DIR   change one",
+    )
+    config.add_argument("names", nargs="*", metavar="NAME", help="a section or a setting (default: all)")
+    config.add_argument("--preset", metavar="NAME", help="where neither a file nor the root names one (demo)")
+    config.add_argument("--json", action="store_true", help="print one JSON array")
+    add_set_option(config)
+
+
+def run_config(args: argparse.Namespace) -> int:
+    """Print the settings; with `--set`, store them in the root first."""
+    settings = settings_of(args, base=args.preset)
+    found = _chosen(describe_settings(settings.config), args.names)
+    if args.set:
+        _remember(settings)
+    if args.json:
+        rows = [{**dataclasses.asdict(one), "origin": settings.origin_of(one.name)} for one in found]
+        print(_without_passwords(json.dumps(rows, indent=2)))
+        return 0
+    if args.set:
+        print(f"written to {settings.config_path}")
+        changed = [one for one in found if settings.origin_of(one.name) == "--set"]
+        found = changed if not args.names else found
+    for one in found:
+        print(_without_passwords(_text(one, settings.origin_of(one.name))))
+    return 0
+
+
+def _chosen(settings: list[Setting], names: list[str]) -> list[Setting]:
+    def matches(one: Setting, name: str) -> bool:
+        return one.name == name or one.name.startswith(f"{name}.")
+
+    for name in names:
+        if not any(matches(one, name) for one in settings):
+            sections = sorted({one.name.split(".")[0] for one in settings})
+            raise UserError(f"setting {name!r} does not exist; sections: {', '.join(sections)}")
+    return [one for one in settings if not names or any(matches(one, name) for name in names)]
+
+
+def _remember(settings: Settings) -> None:
+    from assets.passes.lock import lock_home
+
+    with lock_home(settings.home, settings.store.root):
+        save_config(settings)
+
+
+def _text(setting: Setting, origin: str) -> str:
+    limits = f"; must {setting.bounds}" if setting.bounds else ""
+    sentence = textwrap.fill(
+        f"{setting.sentence} ({setting.type}{limits})", _WIDTH, initial_indent="    ", subsequent_indent="    "
+    )
+    value, default = (json.dumps(value, ensure_ascii=False) for value in (setting.value, setting.default))
+    note = "" if setting.value == setting.default else f", preset has {default}"
+    return f"{setting.name} = {value}  [{origin}{note}]\n{sentence}"
+
+
+def _without_passwords(text: str) -> str:
+    return re.sub(r"(\w://)[^/@\s\"]+@", r"\1***@", text)

@@ -1,0 +1,63 @@
+"""Standard logging of the command: silent by default, `-v` for stages, `-vv` for items, JSON lines where asked.
+
+Modules log to loggers of their own name; only this file decides where the records go.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+from pipeline.progress import show_progress_lines
+
+PACKAGES = ("assets", "classifier", "models", "pipeline")
+_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+# what every record has: the rest was passed as `extra`
+_STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and the record's extra values."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **extra,
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def json_wanted(option: bool) -> bool:
+    """Return whether logs are JSON: by `--log-json`, or by `LAMPWORKS_LOG=json`."""
+    return option or os.environ.get("LAMPWORKS_LOG") == "json"
+
+
+def set_up_logging(verbose: int = 0, *, as_json: bool = False, stream: TextIO | None = None) -> None:
+    """Send the records of our packages to stderr.
+
+    Args:
+        verbose: 0 shows warnings, 1 also stages (INFO), 2 also items (DEBUG); JSON shows stages at least.
+        as_json: whether each record is one JSON line, in place of the progress lines.
+        stream: where to write; None means stderr.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonLines() if as_json else plain)
+    level = _LEVELS[min(max(verbose, int(as_json)), len(_LEVELS) - 1)]
+    for name in PACKAGES:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.propagate = False
+        logger.setLevel(level)
+    show_progress_lines(not as_json)
