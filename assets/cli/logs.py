@@ -20,6 +20,14 @@ _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 _STANDARD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
 
+class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to the stderr of the moment: a test, or a caller that redirects it, may replace it between records."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line: time, level, logger, message, and the record's extra values."""
 
@@ -51,7 +59,7 @@ def set_up_logging(verbose: int = 0, *, as_json: bool = False, stream: TextIO | 
         as_json: whether each record is one JSON line, in place of the progress lines.
         stream: where to write; None means stderr.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler: logging.Handler = logging.StreamHandler(stream) if stream else _Stderr()
     plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines() if as_json else plain)
     level = _LEVELS[min(max(verbose, int(as_json)), len(_LEVELS) - 1)]
