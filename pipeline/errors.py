@@ -1,14 +1,14 @@
-"""Errors by whose fault they are: the user's, this world's (permanent or retryable), or ours (`assert`)."""
+"""Errors by cause: the user, or the outside world (permanent or retryable). Errors of the program are `assert`s."""
 
 from __future__ import annotations
 
 
 class UserError(ValueError):
-    """The user's mistake: the message names the thing, its value and the fix, and is shown without a traceback."""
+    """A mistake of the user. The message names the thing, its value and the fix; it is shown without a traceback."""
 
 
 class PermanentError(Exception):
-    """The world's fault, and trying again will not help: the item is recorded with `error_class` and left."""
+    """A failure of a site or a file that trying again will not mend; the item is recorded as failed."""
 
     def __init__(self, message: str, *, error_class: str, http_status: int | None = None) -> None:
         super().__init__(message)
@@ -17,7 +17,7 @@ class PermanentError(Exception):
 
 
 class RetryableError(Exception):
-    """The world's fault, worth another try after `retry_after_s` (None: own backoff): the item stays pending."""
+    """A failure that may pass; the item stays pending until `retry_after_s`, or the usual backoff if that is None."""
 
     def __init__(
         self, message: str, *, error_class: str, retry_after_s: float | None = None, http_status: int | None = None
@@ -29,4 +29,4 @@ class RetryableError(Exception):
 
 
 class RejectedError(PermanentError):
-    """The video must not be taken, which only its download told (`opt_out`, ...): it is rejected, not failed."""
+    """The video must not be used, as its download showed (`opt_out`, ...); it is recorded as rejected, not failed."""

@@ -1,15 +1,16 @@
-"""The guard in front of every local page: who may talk to it, whatever framework it is written with.
+"""Access control in front of every local page, as ASGI middleware that works with any framework.
 
-A page on 127.0.0.1 is reachable by every web page that this machine's browser has open, so being local protects
-nothing by itself. The guard is a raw ASGI callable around an app, with three refusals:
+Every web page that is open in this machine's browser can send requests to 127.0.0.1, so a local address is no
+protection by itself. The guard makes three checks:
 
-- Host: the name in the address bar must be this machine's (a name that was rebound to 127.0.0.1 is not).
-- Origin: a request that another site's script or form makes is refused.
-- Token: an address that others can reach asks for one, as `?token=...` once (kept in a cookie), or as a bearer.
+- Host: the request must name this machine; a foreign name that was rebound to 127.0.0.1 is refused.
+- Origin: a request from another site's script or form is refused.
+- Token: an address that other machines can reach needs one, as `?token=...` once (then kept in a cookie) or as a
+  bearer token.
 
     server = Guard(app, host="127.0.0.1", token=None)
 
-Run it behind `open_socket(host, port)`, which also says which port it got for port 0.
+Serve it on the socket of `open_socket(host, port)`; for port 0 the socket knows the port that it got.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_address(host: str, token: str | None) -> None:
-    """Raise UserError where others could reach the page without a token, or the token is too easy to guess."""
+    """Raise UserError if other machines could reach the page without a token, or if the token is easy to guess."""
     if token is None and not is_loopback(host):
         raise UserError(
             f"host {host!r} can be reached by other machines: give --token (16 characters or more), or use "
@@ -62,7 +63,7 @@ def check_address(host: str, token: str | None) -> None:
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket (port 0: a free one); UserError names an address that cannot be had."""
+    """Return a listening socket (port 0: any free port); UserError if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     server = socket.socket(family, socket.SOCK_STREAM)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,14 +79,14 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def url_of(host: str, server: socket.socket, token: str | None = None) -> str:
-    """Return the address to open in a browser, with the token where one is asked for."""
+    """Return the address to open in a browser, with the token if there is one."""
     name = f"[{host.strip('[]')}]" if ":" in host else host
     query = f"?token={quote(token, safe='')}" if token else ""
     return f"http://{name}:{server.getsockname()[1]}/{query}"
 
 
 def content_policy(html: str) -> str:
-    """Return a Content-Security-Policy that lets a page run its own inline scripts and styles and nothing else."""
+    """Return a Content-Security-Policy that allows a page's own inline scripts and styles and no others."""
 
     def sources(tag: str) -> str:
         bodies = re.findall(rf"<{tag}(?:\s[^>]*)?>(.*?)</{tag}>", html, re.DOTALL)
@@ -100,7 +101,7 @@ def content_policy(html: str) -> str:
 
 
 class Guard:
-    """An ASGI app that lets through what this machine's user asks and refuses the rest."""
+    """An ASGI app that passes on the requests of this machine's user and refuses all others."""
 
     def __init__(
         self,
@@ -116,8 +117,8 @@ class Guard:
         Args:
             app: any ASGI app.
             host: the address that it is served on.
-            token: what a visitor must show; required where `host` is not this machine alone.
-            policy: the Content-Security-Policy of every answer, see `content_policy`.
+            token: secret that a request must carry; required where other machines can reach `host`.
+            policy: the Content-Security-Policy of every response, see `content_policy`.
             max_body: largest body in bytes of a request.
         """
         check_address(host, token)
@@ -135,7 +136,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
-            raise ValueError(f"the guard serves http alone, not {scope['type']!r}")
+            raise ValueError(f"the guard serves http only, not {scope['type']!r}")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._refusal(str(scope["method"]), headers)
         if refusal is not None:
@@ -168,7 +169,7 @@ class Guard:
         if headers.get("sec-fetch-site") in {"cross-site", "same-site"} and method not in _SAFE_METHODS:
             return 403, "another site sent this request"
         if method not in _SAFE_METHODS:
-            # without a length a body could be endless; browsers always send it
+            # without a length the body could be endless; browsers always send one
             length = headers.get("content-length", "")
             if not length.isdecimal():
                 return 411, "the request's length is missing"
@@ -187,7 +188,7 @@ class Guard:
             return True
         if self._token is None:
             return False
-        # an address in numbers cannot be rebound by a name server, nor can this machine's own name be a stranger's
+        # no name server can rebind an address in numbers, or this machine's own name
         try:
             ipaddress.ip_address(name)
         except ValueError:
@@ -208,7 +209,7 @@ class Guard:
         return morsel is not None and self._is_token(morsel.value)
 
     async def _welcome(self, send: Send, path: str, query: dict[str, str]) -> None:
-        # the token leaves the address bar (and with it the history and any shared screen) for a cookie
+        # the token moves from the address bar into a cookie, so that history and shared screens do not show it
         assert self._token is not None
         cookie: SimpleCookie = SimpleCookie({COOKIE: self._token})
         cookie[COOKIE]["path"] = "/"

@@ -1,7 +1,7 @@
 """Identifiers of videos and clips: stable across searches, safe as file names, shard keys and partition keys.
 
-The alphabet is `[A-Za-z0-9_-]`: no dots (WebDataset splits keys at the first one), no slashes, nothing that a
-title from outside could smuggle into a path.
+The alphabet is `[A-Za-z0-9_-]`: no dots, because WebDataset splits keys at the first dot, and no slashes or other
+characters with a meaning in a path, because titles are not trusted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ START_DIGITS = 9
 CLIP_ID_PATTERN = rf"(?P<video_id>.+)-(?P<start_ms>[0-9]{{{START_DIGITS}}})-(?P<clip_spec>[0-9a-f]+)"
 """The form of a clip id, for a full match; both Python and Arrow (RE2) read it."""
 GENERIC = frozenset({"generic", "html5", "html5mediaembed", "quotedhtml"})
-"""Extractors of any page: their id is the last part of its URL, which another host has too."""
+"""yt-dlp's extractors for any page: their id is the last part of the URL, which is not unique across hosts."""
 
 
 def short_hash(text: str, length: int = 12) -> str:
@@ -30,10 +30,10 @@ def slug(text: str, length: int = 40) -> str:
 
 
 def video_id_of(extractor: str, native_id: str | None, url: str) -> str:
-    """Return `<extractor>-<native id>`, or `<extractor>-<hash of the URL>` where the native id cannot serve.
+    """Return `<extractor>-<native id>`, or `<extractor>-<hash of the URL>` where the native id cannot be used.
 
-    It cannot where the extractor is generic (its id is the URL's base name and collides across hosts, measured)
-    or where the id leaves the alphabet.
+    That is so where the extractor is generic (its id is the last part of the URL and was seen to collide across hosts)
+    and where the native id has characters outside the alphabet.
     """
     key = slug(extractor.lower()) or "unknown"
     if native_id and key not in GENERIC and _SAFE.fullmatch(native_id):
@@ -44,7 +44,8 @@ def video_id_of(extractor: str, native_id: str | None, url: str) -> str:
 def file_video_id(relative_path: str, folder: str = "") -> str:
     """Return the id of a file in a folder source: a slug of its name and a hash of its relative path.
 
-    So a folder may move. `folder` is hashed too where another folder has the same path already.
+    Thus the id stays when the folder moves. `folder` is part of the hash if it is given, for a file whose relative
+    path exists in another folder too.
     """
     stem = relative_path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     where = f"{folder}\0{relative_path}" if folder else relative_path
@@ -57,7 +58,7 @@ def clip_id_of(video_id: str, start_ms: int, clip_spec: str) -> str:
 
 
 def split_clip_id(clip_id: str) -> tuple[str, int, str]:
-    """Return (video_id, start_ms, clip_spec) of a clip id; a ValueError names an id of another form."""
+    """Return (video_id, start_ms, clip_spec) of a clip id; ValueError if it has another form."""
     match = re.fullmatch(CLIP_ID_PATTERN, clip_id)
     if match is None:
         raise ValueError(f"clip id {clip_id!r} is not of the form <video_id>-<start_ms>-<clip_spec>")

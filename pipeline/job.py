@@ -1,4 +1,4 @@
-"""What one stage of the pipeline works on: the root, its configuration and home, and where progress goes.
+"""The arguments that every stage of the pipeline takes: store, configuration, home and progress callback.
 
 cut_batch(BatchJob(store, config, home, batch="2026w47-0001"))
 """
@@ -22,7 +22,7 @@ class Job:
     home: Home
     """Local state: rate limits, journals, temporary files."""
     on_progress: ProgressCallback | None = None
-    """Called with the lines that the terminal shows; None: nobody asks."""
+    """Called with the lines that the terminal shows; None: progress is not reported."""
 
     def of_batch(self, batch: str) -> BatchJob:
         """Return the same work limited to one batch."""

@@ -1,13 +1,13 @@
-"""Label events and their fold: what every clip is rated now.
+"""Label events, and the rating of every clip that follows from them.
 
-Events are only ever appended (`kind` rate, skip or undo). A clip's rating by one annotator is that annotator's
-last event, ordered by (labelled_at, event_id): a skip or an undo last means no rating. Several annotators give the
-median; a tie between two ratings goes towards the middle (4 and 5 make 4, 1 and 2 make 2), so that a clip is never
-called an example of an extreme on which people disagree. The embedded source's own knowledge (annotator `arcade`)
-stands in for a labeller and counts only where no person rated the clip.
+Events are only appended (`kind` rate, skip or undo). An annotator's rating of a clip is that annotator's last event,
+ordered by (labelled_at, event_id); a skip or an undo means no rating. Several annotators give the median. A median
+between two ratings is rounded towards the middle of the scale (4 and 5 give 4, 1 and 2 give 2), so that a clip on
+which people disagree is not an example of an extreme. The embedded source rates its own clips as annotator `arcade`,
+which counts only where no person rated the clip.
 
-An event may name its clip by video and second instead; it is resolved when it is read, so that a label which came
-before its clip counts as soon as the clip is there.
+An event may name its clip by video and second. It is resolved when it is read, so that a label that was written before
+its clip counts as soon as the clip exists.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
 STAND_IN = "arcade"
-"""Annotator under which the embedded source's own knowledge is stored."""
+"""Annotator under which the embedded source's own ratings are stored."""
 START_TOLERANCE_MS = 500
-"""A stated start this close to a clip's own names that clip."""
+"""A label's second that is this close to the start of a clip names that clip."""
 
 Event = Mapping[str, Any]
 Place = tuple[str, float]
@@ -39,7 +39,7 @@ Place = tuple[str, float]
 
 
 def fold(events: Iterable[Event]) -> dict[str, dict[str, Event]]:
-    """Return clip_id -> annotator -> the rate event that holds; events without a clip are left out."""
+    """Return clip_id -> annotator -> the rate event that counts; events without a clip are left out."""
     unique = {event["event_id"]: event for event in events if event["clip_id"]}
     current: dict[str, dict[str, Event]] = {}
     for event in sorted(unique.values(), key=lambda event: (event["labelled_at"], event["event_id"])):
@@ -52,7 +52,7 @@ def fold(events: Iterable[Event]) -> dict[str, dict[str, Event]]:
 
 
 def agreed_rating(ratings: Collection[int]) -> int:
-    """Return the median of ratings; between two, the one nearer the middle of the scale."""
+    """Return the median of ratings, rounded towards the middle of the scale."""
     middle = statistics.median(ratings)
     return int(middle) if middle == int(middle) else int(middle - 0.5 if middle > 3 else middle + 0.5)
 
@@ -64,18 +64,18 @@ def _rating(by_annotator: Mapping[str, Event]) -> int:
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a store as they stand."""
+    """The labels of a store as they count now."""
 
     ratings: Mapping[str, int]
     """Rating 1..5 by clip_id, of clips that exist."""
     by_people: frozenset[str]
-    """Clips whose rating comes from a person, not from the stand-in."""
+    """Clips whose rating comes from a person and not from the embedded source."""
     annotators: Mapping[str, int]
     """Clips rated, by annotator."""
     unresolved: int
     """Current labels whose clip does not exist."""
     events: Mapping[str, Mapping[str, Event]]
-    """The events behind the ratings, by clip and annotator."""
+    """The events that count, by clip and annotator."""
 
     @property
     def by_rating(self) -> dict[int, int]:
@@ -85,11 +85,12 @@ class Labels:
 
 
 def load_labels(store: Store, config: Config | None = None) -> Labels:
-    """Return the fold of a store's label events over the clips that exist.
+    """Return the labels of the clips that exist, computed from a store's label events.
 
     Args:
         store: the store.
-        config: resolves videos and seconds to clips of its clip_spec; without it, of any (the first by id).
+        config: labels that name a video and a second are matched with clips of its clip_spec; without it, with clips
+            of any, the first by id.
     """
     events = store.read("labels").to_pylist()
     places = {(event["video"], event["start_s"]) for event in events if not event["clip_id"] and event["video"]}
@@ -111,7 +112,7 @@ def load_labels(store: Store, config: Config | None = None) -> Labels:
 
 
 def current_labels(store: Store, config: Config | None = None) -> dict[str, int]:
-    """Return clip_id -> rating 1..5 as it stands now, sorted by clip_id."""
+    """Return clip_id -> rating 1..5 as it counts now, sorted by clip_id."""
     return dict(load_labels(store, config).ratings)
 
 
@@ -119,7 +120,7 @@ def current_labels(store: Store, config: Config | None = None) -> dict[str, int]
 
 
 def existing_clips(store: Store, clip_ids: Collection[str], config: Config | None = None) -> set[str]:
-    """Return those of the clip ids that are committed clips of a video whose cut is complete."""
+    """Return the given clip ids that belong to a clip of a completely cut video."""
     if not clip_ids:
         return set()
     table = store.read("clips", ["clip_id", "video_id", "clip_spec"], pc.field("clip_id").isin(sorted(clip_ids)))
@@ -130,8 +131,8 @@ def existing_clips(store: Store, clip_ids: Collection[str], config: Config | Non
 def find_places(store: Store, places: Collection[Place], config: Config | None = None) -> dict[Place, str]:
     """Return the clip of each (video, second) that has one.
 
-    It is the clip whose own start is nearest, within half a second, else the one whose span holds the second. A
-    video goes by its id, native id, URL or file name; a name that several videos bear finds nothing.
+    It is the clip whose start is nearest, within half a second, or else the clip whose span contains the second. A
+    video is named by its id, native id, URL or file name; a name that several videos have finds nothing.
     """
     if not places:
         return {}
@@ -161,7 +162,7 @@ def _clip_at(spans: list[tuple[int, int, str]], at_ms: int) -> str | None:
 
 
 def find_videos(store: Store, names: Collection[str]) -> dict[str, set[str]]:
-    """Return name -> the ids of the videos that go by it: video id, native id, URL, or file name."""
+    """Return name -> the ids of the videos that have it as id, native id, URL or file name."""
     wanted: dict[str, list[str]] = {}
     for name in names:
         wanted.setdefault(_normal(name), []).append(name)
@@ -176,13 +177,13 @@ def find_videos(store: Store, names: Collection[str]) -> dict[str, set[str]]:
 
 def _aliases(video_id: str, native_id: str, url: str) -> set[str]:
     paths = [native_id, unquote(urlsplit(url).path) if "://" in url else url]
-    # a file name has an ending: "watch" of a page's address names nothing
+    # a file name has an ending: the last part of a page's URL ("watch") is not a file name
     files = [name for path in paths if "." in (name := PurePosixPath(path.replace("\\", "/")).name)]
     return {_normal(alias) for alias in (video_id, native_id, url, *files) if alias}
 
 
 def _normal(name: str) -> str:
-    # file systems differ in how they compose accents
+    # file systems encode accents in different ways
     return unicodedata.normalize("NFC", name.strip())
 
 

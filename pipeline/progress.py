@@ -1,12 +1,12 @@
-"""Progress of long work: stage, items done of total, rate and time left, on a terminal or in a log.
+"""Show the progress of long work: stage, items done of total, rate and time left, on a terminal or in a log.
 
     with Progress("clips", total=45, unit="videos") as progress:
         for row in rows:
             progress.advance()
 
-A terminal gets one line that is redrawn; anything else gets a line at most every `every_s` seconds, so that a log
-of a day stays readable. `on_progress` is called with the same lines (Dagster's log shows them). The module's logger
-gets a record at the end of a stage (INFO) and one per item (DEBUG).
+A terminal gets one line that is redrawn. A log gets a new line at most every `every_s` seconds, so that it stays
+readable after a day. `on_progress` is called with the same lines; Dagster's log shows them. The module's logger gets a
+record at the end of a stage (INFO) and one per item (DEBUG).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Progress:
         self._start = self._shown = time.monotonic()
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count items as done; `note` is shown behind the figures (a loss, a name)."""
+        """Count items as done; `note`, such as a loss or a name, is shown after the numbers."""
         self.done += count
         self.note = note or self.note
         if _LOGGER.isEnabledFor(logging.DEBUG):

@@ -1,4 +1,4 @@
-"""What this machine has and lacks: one finding a line, each with the fix.
+"""Check what the data path needs of this machine: one finding per check, each with its fix.
 
 for finding in run_doctor(store, home, config):
     print(finding.name, finding.ok, finding.detail, finding.fix)
@@ -20,7 +20,7 @@ from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 
 PYTHONS = ((3, 11), (3, 13))
-"""First version that works, and first that is not tried."""
+"""First version that works, and the first one that is not tested."""
 YTDLP_MAX_AGE_DAYS = 90
 _NODE_MIN, _DENO_MIN = 22, 2
 _TIMEOUT_S = 20
@@ -28,23 +28,23 @@ _TIMEOUT_S = 20
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
     detail: str
     fix: str = ""
-    """What to do; empty where nothing needs doing."""
+    """What to do; empty where nothing is wrong."""
 
 
 def run_doctor(store: Store, home: Home, config: Config, *, today: date | None = None) -> list[Finding]:
-    """Look at everything the data path needs; nothing here raises.
+    """Run all checks; a failure is a finding, never an exception.
 
     Args:
-        store: its root is read and written (a probe that is deleted again).
-        home: its disk is measured.
-        config: says which source is used, and how much room downloads want.
-        today: the date that ages are counted to; the current one by default.
+        store: its root is read, and a probe is written and deleted.
+        home: the free space of its disk is measured.
+        config: its source, and the free disk space that downloads need.
+        today: the date that ages are computed for; by default the current one.
     """
     return [
         check_python(sys.version_info[:3]),
@@ -57,7 +57,7 @@ def run_doctor(store: Store, home: Home, config: Config, *, today: date | None =
 
 
 def check_python(version: tuple[int, ...]) -> Finding:
-    """Judge the interpreter's version."""
+    """Check the version of Python."""
     first, end = PYTHONS
     text = ".".join(map(str, version))
     if first <= version[:2] < end:
@@ -67,7 +67,7 @@ def check_python(version: tuple[int, ...]) -> Finding:
 
 
 def check_ffmpeg() -> Finding:
-    """Run the ffmpeg that came with imageio-ffmpeg."""
+    """Run the ffmpeg of imageio-ffmpeg."""
     import imageio_ffmpeg
 
     fix = "reinstall it: pip install --force-reinstall imageio-ffmpeg"
@@ -82,7 +82,7 @@ def check_ffmpeg() -> Finding:
 
 
 def check_ytdlp(version: str, today: date) -> Finding:
-    """Judge yt-dlp by its age: sites change, and an old release fails in ways that look like dead videos."""
+    """Check the age of yt-dlp: sites change, and with an old release videos seem to be gone."""
     match = re.match(r"(\d{4})\.(\d{1,2})\.(\d{1,2})", version)
     if match is None:
         return Finding("yt-dlp", True, f"{version} (age unknown)")
@@ -94,7 +94,7 @@ def check_ytdlp(version: str, today: date) -> Finding:
 
 
 def runtimes() -> dict[str, str]:
-    """Return the JavaScript runtimes found on the PATH or beside this interpreter: name to version."""
+    """Return the version of each JavaScript runtime that is on the PATH or beside this interpreter, by name."""
     beside = str(Path(sys.executable).parent)
     found = {}
     for name in ("deno", "node"):
@@ -105,7 +105,7 @@ def runtimes() -> dict[str, str]:
 
 
 def check_javascript(found: dict[str, str], *, needed: bool) -> Finding:
-    """Judge the JavaScript runtimes: without one, YouTube withholds formats and every video looks dead."""
+    """Check the JavaScript runtimes: without one, YouTube offers no formats and all videos seem to be gone."""
     name = "javascript"
     for runtime, minimum in (("deno", _DENO_MIN), ("node", _NODE_MIN)):
         if runtime in found and int(found[runtime].split(".")[0]) >= minimum:
@@ -117,22 +117,22 @@ def check_javascript(found: dict[str, str], *, needed: bool) -> Finding:
 
 
 def check_disk(folder: Path, min_free_gb: float) -> Finding:
-    """Measure the room where attempts and clips are made."""
+    """Check the free space of the disk that downloads and clips are written to."""
     there = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
     free_gb = shutil.disk_usage(there).free / 1e9
     detail = f"{free_gb:.1f} GB free at {folder}"
     if free_gb < min_free_gb:
-        fix = f"free space or choose another --root: downloads want {min_free_gb:g} GB (download.min_free_gb)"
+        fix = f"free space or choose another --root: downloads need {min_free_gb:g} GB (download.min_free_gb)"
         return Finding("disk", False, detail, fix)
     return Finding("disk", True, detail)
 
 
 def check_store(store: Store) -> Finding:
-    """Read and write the store's root."""
+    """Check that the root can be read and written."""
     try:
         version = store.version("videos")
         store.check_writable()
-    except Exception as error:  # whatever a file system or an object store raises: it is the finding
+    except Exception as error:  # whatever a file system or an object store raises is the finding
         text = " ".join(str(error.__cause__ or error).split())[:300] or type(error).__name__
         return Finding("store", False, f"{store.root}: {text}", "choose another --root, or give this user access to it")
     state = "empty" if version < 0 else f"videos at version {version}"

@@ -1,9 +1,9 @@
-"""One flat row per clip, as Parquet: what a data engineer opens first.
+"""Write one flat row per clip as Parquet, for people who analyse the data.
 
-A row leads to the clip's bytes (`tar` relative to the root, `offset`, `size`), to its source (path or URL, title,
-channel, licence, when it was fetched, seconds), and to everything that is known of it: measurements, flags under the
-thresholds of today, rating, score, decision with its reason, split, and whose near-duplicate it is. Written a batch at
-a time, under a temporary name first.
+A row has the place of the clip's bytes (`tar` relative to the root, `offset`, `size`), its source (path or URL, title,
+channel, licence, time of the download, start and end in seconds) and everything known of it: measurements, flags under
+the current thresholds, rating, score, decision with its reason, split, and the clip that it is a near-duplicate of.
+The file is written batch by batch under a temporary name and then renamed.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ def _schema() -> pa.Schema:
 
 
 EXPORT_SCHEMA = _schema()
-"""Columns of the export; `flags` joins those that are set with commas."""
+"""Columns of the export; `flags` lists the flags that are set, separated by commas."""
 
 
 def export_clips(store: Store, config: Config, path: str | Path) -> int:
-    """Write one row per clip that counts to a Parquet file on this machine, and return their number.
+    """Write one row per clip to a Parquet file on this machine, and return their number.
 
-    Rows are ordered by batch, video and start. Columns that no stage has filled yet are null.
+    Clips of takedowns and of other clip_specs are left out. Rows are ordered by batch, video and start. Columns of
+    stages that have not run yet are null.
 
     Raises:
         UserError: the file cannot be written.
@@ -111,7 +112,7 @@ def _batch_rows(store: Store, config: Config, batch: str, labels: pa.Table) -> p
 
 
 def _sources(videos: pa.Table, config: Config) -> pa.Table:
-    """Return video_id, source, title, channel, licence and split; the split is known of every source."""
+    """Return video_id, source, title, channel, licence and split of videos."""
     splits = [split_of(group_of(video), config.split) for video in videos.to_pylist()]
     named = videos.select(["video_id", "url", "title", "channel", "licence"])
     named = named.rename_columns(["video_id", "source", "title", "channel", "licence"])
@@ -119,14 +120,14 @@ def _sources(videos: pa.Table, config: Config) -> pa.Table:
 
 
 def _retrieved(store: Store, here: pc.Expression) -> pa.Table:
-    """Return video_id and when the file that counts was fetched."""
+    """Return video_id and the time at which its first successful download ended."""
     rows = store.read("downloads", ["video_id", "finished_at"], here & (pc.field("state") == "ok"))
     first = rows.group_by("video_id").aggregate([("finished_at", "min")])
     return first.rename_columns({"finished_at_min": "retrieved_at"})
 
 
 def _scores(store: Store, here: pc.Expression) -> pa.Table:
-    """Return clip_id and score; of several models, the one that was published last."""
+    """Return clip_id and score; where several models scored a clip, the score of the newest."""
     models = store.read("models", ["model_id", "created_at"]).sort_by("created_at")["model_id"].to_pylist()
     rank = {model: index for index, model in enumerate(models)}
     rows = store.read("scores", ["clip_id", "model_version", "probability"], here).to_pylist()

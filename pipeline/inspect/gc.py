@@ -1,10 +1,10 @@
-"""Blobs that no row names: left by runs that were killed, by sets and models that were replaced, by takedowns.
+"""Delete blobs that no row names: those of killed runs, of replaced shards and models, and of takedowns.
 
-A blob that no row names does not exist for readers, so deleting it changes nothing that anyone can see. Rows of
-videos that were taken down name nothing: their downloads and clips are deleted, which is what the takedown asked
-for. Tables, the Dagster home, the recordings of the embedded source, reports and labels are never touched.
+Readers ignore such blobs, so deleting them changes nothing for them. Rows of videos that were taken down do not count:
+the downloads and clips of these videos are deleted. Tables, the Dagster home, the recordings of the embedded source,
+reports and labels are kept; of the latter two, only temporary files of unfinished writes are deleted.
 
-Run it while nothing else writes to the root: a blob is written before the rows that name it.
+Run it while nothing else writes to the root, because a blob is written before the rows that name it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def collect_garbage(store: Store, *, dry_run: bool, checkpoints: bool = False) -
 
     Args:
         store: the store.
-        dry_run: only list them.
-        checkpoints: also those of trainings that were not finished, which could still be resumed.
+        dry_run: list them only.
+        checkpoints: include the checkpoints of unfinished trainings, which could still be resumed.
     """
     files, folders = _named(store)
     garbage = []
@@ -46,11 +46,11 @@ def collect_garbage(store: Store, *, dry_run: bool, checkpoints: bool = False) -
 
 
 def _named(store: Store) -> tuple[set[str], set[str]]:
-    """Return the blob keys that rows name, and the folders (with a slash at the end) that they name as a whole."""
+    """Return the blob keys that rows name, and the folders (with a final slash) of which they name every blob."""
     hidden = taken_down(store).hidden_videos(store)
     files: set[str] = set()
     rows = store.read("clippings", ["video_id", "tar"]).rename_columns(["video_id", "key"])
-    # of several files of one video, and of those that were dropped, the ledger names the one that counts
+    # the ledger names the one file of a video that counts, and none where it was dropped
     raw = fold_all(store).select(["video_id", "path"]).rename_columns(["video_id", "key"])
     for table in (rows, raw):
         named = zip(table["video_id"].to_pylist(), table["key"].to_pylist(), strict=True)
@@ -71,7 +71,7 @@ def _parents(key: str) -> set[str]:
 
 
 def _drop_empty_folders(folder: Path, root: Path) -> None:
-    with suppress(OSError):  # not empty: done
+    with suppress(OSError):  # until a folder is not empty
         while folder != root:
             folder.rmdir()
             folder = folder.parent

@@ -1,8 +1,8 @@
-"""The local home of a root: what must lie on this machine's disk even when the store is on S3.
+"""The local home of a root: files that must be on this machine's disk even when the store is on S3.
 
-`dagster/` is DAGSTER_HOME, `arcade/` the embedded source's recordings, `labels.sqlite` the labelling journal,
-`search.jsonl` what an unfinished search was told, `lock` the one that `run`, `demo` and `ui` take, `tmp/` scratch. For
-a root on a folder the home is the root itself.
+`dagster/` is DAGSTER_HOME, `arcade/` has the embedded source's recordings, `labels.sqlite` is the labelling journal,
+`search.jsonl` the journal of an unfinished search, `limits.sqlite` has the requests to each site, `lock` is taken by
+`run`, `demo` and `ui`, and `tmp/` is scratch space. The home of a root in a folder is the folder itself.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ class Home:
 
     @property
     def search_journal(self) -> Path:
-        """What an unfinished search was told."""
+        """Results that an unfinished search has received."""
         return self.folder / "search.jsonl"
 
     @property
     def lock(self) -> Path:
-        """The file that a running driver holds a lock on."""
+        """The file that a running pass locks."""
         return self.folder / "lock"
 
     @property
     def limits(self) -> Path:
-        """What this machine asked of each site of late (SQLite)."""
+        """The latest requests to each site, for rate limits (SQLite)."""
         return self.folder / "limits.sqlite"
 
     @property
     def tmp(self) -> Path:
-        """Scratch for downloads and encodes; swept at start."""
+        """Scratch space for downloads and encodes; emptied at start."""
         return self.folder / "tmp"
 
 
 def home_of(store: Store, folder: str | Path | None = None) -> Home:
-    """Return the home of a store: `folder` if given, the root on a folder, else a folder of its own here."""
+    """Return a store's home: `folder` if given, else the root if it is a folder, else one in the working folder."""
     if folder is not None:
         return Home(Path(folder).absolute())
     if store.is_local:

@@ -1,9 +1,8 @@
-"""Tombstones: videos and channels that must not be in anything published from now on.
+"""Tombstones: videos and channels that must not be published from now on.
 
-`request_takedown` records one; every writer calls `taken_down` again just before it publishes and leaves those
-out, so that a request made while a batch is at work still counts. What was published earlier is replaced by the
-next pass (duplicates, decision and shards see that the table of takedowns moved on), and `lampworks gc` then
-deletes the blobs.
+`request_takedown` records one. Every writer reads them again just before it publishes, so that a request that arrives
+while a batch is processed still counts. What was published before is replaced by the next pass (near-duplicates,
+decision and shards depend on the version of the table `takedowns`), and then `lampworks gc` deletes the blobs.
 """
 
 from __future__ import annotations
@@ -27,19 +26,24 @@ class TakenDown:
     """The tombstones as of one read of the table."""
 
     videos: frozenset[str]
-    """Ids of videos asked for by name."""
+    """Ids of videos that were taken down themselves."""
     channels: frozenset[str]
-    """Channel ids, all of whose videos are meant."""
+    """Ids of channels that were taken down with all their videos."""
 
     def hides(self, video: str | Mapping[str, Any], channel_id: str | None = None) -> bool:
-        """Tell whether a video (a row of `videos`, or its id with its channel's) must not be published."""
+        """Tell whether a video must not be published.
+
+        Args:
+            video: its row of `videos`, or its id.
+            channel_id: its channel's id, where `video` is an id.
+        """
         if not isinstance(video, str):
             channel_id = video.get("channel_id") or channel_id
             video = str(video["video_id"])
         return video in self.videos or (channel_id is not None and channel_id in self.channels)
 
     def hidden_videos(self, store: Store) -> frozenset[str]:
-        """Return the ids of all videos that are hidden, those of the channels included (read from `videos`)."""
+        """Return the ids of all videos that must not be published, those of the channels included."""
         if not self.channels:
             return self.videos
         rows = store.read("videos", ["video_id"], pc.field("channel_id").isin(sorted(self.channels)))
@@ -63,14 +67,14 @@ def repeat_after_takedown(store: Store, make: Callable[[], Made]) -> Made:
 
 
 def request_takedown(store: Store, kind: str, target: str, reason: str) -> bool:
-    """Record a takedown; return False where it was already there.
+    """Record a takedown; return False if it was recorded before.
 
     Args:
         store: the store.
         kind: `video` or `channel`.
-        target: a video's id or URL, or a channel's id. One that is unknown so far is recorded too, so that a later
-            search cannot bring it in.
-        reason: why, for whoever reads the table later.
+        target: a video's id or URL, or a channel's id. An unknown one is recorded too, so that it stays out if a later
+            search finds it.
+        reason: who asked and why, for readers of the table.
 
     Raises:
         UserError: the kind is unknown, or the target or the reason is empty.

@@ -42,7 +42,7 @@ def test_a_file_goes_by_its_name(store: Store):
     assert why(store, CONFIG, "Level 1.mp4")["id"] == "folder-a-1"
 
 
-def test_a_name_that_two_videos_bear_is_asked_back(store: Store):
+def test_a_name_that_two_videos_have_is_answered_with_both(store: Store):
     rows = [{"video_id": f"folder-{k}", "native_id": f"{k}/a.mp4", "url": f"/{k}/a.mp4"} for k in "xy"]
     store.append("videos", rows)
     with pytest.raises(UserError, match=r"names 2 videos; give the id of one: folder-x, folder-y"):
