@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import tarfile
 
 import numpy as np
 import pytest
@@ -17,10 +16,8 @@ from models.play.key_hints import hints_of
 from models.play.serve import serve_play
 from models.play.start_frames import start_frames
 from models.training.train import train_tokenizer, train_world_model
-from pipeline.arcade.platformer import platformer_actions, record_platformer
-from pipeline.arcade.truth import Truth, write_truth
-from pipeline.clips.encode import encode_clip
-from pipeline.config import ClipConfig, Config, EvaluationConfig, PlayConfig
+from pipeline.arcade.platformer import platformer_actions
+from pipeline.config import Config, EvaluationConfig, PlayConfig
 from pipeline.config.world import (
     DynamicsConfig,
     LatentActionConfig,
@@ -30,13 +27,13 @@ from pipeline.config.world import (
     TrainingConfig,
 )
 from pipeline.errors import UserError
-from pipeline.ids import clip_id_of
 from pipeline.job import Job
 from pipeline.serving import Address
 from pipeline.storage.home import home_of
 from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
+from tests.shards import add_platformer_shards
 
 pytestmark = pytest.mark.heavy
 
@@ -63,36 +60,11 @@ CONFIG = Config(
 NUM_FRAMES = 20
 
 
-def _write_shards(store, home):
-    videos, rows = [], []
-    for split, seeds in (("train", range(2)), ("val", range(2, 5))):
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
-            for seed in seeds:
-                video_id, native_id = f"lampworksarcade-a{seed}", f"a{seed}"
-                frames = np.stack(list(record_platformer(seed, 2 * NUM_FRAMES, fps=10)))
-                for start in (0, NUM_FRAMES):
-                    data = encode_clip(frames[start : start + NUM_FRAMES], ClipConfig()).mp4
-                    for ending, content in (("json", b"{}"), ("mp4", data)):
-                        member = tarfile.TarInfo(f"{clip_id_of(video_id, start * 100, '0a1b2c3d')}.{ending}")
-                        member.size = len(content)
-                        tar.addfile(member, io.BytesIO(content))
-                actions = platformer_actions(seed, 2 * NUM_FRAMES)
-                write_truth(home.arcade, Truth(native_id, "platformer", 4.0, ((0.0, 4.0, 5),), actions, ""))
-                videos.append({"video_id": video_id, "native_id": native_id, "source": "arcade"})
-        path = f"shards/v1/{split}/clips-000000.tar"
-        store.write_blob(path, buffer.getvalue())
-        rows.append({"version": "v1", "split": split, "path": path, "samples": 2 * len(seeds)})
-    store.append("videos", videos)
-    store.append("shards", rows)
-    store.write_blob("shards/v1/manifest.json", json.dumps({"shards": rows}).encode())
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A store with shards and a world of one step, evaluated."""
     store = Store(tmp_path_factory.mktemp("root"))
-    _write_shards(store, home_of(store))
+    add_platformer_shards(store, home_of(store), {"train": range(2), "val": range(2, 5)}, NUM_FRAMES)
     with pytest.raises(UserError, match="no world model yet"):
         evaluate(Job(store, CONFIG, home_of(store)))
     train_tokenizer(store, CONFIG)

@@ -1,9 +1,7 @@
 """Trainings on a store: published once per input, resumed where they were killed, refused with a reason."""
 
 import dataclasses
-import io
 import json
-import tarfile
 
 import numpy as np
 import pytest
@@ -33,6 +31,7 @@ from pipeline.ids import clip_id_of
 from pipeline.shards.read import current_shards
 from pipeline.storage.takedown import request_takedown
 from tests.media import video_bytes
+from tests.shards import SPEC, add_shards
 
 STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8, kv_heads=2, temporal_positions="lag_bias")
 FRAME_STACK = dataclasses.replace(STACK, temporal_attention=False, depthwise_conv="frame")
@@ -87,21 +86,11 @@ def mp4(number):
 @pytest.fixture
 def shards(store):
     """A store whose current shards hold four training clips and two held-out ones, each of a video of its own."""
-    rows = []
-    for split, numbers in (("train", range(4)), ("val", range(4, 6))):
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
-            for number in numbers:
-                name = clip_id_of(f"site-v{number}", 0, "0a1b2c3d")
-                for ending, data in (("mp4", mp4(number)), ("json", b"{}")):
-                    member = tarfile.TarInfo(f"{name}.{ending}")
-                    member.size = len(data)
-                    tar.addfile(member, io.BytesIO(data))
-        path = f"shards/v1/{split}/clips-000000.tar"
-        store.write_blob(path, buffer.getvalue())
-        rows.append({"version": "v1", "split": split, "path": path, "samples": len(numbers)})
-    store.append("shards", rows)
-    store.write_blob("shards/v1/manifest.json", b"{}")
+    splits = {"train": range(4), "val": range(4, 6)}
+    add_shards(
+        store,
+        {split: {clip_id_of(f"site-v{n}", 0, SPEC): mp4(n) for n in numbers} for split, numbers in splits.items()},
+    )
     assert current_shards(store) == "v1"
     return store
 

@@ -1,0 +1,55 @@
+"""Training shards of given clips, as the pipeline publishes them, without the stages before."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline.arcade.platformer import platformer_actions, record_platformer
+from pipeline.arcade.truth import Truth, write_truth
+from pipeline.clips.encode import encode_clip
+from pipeline.config import ClipConfig
+from pipeline.ids import clip_id_of
+from pipeline.storage.home import Home
+from pipeline.storage.store import Store
+
+SPEC = "0a1b2c3d"
+
+
+def add_shards(store: Store, clips: Mapping[str, Mapping[str, bytes]]) -> None:
+    """Publish one shard per split; `clips` is split -> clip id -> mp4."""
+    rows = []
+    for split, samples in clips.items():
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for clip_id, mp4 in samples.items():
+                for ending, content in (("json", b"{}"), ("mp4", mp4)):
+                    member = tarfile.TarInfo(f"{clip_id}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        path = f"shards/v1/{split}/clips-000000.tar"
+        store.write_blob(path, buffer.getvalue())
+        rows.append({"version": "v1", "split": split, "path": path, "samples": len(samples)})
+    store.append("shards", rows)
+    store.write_blob("shards/v1/manifest.json", json.dumps({"shards": rows}).encode())
+
+
+def add_platformer_shards(store: Store, home: Home, seeds: Mapping[str, Sequence[int]], num_frames: int) -> None:
+    """Publish shards of the embedded platformer, two clips a recording, with the true actions; `seeds` by split."""
+    clips: dict[str, dict[str, bytes]] = {split: {} for split in seeds}
+    videos, seconds = [], 2 * num_frames / 10
+    for split, number in ((split, number) for split, numbers in seeds.items() for number in numbers):
+        video_id, native_id = f"lampworksarcade-a{number}", f"a{number}"
+        frames = np.stack(list(record_platformer(number, 2 * num_frames, fps=10)))
+        for start in (0, num_frames):
+            mp4 = encode_clip(frames[start : start + num_frames], ClipConfig()).mp4
+            clips[split][clip_id_of(video_id, start * 100, SPEC)] = mp4
+        actions = platformer_actions(number, 2 * num_frames)
+        write_truth(home.arcade, Truth(native_id, "platformer", seconds, ((0.0, seconds, 5),), actions, ""))
+        videos.append({"video_id": video_id, "native_id": native_id, "source": "arcade"})
+    store.append("videos", videos)
+    add_shards(store, clips)
