@@ -72,7 +72,7 @@ def run_bench(args: argparse.Namespace) -> int:
     return _acquisition(args, videos) if args.what == "acquisition" else _start(args, videos)
 
 
-def _say(text: str) -> None:
+def _print_progress(text: str) -> None:
     print(text, file=sys.stderr)
 
 
@@ -108,7 +108,7 @@ def _model(args: argparse.Namespace) -> int:
         compare_checkpointed=args.checkpoint,
     )
     # with --json, standard output holds the object alone
-    found = bench_model(request, on_progress=_say if args.json else print)
+    found = bench_model(request, on_progress=_print_progress if args.json else print)
     if args.json:
         print(json.dumps(found))
     return 0
@@ -120,7 +120,7 @@ def _tokenizers(args: argparse.Namespace) -> int:
     for name in ("threads", "steps"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} = {getattr(args, name)}: must be at least 1")
-    found = bench_architectures(args.steps, threads=args.threads, on_progress=_say if args.json else print)
+    found = bench_architectures(args.steps, threads=args.threads, on_progress=_print_progress if args.json else print)
     if args.json:
         print(json.dumps(found))
     return 0
@@ -129,7 +129,7 @@ def _tokenizers(args: argparse.Namespace) -> int:
 def _acquisition(args: argparse.Namespace, videos: int) -> int:
     from pipeline.bench.acquisition import bench_acquisition
 
-    found = bench_acquisition(videos, args.rounds, _say)
+    found = bench_acquisition(videos, args.rounds, _print_progress)
     medians = {name: statistics.median(getattr(found, name)) for name in ("bare", "download", "search")}
     if args.json:
         print(json.dumps({**vars(found), "ratio": found.ratio, "ratio_with_search": found.ratio_with_search}))

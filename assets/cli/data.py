@@ -33,8 +33,8 @@ def add_commands(commands: Parsers) -> None:
         "spot-check",
         run_spot_check,
         "Draw a page of random videos that the search rules kept and rejected, per keyword.",
-        "Thumbnail, title, deciding rule and link of a few videos each: a look at what the words bring in and throw\n"
-        "away. A picture that cannot be had is said so.",
+        "Thumbnail, title, deciding rule and link of a few videos each: what the keywords bring in and throw away.\n"
+        "A picture that cannot be fetched is marked as missing.",
         "  lampworks spot-check --per-keyword 6 --seed 1 --root DIR",
     )
     spot.add_argument(
@@ -66,7 +66,7 @@ def add_commands(commands: Parsers) -> None:
         "gc",
         run_gc,
         "Delete blobs that no row names, and unfinished files of killed processes.",
-        "Readers never see such blobs; this gives their space back.",
+        "No reader sees such blobs; this frees their space.",
         "  lampworks gc --dry-run --root DIR",
     )
     gc.add_argument("--dry-run", action="store_true", help="list them, delete nothing")
@@ -75,7 +75,7 @@ def add_commands(commands: Parsers) -> None:
         run_reconcile,
         "Rebuild the Dagster home from the store: batches as partitions, and what is materialized.",
         "The store is the truth. After moving a root to another machine, or losing its Dagster home, Dagster knows\n"
-        "nothing of it; this tells it.",
+        "nothing of it; this registers it again.",
         "  lampworks reconcile --root s3://bucket/lampworks",
     )
     arcade = commands.add(
@@ -107,7 +107,7 @@ def run_status(args: argparse.Namespace) -> int:
 
 
 def run_why(args: argparse.Namespace) -> int:
-    """Print all that is known of one thing."""
+    """Print everything that is known of one video or clip."""
     settings = used_settings(args)
     from pipeline.inspect.why import why
     from pipeline.inspect.why_text import format_why
@@ -181,7 +181,7 @@ def run_gc(args: argparse.Namespace) -> int:
 
 
 def run_reconcile(args: argparse.Namespace) -> int:
-    """Tell a Dagster home what the store holds."""
+    """Report to a Dagster home what the store holds."""
     settings = used_settings(args)
     from assets.passes.lock import lock_home
     from assets.passes.reconcile import reconcile

@@ -1,10 +1,10 @@
-"""The command `lampworks`: what Dagster does not do.
+"""The command `lampworks`: runs, pages and questions about the data that Dagster's own commands do not cover.
 
     lampworks demo                       # the whole graph on the embedded source
     lampworks run --source folder:DIR    # the same graph on your videos
     lampworks ui                         # Dagster's pages on the same root
 
-Exit codes: 0 success, 1 something failed, 2 something to mend on your side (the message says what), 130 stopped.
+Exit codes: 0 success, 1 something failed, 2 something to fix on your side (the message says what), 130 stopped.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nstopped. What was published stays; the same command carries on from there.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # the reader of our output has seen enough (`| head`)
+        # the reader of our output has closed it (`| head`)
         sys.stderr.close()
         return 1
     except Exception as exc:
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Tell whether an error, or what caused it, is a full disk: of a file, a table, or Dagster's database."""
+    """Return whether an error, or its cause, is a full disk: of a file, a table, or Dagster's database."""
     while error is not None:
         text = str(error)
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text or "disk is full" in text:

@@ -33,7 +33,7 @@ def add_commands(commands: Parsers) -> None:
         "Make a playable world from nothing, in about ten minutes on a laptop.",
         "Records games on this machine, publishes them on a loopback site, and takes them through the whole graph:\n"
         "search, download, clips, duplicates, labels, classifier, shards, tokenizer, world model, evaluation.\n"
-        "Run again it finds everything done; stopped at any point it carries on from what was published.",
+        "A second run finds everything done; a stopped run continues from what was published.",
         "  lampworks demo --root ./lampworks-data",
     )
     run = commands.add(
@@ -64,7 +64,7 @@ def add_commands(commands: Parsers) -> None:
             "--select",
             metavar="ASSETS",
             action="append",
-            help="a part of the graph: clips, +clips (with all before it), clips+ (with all behind it), by commas",
+            help="a part of the graph: clips, +clips (with all upstream), clips+ (with all downstream), by commas",
         )
         command.add_argument("--plan", action="store_true", help="print videos, bytes and hours, and start nothing")
 
@@ -86,7 +86,7 @@ def run_pass(args: argparse.Namespace) -> int:
     named = args.source or args.config or os.environ.get("LAMPWORKS_SOURCE") or os.environ.get("LAMPWORKS_CONFIG")
     if not named and not settings.config_path.is_file() and "source.spec" not in settings.origins:
         raise UserError(
-            "say where videos come from: --source folder:DIR, urls:FILE, youtube, or arcade (games played here)."
+            "name the source of videos: --source folder:DIR, urls:FILE, youtube, or arcade (games played here)."
         )
     if args.preset and settings.config.preset != args.preset:
         raise UserError(
@@ -113,7 +113,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
     from assets.passes.failures import PassError
 
     start = time.monotonic()
-    # a shell that starts us in the background has Ctrl-C ignored; who sends it all the same means it
+    # a shell ignores Ctrl-C for a process in the background; a signal that arrives all the same is meant
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
     try:
@@ -131,7 +131,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
         print(f"error: {exc}", file=sys.stderr)
         print(
             f"everything before it stays done. `lampworks ui{_root(args)}` shows run {exc.run_id[:8]}; the same "
-            "command goes on from here.",
+            "command continues from here.",
             file=sys.stderr,
         )
         return 2 if exc.by_user else 1

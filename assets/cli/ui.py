@@ -101,7 +101,7 @@ def _serve(command: list[str], environment: dict[str, str], settings: Settings) 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    # a shell that starts us in the background has Ctrl-C ignored; who sends it all the same means it
+    # a shell ignores Ctrl-C for a process in the background; a signal that arrives all the same is meant
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         code = child.wait()

@@ -1,4 +1,4 @@
-"""The checks of the graph: their names, what each one asks, and which of them block.
+"""The checks of the graph: their names, what each one verifies, and which of them block.
 
 They ride in the asset's own step (`check_specs`): a check of its own would be another process. A blocking check that
 fails stops everything behind its asset; what it asks is also verified by the stage before it publishes.
@@ -12,7 +12,10 @@ import dagster as dg
 # asset -> check -> (blocks, what it asks)
 CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
     "search_results": {
-        "rules_hold": (True, "Every stored verdict is what the search rules say of the video's title and description."),
+        "rules_hold": (
+            True,
+            "Every stored verdict equals the one that the search rules give.",
+        ),
         "new_videos": (False, "The search found videos that were not known."),
     },
     "raw_videos": {
@@ -21,8 +24,8 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
             "Every video of the batch is downloaded, failed, rejected, pending or taken down, and every file is there.",
         ),
         "decodable_share": (False, "The share of videos that did not fail stays above the configured floor."),
-        "site_open": (False, "No site of the batch rests after it refused (its videos stay pending)."),
-        "paused": (False, "Nothing held downloads back: no full disk, no quota, no daily limit."),
+        "site_open": (False, "No site of the batch is paused by the circuit breaker (its videos stay pending)."),
+        "paused": (False, "Downloads were not held back by a full disk, a quota or a daily limit."),
     },
     "clips": {
         "clip_format": (True, "Every clip has the configured frames, size and rate (160 frames, 160x90, 10 FPS)."),
@@ -67,16 +70,19 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
         "codebook_usage": (False, "A fair share of the codebook is used."),
     },
     "world_model": {
-        "finite": (True, "All losses and figures are finite numbers."),
-        "control": (False, "The control figures come with the evaluation; here: several latent actions are used."),
+        "finite": (True, "All losses and metrics are finite numbers."),
+        "control": (False, "Several latent actions are in use; control itself is measured by world_evaluation."),
     },
     "world_evaluation": {
-        "gates": (False, "Every figure of the evaluation reaches its own threshold."),
+        "gates": (False, "Every metric of the evaluation reaches its threshold."),
         "control": (
             False,
             "Delta-t PSNR with the clip's own actions permuted reaches its gate with its whole interval.",
         ),
-        "action_information": (False, "Latent actions tell of true actions more than their shuffle baseline does."),
+        "action_information": (
+            False,
+            "Latent actions inform about true actions more than when shuffled.",
+        ),
         "delta_t_psnr": (False, "Delta-t PSNR did not fall against the best evaluation before this one."),
     },
     "playable_world": {"loads_and_steps": (True, "The world loads and answers each of its actions with a frame.")},

@@ -77,7 +77,7 @@ def _searched(work: Work, report: "SearchReport") -> Result:
             "found in this search": report.found,
             "new": report.new,
             "kept": len(kept),
-            # counted apart: nobody said whether these may be used
+            # counted apart: whether these may be used is not known
             "kept, licence unknown": unknown,
             "rejected": len(rejected),
             "rejected by rule": bars(dict(rules.most_common()), "rejected by rule"),
@@ -148,15 +148,15 @@ def raw_videos(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resul
     """One file of `raw/<batch>/` is one downloaded video, decoded at both ends; one row of `downloads` one attempt.
 
     The smallest sufficient format is fetched. A video that fails is recorded with its class and message, and tried
-    again later where that may help; the others go on. A site that refuses rests as a whole, its videos stay pending.
-    Make a batch again at any time: only what is due is tried.
+    again later where that may help; the others continue. The circuit breaker pauses a site that refuses; its videos
+    stay pending. Make a batch again at any time: only what is due is tried.
     """
     batch = batch_of(context)
     with working(context, lampworks) as work:
         from pipeline.download.batch import download_batch
 
         report = download_batch(work.batch_job(batch))
-        # told once, when it happened: the next run goes on with the others
+        # reported once, in the run where it happened: the next run continues with the others
         if report.too_many_failed and report.tried:
             raise dg.Failure(_too_many(work, report), metadata=failed_metadata(report), allow_retries=False)
         return downloaded(work, report)
@@ -168,5 +168,5 @@ def _too_many(work: Work, report: "DownloadReport") -> str:
     return (
         f"{failed} of {report.videos} videos of batch {report.batch} failed ({classes}), a larger share than "
         f"download.max_failed_share = {work.config.download.max_failed_share:g}. Each is recorded with its reason "
-        "(`lampworks why VIDEO`). If that is as it should be, run again: the others go on."
+        "(`lampworks why VIDEO`). If that is expected, run again: the other videos continue."
     )

@@ -1,4 +1,4 @@
-"""What every asset body shares: its settings, its listener, errors as sentences, and metadata that people look at."""
+"""What every asset body shares: its job, its progress callback, errors as sentences, and metadata for people."""
 
 import errno
 import math
@@ -72,7 +72,7 @@ def working(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Iterator
 
 @contextmanager
 def user_failure(lampworks: Lampworks) -> Iterator[None]:
-    """Turn an error that the user can mend into a Failure of one sentence; others keep their traceback."""
+    """Turn an error that the user can fix into a Failure of one sentence; others keep their traceback."""
     try:
         yield
     except UserError as exc:
@@ -143,25 +143,25 @@ def table(rows: Sequence[Mapping[str, Any]], limit: int = 20) -> dg.TableMetadat
 
 
 def picture(store: Store, key: str | None) -> dg.MetadataValue[Any] | None:
-    """Return a link to a blob that shows real video (never the picture itself: a takedown must reach it)."""
+    """Return a link to a blob that shows real video, never the picture itself: a takedown could not remove that."""
     if key is None:
         return None
     return dg.MetadataValue.path(store.url(key)) if store.is_local else dg.MetadataValue.url(store.url(key))
 
 
-def figures(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plain finite numbers among nested figures as flat metadata, which Dagster plots over time."""
+def flat_metrics(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the finite numbers among nested metrics as flat metadata, which Dagster plots over time."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat.update({f"{name}/{inner}": number for inner, number in figures(value).items()})
+            flat.update({f"{name}/{inner}": number for inner, number in flat_metrics(value).items()})
         elif isinstance(value, bool) or (isinstance(value, int | float) and math.isfinite(value)):
             flat[name] = value
     return flat
 
 
 class Curves:
-    """Receives a training's figures step by step and shows them live: the asset's plots in the UI.
+    """Records a training's metrics step by step, as live plots of the asset in the UI.
 
     At most 200 observations a run: their cost grows faster than their number.
     """
@@ -172,7 +172,7 @@ class Curves:
         self._left = _MAX_OBSERVATIONS
 
     def __call__(self, step: int, values: Mapping[str, float]) -> None:
-        """Hear of one step; most are passed over."""
+        """Record one step; most are skipped."""
         if step % self._every or not self._left:
             return
         self._left -= 1
@@ -189,8 +189,8 @@ def _cell(value: Any) -> str | int | float | bool | None:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def thinned(say: ProgressCallback, clock: Callable[[], float] = time.monotonic) -> ProgressCallback:
-    """Return a listener that passes progress on ever more rarely, the longer it goes on; closing lines always."""
+def thinned(forward: ProgressCallback, clock: Callable[[], float] = time.monotonic) -> ProgressCallback:
+    """Return a callback that forwards progress less often the longer it goes on, and closing lines always."""
     start, last = clock(), -math.inf
 
     def on_progress(text: str) -> None:
@@ -199,6 +199,6 @@ def thinned(say: ProgressCallback, clock: Callable[[], float] = time.monotonic) 
         if now - last < max(_LOG_EVERY_S, (now - start) * _LOG_SHARE) and ", took " not in text:
             return
         last = now
-        say(text)
+        forward(text)
 
     return on_progress

@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.graph.checks import check_specs, verdict
 from assets.graph.clips import clips, near_duplicates
-from assets.graph.context import Result, Work, bars, batch_of, figures, histogram, materialized, working
+from assets.graph.context import Result, Work, bars, batch_of, flat_metrics, histogram, materialized, working
 from assets.graph.label import quality_labels
 from assets.graph.ownership import OWNERS
 from assets.graph.partitions import VIDEO_BATCH
@@ -32,7 +32,7 @@ GENIE_KEEP_RATE = 0.124
 def quality_classifier(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     """One published classifier: a ResNet18 on single frames, clips rated 5 against clips rated 1, calibrated.
 
-    Split by source, so that its figures are of videos it never saw; measured against a scikit-learn baseline on the
+    Split by source, so that its metrics are of videos it never saw; measured against a scikit-learn baseline on the
     hand-made features. Too few labels end the run with a sentence that says how many more are needed.
     """
     with working(context, lampworks) as work:
@@ -75,7 +75,7 @@ def _learned(work: Work, model: ModelRecord) -> Result:
             "model_id": model.model_id,
             "parameters": model.parameters,
             "steps": model.steps,
-            **figures({name: value for name, value in found.items() if name not in ("held_out", "out_of_fold")}),
+            **flat_metrics({name: value for name, value in found.items() if name not in ("held_out", "out_of_fold")}),
             "path": dg.MetadataValue.path(work.store.url(model.path)),
         },
     )

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.graph.checks import check_specs, verdict
-from assets.graph.context import Result, Work, figures, materialized, table, working
+from assets.graph.context import Result, Work, flat_metrics, materialized, table, working
 from assets.graph.dataset import training_shards
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
@@ -30,7 +30,7 @@ PLOTTED = (
     check_specs=check_specs("world_evaluation"),
 )
 def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
-    """One published evaluation: figures of the newest world on held-out sources, each with its interval.
+    """One published evaluation: metrics of the newest world on held-out sources, each with its interval.
 
     PSNR of the tokenizer beside copying, the mean frame and k-means of patches; delta-t PSNR with random actions drawn
     two ways; information of latent actions about true ones, where the embedded source knows them. Frechet video
@@ -146,7 +146,7 @@ def playable_world(context: dg.AssetExecutionContext, lampworks: Lampworks) -> R
             1,
             model.model_id,
             [verdict("playable_world", "loads_and_steps", found.actions > 0, seen)],
-            {"world": model.model_id, **figures(asdict(found)), "play": "lampworks play"},
+            {"world": model.model_id, **flat_metrics(asdict(found)), "play": "lampworks play"},
         )
 
 

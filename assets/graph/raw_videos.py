@@ -1,4 +1,4 @@
-"""What `raw_videos` tells of a batch: where its videos stand, what was saved, how its sites do, and its checks."""
+"""What `raw_videos` shows of a batch: the states of its videos, bytes saved, its sites, and its checks."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -55,16 +55,16 @@ def downloaded(work: Work, report: "DownloadReport") -> Result:
 
 
 def failed_metadata(report: "DownloadReport") -> dict[str, Any]:
-    """Return what a batch that ends red shows: where its videos stand, and why."""
+    """Return what a failed batch shows: the states of its videos, and the errors."""
     found = {**_counted(report), "top errors": _errors(report)}
     return {name: value for name, value in found.items() if value is not None}
 
 
-# -- figures ------------------------------------------------------------------------------------------------------
+# -- counts and sizes ----------------------------------------------------------------------------------------------
 
 
 def _counted(report: "DownloadReport") -> dict[str, Any]:
-    """Return where the batch's videos stand."""
+    """Return the number of videos in each state."""
 
     def chart(found: Mapping[str, int], name: str) -> dg.MarkdownMetadataValue | None:
         return bars(_by_count(found), name) if found else None
@@ -89,7 +89,7 @@ def _errors(report: "DownloadReport") -> dg.TableMetadataValue | None:
 
 def _amounts(report: "DownloadReport") -> dict[str, Any]:
     """Return what this pass did, and what the smallest sufficient format saved."""
-    figures: dict[str, Any] = {
+    found: dict[str, Any] = {
         "tried": report.tried,
         "videos per second": round(report.rate, 4),
         "seconds of work": round(report.wall_s, 1),
@@ -97,11 +97,11 @@ def _amounts(report: "DownloadReport") -> dict[str, Any]:
         "hours of video": round(report.seconds / 3600, 3),
     }
     for rows, usual in ((360, report.bytes_360p), (720, report.bytes_720p)):
-        # sums over the videos whose source told what the usual choice would have taken
+        # over the videos whose source gave the size of the default format
         if usual:
-            figures[f"megabytes saved against {rows}p"] = round((usual - report.bytes_compared) / 1e6, 2)
-            figures[f"times smaller than {rows}p"] = round(usual / max(report.bytes_compared, 1), 2)
-    return figures
+            found[f"megabytes saved against {rows}p"] = round((usual - report.bytes_compared) / 1e6, 2)
+            found[f"times smaller than {rows}p"] = round(usual / max(report.bytes_compared, 1), 2)
+    return found
 
 
 def _failures(states: Mapping[str, State]) -> list[dict[str, Any]]:
@@ -155,12 +155,12 @@ def _moment(time: datetime | None) -> str:
 def _conservation(
     work: Work, report: "DownloadReport", videos: pa.Table, states: Mapping[str, State], attempts: pa.Table
 ) -> dg.AssetCheckResult:
-    """Hold the batch to the law: found by the search = the states of the ledger, and every file is there."""
+    """Check that videos found by the search = states in the ledger, and that every file exists."""
     found = set(videos["video_id"].to_pylist())
     strangers = {str(name) for name in attempts["video_id"].to_pylist() if name not in found}
     missing = _missing_files(work, report.batch, states)
     if missing:
-        # another run may have cut them meanwhile and dropped them, which is no loss
+        # another run may have cut them meanwhile and dropped the files, which is no loss
         now = download_states(work.store, report.batch)
         missing = [name for name in missing if (path := now[name].path) and not work.store.exists(path)]
     parts = {
@@ -194,12 +194,12 @@ def _decodable_share(work: Work, report: "DownloadReport") -> dg.AssetCheckResul
 
 
 def _site_open(sites: Sites) -> dg.AssetCheckResult:
-    """Tell which sites rest, why, and when one video may ask again: pending is not failed."""
+    """Report which sites are paused, why, and until when: pending is not failed."""
     now = datetime.now(UTC)
     resting = [breaker for breaker in sites.values() if breaker is not None and breaker.state_at(now) == "open"]
     said = [
-        f"{one.site} rests until {_moment(one.next_try_at)} ({one.error_class}: {one.message}); its videos stay "
-        "pending, and a run after that goes on with them"
+        f"{one.site} is paused until {_moment(one.next_try_at)} ({one.error_class}: {one.message}); its videos stay "
+        "pending, and a run after that continues with them"
         for one in resting
     ]
-    return verdict("raw_videos", "site_open", not resting, "; ".join(said) or "no site of this batch rests")
+    return verdict("raw_videos", "site_open", not resting, "; ".join(said) or "no site of this batch is paused")

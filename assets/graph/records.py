@@ -17,6 +17,6 @@ def current_clips(store: Store, config: Config, batch: str | None = None) -> Col
 
 
 def same_ids(found: Column, expected: Column) -> bool:
-    """Tell whether two columns hold the same ids, each once."""
+    """Return whether two columns hold the same ids, each once."""
     distinct = pc.count_distinct(found).as_py()
     return bool(len(found) == distinct == len(expected) and total(among(expected, found)) == len(expected))

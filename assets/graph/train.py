@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.graph.checks import check_specs, verdict
-from assets.graph.context import Curves, Result, Work, figures, line, materialized, working
+from assets.graph.context import Curves, Result, Work, flat_metrics, line, materialized, working
 from assets.graph.dataset import training_shards
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
@@ -59,7 +59,7 @@ def video_tokenizer(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
 def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     """One published world: a latent action model of 8 codes and a MaskGIT dynamics, trained together.
 
-    The tokenizer stands still; latent actions learn from pixels by their own loss and reach the dynamics through a
+    The tokenizer is frozen; latent actions learn from pixels by their own loss and reach the dynamics through a
     stop-gradient. How well keys control the world is measured by `world_evaluation` on held-out sources.
     """
     with working(context, lampworks) as work:
@@ -75,7 +75,10 @@ def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
             model,
             [
                 verdict(
-                    "world_model", "finite", not bad, f"not finite: {', '.join(bad)}" if bad else "all figures finite"
+                    "world_model",
+                    "finite",
+                    not bad,
+                    f"not finite: {', '.join(bad)}" if bad else "all metrics finite",
                 ),
                 verdict("world_model", "control", codes > 1, f"{codes:.0f} latent actions are in use"),
             ],
@@ -98,7 +101,7 @@ def _result(work: Work, model: ModelRecord, checks: Sequence[dg.AssetCheckResult
             "parameters": model.parameters,
             "steps": model.steps,
             "shards": model.shards_version,
-            **figures(model.metrics),
+            **flat_metrics(model.metrics),
             **_curves(work, model),
             "path": dg.MetadataValue.path(work.store.url(model.path)),
         },

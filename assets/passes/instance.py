@@ -39,11 +39,11 @@ def open_instance(home: Home) -> Iterator[dg.DagsterInstance]:
     """Yield the root's instance for runs in this process; killed runs of before are marked failed first."""
     from dagster._core.instance.ref import InstanceRef
 
-    # steps of this process write to this terminal: Dagster's capture would take it away from the progress display
+    # steps of this process write to this terminal: Dagster's capture would hide the progress display
     quiet = {
         "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     }
-    # an interrupt may fall into the closing of a connection: the pool would tell it with a traceback
+    # an interrupt may arrive while a connection closes: the pool would log a traceback
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)

@@ -1,4 +1,4 @@
-"""What a pass would fetch, said before anything is fetched: videos, bytes, hours, batch by batch."""
+"""What a pass would download, estimated before it starts: videos, bytes and hours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Plan:
     """Whether it rests on a search (else on the configuration alone)."""
     videos: int
     unknown: int
-    """Videos whose length the source does not say: counted with the mean of the others."""
+    """Videos of unknown length, counted with the mean length of the others."""
     batches: int
     hours: float
     """Hours of video."""

@@ -1,4 +1,4 @@
-"""Tell a fresh Dagster home what the store already holds: the store is the truth, Dagster's record can be lost.
+"""Report to a fresh Dagster home what the store already holds: the store is the truth, Dagster's record can be lost.
 
 Registers every batch as a partition and reports each asset that has its data as materialized, once: what the home
 knows already with the same data version is left alone.
@@ -38,7 +38,7 @@ _BATCH_TABLES = {
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What a reconciliation told the Dagster home."""
+    """What a reconciliation reported to the Dagster home."""
 
     batches: list[str]
     """Batches that were not registered."""

@@ -102,7 +102,7 @@ def test_sites_are_shown_and_one_that_rests_is_named_with_reason_and_time(settin
     assert not checks["site_open"].passed
     assert checks["site_open"].severity == dg.AssetCheckSeverity.WARN
     text = str(checks["site_open"].description)
-    assert "pending.test rests until" in text
+    assert "pending.test is paused until" in text
     assert "rate_limited: HTTP 429" in text
     assert f"{rest.next_try_at:%Y-%m-%d %H:%M}" in text
     assert "elsewhere" not in text, "no video of this batch comes from there"

@@ -135,7 +135,7 @@ def test_a_site_that_asks_for_a_check_ends_the_run_green_with_a_warning_and_goes
     first, _ = run_pass(settings, "raw_videos", "clips")
     assert [title.split(",")[0] for title in first.runs] == ["raw_videos and clips"]
     (warning,) = [text for text in first.warnings if "site_open" in text]
-    assert "youtube rests until" in warning
+    assert "youtube is paused until" in warning
     assert "not a bot" in warning
     metadata, checks = last_of(settings)
     assert (metadata["ok"], metadata["failed"], metadata["pending"]) == (0, 0, 2)
@@ -144,7 +144,7 @@ def test_a_site_that_asks_for_a_check_ends_the_run_green_with_a_warning_and_goes
     (row,) = rows_of(metadata["sites"])
     assert (row["site"], row["state"], row["refusals"], row["class"]) == ("youtube", "open", 1, "source_blocked")
     assert metadata["next try"] is not None
-    # while it rests there is nothing to do
+    # while it is paused there is nothing to do
     assert run_pass(settings, "raw_videos", "clips")[0].runs == []
     youtube.playability = {"status": "OK"}
     end_pause(settings, "youtube")
