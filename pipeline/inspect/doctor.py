@@ -19,7 +19,7 @@ from pipeline.config import Config
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 
-PYTHONS = ((3, 11), (3, 13))
+PYTHONS = ((3, 11), (3, 14))
 """First version that works, and the first one that is not tested."""
 YTDLP_MAX_AGE_DAYS = 90
 _NODE_MIN, _DENO_MIN = 22, 2
@@ -62,7 +62,7 @@ def check_python(version: tuple[int, ...]) -> Finding:
     text = ".".join(map(str, version))
     if first <= version[:2] < end:
         return Finding("python", True, text)
-    wanted = f"{first[0]}.{first[1]} or {end[0]}.{end[1] - 1}"
+    wanted = f"{first[0]}.{first[1]} to {end[0]}.{end[1] - 1}"
     return Finding("python", False, f"{text} at {sys.executable}", f"use Python {wanted}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import date
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from pipeline.config import Config, SourceConfig
 from pipeline.inspect.doctor import (
+    PYTHONS,
     check_disk,
     check_ffmpeg,
     check_javascript,
@@ -30,12 +32,17 @@ def test_this_machine_is_well_and_every_lack_names_its_fix(store: Store) -> None
 
 
 @pytest.mark.parametrize(
-    ("version", "ok"), [((3, 10, 9), False), ((3, 11, 0), True), ((3, 12, 4), True), ((3, 13, 0), False)]
+    ("version", "ok"), [((3, 10, 9), False), ((3, 11, 0), True), ((3, 13, 4), True), ((3, 14, 0), False)]
 )
 def test_python_is_judged_by_its_version(version: tuple[int, ...], ok: bool) -> None:
     finding = check_python(version)
     assert finding.ok is ok
-    assert ok or finding.fix == "use Python 3.11 or 3.12"
+    assert ok or finding.fix == "use Python 3.11 to 3.13"
+
+
+def test_the_versions_of_python_are_those_that_the_package_allows() -> None:
+    project = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["requires-python"] == ">={}.{},<{}.{}".format(*PYTHONS[0], *PYTHONS[1])
 
 
 def test_ffmpeg_is_the_one_of_the_wheel() -> None:
