@@ -145,6 +145,26 @@ def test_however_often_a_site_refuses_no_video_is_given_up_for_it(
 
 
 @pytest.mark.usefixtures("inline")
+def test_attempts_that_a_site_refused_are_not_counted_when_a_video_fails_by_itself(
+    store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
+) -> None:
+    config, batch = listed(max_attempts=2, max_wait_s=0.0, breaker_s=0.0)
+    relent = refuse(site)
+    for hours in range(3):
+        run(store, config, batch, datetime.now(UTC) + timedelta(hours=hours))
+    relent()
+    for path in list(site.pages):
+        site.add(path, status=503)
+    refused = next(name for name, state in download_states(store).items() if state.refused)
+    states = []
+    for hours in (4, 8):
+        run(store, config, batch, datetime.now(UTC) + timedelta(hours=hours))
+        state = download_states(store)[refused]
+        states.append((state.state, state.attempts - state.refused))
+    assert states == [("pending", 1), ("failed", 2)]
+
+
+@pytest.mark.usefixtures("inline")
 def test_a_short_retry_after_is_waited_for_in_the_same_run(
     store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
 ) -> None:
