@@ -1,9 +1,6 @@
 import pytest
 import torch
 
-from models.evaluation.cpu_parallel_world import CpuParallelWorld
-from models.runtime.compute import Compute
-from models.runtime.cpu_parallel import CpuParallel
 from pipeline.config.evaluation import SamplingConfig
 
 CONTEXT = 4
@@ -95,15 +92,3 @@ def test_wrong_actions_are_named(world):
         world.generate(prompt, torch.full((2, 2), 3), sampling=sampling(1, 0))
     with pytest.raises(ValueError, match="1 latent actions lead to no new frame after a prompt of 2"):
         world.generate(prompt, torch.zeros(2, 1, dtype=torch.int64), sampling=sampling(1, 0))
-
-
-def test_a_world_side_by_side_answers_as_the_world_does(world):
-    both = CpuParallelWorld(world, CpuParallel(Compute(torch.device("cpu"), torch.float32, "test", 2)))
-    tokens = world.encode(video(4))
-    assert torch.equal(both.encode(video(4)), tokens)
-    assert torch.equal(both.decode(tokens), world.decode(tokens))
-    assert torch.equal(both.infer_actions(video(4)), world.infer_actions(video(4)))
-    settings = {"sampling": sampling(1, 0), "generator": torch.Generator().manual_seed(0)}
-    actions = torch.zeros(2, 5, dtype=torch.int64)
-    assert torch.equal(both.generate(tokens, actions, **settings), world.generate(tokens, actions, **settings))
-    assert torch.equal(both.play(tokens, actions, **settings), world.play(tokens, actions, **settings))
