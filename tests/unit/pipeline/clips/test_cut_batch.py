@@ -9,11 +9,11 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.compute as pc
@@ -130,6 +130,26 @@ def test_two_runs_of_one_batch_at_once_leave_every_clip_once(
     assert len({row["clip_id"] for row in rows}) == len(rows) == 12
     assert all(hashlib.sha256(read_clip(store, row)).hexdigest() == row["sha256"] for row in rows)
     assert store.list_blobs("raw") if keep_raw else not store.list_blobs("raw")
+
+
+def test_a_run_whose_files_another_run_cut_and_dropped_meanwhile_leaves_what_was_cut(
+    store: Store, clip_of_5s: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("folder-a", "folder-b"):
+        add_video(store, name, clip_of_5s)
+    config = replace(CONFIG, download=replace(CONFIG.download, keep_raw=False))
+    job = BatchJob(store, config, home_of(store), batch=BATCH)
+
+    class Overtaken(InlineEngine):
+        def run(self, fn: Any, items: Any, **options: Any) -> Iterator[Any]:
+            monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config: InlineEngine())
+            assert cut_batch(job).new == 2
+            yield from super().run(fn, items, **options)
+
+    monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config: Overtaken())
+    report = cut_batch(job)
+    assert not store.list_blobs("raw")
+    assert (report.ok, report.failed, report.num_clips, report.new) == (2, {}, 4, 0)
 
 
 @pytest.mark.usefixtures("inline")
