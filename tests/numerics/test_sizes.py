@@ -67,9 +67,22 @@ def test_the_table_of_sizes_counts_what_the_networks_hold():
     assert size.ratios == {}
 
 
-def test_the_table_holds_every_preset_beside_its_published_count(capsys):
+@pytest.fixture(scope="module")
+def counted():
+    """The sizes of all presets: building their networks takes seconds."""
+    return preset_sizes()
+
+
+@pytest.fixture
+def main(counted, monkeypatch):
+    """The command, which counts what is counted already."""
     from assets.cli.main import main
 
+    monkeypatch.setattr("models.bench.sizes.preset_sizes", lambda: counted)
+    return main
+
+
+def test_the_table_holds_every_preset_beside_its_published_count(main, capsys):
     assert main(["bench", "sizes", "--json"]) == 0
     sizes = {size["preset"]: size for size in json.loads(capsys.readouterr().out)}
     assert sizes.keys() == PRESETS.keys()
@@ -82,13 +95,11 @@ def test_the_table_holds_every_preset_beside_its_published_count(capsys):
         assert size["ratios"].get("dynamics", 1) == pytest.approx(1, abs=0.035), size["preset"]
 
 
-def test_the_table_tells_people_how_the_published_counts_were_met(capsys):
-    from assets.cli.main import main
-
+def test_the_table_tells_people_how_the_published_counts_were_met(main, counted, capsys):
     assert main(["bench", "sizes"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1 : 1 + len(PRESETS)]] == list(PRESETS)
-    (size,) = preset_sizes(["platformers"])
+    size = next(size for size in counted if size.preset == "platformers")
     assert f"{size.ratios['dynamics']:.3f}" in lines[1 + list(PRESETS).index("platformers")]
     assert len(lines) == 1 + len(PRESETS) + 4, "an empty line and three of explanation"
     assert f"{size.latent_actions / 1e6:.0f}M where the paper says 300M" in lines[-1]

@@ -83,14 +83,13 @@ def test_a_ring_of_several_blocks_remembers_what_its_frames_were_with_the_ones_t
     assert (last[:, 0] - network(x[:, 1:])[:, -1]).abs().max() > 1e-6
 
 
-@pytest.mark.heavy
 def test_a_rings_places_stay_small_in_a_world_without_end():
     network, x = one_block(BASE), frames(CONTEXT)
     cache = FrameCache(CONTEXT, ring=True)
-    for t in range(10_000):
+    for t in range(600):
         last = network(x[:, t % CONTEXT, None], cache, keep=True)
         assert int(cache._place) < 2 * CONTEXT
-    window = torch.stack([x[:, t % CONTEXT] for t in range(9_996, 10_000)], 1)
+    window = torch.stack([x[:, t % CONTEXT] for t in range(596, 600)], 1)
     torch.testing.assert_close(last[:, 0], network(window)[:, -1], rtol=0, atol=1e-9)
 
 
