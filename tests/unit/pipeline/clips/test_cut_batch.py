@@ -153,6 +153,15 @@ def test_a_run_whose_files_another_run_cut_and_dropped_meanwhile_leaves_what_was
 
 
 @pytest.mark.usefixtures("inline")
+def test_only_what_was_cut_is_dropped_from_the_raw_files(store: Store, clip_of_5s: bytes) -> None:
+    add_video(store, "folder-good", clip_of_5s)
+    broken = add_video(store, "folder-page", b"<!doctype html><title>404</title>")
+    config = replace(CONFIG, download=replace(CONFIG.download, keep_raw=False))
+    cut_batch(BatchJob(store, config, home_of(store), batch=BATCH))
+    assert store.list_blobs("raw") == [broken]
+
+
+@pytest.mark.usefixtures("inline")
 def test_a_second_run_writes_nothing(store: Store, clip_of_5s: bytes) -> None:
     add_video(store, "folder-a", clip_of_5s)
     add_video(store, "folder-b", b"not a video")
