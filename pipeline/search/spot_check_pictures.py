@@ -27,7 +27,7 @@ from pipeline.sources import Source, open_source
 from pipeline.sources.arcade import ArcadeSource
 from pipeline.sources.faults import clean_message
 from pipeline.sources.folder import path_of
-from pipeline.sources.ytdlp_search import read_picture
+from pipeline.sources.ytdlp_read import read_picture
 from pipeline.workers.engine import make_engine
 
 _MAX_FETCHED = 240

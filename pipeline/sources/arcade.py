@@ -22,9 +22,9 @@ from pipeline.errors import PermanentError, RetryableError
 from pipeline.ids import video_id_of
 from pipeline.progress import ProgressCallback
 from pipeline.sources.base import Candidate, Fetched, Known, unknown
-from pipeline.sources.ytdlp import ARCADE
 from pipeline.sources.ytdlp_fetch import fetch_url
-from pipeline.sources.ytdlp_search import search_url
+from pipeline.sources.ytdlp_options import ARCADE
+from pipeline.sources.ytdlp_search import SearchRequest, search_url
 from pipeline.storage.home import Home
 
 CANONICAL_SITE = "http://arcade.invalid"
@@ -80,7 +80,8 @@ class ArcadeSource:
             return not known(_canonical(candidate, self.url))
 
         feed = f"{self.url}/feed/{number}.xml"
-        for candidate in search_url(feed, query=query, config=DownloadConfig(), extra=ARCADE, wanted=wanted):
+        request = SearchRequest(query=query, config=DownloadConfig(), extra=ARCADE, wanted=wanted)
+        for candidate in search_url(feed, request):
             yield _canonical(candidate, self.url)
 
     def thumbnail(self, video: Mapping[str, Any]) -> str:

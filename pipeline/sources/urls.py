@@ -19,17 +19,11 @@ from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed
 from pipeline.sources.faults import BLOCKING
 from pipeline.sources.feeds import feed_entries
 from pipeline.sources.politeness import search_pause_s
-from pipeline.sources.ytdlp import connection
+from pipeline.sources.ytdlp_candidate import candidate_of, failed
 from pipeline.sources.ytdlp_fetch import fetch_url, rights_of
-from pipeline.sources.ytdlp_search import (
-    Wanted,
-    candidate_of,
-    failed,
-    missing_candidate,
-    read_text,
-    search_entries,
-    search_url,
-)
+from pipeline.sources.ytdlp_options import connection
+from pipeline.sources.ytdlp_read import read_text
+from pipeline.sources.ytdlp_search import SearchRequest, Wanted, missing_candidate, search_entries, search_url
 
 _LARGEST_LIST = 64 << 20
 
@@ -59,11 +53,11 @@ class UrlsSource(ReadySource):
         def wanted(candidate: Candidate) -> bool:
             if not of_list(candidate):
                 return False
-            self._pause(site_of(self.kind, candidate.url))  # its page is asked next
+            self._pause(site_of(self.kind, candidate.url))  # the page is requested next
             return True
 
         for url, where in self._urls():
-            # most lines are of no site that yt-dlp knows by name, and to ask all 1,800 costs 2 ms a line
+            # without asking all 1,800 extractors, which takes 2 ms a line: most URLs belong to none of them
             line = candidate_of({}, query=self.argument, url=url)
             if not known(line):
                 line = missing_candidate(url, query=self.argument, config=self.download, extra=self.extra)
@@ -87,23 +81,23 @@ class UrlsSource(ReadySource):
     def _expanded(
         self, url: str, where: str, wanted: Wanted, refused: dict[str, RetryableError]
     ) -> Iterator[Candidate]:
-        options: dict[str, Any] = {
-            "query": self.argument,
-            "config": self.download,
-            "limit": self.source.max_results,
-            "extra": self.extra,
-            "wanted": wanted,
-            "refused": refused,
-        }
+        request = SearchRequest(
+            query=self.argument,
+            config=self.download,
+            limit=self.source.max_results,
+            extra=self.extra,
+            wanted=wanted,
+            refused=refused,
+        )
         feed = read_text(url, config=self.download, extra=self.extra)
         if feed is None:
-            yield from search_url(url, **options)
+            yield from search_url(url, request)
             return
         final, body = feed
         entries = feed_entries(body, final)
         if not entries:
             self.failures[url] = f"{where}a feed without videos"
-        yield from search_entries(entries, url, **options)
+        yield from search_entries(entries, url, request)
 
     def _pause(self, site: str) -> None:
         """Wait until a site may be asked again."""

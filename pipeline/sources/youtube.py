@@ -16,9 +16,9 @@ from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, unknown
 from pipeline.sources.faults import BLOCKING
 from pipeline.sources.politeness import search_pause_s
-from pipeline.sources.ytdlp import connection
 from pipeline.sources.ytdlp_fetch import fetch_url, rights_of
-from pipeline.sources.ytdlp_search import search_url
+from pipeline.sources.ytdlp_options import connection
+from pipeline.sources.ytdlp_search import SearchRequest, search_url
 
 _SITE = "https://www.youtube.com"
 
@@ -51,8 +51,7 @@ class YouTubeSource(ReadySource):
                 continue
             self.asked.append(query)
             try:
-                yield from search_url(
-                    url,
+                request = SearchRequest(
                     query=query,
                     config=self.download,
                     limit=self.source.max_results,
@@ -60,6 +59,7 @@ class YouTubeSource(ReadySource):
                     wanted=wanted,
                     refused=refused,
                 )
+                yield from search_url(url, request)
             except (PermanentError, RetryableError) as error:
                 self.failures[query] = str(error)
                 if isinstance(error, RetryableError) and error.error_class in BLOCKING:

@@ -13,7 +13,7 @@ from pipeline.errors import PermanentError, RejectedError, RetryableError
 from pipeline.rules import judge_row
 from pipeline.sources.base import Fetched, clean_number, clean_text
 from pipeline.sources.ytdlp import TOOL_VERSION, Client, IsPageError, client_for, error_of, is_file, suffix_of
-from pipeline.sources.ytdlp_search import candidate_of
+from pipeline.sources.ytdlp_candidate import candidate_of
 
 _RIGHTS = ("licence", "age_limit", "channel_id", "channel")
 Rights = Callable[[Mapping[str, Any]], str | None]

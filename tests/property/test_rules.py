@@ -13,7 +13,7 @@ from pipeline.config import RulesConfig
 from pipeline.errors import PermanentError
 from pipeline.rules import judge_listed, judge_row, keyword_of
 from pipeline.sources.feeds import feed_entries, looks_like_feed, seconds_of
-from pipeline.sources.ytdlp_search import candidate_of
+from pipeline.sources.ytdlp_candidate import candidate_of
 from pipeline.storage.rows import rows_table
 
 texts = st.text(max_size=60) | st.sampled_from(

@@ -16,10 +16,11 @@ from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.ids import file_video_id
 from pipeline.sources.folder import FolderSource, path_of
 from pipeline.sources.urls import UrlsSource
-from pipeline.sources.ytdlp import options
+from pipeline.sources.ytdlp_candidate import candidate_of
 from pipeline.sources.ytdlp_fetch import _Gate as Gate
 from pipeline.sources.ytdlp_fetch import fetch_url
-from pipeline.sources.ytdlp_search import candidate_of, search_url
+from pipeline.sources.ytdlp_options import options
+from pipeline.sources.ytdlp_search import SearchRequest, search_url
 from pipeline.storage.store import Store
 
 CONFIG = DownloadConfig(socket_timeout_s=5)
@@ -313,21 +314,35 @@ def test_a_host_that_refuses_is_asked_no_further_and_others_are(tmp_path: Path, 
     assert source.failures.keys() == {*refusals, "127.0.0.1"}
 
 
+class StoppedClock:
+    """A clock that moves only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
 def test_pages_of_one_site_are_asked_a_moment_apart(
     tmp_path: Path, site, clip_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr("pipeline.sources.urls.time.sleep", waited.append)
+    clock = StoppedClock()
+    monkeypatch.setattr("pipeline.sources.urls.time", clock)
     media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
     pages = [site.add(f"/{name}", page(name, media)) for name in ("one", "two")]
     listed = site.add("/feed", feed(("two", pages[1])), "application/rss+xml")
     source = urls_source(tmp_path, pages[0], listed)
     list(source.search())
-    assert waited == []  # nobody is burdened on this machine
-    source.download = DownloadConfig(socket_timeout_s=5, host_interval_s=300.0)
+    assert clock.slept == []  # a site of this machine needs no pause
+    source.download = DownloadConfig(socket_timeout_s=5, host_interval_s=0.3)
     assert len(list(source.search())) == 2
-    assert [seconds > 0 for seconds in waited] == [False, True, True]
-    assert max(waited) <= 300
+    assert clock.slept == pytest.approx([0.0, 0.3, 0.3])
 
 
 def test_a_server_that_opts_out_is_not_taken_at_search(tmp_path: Path, site, clip_file: Path) -> None:
@@ -374,7 +389,7 @@ def test_search_asks_for_metadata_only_where_the_title_is_wanted(site, clip_file
     wanted = site.add("/wanted", page("Wanted", media, description="long"))
     other = site.add("/other", page("Other", media, description="long"))
     listed = site.add("/feed", feed(("Wanted", wanted), ("Other", other)), "application/rss+xml")
-    found = list(search_url(listed, query="q", config=CONFIG, wanted=lambda one: one.title == "Wanted"))
+    found = list(search_url(listed, SearchRequest(query="q", config=CONFIG, wanted=lambda one: one.title == "Wanted")))
     assert [(one.title, one.description) for one in found] == [("Wanted", "long"), ("Other", "")]
     assert "/other" not in site.requests
     assert {one.query for one in found} == {"q"}

@@ -23,7 +23,8 @@ from pipeline.config.source import ArcadeConfig, DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
 from pipeline.sources.arcade import ArcadeSource
 from pipeline.sources.ytdlp_fetch import fetch_url
-from pipeline.sources.ytdlp_search import read_picture, search_url
+from pipeline.sources.ytdlp_read import read_picture
+from pipeline.sources.ytdlp_search import SearchRequest, search_url
 from pipeline.storage.home import Home
 
 CONFIG = ArcadeConfig(videos=8, seconds=2)
@@ -136,7 +137,7 @@ def test_a_plain_page_is_read_by_ytdlps_generic_extractor_too(
     site: ArcadeSite, good: Recording, tmp_path: Path
 ) -> None:
     url = f"{site.url}/watch/{good.native_id}"
-    (candidate,) = search_url(url, query="q", config=QUICK)
+    (candidate,) = search_url(url, SearchRequest(query="q", config=QUICK))
     assert good.title in candidate.title
     fetched = fetch_url(url, tmp_path, QUICK)
     assert fetched.format.startswith("180p")

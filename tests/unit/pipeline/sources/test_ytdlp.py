@@ -12,8 +12,9 @@ import pytest
 
 from pipeline.config import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError, UserError
-from pipeline.sources.ytdlp import client_for, connection, format_selector, format_sort, opted_out
+from pipeline.sources.ytdlp import client_for, opted_out
 from pipeline.sources.ytdlp_fetch import default_format_bytes, fetch_url, rights_of
+from pipeline.sources.ytdlp_options import connection, format_selector, format_sort
 
 CONFIG = DownloadConfig(socket_timeout_s=5)
 
@@ -99,7 +100,7 @@ def test_cookies_that_are_missing_or_none_are_named_with_the_fix(tmp_path: Path)
         connection(SourceConfig(spec="youtube", cookies=str(tmp_path / "none")), RulesConfig())
     wrong = tmp_path / "wrong.txt"
     wrong.write_text('{"cookies": []}')
-    with pytest.raises(UserError, match=r"source\.cookies = .*not a file of cookies"):
+    with pytest.raises(UserError, match=r"source\.cookies = .*not a cookies file"):
         connection(SourceConfig(spec="youtube", cookies=str(wrong)), RulesConfig())
 
 
