@@ -1,10 +1,10 @@
-"""The search rules of Genie App. B.1, the rights that a video must leave us, and the rule that decided.
+"""Judge videos by the search rules of Genie App. B.1 and by the rights that their use requires.
 
 A video is kept when its TITLE has a keyword, its TITLE has no negation, and its TITLE or DESCRIPTION has an action
 word. Words are compared whole: `ost` is not in "lost", `movie` is not in "movielike". Case, accents, styled letters,
 apostrophes, hyphens and emoji make no difference; in scripts without spaces every character counts as a word.
 
-Rights are asked of every video, also where the words are not (`words=False`: your own folder or list).
+Rights are checked for every video, the words are not where `words=False` (your own folder or list).
 
     judge("2D PLATFORMÉR speed-run!", "", RulesConfig())  # kept:platformer+speed run
     judge_row({"title": "platformer speedrun", "age_limit": 18}, RulesConfig())  # age:18
@@ -20,8 +20,8 @@ Rights are asked of every video, also where the words are not (`words=False`: yo
 | `licence:<name>`, `licence: unknown` | no entry of `rules.licences` is in its name |
 | `language:<code>`, `language: unknown` | `rules.languages` |
 | `action: ...` | neither title nor description |
-| `no metadata: <class>` | the page could not be asked; the next search asks again where that may help |
-| `kept:<keyword>+<action>`, `off` | kept; `off` where the words are not asked |
+| `no metadata: <class>` | the page failed; the next search requests it again where that may help |
+| `kept:<keyword>+<action>`, `off` | kept; `off` where the words are not checked |
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _WORDS = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\W_\u0e00-\u0e
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the rules say of one video, and the rule that decided."""
+    """Whether the rules keep a video, and the rule that decided."""
 
     kept: bool
     rule: str
@@ -91,7 +91,7 @@ def _first(text: str, pairs: Iterable[tuple[str, str]]) -> str | None:
 
 
 def judge_title(title: str, rules: RulesConfig) -> Verdict:
-    """Return what the title alone decides: a rejection, or `kept` by its keyword with the action still to see."""
+    """Return the verdict of the title alone: a rejection, or kept by its keyword with the action word still open."""
     text = _phrase(title)
     keyword = _first(text, _phrases("keywords", rules.keywords)) if rules.keywords else ""
     if keyword is None:
@@ -108,7 +108,7 @@ def keyword_of(title: str, rules: RulesConfig) -> str | None:
 
 
 def judge(title: str, description: str, rules: RulesConfig) -> Verdict:
-    """Return the verdict of the words; tags are not asked, because uploaders fill them with everything."""
+    """Return the verdict of the words; tags do not count, because uploaders fill them with everything."""
     verdict = judge_title(title, rules)
     if not verdict.kept or not rules.action_words:
         return verdict
@@ -120,7 +120,7 @@ def judge(title: str, description: str, rules: RulesConfig) -> Verdict:
 
 
 def judge_row(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = True) -> Verdict:
-    """Return the verdict on a video whose page was asked.
+    """Return the verdict on a video whose page was read.
 
     Args:
         row: columns of `videos`, those of `JUDGED`; one that is missing or null is unknown, and unknown passes (but for
@@ -128,7 +128,7 @@ def judge_row(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = True)
             `rule`: metadata that could not be had, and an opt-out, which is upheld while its word is in
             `rules.opt_out`.
         rules: the lists.
-        words: whether title, description, duration and language are asked; rights always are.
+        words: whether title, description, duration and language are checked; rights always are.
     """
     for rule in (*_FIRST_RIGHTS, *(_LISTED_WORDS if words else ()), _licence, *(_PAGE_WORDS if words else ())):
         reason = rule(row, rules)
@@ -138,9 +138,9 @@ def judge_row(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = True)
 
 
 def judge_listed(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = True) -> Verdict:
-    """Return what a list alone decides of a video: a rejection, or that its page is worth a request.
+    """Return the verdict on a list's entry: a rejection, or kept (by `listed`) because its page is worth a request.
 
-    A list may lack the title, and says nothing of licence, description and language.
+    A list may lack the title, and holds neither licence nor description nor language.
     """
     asked = [*_FIRST_RIGHTS, *(_LISTED_WORDS if words and row.get("title") else ())]
     reason = next((reason for rule in asked if (reason := rule(row, rules)) is not None), None)
@@ -148,7 +148,7 @@ def judge_listed(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = Tr
 
 
 def rules_version(rules: RulesConfig, *, words: bool = True) -> str:
-    """Return a short hash of all that decides (without the words: of the rights alone): it stands beside a verdict."""
+    """Return a short hash of the rules that decide (without the words: of the rights alone); each verdict stores it."""
     if words:
         return fingerprint(rules)
     rights = {name: getattr(rules, name) for name in ("licences", "max_age", "live", "blocked", "opt_out")}
@@ -230,7 +230,7 @@ def _language(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
 
 
 _Rule = Callable[[Mapping[str, Any], RulesConfig], str | None]
-# a list tells what these ask, so they stand first: what it rejects is what the page would be rejected for
+# a list's entry has what these check, so they come first: the page would be rejected for the same reason
 _FIRST_RIGHTS: tuple[_Rule, ...] = (_blocked, _told, _live, _age)
 _LISTED_WORDS: tuple[_Rule, ...] = (_title, _duration)
 _PAGE_WORDS: tuple[_Rule, ...] = (_language,)

@@ -100,7 +100,7 @@ class ArcadeConfig(Section, name="arcade"):
 
 @dataclass(frozen=True, kw_only=True)
 class RulesConfig(Section, name="rules"):
-    """The search rules of Genie App. B.1 and the rights that a video must leave us.
+    """The search rules of Genie App. B.1, and the rights that the use of a video requires.
 
     The words of titles and descriptions are compared whole, blind to case and accents. An empty list switches its rule
     off. `source.apply_rules: false` switches all off but the rights: `licences`, `max_age`, `live`, `blocked` and

@@ -1,8 +1,7 @@
-"""What an unfinished search was told, on this machine's disk: pages that were answered are not asked again.
+"""Keep the answers of an unfinished search on this machine's disk, so that no page is requested twice.
 
-A search of a large site takes an hour of polite requests and writes its rows at the end; one that is killed before
-goes on from here. The file is JSON lines, appended as pages are answered, and gone when the search has written its
-rows.
+A search of a large site takes an hour of polite requests and writes its rows at the end. A search that was killed
+before that resumes from this file: JSON lines, appended page by page, and deleted once the rows are written.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import IO, Any, Self
 from pipeline.sources.base import Candidate
 
 _FRESH_S = 3 * 86400.0
-"""Older answers are asked again: titles and rights change."""
+"""Older answers are dropped, because titles and rights change."""
 _FIELDS = {field.name for field in dataclasses.fields(Candidate)}
 
 
@@ -25,7 +24,7 @@ class SearchJournal:
     """The answers of a search that has not written its rows yet."""
 
     def __init__(self, path: Path | None) -> None:
-        """Open nothing yet; None keeps no journal (a source that costs nothing to ask)."""
+        """Prepare a journal at a path, opened by `with`; None keeps no journal."""
         self.path = path
         self.answers: dict[str, Candidate] = {}
         self.done = False
@@ -51,11 +50,11 @@ class SearchJournal:
         return video_id in self.answers
 
     def note(self, candidate: Candidate) -> None:
-        """Write down what a page said."""
+        """Append the metadata that a page gave, once for each video."""
         if self._file is None or candidate.video_id in self.answers:
             return
         self.answers[candidate.video_id] = candidate
-        # a line of its own at the start too: the last one may be torn
+        # it starts with a line break, because the last line may be torn
         self._file.write("\n" + json.dumps({"at": time.time(), **dataclasses.asdict(candidate)}) + "\n")
         self._file.flush()
 
@@ -75,7 +74,7 @@ def _read(path: Path) -> dict[str, Candidate]:
 
 
 def _candidate(line: str) -> Candidate | None:
-    """Return what a line says; None for one that is torn, too old, or of another version."""
+    """Return the candidate of a line; None for a line that is torn, too old, or of another version."""
     try:
         row: dict[str, Any] = json.loads(line)
         if time.time() - float(row.pop("at")) > _FRESH_S or row.keys() != _FIELDS:

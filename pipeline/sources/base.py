@@ -1,7 +1,7 @@
-"""What a source of videos is: it searches (metadata, cheap) and fetches (one video into one folder).
+"""The interface of a source of videos: it searches (metadata, cheap) and fetches (one video into one folder).
 
-A source is a context manager, because some must start something first (the embedded one starts its site), and it
-is pickled into worker processes for `fetch`, so it carries plain values only: a URL, a folder, options. Ids, titles
+A source is a context manager, because the embedded one must start its site first. It is pickled into worker processes
+for `fetch`, so it holds plain values only: a URL, a folder, options. Ids, titles
 and URLs come from strangers: no path is ever built from them, except from a `video_id` of `pipeline.ids`.
 
     with open_source(config, home) as source:
@@ -69,24 +69,24 @@ class Candidate:
     thumbnail: str | None = None
     """URL of a small picture, where the source names one."""
     error_class: str | None = None
-    """Why the metadata is missing, where the source was asked for it and failed (see `pipeline.sources.faults`)."""
+    """Why the metadata is missing, where the page was requested and failed (see `pipeline.sources.faults`)."""
     message: str = ""
-    """What the source said with it."""
+    """The message that came with it."""
     listed: bool = False
-    """Whether this is only what a list says of it, and its page was not asked."""
+    """Whether this comes from a list alone, and its page was not requested."""
 
 
 Known = Callable[[Candidate], bool]
-"""Tells of a listed candidate that the store holds its metadata and its verdict: its page need not be asked."""
+"""Returns whether the store has a listed candidate's metadata and verdict, so that its page need not be requested."""
 
 
 def unknown(candidate: Candidate) -> bool:
-    """Know nothing: every page is asked."""
+    """Return False: every page is requested."""
     return False
 
 
 def listed_filter(source: SourceConfig, rules: RulesConfig, known: Known) -> Callable[[Candidate], bool]:
-    """Return what tells whether a listed candidate's page is worth a request: not rejected by the list, not known."""
+    """Return a filter of listed candidates: those that the list alone does not reject, and that are not known."""
 
     def wanted(candidate: Candidate) -> bool:
         verdict = judge_listed(vars(candidate), rules, words=source.rules_apply)
@@ -108,13 +108,13 @@ class Fetched:
     tool_version: str = ""
     """What fetched it, as `yt-dlp 2026.10.26`."""
     bytes_360p: int | None = None
-    """What the usual choice of at most 360 rows, with sound, would have taken; None where the source does not tell."""
+    """Size of the usual format (at most 360 rows, with sound); None where the source gives no size."""
     bytes_720p: int | None = None
     """The same of at most 720 rows."""
 
 
 def site_of(source: str, url: str) -> str:
-    """Return what rests, and what limits count, when a video's site refuses: its host for `urls`, else the source."""
+    """Return the site that limits and the circuit breaker count by: the host for `urls`, else the source."""
     if source != "urls":
         return source
     try:
@@ -132,9 +132,9 @@ class Source(Protocol):
     failures: dict[str, str]
     """Queries of the last search that were refused, in whole or from some item on, with the message."""
     asked: list[str]
-    """Queries of the last search that were answered, if only with nothing, in order."""
+    """Queries of the last search that were answered, with or without results, in order."""
     refused: dict[str, RetryableError]
-    """Sites that a search does not ask (any more): told of them before it, and what it met itself."""
+    """Sites that a search skips: those set before it, and those that refused it meanwhile."""
 
     def __enter__(self) -> Self: ...
 
@@ -147,7 +147,7 @@ class Source(Protocol):
 
         Args:
             round: which growth of a closed world to see (the embedded source); None means all there is.
-            known: asked of what a list offers, before its page is; what is known is yielded as listed.
+            known: called for each entry of a list; a known entry is yielded as listed, without a request for its page.
 
         Raises:
             UserError: the source itself is missing or unreachable. One bad item never raises: it is yielded with
@@ -160,13 +160,13 @@ class Source(Protocol):
 
         Raises:
             PermanentError: trying again will not help.
-            RetryableError: worth another try, after `retry_after_s` where the source said so.
+            RetryableError: worth another attempt, after `retry_after_s` where the source gave one.
         """
         ...
 
 
 class ReadySource:
-    """A source that has nothing to start before its use, and nothing to stop after it."""
+    """Base of sources that have nothing to start or stop."""
 
     def __enter__(self) -> Self:
         return self

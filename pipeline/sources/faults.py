@@ -1,14 +1,14 @@
-"""What went wrong with a video, as one of a few classes, and whether time can mend it.
+"""Classify what went wrong with a video, and whether a later attempt may succeed.
 
-yt-dlp tells most faults apart by the text of a message alone, retries neither 429 nor any other 4xx, and ignores
-Retry-After; so the classes, the pause and the decision to try again are ours.
+yt-dlp tells most faults apart by the text of their message, retries neither 429 nor any other 4xx, and ignores
+Retry-After. So the classes, the pause and the decision to retry are made here.
 
-| class | tried again | what it is |
+| class | retried | what it is |
 |---|---|---|
 | permanent | no | gone, removed, unsupported, a redirect that never ends |
 | transient | yes | timeouts, broken connections, names that do not resolve, 5xx, an expired media URL (403) |
-| rate_limited | yes | 429, "rate-limited": the whole site must rest, not this video |
-| source_blocked | yes | a check against bots, a blocked address: the whole site must rest |
+| rate_limited | yes | 429, "rate-limited": the circuit breaker pauses the whole site |
+| source_blocked | yes | a bot check, a blocked address: the circuit breaker pauses the whole site |
 | auth | no | private, members only, age check, log-in |
 | geo | no | not in this country |
 | live | yes | live now, or not yet |
@@ -16,7 +16,7 @@ Retry-After; so the classes, the pause and the decision to try again are ours.
 | invalid_media | no | fetched, and not a video that plays from its first to its last second |
 | extractor_bug | no | yt-dlp itself failed: a newer release may not |
 | worker_died, timeout | yes | the attempt killed its process, or ran past its deadline |
-| internal | no | our own fault |
+| internal | no | a bug of this program |
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from pipeline.errors import PermanentError, RetryableError
 MESSAGE_LENGTH = 300
 RETRYABLE = frozenset({"transient", "rate_limited", "source_blocked", "live", "environment", "worker_died", "timeout"})
 BLOCKING = frozenset({"source_blocked", "rate_limited"})
-"""Classes that speak of the whole site, not of the video: nothing more is asked of it, no attempt is counted."""
+"""Classes that concern the whole site and not the video: the site is paused, and no attempt is counted."""
 _MAX_RETRY_AFTER_S = 86400.0
 
-# the first that matches decides: what a site says of us, then of the wire, then of the video, then of its viewers
+# the first match decides: first refusals of us, then the network, then the video, then its viewers
 _TEXTS: tuple[tuple[str, str], ...] = (
     (
         r"not a bot|unusual traffic|captcha|anti-bot|ip (?:address )?is (?:likely being |unable|blocked)|"
@@ -138,12 +138,12 @@ def classify(error: BaseException, *, hide: Iterable[str] = ()) -> Fault:
         status, retry_after_s = int(response.status), _retry_after(response)  # type: ignore[attr-defined]
     elif match := re.search(r"HTTP Error (\d{3})", said):
         status = int(match[1])
-    # a wall of challenges answers with any status
+    # a bot check comes with any status
     if re.search(_BLOCKED, said, re.IGNORECASE):
         return Fault("source_blocked", text, status, retry_after_s)
     if status is not None:
         return Fault(_class_of_status(status), text, status, retry_after_s)
-    # numbers of TLS are not the operating system's: its 1 is no EPERM
+    # errno of an SSLError is not the operating system's: 1 is not EPERM there
     if any(isinstance(link, OSError) and not isinstance(link, ssl.SSLError) and link.errno in _DISK for link in chain):
         return Fault("environment", text)
     if "ProxyError" in names:
@@ -155,7 +155,7 @@ def classify(error: BaseException, *, hide: Iterable[str] = ()) -> Fault:
 
 
 def as_error(fault: Fault) -> PermanentError | RetryableError:
-    """Return the exception of ours that carries a fault."""
+    """Return a fault as the exception that a source raises."""
     if fault.retryable:
         return RetryableError(
             fault.message,
@@ -210,7 +210,7 @@ def _class_of_status(status: int) -> str:
 
 
 def _said(text: str) -> str:
-    """Return what a message says, without the ids and addresses in it: those are names, whatever words they hold."""
+    """Return a message without its ids and URLs, which may hold any word."""
     text = re.sub(r"^\[[^\]]+\] (?:[^\s:]+: )?", "", text)
     return re.sub(r"\b[a-z]+://\S+|host='[^']*'", "", text)
 
@@ -222,7 +222,7 @@ def _class_of_text(text: str, chain: list[BaseException]) -> str:
     names = _type_names(chain)
     if names & {"TimeoutError", "ConnectionError"}:
         return "transient"
-    # yt-dlp marks what a site said as expected; the rest, and any plain Python error, is a fault of its own code
+    # yt-dlp marks messages of a site as expected; anything else, and a plain Python error, is a bug of an extractor
     unexpected = any(getattr(link, "expected", True) is False for link in chain)
     plain = any("YoutubeDLError" not in _type_names([link]) and not isinstance(link, OSError) for link in chain)
     return "extractor_bug" if unexpected or plain else "permanent"

@@ -1,7 +1,7 @@
 """Feeds as lists of videos: RSS 2.0, RSS 1.0, Atom and JSON Feed (https://jsonfeed.org/version/1.1).
 
-yt-dlp reads RSS 2.0 alone, takes a JSON feed for a video and a damaged feed for an unsupported page. What is read
-here goes back to it entry by entry, in its own words (`url`, `title`, `duration`, ...).
+yt-dlp reads RSS 2.0 alone. It mistakes a JSON feed for a video, and a damaged feed for an unsupported page. The
+entries that are read here go to it one by one, under its own names (`url`, `title`, `duration`, ...).
 
     feed_entries(b'{"version": "https://jsonfeed.org/version/1.1", "items": [...]}', "https://example.org/feed.json")
 """
@@ -27,16 +27,16 @@ _XML = re.compile(rb"<(?:\w+:)?(?:rss|feed|rdf)[\s>]", re.IGNORECASE)
 
 
 def looks_like_feed(head: bytes) -> bool:
-    """Tell from the first kilobyte whether something may be a feed, whatever its server calls it."""
+    """Return whether the first kilobyte looks like a feed; its content type is often wrong."""
     head = _stripped(head)
     return head.startswith(b"{") or (head.startswith(b"<") and _XML.search(head) is not None)
 
 
 def feed_entries(body: bytes, url: str) -> list[dict[str, Any]]:
-    """Return the entries of a feed in its order; links may be relative to `url`, and those of no web page are left.
+    """Return the entries of a feed in its order, without those that have no web link; links may be relative to `url`.
 
     Raises:
-        PermanentError: it is malformed, or no feed; the message says where.
+        PermanentError: it is malformed, or not a feed; the message says where.
     """
     body = _stripped(body)
     items = _json_items(body) if body.startswith(b"{") else _xml_items(body)
@@ -122,7 +122,7 @@ def _list(value: Any) -> list[dict[str, Any]]:
 
 
 def _xml_items(body: bytes) -> Iterator[dict[str, Any]]:
-    # entities of its own are what a document of a few bytes grows to gigabytes with; no feed needs any
+    # nested entities make a document of a few bytes grow to gigabytes, and no feed needs its own
     if re.search(rb"<!ENTITY", body, re.IGNORECASE):
         raise _malformed("it defines entities of its own")
     try:
@@ -164,7 +164,7 @@ def _atom_entry(entry: ElementTree.Element) -> dict[str, Any]:
 
 
 def _enclosed(enclosures: Iterable[ElementTree.Element], name: str) -> str | None:
-    """Return the first enclosure that is a video, or does not say what it is; a podcast's sound is no video."""
+    """Return the link of the first enclosure that is a video or of no stated type; audio enclosures are skipped."""
     for one in enclosures:
         if (one.get("type") or "video/").startswith(("video/", "application/")) and one.get(name):
             return one.get(name)

@@ -13,7 +13,7 @@ _SEARCH_PAUSE_S = 0.75
 
 @dataclass(frozen=True)
 class Limit:
-    """What one site may be asked."""
+    """The rate limits of one site."""
 
     workers: int | None
     """Downloads at a time; None: no limit."""
@@ -29,7 +29,7 @@ class Limit:
 
 
 def limit_of(source: str, site: str, config: DownloadConfig) -> Limit:
-    """Return the limits of a site; files of this machine have none."""
+    """Return the limits of a site; a folder and the embedded source have none."""
     if source in {"folder", "arcade"}:
         return Limit(None, 0.0, None)
     youtube = source == "youtube"
@@ -44,7 +44,7 @@ def limit_of(source: str, site: str, config: DownloadConfig) -> Limit:
 
 
 def search_pause_s(source: str, site: str, config: DownloadConfig) -> float:
-    """Return the seconds between two requests of a search: those of yt-dlp's polite preset, or less if a download's."""
+    """Return the seconds between two requests of a search: 0.75 as in yt-dlp's polite preset, or less."""
     return min(_SEARCH_PAUSE_S, limit_of(source, site, config).interval_s)
 
 

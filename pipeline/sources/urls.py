@@ -1,8 +1,8 @@
 """Videos named by a list: a file with one URL a line (`#` begins a comment), or one feed's or playlist's URL.
 
 Every line may be a page, a media file, a playlist, a channel or a feed (RSS, Atom, JSON Feed). A line that yields
-nothing stops no other: it becomes a video of its own whose row and download record what is wrong with it. A line
-whose video the store knows already costs no request.
+nothing does not stop the others: it becomes a video whose row and download record what is wrong. A line whose video
+is settled costs no request.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class UrlsSource(ReadySource):
         self._next_request: dict[str, float] = {}
 
     def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
-        """Yield what the lines hold, in their order; UserError where the list is missing or empty."""
+        """Yield the videos of each line, in order; UserError where the list is missing or empty."""
         self.failures, self.asked = {}, [self.argument]
         of_list = listed_filter(self.source, self.rules, known)
         refused = self.refused
@@ -100,14 +100,14 @@ class UrlsSource(ReadySource):
         yield from search_entries(entries, url, request)
 
     def _pause(self, site: str) -> None:
-        """Wait until a site may be asked again."""
+        """Wait until the next request to a site is allowed."""
         pause_s = search_pause_s(self.kind, site, self.download)
         if pause_s:
             time.sleep(max(0.0, self._next_request.get(site, 0.0) - time.monotonic()))
             self._next_request[site] = time.monotonic() + pause_s
 
     def _urls(self) -> Iterator[tuple[str, str]]:
-        """Yield each URL once, and where it stands."""
+        """Yield each URL once, with its place (`line 3: `) for messages."""
         if self.is_url:
             yield self.argument, ""
             return

@@ -37,12 +37,12 @@ def fetch_url(
         extra: options of the source.
         extractor: the one that the search found it with, lower case; asking all 1,800 of them first is a quarter of
             the CPU of a small download (measured).
-        rights: asked with what the page says just before the download; it returns the rule that forbids it, or None.
+        rights: called with the page's info just before the download; it returns the rule that forbids it, or None.
 
     Raises:
-        RejectedError: the file's server opts out, or the page says what the rules do not allow.
+        RejectedError: the file's server opts out, or the page's info breaks a rule.
         PermanentError: trying again will not help.
-        RetryableError: it may; `retry_after_s` is the site's own wish.
+        RetryableError: it may; `retry_after_s` is what the site asked for.
     """
     client = client_for(config, {"playlist_items": "1", **(extra or {})})
     client.params["paths"] = {"home": str(folder), "temp": str(folder)}
@@ -57,7 +57,7 @@ def fetch_url(
         raise error_of(error, folder) from error
     except (PermanentError, RetryableError):
         raise
-    except Exception as error:  # an extractor's own fault: any type, one item
+    except Exception as error:  # a bug of an extractor raises any type; it costs this video only
         text = f"{type(error).__name__}: {error}"
         raise PermanentError(text, error_class="extractor_bug") from error
     if gate.forbidden:
@@ -67,7 +67,7 @@ def fetch_url(
         raise RetryableError("live now or not yet shown", error_class="live")
     for download in video.get("requested_downloads") or ():
         path = Path(str(download.get("filepath")))
-        # yt-dlp reports success for files that it skipped or moved: only a file of this folder counts
+        # yt-dlp reports success for files that it skipped or moved too
         if path.is_file() and path.parent == folder:
             return Fetched(
                 path=path,
@@ -81,9 +81,9 @@ def fetch_url(
 
 
 def _file_at(client: Client, url: str) -> dict[str, Any] | None:
-    """Fetch a URL that is a file by its name, without asking first what it is; None where it turns out to be a page.
+    """Download a URL that is a media file by its name; return None where it turns out to be a page.
 
-    The generic extractor opens every file once to look at its headers: one request in two, and 40 % of the CPU.
+    The generic extractor would open each file once more for its headers: every other request, and 40 % of the CPU.
     """
     if not is_file(url):
         return None
@@ -104,7 +104,7 @@ def _extractor_key(client: Client, extractor: str | None, url: str) -> str | Non
 
 
 def default_format_bytes(info: Mapping[str, Any], height: int) -> int | None:
-    """Return the bytes of "the best of at most so many rows, with sound"; None where no format tells its own."""
+    """Return the bytes of the best format of at most `height` rows, with sound; None where no size is known."""
     formats = [one for one in info.get("formats") or () if isinstance(one, Mapping)]
     sized = [(one, _bytes_of(one, info)) for one in formats]
     pictures = [
@@ -146,30 +146,29 @@ def _is_live(info: Mapping[str, Any]) -> bool:
 
 
 class _Gate:
-    """Asked by yt-dlp before it downloads: whether this may be."""
+    """The filter that yt-dlp calls before a download; it returns why there must be none."""
 
     def __init__(self, rights: Rights | None) -> None:
         self.rights, self.forbidden = rights, ""
 
     def __call__(self, info: Mapping[str, Any], *, incomplete: bool = False) -> str | None:
         if _is_live(info):
-            return "live"  # it would be recorded until the deadline
+            return "live"  # a download would record it until the deadline
         if not incomplete and self.rights is not None:
             self.forbidden = self.rights(info) or ""
         return self.forbidden or None
 
 
 def rights_of(video: Mapping[str, Any], rules: RulesConfig) -> Rights:
-    """Return what judges a video by what its page says at the download, and by its row where the page says nothing.
+    """Return a function that judges a video's rights by its page at the download, and by its row where that is silent.
 
-    A page that could not be asked at the search tells its licence and its audience here for the first time, and what
-    it told may have changed.
+    The page may have failed at the search, so that its licence and age limit are known only now; or they changed.
     """
 
     def judged(info: Mapping[str, Any]) -> str | None:
         page = candidate_of(info, query="", url=str(video.get("url") or ""))
         now = {name: value for name in _RIGHTS if (value := getattr(page, name)) is not None}
-        # whether it is live is asked apart: that passes
+        # `_Gate` checks for live streams, which end
         verdict = judge_row({**video, **now, "live_status": None, "rule": None}, rules, words=False)
         return None if verdict.kept else verdict.rule
 
