@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,12 +44,20 @@ def scrolling(seed: int, frames: int) -> np.ndarray:
     return np.stack([np.roll(world, -3 * step, 1)[:, :160] for step in range(frames)])
 
 
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> list[Path]:
+    """Nine videos of one clip each, encoded once for all tests of this file."""
+    folder = tmp_path_factory.mktemp("films")
+    return [make_video(folder / f"{seed}.mp4", scrolling(seed, 165), fps=10) for seed in range(9)]
+
+
 @pytest.fixture
-def settings(tmp_path: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, films: list[Path], monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A root over a folder of one good and one broken video."""
     for name in [name for name in os.environ if name.startswith(("LAMPWORKS_", "DAGSTER_HOME"))]:
         monkeypatch.delenv(name)
-    make_video(tmp_path / "videos" / "good.mp4", scrolling(0, 165), fps=10)
+    (tmp_path / "videos").mkdir()
+    shutil.copy(films[0], tmp_path / "videos" / "good.mp4")
     (tmp_path / "videos" / "zero.mp4").write_bytes(b"")
     found = load_settings(str(tmp_path / "root"), source=f"folder:{tmp_path}/videos")
     return replace(found, config=replace(found.config, engine=EngineConfig(workers=1)))
@@ -215,10 +224,10 @@ def test_the_driver_asks_for_the_ablation_that_was_selected(
 
 @pytest.mark.timeout(120)
 def test_the_weekly_job_runs_the_driver_up_to_the_shards_and_never_trains(
-    settings: Settings, make_video: Callable[..., Path], tmp_path: Path
+    settings: Settings, films: list[Path], tmp_path: Path
 ) -> None:
     for seed in (1, 2, 3):
-        make_video(tmp_path / "videos" / f"more{seed}.mp4", scrolling(seed, 165), fps=10)
+        shutil.copy(films[seed], tmp_path / "videos" / f"more{seed}.mp4")
     flags = replace(settings.config.decision, mode="flags")
     # a division in which both sides hold some of the four
     split = replace(settings.config.split, val_share=0.5, salt="b")
@@ -281,10 +290,10 @@ def test_a_run_whose_process_lives_is_left_alone(settings: Settings, instance: d
 
 @pytest.mark.timeout(120)
 def test_ctrl_c_ends_a_run_with_130_and_a_sentence_and_the_next_one_carries_on(
-    settings: Settings, make_video: Callable[..., Path], tmp_path: Path
+    settings: Settings, films: list[Path], tmp_path: Path
 ) -> None:
     for seed in range(1, 9):
-        make_video(tmp_path / "videos" / f"more{seed}.mp4", scrolling(seed, 165), fps=10)
+        shutil.copy(films[seed], tmp_path / "videos" / f"more{seed}.mp4")
     (tmp_path / "one.yaml").write_text("engine: {workers: 1}\n", "utf-8")
     root, source = settings.store.root, settings.config.source.spec
     command = [sys.executable, "-m", "assets.cli.main", "run", "--root", root, "--select", "+clips", "--source", source]
