@@ -32,10 +32,25 @@ def test_older_checkpoints_go_once_a_newer_one_is_there(checkpoints):
     assert names == ["step-00000020.json", "step-00000020.safetensors"]
 
 
-def test_a_save_that_was_killed_half_way_counts_as_nothing(checkpoints):
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("writes", [0, 1])
+def test_a_save_that_was_killed_half_way_counts_as_nothing(checkpoints, monkeypatch, writes):
     checkpoints.save(10, tensors(10), {})
-    checkpoints.store.write_blob(f"{checkpoints.folder}/step-00000020.json", b"{}")
-    checkpoints.store.write_blob(f"{checkpoints.folder}/.tmp-1234", b"half of it")
+    write, done = checkpoints.store.write_blob, []
+
+    def write_some(key, data):
+        if len(done) == writes:
+            raise KilledError
+        done.append(key)
+        write(key, data)
+
+    monkeypatch.setattr(checkpoints.store, "write_blob", write_some)
+    with pytest.raises(KilledError):
+        checkpoints.save(20, tensors(20), {})
+    write(f"{checkpoints.folder}/.tmp-1234", b"half of it")
     assert checkpoints.latest().step == 10
     checkpoints.clear()
     assert checkpoints.store.list_blobs(checkpoints.folder) == []
