@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+
+from models.networks.patches import as_float, from_patches, grid_of, to_patches
 
 _CHUNK = 16384  # rows of a distance matrix at a time
 
@@ -79,19 +80,15 @@ def fit_patch_codebook(
 
 def patches_of(frames_NHWC: np.ndarray, patch: int) -> torch.Tensor:
     """Return the patches of uint8 frames, float32 (N * P, E) in [0, 1]; the bottom and right edges are replicated."""
-    frames = torch.from_numpy(np.ascontiguousarray(frames_NHWC)).permute(0, 3, 1, 2).float() / 255
-    height, width = frames.shape[-2:]
-    frames = F.pad(frames, (0, -width % patch, 0, -height % patch), mode="replicate")
-    return F.unfold(frames, patch, stride=patch).transpose(1, 2).reshape(-1, 3 * patch * patch)
+    video = torch.from_numpy(np.ascontiguousarray(frames_NHWC))[None]
+    return to_patches(as_float(video), patch).flatten(0, 2)
 
 
 def frames_of(patches: torch.Tensor, patch: int, height: int, width: int) -> np.ndarray:
     """Return the uint8 frames (N, H, W, C) of patches (N * P, E): the inverse of `patches_of`."""
-    padded = (height + -height % patch, width + -width % patch)
-    per_frame = (padded[0] // patch) * (padded[1] // patch)
-    columns = patches.reshape(-1, per_frame, patches.shape[-1]).transpose(1, 2)
-    frames = F.fold(columns, padded, patch, stride=patch)[:, :, :height, :width]
-    return (frames.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    rows, columns = grid_of(height, width, patch)
+    frames = from_patches(patches.reshape(1, -1, rows * columns, patches.shape[-1]), patch, height, width)[0]
+    return (frames.clamp(0, 1) * 255).round().byte().numpy()
 
 
 def _initial_centres(patches: torch.Tensor, num_codes: int, generator: torch.Generator, far: bool) -> torch.Tensor:
