@@ -1,9 +1,9 @@
 """The demo's world model: what a small model needs to learn control in minutes on two cores.
 
-Each field here departs from the paper, and says why by its name in `pipeline.config.world`. Together they reach an
-honest delta-t PSNR of about 4 dB where the paper's settings at this size reach none: latent actions from antisymmetric
-pairs with a continuous start, codes spread over patches before the first step, a causal depthwise convolution in the
-dynamics (motion of whole tiles is then one product away), short windows, and learning rates for hundreds of steps.
+These settings depart from the paper; `pipeline.config.world` describes each. Together they reach a delta-t PSNR of
+about 4 dB, where the paper's settings at this size reach none: latent actions from antisymmetric pairs, first trained
+without quantization; codes initialized from patches; a causal depthwise convolution in the dynamics (a single layer can
+then move a tile); short windows; and learning rates for hundreds of steps.
 """
 
 from __future__ import annotations

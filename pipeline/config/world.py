@@ -165,7 +165,7 @@ class TokenizerConfig(Section, name="tokenizer"):
     restart_below: NonNegativeFloat = 0.0
     """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never."""
     start: Literal["random", "patches"] = "random"
-    """`patches` starts from data: principal components of patches, and codes spread over them farthest-point first."""
+    """`patches` initializes from data: principal components of patches, and codes spread farthest-point first."""
     start_coverage: float = 0.02
     """`patches`: codes are added until none of the patches is farther than this squared, a latent dimension."""
     min_psnr: float = 25.0
@@ -223,9 +223,9 @@ class LatentActionConfig(Section, name="latent_actions"):
     normalize_latent: bool = False
     """Bring each latent to mean 0 and variance 1 before it is quantized."""
     unquantized_steps: int = 0
-    """Steps without quantization, the LAM alone; k-means then starts the codes."""
+    """First steps, of the LAM alone and without quantization; k-means then initializes the codes."""
     joint_lr_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of the learning rate that is left once the codes are quantized and the dynamics learns with them."""
+    """Factor on the LAM's learning rate once it quantizes and the dynamics learns beside it."""
     decoder_output: Literal["sigmoid", "residual", "sigmoid_residual"] = "sigmoid"
     """The next frame itself, or its difference to the present one (added to it, or to its logit)."""
     reconstruction_weight: float = 1.0
@@ -237,7 +237,7 @@ class LatentActionConfig(Section, name="latent_actions"):
     restart_below: NonNegativeFloat = 0.0
     """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never."""
     pca_start: bool = False
-    """Start the patch embeddings at principal components of patches."""
+    """Initialize the patch embeddings with principal components of patches."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -255,8 +255,8 @@ class LatentActionConfig(Section, name="latent_actions"):
             raise UserError(f"latent_actions.window = {self.window}: must be 0 or at least 2")
         if self.cosine and (self.normalize_latent or self.unquantized_steps):
             raise UserError(
-                "latent_actions.cosine: leave normalize_latent and unquantized_steps off (k-means starts codes by "
-                "distance)"
+                "latent_actions.cosine: leave normalize_latent and unquantized_steps off (k-means initializes "
+                "codes by distance)"
             )
         if self.input == "tokens" and (
             self.pooling == "antisymmetric" or self.decoder_output != "sigmoid" or self.pca_start
