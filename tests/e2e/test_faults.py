@@ -175,7 +175,7 @@ CASES = (
     Case("403 at the page", page(403), "pending", "transient", status=403),
     Case("404 at the page", page(404), "failed", "permanent", status=404),
     Case("410 at the page", page(410), "failed", "permanent", status=410),
-    # the search is refused, so the site rests before any download
+    # the search is refused, so the site is paused before any download
     Case("429 at the page", page(429, "3600"), "pending", attempts=0),
     Case("451 at the page", page(451), "failed", "geo", status=451),
     Case("500 at the page", page(500), "pending", "transient", status=500),

@@ -114,7 +114,7 @@ def test_a_bot_check_in_the_middle_rests_the_site_and_fails_nothing(store: Store
     (refused,) = [row for row in store.read("downloads").to_pylist() if row["state"] == "pending"]
     assert "not a bot" in refused["message"]
 
-    # while it rests, nothing is asked
+    # while it is paused, nothing is requested
     asked = len(youtube.requests)
     assert due_batches(store, config, datetime.now(UTC)) == []
     assert collect(store, config).tried == 0

@@ -209,7 +209,7 @@ def test_a_bot_check_stops_the_search_and_keeps_what_was_found(youtube: YouTube,
     assert "not a bot" in report.failures["fox"]
     assert report.failures["bat"] == "not asked: the site refused 'fox'"
     assert sum("/search" in path for path in youtube.paths()) == 1
-    # the site rests: a search does not ask it either, and is no error
+    # the site is paused: a search sends it no request either, and that is no error
     youtube.playability = {"status": "OK"}
     youtube.requests.clear()
     report = search(store, youtube, queries=("fox", "bat"))
