@@ -61,6 +61,11 @@ STRATA = ("good", "good", "good", "menu", "still", "good")
 # -- pictures -----------------------------------------------------------------------------------------------------
 
 
+def job_of(store: Store, config: Config = CONFIG) -> Job:
+    """Return a job on a store, with its own home."""
+    return Job(store, config, home_of(store))
+
+
 def scene(kind: str, seed: int) -> np.ndarray:
     """Eight frames (8, 90, 160, 3) of something that looks like a platformer, a menu, or a picture at rest."""
     rng = np.random.default_rng(seed)

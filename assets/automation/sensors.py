@@ -18,7 +18,7 @@ from pipeline.clip_spec import clip_spec
 MOST_RUNS = 100
 """Runs of batches that wait or are at work at a time: the queue stays readable, and the rest has its turn later."""
 LOOK_AGAIN = timedelta(hours=1)
-"""A batch that stays due without any progress (no room on the disk, a paused site) is requested again after this time."""
+"""A batch that stays due without any progress (no room on the disk, a paused site) is requested again after it."""
 # what a batch being due depends on
 _TABLES = ("videos", "downloads", "breakers", "clippings", "takedowns")
 _UNFINISHED = [

@@ -33,7 +33,7 @@ def video_tokenizer(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
         from models.training.train import train_tokenizer
 
         curves = Curves(context, work.config.tokenizer.steps)
-        train_tokenizer(work.store, work.config, on_progress=work.on_progress, on_step=curves)
+        train_tokenizer(work.job, on_step=curves)
         model = _published(work, "video_tokenizer")
         psnr, floor = _number(model, "psnr"), work.config.tokenizer.min_psnr
         usage = _number(model, "codebook_usage")
@@ -66,7 +66,7 @@ def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
         from models.training.train import train_world_model
 
         curves = Curves(context, work.config.latent_actions.unquantized_steps + work.config.dynamics.steps)
-        train_world_model(work.store, work.config, on_progress=work.on_progress, on_step=curves)
+        train_world_model(work.job, on_step=curves)
         model = _published(work, "world_model")
         bad = [name for name, value in _numbers(model.metrics).items() if not math.isfinite(value)]
         codes = _number(model, "codes_used")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from models.networks.initialization import farthest_points, kmeans, lloyd
 from models.networks.patches import as_float, from_patches, grid_of, to_patches
 
 _CHUNK = 16384  # rows of a distance matrix at a time
@@ -74,8 +75,11 @@ def fit_patch_codebook(
     distinct = torch.unique(patches, dim=0)
     if len(distinct) <= num_codes:
         return PatchCodebook(patch, distinct)
-    fits = [_lloyd(patches, _initial_centres(patches, num_codes, generator, far), rounds) for far in (True, False)]
-    return PatchCodebook(patch, min(fits, key=lambda centres: float(_nearest(patches, centres)[1].mean())))
+    spread = lloyd(patches, farthest_points(patches, num_codes, tolerance=0.0), rounds)[0]
+    frequent = kmeans(patches, num_codes, rounds, generator)[0]
+    return PatchCodebook(
+        patch, min((spread, frequent), key=lambda centres: float(_nearest(patches, centres)[1].mean()))
+    )
 
 
 def patches_of(frames_NHWC: np.ndarray, patch: int) -> torch.Tensor:
@@ -89,32 +93,6 @@ def frames_of(patches: torch.Tensor, patch: int, height: int, width: int) -> np.
     rows, columns = grid_of(height, width, patch)
     frames = from_patches(patches.reshape(1, -1, rows * columns, patches.shape[-1]), patch, height, width)[0]
     return (frames.clamp(0, 1) * 255).round().byte().numpy()
-
-
-def _initial_centres(patches: torch.Tensor, num_codes: int, generator: torch.Generator, far: bool) -> torch.Tensor:
-    # both initializations pick one by one, by the squared distance to the nearest patch picked so far: the farthest, or
-    # at random in proportion to it (k-means++)
-    chosen = int(torch.randint(len(patches), (1,), generator=generator))
-    squares = patches.square().sum(1)
-    nearest = torch.full((len(patches),), float("inf"))
-    picked = []
-    for _ in range(num_codes):
-        picked.append(chosen)
-        distance = squares + squares[chosen] - 2 * patches @ patches[chosen]
-        nearest = torch.minimum(nearest, distance.clamp_min(0))
-        if float(nearest.max()) <= 0:
-            break
-        chosen = int(nearest.argmax() if far else torch.multinomial(nearest, 1, generator=generator))
-    return patches[picked].clone()
-
-
-def _lloyd(patches: torch.Tensor, centres: torch.Tensor, rounds: int) -> torch.Tensor:
-    for _ in range(rounds):
-        index = _nearest(patches, centres)[0]
-        counts = torch.bincount(index, minlength=len(centres)).unsqueeze(1)
-        sums = torch.zeros_like(centres).index_add_(0, index, patches)
-        centres = torch.where(counts > 0, sums / counts.clamp_min(1), centres)
-    return centres
 
 
 def _nearest(patches: torch.Tensor, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

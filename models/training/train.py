@@ -1,7 +1,7 @@
 """Train and publish: the video tokenizer first, then latent actions and dynamics together (Genie section 2.2).
 
-    train_tokenizer(store, config)       # reads the training shards, publishes `video_tokenizer`
-    train_world_model(store, config)     # needs the tokenizer, publishes `world_model`
+    train_tokenizer(job)       # reads the training shards, publishes `video_tokenizer`
+    train_world_model(job)     # needs the tokenizer, publishes `world_model`
 
 Both do nothing if the model of the same inputs is published, and continue from the last checkpoint if a run was killed.
 The configuration alone fixes the number of steps. Held-out metrics are in the model's row;
@@ -40,6 +40,7 @@ from models.world.world import WorldModel
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
+from pipeline.job import Job
 from pipeline.progress import ProgressCallback
 from pipeline.shards.read import current_shards
 from pipeline.storage.models_table import ModelRecord, find_model
@@ -84,21 +85,19 @@ def world_model_is_current(store: Store, config: Config) -> bool:
     return find_model(store, WORLD, world_model_id(config, current_shards(store))) is not None
 
 
-def train_tokenizer(
-    store: Store, config: Config, *, on_progress: ProgressCallback | None = None, on_step: OnStep | None = None
-) -> TrainReport:
+def train_tokenizer(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
     """Train the video tokenizer on the current training shards and publish it.
 
     Args:
-        store: shards are read, checkpoints, blobs and the row are written.
-        config: the sections `tokenizer` and `training`.
-        on_progress: receives progress.
+        job: its store has the shards and receives checkpoints, blobs and the row; its configuration has `tokenizer` and
+            `training`.
         on_step: receives the step (from 1) and its metrics.
 
     Raises:
         UserError: there are no shards, or none to train on.
         PermanentError: the loss is not finite; the last checkpoint stays.
     """
+    store, config, on_progress = job.store, job.config, job.on_progress
     version = current_shards(store)
     model_id = tokenizer_id(config, version)
     if tokenizer_is_current(store, config):
@@ -109,7 +108,7 @@ def train_tokenizer(
         windows = ClipWindows(train, cache_clips=config.training.cache_clips)
         training = TokenizerTraining(config.tokenizer, windows, compute, seed=config.training.seed)
         _prepare(config, compute, on_progress, tokenizer=training.tokenizer)
-        curve, run_about = _run(store, config, TOKENIZER, model_id, training, compute, on_progress, on_step)
+        curve, run_about = _run(job, TOKENIZER, model_id, training, compute, on_step)
         training.tokenizer.eval()
         count = config.training.eval_windows
         held = ClipWindows(val or train, cache_clips=1)
@@ -131,13 +130,12 @@ def train_tokenizer(
     return _published(store, TOKENIZER, model_id, skipped=False)
 
 
-def train_world_model(
-    store: Store, config: Config, *, on_progress: ProgressCallback | None = None, on_step: OnStep | None = None
-) -> TrainReport:
+def train_world_model(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
     """Train latent actions and dynamics on the current shards with their tokenizer, and publish both as one model.
 
     Args and errors as of `train_tokenizer`; the tokenizer must be published.
     """
+    store, config, on_progress = job.store, job.config, job.on_progress
     version = current_shards(store)
     model_id, source = world_model_id(config, version), tokenizer_id(config, version)
     if world_model_is_current(store, config):
@@ -148,7 +146,7 @@ def train_world_model(
         windows = ClipWindows(train, cache_clips=config.training.cache_clips)
         training = _world_training(store, config, source, windows, compute)
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
-        curve, run_about = _run(store, config, WORLD, model_id, training, compute, on_progress, on_step)
+        curve, run_about = _run(job, WORLD, model_id, training, compute, on_step)
         training.lam.eval()
         training.dynamics.eval()
         held = ClipWindows(val or train, cache_clips=1)
@@ -232,28 +230,21 @@ def _prepare(config: Config, compute: Compute, on_progress: ProgressCallback | N
 
 
 def _run(
-    store: Store,
-    config: Config,
-    kind: str,
-    model_id: str,
-    training: Trainable,
-    compute: Compute,
-    on_progress: ProgressCallback | None,
-    on_step: OnStep | None,
+    job: Job, kind: str, model_id: str, training: Trainable, compute: Compute, on_step: OnStep | None
 ) -> tuple[Curve, dict[str, Any]]:
     """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds)."""
-    if on_progress is not None:
-        on_progress(
+    if job.on_progress is not None:
+        job.on_progress(
             f"{kind}: {training.total_steps} steps on {compute.device}, {compute.threads} threads, {compute.reason}"
         )
     hold_memory()
     wall, cpu = time.perf_counter(), time.process_time()
     curve = run(
         training,
-        _checkpoints(store, kind, model_id),
+        _checkpoints(job.store, kind, model_id),
         stage=kind,
-        checkpoint_every=config.training.checkpoint_every,
-        on_progress=on_progress,
+        checkpoint_every=job.config.training.checkpoint_every,
+        on_progress=job.on_progress,
         on_step=on_step,
     )
     return curve, {

@@ -16,10 +16,10 @@ from models.training.train import train_oracle, train_tokenizer, train_world_mod
 from pipeline.arcade.platformer import platformer_actions
 from pipeline.config import preset
 from pipeline.ids import split_clip_id
-from pipeline.job import Job
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from tests.shards import add_platformer_shards
+from tests.synthetic import job_of
 
 # three trainings of the demo: about ten CPU-minutes
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]
@@ -31,8 +31,8 @@ def trained(tmp_path_factory):
     """A store with recordings of the platformer in shards, and the demo's world trained on them."""
     store, config = Store(tmp_path_factory.mktemp("root")), preset("demo")
     add_platformer_shards(store, home_of(store), {"train": TRAIN, "val": VAL}, NUM_FRAMES)
-    train_tokenizer(store, config)
-    train_world_model(store, config)
+    train_tokenizer(job_of(store, config))
+    train_world_model(job_of(store, config))
     return store, config
 
 
@@ -57,6 +57,6 @@ def test_the_dynamics_follows_true_actions(trained):
 
 def test_the_world_follows_the_actions_that_it_inferred(trained):
     store, config = trained
-    report = evaluate(Job(store, config, home_of(store)))
+    report = evaluate(job_of(store, config))
     failed = [name for name, gate in report.gates.items() if not gate["passed"]]
     assert failed == [], "\n".join(report.lines())

@@ -34,6 +34,7 @@ from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from tests.shards import add_platformer_shards
+from tests.synthetic import job_of
 
 pytestmark = pytest.mark.heavy
 
@@ -66,9 +67,9 @@ def trained(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("root"))
     add_platformer_shards(store, home_of(store), {"train": range(2), "val": range(2, 5)}, NUM_FRAMES)
     with pytest.raises(UserError, match="no world model yet"):
-        evaluate(Job(store, CONFIG, home_of(store)))
-    train_tokenizer(store, CONFIG)
-    train_world_model(store, CONFIG)
+        evaluate(job_of(store, CONFIG))
+    train_tokenizer(job_of(store, CONFIG))
+    train_world_model(job_of(store, CONFIG))
     lines = []
     report = evaluate(Job(store, CONFIG, home_of(store), lines.append))
     assert "world_evaluation: 11/11 passes" in lines[-1]
@@ -109,7 +110,7 @@ def test_an_evaluation_that_is_current_writes_nothing(trained):
     store, report = trained
     before = store.list_blobs("models"), store.version("models")
     assert evaluation_is_current(store, CONFIG)
-    again = evaluate(Job(store, CONFIG, home_of(store)))
+    again = evaluate(job_of(store, CONFIG))
     assert again.skipped
     assert again.metrics == report.metrics
     assert (store.list_blobs("models"), store.version("models")) == before
@@ -191,4 +192,4 @@ def test_a_start_frame_of_a_video_that_was_taken_down_is_not_offered(trained):
 
 def test_without_shards_the_error_says_what_to_do(store):
     with pytest.raises(UserError, match="training_shards"):
-        evaluate(Job(store, CONFIG, home_of(store)))
+        evaluate(job_of(store, CONFIG))

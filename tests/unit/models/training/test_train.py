@@ -32,6 +32,7 @@ from pipeline.shards.read import current_shards
 from pipeline.storage.takedown import request_takedown
 from tests.media import video_bytes
 from tests.shards import SPEC, add_shards
+from tests.synthetic import job_of
 
 STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8, kv_heads=2, temporal_positions="lag_bias")
 FRAME_STACK = dataclasses.replace(STACK, temporal_attention=False, depthwise_conv="frame")
@@ -115,12 +116,12 @@ def killed_after(step):
 
 def test_both_phases_publish_models_that_load_as_a_world(shards):
     seen = []
-    first = train_tokenizer(shards, CONFIG, on_step=lambda step, figures: seen.append((step, figures["loss"])))
+    first = train_tokenizer(job_of(shards, CONFIG), on_step=lambda step, figures: seen.append((step, figures["loss"])))
     assert [step for step, _ in seen] == [1, 2, 3, 4]
     assert (first.kind, first.steps, first.skipped) == ("video_tokenizer", 4, False)
     assert first.metrics["psnr"] > 10
     assert 0 < first.metrics["codebook_usage"] <= 1
-    second = train_world_model(shards, CONFIG)
+    second = train_world_model(job_of(shards, CONFIG))
     assert second.steps == 7, "3 of the latent actions alone, 4 together"
     assert second.parameters == second.metrics["parameters_latent_actions"] + second.metrics["parameters_dynamics"]
     world = load_world(shards)
@@ -135,10 +136,10 @@ def test_both_phases_publish_models_that_load_as_a_world(shards):
 
 def test_latent_actions_of_tokens_of_a_lattice_make_a_world(shards):
     steps = []
-    train_tokenizer(shards, TOKENS, on_step=lambda step, figures: steps.append(figures))
+    train_tokenizer(job_of(shards, TOKENS), on_step=lambda step, figures: steps.append(figures))
     assert all(1 <= figures["perplexity"] <= figures["codes_used"] <= 36 for figures in steps)
     steps.clear()
-    report = train_world_model(shards, TOKENS, on_step=lambda step, figures: steps.append(figures))
+    report = train_world_model(job_of(shards, TOKENS), on_step=lambda step, figures: steps.append(figures))
     names = {"lam_accuracy", "lam_codes_used", "lam_perplexity", "lam_entropy_in_clip", "lam_entropy_at_time", "loss"}
     assert all(names <= set(figures) and "lam_psnr" not in figures for figures in steps)
     assert {"lam_accuracy", "lam_accuracy_copy"} <= set(report.metrics)
@@ -155,12 +156,12 @@ def test_latent_actions_of_tokens_of_a_lattice_make_a_world(shards):
 
 
 def test_a_second_training_writes_nothing(shards):
-    train_tokenizer(shards, CONFIG)
-    train_world_model(shards, CONFIG)
+    train_tokenizer(job_of(shards, CONFIG))
+    train_world_model(job_of(shards, CONFIG))
     before = blobs_and_versions(shards)
     assert not any("checkpoints" in key for key in before[0]), "a published model needs no checkpoint"
-    assert train_tokenizer(shards, CONFIG).skipped
-    assert train_world_model(shards, CONFIG).skipped
+    assert train_tokenizer(job_of(shards, CONFIG)).skipped
+    assert train_world_model(job_of(shards, CONFIG)).skipped
     assert blobs_and_versions(shards) == before
 
 
@@ -178,12 +179,12 @@ def test_a_killed_training_goes_on_to_the_same_weights(shards, tmp_path, config)
         (train_world_model, "world_model", 6),
     ):
         with pytest.raises(KeyboardInterrupt):
-            train(other, config, on_step=killed_after(at))
+            train(job_of(other, config), on_step=killed_after(at))
         if at == 6 or train is train_tokenizer:
             resumed = []
-            train(other, config, on_step=lambda step, figures, resumed=resumed: resumed.append(step))
+            train(job_of(other, config), on_step=lambda step, figures, resumed=resumed: resumed.append(step))
             assert resumed[0] == (3 if train is train_tokenizer else 5), "from the last checkpoint, not from 1"
-            train(shards, config)
+            train(job_of(shards, config))
             assert weights(other, kind) == weights(shards, kind)
             prefix = {"video_tokenizer": "tokenizer", "world_model": "latent_actions"}[kind]
             counts = load(weights(shards, kind))[f"{prefix}.quantizer.counts"]
@@ -191,7 +192,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(shards, tmp_path, config)
 
 
 def test_only_what_changes_the_weights_makes_another_model(shards):
-    train_tokenizer(shards, CONFIG)
+    train_tokenizer(job_of(shards, CONFIG))
     assert tokenizer_is_current(shards, CONFIG)
     assert not world_model_is_current(shards, CONFIG)
 
@@ -206,7 +207,7 @@ def test_only_what_changes_the_weights_makes_another_model(shards):
 
 def test_a_world_model_without_its_tokenizer_says_what_to_do(shards):
     with pytest.raises(UserError, match="materialize video_tokenizer first"):
-        train_world_model(shards, CONFIG)
+        train_world_model(job_of(shards, CONFIG))
     with pytest.raises(UserError, match="no world_model yet"):
         load_world(shards)
 
@@ -214,13 +215,13 @@ def test_a_world_model_without_its_tokenizer_says_what_to_do(shards):
 def test_a_store_without_shards_says_what_to_do(store):
     assert not tokenizer_is_current(store, CONFIG)
     with pytest.raises(UserError, match="materialize `training_shards` first"):
-        train_tokenizer(store, CONFIG)
+        train_tokenizer(job_of(store, CONFIG))
 
 
 def test_nothing_is_learned_from_a_taken_down_video(shards):
     request_takedown(shards, "video", "site-v2", "asked")
     with pytest.raises(UserError, match="hold 1 taken-down videos \\(site-v2\\)"):
-        train_tokenizer(shards, CONFIG)
+        train_tokenizer(job_of(shards, CONFIG))
     assert shards.version("models") == -1
 
 
@@ -230,12 +231,12 @@ def test_a_takedown_during_the_training_stops_the_publication(shards):
             request_takedown(shards, "video", "site-v0", "asked")
 
     with pytest.raises(UserError, match="taken-down"):
-        train_tokenizer(shards, CONFIG, on_step=ask)
+        train_tokenizer(job_of(shards, CONFIG), on_step=ask)
     assert shards.version("models") == -1
 
 
 def test_the_oracle_is_led_by_true_actions_and_publishes_nothing(shards):
-    train_tokenizer(shards, CONFIG)
+    train_tokenizer(job_of(shards, CONFIG))
     before = blobs_and_versions(shards)
     asked = set()
 
