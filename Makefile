@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off
 ROOT ?= lampworks-data
+JOBS ?= 2
 # torch pins CUDA packages that no CPU build needs; the lock leaves all of them to pip
 TORCH := torch|triton|cuda-|nvidia-
 
@@ -42,12 +43,13 @@ setup-locked: .venv/bin/pip
 demo: .venv/.runtime
 	@$(BIN)/lampworks demo --root $(ROOT)
 
+# one process of tests per core; inside each, products run on one thread, or the processes would wait for each other
 test: .venv/.dev
-	@$(BIN)/python -m pytest -q --durations 20
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --durations 20
 
-# unit tests without a browser, a cluster of processes or a training: for the minute before a commit
+# unit tests and properties without a browser and without what takes a second each: for the minute before a commit
 test-quick: .venv/.dev
-	@$(BIN)/python -m pytest -q tests/unit -m 'not slow and not browser' --deselect tests/unit/models
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/unit tests/property -m 'not slow and not browser and not heavy'
 
 test-slow: .venv/.dev
 	@$(BIN)/python -m pytest -q -m slow --timeout 1800 --durations 20

@@ -106,7 +106,7 @@ def load_networks(store: Store, record: ModelRecord, networks: Mapping[str, nn.M
         why = exc if isinstance(exc, WeightsError) else "the file is not there"
         raise UserError(
             f"{record.kind} {record.model_id}, {path}: {why}. Restore the file, the settings and the lampworks that "
-            "it was trained with, or train anew (another training.seed makes another model)."
+            "it was trained with, or train again (another training.seed makes another model)."
         ) from exc
 
 

@@ -49,7 +49,7 @@ class Cursor:
 
     @classmethod
     def read(cls, text: str | None) -> Self:
-        """Return a cursor from its text; anything else than one begins anew."""
+        """Return a cursor from its text; any other text starts from scratch."""
         with suppress(ValueError, TypeError):
             return cls(**json.loads(text or "{}"))
         return cls()

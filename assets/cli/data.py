@@ -55,7 +55,7 @@ def add_commands(commands: Parsers) -> None:
         run_takedown,
         "Take a video or a channel out of everything that is published from now on.",
         "Records a tombstone that every stage reads just before it publishes. Then `lampworks run` decides and shards\n"
-        "anew without it, and `lampworks gc` deletes what nothing names any more.",
+        "again without it, and `lampworks gc` deletes what nothing names any more.",
         "  lampworks takedown --video youtube-abc123 --reason 'asked by its owner'",
     )
     target = takedown.add_mutually_exclusive_group(required=True)

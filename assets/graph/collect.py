@@ -126,7 +126,7 @@ def rules_hold(work: Work) -> dg.AssetCheckResult:
             judged += 1
             if judge_row(row, work.config.rules, words=words).kept == (row["verdict"] == "kept"):
                 continue
-            # a batch that was given is for ever: its uploader may have written another title since
+            # an assigned batch never changes, and its uploader may have changed the title since
             moved, wrong = (moved + 1, wrong) if row["batch"] else (moved, wrong + 1)
     text = f"{judged} verdicts judged again, {wrong} differ"
     if moved:

@@ -1,7 +1,7 @@
 """A contact sheet per batch: one small frame of up to 24 of its downloaded videos, for a look at what came in.
 
 The picture is a blob, `reports/contact/<batch>.jpg`; the `.json` beside it names the videos that it shows, so that a
-takedown finds it: `withdraw_sheets` draws the sheets anew that show a video which must not be seen any more.
+takedown finds it: `withdraw_sheets` redraws the sheets that show a video which was taken down.
 
     key = draw_sheet(store, config, "2026w47-0001")
 """
@@ -69,7 +69,7 @@ def draw_sheet(store: Store, config: Config, batch: str) -> str | None:
 
 
 def withdraw_sheets(store: Store, config: Config) -> list[str]:
-    """Draw the sheets anew that show a video which was taken down; return their batches."""
+    """Redraw the sheets that show a video which was taken down; return their batches."""
     hidden = taken_down(store).hidden_videos(store)
     if not hidden:
         return []

@@ -21,7 +21,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "delta_t_psnr": ("delta-t PSNR, uniform random actions (the paper's)", "dB"),
     "delta_t_psnr_permuted": ("delta-t PSNR, permuted actions", "dB"),
     "psnr_t1_above_copy": ("Next-frame PSNR gain over copying", "dB"),
-    "drift_psnr_prefill": ("PSNR past the window, computed anew for each frame", "dB"),
+    "drift_psnr_prefill": ("PSNR past the window, recomputed for each frame", "dB"),
     "drift_psnr_ring": ("PSNR past the window, cached states kept (`past_window = ring`)", "dB"),
     "drift_ring_below_prefill": ("PSNR lost by keeping them", "dB"),
     "latent_action_mutual_information": ("Information of latent actions about true actions", "nat"),

@@ -24,7 +24,7 @@ from pipeline.storage.store import Store
 
 KIND = "quality_classifier"
 FORMAT = 1
-"""Of model.json; it is part of the training's fingerprint, so that another format trains anew."""
+"""Of model.json; it is part of the training's fingerprint, so that another format is trained again."""
 
 
 class StoredScores(TypedDict):

@@ -104,7 +104,7 @@ class Dynamics(nn.Module):
         """
         seen = tokens_BTP if seen_BTP is None else seen_BTP
         hidden = self.hidden(seen.masked_fill(mask_BTP, self.mask_id), actions_BTL.detach())
-        # logits of all positions: a product of another size every step is compiled anew every step on a CPU, and the
+        # logits of all positions: a product of another size every step is recompiled every step on a CPU, and the
         # compiled ones pile up (measured: 3 % of the time, and 6 MB a step)
         targets = tokens_BTP.masked_fill(~mask_BTP, _NO_TARGET).flatten()
         logits = self.head(hidden).flatten(0, -2).float()

@@ -48,7 +48,7 @@ from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
 _METHOD = 1
-"""Part of every id: rises when models of the same settings and shards must be trained anew."""
+"""Part of every id: rises when models of the same settings and shards must be trained again."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def record_arcade(
         config: what to record.
         folder: gets `catalog.json`, `media/` and `truth/`; a complete one is left as it is.
         workers: processes; one per core where None.
-        on_progress: hears the lines of progress.
+        on_progress: receives the lines of progress.
 
     Raises:
         UserError: the folder cannot be written, or a game cannot be played, naming which and why.

@@ -26,7 +26,7 @@ from pipeline.workers.outcome import TIMEOUT, WORKER_DIED, Outcome
 def cut_batch(job: BatchJob, *, retry_failed: bool = False) -> ClipReport:
     """Cut every downloaded video of a batch that was not cut yet under the current clip_spec.
 
-    A video that cannot be cut is recorded with its reason. It is tried again when it is downloaded anew, or with
+    A video that cannot be cut is recorded with its reason. It is tried again when it is downloaded again, or with
     `retry_failed`. Where nothing is due, nothing is written.
 
     Raises:

@@ -43,7 +43,7 @@ class ClipReport:
 def due_for_cutting(store: Store, config: Config, batch: str, *, retry_failed: bool = False) -> list[State]:
     """Return the downloaded videos of a batch that were not cut under the current clip_spec, in order of their ids.
 
-    A video that failed is due with `retry_failed`, or when it was downloaded anew. A video whose raw file was dropped
+    A video that failed is due with `retry_failed`, or when it was downloaded again. A video whose raw file was dropped
     is not due: it is downloaded again first.
     """
     where = (pc.field("batch") == batch) & (pc.field("clip_spec") == clip_spec(config.clips))

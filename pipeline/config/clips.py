@@ -67,7 +67,7 @@ class DuplicateConfig(Section, name="duplicates"):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig(Section, name="split"):
-    """How sources are divided, once and for ever, by a hash of their channel."""
+    """How sources are divided, by a hash of their channel that never changes."""
 
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the sources held out for validation."""

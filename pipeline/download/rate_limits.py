@@ -76,7 +76,7 @@ class SiteLimits:
                     # until the first of them is a day old
                     return Wait(max(first + _DAY_S - now, _POLL_S) if first else _DAY_S, limit.daily)
             ready = connection.execute("SELECT at FROM next_start WHERE site = ?", (site,)).fetchone()
-            # a clock that was set back must not block a site for ever
+            # a clock that was set back must not block a site forever
             if ready and 0 < ready[0] - now <= 2 * limit.interval_s:
                 return Wait(ready[0] - now)
             if limit.workers is not None and self._running(connection, site) >= limit.workers:

@@ -1,7 +1,7 @@
 """Pictures for the spot check: thumbnails from the sites, or a frame of a file in a folder.
 
 Thumbnails are requested as politely as metadata: by the same client, one at a time, a limited number. Each picture is
-decoded, scaled down and encoded anew, so no byte of a stranger's file gets into the page.
+decoded, scaled down and re-encoded, so no byte of a stranger's file gets into the page.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _frame(item: tuple[str, str]) -> str:
 
 
 def small_picture(data: bytes) -> str:
-    """Return a JPEG, PNG, WebP or GIF, encoded anew as a small JPEG, as a data URI.
+    """Return a JPEG, PNG, WebP or GIF, re-encoded as a small JPEG, as a data URI.
 
     Raises:
         PermanentError: it is no such picture, or has more than 40 million pixels.

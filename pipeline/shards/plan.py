@@ -63,7 +63,7 @@ def plan_shards(store: Store, config: Config) -> Plan:
     clips = pa.concat_tables([schema.empty_table(), *parts]).join(kept.drop_columns(["video_id"]), "clip_id")
     if len(clips) != len(kept):
         raise UserError(
-            f"{len(kept) - len(clips)} of {len(kept)} kept clips are not among the clips any more (cut anew, or under "
+            f"{len(kept) - len(clips)} of {len(kept)} kept clips are not among the clips any more (cut again, or under "
             "other settings): decide again (asset curated_clips) before writing shards."
         )
     videos = store.read("videos", ["video_id", "extractor", "channel_id", "url", "title"])

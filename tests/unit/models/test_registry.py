@@ -111,7 +111,7 @@ CHANGES = {
 @pytest.mark.parametrize(("change", "reason"), CHANGES.values(), ids=CHANGES)
 def test_tensors_that_do_not_fit_are_named_with_the_model_and_the_fix(store, networks, change, reason):
     rewrite(store, WORLD_FILE, change)
-    with pytest.raises(UserError, match=f"world_model world, {WORLD_FILE}: .*{reason}.*train anew"):
+    with pytest.raises(UserError, match=f"world_model world, {WORLD_FILE}: .*{reason}.*train again"):
         load_world(store, "world", CPU)
 
 
