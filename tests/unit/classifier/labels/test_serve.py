@@ -64,7 +64,7 @@ def test_no_acknowledged_label_is_lost_when_the_server_is_killed(job, pool_write
             body = json.dumps({"events": [rating(clips[number % 4], 1 + number % 5)]}).encode()
             request = urllib.request.Request(f"{url}api/events", body, {"content-type": "application/json"})
             try:
-                with urllib.request.urlopen(request, timeout=10) as answer:
+                with urllib.request.urlopen(request, timeout=60) as answer:
                     acked.extend(json.load(answer)["saved"])
             except OSError:
                 return
@@ -78,19 +78,19 @@ def test_no_acknowledged_label_is_lost_when_the_server_is_killed(job, pool_write
         for client in clients:
             client.start()
         try:
-            assert enough.wait(30)
+            assert enough.wait(120)
         finally:
             os.kill(server.pid, signal.SIGKILL)
             stop.set()
             for client in clients:
-                client.join(30)
-            server.communicate(timeout=30)
+                client.join(120)
+            server.communicate(timeout=120)
     # an ordinary end puts what the killed ones left into the store
     server, url = start(job.store.root)
-    with urllib.request.urlopen(f"{url}api/state", timeout=30):
+    with urllib.request.urlopen(f"{url}api/state", timeout=120):
         pass  # before its first answer the server may not handle SIGINT yet: `nohup` and `&` start it ignored
     server.send_signal(signal.SIGINT)
-    server.communicate(timeout=30)
+    server.communicate(timeout=120)
     stored = set(job.store.read("labels", ["event_id"])["event_id"].to_pylist())
     assert len(acked) >= 20
     assert set(acked) <= stored
