@@ -51,7 +51,11 @@ def load_config(path: str | Path | None, *, base: str = "platformers", **overrid
             raise UserError(f"configuration {str(path)!r} must be a mapping of sections, not {type(values).__name__}")
     start = dataclasses.asdict(preset(str(overrides.get("preset", values.get("preset", base)))))
     where = f"configuration {str(path)!r}" if path is not None else "configuration"
-    return parse_config(_merged(_merged(start, values, where, ""), overrides, where, ""), where)
+    merged = _merged(start, values, where, "")
+    if not overrides:
+        return parse_config(merged, where)
+    over = f"{where} with settings given over it"
+    return parse_config(_merged(merged, overrides, over, ""), over)
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
