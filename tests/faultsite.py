@@ -6,6 +6,8 @@
 
 The proxy answers for every host itself, and 502 for a host that it does not know, as a proxy does whose resolver finds
 no such name. So no test leaves the machine, and nothing of yt-dlp is replaced.
+
+One file, because the proxy, its hosts and their faults share one server.
 """
 
 from __future__ import annotations

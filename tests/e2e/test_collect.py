@@ -1,6 +1,8 @@
 """Collecting under Dagster: what a batch shows, what ends red and what only warns, runs at once, runs cut short.
 
 The videos come from loopback sites behind a real proxy, through the real search and the real download.
+
+One file, because all of it runs on the same site, settings and helpers.
 """
 
 from __future__ import annotations

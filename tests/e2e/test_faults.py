@@ -2,6 +2,8 @@
 
 One list of URLs with a case a line goes through the real search and the real download, against sites that misbehave
 behind a real proxy. What each case must leave is stated here and in docs/faults.md, which is held to it.
+
+One file, because its list of cases is the table of docs/faults.md.
 """
 
 from __future__ import annotations

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -14,10 +12,8 @@ import pytest
 
 from assets.passes.dry_run import DryRunStore
 from pipeline.config import ArcadeConfig, Config, RulesConfig, SourceConfig
-from pipeline.download.batch import download_batch
 from pipeline.errors import RetryableError, UserError
-from pipeline.ids import file_video_id
-from pipeline.job import BatchJob, Job
+from pipeline.job import Job
 from pipeline.search.batches import batches
 from pipeline.search.records import search_is_done
 from pipeline.search.rows import known_videos
@@ -393,102 +389,3 @@ def test_titles_of_any_kind_are_stored_and_compared(store: Store, source: FakeSo
         f"platformer speedrun {title}" for title in titles
     ]
     assert len(store.read("videos", where=pc.field("verdict") == "kept")) == 5
-
-
-def test_a_real_folder_becomes_rows_without_rules(store: Store, tmp_path: Path) -> None:
-    folder = tmp_path / "videos"
-    for name in ("one.mp4", "deep/two.mkv"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(b"x")
-    settings = Config(source=SourceConfig(spec=f"folder:{folder}"))
-    report = search_videos(Job(store, settings, home_of(store)), now=NOW)
-    assert (report.found, report.kept, report.batches) == (2, 2, ["2026w47-0001"])
-    assert sorted(rows(store)) == ["deep/two.mkv", "one.mp4"]
-    before = versions(store)
-    search_videos(Job(store, settings, home_of(store)))
-    assert versions(store) == before
-
-
-def recordings(folder: Path, *names: str) -> Config:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(name.encode())
-    return Config(source=SourceConfig(spec=f"folder:{folder}"))
-
-
-def urls(store: Store) -> set[str]:
-    return {row["url"] for row in store.read("videos").to_pylist()}
-
-
-def test_the_same_name_in_two_folders_is_two_videos(store: Store, tmp_path: Path) -> None:
-    first = recordings(tmp_path / "a", "level.mp4", "other.mp4")
-    second = recordings(tmp_path / "b", "level.mp4")
-    for settings in (first, second, first, second):
-        search_videos(Job(store, settings, home_of(store)), now=NOW)
-    assert urls(store) == {str(tmp_path / name) for name in ("a/level.mp4", "a/other.mp4", "b/level.mp4")}
-    found = store.read("videos").to_pylist()
-    assert len({row["video_id"] for row in found}) == 3
-    assert {row["batch"] for row in found} == {"2026w47-0001", "2026w47-0002"}
-    (first_id,) = (row["video_id"] for row in found if row["url"].endswith("a/level.mp4"))
-    assert first_id == file_video_id("level.mp4")
-
-
-def test_a_folder_that_moved_holds_the_same_videos(store: Store, tmp_path: Path) -> None:
-    search_videos(Job(store, recordings(tmp_path / "a", "level.mp4"), home_of(store)), now=NOW)
-    (before,) = store.read("videos").to_pylist()
-    (tmp_path / "a").rename(tmp_path / "b")
-    report = search_videos(Job(store, recordings(tmp_path / "b"), home_of(store)), now=NOW)
-    (after,) = store.read("videos").to_pylist()
-    assert (report.new, after["video_id"], after["batch"]) == (0, before["video_id"], before["batch"])
-    assert after["url"] == str(tmp_path / "b" / "level.mp4")
-
-
-def _search_folder(root: str, folder: Path) -> None:
-    store = Store(root)
-    search_videos(Job(store, Config(source=SourceConfig(spec=f"folder:{folder}", batch_size=4)), home_of(store)))
-
-
-@pytest.mark.heavy
-def test_processes_that_search_at_once_add_every_video_once(store: Store, tmp_path: Path) -> None:
-    recordings(tmp_path / "a", *(f"{number:02d}.mp4" for number in range(30)))
-    context = multiprocessing.get_context("spawn")
-    searches = [context.Process(target=_search_folder, args=(store.root, tmp_path / "a")) for _ in range(3)]
-    for process in searches:
-        process.start()
-    for process in searches:
-        process.join()
-    assert [process.exitcode for process in searches] == [0, 0, 0]
-    found = store.read("videos").to_pylist()
-    assert len(found) == len({row["video_id"] for row in found}) == 30
-    assert all(row["batch"] for row in found)
-    before = {row["video_id"]: row["batch"] for row in found}
-    _search_folder(store.root, tmp_path / "a")
-    assert {row["video_id"]: row["batch"] for row in store.read("videos").to_pylist()} == before
-
-
-def test_a_folder_by_another_name_is_the_same_folder(store: Store, tmp_path: Path) -> None:
-    search_videos(Job(store, recordings(tmp_path / "a", "level.mp4"), home_of(store)), now=NOW)
-    (tmp_path / "link").symlink_to(tmp_path / "a")
-    assert search_videos(Job(store, recordings(tmp_path / "link"), home_of(store)), now=NOW).new == 0
-
-
-@pytest.mark.heavy
-def test_recordings_under_a_prefix_of_an_object_store_are_searched_and_fetched(
-    tmp_path: Path, s3_options: dict[str, str], clip_file: Path
-) -> None:
-    recordings = Store("s3://lampworks-test/recordings-of-mine", s3_options)
-    recordings.put_file("deep/level 1.mp4", clip_file)
-    recordings.write_blob("deep/level 1.info.json", b'{"title": "Level 1", "license": "CC0", "duration": 4.0}')
-    store = Store("s3://lampworks-test/root-of-mine", s3_options)
-    home = home_of(store, tmp_path / "home")
-    settings = Config(source=SourceConfig(spec=f"folder:{recordings.root}"))
-    report = search_videos(Job(store, settings, home), now=NOW)
-    assert (report.kept, report.unknown_licence) == (1, 0)
-    assert download_batch(BatchJob(store, settings, home, batch=report.batches[0])).ok == 1
-    (row,) = store.read("downloads", ["path", "bytes"]).to_pylist()
-    assert store.read_blob(row["path"]) == clip_file.read_bytes()
-    assert search_videos(Job(store, settings, home), now=NOW).new == 0
-    (video,) = store.read("videos").to_pylist()
-    store.add_to_lists("videos", "video_id", "queries", {video["video_id"]: ["another"]})
-    (found,) = store.read("videos").to_pylist()
-    assert found == {**video, "queries": [recordings.root, "another"]}
