@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.snapshots import digests
 
 RECORDINGS = os.environ.get("LAMPWORKS_RECORDINGS")
 
@@ -20,7 +21,7 @@ pytestmark = [
 
 
 def test_every_recording_ends_as_clips_or_with_a_reason_and_a_second_run_writes_nothing(
-    tmp_path: Path, lampworks: Any, digests_of: Callable[[Path], dict[str, str]]
+    tmp_path: Path, lampworks: Any
 ) -> None:
     folder = Path(RECORDINGS or "")
     ratings = list(csv.DictReader((folder / "labels.csv").read_text("utf-8").splitlines()))
@@ -41,6 +42,6 @@ def test_every_recording_ends_as_clips_or_with_a_reason_and_a_second_run_writes_
     assert sum(labels["by_rating"].values()) + labels["unresolved"] == len(ratings)
     assert sum(labels["by_rating"].values()) >= 0.9 * clips["total"], "hand ratings cover the clips of this folder"
 
-    before = digests_of(root)
+    before = digests(root)
     lampworks("run", *arguments, "--labels", str(folder / "labels.csv"))
-    assert digests_of(root) == before
+    assert digests(root) == before
