@@ -34,6 +34,8 @@ from pipeline.storage.store import Store
 DEFAULT_ROOT = "lampworks-data"
 CONFIG = "config.yaml"
 _ROOTS_OWN = "the root's config.yaml"
+_OF_A_PRESET = ("tokenizer", "latent_actions", "dynamics", "training", "evaluation", "play")
+"""Sections that another preset brings with it; all others say how the root's data were made, and stay."""
 _HEADER = "# what the last `lampworks` pass over this root was told; a field that is absent is the preset's own\n"
 # what delta-rs must be told in its own words although s3fs would find it in the environment by itself
 _AWS = {
@@ -54,6 +56,8 @@ class Settings:
     home: Home
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
     """Dotted name of a setting -> where its value was set; those of the preset are absent."""
+    notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    """What a user should know about how they were found."""
 
     def origin_of(self, name: str) -> str:
         """Return where a setting's value comes from."""
@@ -92,6 +96,7 @@ def load_settings(
     storage_options: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     base: str | None = None,
+    change_preset: bool = False,
     recall: bool = True,
 ) -> Settings:
     """Return the settings of a root.
@@ -104,6 +109,8 @@ def load_settings(
         storage_options: of S3; default `LAMPWORKS_STORAGE_OPTIONS` (JSON), else the AWS variables.
         overrides: nested values that win over all others, as `--set` gives them.
         base: preset to start from where neither a file nor the root names one; default `demo`, which a laptop trains.
+        change_preset: whether `base` replaces another preset that the root remembers. The root's source and everything
+            else that its data were made with stay; the settings of the models are the new preset's.
         recall: whether to read the store's own copy where its home here is new; False opens nothing.
 
     Raises:
@@ -117,15 +124,22 @@ def load_settings(
     store = Store(root, storage_options)
     place = home_of(store, home or os.environ.get("LAMPWORKS_HOME") or None)
     layers: list[tuple[str, Mapping[str, Any]]] = []
+    notes: tuple[str, ...] = ()
     chosen, label = _config_file(config, place.folder / CONFIG)
-    if chosen is not None:
-        layers.append((label, _file_values(chosen)))
-    if recall and str(place.folder) != store.root:
+    if recall and chosen is None and str(place.folder) != store.root:
         # a home of its own may be new (another machine): the store knows what it was made with
         known = _remembered_by(store)
-        if chosen is None and known:
-            base = known.pop("preset", base)
-            layers.append((_ROOTS_OWN, known))
+    else:
+        known = _file_values(chosen) if label == _ROOTS_OWN and chosen is not None else {}
+    if base and change_preset and known and known.get("preset", base) != base:
+        kept, notes = _under_preset(base, known)
+        chosen = None
+        layers.append((_ROOTS_OWN, kept))
+    elif chosen is not None:
+        layers.append((label, _file_values(chosen)))
+    elif known:
+        base = known.pop("preset", base)
+        layers.append((_ROOTS_OWN, known))
     for label, spec in (("--source", source), ("LAMPWORKS_SOURCE", os.environ.get("LAMPWORKS_SOURCE"))):
         if spec:
             layers.append((label, {"source": {"spec": spec}}))
@@ -136,7 +150,31 @@ def load_settings(
     for _, layer in layers[1:] if chosen is not None else layers:
         values = _merged(values, layer)
     loaded = _absolute(load_config(chosen, base=base or "demo", **values))
-    return Settings(store, loaded, place, {name: label for label, layer in layers for name in _names(layer)})
+    return Settings(store, loaded, place, {name: label for label, layer in layers for name in _names(layer)}, notes)
+
+
+def _under_preset(name: str, remembered: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what a root keeps of its settings under another preset, and a note that says what it does not keep."""
+    values = {section: value for section, value in remembered.items() if section != "preset"}
+    before = load_config(None, base=str(remembered["preset"]), **values)
+    chosen = _plain(dataclasses.asdict(preset(name)))
+    mine = _plain(dataclasses.asdict(before))
+    kept = {
+        section: _difference(mine[section], chosen[section])
+        for section in mine
+        if isinstance(mine[section], dict) and section not in _OF_A_PRESET
+    }
+    # a preset may ask for clips of another size; what was set by hand stays
+    kept["clips"] = dict(values.get("clips") or {})
+    kept["source"]["spec"] = before.source.spec
+    left = sorted(_names({section: values[section] for section in _OF_A_PRESET if section in values}))
+    note = (
+        f"preset {remembered['preset']} -> {name}: the source stays {before.source.spec!r}, and so do the other "
+        "settings of collection and curation; the models are the new preset's"
+    )
+    if left:
+        note += f". Left behind: {', '.join(left)} (give them again with --set)"
+    return {section: changes for section, changes in kept.items() if changes}, (note,)
 
 
 def _config_file(config: str | Path | None, remembered: Path) -> tuple[str | Path | None, str]:
@@ -236,8 +274,10 @@ def save_config(settings: Settings) -> bool:
 
 
 def config_changes(config: Config) -> dict[str, Any]:
-    """Return the configuration as the YAML of its preset and what differs from it."""
+    """Return the configuration as the YAML of its preset, its source, and what else differs from the preset."""
     changes = _difference(_plain(dataclasses.asdict(config)), _plain(dataclasses.asdict(preset(config.preset))))
+    # the source is written where it is the preset's too: a root whose preset is changed by hand keeps it
+    changes["source"] = {"spec": config.source.spec, **changes.get("source", {})}
     return {"preset": config.preset, **changes}
 
 

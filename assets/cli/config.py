@@ -29,14 +29,16 @@ def add_commands(commands: Parsers) -> None:
         "  lampworks config --set clips.crf=23 --root DIR   change one",
     )
     config.add_argument("names", nargs="*", metavar="NAME", help="a section or a setting (default: all)")
-    config.add_argument("--preset", metavar="NAME", help="where neither a file nor the root names one (demo)")
+    config.add_argument(
+        "--preset", metavar="NAME", help="in place of the one that the root remembers (default: that one, else demo)"
+    )
     config.add_argument("--json", action="store_true", help="print one JSON array")
     add_set_option(config)
 
 
 def run_config(args: argparse.Namespace) -> int:
     """Print the settings; with `--set`, store them in the root first."""
-    settings = settings_of(args, base=args.preset)
+    settings = settings_of(args)
     found = _chosen(describe_settings(settings.config), args.names)
     if args.set:
         _remember(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,18 +80,26 @@ def add_log_options(command: argparse.ArgumentParser) -> None:
 
 
 def settings_of(args: argparse.Namespace, *, base: str | None = None, recall: bool = True) -> Settings:
-    """Return the settings that the options amount to; `recall` as of `load_settings`."""
+    """Return the settings that the options amount to; `base` and `recall` as of `load_settings`.
+
+    `--preset` names the base, and replaces the preset that the root remembers.
+    """
     options = parse_storage_options(args.storage_options) if args.storage_options else None
-    return load_settings(
+    named = getattr(args, "preset", None)
+    settings = load_settings(
         args.root,
         config=args.config,
         source=getattr(args, "source", None),
         home=args.home,
         storage_options=options,
         overrides=parse_overrides(getattr(args, "set", None) or ()),
-        base=base,
+        base=named or base,
+        change_preset=named is not None,
         recall=recall,
     )
+    for note in settings.notes:
+        print(note, file=sys.stderr)
+    return settings
 
 
 def used_settings(args: argparse.Namespace) -> Settings:

@@ -51,7 +51,8 @@ def add_commands(commands: Parsers) -> None:
     run.add_argument(
         "--preset",
         metavar="NAME",
-        help="demo (default), coinrun, platformers or platformers-41m to -10.1b, where no file names one",
+        help="demo (default), coinrun, platformers or platformers-41m to -10.1b; a root that remembers another keeps "
+        "its source and all that its data were made with",
     )
     run.add_argument(
         "--labels", metavar="FILE", help="CSV or Parquet of ratings to import before the classifier learns"
@@ -71,7 +72,8 @@ def add_commands(commands: Parsers) -> None:
 
 def run_demo(args: argparse.Namespace) -> int:
     """Run the demo preset."""
-    settings = settings_of(args, base="demo")
+    args.preset = "demo"
+    settings = settings_of(args)
     if settings.config.source.kind != "arcade":
         raise UserError(
             f"root {settings.store.root!r} belongs to source {settings.config.source.spec!r}: go on with `lampworks "
@@ -82,7 +84,7 @@ def run_demo(args: argparse.Namespace) -> int:
 
 def run_pass(args: argparse.Namespace) -> int:
     """Run the driver on a real source."""
-    settings = settings_of(args, base=args.preset)
+    settings = settings_of(args)
     named = args.source or args.config or os.environ.get("LAMPWORKS_SOURCE") or os.environ.get("LAMPWORKS_CONFIG")
     if not named and not settings.config_path.is_file() and "source.spec" not in settings.origins:
         raise UserError(
@@ -91,7 +93,7 @@ def run_pass(args: argparse.Namespace) -> int:
     if args.preset and settings.config.preset != args.preset:
         raise UserError(
             f"--preset {args.preset!r}: the configuration says {settings.config.preset!r}; change `preset:` in "
-            f"{args.config or settings.config_path}, or use another --root."
+            f"{args.config or os.environ.get('LAMPWORKS_CONFIG')}."
         )
     labels = Path(args.labels) if args.labels else None
     if labels is not None and not labels.is_file():

@@ -61,6 +61,47 @@ def test_a_relative_source_is_remembered_as_absolute_because_the_schedule_runs_e
     assert load_settings("root", config="c.yaml").config.source.cookies == str(tmp_path / "cookies.txt")
 
 
+def test_another_preset_brings_its_models_and_keeps_the_source_and_what_the_data_were_made_with() -> None:
+    own = {"clips": {"crf": 20}, "split": {"salt": "mine"}, "tokenizer": {"steps": 30}}
+    assert save_config(load_settings("root", source="arcade", overrides=own))
+    settings = load_settings("root", base="coinrun", change_preset=True)
+    assert settings.config.preset == "coinrun"
+    demo, coinrun = preset("demo"), preset("coinrun")
+    assert settings.config.source == demo.source
+    assert (settings.config.clips.crf, settings.config.split.salt) == (20, "mine")
+    assert settings.config.split.val_share == demo.split.val_share
+    for section in ("tokenizer", "latent_actions", "dynamics", "training", "evaluation", "play"):
+        assert getattr(settings.config, section) == getattr(coinrun, section)
+    assert settings.origin_of("source.spec") == "the root's config.yaml"
+    [note] = settings.notes
+    assert "the source stays 'arcade'" in note
+    assert "Left behind: tokenizer.steps (" in note
+
+
+def test_a_changed_preset_is_remembered_and_the_first_one_can_be_taken_back() -> None:
+    first = load_settings("root", source="arcade")
+    save_config(first)
+    save_config(load_settings("root", base="platformers-41m", change_preset=True))
+    again = load_settings("root")
+    assert (again.config.preset, again.config.source.spec) == ("platformers-41m", "arcade")
+    assert load_settings("root", base="platformers-41m", change_preset=True).notes == ()
+    assert load_settings("root", base="demo", change_preset=True).config == first.config
+
+
+def test_a_preset_that_is_changed_by_hand_in_the_roots_file_keeps_its_source() -> None:
+    settings = load_settings("root", source="arcade")
+    save_config(settings)
+    settings.config_path.write_text(settings.config_path.read_text("utf-8").replace("demo", "coinrun"), "utf-8")
+    assert load_settings("root").config.source.spec == "arcade"
+
+
+def test_a_file_decides_its_preset_whatever_the_root_remembers(tmp_path: Path) -> None:
+    save_config(load_settings("root", source="arcade"))
+    (tmp_path / "c.yaml").write_text("preset: platformers\n", "utf-8")
+    settings = load_settings("root", config="c.yaml", base="coinrun", change_preset=True)
+    assert (settings.config.preset, settings.notes) == ("platformers", ())
+
+
 def export(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the variables as `lampworks ui` sets them for Dagster's processes."""
     for name, value in settings.environment().items():

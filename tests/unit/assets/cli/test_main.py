@@ -92,6 +92,17 @@ def test_a_plan_of_the_embedded_source_rests_on_the_configuration_and_writes_not
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_bigger_preset_on_a_root_that_exists_plans_with_the_roots_source(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["config", "--set", "source.spec=arcade"]) == 0
+    capsys.readouterr()
+    assert main(["run", "--preset", "coinrun", "--plan"]) == 0
+    shown = capsys.readouterr()
+    assert "preset demo -> coinrun: the source stays 'arcade'" in shown.err
+    assert f"{load_settings(source='arcade').config.arcade.videos} in" in shown.out
+
+
 def test_a_plan_of_a_folder_searches_it_and_fetches_nothing(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     for number in range(3):
