@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from models.evaluation.metric import Metrics, mean_over_sources
-from models.evaluation.rollouts import Arm, encode, random_actions, roll_out
+from models.evaluation.rollouts import Arm, decode_newest, draw_tokens, encode, random_actions
 from models.evaluation.windows import Windows
 from models.evaluation.world_interface import World
 from models.metrics import psnr
@@ -54,7 +54,10 @@ def measure_control(
         first, count = config.prompt_frames - prompt, prompt + config.horizon - 1
         tokens = encode(world, video[:, first:][:, :prompt])
         inferred = np.stack([codes[start + first :][:count] for codes, start in zip(own, windows.starts, strict=True)])
-        followed = psnr(truth, roll_out(world, tokens, inferred, config, seed=config.seed))
+        drawn = draw_tokens(world, tokens, inferred, config, seed=config.seed)
+        followed = psnr(truth, decode_newest(world, drawn, config.horizon))
+        # both arms of a difference are decoded in the same way
+        kept = psnr(truth[:, -1:], decode_newest(world, drawn, 1))[:, 0]
         advance()
         for step in range(config.horizon):
             metrics[f"psnr_t{step + 1}{suffix}"] = mean_over_sources(followed[:, step], windows.sources, config)
@@ -64,9 +67,9 @@ def measure_control(
             rng = np.random.default_rng((config.seed, prompt, arm == "permuted"))
             lost = np.zeros(len(video))
             for _ in range(config.random_draws):
-                drawn = random_actions(inferred, own, arm=arm, keep=prompt - 1, num_actions=world.num_actions, rng=rng)
-                frames = roll_out(world, tokens, drawn, config, seed=config.seed, last=1)
-                lost += (followed[:, -1] - psnr(truth[:, -1:], frames)[:, 0]) / config.random_draws
+                other = random_actions(inferred, own, arm=arm, keep=prompt - 1, num_actions=world.num_actions, rng=rng)
+                drawn = draw_tokens(world, tokens, other, config, seed=config.seed)
+                lost += (kept - psnr(truth[:, -1:], decode_newest(world, drawn, 1))[:, 0]) / config.random_draws
                 advance()
             metrics[name + suffix] = mean_over_sources(lost, windows.sources, config)
     return metrics

@@ -34,6 +34,11 @@ class CpuParallelWorld:
         """Number of frames that the dynamics attends to at once."""
         return self.world.context
 
+    @property
+    def decoder_window(self) -> int:
+        """Number of frames that the tokenizer's decoder sees at once."""
+        return self.world.decoder_window
+
     def encode(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
         """Return the tokens (B, T, P) of a uint8 video."""
         return self._map(self.world.encode, video_BTHWC)

@@ -41,17 +41,16 @@ def infer_actions(world: World, video_NTHWC: np.ndarray, batch: int = 16) -> np.
 
 
 @torch.no_grad()
-def roll_out(
+def draw_tokens(
     world: World,
     prompt_NTP: torch.Tensor,
     actions_NA: np.ndarray,
     sampling: SamplingConfig,
     *,
     seed: int,
-    last: int | None = None,
     batch: int = 16,
-) -> np.ndarray:
-    """Return the frames that follow a prompt.
+) -> torch.Tensor:
+    """Return the tokens (N, T0 + S, P) of a prompt and of the frames that follow it.
 
     Args:
         world: the world model.
@@ -59,25 +58,39 @@ def roll_out(
         actions_NA: T0 + S - 1 latent actions per window; the first T0 - 1 lie between the prompt's frames.
         sampling: how new frames are sampled.
         seed: seed of the noise; each batch adds the index of its first window.
-        last: how many frames to decode, counted from the end; all S by default.
         batch: number of windows that are rolled out at once.
-
-    Returns:
-        uint8 (N, S, H, W, C), or (N, last, H, W, C).
     """
-    wanted = last or actions_NA.shape[1] + 1 - prompt_NTP.shape[1]
     parts = []
     for start in range(0, len(prompt_NTP), batch):
         part = slice(start, start + batch)
-        tokens = world.generate(
-            prompt_NTP[part],
-            torch.from_numpy(actions_NA[part].astype(np.int64)),
-            sampling=sampling,
-            generator=torch.Generator(prompt_NTP.device).manual_seed(seed + start),
+        parts.append(
+            world.generate(
+                prompt_NTP[part],
+                torch.from_numpy(actions_NA[part].astype(np.int64)),
+                sampling=sampling,
+                generator=torch.Generator(prompt_NTP.device).manual_seed(seed + start),
+            )
         )
-        # the decoder needs the tokens of a frame and of the frames before it within one window
-        parts.append(world.decode(tokens[:, -(wanted + world.context - 1) :])[:, -wanted:].cpu().numpy())
-    return np.concatenate(parts)
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def decode_newest(world: World, tokens_NTP: torch.Tensor, count: int, batch: int = 16) -> np.ndarray:
+    """Return the last `count` frames (N, count, H, W, C), uint8, of a rollout.
+
+    A frame is decoded together with as many frames before it as the decoder sees: its pixels do not depend on
+    `count`, up to the rounding of products of another shape. So what is compared exactly needs the same `count`.
+    """
+    tokens = tokens_NTP[:, -(count + world.decoder_window - 1) :]
+    return torch.cat([world.decode(part)[:, -count:].cpu() for part in tokens.split(batch)]).numpy()
+
+
+def roll_out(
+    world: World, prompt_NTP: torch.Tensor, actions_NA: np.ndarray, sampling: SamplingConfig, *, seed: int
+) -> np.ndarray:
+    """Return the frames (N, S, H, W, C), uint8, that follow a prompt; the arguments are those of `draw_tokens`."""
+    tokens = draw_tokens(world, prompt_NTP, actions_NA, sampling, seed=seed)
+    return decode_newest(world, tokens, tokens.shape[1] - prompt_NTP.shape[1])
 
 
 def random_actions(
@@ -115,12 +128,13 @@ def hold_each_action(
 ) -> np.ndarray:
     """Return one rollout per latent action from each start frame, with that action at every step.
 
+    Each action is rolled out from the same prompts, with the same seed and in the same batches as the others.
+
     Returns:
         uint8 (N, A, 1 + num_frames, H, W, C); the first frame is the reconstruction of the start frame.
     """
-    count, actions = len(start_NHWC), world.num_actions
     prompts = encode(world, start_NHWC[:, None])
-    held = np.tile(np.arange(actions), count)[:, None].repeat(num_frames, 1)
-    frames = roll_out(world, prompts.repeat_interleave(actions, 0), held, sampling, seed=seed)
-    shown = np.repeat(decode(world, prompts), actions, 0)
-    return np.concatenate([shown, frames], 1).reshape(count, actions, 1 + num_frames, *start_NHWC.shape[1:])
+    held = [np.full((len(start_NHWC), num_frames), action) for action in range(world.num_actions)]
+    frames = np.stack([roll_out(world, prompts, actions, sampling, seed=seed) for actions in held], 1)
+    shown = np.repeat(decode(world, prompts)[:, None], world.num_actions, 1)
+    return np.concatenate([shown, frames], 2)

@@ -23,6 +23,10 @@ class World(Protocol):
     def context(self) -> int:
         """Number of frames that the dynamics attends to at once."""
 
+    @property
+    def decoder_window(self) -> int:
+        """Number of frames that the tokenizer's decoder sees at once, the newest included."""
+
     def encode(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
         """Return the tokens (B, T, P) of a uint8 video."""
 

@@ -59,6 +59,11 @@ class WorldNetworks:
         """Number of frames that the dynamics attends to at once, the new one included."""
         return self.dynamics.config.context
 
+    @property
+    def decoder_window(self) -> int:
+        """Number of frames that the tokenizer's decoder sees at once, the newest included."""
+        return self.tokenizer.config.window
+
     def rows_of(self, latent_actions: Tensor) -> Tensor:
         """Return the codebook rows (..., L) of latent actions (...), on this world's device.
 

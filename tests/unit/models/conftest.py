@@ -30,6 +30,7 @@ class RingWorld:
 
     num_actions = 4
     context = 9
+    decoder_window = 9
 
     def __init__(self, names_scene=False):
         self.names_scene = names_scene
