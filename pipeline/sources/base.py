@@ -12,7 +12,6 @@ and URLs come from strangers: no path is ever built from them, except from a `vi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,22 +21,8 @@ from urllib.parse import urlsplit
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import RetryableError
+from pipeline.outside import clean_text
 from pipeline.rules import judge_listed
-
-
-def clean_text(value: object, length: int) -> str:
-    """Return a text from outside as one that fits a table: no lone surrogates, no NUL, at most `length` characters."""
-    text = "" if value is None else str(value)[:length]
-    return text.encode("utf-8", "replace").decode().replace("\x00", "")
-
-
-def clean_number(value: object) -> float | None:
-    """Return a number from outside that is finite and not negative; None for anything else."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ Retry-After. So the classes, the pause and the decision to retry are made here.
 
 from __future__ import annotations
 
-import email.utils
 import errno
+import math
 import re
 import ssl
 import time
@@ -30,6 +30,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.errors import PermanentError, RetryableError
+from pipeline.outside import clean_moment, clean_number, shown_text
 
 MESSAGE_LENGTH = 300
 RETRYABLE = frozenset({"transient", "rate_limited", "source_blocked", "live", "environment", "worker_died", "timeout"})
@@ -167,12 +168,12 @@ def as_error(fault: Fault) -> PermanentError | RetryableError:
 
 
 def clean_message(text: str, hide: Iterable[str] = ()) -> str:
-    """Return a message of at most 300 characters on one line, without colours, passwords and the paths to hide."""
+    """Return a message of at most 300 characters on one line: no colours, no paths to hide, addresses as shown."""
     text = text[:20000]
     for path in hide:
         text = text.replace(path, "<tmp>")
-    text = re.sub(r"//[^/\s@'\"]+@", "//<user>@", _one_line(text))
-    return re.sub(r"; please report this issue on .*", "; please report this issue", text)[:MESSAGE_LENGTH]
+    text = re.sub(r"; please report this issue on .*", "; please report this issue", _one_line(text))
+    return shown_text(text)[:MESSAGE_LENGTH]
 
 
 def _one_line(text: str) -> str:
@@ -236,13 +237,10 @@ def _retry_after(response: BaseException) -> float | None:
     """Return the seconds that a Retry-After header asks for: a number, or a date."""
     headers = getattr(getattr(response, "response", None), "headers", None)
     value = headers.get("Retry-After") if headers is not None else None
-    if not value:
-        return None
-    if value.strip().isdigit():
-        seconds = float(value)
-    else:
-        try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
+    seconds = clean_number(value, math.inf)
+    if seconds is None:
+        moment = clean_moment(value)
+        if moment is None:
             return None
+        seconds = moment.timestamp() - time.time()
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)

@@ -10,7 +10,6 @@ like; without one the title is the file's name.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +20,8 @@ from urllib.parse import unquote_to_bytes
 from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.ids import file_video_id
-from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, clean_number, clean_text, unknown
+from pipeline.outside import clean_age, clean_date, clean_seconds, clean_text, clean_texts, parse_json
+from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, unknown
 from pipeline.storage.store import Store
 
 SUFFIXES = (
@@ -67,24 +67,27 @@ class FolderSource(ReadySource):
 
     def _candidate(self, relative: str) -> Candidate:
         info = self._sidecar(relative)
-        tags, thumbnail = info.get("tags"), clean_text(info.get("thumbnail"), 4000)
-        age = clean_number(info.get("age_limit"))
-        text = clean_text(relative, 4000)
+        thumbnail, text = clean_text(info.get("thumbnail"), 4000), clean_text(relative, 4000)
+
+        def named(*names: str) -> str:
+            """Return the first of these fields that is a text."""
+            return next((found for name in names if (found := clean_text(info.get(name), 1000))), "")
+
         return Candidate(
             video_id=file_video_id(relative),
             extractor=self.kind,
             native_id=text,
             url=f"{self.folder}/{relative}" if self.store else _url(Path(self.folder, relative)),
             query=clean_text(self.folder, 4000),
-            title=clean_text(info.get("title") or Path(relative).stem, 1000),
+            title=named("title") or clean_text(Path(relative).stem, 1000),
             description=clean_text(info.get("description"), 20000),
-            tags=tuple(clean_text(tag, 1000) for tag in tags[:200]) if isinstance(tags, list) else (),
-            channel_id=clean_text(info.get("channel_id") or info.get("uploader_id"), 1000) or None,
-            channel=clean_text(info.get("channel") or info.get("uploader"), 1000) or None,
-            duration_s=clean_number(info.get("duration")),
-            upload_date=clean_text(info.get("upload_date"), 8) or None,
-            licence=clean_text(info.get("license"), 1000) or None,
-            age_limit=None if age is None else int(age),
+            tags=clean_texts(info.get("tags"), 200, 1000),
+            channel_id=named("channel_id", "uploader_id") or None,
+            channel=named("channel", "uploader") or None,
+            duration_s=clean_seconds(info.get("duration")),
+            upload_date=clean_date(info.get("upload_date")),
+            licence=named("license") or None,
+            age_limit=clean_age(info.get("age_limit")),
             live_status=clean_text(info.get("live_status"), 40) or None,
             language=clean_text(info.get("language"), 40) or None,
             thumbnail=thumbnail if thumbnail.startswith(("http://", "https://")) else None,
@@ -95,8 +98,8 @@ class FolderSource(ReadySource):
         name = relative.removesuffix(Path(relative).suffix) + ".info.json"
         try:
             text = self._text(name)
-            info = json.loads(text) if text is not None else {}
-        except (OSError, ValueError, RecursionError) as error:
+            info = parse_json(text) if text is not None else {}
+        except (OSError, ValueError) as error:
             self.failures[clean_text(f"{self.folder}/{name}", 4000)] = f"the sidecar cannot be read: {error}"
             return {}
         return info if isinstance(info, dict) else {}
@@ -126,7 +129,7 @@ class FolderSource(ReadySource):
         else:
             _link(path_of(url).resolve(), target)
         return Fetched(
-            path=target, format="file", tool_version="file", duration_claimed_s=clean_number(video.get("duration_s"))
+            path=target, format="file", tool_version="file", duration_claimed_s=clean_seconds(video.get("duration_s"))
         )
 
     def _fetch_remote(self, url: str, target: Path) -> None:

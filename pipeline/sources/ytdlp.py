@@ -23,7 +23,7 @@ from yt_dlp.version import __version__
 from pipeline.arcade.extractor import ArcadeIE
 from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError
-from pipeline.sources.base import clean_text
+from pipeline.outside import clean_text
 from pipeline.sources.faults import as_error, causes, classify
 from pipeline.sources.ytdlp_options import ARCADE_KEY, OPT_OUT_KEY, options
 

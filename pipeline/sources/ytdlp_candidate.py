@@ -8,7 +8,8 @@ from typing import Any
 
 from pipeline.errors import PermanentError, RetryableError
 from pipeline.ids import GENERIC, video_id_of
-from pipeline.sources.base import Candidate, clean_number, clean_text
+from pipeline.outside import clean_age, clean_date, clean_pixels, clean_seconds, clean_text, clean_texts
+from pipeline.sources.base import Candidate
 from pipeline.sources.faults import clean_message
 from pipeline.sources.ytdlp import plain_url
 
@@ -31,29 +32,28 @@ def candidate_of(info: Mapping[str, Any], *, query: str, url: str) -> Candidate:
         query: what found it.
         url: where it was found, if the info names no URL of its own.
     """
-    extractor = str(info.get("extractor_key") or info.get("ie_key") or "generic").lower()
-    native = str(info.get("id") or "")
+    extractor = (_text(info, "extractor_key") or _text(info, "ie_key") or "generic").lower()
+    native = clean_text(info.get("id"), _TEXT_LENGTH)
     if extractor in GENERIC:
         extractor = "generic"
     else:
-        url = str(info.get("webpage_url") or info.get("url") or url)
+        url = clean_text(info.get("webpage_url"), _TEXT_LENGTH) or clean_text(info.get("url"), _TEXT_LENGTH) or url
     url = plain_url(url)
-    tags = info.get("tags")
     return Candidate(
         video_id=video_id_of(extractor, native, url),
         extractor=extractor,
-        native_id=clean_text(native, _TITLE_LENGTH),
+        native_id=native[:_TITLE_LENGTH],
         url=url,
         query=query,
-        title=clean_text(info.get("title"), _TITLE_LENGTH),
+        title=_text(info, "title"),
         description=clean_text(info.get("description"), _TEXT_LENGTH),
-        tags=tuple(clean_text(tag, _TITLE_LENGTH) for tag in tags[:_TAGS]) if isinstance(tags, list | tuple) else (),
-        channel_id=clean_text(info.get("channel_id") or info.get("uploader_id"), _TITLE_LENGTH) or None,
-        channel=clean_text(info.get("channel") or info.get("uploader"), _TITLE_LENGTH) or None,
-        duration_s=clean_number(info.get("duration")),
-        upload_date=clean_text(info.get("upload_date"), 8) or None,
-        licence=clean_text(info.get("license"), _TITLE_LENGTH) or None,
-        age_limit=int(age) if (age := clean_number(info.get("age_limit"))) is not None else None,
+        tags=clean_texts(info.get("tags"), _TAGS, _TITLE_LENGTH),
+        channel_id=_text(info, "channel_id") or _text(info, "uploader_id") or None,
+        channel=_text(info, "channel") or _text(info, "uploader") or None,
+        duration_s=clean_seconds(info.get("duration")),
+        upload_date=clean_date(info.get("upload_date")),
+        licence=_text(info, "license") or None,
+        age_limit=clean_age(info.get("age_limit")),
         live_status=clean_text(info.get("live_status"), 40) or None,
         language=clean_text(info.get("language"), 40) or None,
         thumbnail=_thumbnail(info),
@@ -64,9 +64,16 @@ def _thumbnail(info: Mapping[str, Any]) -> str | None:
     """Return the URL of the smallest picture of at least 160 columns, else of the page's own picture."""
     offered = info.get("thumbnails")
     sized = [
-        (width, str(one["url"]))
+        (width, url)
         for one in (offered[:_TAGS] if isinstance(offered, list | tuple) else ())
-        if isinstance(one, Mapping) and one.get("url") and (width := clean_number(one.get("width"))) and width >= 160
+        if isinstance(one, Mapping)
+        and (url := clean_text(one.get("url"), _TEXT_LENGTH))
+        and (width := clean_pixels(one.get("width")))
+        and width >= 160
     ]
-    url = min(sized)[1] if sized else str(info.get("thumbnail") or "")
+    url = min(sized)[1] if sized else clean_text(info.get("thumbnail"), _TEXT_LENGTH)
     return plain_url(url) if url.startswith(("http://", "https://")) else None
+
+
+def _text(info: Mapping[str, Any], name: str) -> str:
+    return clean_text(info.get(name), _TITLE_LENGTH)

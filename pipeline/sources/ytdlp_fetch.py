@@ -10,8 +10,9 @@ from yt_dlp.utils import YoutubeDLError
 
 from pipeline.config.source import DownloadConfig, RulesConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError
+from pipeline.outside import clean_bytes, clean_kilobits, clean_pixels, clean_seconds, clean_text
 from pipeline.rules import judge_row
-from pipeline.sources.base import Fetched, clean_number, clean_text
+from pipeline.sources.base import Fetched
 from pipeline.sources.ytdlp import TOOL_VERSION, Client, IsPageError, client_for, error_of, is_file, suffix_of
 from pipeline.sources.ytdlp_candidate import candidate_of
 
@@ -72,7 +73,7 @@ def fetch_url(
             return Fetched(
                 path=path,
                 format=clean_text(download.get("format") or video.get("format") or "", 200),
-                duration_claimed_s=clean_number(video.get("duration")),
+                duration_claimed_s=clean_seconds(video.get("duration")),
                 tool_version=TOOL_VERSION,
                 bytes_360p=default_format_bytes(video, 360),
                 bytes_720p=default_format_bytes(video, 720),
@@ -112,7 +113,7 @@ def default_format_bytes(info: Mapping[str, Any], height: int) -> int | None:
         for one, size in sized
         if size is not None
         and one.get("vcodec") != "none"
-        and (rows := clean_number(one.get("height")))
+        and (rows := clean_pixels(one.get("height")))
         and rows <= height
     ]
     if not pictures:
@@ -125,12 +126,12 @@ def default_format_bytes(info: Mapping[str, Any], height: int) -> int | None:
 
 
 def _bytes_of(one: Mapping[str, Any], info: Mapping[str, Any]) -> int | None:
-    size = clean_number(one.get("filesize")) or clean_number(one.get("filesize_approx"))
+    size = clean_bytes(one.get("filesize")) or clean_bytes(one.get("filesize_approx"))
     if not size:
         # kilobits a second
-        rate, seconds = clean_number(one.get("tbr")), clean_number(info.get("duration"))
-        size = rate * 125 * seconds if rate and seconds else None
-    return round(size) if size else None
+        rate, seconds = clean_kilobits(one.get("tbr")), clean_seconds(info.get("duration"))
+        size = clean_bytes(rate * 125 * seconds) if rate and seconds else None
+    return size or None
 
 
 def _first_video(info: Any) -> dict[str, Any]:

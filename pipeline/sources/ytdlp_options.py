@@ -17,7 +17,7 @@ from yt_dlp.cookies import YoutubeDLCookieJar
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import UserError
-from pipeline.sources.base import clean_text
+from pipeline.outside import clean_text
 
 ARCADE_KEY, OPT_OUT_KEY = "arcade", "opt_out"
 """Options of our own among yt-dlp's; `ytdlp` takes them out again."""
@@ -115,7 +115,9 @@ def _cookie_file(name: str) -> str:
     try:
         YoutubeDLCookieJar(str(path)).load()
     except (LoadError, UnicodeDecodeError) as error:  # LoadError is an OSError too
-        raise UserError(f"source.cookies = {name!r}: not a cookies file ({clean_text(error, 200)}); {fix}") from error
+        raise UserError(
+            f"source.cookies = {name!r}: not a cookies file ({clean_text(str(error), 200)}); {fix}"
+        ) from error
     except OSError as error:
         raise UserError(f"source.cookies = {name!r}: {error.strerror or error}; {fix}") from error
     return str(path)

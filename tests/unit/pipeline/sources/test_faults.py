@@ -255,8 +255,19 @@ def test_a_retry_after_is_understood_as_seconds_and_as_a_date() -> None:
     assert classify(http_error(429, Retry_After="120")).retry_after_s == 120
     assert classify(http_error(503, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT")).retry_after_s == 0
     assert classify(http_error(429, Retry_After="Fri, 31 Dec 2999 23:59:59 GMT")).retry_after_s == 86400
-    assert classify(http_error(429, Retry_After="soon")).retry_after_s is None
     assert classify(http_error(429)).retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("9" * 300, 86400), ("1e999", 86400), ("-5", None), ("NaN", None), ("²", None), ("9" * 5000, None),
+        ("Mon, 01 Jan 2026 00:00:00 +99999999999", None), ("Fri, 31 Dec 9999 23:59:59 -2359", None), ("soon", None),
+    ],
+)  # fmt: skip
+def test_a_retry_after_that_is_no_time_costs_no_more_than_the_usual_pause(value: str, seconds: float | None) -> None:
+    fault = classify(http_error(429, Retry_After=value))
+    assert (fault.error_class, fault.retry_after_s) == ("rate_limited", seconds)
 
 
 def test_a_message_is_one_short_line_without_colours_or_our_paths() -> None:
@@ -279,7 +290,7 @@ def test_our_own_errors_keep_what_they_say() -> None:
 def test_a_message_holds_no_password() -> None:
     text = "Unable to connect to proxy http://me:s3cret@10.0.0.1:8080: then https://token@host/@fox and a@b.c"
     assert classify(OSError(text)).message == (
-        "Unable to connect to proxy http://<user>@10.0.0.1:8080: then https://<user>@host/@fox and a@b.c"
+        "Unable to connect to proxy http://10.0.0.1:8080: then https://host/@fox and a@b.c"
     )
 
 
