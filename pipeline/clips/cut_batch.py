@@ -20,7 +20,7 @@ from pipeline.errors import UserError
 from pipeline.job import BatchJob
 from pipeline.progress import Progress
 from pipeline.workers.engine import make_engine
-from pipeline.workers.outcome import TIMEOUT, WORKER_DIED, Outcome
+from pipeline.workers.outcome import ENDED, Outcome
 
 
 def cut_batch(job: BatchJob, *, retry_failed: bool = False) -> ClipReport:
@@ -81,7 +81,7 @@ def _made_folder(folder: Path) -> Path:
 
 def _failure(cut: CutJob, outcome: Outcome) -> CutVideo:
     """Return the row of a video that cannot be cut."""
-    known = outcome.error_class in {WORKER_DIED, TIMEOUT}
+    known = outcome.error_class in ENDED
     message = outcome.message.replace(cut.store.root, "").replace(cut.tmp, "")
     row = {
         "video_id": cut.video_id,

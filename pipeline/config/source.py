@@ -222,3 +222,6 @@ class EngineConfig(Section, name="engine"):
     """Attempts of an item that kills its worker before it is quarantined."""
     deadline_s: PositiveFloat = 900.0
     """An item that runs longer is ended with its worker and not tried again in the same run."""
+    memory_mb: Annotated[int, Field(ge=512)] = 2048
+    """Memory in MB that a worker process may hold, its children included: an item that needs more is ended. The program
+    takes 200, a video in 4K 300 and one in 8K 700 of them (measured)."""

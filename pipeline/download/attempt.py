@@ -23,7 +23,7 @@ from pipeline.sources.base import Fetched, Source, site_of
 from pipeline.sources.faults import BLOCKING, RETRYABLE, classify, clean_message
 from pipeline.sources.politeness import pause_after_failure
 from pipeline.storage.store import Store
-from pipeline.workers.outcome import TIMEOUT, WORKER_DIED, Outcome
+from pipeline.workers.outcome import ENDED, Outcome
 
 _MAX_BACKOFF_S = 7 * 86400.0
 _LIVE_S = 6 * 3600.0
@@ -88,8 +88,8 @@ def attempt(task: DownloadTask, context: AttemptContext) -> AttemptResult:
 
 
 def lost(task: DownloadTask, outcome: Outcome, context: AttemptContext) -> AttemptResult:
-    """Return the result of an attempt whose worker died, ran past its deadline, or raised an unexpected error."""
-    known = outcome.error_class in {WORKER_DIED, TIMEOUT}
+    """Return the result of an attempt that the engine ended, or that raised an unexpected error."""
+    known = outcome.error_class in ENDED
     row = _new_row(task, context.batch) | {
         "error_class": outcome.error_class if known else "internal",
         "message": clean_message(outcome.message if known else f"{outcome.error_class}: {outcome.message}"),

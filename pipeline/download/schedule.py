@@ -15,11 +15,11 @@ from pipeline.download.circuit_breaker import Breaker, Refusal, closed, opened
 from pipeline.download.disk_space import DiskBudget
 from pipeline.download.rate_limits import SiteLimits
 from pipeline.sources.faults import BLOCKING
-from pipeline.workers.outcome import TIMEOUT, WORKER_DIED, Later
+from pipeline.workers.outcome import ENDED, Later
 
 _UNTIL_AN_OUTCOME_S = 3600.0
 # error classes that do not show whether the site would answer: its circuit breaker stays as it is
-_NO_ANSWER = frozenset({"transient", "environment", TIMEOUT, WORKER_DIED})
+_NO_ANSWER = frozenset({"transient", "environment", *ENDED})
 
 
 class Feed:

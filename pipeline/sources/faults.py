@@ -15,7 +15,7 @@ Retry-After. So the classes, the pause and the decision to retry are made here.
 | environment | yes | this machine and its network: disk, proxy, ffmpeg, JavaScript runtime |
 | invalid_media | no | fetched, and not a video that plays from its first to its last second |
 | extractor_bug | no | yt-dlp itself failed: a newer release may not |
-| worker_died, timeout | yes | the attempt killed its process, or ran past its deadline |
+| worker_died, timeout, out_of_memory | yes | the attempt killed its process, or took too much time or memory |
 | internal | no | a bug of this program |
 """
 
@@ -33,7 +33,9 @@ from pipeline.errors import PermanentError, RetryableError
 from pipeline.outside import clean_moment, clean_number, shown_text
 
 MESSAGE_LENGTH = 300
-RETRYABLE = frozenset({"transient", "rate_limited", "source_blocked", "live", "environment", "worker_died", "timeout"})
+RETRYABLE = frozenset(
+    {"transient", "rate_limited", "source_blocked", "live", "environment", "worker_died", "timeout", "out_of_memory"}
+)
 BLOCKING = frozenset({"source_blocked", "rate_limited"})
 """Classes that concern the whole site and not the video: the site is paused, and no attempt is counted."""
 _MAX_RETRY_AFTER_S = 86400.0

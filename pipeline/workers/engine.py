@@ -4,7 +4,8 @@
         ...
 
 A worker that dies costs its item one attempt and the other items nothing. An item that kills every worker is
-quarantined, one that hangs is killed at its deadline, and a function that raises gives an outcome instead of an
+quarantined, one that hangs is killed at its deadline, one that needs more memory than `engine.memory_mb` is killed
+when it holds it, and a function that raises gives an outcome instead of an
 exception. Items are read from the iterable when a worker is free, never ahead, and outcomes come in the order in which
 the items end. An iterable that has no item right now yields `Later`.
 
@@ -39,7 +40,7 @@ def make_engine(
     """Return the engine that the configuration describes; `workers` and `deadline_s` override it.
 
     Args:
-        config: worker processes, attempts and deadline.
+        config: worker processes, attempts, deadline and memory.
         workers: worker processes; by default those of the configuration, else one per core.
         threads: items at a time in each worker.
         deadline_s: seconds after which an item is killed.
@@ -51,6 +52,7 @@ def make_engine(
         deadline_s=deadline_s or config.deadline_s,
         threads=threads,
         eager=eager,
+        memory_mb=config.memory_mb,
     )
 
 
@@ -63,6 +65,8 @@ class LocalEngine:
     deadline_s: float = 900.0
     threads: int = 1
     eager: bool = True
+    memory_mb: int = 2048
+    """Memory that a worker may hold together with its children; 0: no limit."""
 
     def run(
         self, fn: Callable[[Any], Any], items: Iterable[T], *, initializer: Callable[[], Any] | None = None
@@ -78,8 +82,14 @@ class LocalEngine:
             RuntimeError: no worker can start (the initializer raises, or the function cannot be imported).
         """
         supervisor = Supervisor(
-            TaskQueue(iter(items), self.max_attempts),
-            Limits(workers=self.workers, threads=self.threads, deadline_s=self.deadline_s, eager=self.eager),
+            TaskQueue(iter(items), self.max_attempts, self.memory_mb),
+            Limits(
+                workers=self.workers,
+                threads=self.threads,
+                deadline_s=self.deadline_s,
+                eager=self.eager,
+                memory_mb=self.memory_mb,
+            ),
             setup=pickle.dumps((fn, initializer, self.threads)),
         )
         try:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
-WORKER_DIED, TIMEOUT = "worker_died", "timeout"
+WORKER_DIED, TIMEOUT, OUT_OF_MEMORY = "worker_died", "timeout", "out_of_memory"
+ENDED = frozenset({WORKER_DIED, TIMEOUT, OUT_OF_MEMORY})
+"""Error classes that the engine gives; their messages are its own and hold no path."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Outcome:
     value: Any
     """The function's result (None unless ok)."""
     error_class: str
-    """`error_class` of the exception if it has one, else its type's name; `worker_died`; `timeout`; "" if ok."""
+    """`error_class` of the exception if it has one, else its type's name; `worker_died`; `timeout`;
+    `out_of_memory`; "" if ok."""
     message: str
     attempts: int
     """Times it was tried: above 1 only where a worker died."""

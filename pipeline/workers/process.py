@@ -34,6 +34,8 @@ class WorkerProcess:
     """Whether it has started and run its initializer."""
     tasks: dict[int, Task] = field(default_factory=dict)
     """By number."""
+    num_sent: int = 0
+    """Tasks that it was sent so far."""
 
     def has_room(self, threads: int) -> bool:
         """Tell whether it may get another task; beside a suspect it may not."""
@@ -48,6 +50,7 @@ class WorkerProcess:
         """Send a task, and start its deadline."""
         task.started = time.monotonic()
         self.tasks[task.number] = task
+        self.num_sent += 1
         with contextlib.suppress(OSError):  # dead already: the supervisor notices when it receives
             self.connection.send_bytes(task.message())
 
@@ -62,13 +65,13 @@ class WorkerProcess:
         return code
 
 
-def start_worker() -> WorkerProcess:
-    """Start a worker process that waits for its setup."""
+def start_worker(memory_mb: int = 0) -> WorkerProcess:
+    """Start a worker process that waits for its setup, with a limit on its memory; 0: none."""
     here, there = socket.socketpair()
     life, life_there = socket.socketpair()
     command = (
         f"import sys; sys.path[:] = {sys.path!r}; from pipeline.workers.worker import serve; "
-        f"serve({there.fileno()}, {life_there.fileno()})"
+        f"serve({there.fileno()}, {life_there.fileno()}, {memory_mb})"
     )
     with there, life_there:
         process = subprocess.Popen(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
+from pipeline.workers.memory import MB, memory_of
 from pipeline.workers.outcome import Outcome
 from pipeline.workers.process import WorkerProcess, start_worker, stop_workers
 from pipeline.workers.tasks import Task, TaskQueue
@@ -16,6 +17,8 @@ from pipeline.workers.worker import NUMBER_BYTES, READY
 
 _START_DEATHS = 5
 _LONGEST_WAIT_S = 60.0
+_MEMORY_S = 0.1
+"""Seconds between two looks at the memory of the workers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,8 @@ class Limits:
     """Seconds after which an item is killed with its worker."""
     eager: bool
     """Whether a worker gets its next item before the caller has seen the last outcome."""
+    memory_mb: int = 0
+    """Memory that a worker may hold together with its children; 0: no limit."""
 
 
 class Supervisor:
@@ -45,6 +50,7 @@ class Supervisor:
         self._queue, self._limits, self._setup = queue, limits, setup
         self._workers: list[WorkerProcess] = []
         self._start_deaths = 0
+        self._look_at = 0.0
 
     def outcomes(self) -> Iterator[tuple[Any, Outcome]]:
         """Yield each item with its outcome, as they end.
@@ -80,7 +86,7 @@ class Supervisor:
             task = self._queue.next_task(alone=True)
             if task is None:
                 return
-            worker = start_worker()
+            worker = start_worker(self._limits.memory_mb)
             self._workers.append(worker)
             worker.send_setup(self._setup)
             worker.send(task)
@@ -107,12 +113,18 @@ class Supervisor:
         if self._queue.resume_at > now:
             ends.append(self._queue.resume_at)
         left = min((end - now for end in ends), default=_LONGEST_WAIT_S)
+        if self._limits.memory_mb:
+            left = min(left, _MEMORY_S)
         answered = set(wait([worker.connection for worker in self._workers], timeout=max(left, 0.0)))
         for worker in [worker for worker in self._workers if worker.connection in answered]:
             self._receive(worker)
         now = time.monotonic()
         for worker in [worker for worker in self._workers if worker.ready and worker.connection not in answered]:
             self._kill_if_late(worker, now)
+        if self._limits.memory_mb and now >= self._look_at:
+            self._look_at = now + _MEMORY_S
+            for worker in [worker for worker in self._workers if worker.ready and worker.tasks]:
+                self._kill_if_large(worker)
 
     def _receive(self, worker: WorkerProcess) -> None:
         try:
@@ -124,8 +136,12 @@ class Supervisor:
             self._start_tasks(worker, message)
             return
         task = worker.tasks.pop(int.from_bytes(message[:NUMBER_BYTES]))
-        self._queue.finish(task, message[NUMBER_BYTES:])
-        if self._limits.eager:
+        self._queue.finish(task, message[NUMBER_BYTES:], alone=worker.num_sent == 1)
+        if not worker.tasks and self._holds_more_than(worker, self._limits.memory_mb // 2):
+            # not all memory goes back to the system: the next item shall not pay for this one
+            self._workers.remove(worker)
+            worker.kill()
+        elif self._limits.eager:
             # the next item goes out before the caller sees this outcome: a slow caller leaves no worker idle
             self._fill_worker(worker)
 
@@ -161,3 +177,14 @@ class Supervisor:
         for task in late:
             self._queue.time_out(task, self._limits.deadline_s)
         self._queue.return_unharmed(others)
+
+    def _kill_if_large(self, worker: WorkerProcess) -> None:
+        """Kill a worker that holds too much memory; an answer that it has sent already is received first."""
+        if worker.connection.poll() or not self._holds_more_than(worker, self._limits.memory_mb):
+            return
+        self._workers.remove(worker)
+        worker.kill()
+        self._queue.return_after_lack_of_memory(list(worker.tasks.values()), alone=worker.num_sent == 1)
+
+    def _holds_more_than(self, worker: WorkerProcess, memory_mb: int) -> bool:
+        return self._limits.memory_mb > 0 and memory_of(worker.process.pid) > memory_mb * MB

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import signal
 import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.workers.outcome import TIMEOUT, WORKER_DIED, Later, Outcome
+from pipeline.workers.memory import over_limit_text
+from pipeline.workers.outcome import OUT_OF_MEMORY, TIMEOUT, WORKER_DIED, Later, Outcome
 from pipeline.workers.worker import NUMBER_BYTES
 
 
@@ -24,7 +26,7 @@ class Task:
     attempts: int = 0
     """Deaths of a worker that count against it."""
     suspect: bool = False
-    """Whether a worker died while it ran this item beside others: it runs alone from then on."""
+    """Whether a worker died, or lacked memory, perhaps by another item: this one runs alone from then on."""
     started: float = 0.0
     """Monotonic time in seconds at which its deadline began to run."""
 
@@ -39,11 +41,11 @@ class TaskQueue:
     Tasks to try again go before new items. Items are read one at a time, when a worker is free.
     """
 
-    def __init__(self, items: Iterator[Any], max_attempts: int) -> None:
+    def __init__(self, items: Iterator[Any], max_attempts: int, memory_mb: int = 0) -> None:
         self.outcomes: deque[tuple[Any, Outcome]] = deque()
         self.resume_at = 0.0
         """Monotonic time before which no item is read, because the iterable said `Later`."""
-        self._items, self._max_attempts = items, max_attempts
+        self._items, self._max_attempts, self._memory_mb = items, max_attempts, memory_mb
         self._again: deque[Task] = deque()
         self._suspects: deque[Task] = deque()
         self._exhausted = False
@@ -78,15 +80,42 @@ class TaskQueue:
                 self.outcomes.append((item, Outcome(False, None, type(error).__name__, f"item: {error}", 0)))
         return None
 
-    def finish(self, task: Task, answer: bytes) -> None:
-        """Record a worker's answer as the outcome of a task."""
+    def finish(self, task: Task, answer: bytes, *, alone: bool = True) -> None:
+        """Record a worker's answer as the outcome of a task.
+
+        Args:
+            task: the task.
+            answer: what the worker sent.
+            alone: whether the worker has run no other task, so that a lack of memory is this one's doing.
+        """
+        outcome = _outcome(answer, task.attempts + 1)
+        if outcome.error_class == OUT_OF_MEMORY:
+            self.return_after_lack_of_memory([task], alone=alone)
+            return
+        self._record(task, outcome)
+
+    def _record(self, task: Task, outcome: Outcome) -> None:
         self.resume_at = 0.0  # the iterable may be waiting for this outcome
-        self.outcomes.append((task.item, _outcome(answer, task.attempts + 1)))
+        self.outcomes.append((task.item, outcome))
 
     def return_unharmed(self, tasks: list[Task]) -> None:
         """Take back tasks that did nothing wrong; they are tried again."""
         for task in tasks:
             (self._suspects if task.suspect else self._again).append(task)
+
+    def return_after_lack_of_memory(self, tasks: list[Task], *, alone: bool) -> None:
+        """Take back the tasks of a worker that held too much memory.
+
+        A task that was alone in a new worker needs too much, and fails. Otherwise the memory may be that of others,
+        or of earlier tasks: each is tried again alone, and fails if that happens again.
+        """
+        for task in tasks:
+            if task.suspect or (alone and len(tasks) == 1):
+                text = over_limit_text(self._memory_mb)
+                self._record(task, Outcome(False, None, OUT_OF_MEMORY, text, task.attempts + 1))
+            else:
+                task.suspect = True
+                self._suspects.append(task)
 
     def return_after_death(self, tasks: list[Task], exit_code: int) -> None:
         """Take back the tasks of a worker that died.
@@ -104,13 +133,23 @@ class TaskQueue:
             if task.attempts < self._max_attempts:
                 self.return_unharmed([task])
                 continue
-            text = f"its worker process died {task.attempts} times (last exit code {exit_code}): quarantined"
-            self.outcomes.append((task.item, Outcome(False, None, WORKER_DIED, text, task.attempts)))
+            text = f"its worker process died {task.attempts} times ({_how_it_ended(exit_code)}): quarantined"
+            self._record(task, Outcome(False, None, WORKER_DIED, text, task.attempts))
 
     def time_out(self, task: Task, deadline_s: float) -> None:
         """Record that a task was killed at its deadline."""
         text = f"ran longer than {deadline_s:g} s and was ended"
-        self.outcomes.append((task.item, Outcome(False, None, TIMEOUT, text, task.attempts + 1)))
+        self._record(task, Outcome(False, None, TIMEOUT, text, task.attempts + 1))
+
+
+def _how_it_ended(exit_code: int) -> str:
+    """Return an exit code in words: a process that a signal ended has a negative one."""
+    if exit_code == -signal.SIGKILL:
+        return "last by SIGKILL, as by a system that is short of memory"
+    try:
+        return f"last by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"last with exit code {exit_code}"
 
 
 def _outcome(answer: bytes, attempts: int) -> Outcome:

@@ -22,13 +22,23 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pipeline.workers.memory import limit_own_data
+from pipeline.workers.outcome import OUT_OF_MEMORY
+
 READY, FAILED_START = "ready", "failed to start"
 NUMBER_BYTES = 8
 """Each item and its answer begin with the item's number, in this many bytes."""
 
 
-def serve(task_fd: int, life_fd: int) -> None:
-    """Answer the items that come through one socket until it closes; end when the parent's end of the other closes."""
+def serve(task_fd: int, life_fd: int, memory_mb: int) -> None:
+    """Answer the items that come through one socket until it closes; end when the parent's end of the other closes.
+
+    Args:
+        task_fd: the socket of items and answers.
+        life_fd: the socket that the parent holds open while it lives.
+        memory_mb: see `pipeline.workers.memory`; 0: no limit.
+    """
+    limit_own_data(memory_mb)
     for fd in (task_fd, life_fd):
         os.set_inheritable(fd, False)
     # the parent handles Ctrl-C and then closes its workers
@@ -86,7 +96,7 @@ def _answer(work: Callable[[Any], Any], payload: bytes) -> bytes:
         # only the text is sent: many exceptions cannot be pickled, and some cannot be unpickled
         name = getattr(error, "error_class", None)
         if not isinstance(name, str):
-            name = type(error).__name__
+            name = OUT_OF_MEMORY if isinstance(error, MemoryError) else type(error).__name__
         return pickle.dumps((False, None, name, _text(error)))
 
 

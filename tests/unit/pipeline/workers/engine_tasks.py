@@ -108,3 +108,45 @@ def run_until_killed(folder: str) -> None:
 
     for _ in LocalEngine(2).run(sleep_long, range(4), initializer=partial(note_pid, folder)):
         pass
+
+
+def hold(item: int) -> int:
+    """Hold so many MB, for long; a number below 100 holds next to nothing and ends at once."""
+    if item >= 100:
+        held = [b"\1" * (10 << 20) for _ in range(item // 10)]
+        time.sleep(600)
+        del held
+    return item
+
+
+def hold_and_release(item: int) -> int:
+    """Hold so many MB, for as long as the supervisor needs to see them, and give them back."""
+    held = [b"\1" * (1 << 20) for _ in range(item)]
+    time.sleep(1.0)
+    return len(held)
+
+
+def claim(item: int) -> int:
+    """Ask for so many MB at once."""
+    return len(bytearray(item << 20)) >> 20
+
+
+def hold_in_a_child(item: int) -> int:
+    """Let a child, as ffmpeg is one, hold 700 MB."""
+    if item == 7:
+        subprocess.run([sys.executable, "-c", "held = b'1' * (700 << 20); import time; time.sleep(600)"], check=True)
+    return item
+
+
+def hold_while_answering(item: int) -> Any:
+    """Return an answer that takes far more memory to send than to hold."""
+    return b"\1" * (300 << 20) if item == 7 else item
+
+
+_KEPT: list[bytes] = []
+
+
+def keep(item: int) -> int:
+    """Keep so many MB for good, and return the process id."""
+    _KEPT.append(b"\1" * (item << 20))
+    return os.getpid()

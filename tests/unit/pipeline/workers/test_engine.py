@@ -158,9 +158,9 @@ def test_workers_that_cannot_start_are_one_clear_error(tasks) -> None:
         list(LocalEngine(2).run(tasks.double, range(3), initializer=tasks.fail_to_start))
 
 
-def test_the_configuration_names_workers_attempts_and_deadline() -> None:
-    engine = make_engine(EngineConfig(workers=3, max_attempts=5, deadline_s=7.0))
-    assert engine == LocalEngine(3, 5, 7.0)
+def test_the_configuration_names_workers_attempts_deadline_and_memory() -> None:
+    engine = make_engine(EngineConfig(workers=3, max_attempts=5, deadline_s=7.0, memory_mb=900))
+    assert engine == LocalEngine(3, 5, 7.0, memory_mb=900)
     assert make_engine(EngineConfig(), workers=2, deadline_s=9.0) == LocalEngine(2, 3, 9.0)
     assert make_engine(EngineConfig()) == LocalEngine(len(os.sched_getaffinity(0)))
 
