@@ -1,10 +1,11 @@
 """Access control in front of every local page, as ASGI middleware that works with any framework.
 
 Every web page that is open in this machine's browser can send requests to 127.0.0.1, so a local address is no
-protection by itself. The guard makes three checks:
+protection by itself. The guard makes these checks, of requests and of websockets:
 
 - Host: the request must name this machine; a foreign name that was rebound to 127.0.0.1 is refused.
-- Origin: a request from another site's script or form is refused.
+- Origin: a request from another site's script, form, picture or frame is refused; a link may lead here.
+- Body: JSON by name, of a known length below a limit, and complete before the app learns of it.
 - Token: an address that other machines can reach needs one, as `?token=...` once (then kept in a cookie) or as a
   bearer token.
 
@@ -36,6 +37,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "lampworks_token"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
+_MAX_PATH = 2048
+# headers of the app that the guard's own replace; a second policy is no conflict: browsers obey both
+_OURS = frozenset({b"x-content-type-options", b"referrer-policy", b"cross-origin-resource-policy"})
 
 
 def is_loopback(host: str) -> bool:
@@ -101,7 +105,10 @@ def content_policy(html: str) -> str:
 
 
 class Guard:
-    """An ASGI app that passes on the requests of this machine's user and refuses all others."""
+    """An ASGI app that passes on the requests of this machine's user and refuses all others.
+
+    The app gets a request once its body is there as a whole; of one that breaks off it learns nothing.
+    """
 
     def __init__(
         self,
@@ -118,7 +125,7 @@ class Guard:
             app: any ASGI app.
             host: the address that it is served on.
             token: secret that a request must carry; required where other machines can reach `host`.
-            policy: the Content-Security-Policy of every response, see `content_policy`.
+            policy: the Content-Security-Policy of every response, see `content_policy`; it is added to the app's own.
             max_body: largest body in bytes of a request.
         """
         check_address(host, token)
@@ -131,50 +138,83 @@ class Guard:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection of ASGI."""
+        """Serve one request or one websocket of ASGI."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":
-            raise ValueError(f"the guard serves http only, not {scope['type']!r}")
+        if scope["type"] not in {"http", "websocket"}:
+            raise ValueError(f"the guard serves http and websockets only, not {scope['type']!r}")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._refusal(str(scope["method"]), headers)
+        socket_asked = scope["type"] == "websocket"
+        # a websocket is opened by a GET, and can do all that a POST can
+        method = "WEBSOCKET" if socket_asked else str(scope["method"])
+        refusal = self._refusal(method, str(scope["path"]), headers)
         if refusal is not None:
-            await self._answer(send, *refusal)
+            await self._answer(scope, send, *refusal)
             return
         if self._token is not None:
             query = dict(parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True))
             shown = query.pop("token", None)
-            if shown is not None and self._is_token(shown) and scope["method"] in _SAFE_METHODS:
-                await self._welcome(send, str(scope["path"]), query)
+            if shown is not None and self._is_token(shown) and method in _SAFE_METHODS:
+                await self._welcome(scope, send, str(scope["path"]), query)
                 return
             if not self._knows_token(headers):
-                await self._answer(send, 401, "open the address with ?token=... that the server printed")
+                await self._answer(scope, send, 401, "open the address with ?token=... that the server printed")
                 return
+        if socket_asked:
+            await self._app(scope, receive, send)
+        else:
+            await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
+        if scope["method"] not in _SAFE_METHODS:
+            try:
+                body = await _whole_body(receive, self._max_body)
+            except ValueError as exc:
+                await self._answer(scope, send, 413, str(exc))
+                return
+            except EOFError:
+                return
+        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive_whole() -> Message:
+            return waiting.pop() if waiting else await receive()
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", []), *self._headers]}
+                kept = [pair for pair in message.get("headers", []) if bytes(pair[0]).lower() not in _OURS]
+                message = {**message, "headers": [*kept, *self._headers]}
             await send(message)
 
-        await self._app(scope, receive, send_guarded)
+        await self._app(scope, receive_whole, send_guarded)
 
-    def _refusal(self, method: str, headers: dict[str, str]) -> tuple[int, str] | None:
+    def _refusal(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if not self._is_own(host):
             return 421, f"host {host!r} is not this server; open it as http://{self._host}"
+        if len(path) > _MAX_PATH:
+            return 414, f"the path has {len(path)} characters, the limit is {_MAX_PATH}"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and not _is_origin_of(origin, host):
             return 403, f"origin {origin!r} is another site"
-        if headers.get("sec-fetch-site") in {"cross-site", "same-site"} and method not in _SAFE_METHODS:
-            return 403, "another site sent this request"
-        if method not in _SAFE_METHODS:
-            # without a length the body could be endless; browsers always send one
-            length = headers.get("content-length", "")
-            if not length.isdecimal():
-                return 411, "the request's length is missing"
-            if int(length) > self._max_body:
-                return 413, f"the request has {length} bytes, the limit is {self._max_body}"
+        if headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+            if method not in _SAFE_METHODS:
+                return 403, "another site sent this request"
+            # a link may lead here; a picture, a script or a frame of another site may not
+            if (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) != ("navigate", "document"):
+                return 403, "another site asked for this as a part of its own page"
+        if method in _SAFE_METHODS or method == "WEBSOCKET":
+            return None
+        # without a length the body could be endless; browsers always send one
+        length = headers.get("content-length", "")
+        if not re.fullmatch(r"[0-9]{1,18}", length):
+            return 411, "the request's length is missing"
+        if int(length) > self._max_body:
+            return 413, f"the request has {length} bytes, the limit is {self._max_body}"
+        # a form of another site can send any text, but not under this name
+        if int(length) and media_type(headers.get("content-type", "")) != "application/json":
+            return 415, "requests are sent as application/json"
         return None
 
     def _is_own(self, host: str) -> bool:
@@ -208,7 +248,7 @@ class Guard:
             return False
         return morsel is not None and self._is_token(morsel.value)
 
-    async def _welcome(self, send: Send, path: str, query: dict[str, str]) -> None:
+    async def _welcome(self, scope: Scope, send: Send, path: str, query: dict[str, str]) -> None:
         # the token moves from the address bar into a cookie, so that history and shared screens do not show it
         assert self._token is not None
         cookie: SimpleCookie = SimpleCookie({COOKIE: self._token})
@@ -217,13 +257,45 @@ class Guard:
         cookie[COOKIE]["samesite"] = "Strict"
         target = "/" + quote(path.lstrip("/\\")) + (f"?{urlencode(query)}" if query else "")
         headers = [(b"location", target.encode()), (b"set-cookie", cookie[COOKIE].OutputString().encode("latin-1"))]
-        await self._answer(send, 303, "", headers)
+        await self._answer(scope, send, 303, "", headers)
 
     async def _answer(
-        self, send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None
+        self, scope: Scope, send: Send, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None
     ) -> None:
-        body = text.encode()
+        kind = "http.response"
+        if scope["type"] == "websocket":
+            if "websocket.http.response" not in scope.get("extensions", {}):
+                # closed before it was accepted: the server answers 403
+                await send({"type": "websocket.close", "code": 1008, "reason": text[:120]})
+                return
+            kind = "websocket.http.response"
+        body = text.encode(errors="replace")
         head = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-        start = {"type": "http.response.start", "status": status, "headers": [*head, *(headers or []), *self._headers]}
-        await send(start)
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": f"{kind}.start", "status": status, "headers": [*head, *(headers or []), *self._headers]})
+        await send({"type": f"{kind}.body", "body": body})
+
+
+def media_type(content_type: str) -> str:
+    """Return the media type that a Content-Type header names, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _is_origin_of(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # not an address
+        return False
+
+
+async def _whole_body(receive: Receive, limit: int) -> bytes:
+    """Return a request's body; ValueError where it is longer than the limit, EOFError where it breaks off."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise EOFError
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise ValueError(f"the request has more than {limit} bytes")
+        if not message.get("more_body", False):
+            return bytes(body)

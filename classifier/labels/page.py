@@ -8,6 +8,7 @@ once the journal has it on disk. Clips are read straight out of their tars, from
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from classifier.labels.journal import MAX_EVENTS, Journal, PageEvent, check_even
 from classifier.labels.queue import load_queue, queue_is_current, write_queue
 from classifier.pool import load_pool
 from pipeline.errors import UserError
+from pipeline.http_guard import media_type
+from pipeline.http_json import read_object
 from pipeline.ids import short_hash
 from pipeline.job import Job
 from pipeline.label_events import STAND_IN, fold
@@ -110,14 +113,14 @@ class Labelling:
 
     async def record(self, request: Request) -> Response:
         """Write events to the journal; return the ids of those on disk, and the reason for each refused one."""
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        if media_type(request.headers.get("content-type", "")) != "application/json":
             return PlainTextResponse("events are sent as application/json", 415)
         try:
-            events = (await request.json())["events"]
-        except (ValueError, KeyError, TypeError):
-            return PlainTextResponse('the body must be {"events": [...]}', 400)
+            events = read_object(await request.body()).get("events")
+        except ValueError as exc:
+            return PlainTextResponse(str(exc), 400)
         if not isinstance(events, list) or len(events) > MAX_EVENTS:
-            return PlainTextResponse(f"events must be a list of at most {MAX_EVENTS}", 400)
+            return PlainTextResponse(f'the body must be {{"events": [...]}} with at most {MAX_EVENTS} events', 400)
         good: list[PageEvent] = []
         refused: dict[str, str] = {}
         for number, event in enumerate(events):
@@ -126,7 +129,10 @@ class Labelling:
             except ValueError as exc:
                 name = event.get("event_id") if isinstance(event, Mapping) else None
                 refused[name if isinstance(name, str) else f"#{number}"] = str(exc)
-        appended = await run_in_threadpool(self.journal.append, good, self._annotator)
+        try:
+            appended = await run_in_threadpool(self.journal.append, good, self._annotator)
+        except sqlite3.Error as exc:  # a full disk; the page keeps the events and sends them again
+            return PlainTextResponse(f"the labels cannot be saved: {exc}", 503)
         return JSONResponse({"saved": appended.saved, "refused": {**refused, **appended.refused}})
 
     def clip(self, request: Request) -> Response:

@@ -6,7 +6,6 @@ One static page and four endpoints; the games are in `models.play.games`. Serve 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from models.play.games import Games, Playable, StartFrame
 from models.play.key_hints import KeyHint, WorldHints
 from pipeline.config import PlayConfig
 from pipeline.errors import UserError
+from pipeline.http_json import read_object
 
 PAGE = Path(__file__).parent / "static" / "play.html"
 MAX_BODY = 4096
@@ -55,7 +55,7 @@ def play_app(
         routes=[
             Route("/", page.html),
             Route("/api/world", page.about),
-            Route("/api/starts/{index:int}.png", page.thumbnail),
+            Route("/api/starts/{index}.png", page.thumbnail),
             Route("/api/start", page.start, methods=["POST"]),
             Route("/api/step", page.step, methods=["POST"]),
         ],
@@ -71,6 +71,7 @@ class _PlayPage:
     ) -> None:
         self.games = Games(world, start_frames, config)
         self.world, self.start_frames = world, start_frames
+        self._start_names = {str(index) for index in range(len(start_frames))}
         height, width = start_frames[0].frame_HWC.shape[:2]
         keys = [hints.keys.get(code, KeyHint()) for code in range(world.num_actions)]
         self._about = {
@@ -93,10 +94,11 @@ class _PlayPage:
 
     async def thumbnail(self, request: Request) -> Response:
         """Return a start frame as PNG."""
-        index = int(request.path_params["index"])
-        if index >= len(self.start_frames):
-            raise HTTPException(404, f"start frame {index}: there are {len(self.start_frames)}")
-        return Response(png_of(self.start_frames[index].frame_HWC), media_type="image/png")
+        # not a path of {index:int}: a number of 5,000 digits is one that Python does not read
+        name = request.path_params["index"]
+        if name not in self._start_names:
+            raise HTTPException(404, f"no such start frame: there are {len(self.start_frames)}, counted from 0")
+        return Response(png_of(self.start_frames[int(name)].frame_HWC), media_type="image/png")
 
     async def start(self, request: Request) -> Response:
         """Start a game; return its first frame, and its name in a header."""
@@ -110,7 +112,7 @@ class _PlayPage:
         action, t = _integer(body, "action", self.world.num_actions), _integer(body, "t", _MAX_FRAME)
         began = time.perf_counter()
         try:
-            found = await to_thread.run_sync(self.games.step, str(body.get("game")), action, t)
+            found = await to_thread.run_sync(self.games.step, _text(body, "game"), action, t)
         except KeyError as exc:
             raise HTTPException(410, "this game was closed to make room for newer ones: start again") from exc
         if found is None:
@@ -129,16 +131,20 @@ def _frame(frame: np.ndarray, headers: dict[str, str]) -> Response:
 
 async def _json_object(request: Request) -> dict[str, Any]:
     try:
-        body = json.loads(await request.body())
+        return read_object(await request.body())
     except ValueError as exc:
-        raise HTTPException(400, f"the request is not JSON: {exc}") from exc
-    if not isinstance(body, dict):
-        raise HTTPException(400, "the request must be a JSON object")
-    return body
+        raise HTTPException(400, str(exc)) from exc
 
 
 def _integer(body: dict[str, Any], name: str, limit: int) -> int:
     value = body.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < limit:
-        raise HTTPException(400, f"{name} = {value!r}: must be a whole number from 0 to {limit - 1}")
+        raise HTTPException(400, f"{name} = {repr(value)[:80]}: must be a whole number from 0 to {limit - 1}")
+    return value
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise HTTPException(400, f"{name} = {repr(value)[:80]}: must be a text")
     return value

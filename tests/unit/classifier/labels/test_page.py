@@ -16,6 +16,7 @@ from classifier.labels.page import PAGE, label_app
 from classifier.labels.queue import load_queue
 from pipeline.errors import UserError
 from pipeline.http_guard import Guard, content_policy
+from tests.odd_json import ODD_BODIES
 
 
 @pytest.fixture
@@ -71,6 +72,39 @@ def test_a_body_of_another_form_is_refused(client, body):
     answer = client.post("/api/events", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400
     assert client.post("/api/events", content="{}", headers={"content-type": "text/plain"}).status_code == 415
+
+
+@pytest.mark.parametrize(("body", "says"), ODD_BODIES.values(), ids=ODD_BODIES)
+def test_a_body_that_no_page_sends_is_refused_with_what_is_wrong(client, job, body, says):
+    answer = client.post("/api/events", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert says in answer.text
+    assert journal_rows(job.home.journal) == []
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"event_id": 1}, {"event_id": ["a"]}, {"clip_id": {}}, {"clip_id": "../x"}, {"clip_id": "x" * 5000},
+        {"kind": []}, {"kind": None}, {"rating": 1.0}, {"rating": True}, {"rating": 2**62}, {"rating": "5"},
+        {"seconds": -1}, {"seconds": 1e300}, {"seconds": True}, {"seconds": "1"}, {"stream": 3}, {"stream": "x" * 41},
+    ],
+)  # fmt: skip
+def test_a_field_of_another_kind_refuses_its_event_alone(client, job, clips, field):
+    good = event(clips[0])
+    answer = post(client, {**event(clips[1]), **field}, good)
+    assert answer["saved"] == [good["event_id"]]
+    assert len(answer["refused"]) == 1
+    assert len(journal_rows(job.home.journal)) == 1
+
+
+def test_labels_that_cannot_be_written_are_not_acknowledged(job, clips):
+    app = label_app(job, "ann")
+    app.state.journal.close()
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        answer = client.post("/api/events", json={"events": [event(clips[0])]})
+    assert answer.status_code == 503
+    assert "cannot be saved" in answer.text
 
 
 def test_a_clip_comes_whole_by_range_and_never_beyond_its_bytes(client, clips):

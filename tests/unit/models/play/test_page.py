@@ -13,6 +13,7 @@ from models.play.key_hints import WorldHints, key_hint
 from models.play.page import play_app
 from pipeline.config import PlayConfig
 from pipeline.errors import UserError
+from tests.odd_json import ODD_BODIES
 
 LEFT, RIGHT = 1, 2
 CONFIG = PlayConfig(maskgit_steps=2, token_temperature=0, max_sessions=3)
@@ -80,6 +81,12 @@ def test_a_step_is_taken_once(client):
         ("/api/step", {"game": "x", "action": True, "t": 0}, "action = True"),
         ("/api/step", {"game": "x", "action": "1", "t": 0}, "action = '1'"),
         ("/api/step", {"game": "x", "action": 1}, "t = None"),
+        ("/api/step", {"game": "x", "action": 1.0, "t": 0}, "action = 1.0"),
+        ("/api/step", {"game": "x", "action": [[[]]], "t": 0}, "action = "),
+        ("/api/step", {"game": ["x"], "action": 1, "t": 0}, "game = ['x']: must be a text"),
+        ("/api/step", {"action": 1, "t": 0}, "game = None"),
+        ("/api/start", {"start": None}, "start = None"),
+        ("/api/start", {"start": "x" * 3000}, "must be a whole number from 0 to 1"),
         ("/api/start", {"start": 2}, "start = 2"),
         ("/api/start", [0], "JSON object"),
         ("/api/start", None, "JSON"),
@@ -89,6 +96,20 @@ def test_a_request_of_another_form_is_refused_with_what_is_wrong(client, path, b
     answer = client.post(path, json=body) if body is not None else client.post(path, content=b"{")
     assert answer.status_code == 400
     assert says in answer.json()["error"]
+
+
+@pytest.mark.parametrize(("body", "says"), ODD_BODIES.values(), ids=ODD_BODIES)
+@pytest.mark.parametrize("path", ["/api/step", "/api/start"])
+def test_a_body_that_no_page_sends_is_refused_with_what_is_wrong(client, path, body, says):
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert says in answer.json()["error"]
+
+
+@pytest.mark.parametrize("name", ["2", "-1", "01", "x", "9" * 5000, "\u0661", "1.0", "%00"])
+def test_a_start_frame_that_is_not_there_is_not_found(client, name):
+    answer = client.get(f"/api/starts/{name}.png")
+    assert (answer.status_code, answer.json()["error"]) == (404, "no such start frame: there are 2, counted from 0")
 
 
 def test_the_game_that_was_idle_longest_makes_room_and_says_so(client):
