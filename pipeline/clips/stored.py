@@ -11,6 +11,12 @@ from PIL import Image
 
 from pipeline.clips.geometry import Frames, pixels_of
 from pipeline.clips.samples import NUM_SAMPLES
+from pipeline.errors import PermanentError
+
+BAD_SAMPLE = "bad_sample"
+"""Error class of a stored clip that cannot be read."""
+# what PyAV and numpy raise for bytes that are no video, and for videos whose frames have several sizes
+_DAMAGED = (av.FFmpegError, ValueError, IndexError, AttributeError, TypeError, KeyError, OverflowError)
 
 
 def decode_clip(mp4: bytes) -> Frames:
@@ -25,6 +31,19 @@ def decode_clip(mp4: bytes) -> Frames:
             for frame in container.decode(stream)
         ]
     return np.stack(pictures)
+
+
+def decode_stored_clip(mp4: bytes) -> Frames:
+    """Return the frames of a stored clip as `decode_clip` does.
+
+    Raises:
+        PermanentError: the bytes cannot be decoded (`bad_sample`).
+    """
+    try:
+        return decode_clip(mp4)
+    except _DAMAGED as exc:
+        why = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise PermanentError(f"its {len(mp4)} bytes cannot be decoded ({why})", error_class=BAD_SAMPLE) from exc
 
 
 def decode_frames(jpeg: bytes) -> Frames:
