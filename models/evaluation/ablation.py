@@ -21,13 +21,13 @@ from models.evaluation.held_out import held_out_clips, training_frames
 from models.evaluation.measure import measure_world
 from models.evaluation.metric import Metrics
 from models.runtime.compute import Compute, choose_compute, intra_op_threads
-from models.training.data import Clip, ClipWindows, training_clips
+from models.training.data import Clip, ClipWindows, check_window, training_clips
 from models.training.loop import run
 from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining
 from models.world.world import WorldModel
 from pipeline.clips.read import read_clip, read_clips
-from pipeline.clips.stored import decode_clip
+from pipeline.clips.stored import decode_stored_clip
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.job import Job
@@ -68,8 +68,7 @@ def compare_curation(job: Job, *, steps: int) -> CurationComparison:
     """
     store, config = job.store, job.config
     version = current_shards(store)
-    window = max(config.tokenizer.window, config.dynamics.context)
-    curated, _ = training_clips(store, version, window)
+    curated, _ = training_clips(store, version)
     chosen = {"curated": curated, "random": random_clips(store, config, len(curated))}
     settings = _with_steps(config, steps)
     held_out = held_out_clips(store, config, None)
@@ -114,7 +113,7 @@ def random_clips(store: Store, config: Config, count: int) -> list[Clip]:
 
 
 def _decoded(store: Store, row: dict[str, Any]) -> npt.NDArray[np.uint8]:
-    return decode_clip(read_clip(store, row))
+    return decode_stored_clip(read_clip(store, row))
 
 
 def _with_steps(config: Config, steps: int) -> Config:
@@ -132,7 +131,14 @@ def _with_steps(config: Config, steps: int) -> Config:
 def _train(
     clips: Sequence[Clip], config: Config, compute: Compute, stage: str, on_progress: ProgressCallback | None
 ) -> WorldModel:
-    windows = ClipWindows(clips, cache_clips=config.training.cache_clips)
+    windows = ClipWindows(
+        clips,
+        cache_clips=config.training.cache_clips,
+        max_bad_share=config.training.max_bad_share,
+        on_progress=on_progress,
+    )
+    check_window(windows, config.tokenizer.window, "tokenizer.window")
+    check_window(windows, config.dynamics.context, "dynamics.context")
     every, seed = config.training.checkpoint_every, config.training.seed
     tokens = TokenizerTraining(config.tokenizer, windows, compute, seed=seed)
     run(tokens, None, stage=f"{stage}, tokenizer", checkpoint_every=every, on_progress=on_progress)

@@ -8,6 +8,8 @@ Shapes: T frames, H W C pixels.
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,17 +17,18 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.arcade.truth import DIRECTIONS, load_truth
-from pipeline.clips.stored import decode_clip
+from pipeline.clips.stored import decode_stored_clip
 from pipeline.config import Config
-from pipeline.errors import UserError
+from pipeline.errors import PermanentError, UserError
 from pipeline.ids import split_clip_id
-from pipeline.shards.read import current_shards, read_samples
+from pipeline.shards.read import DamagedSample, current_shards, read_samples
 from pipeline.shards.splits import Split
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
+_LOGGER = logging.getLogger(__name__)
 NUM_DIRECTIONS = 3
 _STEP_MS = 100  # true actions are kept at 10 a second
 _TRAIN_CLIPS, _FRAMES_PER_TRAIN_CLIP = 24, 12
@@ -62,21 +65,29 @@ def held_out_clips(store: Store, config: Config, home: Home | None) -> list[Held
     """Return clips of held-out sources, in the order of the shards.
 
     At most `evaluation.clips_per_source` clips of each of the first `evaluation.max_sources` sources are read. Clips of
-    taken-down videos are left out. Without a home no true actions are looked up.
+    taken-down videos are left out, and with a warning those that cannot be decoded, or have another length or size than
+    most. Without a home no true actions are looked up.
     """
-    chosen: list[tuple[str, bytes]] = []
+    chosen: list[tuple[str, np.ndarray]] = []
     per_source: dict[str, int] = {}
     for clip_id, mp4 in _samples(store, "val"):
         source = split_clip_id(clip_id)[0]
         if source not in per_source and len(per_source) == config.evaluation.max_sources:
             break
-        if per_source.setdefault(source, 0) < config.evaluation.clips_per_source:
-            per_source[source] += 1
-            chosen.append((clip_id, mp4))
+        if (
+            per_source.get(source, 0) < config.evaluation.clips_per_source
+            and (frames := _decoded(clip_id, mp4)) is not None
+        ):
+            per_source[source] = per_source.get(source, 0) + 1
+            chosen.append((clip_id, frames))
     native = _native_ids(store, list(per_source)) if home is not None else {}
     clips = []
-    for clip_id, mp4 in chosen:
-        frames, (source, start_ms, _) = decode_clip(mp4), split_clip_id(clip_id)
+    usual = Counter(frames.shape for _, frames in chosen).most_common(1)
+    for clip_id, frames in chosen:
+        if frames.shape != usual[0][0]:
+            _warn_of(DamagedSample(clip_id, f"its frames are {frames.shape}, those of the others {usual[0][0]}"))
+            continue
+        source, start_ms, _ = split_clip_id(clip_id)
         actions = None
         if home is not None and source in native:
             actions = true_actions(home, native[source], start_ms, len(frames) - 1)
@@ -97,10 +108,9 @@ def training_frames(store: Store) -> np.ndarray:
     """Return frames (N, H, W, C) of the first training clips, one clip per source, to fit the k-means baseline on."""
     frames, seen = [], set()
     for clip_id, mp4 in _samples(store, "train"):
-        if (source := split_clip_id(clip_id)[0]) in seen:
+        if (source := split_clip_id(clip_id)[0]) in seen or (clip := _decoded(clip_id, mp4)) is None:
             continue
         seen.add(source)
-        clip = decode_clip(mp4)
         frames.append(clip[np.linspace(0, len(clip) - 1, _FRAMES_PER_TRAIN_CLIP).astype(int)])
         if len(frames) == _TRAIN_CLIPS:
             break
@@ -111,9 +121,22 @@ def training_frames(store: Store) -> np.ndarray:
 
 def _samples(store: Store, split: Split) -> Iterator[tuple[str, bytes]]:
     gone = taken_down(store).hidden_videos(store)
-    for sample in read_samples(store, shards_version(store), split):
+    for sample in read_samples(store, shards_version(store), split, _warn_of):
         if split_clip_id(sample.clip_id)[0] not in gone:
             yield sample.clip_id, sample.read_mp4(store)
+
+
+def _decoded(clip_id: str, mp4: bytes) -> np.ndarray | None:
+    """Return the frames of a clip; None, with a warning, where its bytes cannot be decoded."""
+    try:
+        return decode_stored_clip(mp4)
+    except PermanentError as exc:
+        _warn_of(DamagedSample(clip_id, str(exc)))
+        return None
+
+
+def _warn_of(damaged: DamagedSample) -> None:
+    _LOGGER.warning("clip %s is left out of the evaluation: %s", damaged.name, damaged.reason)
 
 
 def _native_ids(store: Store, video_ids: list[str]) -> dict[str, str]:

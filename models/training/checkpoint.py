@@ -1,9 +1,11 @@
 """Checkpoints of a training run: everything that the next step depends on, written atomically.
 
 A checkpoint is one safetensors file (weights, optimizer state, codebook counts) and one JSON file (the curve so
-far). The tensors are written last, so a checkpoint that is found is complete. All noise of a step is drawn from (seed,
-step): no generator state is saved, and a run that was killed continues to the same weights, bit for bit.
+far, the settings). Both hold checksums. The tensors are written last, so a checkpoint that is found is complete. The
+newest two are kept: where the newest is damaged, a run goes on from the one before.
 
+All noise of a step is drawn from (seed, step): no generator state is saved, and a run that was killed continues to the
+same weights, bit for bit.
 That holds on one kind of processor with the same library versions and threads. From one kind to another, embeddings
 and codes that are initialized from data are the same bytes; random weights and every product of a step differ by
 rounding, and so the trained weights differ.
@@ -11,8 +13,10 @@ rounding, and so the trained weights differ.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,10 +24,13 @@ import torch
 from torch import Tensor
 
 from models.runtime.weights import WeightsError, pack, unpack
+from models.training.finite import NotFiniteError, check_tensors
 from pipeline.errors import UserError
+from pipeline.progress import ProgressCallback
 from pipeline.storage.store import Store
 
 _NAME = re.compile(r"step-(\d+)\.safetensors")
+_KEPT = 2
 
 
 class Checkpoint(NamedTuple):
@@ -36,56 +43,101 @@ class Checkpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one run, in a folder of a store; only the newest is kept."""
+    """The checkpoints of one run, in a folder of a store; the newest two are kept."""
 
     store: Store
     folder: str
 
-    def save(self, step: int, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-        """Write the state after `step` steps, then delete older checkpoints."""
-        self.store.write_blob(f"{self.folder}/step-{step:08d}.json", json.dumps(about).encode())
-        self.store.write_blob(f"{self.folder}/step-{step:08d}.safetensors", pack(tensors))
-        for found in self._steps():
-            if found < step:
-                self._delete(found)
-
-    def latest(self) -> Checkpoint | None:
-        """Return the newest checkpoint; None without one.
+    def save(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        """Write the state after `step` steps, then delete all checkpoints but this one and the one before.
 
         Raises:
-            UserError: one of its files is damaged.
+            NotFiniteError: a tensor is not finite; nothing is written then.
         """
-        steps = self._steps()
-        if not steps:
-            return None
-        key = f"{self.folder}/step-{steps[-1]:08d}"
+        check_tensors(tensors)
+        self.store.write_blob(f"{self.folder}/step-{step:08d}.json", _sealed(about))
+        self.store.write_blob(f"{self.folder}/step-{step:08d}.safetensors", pack(tensors))
+        # one with a later step is left over from before a damaged one: the run has gone on from an earlier step
+        earlier = [found for found in self.steps() if found < step]
+        self.keep([*earlier[1 - _KEPT :], step])
+
+    def latest(self, on_progress: ProgressCallback | None = None) -> Checkpoint | None:
+        """Return the newest checkpoint that is whole and finite; None without any checkpoint.
+
+        Args:
+            on_progress: is told of each newer one that is damaged.
+
+        Raises:
+            UserError: all of them are damaged.
+        """
+        errors: list[UserError] = []
+        for step in reversed(self.steps()):
+            try:
+                found = self.read(step)
+            except UserError as exc:
+                errors.append(exc)
+                continue
+            for error in errors:
+                if on_progress is not None:
+                    on_progress(f"{error}; the run goes on from the checkpoint of step {step} instead")
+            return found
+        if errors:
+            raise UserError(
+                f"{'; '.join(map(str, errors))}. Restore the files, or delete the folder {self.folder} of the root to "
+                "train from the first step."
+            )
+        return None
+
+    def read(self, step: int) -> Checkpoint:
+        """Return the checkpoint of a step; UserError where there is none, or it is damaged or not finite."""
+        key = f"{self.folder}/step-{step:08d}"
         try:
             tensors = unpack(self.store.read_blob(f"{key}.safetensors"))
-            about = json.loads(self.store.read_blob(f"{key}.json"))
-        except (WeightsError, ValueError, FileNotFoundError) as exc:
-            raise self.unfit(exc) from exc
-        return Checkpoint(steps[-1], tensors, about)
+            about = _unsealed(self.store.read_blob(f"{key}.json"))
+            check_tensors(tensors)
+        except (WeightsError, FileNotFoundError, NotFiniteError) as exc:
+            why = "the file is not there" if isinstance(exc, FileNotFoundError) else exc
+            raise UserError(f"checkpoint {self.folder}, step {step}: {why}") from exc
+        return Checkpoint(step, tensors, about)
 
-    def unfit(self, why: Exception) -> UserError:
-        """Return an error that says why the newest checkpoint cannot be resumed, and what to do."""
+    def unfit(self, step: int, why: Exception) -> UserError:
+        """Return an error that says why a checkpoint does not fit this training, and what to do."""
         return UserError(
-            f"checkpoint {self.folder}, step {self._steps()[-1]}: {why}. Go on with the settings and the lampworks "
-            "that wrote it, or delete the folder to train from the first step."
+            f"checkpoint {self.folder}, step {step}: {why}. Go on with the lampworks that wrote it, or delete the "
+            f"folder {self.folder} of the root to train from the first step."
         )
 
-    def clear(self) -> None:
-        """Delete all checkpoints, unfinished writes included; called once the model is published."""
-        for key in self.store.list_blobs(self.folder):
-            self.store.delete(key)
-
-    def _steps(self) -> list[int]:
+    def steps(self) -> list[int]:
+        """Return the steps of which there is a checkpoint, in rising order."""
         names = (key.rsplit("/", 1)[-1] for key in self.store.list_blobs(self.folder))
         return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
 
-    def _delete(self, step: int) -> None:
+    def keep(self, steps: list[int]) -> None:
+        """Delete all checkpoints but those of these steps, unfinished writes included."""
+        kept = {f"step-{step:08d}" for step in steps}
         # the tensors first: a JSON file alone is ignored, tensors alone would be a broken checkpoint
-        for end in ("safetensors", "json"):
-            self.store.delete(f"{self.folder}/step-{step:08d}.{end}")
+        for key in sorted(self.store.list_blobs(self.folder), key=lambda key: not key.endswith(".safetensors")):
+            if key.rsplit("/", 1)[-1].partition(".")[0] not in kept:
+                self.store.delete(key)
+
+
+def _sealed(about: Mapping[str, Any]) -> bytes:
+    """Return JSON with its checksum."""
+    text = json.dumps(about, sort_keys=True)
+    return json.dumps({"about": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}).encode()
+
+
+def _unsealed(data: bytes) -> dict[str, Any]:
+    """Return what `_sealed` was given; WeightsError where the file is damaged."""
+    try:
+        sealed = json.loads(data)
+        text = sealed["about"]
+        if hashlib.sha256(text.encode()).hexdigest() == sealed["sha256"]:
+            about: dict[str, Any] = json.loads(text)
+            return about
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise WeightsError(f"the JSON file of {len(data)} bytes is damaged or cut short") from exc
+    raise WeightsError("the JSON file is damaged (it does not give its checksum)")
 
 
 def step_generator(seed: int, stream: int, step: int) -> torch.Generator:

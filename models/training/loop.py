@@ -1,20 +1,22 @@
-"""The training loop: steps, progress, curve, checkpoints, and the check that losses stay finite."""
+"""The training loop: steps, progress, curve, checkpoints, and the check that numbers stay finite."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from models.registry import Curve
 from models.runtime.weights import WeightsError
-from models.training.checkpoint import Checkpoints
-from pipeline.errors import PermanentError
+from models.training.checkpoint import Checkpoint, Checkpoints
+from models.training.finite import NotFiniteError, check_metrics, check_tensors
 from pipeline.progress import Progress, ProgressCallback
 
 OnStep = Callable[[int, Mapping[str, float]], None]
+Advice = Callable[[str, int | None], str]
+"""Returns what a person can do about numbers that are not finite, from the section of the configuration whose network
+it is (empty where unknown), and the step of the last checkpoint."""
 
 _CURVE_POINTS = 2000
 
@@ -28,13 +30,23 @@ class Trainable(Protocol):
         """Initialize the networks before step 0; not called for a resumed run."""
 
     def step(self, step: int) -> dict[str, float]:
-        """Take step number `step` (0-based) and return its metrics; all noise is drawn from the seed and `step`."""
+        """Take step number `step` (0-based) and return its metrics; all noise is drawn from the seed and `step`.
+
+        Raises:
+            NotFiniteError: a gradient is not finite; it was not applied.
+        """
 
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that the next step depends on."""
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Load what `tensors` returned; WeightsError where it does not fit."""
+
+    def about(self) -> dict[str, Any]:
+        """Return what a checkpoint tells beside the tensors, as JSON-able values."""
+
+    def load_about(self, about: Mapping[str, Any]) -> None:
+        """Load what `about` returned."""
 
 
 def run(
@@ -45,40 +57,61 @@ def run(
     checkpoint_every: int,
     on_progress: ProgressCallback | None = None,
     on_step: OnStep | None = None,
+    advice: Advice | None = None,
 ) -> Curve:
-    """Train to the last step, from the newest checkpoint if there is one; return the curve from step 1 on.
+    """Train to the last step, from the newest good checkpoint if there is one; return the curve from step 1 on.
+
+    The state after the last step is a checkpoint too.
 
     Raises:
-        UserError: the checkpoint is damaged, or belongs to another training.
-        PermanentError: a metric is not finite (`not_finite`); the last checkpoint stays.
+        UserError: all checkpoints are damaged, or belong to another training.
+        NotFiniteError: a gradient, a metric or a weight is not finite; the checkpoints before stay.
     """
-    saved = checkpoints.latest() if checkpoints is not None else None
+    saved = checkpoints.latest(on_progress) if checkpoints is not None else None
     curve: Curve = []
     if saved is None:
         training.initialize()
     else:
         assert checkpoints is not None
-        try:
-            training.load(saved.tensors)
-        except WeightsError as exc:
-            raise checkpoints.unfit(exc) from exc
-        curve = saved.about["curve"]
+        curve = _resume(training, checkpoints, saved, stage, on_progress)
     first, total = (0 if saved is None else saved.step), training.total_steps
     keep_every = -(-total // _CURVE_POINTS)
+    good = None if saved is None else saved.step
     with Progress(stage, total=total - first, unit="steps", on_progress=on_progress) as progress:
         for step in range(first, total):
-            metrics = training.step(step)
-            if not all(math.isfinite(value) for value in metrics.values()):
-                raise PermanentError(
-                    f"{stage}: {metrics} at step {step + 1} is not finite; lower the learning rate, or go on from the "
-                    "checkpoint with training.dtype = 'fp32'",
-                    error_class="not_finite",
-                )
-            if (step + 1) % keep_every == 0 or step + 1 == total:
-                curve.append({"step": step + 1, **{name: round(value, 6) for name, value in metrics.items()}})
-            if on_step is not None:
-                on_step(step + 1, metrics)
-            if checkpoints is not None and (step + 1) % checkpoint_every == 0 and step + 1 < total:
-                checkpoints.save(step + 1, training.tensors(), {"curve": curve})
+            try:
+                metrics = training.step(step)
+                check_metrics(metrics)
+                if (step + 1) % keep_every == 0 or step + 1 == total:
+                    curve.append({"step": step + 1, **{name: float(f"{v:.6g}") for name, v in metrics.items()}})
+                if on_step is not None:
+                    on_step(step + 1, metrics)
+                if step + 1 == total:
+                    check_tensors(training.tensors())
+                if checkpoints is not None and ((step + 1) % checkpoint_every == 0 or step + 1 == total):
+                    checkpoints.save(step + 1, training.tensors(), {**training.about(), "curve": curve})
+                    good = step + 1
+            except NotFiniteError as exc:
+                what = f"{stage}: {exc} at step {step + 1} of {total}. {_left(good)}"
+                raise NotFiniteError(f"{what} {advice(exc.section, good)}" if advice else what, exc.section) from exc
             progress.advance(note=", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     return curve
+
+
+def _resume(
+    training: Trainable, checkpoints: Checkpoints, saved: Checkpoint, stage: str, on_progress: ProgressCallback | None
+) -> Curve:
+    """Load a checkpoint into a training, say so, and return its curve."""
+    try:
+        training.load(saved.tensors)
+        training.load_about(saved.about)
+        curve: Curve = saved.about["curve"]
+    except (WeightsError, KeyError) as exc:
+        raise checkpoints.unfit(saved.step, exc) from exc
+    if on_progress is not None:
+        on_progress(f"{stage}: resumed at step {saved.step} of {training.total_steps}, from {checkpoints.folder}")
+    return curve
+
+
+def _left(good: int | None) -> str:
+    return "No checkpoint was written yet." if good is None else f"The checkpoint of step {good} is good and stays."

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.runtime.weights import kind_of
+from models.training.finite import NotFiniteError
 from pipeline.config.world import OptimizerConfig
 
 _STATES = ("step", "exp_avg", "exp_avg_sq")
@@ -29,8 +30,11 @@ def learning_rate(config: OptimizerConfig, step: int, total: int) -> float:
 class Optimizer:
     """AdamW over the parameters of a network, with warm-up, decay and gradient clipping."""
 
-    def __init__(self, network: nn.Module, config: OptimizerConfig, total_steps: int) -> None:
-        self.config, self.total_steps = config, total_steps
+    def __init__(self, network: nn.Module, config: OptimizerConfig, total_steps: int, section: str = "network") -> None:
+        """Optimize a network; `section` is the section of the configuration that its errors name."""
+        self.config, self.total_steps, self.section = config, total_steps, section
+        self.learning_rate = 0.0
+        """Of the last step."""
         self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
         self._adam = torch.optim.AdamW(
             [parameter for _, parameter in self._named],
@@ -50,12 +54,18 @@ class Optimizer:
 
         Returns:
             the norm of the gradients before clipping.
+
+        Raises:
+            NotFiniteError: the norm is not finite; weights and state are as before.
         """
-        norm = nn.utils.clip_grad_norm_([p for _, p in self._named], self.config.clip_norm)
+        norm = float(nn.utils.clip_grad_norm_([p for _, p in self._named], self.config.clip_norm))
+        if not math.isfinite(norm):
+            raise NotFiniteError(f"the gradient of {self.section} has the norm {norm}", self.section)
+        self.learning_rate = share * learning_rate(self.config, step, self.total_steps)
         for group in self._adam.param_groups:
-            group["lr"] = share * learning_rate(self.config, step, self.total_steps)
+            group["lr"] = self.learning_rate
         self._adam.step()
-        return float(norm)
+        return norm
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state as `<parameter>.<exp_avg | exp_avg_sq | step>`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -36,11 +37,11 @@ class TokenizerTraining:
         """Build a fresh tokenizer for the windows' frame size; the same seed gives the same weights."""
         self.config, self.windows, self.compute, self.seed = config, windows, compute, seed
         self.total_steps = config.steps
-        height, width = windows.video(0).shape[1:3]
+        _, height, width = windows.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.tokenizer = VideoTokenizer(config, height, width).to(compute.device)
-        self.optimizer = Optimizer(self.tokenizer, config.optimizer, config.steps)
+        self.optimizer = Optimizer(self.tokenizer, config.optimizer, config.steps, "tokenizer")
         self.parallel = CpuParallel(compute, config.batch)
 
     def initialize(self) -> None:
@@ -50,7 +51,10 @@ class TokenizerTraining:
             initialize_from_patches(self.tokenizer, frames.to(self.compute.device))
 
     def step(self, step: int) -> dict[str, float]:
-        """Take one step; metrics: loss, gradient_norm, and psnr, codes_used and perplexity of the batch."""
+        """Take one step.
+
+        Metrics: loss, gradient_norm, learning_rate, and psnr, codes_used and perplexity of the batch.
+        """
         video, _ = self.windows.batch(
             seed=self.seed, stream=_STREAM, step=step, batch=self.config.batch, window=self.config.window
         )
@@ -66,6 +70,7 @@ class TokenizerTraining:
             "loss": float(loss),
             "psnr": mean_psnr(shown, video),
             "gradient_norm": norm,
+            "learning_rate": self.optimizer.learning_rate,
             "codes_used": used,
             "perplexity": perplexity,
         }
@@ -81,6 +86,14 @@ class TokenizerTraining:
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Load a checkpoint."""
         load_states({"tokenizer": self.tokenizer}, {"optimizer": self.optimizer}, tensors)
+
+    def about(self) -> dict[str, Any]:
+        """Return the samples that were skipped."""
+        return {"bad_samples": self.windows.bad}
+
+    def load_about(self, about: Mapping[str, Any]) -> None:
+        """Skip the samples that were skipped before."""
+        self.windows.skip(about.get("bad_samples", {}))
 
 
 @torch.inference_mode()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ from models.registry import (
 )
 from models.runtime.compute import Compute, choose_compute, hold_memory, intra_op_threads, prepare_training
 from models.training.checkpoint import Checkpoints
-from models.training.data import Clip, ClipWindows, training_clips
+from models.training.data import Clip, ClipWindows, check_window, training_clips
+from models.training.finite import what_to_change
 from models.training.loop import OnStep, Trainable, run
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_metrics
 from models.training.world_training import TruthActions, WorldTraining, world_metrics
@@ -42,11 +44,12 @@ from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.job import Job
 from pipeline.progress import ProgressCallback
-from pipeline.shards.read import current_shards
+from pipeline.shards.read import current_shards, restore_advice
 from pipeline.storage.models_table import ModelRecord, find_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
+_NAMED_BAD = 20
 _METHOD = 1
 """Part of every id: rises when models of the same settings and shards must be trained again."""
 
@@ -95,23 +98,24 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
 
     Raises:
         UserError: there are no shards, or none to train on.
-        PermanentError: the loss is not finite; the last checkpoint stays.
+        NotFiniteError: a gradient, a metric or a weight is not finite; the checkpoints before stay.
     """
     store, config, on_progress = job.store, job.config, job.on_progress
     version = current_shards(store)
     model_id = tokenizer_id(config, version)
     if tokenizer_is_current(store, config):
         return _published(store, TOKENIZER, model_id)
-    train, val = _clips(store, config, version, config.tokenizer.window)
+    train, val = _clips(store, version)
     compute = choose_compute(config.training)
     with intra_op_threads():
-        windows = ClipWindows(train, cache_clips=config.training.cache_clips)
+        windows = _windows(job, version, train)
+        check_window(windows, config.tokenizer.window, "tokenizer.window")
         training = TokenizerTraining(config.tokenizer, windows, compute, seed=config.training.seed)
         _prepare(config, compute, on_progress, tokenizer=training.tokenizer)
         curve, run_about = _run(job, TOKENIZER, model_id, training, compute, on_step)
         training.tokenizer.eval()
         count = config.training.eval_windows
-        held = ClipWindows(val or train, cache_clips=1)
+        held = _windows(job, version, val or train, cache_clips=1)
         metrics = tokenizer_metrics(training.tokenizer, held, compute, count=count)
     height, width = training.tokenizer.height, training.tokenizer.width
     _check_takedown(store, train)
@@ -121,12 +125,17 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
         path=folder_of(TOKENIZER, model_id),
         config={"tokenizer": plain(config.tokenizer), "height": height, "width": width},
         steps=config.tokenizer.steps,
-        metrics={**metrics, "held_out": bool(val), **run_about},
-        inputs={"shards": version, "clips": len(train), "seed": config.training.seed},
+        metrics={**metrics, "held_out": bool(val), **_bad_counts(windows, held), **run_about},
+        inputs={
+            "shards": version,
+            "clips": len(train),
+            "seed": config.training.seed,
+            **_bad_samples(windows),
+        },
         shards_version=str(version),
     )
     publish_model(store, record, {"tokenizer": training.tokenizer}, curve)
-    _checkpoints(store, TOKENIZER, model_id).clear()
+    _keep_last(_checkpoints(store, TOKENIZER, model_id))
     return _published(store, TOKENIZER, model_id, skipped=False)
 
 
@@ -140,16 +149,17 @@ def train_world_model(job: Job, *, on_step: OnStep | None = None) -> TrainReport
     model_id, source = world_model_id(config, version), tokenizer_id(config, version)
     if world_model_is_current(store, config):
         return _published(store, WORLD, model_id)
-    train, val = _clips(store, config, version, config.dynamics.context)
+    train, val = _clips(store, version)
     compute = choose_compute(config.training)
     with intra_op_threads():
-        windows = ClipWindows(train, cache_clips=config.training.cache_clips)
+        windows = _windows(job, version, train)
+        check_window(windows, config.dynamics.context, "dynamics.context")
         training = _world_training(store, config, source, windows, compute)
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
         curve, run_about = _run(job, WORLD, model_id, training, compute, on_step)
         training.lam.eval()
         training.dynamics.eval()
-        held = ClipWindows(val or train, cache_clips=1)
+        held = _windows(job, version, val or train, cache_clips=1)
         metrics = world_metrics(training, held, count=config.training.eval_windows)
     networks = {"latent_actions": training.lam, "dynamics": training.dynamics}
     parameters = {f"parameters_{name}": parameters_of(network) for name, network in networks.items()}
@@ -160,12 +170,18 @@ def train_world_model(job: Job, *, on_step: OnStep | None = None) -> TrainReport
         path=folder_of(WORLD, model_id),
         config={"latent_actions": plain(config.latent_actions), "dynamics": plain(config.dynamics)},
         steps=training.total_steps,
-        metrics={**metrics, "held_out": bool(val), **parameters, **run_about},
-        inputs={"shards": version, "tokenizer": source, "clips": len(train), "seed": config.training.seed},
+        metrics={**metrics, "held_out": bool(val), **_bad_counts(windows, held), **parameters, **run_about},
+        inputs={
+            "shards": version,
+            "tokenizer": source,
+            "clips": len(train),
+            "seed": config.training.seed,
+            **_bad_samples(windows),
+        },
         shards_version=str(version),
     )
     publish_model(store, record, networks, curve)
-    _checkpoints(store, WORLD, model_id).clear()
+    _keep_last(_checkpoints(store, WORLD, model_id))
     return _published(store, WORLD, model_id, skipped=False)
 
 
@@ -190,13 +206,15 @@ def train_oracle(
         on_step: receives the step (from 1) and its metrics.
     """
     version = current_shards(store)
-    train, _ = _clips(store, config, version, config.dynamics.context)
+    train, _ = _clips(store, version)
     known = [clip for clip in train if truth_actions(clip.clip_id) is not None]
     if not known:
         raise UserError("no training clip has true actions: the oracle needs the embedded source (source.spec: arcade)")
     compute = choose_compute(config.training)
     with intra_op_threads():
-        windows = ClipWindows(known, cache_clips=config.training.cache_clips)
+        windows = ClipWindows(
+            known, cache_clips=config.training.cache_clips, max_bad_share=config.training.max_bad_share
+        )
         training = _world_training(store, config, tokenizer_id(config, version), windows, compute, truth_actions)
         every = config.training.checkpoint_every
         curve = run(training, None, stage="oracle", checkpoint_every=every, on_progress=on_progress, on_step=on_step)
@@ -246,6 +264,7 @@ def _run(
         checkpoint_every=job.config.training.checkpoint_every,
         on_progress=job.on_progress,
         on_step=on_step,
+        advice=partial(what_to_change, job.config, kind),
     )
     return curve, {
         "device": str(compute.device),
@@ -262,16 +281,39 @@ def _shared(config: Config) -> Sequence[object]:
     return (config.training.seed, config.training.dtype)
 
 
-def _clips(store: Store, config: Config, version: str | None, window: int) -> tuple[list[Clip], list[Clip]]:
-    train, val = training_clips(store, version, window)
+def _clips(store: Store, version: str | None) -> tuple[list[Clip], list[Clip]]:
+    train, val = training_clips(store, version)
     _check_takedown(store, train)
     return train, val
+
+
+def _windows(job: Job, version: str | None, clips: list[Clip], cache_clips: int | None = None) -> ClipWindows:
+    training = job.config.training
+    return ClipWindows(
+        clips,
+        cache_clips=cache_clips or training.cache_clips,
+        max_bad_share=training.max_bad_share,
+        on_progress=job.on_progress,
+        restore=restore_advice(version),
+    )
+
+
+def _bad_counts(windows: ClipWindows, held: ClipWindows) -> dict[str, int]:
+    """Return how many samples the training and the metrics after it skipped."""
+    return {"bad_samples": len(windows.bad), "bad_samples_held_out": len(held.bad)}
+
+
+def _bad_samples(windows: ClipWindows) -> dict[str, Any]:
+    """Return the first samples that were skipped, with their reasons; nothing without any."""
+    return {"bad_samples": dict(list(windows.bad.items())[:_NAMED_BAD])} if windows.bad else {}
 
 
 def _check_takedown(store: Store, clips: list[Clip]) -> None:
     """Raise if a takedown was requested for a video of these clips: nothing of it may be learned."""
     hidden = taken_down(store).hidden_videos(store)
-    gone = sorted({video for clip in clips if (video := split_clip_id(clip.clip_id)[0]) in hidden})
+    # what a damaged tar has lost is not learned, and its id may be lost too
+    readable = [clip.clip_id for clip in clips if not clip.damage]
+    gone = sorted({video for clip_id in readable if (video := split_clip_id(clip_id)[0]) in hidden})
     if gone:
         raise UserError(
             f"the training shards hold {len(gone)} taken-down videos ({', '.join(gone[:3])}): materialize "
@@ -281,6 +323,11 @@ def _check_takedown(store: Store, clips: list[Clip]) -> None:
 
 def _checkpoints(store: Store, kind: str, model_id: str) -> Checkpoints:
     return Checkpoints(store, f"{folder_of(kind, model_id)}/checkpoints")
+
+
+def _keep_last(checkpoints: Checkpoints) -> None:
+    """Keep the state after the last step, from which more steps go on."""
+    checkpoints.keep(checkpoints.steps()[-1:])
 
 
 def _published(store: Store, kind: str, model_id: str, *, skipped: bool = True) -> TrainReport:

@@ -10,7 +10,7 @@ cannot be controlled, the dynamics is too weak; if only the oracle can, the late
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -75,8 +75,8 @@ class WorldTraining:
             self.dynamics = Dynamics(dynamics, num_codes=codes, grid=grid, action_dim=latent_actions.latent_dim)
         self.lam.to(compute.device)
         self.dynamics.to(compute.device)
-        self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, self.total_steps)
-        self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps)
+        self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, self.total_steps, "latent_actions")
+        self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps, "dynamics")
         # two threads while both networks learn; while the LAM learns alone, as many as its batch has windows
         self._pair, self.parallel = CpuParallel(compute, 2), CpuParallel(compute, dynamics.batch)
 
@@ -95,8 +95,9 @@ class WorldTraining:
     def step(self, step: int) -> dict[str, float]:
         """Take one step.
 
-        Metrics: lam_loss, lam_psnr (lam_accuracy of a LAM that reads tokens); once it quantizes, those of
-        `code_metrics`, and loss, the dynamics' cross-entropy.
+        Metrics: lam_loss, lam_psnr (lam_accuracy of a LAM that reads tokens), lam_gradient_norm and
+        lam_learning_rate; once it quantizes, those of `code_metrics`, and of the dynamics loss (its cross-entropy),
+        gradient_norm and learning_rate.
         """
         video, places = self._batch(_STREAM, step)
         if self.truth_actions:
@@ -130,9 +131,12 @@ class WorldTraining:
         frames = self._read(video)
         lam = self._pair.submit(self._step_lam, frames, step, rows)
         lam.add_done_callback(lambda done: _fail_with(rows, done.exception()))
-        with intra_op_threads(self._pair.inner):
-            tokens = frames if self.lam.reads_tokens else None
-            metrics = self._step_dynamics(video, rows, step - self.alone_steps, tokens)
+        try:
+            with intra_op_threads(self._pair.inner):
+                tokens = frames if self.lam.reads_tokens else None
+                metrics = self._step_dynamics(video, rows, step - self.alone_steps, tokens)
+        finally:
+            lam.exception()  # waits: the other thread must not go on with a network that a caller looks at
         return {**lam.result(), **metrics}
 
     def _step_lam(self, frames: Tensor, step: int, rows: Future[Tensor]) -> dict[str, float]:
@@ -142,20 +146,28 @@ class WorldTraining:
         codes = result.quantized.codes
         rows.set_result(self.lam.quantizer.lookup(codes).detach().clone())
         # at the full learning rate the codes collapsed in 2 of 4 runs (measured)
-        self.lam_optimizer.step(loss, step, self.lam_config.joint_lr_scale)
+        norm = self.lam_optimizer.step(loss, step, self.lam_config.joint_lr_scale)
         self.lam.quantizer.update(result.latents_BTL, codes, step_generator(self.seed, _STREAM, 2 * step + 1))
         return {
             "lam_loss": float(loss.detach()),
             self.lam.metric: lam_quality(result.next_frames, frames[:, 1:]),
+            **self._pace_of_lam(norm),
             **code_metrics(codes, self.lam_config.num_actions),
         }
 
     def _step_lam_alone(self, video: Tensor, step: int) -> dict[str, float]:
         frames = self._read(video)
         loss, results = self.parallel.backward(self.lam, self._continuous_loss, frames)
-        self.lam_optimizer.apply(step)
+        norm = self.lam_optimizer.apply(step)
         shown = torch.cat([result.next_frames.detach() for result in results])
-        return {"lam_loss": float(loss), self.lam.metric: lam_quality(shown, frames[:, 1:])}
+        return {
+            "lam_loss": float(loss),
+            self.lam.metric: lam_quality(shown, frames[:, 1:]),
+            **self._pace_of_lam(norm),
+        }
+
+    def _pace_of_lam(self, norm: float) -> dict[str, float]:
+        return {"lam_gradient_norm": norm, "lam_learning_rate": self.lam_optimizer.learning_rate}
 
     def _continuous_loss(self, frames: Tensor) -> tuple[Tensor, Prediction]:
         with self.compute.autocast():
@@ -177,8 +189,9 @@ class WorldTraining:
             if self.config.token_noise:
                 seen = draw_noise(self.config, seen, mask, self.dynamics.mask_id, noise)
             loss = self.dynamics.loss(tokens, rows, mask, seen)
-        self.optimizer.step(loss, step)
-        return {"loss": float(loss.detach())}
+        norm = self.optimizer.step(loss, step)
+        pace = {"gradient_norm": norm, "learning_rate": self.optimizer.learning_rate}
+        return {"loss": float(loss.detach()), **pace}
 
     @torch.no_grad()
     def _many_latents(self) -> Tensor:
@@ -212,6 +225,14 @@ class WorldTraining:
         """Load a checkpoint."""
         networks = {"latent_actions": self.lam, "dynamics": self.dynamics}
         load_states(networks, {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, tensors)
+
+    def about(self) -> dict[str, Any]:
+        """Return the samples that were skipped."""
+        return {"bad_samples": self.windows.bad}
+
+    def load_about(self, about: Mapping[str, Any]) -> None:
+        """Skip the samples that were skipped before."""
+        self.windows.skip(about.get("bad_samples", {}))
 
 
 def _fail_with(future: Future[Tensor], error: BaseException | None) -> None:

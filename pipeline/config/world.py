@@ -338,6 +338,8 @@ class TrainingConfig(Section, name="training"):
     """Decoded clips kept in memory, 6.9 MB each."""
     eval_windows: NonNegativeInt = 64
     """Held-out windows measured after training."""
+    max_bad_share: Share = 0.05
+    """A training on shards of which a larger share of samples cannot be used (damaged, of another size) is refused."""
 
 
 def platformers_models(size: str) -> dict[str, Any]:

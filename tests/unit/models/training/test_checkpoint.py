@@ -1,7 +1,13 @@
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
+from models.runtime.weights import pack
 from models.training.checkpoint import Checkpoints, step_generator
+from models.training.finite import NotFiniteError
 from pipeline.errors import UserError
 
 
@@ -25,11 +31,64 @@ def test_the_newest_checkpoint_comes_back_whole(checkpoints):
     assert about == {"curve": [{"step": 1000}]}
 
 
-def test_older_checkpoints_go_once_a_newer_one_is_there(checkpoints):
-    for step in (10, 20):
+def test_the_newest_two_stay_and_older_ones_go(checkpoints):
+    for step in (10, 20, 30):
         checkpoints.save(step, tensors(step), {})
     names = [key.rsplit("/", 1)[-1] for key in checkpoints.store.list_blobs(checkpoints.folder)]
-    assert names == ["step-00000020.json", "step-00000020.safetensors"]
+    assert names == [f"step-000000{step}.{end}" for step in (20, 30) for end in ("json", "safetensors")]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_state_that_is_not_finite_is_never_written(checkpoints, bad):
+    checkpoints.save(10, tensors(10), {})
+    before = checkpoints.store.list_blobs(checkpoints.folder)
+    with pytest.raises(NotFiniteError, match=r"1 of 2 tensors are not finite \(a\)"):
+        checkpoints.save(20, {**tensors(20), "a": torch.tensor([1.0, bad])}, {})
+    assert checkpoints.store.list_blobs(checkpoints.folder) == before
+
+
+def cut(checkpoints, name):
+    key = f"{checkpoints.folder}/{name}"
+    checkpoints.store.write_blob(key, checkpoints.store.read_blob(key)[:-3])
+
+
+def flip(checkpoints, name):
+    key = f"{checkpoints.folder}/{name}"
+    data = bytearray(checkpoints.store.read_blob(key))
+    data[len(data) // 2] ^= 1
+    checkpoints.store.write_blob(key, bytes(data))
+
+
+def lose(checkpoints, name):
+    checkpoints.store.delete(f"{checkpoints.folder}/{name}")
+
+
+def spoil(checkpoints, name):
+    """A checkpoint of not a number, as a version without the check wrote it."""
+    checkpoints.store.write_blob(f"{checkpoints.folder}/{name}", pack({"a": torch.tensor(float("nan"))}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        (cut, "step-00000020.safetensors"), (cut, "step-00000020.json"), (flip, "step-00000020.safetensors"),
+        (flip, "step-00000020.json"), (lose, "step-00000020.json"), (spoil, "step-00000020.safetensors"),
+    ],
+)  # fmt: skip
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(checkpoints, damage, name):
+    for step in (10, 20):
+        checkpoints.save(step, tensors(step), {"curve": [{"step": step}]})
+    damage(checkpoints, name)
+    said = []
+    found = checkpoints.latest(said.append)
+    assert (found.step, found.about) == (10, {"curve": [{"step": 10}]})
+    assert len(said) == 1
+    assert "step 20: " in said[0]
+    assert "goes on from the checkpoint of step 10 instead" in said[0]
+    # the good one outlives what is written after it: never are both lost
+    checkpoints.save(12, tensors(12), {"curve": []})
+    assert checkpoints.steps() == [10, 12]
+    assert checkpoints.latest().step == 12
 
 
 class KilledError(Exception):
@@ -52,17 +111,20 @@ def test_a_save_that_was_killed_half_way_counts_as_nothing(checkpoints, monkeypa
         checkpoints.save(20, tensors(20), {})
     write(f"{checkpoints.folder}/.tmp-1234", b"half of it")
     assert checkpoints.latest().step == 10
-    checkpoints.clear()
+    checkpoints.keep([])
     assert checkpoints.store.list_blobs(checkpoints.folder) == []
 
 
 @pytest.mark.parametrize("name", ["step-00000010.safetensors", "step-00000010.json"])
-def test_a_damaged_checkpoint_says_where_it_is_and_what_to_do(checkpoints, name):
+def test_a_damaged_only_checkpoint_says_where_it_is_and_what_to_do(checkpoints, name):
     checkpoints.save(10, tensors(10), {"curve": []})
-    key = f"{checkpoints.folder}/{name}"
-    checkpoints.store.write_blob(key, checkpoints.store.read_blob(key)[:-3])
-    with pytest.raises(UserError, match=f"checkpoint {checkpoints.folder}, step 10: .*delete the folder to train from"):
+    cut(checkpoints, name)
+    with pytest.raises(UserError, match=f"checkpoint {checkpoints.folder}, step 10: .*delete the folder") as caught:
         checkpoints.latest()
+    shutil.rmtree(
+        Path(checkpoints.store.root) / re.search(r"delete the folder (\S+) of the root", str(caught.value))[1]
+    )
+    assert checkpoints.latest() is None, "what the error says works"
 
 
 def test_noise_of_a_step_depends_on_seed_stream_and_step():

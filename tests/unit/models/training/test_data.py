@@ -4,7 +4,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from models.training.data import Clip, ClipWindows, shard_clips, training_clips
+from models.training.data import Clip, ClipWindows, check_window, shard_clips, training_clips
 from pipeline.errors import UserError
 from tests.media import video_bytes
 
@@ -60,12 +60,14 @@ def test_every_start_is_drawn_the_last_one_included():
 def test_decoded_clips_are_kept_up_to_the_bound():
     clips, decoded = counted_clips(3)
     windows = ClipWindows(clips, cache_clips=2)
-    for index in (0, 1, 0, 1):
+    assert windows.shape == (20, 2, 3)
+    decoded.clear()  # 1 and 2 are kept from when the clips' size was found out
+    for index in (1, 2, 1, 2):
+        windows.video(index)
+    assert decoded == []
+    for index in (0, 2, 1):  # 0 pushes 1 out, the least recently used
         windows.video(index)
     assert decoded == [0, 1]
-    for index in (2, 1, 0):  # 2 pushes 0 out, the least recently used
-        windows.video(index)
-    assert decoded == [0, 1, 2, 0]
 
 
 def test_spread_windows_touch_every_clip_and_never_change():
@@ -100,12 +102,14 @@ def test_clips_of_a_shard_are_found_by_their_bytes(store, mp4):
     clips = shard_clips(store, "v1", "train")
     assert [clip.clip_id for clip in clips] == ["a", "b"]
     assert clips[0].load().shape == (6, 16, 32, 3)
-    with pytest.raises(UserError, match="6 frames hold no window of 16"):
-        training_clips(store, "v1", 16)
+    windows = ClipWindows(clips, cache_clips=1)
+    check_window(windows, 6, "tokenizer.window")
+    with pytest.raises(UserError, match=r"6 frames hold no window of 16: lower tokenizer\.window, or raise clips\.sec"):
+        check_window(windows, 16, "tokenizer.window")
     with pytest.raises(UserError, match="hold no training clip"):
-        training_clips(store, "v2", 5)
+        training_clips(store, "v2")
     with pytest.raises(UserError, match="no training shards yet"):
-        training_clips(store, None, 5)
+        training_clips(store, None)
 
 
 @pytest.fixture

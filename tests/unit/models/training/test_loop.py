@@ -3,15 +3,16 @@ import torch
 
 from models.runtime.weights import WeightsError
 from models.training.checkpoint import Checkpoints
+from models.training.finite import NotFiniteError
 from models.training.loop import run
-from pipeline.errors import PermanentError, UserError
+from pipeline.errors import UserError
 
 
 class Counting:
     """A training whose state is one number."""
 
-    def __init__(self, total_steps, bad_at=None):
-        self.total_steps, self.bad_at = total_steps, bad_at
+    def __init__(self, total_steps, bad_at=None, bad=float("nan")):
+        self.total_steps, self.bad_at, self.bad = total_steps, bad_at, bad
         self.value, self.started = 0, False
 
     def initialize(self):
@@ -19,7 +20,7 @@ class Counting:
 
     def step(self, step):
         self.value += 1
-        return {"loss": float("nan") if step == self.bad_at else 1.0 / self.value}
+        return {"loss": self.bad if step == self.bad_at else 1.0 / self.value}
 
     def tensors(self):
         return {"value": torch.tensor(self.value)}
@@ -28,6 +29,12 @@ class Counting:
         if set(tensors) != {"value"}:
             raise WeightsError(f"{sorted(tensors)} do not fit")
         self.value = int(tensors["value"])
+
+    def about(self):
+        return {"note": self.value}
+
+    def load_about(self, about):
+        assert about["note"] == self.value
 
 
 def test_every_step_is_run_and_told(store):
@@ -41,7 +48,7 @@ def test_every_step_is_run_and_told(store):
 
 def test_a_second_run_goes_on_from_the_checkpoint_with_its_curve(store):
     checkpoints = Checkpoints(store, "models/x/checkpoints")
-    with pytest.raises(PermanentError):
+    with pytest.raises(NotFiniteError):
         run(Counting(9, bad_at=6), checkpoints, stage="x", checkpoint_every=3)
     again = Counting(9)
     curve = run(again, checkpoints, stage="x", checkpoint_every=3)
@@ -60,12 +67,36 @@ def test_a_checkpoint_of_another_training_is_refused_and_stays(store):
     assert checkpoints.latest().step == 4
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(store):
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_metric_that_is_not_finite_stops_the_run_and_keeps_the_checkpoints(store, bad):
     checkpoints = Checkpoints(store, "models/x/checkpoints")
-    with pytest.raises(PermanentError, match="at step 5 is not finite") as caught:
-        run(Counting(9, bad_at=4), checkpoints, stage="x", checkpoint_every=2)
-    assert caught.value.error_class == "not_finite"
-    assert checkpoints.latest().step == 4
+    with pytest.raises(NotFiniteError, match=rf"x: loss is {bad} at step 6 of 9. The checkpoint of step 4 is good"):
+        run(Counting(9, bad_at=5, bad=bad), checkpoints, stage="x", checkpoint_every=2)
+    assert checkpoints.steps() == [2, 4]
+    with pytest.raises(NotFiniteError, match=r"at step 2 of 9. No checkpoint was written yet"):
+        run(Counting(9, bad_at=1, bad=bad), None, stage="x", checkpoint_every=1)
+
+
+@pytest.mark.parametrize("step", [3, 9])
+def test_a_weight_that_is_not_finite_is_never_written_nor_returned(store, step):
+    """Metrics may be finite while the last update has spoiled a weight: at a checkpoint, and at the end."""
+    checkpoints = Checkpoints(store, "models/x/checkpoints")
+    training = Counting(9)
+    training.tensors = lambda: {"value": torch.tensor(float("nan") if training.value == step else training.value)}
+    for kept in (checkpoints, None) if step == 9 else (checkpoints,):
+        training.value = 0
+        with pytest.raises(NotFiniteError, match=rf"1 of 1 tensors are not finite \(value\) at step {step} of 9"):
+            run(training, kept, stage="x", checkpoint_every=3)
+    assert checkpoints.steps() == ([] if step == 3 else [3, 6])
+
+
+def test_a_resumed_run_says_at_which_step_and_from_where(store):
+    checkpoints, said = Checkpoints(store, "models/x/checkpoints"), []
+    with pytest.raises(NotFiniteError):
+        run(Counting(9, bad_at=6), checkpoints, stage="x", checkpoint_every=3)
+    run(Counting(9), checkpoints, stage="x", checkpoint_every=3, on_progress=said.append)
+    assert said[0] == "x: resumed at step 6 of 9, from models/x/checkpoints"
+    assert checkpoints.steps() == [6, 9], "the last step is a checkpoint too: more steps go on from it"
 
 
 def test_a_long_curve_is_thinned_but_keeps_its_end():

@@ -16,45 +16,15 @@ from models.training.train import (
     world_model_is_current,
 )
 from models.world.load import load_world
-from pipeline.config import Config, ShardConfig
 from pipeline.config.evaluation import SamplingConfig
-from pipeline.config.world import (
-    DynamicsConfig,
-    LatentActionConfig,
-    OptimizerConfig,
-    StackConfig,
-    TokenizerConfig,
-    TrainingConfig,
-)
+from pipeline.config.world import LatentActionConfig
 from pipeline.errors import UserError
-from pipeline.ids import clip_id_of
 from pipeline.shards.read import current_shards
 from pipeline.storage.takedown import request_takedown
-from tests.media import video_bytes
-from tests.shards import SPEC, add_shards
 from tests.synthetic import job_of
+from tests.trainings import CONFIG, OPTIMIZER, STACK, add_training_shards, killed_after, weights
 
-STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8, kv_heads=2, temporal_positions="lag_bias")
-FRAME_STACK = dataclasses.replace(STACK, temporal_attention=False, depthwise_conv="frame")
 GREEDY = SamplingConfig(maskgit_steps=1, token_temperature=0)
-OPTIMIZER = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
-CONFIG = Config(
-    shards=ShardConfig(samples_per_shard=8),
-    tokenizer=TokenizerConfig(
-        patch=8, codebook_size=32, latent_dim=8, encoder=STACK, decoder=STACK, window=4, batch=2, steps=4,
-        optimizer=OPTIMIZER, ema_decay=0.9, start="patches",
-    ),
-    latent_actions=LatentActionConfig(
-        patch=8, latent_dim=8, encoder=FRAME_STACK, decoder=FRAME_STACK, optimizer=OPTIMIZER,
-        pooling="antisymmetric", unquantized_steps=3, decoder_output="residual", ema_decay=0.9,
-        restart_below=0.1, pca_start=True, normalize_latent=True,
-    ),
-    dynamics=DynamicsConfig(
-        stack=dataclasses.replace(STACK, depthwise_conv="causal"), context=4, batch=2, steps=4, optimizer=OPTIMIZER,
-        embedding_start="codebook",
-    ),
-    training=TrainingConfig(device="cpu", dtype="fp32", threads=1, checkpoint_every=2, eval_windows=4),
-)  # fmt: skip
 # codes that learn by gradient, and restart where they idle: 0.99 to the third power is below 0.98
 RESTARTS = dataclasses.replace(
     CONFIG,
@@ -75,43 +45,15 @@ TOKENS = dataclasses.replace(
 )  # fmt: skip
 
 
-def mp4(number):
-    """A small clip of 12 frames: a bright block that moves."""
-    frames = np.full((12, 16, 32, 3), 40 * number, np.uint8)
-    for index in range(12):
-        column = (3 * index + 5 * number) % 24
-        frames[index, 4:12, column : column + 8] = 220
-    return video_bytes(frames, fps=10)
-
-
 @pytest.fixture
 def shards(store):
-    """A store whose current shards hold four training clips and two held-out ones, each of a video of its own."""
-    splits = {"train": range(4), "val": range(4, 6)}
-    add_shards(
-        store,
-        {split: {clip_id_of(f"site-v{n}", 0, SPEC): mp4(n) for n in numbers} for split, numbers in splits.items()},
-    )
+    add_training_shards(store)
     assert current_shards(store) == "v1"
     return store
 
 
 def blobs_and_versions(store):
     return store.list_blobs("models"), store.version("models")
-
-
-def weights(store, kind):
-    keys = [key for key in store.list_blobs(f"models/{kind}") if key.endswith("weights.safetensors")]
-    assert len(keys) == 1
-    return store.read_blob(keys[0])
-
-
-def killed_after(step):
-    def on_step(now, figures):
-        if now == step:
-            raise KeyboardInterrupt
-
-    return on_step
 
 
 def test_both_phases_publish_models_that_load_as_a_world(shards):
@@ -159,7 +101,9 @@ def test_a_second_training_writes_nothing(shards):
     train_tokenizer(job_of(shards, CONFIG))
     train_world_model(job_of(shards, CONFIG))
     before = blobs_and_versions(shards)
-    assert not any("checkpoints" in key for key in before[0]), "a published model needs no checkpoint"
+    kept = [key.rsplit("/", 1)[-1] for key in before[0] if "checkpoints" in key]
+    ends = [f"step-0000000{step}.{end}" for step in (4, 7) for end in ("json", "safetensors")]
+    assert kept == ends, "of a published model the last checkpoint stays: more steps go on from it"
     assert train_tokenizer(job_of(shards, CONFIG)).skipped
     assert train_world_model(job_of(shards, CONFIG)).skipped
     assert blobs_and_versions(shards) == before

@@ -1,0 +1,142 @@
+"""A gradient that is not finite is not applied: the run says where it was, and what helps; its checkpoints are good."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+
+from models.networks.dynamics import Dynamics
+from models.networks.latent_actions import LatentActionModel
+from models.networks.tokenizer import VideoTokenizer
+from models.training.checkpoint import Checkpoints
+from models.training.finite import NotFiniteError, what_to_change
+from models.training.optimizer import Optimizer
+from models.training.train import train_tokenizer, train_world_model
+from pipeline.config.world import OptimizerConfig
+from tests.synthetic import job_of
+from tests.trainings import CONFIG, add_training_shards
+
+EVERY = dataclasses.replace(CONFIG.training, checkpoint_every=1)
+
+
+class Poison(torch.autograd.Function):
+    """Adds nothing, and has a gradient that is not finite."""
+
+    @staticmethod
+    def forward(ctx, x, bad):
+        ctx.bad = bad
+        return x.sum() * 0
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.full((1,), ctx.bad), None
+
+
+@pytest.fixture
+def shards(store):
+    return add_training_shards(store)
+
+
+def poison(monkeypatch, network, call, bad):
+    """Poison the gradient of one parameter in one call of a network's loss (calls count from 1)."""
+    loss, calls = network.loss, []
+
+    def poisoned(self, *args):
+        calls.append(None)
+        result = loss(self, *args)
+        if len(calls) < call:
+            return result
+        parameter = next(self.parameters()).flatten()[:1]
+        first = result[0] if isinstance(result, tuple) else result
+        first = first + Poison.apply(parameter, bad)
+        return (first, *result[1:]) if isinstance(result, tuple) else first
+
+    monkeypatch.setattr(network, "loss", poisoned)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    ("network", "section", "step", "total"),
+    [
+        (VideoTokenizer, "tokenizer", 3, 4),
+        (LatentActionModel, "latent_actions", 2, 7),  # while it learns alone
+        (LatentActionModel, "latent_actions", 6, 7),  # beside the dynamics
+        (Dynamics, "dynamics", 5, 7),
+    ],
+)
+def test_a_gradient_that_is_not_finite_ends_the_run_before_it_reaches_a_checkpoint(
+    shards, monkeypatch, network, section, step, total, bad, threads
+):
+    config = dataclasses.replace(CONFIG, training=dataclasses.replace(EVERY, threads=threads))
+    train = train_tokenizer
+    if section != "tokenizer":
+        train_tokenizer(job_of(shards, config))
+        train = train_world_model
+    # a network that learns alone has a window in each thread; the dynamics starts at the fourth step
+    calls_before = {
+        "tokenizer": threads * (step - 1),
+        "latent_actions": threads * min(step - 1, 3) + max(step - 4, 0),
+        "dynamics": step - 4,
+    }
+    call = calls_before[section] + 1
+    poison(monkeypatch, network, call, bad)
+    losses = []
+    with pytest.raises(NotFiniteError) as caught:
+        train(job_of(shards, config), on_step=lambda now, metrics: losses.append(metrics))
+    norm = "(nan|inf)"
+    kind = "video_tokenizer" if section == "tokenizer" else "world_model"
+    assert caught.match(
+        rf"{kind}: the gradient of {section} has the norm {norm} at step {step} of {total}\. The checkpoint of step "
+        rf"{step - 1} is good"
+    )
+    assert f"lower {section}.optimizer.learning_rate (now 0.001)" in str(caught.value)
+    assert all(math.isfinite(value) for metrics in losses for value in metrics.values()), "no metric shows it"
+    [folder] = {key.rsplit("/", 1)[0] for key in shards.list_blobs(f"models/{kind}") if "checkpoints" in key}
+    found = Checkpoints(shards, folder)
+    assert found.steps() == [number for number in (step - 2, step - 1) if number]
+    for kept in found.steps():
+        assert all(bool(tensor.isfinite().all()) for tensor in found.read(kept).tensors.values())
+
+
+def test_a_gradient_that_is_not_finite_changes_neither_weights_nor_state():
+    network = torch.nn.Linear(3, 1)
+    optimizer = Optimizer(network, OptimizerConfig(), 10, "dynamics")
+    optimizer.step(network(torch.ones(1, 3)).sum(), 0)
+    before = {name: tensor.clone() for name, tensor in {**network.state_dict(), **optimizer.tensors()}.items()}
+    with pytest.raises(NotFiniteError, match="the gradient of dynamics has the norm nan"):
+        optimizer.step(network(torch.ones(1, 3)).sum() * math.nan, 1)
+    after = {**network.state_dict(), **optimizer.tensors()}
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_a_training_that_diverges_says_which_setting_to_lower_and_with_it_lowered_it_ends_well(shards):
+    wild = OptimizerConfig(learning_rate=1e19, final_learning_rate=1e19, warmup_steps=0)
+    config = dataclasses.replace(CONFIG, tokenizer=dataclasses.replace(CONFIG.tokenizer, optimizer=wild, steps=9))
+    with pytest.raises(NotFiniteError, match=r"lower tokenizer\.optimizer\.learning_rate \(now 1e\+19\); the training"):
+        train_tokenizer(job_of(shards, config))
+    calm = dataclasses.replace(wild, learning_rate=1e-3, final_learning_rate=1e-3)
+    config = dataclasses.replace(CONFIG, tokenizer=dataclasses.replace(CONFIG.tokenizer, optimizer=calm, steps=9))
+    assert train_tokenizer(job_of(shards, config)).steps == 9
+
+
+def test_fp32_is_named_only_where_it_is_a_change():
+    assert "training.dtype" not in what_to_change(CONFIG, "world_model", "", None)
+    half = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, dtype="bf16"))
+    advice = what_to_change(half, "world_model", "", None)
+    assert "or set training.dtype = 'fp32' (now 'bf16')" in advice
+    assert "latent_actions.optimizer.learning_rate (now 0.001) and dynamics.optimizer.learning_rate" in advice
+
+
+def test_the_curve_holds_gradient_norms_and_learning_rates_of_all_networks(shards):
+    first, second = train_tokenizer(job_of(shards, CONFIG)), train_world_model(job_of(shards, CONFIG))
+    curve = json.loads(shards.read_blob(f"models/video_tokenizer/{first.model_id}/curve.json"))
+    assert all(point["gradient_norm"] > 0 for point in curve)
+    rates = [point["learning_rate"] for point in curve]
+    assert rates[0] == 1e-3
+    assert rates[-1] == pytest.approx(1e-4)
+    curve = json.loads(shards.read_blob(f"models/world_model/{second.model_id}/curve.json"))
+    assert all(point["lam_gradient_norm"] > 0 and point["lam_learning_rate"] > 0 for point in curve)
+    assert ["gradient_norm" in point and "learning_rate" in point for point in curve] == [False] * 3 + [True] * 4
