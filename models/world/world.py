@@ -1,6 +1,6 @@
 """Use a trained world model: encode and decode video, infer latent actions, generate new frames.
 
-    world = load_world(store)                             # the newest published world model
+    world = load_world(store, config)                     # the configured world model
     tokens_BTP = world.encode(video_BTHWC)                # uint8 in
     actions_BA = world.infer_actions(video_BTHWC)         # T - 1 transitions
     tokens_BTP = world.generate(tokens_BTP[:, :1], actions_BA, sampling=SamplingConfig(), generator=noise)

@@ -91,7 +91,8 @@ def test_a_damaged_sample_is_skipped_named_and_counted(shards, damage):
     assert named == name
     assert reason in why
     assert [line for line in said if name in line] == [f"clip {name} is left out of the training: {why}"]
-    found = Checkpoints(shards, f"models/video_tokenizer/{report.model_id}/checkpoints").latest()
+    run = newest_model(shards, "video_tokenizer").inputs["run"]
+    found = Checkpoints(shards, f"models/video_tokenizer/runs/{run}/checkpoints").latest()
     assert found.about["bad_samples"] == {name: why}
 
 
