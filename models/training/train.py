@@ -90,7 +90,9 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
     with intra_op_threads():
         windows = _windows(job, version, train)
         check_window(windows, config.tokenizer.window, "tokenizer.window")
-        training = TokenizerTraining(config.tokenizer, windows, compute, seed=config.training.seed)
+        training = TokenizerTraining(
+            config.tokenizer, windows, compute, seed=config.training.seed, accumulate=config.training.accumulate
+        )
         _prepare(config, compute, on_progress, tokenizer=training.tokenizer)
         curve, run_about = _run(job, planned, training, compute, on_step)
         training.tokenizer.eval()
@@ -192,6 +194,7 @@ def _world_training(
         compute,
         seed=config.training.seed,
         truth_actions=truth_actions,
+        accumulate=config.training.accumulate,
     )
 
 

@@ -18,14 +18,8 @@ from models.play.start_frames import start_frames
 from models.training.train import train_tokenizer, train_world_model
 from pipeline.arcade.platformer import platformer_actions
 from pipeline.config import Config, EvaluationConfig, PlayConfig
-from pipeline.config.world import (
-    DynamicsConfig,
-    LatentActionConfig,
-    OptimizerConfig,
-    StackConfig,
-    TokenizerConfig,
-    TrainingConfig,
-)
+from pipeline.config.training import TrainingConfig
+from pipeline.config.world import DynamicsConfig, LatentActionConfig, OptimizerConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.serving import Address

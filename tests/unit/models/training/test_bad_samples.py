@@ -13,7 +13,7 @@ from models.evaluation.held_out import held_out_clips, training_frames
 from models.training.checkpoint import Checkpoints
 from models.training.data import Clip, ClipWindows, shard_clips
 from models.training.train import train_tokenizer, train_world_model
-from pipeline.config.world import TrainingConfig
+from pipeline.config.training import TrainingConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.shards.read import restore_advice
 from pipeline.storage.models_table import newest_model
