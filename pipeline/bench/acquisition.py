@@ -51,7 +51,7 @@ from pipeline.storage.store import Store
 step, root, listed = sys.argv[1:]
 store = Store(root)
 config = Config(
-    source=SourceConfig(spec=f"urls:{listed}", batch_size=100_000),
+    source=SourceConfig(spec=f"urls:{listed}", batch_size=100_000, allow_private=True),
     download=DownloadConfig(workers=1, min_free_gb=0.0),
 )
 if step == "search":

@@ -41,6 +41,9 @@ class SourceConfig(Section, name="source"):
     """Most kilobytes a second that one download of this source takes; 0: no limit."""
     check_certificates: bool = True
     """Whether a server must prove its name. False is for a proxy of your own that opens TLS."""
+    allow_private: bool = False
+    """Whether `urls` and `youtube` may connect to addresses that are not on the public internet: this machine, its
+    local network, reserved ones. A page from outside can name them, so this is for sites of your own."""
     batch_size: Count = 250
     """Videos per batch, the unit of partitions."""
     apply_rules: bool | None = None

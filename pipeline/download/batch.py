@@ -92,7 +92,8 @@ def _due_tasks(
     job: BatchJob, states: Mapping[str, State], videos: Videos, known: Mapping[str, Breaker], now: datetime
 ) -> list[DownloadTask]:
     """Return the videos due for download: pending or dropped and needed again, of sites that are not paused."""
-    due = {*due_videos(states.values(), now), *dropped_and_uncut(job.store, job.config, job.batch, states.values())}
+    again = dropped_and_uncut(job.store, job.config, job.batch, states.values())
+    due = {*due_videos(states.values(), now, job.config), *again}
     tasks = [
         DownloadTask(videos[name], states[name].attempts + 1, states[name].refused)
         for name in sorted(due & videos.keys())

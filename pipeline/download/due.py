@@ -12,6 +12,7 @@ from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.download.circuit_breaker import breakers, paused_until
 from pipeline.download.ledger import State, fold_all
+from pipeline.sources.faults import PRIVATE_ADDRESS
 from pipeline.storage.arrow import among, pc, rows_with, rows_without
 from pipeline.storage.store import Store
 
@@ -27,13 +28,14 @@ def due_batches(store: Store, config: Config, now: datetime) -> list[str]:
 def due_rows(store: Store, config: Config, states: pa.Table, now: datetime) -> pa.Table:
     """Return the rows of `fold_all` that are due for download at this time.
 
-    Due are the videos of the configured source that are pending with their time passed, and those whose dropped file
-    is needed again; none of a site that is paused by its circuit breaker.
+    Due are the videos of the configured source that are pending with their time passed, those whose address was
+    refused and is allowed now, and those whose dropped file is needed again; none of a site that is paused by its
+    circuit breaker.
     """
     kind = config.source.kind
     mine = rows_with(states, "source", kind)
     dropped = uncut_rows(store, config, mine.filter(mine["dropped"]))
-    waiting = pa.concat_tables([mine.filter(due_mask(mine, now)), dropped])
+    waiting = pa.concat_tables([mine.filter(due_mask(mine, now, config)), dropped])
     paused = paused_until(known := breakers(store), known, now)
     if not paused or not len(waiting):
         return waiting
@@ -55,16 +57,25 @@ def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
     return fetched.filter(pc.invert(among(files, done)))
 
 
-def due_mask(states: pa.Table, now: datetime) -> Any:
-    """Return which rows of `fold_all` are pending videos whose time has passed."""
+def due_mask(states: pa.Table, now: datetime, config: Config) -> Any:
+    """Return which rows of `fold_all` are pending videos whose time has passed, or of an address now allowed."""
     moment = pa.scalar(now, pa.timestamp("us", tz="UTC"))
     ready = pc.fill_null(pc.less_equal(states["next_try_at"], moment), True)
-    return pc.and_(pc.equal(states["state"], "pending"), ready)
+    due = pc.and_(pc.equal(states["state"], "pending"), ready)
+    if not config.source.allow_private:
+        return due
+    refused = pc.equal(states["error_class"], pa.scalar(PRIVATE_ADDRESS))
+    return pc.or_(due, pc.and_(pc.equal(states["state"], "failed"), pc.fill_null(refused, False)))
 
 
-def due_videos(states: Iterable[State], now: datetime) -> list[str]:
+def due_videos(states: Iterable[State], now: datetime, config: Config) -> list[str]:
     """Return the ids of a batch's videos that are due for download at this time."""
-    return [state.video_id for state in states if state.is_due(now)]
+    allowed = config.source.allow_private
+    return [
+        state.video_id
+        for state in states
+        if state.is_due(now) or (allowed and state.state == "failed" and state.error_class == PRIVATE_ADDRESS)
+    ]
 
 
 def dropped_and_uncut(store: Store, config: Config, batch: str, states: Iterable[State]) -> list[str]:

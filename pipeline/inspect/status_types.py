@@ -149,11 +149,9 @@ class ModelStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsStatus:
-    """The model of each kind that the configuration stands for, and the newest classifier."""
+    """The newest model of each kind."""
 
-    in_use: Mapping[str, ModelStatus]
-    notes: Sequence[str]
-    """What is not as configured: trained on older shards, or not trained with the present settings."""
+    newest: Mapping[str, ModelStatus]
     dangling: Sequence[str]
     """Ids that a decision or a model refers to and that have no row."""
 
@@ -181,9 +179,9 @@ class StoreStatus:
     shards: ShardsStatus
     models: ModelsStatus
     evaluation: Mapping[str, MetricStatus]
-    """Of the configured world's evaluation, by name; empty without one."""
+    """Of the newest evaluation, by name; empty without one."""
     evaluation_current: bool
-    """Whether it is of the present shards and settings; True without one."""
+    """Whether it evaluated the newest world."""
     deleted_rows: Counts
     """Rows by table that something other than lampworks deleted."""
     violations: Sequence[str] = ()
@@ -198,6 +196,6 @@ class StoreStatus:
         """Return what `lampworks status --json` prints."""
         plain = dataclasses.asdict(self)
         models = plain["models"]
-        plain["models"] = {**models.pop("in_use"), **models}
+        plain["models"] = {**models.pop("newest"), **models}
         violations = plain.pop("violations")
         return {**plain, "conserved": self.conserved, "violations": list(violations)}

@@ -18,12 +18,13 @@ import pyarrow as pa
 
 from pipeline.rules import NO_METADATA
 from pipeline.sources.base import Candidate
-from pipeline.sources.faults import RETRYABLE
+from pipeline.sources.faults import PRIVATE_ADDRESS, RETRYABLE
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
 _COLUMNS = ("video_id", "title", "batch", "rule", "rules_version")
-_ASK_AGAIN = ("live:", *(NO_METADATA + name for name in sorted(RETRYABLE)))
+# a refused address costs no request, and may be allowed by now
+_ASK_AGAIN = ("live:", *(NO_METADATA + name for name in (*sorted(RETRYABLE), PRIVATE_ADDRESS)))
 _BY_TITLE = ("keyword:", "negation:")
 
 

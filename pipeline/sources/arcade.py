@@ -23,7 +23,7 @@ from pipeline.ids import video_id_of
 from pipeline.progress import ProgressCallback
 from pipeline.sources.base import Candidate, Fetched, Known, unknown
 from pipeline.sources.ytdlp_fetch import fetch_url
-from pipeline.sources.ytdlp_options import ARCADE
+from pipeline.sources.ytdlp_options import arcade_options
 from pipeline.sources.ytdlp_search import SearchRequest, search_url
 from pipeline.storage.home import Home
 
@@ -68,6 +68,11 @@ class ArcadeSource:
             self.site.__exit__(kind, error, trace)
         self.site, self.url = None, ""
 
+    @property
+    def extra(self) -> dict[str, Any]:
+        """Options of yt-dlp's client: the extractor of the site, and its address."""
+        return arcade_options(self.url)
+
     def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield the feed of a round (None, and rounds past the last: all there is), in the feed's order."""
         assert self.url, "enter the source first"
@@ -80,7 +85,7 @@ class ArcadeSource:
             return not known(_canonical(candidate, self.url))
 
         feed = f"{self.url}/feed/{number}.xml"
-        request = SearchRequest(query=query, config=DownloadConfig(), extra=ARCADE, wanted=wanted)
+        request = SearchRequest(query=query, config=DownloadConfig(), extra=self.extra, wanted=wanted)
         for candidate in search_url(feed, request):
             yield _canonical(candidate, self.url)
 
@@ -93,7 +98,7 @@ class ArcadeSource:
         native_id = str(video["native_id"])
         if not re.fullmatch(r"[A-Za-z0-9_-]{11}", native_id):
             raise PermanentError(f"{native_id!r} is no id of the embedded source", error_class="permanent")
-        return fetch_url(watch_url(self.url, native_id), folder, config, extra=ARCADE, extractor="arcade")
+        return fetch_url(watch_url(self.url, native_id), folder, config, extra=self.extra, extractor="arcade")
 
 
 def _canonical(candidate: Candidate, site: str) -> Candidate:

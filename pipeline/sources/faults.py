@@ -13,6 +13,7 @@ Retry-After. So the classes, the pause and the decision to retry are made here.
 | geo | no | not in this country |
 | live | yes | live now, or not yet |
 | environment | yes | this machine and its network: disk, proxy, ffmpeg, JavaScript runtime |
+| private_address | no | not on the public internet; due again once `source.allow_private` is set |
 | invalid_media | no | fetched, and not a video that plays from its first to its last second |
 | extractor_bug | no | yt-dlp itself failed: a newer release may not |
 | worker_died, timeout, out_of_memory | yes | the attempt killed its process, or took too much time or memory |
@@ -33,6 +34,7 @@ from pipeline.errors import PermanentError, RetryableError
 from pipeline.outside import clean_moment, clean_number, shown_text
 
 MESSAGE_LENGTH = 300
+PRIVATE_ADDRESS = "private_address"
 RETRYABLE = frozenset(
     {"transient", "rate_limited", "source_blocked", "live", "environment", "worker_died", "timeout", "out_of_memory"}
 )

@@ -1,22 +1,35 @@
 """yt-dlp as a library: a client per thread and kind of work, with the limits that a stranger's server must keep.
 
-The client refuses files whose server opts out, reads a page only up to a size and a time, and raises our exceptions.
+The client refuses files whose server opts out and addresses that are not public, reads every answer but the media
+itself only up to a size and a time, starts no program that has connections of its own, and raises our exceptions.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
+import sys
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from yt_dlp import YoutubeDL
-from yt_dlp.networking.exceptions import HTTPError, TransportError
+from yt_dlp.downloader import get_suitable_downloader
+from yt_dlp.downloader.bunnycdn import BunnyCdnFD
+from yt_dlp.downloader.dash import DashSegmentsFD
+from yt_dlp.downloader.f4m import F4mFD
+from yt_dlp.downloader.hls import HlsFD
+from yt_dlp.downloader.http import HttpFD
+from yt_dlp.downloader.ism import IsmFD
+from yt_dlp.downloader.soop import SoopVodFD
+from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.utils import unsmuggle_url
 from yt_dlp.version import __version__
 
@@ -24,16 +37,23 @@ from pipeline.arcade.extractor import ArcadeIE
 from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError
 from pipeline.outside import clean_text
+from pipeline.sources.allowance import Allowance, BoundedBody
 from pipeline.sources.faults import as_error, causes, classify
-from pipeline.sources.ytdlp_options import ARCADE_KEY, OPT_OUT_KEY, options
+from pipeline.sources.wire import SCHEMES, Wire, refused_scheme
+from pipeline.sources.ytdlp_network import GuardedRequestsRH, WireError
+from pipeline.sources.ytdlp_options import ARCADE_KEY, OPT_OUT_KEY, PRIVATE_KEY, options
 
 TOOL_VERSION = f"yt-dlp {__version__}"
 _ROBOT = "lampworks"
 _MAX_CLIENTS, _MAX_ASKED = 8, 4096
 _MAX_PAGE_BYTES = 32 << 20
+_MAX_FRAGMENT_BYTES = 256 << 20
+"""yt-dlp writes a fragment to a file and then reads it whole."""
 _PAGE_TIMEOUTS = 4
-"""Socket timeouts that a whole page may take: a server that sends byte by byte never runs into a single one."""
+"""Socket timeouts that a whole request may take: a server that sends byte by byte never runs into a single one."""
 _FILES = frozenset({"mp4", "m4v", "mov", "webm", "mkv"})
+_DOWNLOADERS = (HttpFD, HlsFD, DashSegmentsFD, IsmFD, F4mFD, BunnyCdnFD, SoopVodFD)
+"""Those that run in this process. The others start a program, which opens connections of its own."""
 
 
 class IsPageError(Exception):
@@ -41,73 +61,133 @@ class IsPageError(Exception):
 
 
 class Client(YoutubeDL):
-    """yt-dlp's client, which refuses files whose server opts out, and pages that never end."""
+    """yt-dlp's client on the sockets of a `Wire`: it refuses what is not public, opted out, too large or too slow."""
 
+    wire: Wire
     opt_out: frozenset[str] = frozenset()
     keys: Mapping[str, str] = MappingProxyType({})
     """Extractors' keys by their lower-case form, which is what tables hold."""
     wants_file = False
     """Whether the next answer is to be a file, not a page."""
+    takes_fragments = False
+    """Whether the media that is being fetched comes in fragments."""
+    until: float | None = None
+    """When all requests must have ended, in seconds of the monotonic clock."""
+
+    @cached_property
+    def _request_director(self) -> Any:
+        return self.build_request_director([partial(GuardedRequestsRH, wire=self.wire)])
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Let all requests of a block end within a time."""
+        before, end = self.until, time.monotonic() + seconds
+        self.until = end if before is None else min(before, end)
+        try:
+            yield
+        finally:
+            self.until = before
 
     def urlopen(self, req: Any) -> Any:
-        """Open a request; RejectedError where the answer is a file that must not be taken."""
+        """Open a request.
+
+        Raises:
+            RejectedError: the answer is a file that must not be taken.
+            PermanentError: its address or scheme is refused, or (as its body is read) it is too large.
+            RetryableError: it took too long.
+        """
+        # the one part of yt-dlp that writes a body to a file; it reads any other into memory
+        is_media = sys._getframe(1).f_globals["__name__"] == HttpFD.__module__
+        seconds = _PAGE_TIMEOUTS * float(self.params["socket_timeout"])
+        allowance = Allowance("a page", seconds=seconds, size=_MAX_PAGE_BYTES, until=self.until)
+        self.wire.watch.allowance = allowance
+        refusal: PermanentError | RetryableError | None = None
         try:
+            allowance.seconds_left()
             response = super().urlopen(req)
+        except WireError as error:
+            refusal = error.error
         except HTTPError as error:
+            error.response.fp = BoundedBody(error.response.fp, allowance, self.wire.watch)
             if self.wants_file and error.status >= 500:
                 # yt-dlp would retry at once, and drop the status and Retry-After
                 raise error_of(error) from error
             raise
+        if refusal is not None:
+            # not among the handlers: its context would be the error that holds it, and neither would ever be freed
+            raise refusal
         if self.wants_file and _content_type(response.headers) in {"text/html", "application/xhtml+xml"}:
             response.close()
             raise IsPageError(response.url)
         if self.opt_out and (word := opted_out(response.headers, self.opt_out)):
             response.close()
             raise RejectedError(f"X-Robots-Tag: {word}", error_class="opt_out")
-        if not self.wants_file and _is_text(response.headers):
-            response.fp = _Bounded(response.fp, _PAGE_TIMEOUTS * float(self.params["socket_timeout"]))
+        if is_media:
+            # its time is the attempt's, and it goes to a file
+            size = _MAX_FRAGMENT_BYTES if self.takes_fragments else None
+            allowance = Allowance("a fragment of a video", seconds=None, size=size)
+        self.wire.watch.allowance = allowance
+        response.fp = BoundedBody(response.fp, allowance, self.wire.watch)
         return response
+
+    def process_video_result(self, info_dict: Any, download: bool = True) -> Any:
+        """Go on with a video's formats by http and https; PermanentError where it has no others."""
+        formats: list[Any] = info_dict.get("formats") or []
+        web = [one for one in formats if is_web(one.get("url"))]
+        if len(web) < len(formats):
+            if not web:
+                raise refused_scheme(str(formats[0].get("url")))
+            info_dict["formats"] = web
+        if not formats and not is_web(info_dict.get("url")):
+            raise refused_scheme(str(info_dict["url"]))
+        return super().process_video_result(info_dict, download=download)
+
+    def dl(self, name: Any, info: Any, subtitle: bool = False, test: bool = False) -> Any:
+        """Download a format; PermanentError where that takes a program besides this one."""
+        taker = get_suitable_downloader(info, self.params, to_stdout=False) if info.get("url") else HttpFD
+        if taker not in _DOWNLOADERS:
+            raise _needs_program(f"a stream of {info.get('protocol')}")
+        self.takes_fragments = taker is not HttpFD
+        try:
+            return super().dl(name, info, subtitle, test)
+        except BaseException as error:
+            _close_files(error)
+            raise
+
+    def report_error(self, message: Any, *arguments: Any, **named: Any) -> Any:
+        """Raise yt-dlp's error; PermanentError where it gave a stream to ffmpeg, which it is not allowed to use."""
+        if "ffmpeg could not be found" in str(message):
+            raise _needs_program("the encryption of this HLS stream")
+        return super().report_error(message, *arguments, **named)
 
     def _forceprint(self, key: str, info_dict: Any) -> None:
         # yt-dlp renders tables of formats that nobody sees, seven times a video: a sixth of the CPU (measured)
         return
 
 
-def _is_text(headers: Any) -> bool:
-    kind = _content_type(headers)
-    return kind.startswith("text/") or kind.endswith(("xml", "json"))
+def _close_files(error: BaseException) -> None:
+    """Close the files that yt-dlp's downloaders leave open when an error of another package ends them."""
+    trace = error.__traceback__
+    while trace is not None:
+        context = trace.tb_frame.f_locals.get("ctx")
+        for name in ("dest_stream", "stream"):
+            if isinstance(context, dict) and context.get(name) is not None:
+                context[name].close()
+        trace = trace.tb_next
 
 
-class _Bounded:
-    """The body of a page, cut off after 32 MB or a time: yt-dlp reads pages whole, and one may never end."""
+def is_web(url: Any) -> bool:
+    """Return whether a format's URL is of http or https, or names no scheme."""
+    match = re.match(r"([a-z][a-z0-9+.-]*):", str(url or ""), re.IGNORECASE)
+    return match is None or match[1].lower() in SCHEMES
 
-    def __init__(self, body: Any, seconds: float) -> None:
-        self.body, self.left, self.seconds = body, _MAX_PAGE_BYTES, seconds
-        self.end = time.monotonic() + seconds
-        # `read1` returns what has arrived; `read` would wait until a slow server has sent all that was asked for
-        self.some = getattr(body, "read1", body.read)
 
-    def read(self, size: int | None = None, **how: Any) -> bytes:
-        """Read like the body, and close the connection with an error where the page is too large or too slow."""
-        wanted = None if size is None or size < 0 else size
-        parts, found = [], 0
-        while wanted is None or found < wanted:
-            part = self.some(1 << 20 if wanted is None else wanted - found, **how)
-            if not part:
-                break
-            parts.append(part)
-            found += len(part)
-            self.left -= len(part)
-            if self.left < 0:
-                self.body.close()
-                raise PermanentError(f"a page larger than {_MAX_PAGE_BYTES >> 20} MB", error_class="permanent")
-            if time.monotonic() > self.end:
-                self.body.close()
-                raise TransportError(f"a page that took longer than {self.seconds:g} s")
-        return b"".join(parts)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.body, name)
+def _needs_program(what: str) -> PermanentError:
+    return PermanentError(
+        f"{clean_text(what, 60)} needs ffmpeg or another program to fetch it; none is used, because it would open "
+        "connections that are not checked, with cookies on its command line",
+        error_class="permanent",
+    )
 
 
 def opted_out(headers: Any, words: Collection[str]) -> str | None:
@@ -149,12 +229,13 @@ def client_for(config: DownloadConfig, extra: Mapping[str, Any] | None) -> Clien
 
 
 def _new_client(config: DownloadConfig, extra: dict[str, Any]) -> Client:
-    arcade, opt_out = extra.pop(ARCADE_KEY, False), extra.pop(OPT_OUT_KEY, ())
+    arcade, opt_out = extra.pop(ARCADE_KEY, ""), extra.pop(OPT_OUT_KEY, ())
+    wire = Wire(allow_private=extra.pop(PRIVATE_KEY, False), site=arcade)
     if "cookiefile" in extra:
         # a copy, as yt-dlp writes the cookies that sites set back to the file
         extra["cookiefile"] = io.StringIO(Path(extra["cookiefile"]).read_text("utf-8"))
     client = Client(options(config, extra), auto_init=False)
-    client.opt_out = frozenset(opt_out)
+    client.wire, client.opt_out = wire, frozenset(opt_out)
     if arcade:
         client.add_info_extractor(ArcadeIE())  # before the generic extractor, which would take its pages too
     client.add_default_info_extractors()

@@ -12,17 +12,16 @@ from http.cookiejar import LoadError
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 from yt_dlp.cookies import YoutubeDLCookieJar
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import UserError
 from pipeline.outside import clean_text
 
-ARCADE_KEY, OPT_OUT_KEY = "arcade", "opt_out"
+ARCADE_KEY, OPT_OUT_KEY, PRIVATE_KEY = "arcade", "opt_out", "allow_private"
 """Options of our own among yt-dlp's; `ytdlp` takes them out again."""
-ARCADE = {ARCADE_KEY: True}
-"""Extra options of the embedded source: they register its extractor."""
+_NO_FFMPEG = "/dev/null/ffmpeg"
+"""A path that cannot exist."""
 
 
 class _SilentLogger:
@@ -82,15 +81,25 @@ def options(config: DownloadConfig, extra: Mapping[str, Any] | None = None) -> d
         "updatetime": False,
         # the file is decoded here, so rewriting its container would only change bytes
         "fixup": "never",
-        # the binary of the wheel, for streams that yt-dlp cannot join by itself
-        "ffmpeg_location": imageio_ffmpeg.get_ffmpeg_exe(),
+        # ffmpeg would open connections of its own, with cookies on its command line
+        "ffmpeg_location": _NO_FFMPEG,
+        "external_downloader": "native",
         "js_runtimes": {"deno": {}, "node": {}},
         **(extra or {}),
     }
 
 
+def arcade_options(site: str) -> dict[str, Any]:
+    """Return the extra options of the embedded source: its extractor, and its own address on this machine.
+
+    Args:
+        site: URL of the running site.
+    """
+    return {ARCADE_KEY: site}
+
+
 def connection(source: SourceConfig, rules: RulesConfig) -> dict[str, Any]:
-    """Return the options by which a source reaches its sites: cookies, proxy, rate, certificates, opt-out words.
+    """Return the options by which a source reaches its sites: cookies, proxy, rate, certificates, addresses, words.
 
     Raises:
         UserError: the cookies file is missing or not one.
@@ -104,6 +113,8 @@ def connection(source: SourceConfig, rules: RulesConfig) -> dict[str, Any]:
         found["ratelimit"] = source.max_rate_kb_s * 1000
     if not source.check_certificates:
         found["nocheckcertificate"] = True
+    if source.allow_private:
+        found[PRIVATE_KEY] = True
     if source.kind == "urls" and rules.opt_out:
         found[OPT_OUT_KEY] = list(rules.opt_out)
     return found

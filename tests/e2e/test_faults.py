@@ -138,6 +138,19 @@ def redirect_loop(site: FaultSite, host: str, film: Film) -> str:
     return site.add(f"http://{host}/watch", status=302, kind=HTML, headers={"Location": f"http://{host}/watch"})
 
 
+def inner_address(site: FaultSite, host: str, film: Film) -> str:
+    """A line that names a machine of the network that this one is in."""
+    return site.add("http://10.9.8.7/film.mp4", film.streamable)
+
+
+def redirect_inside(site: FaultSite, host: str, film: Film) -> str:
+    return site.add(f"http://{host}/film.mp4", status=301, headers={"Location": "http://10.9.8.7/film.mp4"})
+
+
+def other_scheme(site: FaultSite, host: str, film: Film) -> str:
+    return site.add(f"http://{host}/watch-{host}", watch_page("A film", f"ftp://{host}/film.mp4"), HTML)
+
+
 def no_such_name(site: FaultSite, host: str, film: Film) -> str:
     return f"http://{host}.invalid/film.mp4"
 
@@ -215,6 +228,9 @@ CASES = (
     Case("a name that does not resolve, by TLS", no_such_name_by_tls, "pending", "transient"),
     Case("TLS that ends in its handshake", no_handshake, "pending", "transient"),
     Case("a redirect loop", redirect_loop, "failed", "permanent", status=302),
+    Case("an address that is not public", inner_address, "failed", "private_address"),
+    Case("a redirect to an address that is not public", redirect_inside, "failed", "private_address"),
+    Case("media that is neither http nor https", other_scheme, "failed", "permanent"),
     # pieces
     Case("an HLS segment that is gone", stream(status=404), "failed", "permanent", status=404),
     Case("an HLS segment that is cut", stream(cut=1000), "pending", "transient"),

@@ -29,6 +29,7 @@ from pipeline.storage.home import Home
 
 CONFIG = ArcadeConfig(videos=8, seconds=2)
 QUICK = DownloadConfig()
+HERE = {"allow_private": True}
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_a_worker_process_can_fetch_with_the_pickled_source(
 
 def test_a_thumbnail_is_a_frame_of_the_recording(source: ArcadeSource, site: ArcadeSite, good: Recording) -> None:
     url = source.thumbnail({"native_id": good.native_id})
-    image = Image.open(io.BytesIO(read_picture(url, config=QUICK)))
+    image = Image.open(io.BytesIO(read_picture(url, config=QUICK, extra=HERE)))
     assert image.height == 180
     assert abs(image.width / image.height - good.width / good.height) < 0.02
     assert np.asarray(image).std() > 10
@@ -137,9 +138,9 @@ def test_a_plain_page_is_read_by_ytdlps_generic_extractor_too(
     site: ArcadeSite, good: Recording, tmp_path: Path
 ) -> None:
     url = f"{site.url}/watch/{good.native_id}"
-    (candidate,) = search_url(url, SearchRequest(query="q", config=QUICK))
+    (candidate,) = search_url(url, SearchRequest(query="q", config=QUICK, extra=HERE))
     assert good.title in candidate.title
-    fetched = fetch_url(url, tmp_path, QUICK)
+    fetched = fetch_url(url, tmp_path, QUICK, HERE)
     assert fetched.format.startswith("180p")
 
 

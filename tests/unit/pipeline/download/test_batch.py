@@ -38,7 +38,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 def settings(spec: str, **download: Any) -> Config:
     return Config(
-        source=SourceConfig(spec=spec, batch_size=50),
+        source=SourceConfig(spec=spec, batch_size=50, allow_private=True),
         download=DownloadConfig(**{"workers": 1, "min_free_gb": 0.0, "socket_timeout_s": 5.0, **download}),
         engine=EngineConfig(max_attempts=2),
     )

@@ -76,7 +76,7 @@ def listed(store: Store, tmp_path: Path, site: Any, clip_file: Path) -> Callable
         (tmp_path / "urls.txt").write_text("\n".join(urls))
         defaults = {"workers": 2, "min_free_gb": 0.0, "max_wait_s": 5.0, "breaker_s": 1000.0}
         config = Config(
-            source=SourceConfig(spec=f"urls:{tmp_path / 'urls.txt'}"),
+            source=SourceConfig(spec=f"urls:{tmp_path / 'urls.txt'}", allow_private=True),
             download=DownloadConfig(**{**defaults, **download}),
         )
         search_videos(Job(store, config, home_of(store)))
@@ -255,7 +255,7 @@ def test_a_video_that_comes_late_adds_its_clips_and_leaves_the_files_of_the_othe
     urls = [site.add("/soon.mp4", film, "video/mp4"), site.add("/late.mp4", film, "video/mp4")]
     (tmp_path / "urls.txt").write_text("\n".join(urls))
     config = Config(
-        source=SourceConfig(spec=f"urls:{tmp_path / 'urls.txt'}"),
+        source=SourceConfig(spec=f"urls:{tmp_path / 'urls.txt'}", allow_private=True),
         download=DownloadConfig(workers=1, min_free_gb=0.0, max_wait_s=0.0),
     )
     search_videos(Job(store, config, home_of(store)))

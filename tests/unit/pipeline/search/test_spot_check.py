@@ -30,7 +30,7 @@ RULES = RulesConfig(keywords=("platformer", "jump and run"), action_words=("spee
 def config(tmp_path: Path, **source: Any) -> Config:
     (tmp_path / "list.txt").write_text("http://127.0.0.1/\n")
     return Config(
-        source=SourceConfig(**{"spec": f"urls:{tmp_path / 'list.txt'}", **source}),
+        source=SourceConfig(**{"spec": f"urls:{tmp_path / 'list.txt'}", "allow_private": True, **source}),
         rules=RULES,
         download=DownloadConfig(socket_timeout_s=2),
     )

@@ -17,6 +17,7 @@ from pipeline.sources.ytdlp_fetch import default_format_bytes, fetch_url, rights
 from pipeline.sources.ytdlp_options import connection, format_selector, format_sort
 
 CONFIG = DownloadConfig(socket_timeout_s=5)
+HERE = {"allow_private": True}
 
 
 def rung(name: str, height: int | None, **facts: Any) -> dict[str, Any]:
@@ -169,10 +170,10 @@ def test_a_video_that_its_page_forbids_is_rejected_before_its_media_is_asked_for
     page = site.add("/watch", b'<html><title>x</title><video src="/film.mp4"></video></html>', "text/html")
     (tmp_path / "f").mkdir()
     with pytest.raises(RejectedError, match="age:18") as caught:
-        fetch_url(page, tmp_path / "f", CONFIG, {}, extractor="generic", rights=lambda info: "age:18")
+        fetch_url(page, tmp_path / "f", CONFIG, HERE, extractor="generic", rights=lambda info: "age:18")
     assert caught.value.error_class == "age"
     assert "/film.mp4" not in site.requests
-    assert fetch_url(page, tmp_path / "f", CONFIG, {}, extractor="generic", rights=lambda info: None).path.is_file()
+    assert fetch_url(page, tmp_path / "f", CONFIG, HERE, extractor="generic", rights=lambda info: None).path.is_file()
 
 
 # -- files that are named as such ---------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ def test_a_video_that_its_page_forbids_is_rejected_before_its_media_is_asked_for
 
 def fetch(url: str, folder: Path, **extra: Any) -> Any:
     folder.mkdir(exist_ok=True)
-    return fetch_url(url, folder, CONFIG, extra, extractor="generic")
+    return fetch_url(url, folder, CONFIG, {**HERE, **extra}, extractor="generic")
 
 
 def test_a_file_is_asked_for_once_and_a_page_with_its_name_is_still_a_page(

@@ -19,6 +19,7 @@ from pipeline.sources.ytdlp_options import options
 from pipeline.sources.ytdlp_search import SearchRequest, search_url
 
 CONFIG = DownloadConfig(socket_timeout_s=5)
+HERE = {"allow_private": True}
 
 
 def page(title: str, media: str, **facts: Any) -> bytes:
@@ -36,7 +37,11 @@ def test_search_asks_for_metadata_only_where_the_title_is_wanted(site, clip_file
     wanted = site.add("/wanted", page("Wanted", media, description="long"))
     other = site.add("/other", page("Other", media, description="long"))
     listed = site.add("/feed", feed(("Wanted", wanted), ("Other", other)), "application/rss+xml")
-    found = list(search_url(listed, SearchRequest(query="q", config=CONFIG, wanted=lambda one: one.title == "Wanted")))
+    found = list(
+        search_url(
+            listed, SearchRequest(query="q", config=CONFIG, extra=HERE, wanted=lambda one: one.title == "Wanted")
+        )
+    )
     assert [(one.title, one.description) for one in found] == [("Wanted", "long"), ("Other", "")]
     assert "/other" not in site.requests
     assert {one.query for one in found} == {"q"}
@@ -115,7 +120,7 @@ def test_a_taller_minimum_takes_the_next_rung() -> None:
 def test_fetching_picks_the_file_and_says_what_is_claimed(tmp_path: Path, site, clip_file: Path) -> None:
     media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
     url = site.add("/watch", page("../../../evil/title", media, duration="PT4S"))
-    fetched = fetch_url(url, tmp_path, CONFIG)
+    fetched = fetch_url(url, tmp_path, CONFIG, HERE)
     assert fetched.path == tmp_path / "media.mp4"
     assert fetched.path.read_bytes() == clip_file.read_bytes()
     assert fetched.duration_claimed_s == 4.0
@@ -142,7 +147,7 @@ def test_a_refusal_is_an_error_with_class_status_and_pause(
 ) -> None:
     url = site.add("/watch", status=status, headers=headers)
     with pytest.raises(kind) as caught:
-        fetch_url(url, tmp_path, CONFIG)
+        fetch_url(url, tmp_path, CONFIG, HERE)
     assert (caught.value.error_class, caught.value.http_status) == (name, status)
     assert getattr(caught.value, "retry_after_s", None) == retry_after
     assert str(tmp_path) not in str(caught.value)
@@ -150,5 +155,5 @@ def test_a_refusal_is_an_error_with_class_status_and_pause(
 
 def test_yt_dlp_says_nothing_on_the_terminal(tmp_path: Path, site, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(PermanentError):
-        fetch_url(site.add("/gone", status=410), tmp_path, CONFIG)
+        fetch_url(site.add("/gone", status=410), tmp_path, CONFIG, HERE)
     assert capfd.readouterr() == ("", "")
