@@ -3,8 +3,7 @@
     models/video_tokenizer/<model_id>/{weights.safetensors, config.json, curve.json}
     models/world_model/<model_id>/{weights.safetensors, config.json, curve.json}     LAM and dynamics
 
-The id of a model is the fingerprint of its inputs: configuration, seed, shards and tokenizer. The same inputs have the
-same id, so training them again does nothing.
+`pipeline.model_choice` makes the ids, and says which model a configuration stands for.
 """
 
 from __future__ import annotations
@@ -19,13 +18,16 @@ from torch import Tensor, nn
 
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.weights import WeightsError, load_states, pack, prefixed, unpack
+from pipeline.config import Config
 from pipeline.config.renamed import with_present_names
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 from pipeline.errors import UserError
-from pipeline.storage.models_table import ModelRecord, append_model, find_model, newest_model
+from pipeline.model_choice import configured, is_trained, pick_model
+from pipeline.model_ids import TOKENIZER, TrainedKind
+from pipeline.shards.read import current_shards
+from pipeline.storage.models_table import ModelRecord, all_models, append_model
 from pipeline.storage.store import Store
 
-TOKENIZER, WORLD = "video_tokenizer", "world_model"
 Curve = list[dict[str, float]]
 """The metrics of every recorded step, as training returns them and curve.json stores them."""
 
@@ -37,8 +39,8 @@ def folder_of(kind: str, model_id: str) -> str:
     return f"models/{kind}/{model_id}"
 
 
-def publish_model(store: Store, record: ModelRecord, networks: Mapping[str, nn.Module], curve: Curve) -> None:
-    """Write the weights, configuration and curve of a model, then its row.
+def publish_model(store: Store, record: ModelRecord, networks: Mapping[str, nn.Module], curve: Curve) -> ModelRecord:
+    """Write the weights, configuration and curve of a model, then its row, which is returned.
 
     Args:
         store: where the blobs and the row go.
@@ -53,7 +55,9 @@ def publish_model(store: Store, record: ModelRecord, networks: Mapping[str, nn.M
     store.write_blob(f"{record.path}/config.json", json.dumps(record.config, indent=1, sort_keys=True).encode())
     store.write_blob(f"{record.path}/curve.json", json.dumps(curve).encode())
     parameters = sum(parameters_of(network) for network in networks.values())
-    append_model(store, dataclasses.replace(record, parameters=parameters))
+    published = dataclasses.replace(record, parameters=parameters)
+    append_model(store, published)
+    return published
 
 
 def parameters_of(network: nn.Module) -> int:
@@ -68,20 +72,29 @@ def load_tokenizer(store: Store, model_id: str) -> VideoTokenizer:
     Raises:
         UserError: there is no such model, or its weights do not fit its configuration.
     """
-    record = require_model(store, TOKENIZER, model_id)
+    record = pick_model(all_models(store), model_id, TOKENIZER)
     config = parse_section(TokenizerConfig, record.config["tokenizer"], model_id)
     tokenizer = VideoTokenizer(config, record.config["height"], record.config["width"])
     load_networks(store, record, {"tokenizer": tokenizer})
     return tokenizer
 
 
-def require_model(store: Store, kind: str, model_id: str | None) -> ModelRecord:
-    """Return the record of a model, by default the newest of its kind; UserError where there is none."""
-    record = newest_model(store, kind) if model_id is None else find_model(store, kind, model_id)
-    if record is None:
-        what = f"no {kind}" if model_id is None else f"no {kind} {model_id}"
-        raise UserError(f"{store.root} has {what} yet: materialize {kind} first (`lampworks run`).")
+def require_configured(store: Store, config: Config, kind: TrainedKind) -> ModelRecord:
+    """Return the row of the configured model of the present shards; UserError where it is not trained yet."""
+    if not is_trained(store, config, kind):
+        raise UserError(
+            f"{store.root} has no {kind} of the present settings and shards yet: materialize {kind} first "
+            "(`lampworks run`)."
+        )
+    record = configured(all_models(store), config, kind, current_shards(store))
+    assert record is not None
     return record
+
+
+def with_tokenizer_of(record: ModelRecord, config: Config) -> Config:
+    """Return a configuration whose tokenizer is that of a published tokenizer."""
+    section = parse_section(TokenizerConfig, record.config["tokenizer"], record.model_id)
+    return dataclasses.replace(config, tokenizer=section)
 
 
 def parse_section(kind: type[Section], values: Mapping[str, Any], model_id: str) -> Section:
@@ -108,8 +121,3 @@ def load_networks(store: Store, record: ModelRecord, networks: Mapping[str, nn.M
             f"{record.kind} {record.model_id}, {path}: {why}. Restore the file, the settings and the lampworks that "
             "it was trained with, or train again (another training.seed makes another model)."
         ) from exc
-
-
-def plain(config: TokenizerConfig | LatentActionConfig | DynamicsConfig) -> dict[str, Any]:
-    """Return a section of the configuration as JSON-able values."""
-    return dataclasses.asdict(config)

@@ -29,12 +29,15 @@ from pipeline.clips.duplicates import find_duplicates
 from pipeline.clips.encode import encode_frames
 from pipeline.clips.hashes import hash_frames
 from pipeline.clips.tar import TarWriter
-from pipeline.config import Config, preset
+from pipeline.config import Config, fingerprint, preset
 from pipeline.ids import clip_id_of
 from pipeline.job import Job
+from pipeline.model_choice import evaluation_inputs
+from pipeline.model_ids import TOKENIZER, WORLD, steps_of, tokenizer_settings_id, world_settings_id
 from pipeline.shards.splits import group_of, split_of
 from pipeline.shards.write import write_shards
 from pipeline.storage.home import home_of
+from pipeline.storage.models_table import all_models
 from pipeline.storage.store import Store
 
 CONFIG = preset("demo")
@@ -279,13 +282,19 @@ def add_models(store: Store, clips: list[dict[str, Any]], version: str) -> None:
             for step in range(1, steps + 1)
         ]  # fmt: skip
 
-    _model(store, "video_tokenizer", "tok1", 800_000, 600, {"psnr": 27.0}, {"shards": version}, version)
+    seen = {"shards": version, "lineage": []}
+    steps = {kind: steps_of(kind, CONFIG) for kind in (TOKENIZER, WORLD)}
+    inputs = {**seen, "settings": tokenizer_settings_id(CONFIG)}
+    _model(store, TOKENIZER, "tok1", 800_000, steps[TOKENIZER], {"psnr": 27.0}, inputs, version)
     store.write_blob("models/video_tokenizer/tok1/curve.json", json.dumps(
         curve({"loss": (0.3, 0.004), "psnr": (9.0, 27.0)}, 300)).encode())  # fmt: skip
-    _model(store, "world_model", "wm1", 2_100_000, 900, {}, {"shards": version, "tokenizer": "tok1"}, version)
+    inputs = {**seen, "settings": world_settings_id(CONFIG), "tokenizer": "tok1"}
+    _model(store, WORLD, "wm1", 2_100_000, steps[WORLD], {}, inputs, version)
     store.write_blob("models/world_model/wm1/curve.json", json.dumps(
         curve({"lam_loss": (0.1, 0.01), "lam_psnr": (12.0, 22.0), "loss": (6.9, 1.8)}, 300)).encode())  # fmt: skip
-    folder = "models/world_evaluation/ev1"
+    inputs = evaluation_inputs(store, CONFIG, all_models(store)[-1], None)
+    evaluation_id = fingerprint(inputs)
+    folder = f"models/world_evaluation/{evaluation_id}"
     shown = [clip["clip_id"] for clip in clips[:2]]
     frames = [scene("good", seed) for seed in range(8)]
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in frames[:6]], axis=0)
@@ -299,7 +308,7 @@ def add_models(store: Store, clips: list[dict[str, Any]], version: str) -> None:
     store.write_blob(f"{folder}/rollouts.gif", buffer.getvalue())
     about = {"contact_sheet": {"clips": shown}, "rollouts": {"clips": shown[:1]}}
     store.write_blob(f"{folder}/pictures.json", json.dumps(about).encode())
-    _model(store, "world_evaluation", "ev1", None, None, evaluation_figures(), {"world_model": "wm1"}, version)
+    _model(store, "world_evaluation", evaluation_id, None, None, evaluation_figures(), inputs, version)
 
 
 def _model(

@@ -5,14 +5,8 @@ import dataclasses
 import numpy as np
 
 from pipeline.config import Config, ShardConfig
-from pipeline.config.world import (
-    DynamicsConfig,
-    LatentActionConfig,
-    OptimizerConfig,
-    StackConfig,
-    TokenizerConfig,
-    TrainingConfig,
-)
+from pipeline.config.training import TrainingConfig
+from pipeline.config.world import DynamicsConfig, LatentActionConfig, OptimizerConfig, StackConfig, TokenizerConfig
 from pipeline.ids import clip_id_of
 from tests.media import video_bytes
 from tests.shards import SPEC, add_shards

@@ -70,6 +70,15 @@ def add_set_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model_option(command: argparse.ArgumentParser) -> None:
+    """Add `--model`."""
+    command.add_argument(
+        "--model",
+        metavar="ID",
+        help="a world, by its id or the unique start of it (`lampworks models`); default: the configured one",
+    )
+
+
 def add_log_options(command: argparse.ArgumentParser) -> None:
     """Add `-v` and `--log-json`."""
     group = command.add_argument_group("logging")

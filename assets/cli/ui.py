@@ -13,7 +13,7 @@ from types import FrameType
 
 import psutil
 
-from assets.cli.options import Parsers, add_address_options, address_of, settings_of, used_settings
+from assets.cli.options import Parsers, add_address_options, add_model_option, address_of, settings_of, used_settings
 from assets.graph.resources import CHECKOUT
 from assets.settings import Settings
 from pipeline.errors import UserError
@@ -37,9 +37,10 @@ def add_commands(commands: Parsers) -> None:
         run_play,
         "Play the trained world in a browser: keys 1 to 8 are its actions.",
         "Serves one page. Pick a start frame, press a key, see the next frame that the model makes of it.",
-        "  lampworks play --root ./lampworks-data --port 8000",
+        "  lampworks play --root ./lampworks-data --port 8000\n  lampworks play --model 3f0c        another world",
     )
     add_address_options(play, 8000)
+    add_model_option(play)
 
 
 def run_play(args: argparse.Namespace) -> int:
@@ -48,7 +49,7 @@ def run_play(args: argparse.Namespace) -> int:
     from assets.cli.server import run_uvicorn
     from models.play.serve import serve_play
 
-    serve_play(settings.job(), address_of(args), run_uvicorn)
+    serve_play(settings.job(), address_of(args), run_uvicorn, args.model)
     return 0
 
 

@@ -12,7 +12,9 @@ from assets.graph.dataset import training_shards
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
 from assets.graph.train import video_tokenizer, world_model
-from pipeline.storage.models_table import ModelRecord, models_of_kind, newest_model, replace_model
+from pipeline.model_choice import pick_model
+from pipeline.model_ids import EVALUATION, PLAYABLE, playable_id
+from pipeline.storage.models_table import ModelRecord, all_models, find_model, models_of_kind, replace_model
 
 # what the UI draws over time: the headlines; the table has all
 PLOTTED = (
@@ -30,7 +32,7 @@ PLOTTED = (
     check_specs=check_specs("world_evaluation"),
 )
 def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
-    """One published evaluation: metrics of the newest world on held-out sources, each with its interval.
+    """One published evaluation: metrics of the configured world on held-out sources, each with its interval.
 
     PSNR of the tokenizer beside copying, the mean frame and k-means of patches; delta-t PSNR with random actions drawn
     two ways; information of latent actions about true ones, where the embedded source knows them. Frechet video
@@ -39,8 +41,7 @@ def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) ->
     with working(context, lampworks) as work:
         from models.evaluation.evaluate import evaluate
 
-        evaluate(work.job)
-        evaluation = newest_model(work.store, "world_evaluation")
+        evaluation = find_model(work.store, EVALUATION, evaluate(work.job).evaluation_id)
         assert evaluation is not None
         found = evaluation.metrics
         return materialized(
@@ -68,7 +69,7 @@ def _checks(work: Work, evaluation: ModelRecord) -> list[dg.AssetCheckResult]:
     found = evaluation.metrics
     gates = found["gates"]
     score = metric_part(found, "delta_t_psnr_permuted", "value")
-    best = _best_before(work, evaluation.model_id)
+    best = _best_before(work, evaluation)
     failed = [name for name, gate in gates.items() if gate["passed"] is False]
     return [
         verdict(
@@ -104,11 +105,12 @@ def _gate(gates: dict[str, Any], name: str) -> str:
     return f"not known for this source (asks {threshold:g})" if value is None else f"{value:.3g}, asks {threshold:g}"
 
 
-def _best_before(work: Work, model_id: str) -> float | None:
+def _best_before(work: Work, evaluation: ModelRecord) -> float | None:
+    """Return the best score of the evaluations that were made before this one, of any world."""
     scores = [
-        metric_part(evaluation.metrics, "delta_t_psnr_permuted", "value")
-        for evaluation in models_of_kind(work.store, "world_evaluation")
-        if evaluation.model_id != model_id
+        metric_part(other.metrics, "delta_t_psnr_permuted", "value")
+        for other in models_of_kind(work.store, EVALUATION)
+        if other.created_at < evaluation.created_at
     ]
     return max((score for score in scores if score is not None), default=None)
 
@@ -130,7 +132,7 @@ def metric_part(found: Mapping[str, Any], name: str, part: str) -> float | None:
     check_specs=check_specs("playable_world"),
 )
 def playable_world(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
-    """The newest world, loaded from what was published and stepped once with each of its actions.
+    """The configured world, loaded from what was published and stepped once with each of its actions.
 
     What `lampworks play` serves.
     """
@@ -138,23 +140,23 @@ def playable_world(context: dg.AssetExecutionContext, lampworks: Lampworks) -> R
         from models.play.check import check_playable
 
         found = check_playable(work.store, work.config)
-        model = newest_model(work.store, "world_model")
-        assert model is not None
-        _record(work, model, asdict(found))
+        model = pick_model(all_models(work.store), found.world)
+        seen_of = {name: value for name, value in asdict(found).items() if name != "world"}
+        _record(work, model, seen_of)
         seen = f"{found.actions} actions lead to {found.distinct_frames} different frames, {found.fps} FPS"
         return materialized(
             1,
             model.model_id,
             [verdict("playable_world", "loads_and_steps", found.actions > 0, seen)],
-            {"world": model.model_id, **flat_metrics(asdict(found)), "play": "lampworks play"},
+            {"world": model.model_id, **flat_metrics(seen_of), "play": "lampworks play"},
         )
 
 
 def _record(work: Work, world: ModelRecord, found: dict[str, Any]) -> None:
     """Note in `models` that this world was tried, so that the next pass needs not try it again."""
     record = ModelRecord(
-        model_id=f"playable-{world.model_id}",
-        kind="playable_world",
+        model_id=playable_id(world.model_id),
+        kind=PLAYABLE,
         path=world.path,
         config={},
         metrics=found,

@@ -29,7 +29,7 @@ _DESCRIPTIONS = {
     "score_batch": "Score the clips of one batch; needs a partition.",
     "decide": "Keep, drop or review every clip, and write the training shards.",
     "train_world_model": "Train the tokenizer, then latent actions and dynamics. Never started by itself.",
-    "evaluate": "Measure the newest world on held-out sources and see that it can be played.",
+    "evaluate": "Measure the configured world on held-out sources and see that it can be played.",
     "ablate": "Compare curated clips with random ones. Trains two arms, on request only: needs `confirm: true`.",
 }
 ON_REQUEST = frozenset(JOBS["ablate"])

@@ -11,7 +11,8 @@ from assets.graph.context import Curves, Result, Work, flat_metrics, line, mater
 from assets.graph.dataset import training_shards
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
-from pipeline.storage.models_table import ModelRecord, newest_model
+from pipeline.model_choice import judged_by, pick_model
+from pipeline.storage.models_table import ModelRecord, all_models
 
 
 @dg.asset(
@@ -33,9 +34,10 @@ def video_tokenizer(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
         from models.training.train import train_tokenizer
 
         curves = Curves(context, work.config.tokenizer.steps)
-        train_tokenizer(work.job, on_step=curves)
-        model = _published(work, "video_tokenizer")
-        psnr, floor = _number(model, "psnr"), work.config.tokenizer.min_psnr
+        trained = train_tokenizer(work.job, on_step=curves)
+        floor = work.config.tokenizer.min_psnr
+        model = judged_by(work.store, _published(work, trained.model_id), floor)
+        psnr = _number(model, "psnr")
         usage = _number(model, "codebook_usage")
         return _result(
             work,
@@ -66,8 +68,8 @@ def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
         from models.training.train import train_world_model
 
         curves = Curves(context, work.config.latent_actions.unquantized_steps + work.config.dynamics.steps)
-        train_world_model(work.job, on_step=curves)
-        model = _published(work, "world_model")
+        trained = train_world_model(work.job, on_step=curves)
+        model = _published(work, trained.model_id)
         bad = [name for name, value in _numbers(model.metrics).items() if not math.isfinite(value)]
         codes = _number(model, "codes_used")
         return _result(
@@ -85,10 +87,8 @@ def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
         )
 
 
-def _published(work: Work, kind: str) -> ModelRecord:
-    model = newest_model(work.store, kind)
-    assert model is not None
-    return model
+def _published(work: Work, model_id: str) -> ModelRecord:
+    return pick_model(all_models(work.store), model_id)
 
 
 def _result(work: Work, model: ModelRecord, checks: Sequence[dg.AssetCheckResult]) -> Result:

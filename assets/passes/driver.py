@@ -71,6 +71,7 @@ def full_pass(
         UserError: the selection, the root or another process' lock is in the way; nothing was started.
         PassError: a run failed; everything before it stays done.
     """
+    from assets.report.page import withdraw_pages
     from pipeline.search.spot_check import withdraw_spot_check
 
     options = options or PassOptions()
@@ -88,6 +89,7 @@ def full_pass(
         # pictures of videos that were taken down since are removed, whatever else there is to do
         withdraw_sheets(settings.store, settings.config)
         withdraw_spot_check(settings.store)
+        withdraw_pages(settings.store)
         if options.report:
             from assets.report.page import write_report
 

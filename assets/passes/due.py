@@ -10,7 +10,8 @@ from pathlib import Path
 
 from assets.passes.dry_run import DryRunStore
 from assets.settings import Settings
-from pipeline.storage.models_table import newest_model
+from pipeline.model_choice import holds_floor, is_trained, models_in_use
+from pipeline.model_ids import TOKENIZER, WORLD
 
 
 def rounds_due(settings: Settings) -> Iterator[int | None]:
@@ -88,15 +89,16 @@ def _shards(settings: Settings) -> bool:
 
 
 def _tokenizer(settings: Settings) -> bool:
-    from models.training.train import tokenizer_is_current
-
-    return not tokenizer_is_current(settings.store, settings.config)
+    # a changed floor trains nothing: the check is judged again from the row's figures; one that fails stays due
+    store, config = settings.store, settings.config
+    if not is_trained(store, config, TOKENIZER):
+        return True
+    row = models_in_use(store, config).tokenizer
+    return row is not None and not holds_floor(row, config.tokenizer.min_psnr)
 
 
 def _world(settings: Settings) -> bool:
-    from models.training.train import world_model_is_current
-
-    return not world_model_is_current(settings.store, settings.config)
+    return not is_trained(settings.store, settings.config, WORLD)
 
 
 def _evaluation(settings: Settings) -> bool:
@@ -106,8 +108,8 @@ def _evaluation(settings: Settings) -> bool:
 
 
 def _playable(settings: Settings) -> bool:
-    world, tried = newest_model(settings.store, "world_model"), newest_model(settings.store, "playable_world")
-    return world is not None and (tried is None or tried.inputs.get("world_model") != world.model_id)
+    used = models_in_use(settings.store, settings.config)
+    return used.world is not None and used.playable is None
 
 
 _DUE: dict[str, Callable[[Settings], bool]] = {

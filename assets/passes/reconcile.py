@@ -20,6 +20,8 @@ from assets.passes.due_batches import unscored_batches
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, save_config
 from pipeline.config import fingerprint
+from pipeline.model_choice import models_in_use
+from pipeline.model_ids import PLAYABLE
 from pipeline.storage.models_table import newest_model
 
 # asset -> the table that holds it
@@ -92,10 +94,9 @@ def _materialized(settings: Settings) -> Iterator[tuple[str, str | None, str, in
     shards = store.read("shards", ["version", "samples"]).to_pylist()
     for name in sorted({row["version"] for row in shards}):
         yield "training_shards", None, name, sum(row["samples"] for row in shards if row["version"] == name)
-    for kind in ("quality_classifier", "video_tokenizer", "world_model", "world_evaluation", "playable_world"):
-        model = newest_model(store, kind)
-        if model is not None:
-            yield kind, None, model.model_id, 1
+    for kind, model in models_in_use(store, settings.config).by_kind().items():
+        # what `playable_world` materializes is the world that was tried
+        yield kind, None, str(model.inputs["world_model"]) if kind == PLAYABLE else model.model_id, 1
 
 
 def _rows(settings: Settings, table: str) -> int:

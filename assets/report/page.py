@@ -1,6 +1,7 @@
 """The report: one HTML page that holds everything it shows, from the funnel to the rollouts, for people without tools.
 
-    key = write_report(store, config)      # reports/latest/index.html
+    key = write_report(store, config)                  # reports/latest/index.html: the configured models
+    key = write_report(store, config, model="3f0c")    # reports/models/<id>/index.html: another world
 
 The page has no script, asks no other host and shows no time of day: the same store gives the same bytes, and the page
 is written only when it changed. `clips.json` beside it names the clips that it shows, so that a takedown finds them.
@@ -10,7 +11,7 @@ A stage that has not run yet is named as missing. The HTML is in `templates/`; t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -25,29 +26,65 @@ from assets.report.funnel import funnel_of
 from assets.report.reads import curve, decided_clips, evaluation_pictures, failures, rejected_videos
 from pipeline.config import Config
 from pipeline.html import template
-from pipeline.inspect.status import evaluation_is_current, status
-from pipeline.storage.models_table import ModelRecord, newest_models
+from pipeline.ids import split_clip_id
+from pipeline.inspect.status import status
+from pipeline.model_choice import models_in_use, pick_model
+from pipeline.model_ids import WORLD
+from pipeline.storage.models_table import ModelRecord, all_models
 from pipeline.storage.store import Store
-from pipeline.storage.takedown import repeat_after_takedown
+from pipeline.storage.takedown import repeat_after_takedown, taken_down
 
-FOLDER = "reports/latest"
+FOLDER, MODELS_FOLDER, COMPARE_FOLDER = "reports/latest", "reports/models", "reports/compare"
+CLIPS = "clips.json"
 # what the embedded source rated of its own recordings: no person did
 _STAND_IN = "arcade"
 _MOST_CURVES = 8
 
 
-def write_report(store: Store, config: Config) -> str:
+def write_report(store: Store, config: Config, model: str | None = None) -> str:
     """Write the report of a store, if anything in it changed, and return its key.
 
     Args:
         store: everything is read from here, the page is written here.
-        config: names the current clip_spec and the source.
+        config: names the current clip_spec, the source, and the models that the page shows.
+        model: id of the world to show in place of the configured one; its page lies in a folder of its own.
+
+    Raises:
+        UserError: no world has this id.
     """
-    page, clip_ids = repeat_after_takedown(store, lambda: report_html(store, config))
-    key = f"{FOLDER}/index.html"
-    _write_if_changed(store, f"{FOLDER}/clips.json", json.dumps(clip_ids, indent=0).encode())
+    page, clip_ids = repeat_after_takedown(store, lambda: report_html(store, config, model))
+    folder = FOLDER if model is None else f"{MODELS_FOLDER}/{pick_model(all_models(store), model, WORLD).model_id}"
+    return write_page(store, folder, page, clip_ids)
+
+
+def write_page(store: Store, folder: str, page: str, clip_ids: Sequence[str]) -> str:
+    """Write a page and the list of the clips that it shows, where they changed, and return the page's key."""
+    key = f"{folder}/index.html"
+    # the names first: a takedown finds the page by them
+    _write_if_changed(store, f"{folder}/{CLIPS}", json.dumps(clip_ids, indent=0).encode())
     _write_if_changed(store, key, page.encode())
     return key
+
+
+def withdraw_pages(store: Store) -> list[str]:
+    """Delete the pages of single models and of comparisons that show a clip which was taken down; return their keys.
+
+    The report of the configured models is written again by every pass.
+    """
+    hidden = taken_down(store).hidden_videos(store)
+    if not hidden:
+        return []
+    withdrawn = []
+    for key in [*store.list_blobs(MODELS_FOLDER), *store.list_blobs(COMPARE_FOLDER)]:
+        if key.rsplit("/", 1)[-1] != CLIPS:
+            continue
+        shown = json.loads(store.read_blob(key))
+        if any(split_clip_id(clip_id)[0] in hidden for clip_id in shown):
+            page = key.removesuffix(CLIPS) + "index.html"
+            store.delete(page)
+            store.delete(key)
+            withdrawn.append(page)
+    return withdrawn
 
 
 def _write_if_changed(store: Store, key: str, data: bytes) -> None:
@@ -55,12 +92,12 @@ def _write_if_changed(store: Store, key: str, data: bytes) -> None:
         store.write_blob(key, data)
 
 
-def report_html(store: Store, config: Config) -> tuple[str, list[str]]:
-    """Return the page and the ids of the clips that it shows."""
-    found = status(store, config)
-    newest = newest_models(store)
+def report_html(store: Store, config: Config, model: str | None = None) -> tuple[str, list[str]]:
+    """Return the page and the ids of the clips that it shows; args as of `write_report`."""
+    used = models_in_use(store, config, model)
+    found = status(store, config, used)
     decided = decided_clips(store, config)
-    evaluation, classifier = newest.get("world_evaluation"), newest.get("quality_classifier")
+    evaluation, classifier = used.evaluation, used.classifier
     pictures = evaluation_pictures(store, evaluation) if evaluation else None
     labels = found.labels
     scores = _scores(decided.histogram)
@@ -71,7 +108,8 @@ def report_html(store: Store, config: Config) -> tuple[str, list[str]]:
         style=Markup(files("assets.report").joinpath("static", "report.css").read_text("utf-8")),
         config=config,
         status=found,
-        newest=newest,
+        models=used.by_kind(),
+        notes=used.notes,
         pictures=pictures,
         actions=action_views(evaluation) if evaluation else [],
         funnel=funnel_of(found),
@@ -83,9 +121,9 @@ def report_html(store: Store, config: Config) -> tuple[str, list[str]]:
         score_names=list(scores),
         score_chart=_score_chart(scores),
         classifier=classifier_view(classifier) if classifier else None,
-        curves=_curves(store, newest),
+        curves=_curves(store, used.by_kind()),
         evaluation=evaluation_view(evaluation) if evaluation else None,
-        evaluation_is_current=evaluation_is_current(newest),
+        evaluation_is_current=used.evaluation_is_current,
     )
     shown = [example.clip_id for example in (*decided.kept, *decided.others) if example.strip]
     return page, sorted({*shown, *(pictures.clip_ids if pictures else [])})
@@ -114,10 +152,10 @@ class CurveView:
     last: float
 
 
-def _curves(store: Store, newest: Mapping[str, ModelRecord]) -> list[CurveView]:
+def _curves(store: Store, models: Mapping[str, ModelRecord]) -> list[CurveView]:
     views = []
     for kind in ("video_tokenizer", "world_model", "quality_classifier"):
-        found: dict[str, Any] = dict(curve(store, newest[kind])) if kind in newest else {}
+        found: dict[str, Any] = dict(curve(store, models[kind])) if kind in models else {}
         for name, points in list(found.items())[:_MOST_CURVES]:
             title = f"{kind.replace('_', ' ')}: {name.replace('_', ' ')}"
             chart = curves_chart({name: points}, height=150, width=320, x_label="steps")

@@ -22,7 +22,8 @@ from models.runtime.compute import Compute, choose_compute, intra_op_threads
 from models.training.data import Clip, ClipWindows, Video
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_metrics
 from pipeline.arcade.platformer import record_platformer
-from pipeline.config.world import OptimizerConfig, StackConfig, TokenizerConfig, TrainingConfig
+from pipeline.config.training import TrainingConfig
+from pipeline.config.world import OptimizerConfig, StackConfig, TokenizerConfig
 from pipeline.progress import ProgressCallback
 
 Architecture = Literal["st_vivit", "vit", "c_vivit"]

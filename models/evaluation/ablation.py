@@ -139,9 +139,15 @@ def _train(
     )
     check_window(windows, config.tokenizer.window, "tokenizer.window")
     check_window(windows, config.dynamics.context, "dynamics.context")
-    every, seed = config.training.checkpoint_every, config.training.seed
-    tokens = TokenizerTraining(config.tokenizer, windows, compute, seed=seed)
+    every, seed, accumulate = (
+        config.training.checkpoint_every,
+        config.training.seed,
+        config.training.accumulate,
+    )
+    tokens = TokenizerTraining(config.tokenizer, windows, compute, seed=seed, accumulate=accumulate)
     run(tokens, None, stage=f"{stage}, tokenizer", checkpoint_every=every, on_progress=on_progress)
-    world = WorldTraining(config.latent_actions, config.dynamics, tokens.tokenizer, windows, compute, seed=seed)
+    world = WorldTraining(
+        config.latent_actions, config.dynamics, tokens.tokenizer, windows, compute, seed=seed, accumulate=accumulate
+    )
     run(world, None, stage=f"{stage}, world", checkpoint_every=every, on_progress=on_progress)
     return WorldModel(tokens.tokenizer.eval(), world.lam.eval(), world.dynamics.eval(), compute=compute, model_id=stage)

@@ -48,6 +48,8 @@ class Quantizer(nn.Module, ABC):
     def __init__(self, num_codes: int, latent_dim: int) -> None:
         super().__init__()
         self.num_codes, self.latent_dim = num_codes, latent_dim
+        self.needs_latents = False
+        """Whether `update` does anything with the latents of a step."""
 
     @abstractmethod
     def forward(self, latents: Tensor) -> Quantized:
@@ -107,7 +109,7 @@ class VectorQuantizer(Quantizer):
         """
         super().__init__(num_codes, latent_dim)
         self.commitment, self.ema_decay, self.restart_below = commitment, ema_decay, restart_below
-        self.cosine = cosine
+        self.cosine, self.needs_latents = cosine, bool(ema_decay or restart_below)
         rows = self._scaled(torch.randn(num_codes, latent_dim))
         if ema_decay:
             self.register_buffer("codebook", rows)
@@ -163,7 +165,7 @@ class VectorQuantizer(Quantizer):
     @torch.no_grad()
     def update(self, latents: Tensor, codes: Tensor, generator: torch.Generator | None = None) -> None:
         """Move rows towards the latents that chose them (EMA), and idle rows to latents of the batch (restart)."""
-        if not (self.ema_decay or self.restart_below):
+        if not self.needs_latents:
             return
         flat = self._scaled(latents.detach().reshape(-1, latents.shape[-1]).float())
         chosen = codes.reshape(-1)

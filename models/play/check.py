@@ -1,4 +1,4 @@
-"""Check that the newest world can be played: load it, and take a step with each of its actions."""
+"""Check that the configured world can be played: load it, and take a step with each of its actions."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ _TIMED_FRAMES = 8
 class PlayableWorld:
     """What was seen when a world was played for a few frames."""
 
+    world: str
+    """Id of the world."""
     actions: int
     start_frames: int
     distinct_frames: int
@@ -33,16 +35,16 @@ class PlayableWorld:
 
 
 def check_playable(store: Store, config: Config) -> PlayableWorld:
-    """Load the newest world and take a step with each action.
+    """Load the configured world and take a step with each action.
 
     Raises:
         UserError: there is no world, or no start frame.
         PermanentError: a weight is not finite, or a frame has the wrong shape (error_class `not_playable`).
     """
     with intra_op_threads():
-        world = load_world(store, None, choose_compute(config.training))
+        world = load_world(store, config, choose_compute(config.training))
         _check_finite(world)
-        starts = start_frames(store, config)
+        starts = start_frames(store, config, world.model_id)
         if not starts:
             raise UserError("there is no start frame to play from: no source is held out, or all were taken down.")
         games = Games(world, starts, config.play)
@@ -62,7 +64,11 @@ def check_playable(store: Store, config: Config) -> PlayableWorld:
             games.step(name, action, t)
         seconds = (time.perf_counter() - began) / _TIMED_FRAMES
     return PlayableWorld(
-        actions=world.num_actions, start_frames=len(starts), distinct_frames=len(seen), fps=round(1 / seconds, 2)
+        world=world.model_id,
+        actions=world.num_actions,
+        start_frames=len(starts),
+        distinct_frames=len(seen),
+        fps=round(1 / seconds, 2),
     )
 
 

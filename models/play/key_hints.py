@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.evaluation.evaluate import KIND
-from pipeline.storage.models_table import newest_model
+from pipeline.config import Config
+from pipeline.model_choice import models_in_use
 from pipeline.storage.store import Store
 
 
@@ -36,10 +36,10 @@ class WorldHints:
     """By latent action; those without a hint are left out."""
 
 
-def hints_of(store: Store, model_id: str) -> WorldHints:
-    """Return what the newest evaluation measured of a world; no hints where it measured another world."""
-    evaluation = newest_model(store, KIND)
-    if evaluation is None or evaluation.inputs.get("world_model") != model_id:
+def hints_of(store: Store, config: Config, model_id: str) -> WorldHints:
+    """Return what the evaluation of a world measured; no hints where it has none."""
+    evaluation = models_in_use(store, config, model_id).evaluation
+    if evaluation is None:
         return WorldHints("This world has not been evaluated yet, so the effect of its keys is unknown.")
     keys = {int(action["code"]): key_hint(action) for action in evaluation.metrics["latent_actions"]}
     return WorldHints(_note(evaluation.metrics), keys)

@@ -1,4 +1,4 @@
-"""Serve the play page of the newest world.
+"""Serve the play page of a world.
 
 lampworks play --root lampworks-data
 """
@@ -16,27 +16,31 @@ from pipeline.job import Job
 from pipeline.serving import Address, Listener, RunServer
 
 
-def serve_play(job: Job, address: Address, run: RunServer) -> None:
-    """Serve the play page of the newest world until the server is interrupted.
+def serve_play(job: Job, address: Address, run: RunServer, model: str | None = None) -> None:
+    """Serve the play page of a world until the server is interrupted.
 
     Args:
         job: its store holds the models and the start frames; progress, and the address to open, go to its callback or
             to standard error.
         address: where to serve.
         run: runs the server.
+        model: id of the world, or the unique start of one; None takes the one that the configuration stands for.
 
     Raises:
-        UserError: the address cannot be used, or there is no world or start frame.
+        UserError: the address cannot be used, or there is no such world, or no start frame.
     """
     report = job.on_progress or _to_stderr
     with Listener(address) as listener, intra_op_threads():
-        world = load_world(job.store, None, choose_compute(job.config.training))
+        world = load_world(job.store, model or job.config, choose_compute(job.config.training))
         if job.config.training.compile:
             for network in (world.dynamics, world.tokenizer):
                 compile_played_frame(network, world.compute.device)
             report("compiling: the first frames take about a minute")
         app = play_app(
-            world, start_frames(job.store, job.config), job.config.play, hints=hints_of(job.store, world.model_id)
+            world,
+            start_frames(job.store, job.config, world.model_id),
+            job.config.play,
+            hints=hints_of(job.store, job.config, world.model_id),
         )
         listener.serve(
             app,

@@ -1,25 +1,29 @@
-"""Start frames of the play page, from the newest evaluation or from held-out clips."""
+"""Start frames of the play page, from the world's evaluation or from held-out clips."""
 
 from __future__ import annotations
 
 import json
 
-from models.evaluation.evaluate import KIND
 from models.evaluation.held_out import held_out_clips
 from models.evaluation.pictures import frame_of
 from models.play.games import StartFrame
 from pipeline.config import Config
-from pipeline.storage.models_table import newest_model
+from pipeline.model_choice import models_in_use
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
 
-def start_frames(store: Store, config: Config) -> list[StartFrame]:
-    """Return the start frames of the newest evaluation, or middle frames of held-out clips where there is none yet.
+def start_frames(store: Store, config: Config, world: str | None = None) -> list[StartFrame]:
+    """Return the start frames of a world's evaluation, or middle frames of held-out clips where it has none.
+
+    Args:
+        store: holds evaluations and shards.
+        config: how many frames, and the configured world.
+        world: id of the world; None takes the configured one.
 
     Frames of videos that were taken down since are left out.
     """
-    evaluation = newest_model(store, KIND)
+    evaluation = models_in_use(store, config, world).evaluation
     if evaluation is None:
         clips = held_out_clips(store, config, None)[: config.evaluation.start_frames]
         return [StartFrame(clip.frames_THWC[len(clip.frames_THWC) // 2], clip.clip_id) for clip in clips]

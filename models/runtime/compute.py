@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from models.networks.transformer import STTransformer
-from pipeline.config.world import TrainingConfig
+from pipeline.config.training import TrainingConfig
 from pipeline.errors import UserError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h

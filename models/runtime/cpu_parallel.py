@@ -53,20 +53,28 @@ class CpuParallel:
         return [own[index] if index in own else elsewhere[index].result() for index in range(len(parts))]
 
     def backward(
-        self, network: nn.Module, loss_of: Callable[[Tensor], tuple[Tensor, Result]], batch: Tensor
+        self,
+        network: nn.Module,
+        loss_of: Callable[[Tensor], tuple[Tensor, Result]],
+        batch: Tensor,
+        accumulate: int = 1,
     ) -> tuple[Tensor, list[Result]]:
         """Set the network's gradients of the batch's mean loss, a piece of the batch in each thread.
 
         Args:
             network: gets the gradients (the sum over pieces in their order, weighted by size).
-            loss_of: returns the mean loss of a piece, and its forward pass.
+            loss_of: returns the mean loss of a piece, and what its caller wants of the forward pass. All of these are
+                kept until the end: return no more than is needed.
             batch: (B, ...), split along its first dimension.
+            accumulate: parts of the batch that are computed one after another, so that the memory is that of a part.
 
         Returns:
-            the mean loss, detached, and the pieces' forward passes.
+            the mean loss, detached, and what `loss_of` returned of each piece, in the order of the batch.
         """
         named = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        pieces = [piece for piece in batch.tensor_split(self.count) if len(piece)]
+        total: list[Tensor | None] = [None] * len(named)
+        losses: list[Tensor] = []
+        results: list[Result] = []
 
         def work(piece: Tensor) -> tuple[Tensor, Result, tuple[Tensor | None, ...]]:
             with torch.enable_grad():
@@ -74,8 +82,19 @@ class CpuParallel:
                 share = loss * (len(piece) / len(batch))
                 return share.detach(), result, torch.autograd.grad(share, named, allow_unused=True)
 
-        losses, results, gradients = zip(*self.map(work, pieces), strict=True)
-        for parameter, parts in zip(named, zip(*gradients, strict=True), strict=True):
-            found = [part for part in parts if part is not None]
-            parameter.grad = torch.stack(found).sum(0) if len(found) > 1 else (found[0] if found else None)
-        return torch.stack(losses).sum(), list(results)
+        for part in micro_batches(batch, accumulate):
+            pieces = micro_batches(part, self.count)
+            part_losses, part_results, gradients = zip(*self.map(work, pieces), strict=True)
+            losses += part_losses
+            results += part_results
+            for place, parts in enumerate(zip(*gradients, strict=True)):
+                found = [gradient for gradient in (total[place], *parts) if gradient is not None]
+                total[place] = torch.stack(found).sum(0) if len(found) > 1 else (found[0] if found else None)
+        for parameter, gradient in zip(named, total, strict=True):
+            parameter.grad = gradient
+        return torch.stack(losses).sum(), results
+
+
+def micro_batches(batch: Tensor, count: int) -> list[Tensor]:
+    """Return a batch (B, ...) in `count` parts along its first dimension, or in B where that is less."""
+    return [part for part in batch.tensor_split(count) if len(part)]

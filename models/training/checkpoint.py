@@ -31,6 +31,7 @@ from pipeline.storage.store import Store
 
 _NAME = re.compile(r"step-(\d+)\.safetensors")
 _KEPT = 2
+_OWN = ("step-", ".tmp-")  # `run.json`, which says what the run is, stays
 
 
 class Checkpoint(NamedTuple):
@@ -117,7 +118,8 @@ class Checkpoints:
         kept = {f"step-{step:08d}" for step in steps}
         # the tensors first: a JSON file alone is ignored, tensors alone would be a broken checkpoint
         for key in sorted(self.store.list_blobs(self.folder), key=lambda key: not key.endswith(".safetensors")):
-            if key.rsplit("/", 1)[-1].partition(".")[0] not in kept:
+            name = key.rsplit("/", 1)[-1]
+            if name.startswith(_OWN) and name.partition(".")[0] not in kept:
                 self.store.delete(key)
 
 

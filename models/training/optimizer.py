@@ -45,9 +45,13 @@ class Optimizer:
 
     def step(self, loss: Tensor, step: int, share: float = 1.0) -> float:
         """Take a step along the gradient of a loss; return the gradient's norm before clipping."""
-        self._adam.zero_grad(set_to_none=True)
+        self.zero_grad()
         loss.backward()
         return self.apply(step, share)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of the step before."""
+        self._adam.zero_grad(set_to_none=True)
 
     def apply(self, step: int, share: float = 1.0) -> float:
         """Take a step along the parameters' gradients, at the schedule's learning rate times `share`.

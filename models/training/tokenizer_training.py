@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
-from models.networks.tokenizer import Reconstruction, VideoTokenizer, initialize_from_patches
+from models.networks.tokenizer import VideoTokenizer, initialize_from_patches
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.weights import load_states, prefixed
@@ -30,13 +30,31 @@ def mean_psnr(guess_BTHWC: Tensor, truth_BTHWC: Tensor) -> float:
     return float((-10 * error.clamp(min=1e-6).log10()).mean())
 
 
+class _Part(NamedTuple):
+    """What a step keeps of a part of its batch."""
+
+    codes: Tensor
+    latents_BTPL: Tensor | None
+    psnr: float
+
+
 class TokenizerTraining:
     """A tokenizer, its optimizer and its data."""
 
-    def __init__(self, config: TokenizerConfig, windows: ClipWindows, compute: Compute, *, seed: int) -> None:
-        """Build a fresh tokenizer for the windows' frame size; the same seed gives the same weights."""
+    def __init__(
+        self, config: TokenizerConfig, windows: ClipWindows, compute: Compute, *, seed: int, accumulate: int = 1
+    ) -> None:
+        """Build a fresh tokenizer for the windows' frame size; the same seed gives the same weights.
+
+        Args:
+            config: its sizes, steps and schedule.
+            windows: the data.
+            compute: where it trains.
+            seed: of weights and noise.
+            accumulate: micro-batches of a step (`training.accumulate`).
+        """
         self.config, self.windows, self.compute, self.seed = config, windows, compute, seed
-        self.total_steps = config.steps
+        self.accumulate, self.total_steps = accumulate, config.steps
         _, height, width = windows.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -59,25 +77,28 @@ class TokenizerTraining:
             seed=self.seed, stream=_STREAM, step=step, batch=self.config.batch, window=self.config.window
         )
         video = video.to(self.compute.device)
-        loss, results = self.parallel.backward(self.tokenizer, self._loss, video)
+        loss, parts = self.parallel.backward(self.tokenizer, self._loss, video, self.accumulate)
         norm = self.optimizer.apply(step)
-        codes = torch.cat([result.quantized.codes for result in results])
-        latents = torch.cat([result.latents_BTPL.detach() for result in results])
-        self.tokenizer.quantizer.update(latents, codes, step_generator(self.seed, _STREAM, step))
-        shown = torch.cat([result.video_BTHWC.detach() for result in results])
+        codes = torch.cat([part.codes for part in parts])
+        if self.tokenizer.quantizer.needs_latents:
+            latents = torch.cat([part.latents_BTPL for part in parts if part.latents_BTPL is not None])
+            self.tokenizer.quantizer.update(latents, codes, step_generator(self.seed, _STREAM, step))
         used, perplexity = usage(codes, self.config.codebook_size)
         return {
             "loss": float(loss),
-            "psnr": mean_psnr(shown, video),
+            "psnr": sum(part.psnr * len(part.codes) for part in parts) / len(codes),
             "gradient_norm": norm,
             "learning_rate": self.optimizer.learning_rate,
             "codes_used": used,
             "perplexity": perplexity,
         }
 
-    def _loss(self, video: Tensor) -> tuple[Tensor, Reconstruction]:
+    def _loss(self, video: Tensor) -> tuple[Tensor, _Part]:
         with self.compute.autocast():
-            return self.tokenizer.loss(video)
+            loss, result = self.tokenizer.loss(video)
+        # pixels and latents of a large batch would outweigh the micro-batch that is computed
+        latents = result.latents_BTPL.detach() if self.tokenizer.quantizer.needs_latents else None
+        return loss, _Part(result.quantized.codes, latents, mean_psnr(result.video_BTHWC.detach(), video))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return weights, codebook and optimizer state."""

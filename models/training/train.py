@@ -11,7 +11,7 @@ The configuration alone fixes the number of steps. Held-out metrics are in the m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,37 +21,28 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from models.registry import (
-    TOKENIZER,
-    WORLD,
-    Curve,
-    folder_of,
-    load_tokenizer,
-    parameters_of,
-    plain,
-    publish_model,
-)
+from models.registry import Curve, load_tokenizer, parameters_of, publish_model, require_configured
 from models.runtime.compute import Compute, choose_compute, hold_memory, intra_op_threads, prepare_training
-from models.training.checkpoint import Checkpoints
 from models.training.data import Clip, ClipWindows, check_window, training_clips
 from models.training.finite import what_to_change
 from models.training.loop import OnStep, Trainable, run
+from models.training.planned_run import PlannedRun, plan_run
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_metrics
 from models.training.world_training import TruthActions, WorldTraining, world_metrics
 from models.world.world import WorldModel
-from pipeline.config import Config, fingerprint
+from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.job import Job
+from pipeline.model_choice import is_trained
+from pipeline.model_ids import TOKENIZER, WORLD
 from pipeline.progress import ProgressCallback
 from pipeline.shards.read import current_shards, restore_advice
-from pipeline.storage.models_table import ModelRecord, find_model
+from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
 _NAMED_BAD = 20
-_METHOD = 1
-"""Part of every id: rises when models of the same settings and shards must be trained again."""
 
 
 @dataclass(frozen=True)
@@ -67,25 +58,14 @@ class TrainReport:
     metrics: dict[str, Any]
 
 
-def tokenizer_id(config: Config, shards_version: str | None) -> str:
-    """Return the id of the tokenizer of a configuration and a shard version."""
-    return fingerprint("tokenizer", _METHOD, config.tokenizer, _shared(config), shards_version)
-
-
-def world_model_id(config: Config, shards_version: str | None) -> str:
-    """Return the id of the world model of a configuration and a shard version."""
-    parts = (config.latent_actions, config.dynamics, _shared(config), tokenizer_id(config, shards_version))
-    return fingerprint("world", _METHOD, *parts)
-
-
 def tokenizer_is_current(store: Store, config: Config) -> bool:
     """Tell whether the tokenizer of this configuration and the current shards is published."""
-    return find_model(store, TOKENIZER, tokenizer_id(config, current_shards(store))) is not None
+    return is_trained(store, config, TOKENIZER)
 
 
 def world_model_is_current(store: Store, config: Config) -> bool:
     """Tell whether the world model of this configuration and the current shards is published."""
-    return find_model(store, WORLD, world_model_id(config, current_shards(store))) is not None
+    return is_trained(store, config, WORLD)
 
 
 def train_tokenizer(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
@@ -102,41 +82,30 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
     """
     store, config, on_progress = job.store, job.config, job.on_progress
     version = current_shards(store)
-    model_id = tokenizer_id(config, version)
     if tokenizer_is_current(store, config):
-        return _published(store, TOKENIZER, model_id)
+        return _report(require_configured(store, config, TOKENIZER), skipped=True)
     train, val = _clips(store, version)
+    planned = plan_run(store, config, TOKENIZER, version)
     compute = choose_compute(config.training)
     with intra_op_threads():
         windows = _windows(job, version, train)
         check_window(windows, config.tokenizer.window, "tokenizer.window")
-        training = TokenizerTraining(config.tokenizer, windows, compute, seed=config.training.seed)
+        training = TokenizerTraining(
+            config.tokenizer, windows, compute, seed=config.training.seed, accumulate=config.training.accumulate
+        )
         _prepare(config, compute, on_progress, tokenizer=training.tokenizer)
-        curve, run_about = _run(job, TOKENIZER, model_id, training, compute, on_step)
+        curve, run_about = _run(job, planned, training, compute, on_step)
         training.tokenizer.eval()
         count = config.training.eval_windows
         held = _windows(job, version, val or train, cache_clips=1)
         metrics = tokenizer_metrics(training.tokenizer, held, compute, count=count)
-    height, width = training.tokenizer.height, training.tokenizer.width
     _check_takedown(store, train)
-    record = ModelRecord(
-        model_id=model_id,
-        kind=TOKENIZER,
-        path=folder_of(TOKENIZER, model_id),
-        config={"tokenizer": plain(config.tokenizer), "height": height, "width": width},
-        steps=config.tokenizer.steps,
+    record = planned.record(
         metrics={**metrics, "held_out": bool(val), **_bad_counts(windows, held), **run_about},
-        inputs={
-            "shards": version,
-            "clips": len(train),
-            "seed": config.training.seed,
-            **_bad_samples(windows),
-        },
-        shards_version=str(version),
+        inputs={"clips": len(train), **_bad_samples(windows)},
+        size=(training.tokenizer.height, training.tokenizer.width),
     )
-    publish_model(store, record, {"tokenizer": training.tokenizer}, curve)
-    _keep_last(_checkpoints(store, TOKENIZER, model_id))
-    return _published(store, TOKENIZER, model_id, skipped=False)
+    return _publish(planned, record, {"tokenizer": training.tokenizer}, curve)
 
 
 def train_world_model(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
@@ -146,17 +115,18 @@ def train_world_model(job: Job, *, on_step: OnStep | None = None) -> TrainReport
     """
     store, config, on_progress = job.store, job.config, job.on_progress
     version = current_shards(store)
-    model_id, source = world_model_id(config, version), tokenizer_id(config, version)
     if world_model_is_current(store, config):
-        return _published(store, WORLD, model_id)
+        return _report(require_configured(store, config, WORLD), skipped=True)
+    source = require_configured(store, config, TOKENIZER).model_id
     train, val = _clips(store, version)
+    planned = plan_run(store, config, WORLD, version, tokenizer=source)
     compute = choose_compute(config.training)
     with intra_op_threads():
         windows = _windows(job, version, train)
         check_window(windows, config.dynamics.context, "dynamics.context")
         training = _world_training(store, config, source, windows, compute)
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
-        curve, run_about = _run(job, WORLD, model_id, training, compute, on_step)
+        curve, run_about = _run(job, planned, training, compute, on_step)
         training.lam.eval()
         training.dynamics.eval()
         held = _windows(job, version, val or train, cache_clips=1)
@@ -164,25 +134,11 @@ def train_world_model(job: Job, *, on_step: OnStep | None = None) -> TrainReport
     networks = {"latent_actions": training.lam, "dynamics": training.dynamics}
     parameters = {f"parameters_{name}": parameters_of(network) for name, network in networks.items()}
     _check_takedown(store, train)
-    record = ModelRecord(
-        model_id=model_id,
-        kind=WORLD,
-        path=folder_of(WORLD, model_id),
-        config={"latent_actions": plain(config.latent_actions), "dynamics": plain(config.dynamics)},
-        steps=training.total_steps,
+    record = planned.record(
         metrics={**metrics, "held_out": bool(val), **_bad_counts(windows, held), **parameters, **run_about},
-        inputs={
-            "shards": version,
-            "tokenizer": source,
-            "clips": len(train),
-            "seed": config.training.seed,
-            **_bad_samples(windows),
-        },
-        shards_version=str(version),
+        inputs={"clips": len(train), **_bad_samples(windows)},
     )
-    publish_model(store, record, networks, curve)
-    _keep_last(_checkpoints(store, WORLD, model_id))
-    return _published(store, WORLD, model_id, skipped=False)
+    return _publish(planned, record, networks, curve)
 
 
 def train_oracle(
@@ -210,12 +166,13 @@ def train_oracle(
     known = [clip for clip in train if truth_actions(clip.clip_id) is not None]
     if not known:
         raise UserError("no training clip has true actions: the oracle needs the embedded source (source.spec: arcade)")
+    source = require_configured(store, config, TOKENIZER).model_id
     compute = choose_compute(config.training)
     with intra_op_threads():
         windows = ClipWindows(
             known, cache_clips=config.training.cache_clips, max_bad_share=config.training.max_bad_share
         )
-        training = _world_training(store, config, tokenizer_id(config, version), windows, compute, truth_actions)
+        training = _world_training(store, config, source, windows, compute, truth_actions)
         every = config.training.checkpoint_every
         curve = run(training, None, stage="oracle", checkpoint_every=every, on_progress=on_progress, on_step=on_step)
     return WorldModel(training.tokenizer, training.lam, training.dynamics, compute=compute, model_id="oracle"), curve
@@ -237,6 +194,7 @@ def _world_training(
         compute,
         seed=config.training.seed,
         truth_actions=truth_actions,
+        accumulate=config.training.accumulate,
     )
 
 
@@ -248,23 +206,25 @@ def _prepare(config: Config, compute: Compute, on_progress: ProgressCallback | N
 
 
 def _run(
-    job: Job, kind: str, model_id: str, training: Trainable, compute: Compute, on_step: OnStep | None
+    job: Job, planned: PlannedRun, training: Trainable, compute: Compute, on_step: OnStep | None
 ) -> tuple[Curve, dict[str, Any]]:
     """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds)."""
     if job.on_progress is not None:
         job.on_progress(
-            f"{kind}: {training.total_steps} steps on {compute.device}, {compute.threads} threads, {compute.reason}"
+            f"{planned.kind}: {training.total_steps} steps on {compute.device}, {compute.threads} threads, "
+            f"{compute.reason}"
         )
+    planned.describe()
     hold_memory()
     wall, cpu = time.perf_counter(), time.process_time()
     curve = run(
         training,
-        _checkpoints(job.store, kind, model_id),
-        stage=kind,
+        planned.checkpoints,
+        stage=planned.kind,
         checkpoint_every=job.config.training.checkpoint_every,
         on_progress=job.on_progress,
         on_step=on_step,
-        advice=partial(what_to_change, job.config, kind),
+        advice=partial(what_to_change, job.config, planned.kind),
     )
     return curve, {
         "device": str(compute.device),
@@ -274,11 +234,6 @@ def _run(
         "wall_s": round(time.perf_counter() - wall, 1),
         "cpu_s": round(time.process_time() - cpu, 1),
     }
-
-
-def _shared(config: Config) -> Sequence[object]:
-    # what else the weights depend on; how often a checkpoint is written or a clip decoded changes nothing
-    return (config.training.seed, config.training.dtype)
 
 
 def _clips(store: Store, version: str | None) -> tuple[list[Clip], list[Clip]]:
@@ -321,18 +276,14 @@ def _check_takedown(store: Store, clips: list[Clip]) -> None:
         )
 
 
-def _checkpoints(store: Store, kind: str, model_id: str) -> Checkpoints:
-    return Checkpoints(store, f"{folder_of(kind, model_id)}/checkpoints")
+def _publish(planned: PlannedRun, record: ModelRecord, networks: Mapping[str, nn.Module], curve: Curve) -> TrainReport:
+    published = publish_model(planned.store, record, networks, curve)
+    # the state after the last step stays: more steps go on from it
+    planned.checkpoints.keep(planned.checkpoints.steps()[-1:])
+    return _report(published, skipped=False)
 
 
-def _keep_last(checkpoints: Checkpoints) -> None:
-    """Keep the state after the last step, from which more steps go on."""
-    checkpoints.keep(checkpoints.steps()[-1:])
-
-
-def _published(store: Store, kind: str, model_id: str, *, skipped: bool = True) -> TrainReport:
-    record = find_model(store, kind, model_id)
-    assert record is not None
+def _report(record: ModelRecord, *, skipped: bool) -> TrainReport:
     assert record.parameters is not None
     assert record.steps is not None
-    return TrainReport(kind, model_id, skipped, record.parameters, record.steps, dict(record.metrics))
+    return TrainReport(record.kind, record.model_id, skipped, record.parameters, record.steps, dict(record.metrics))

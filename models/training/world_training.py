@@ -27,12 +27,12 @@ from models.networks.dynamics import (
     last_frame_quality,
     self_predicted_tokens,
 )
-from models.networks.latent_actions import LatentActionModel, Prediction, initialize_codes, initialize_embeddings
+from models.networks.latent_actions import LatentActionModel, initialize_codes, initialize_embeddings
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute, intra_op_threads
-from models.runtime.cpu_parallel import CpuParallel
+from models.runtime.cpu_parallel import CpuParallel, micro_batches
 from models.runtime.weights import load_states, prefixed
 from models.training.checkpoint import step_generator
 from models.training.code_metrics import code_metrics
@@ -45,6 +45,8 @@ TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
 """Returns the true actions of a clip by its id, entry k between frames k and k + 1; None where unknown."""
 
 _STREAM, _CODES_STREAM, _INITIAL_FRAMES, _CODES_BATCHES = 2, 3, 256, 40
+_UNTOUCHED = -1
+"""In place of a random code, where noise leaves a token as it is."""
 
 
 class WorldTraining:
@@ -60,10 +62,22 @@ class WorldTraining:
         *,
         seed: int,
         truth_actions: TruthActions | None = None,
+        accumulate: int = 1,
     ) -> None:
-        """Build fresh networks; `truth_actions` makes it the oracle (all clips must have them)."""
+        """Build fresh networks.
+
+        Args:
+            latent_actions: sizes, rates and schedule of the LAM.
+            dynamics: those of the dynamics, and the steps.
+            tokenizer: gives the tokens; it is frozen.
+            windows: the data.
+            compute: where they train.
+            seed: of weights and noise.
+            truth_actions: makes it the oracle (all clips must have them).
+            accumulate: micro-batches of a step (`training.accumulate`).
+        """
         self.lam_config, self.config, self.windows = latent_actions, dynamics, windows
-        self.compute, self.seed, self.truth_actions = compute, seed, truth_actions
+        self.compute, self.seed, self.truth_actions, self.accumulate = compute, seed, truth_actions, accumulate
         self.alone_steps = 0 if truth_actions else latent_actions.unquantized_steps
         self.total_steps = self.alone_steps + dynamics.steps
         self.tokenizer = tokenizer.to(compute.device).eval().requires_grad_(False)
@@ -101,10 +115,8 @@ class WorldTraining:
         """
         video, places = self._batch(_STREAM, step)
         if self.truth_actions:
-            codes = self._true_actions(places)
-            known: Future[Tensor] = Future()
-            known.set_result(self.lam.quantizer.lookup(codes).detach())
-            return self._step_dynamics(video, known, step)
+            rows = self.lam.quantizer.lookup(self._true_actions(places)).detach()
+            return self._step_dynamics(video, [_done(part) for part in self._parts(rows)], step)
         if step < self.alone_steps:
             return self._step_lam_alone(video, step)
         if step == self.alone_steps and self.alone_steps:
@@ -117,9 +129,13 @@ class WorldTraining:
         )
         return video.to(self.compute.device), places
 
+    def _parts(self, batch: Tensor) -> list[Tensor]:
+        """Return the micro-batches of a batch (B, ...)."""
+        return micro_batches(batch, self.accumulate)
+
     def _tokens(self, video: Tensor) -> Tensor:
         with torch.no_grad(), self.compute.autocast():
-            return self.tokenizer.encode(video)
+            return torch.cat([self.tokenizer.encode(part) for part in self._parts(video)])
 
     def _read(self, video: Tensor) -> Tensor:
         """Return the LAM's input for a video: pixels or tokens."""
@@ -127,8 +143,8 @@ class WorldTraining:
 
     def _step_both(self, video: Tensor, step: int) -> dict[str, float]:
         """Take a step of both networks in parallel; the dynamics waits for codes, not for the LAM's update."""
-        rows: Future[Tensor] = Future()
         frames = self._read(video)
+        rows: list[Future[Tensor]] = [Future() for _ in self._parts(frames)]
         lam = self._pair.submit(self._step_lam, frames, step, rows)
         lam.add_done_callback(lambda done: _fail_with(rows, done.exception()))
         try:
@@ -139,59 +155,85 @@ class WorldTraining:
             lam.exception()  # waits: the other thread must not go on with a network that a caller looks at
         return {**lam.result(), **metrics}
 
-    def _step_lam(self, frames: Tensor, step: int, rows: Future[Tensor]) -> dict[str, float]:
-        with self.compute.autocast():
-            loss, result = self.lam.loss(frames, False)
-        assert result.quantized is not None
-        codes = result.quantized.codes
-        rows.set_result(self.lam.quantizer.lookup(codes).detach().clone())
+    def _step_lam(self, frames: Tensor, step: int, rows: list[Future[Tensor]]) -> dict[str, float]:
+        """Take a step of the LAM; the codes' rows of each micro-batch are there as soon as it has been seen."""
+        self.lam_optimizer.zero_grad()
+        losses, latents, codes, quality = [], [], [], 0.0
+        for part, given in zip(self._parts(frames), rows, strict=True):
+            with self.compute.autocast():
+                loss, result = self.lam.loss(part, False)
+            assert result.quantized is not None
+            given.set_result(self.lam.quantizer.lookup(result.quantized.codes).detach().clone())
+            share = len(part) / len(frames)
+            loss = loss * share
+            loss.backward()
+            losses.append(loss.detach())
+            codes.append(result.quantized.codes)
+            latents.append(result.latents_BTL.detach())
+            quality += share * lam_quality(result.next_frames.detach(), part[:, 1:])
         # at the full learning rate the codes collapsed in 2 of 4 runs (measured)
-        norm = self.lam_optimizer.step(loss, step, self.lam_config.joint_lr_scale)
-        self.lam.quantizer.update(result.latents_BTL, codes, step_generator(self.seed, _STREAM, 2 * step + 1))
+        norm = self.lam_optimizer.apply(step, self.lam_config.joint_lr_scale)
+        all_codes, noise = torch.cat(codes), step_generator(self.seed, _STREAM, 2 * step + 1)
+        self.lam.quantizer.update(torch.cat(latents), all_codes, noise)
         return {
-            "lam_loss": float(loss.detach()),
-            self.lam.metric: lam_quality(result.next_frames, frames[:, 1:]),
+            "lam_loss": float(torch.stack(losses).sum()),
+            self.lam.metric: quality,
             **self._pace_of_lam(norm),
-            **code_metrics(codes, self.lam_config.num_actions),
+            **code_metrics(all_codes, self.lam_config.num_actions),
         }
 
     def _step_lam_alone(self, video: Tensor, step: int) -> dict[str, float]:
         frames = self._read(video)
-        loss, results = self.parallel.backward(self.lam, self._continuous_loss, frames)
+        loss, parts = self.parallel.backward(self.lam, self._continuous_loss, frames, self.accumulate)
         norm = self.lam_optimizer.apply(step)
-        shown = torch.cat([result.next_frames.detach() for result in results])
-        return {
-            "lam_loss": float(loss),
-            self.lam.metric: lam_quality(shown, frames[:, 1:]),
-            **self._pace_of_lam(norm),
-        }
+        quality = sum(quality * count for quality, count in parts) / len(frames)
+        return {"lam_loss": float(loss), self.lam.metric: quality, **self._pace_of_lam(norm)}
 
     def _pace_of_lam(self, norm: float) -> dict[str, float]:
         return {"lam_gradient_norm": norm, "lam_learning_rate": self.lam_optimizer.learning_rate}
 
-    def _continuous_loss(self, frames: Tensor) -> tuple[Tensor, Prediction]:
+    def _continuous_loss(self, frames: Tensor) -> tuple[Tensor, tuple[float, int]]:
+        """Return the loss, and the quality of the prediction with the number of windows."""
         with self.compute.autocast():
-            return self.lam.loss(frames, True)
+            loss, result = self.lam.loss(frames, True)
+        return loss, (lam_quality(result.next_frames.detach(), frames[:, 1:]), len(frames))
 
     def _step_dynamics(
-        self, video: Tensor, latent_actions: Future[Tensor], step: int, tokens: Tensor | None = None
+        self, video: Tensor, latent_actions: list[Future[Tensor]], step: int, tokens: Tensor | None = None
     ) -> dict[str, float]:
+        """Take a step of the dynamics; `latent_actions` are the codes' rows of each micro-batch."""
         tokens = self._tokens(video) if tokens is None else tokens
+        # all noise of the step is drawn at once, so that it does not depend on the micro-batches
         noise = step_generator(self.seed, _STREAM, 2 * step)
-        mask = draw_mask(self.config, tokens.shape, noise).to(tokens.device)
-        rows, seen = latent_actions.result(), tokens
-        with self.compute.autocast():
-            if self.config.own_frame_share:
-                own = torch.rand(len(tokens), 1, 1, generator=noise) < self.config.own_frame_share
-                seen = torch.where(
-                    own.to(tokens.device), self_predicted_tokens(self.dynamics, tokens, rows, mask), tokens
-                )
-            if self.config.token_noise:
-                seen = draw_noise(self.config, seen, mask, self.dynamics.mask_id, noise)
-            loss = self.dynamics.loss(tokens, rows, mask, seen)
-        norm = self.optimizer.step(loss, step)
+        mask = draw_mask(self.config, tokens.shape, noise)
+        counts = [int(part.sum()) for part in self._parts(mask)]
+        mask = mask.to(tokens.device)
+        own = noisy = torch.zeros(len(tokens), 1, 1, dtype=torch.bool)
+        if self.config.own_frame_share:
+            own = torch.rand(own.shape, generator=noise) < self.config.own_frame_share
+        if self.config.token_noise:
+            untouched = torch.full_like(tokens, _UNTOUCHED)
+            noisy = draw_noise(self.config, untouched, mask, self.dynamics.mask_id, noise)
+        self.optimizer.zero_grad()
+        losses = [torch.zeros((), device=tokens.device)]
+        inputs = [self._parts(each) for each in (tokens, mask, own.to(tokens.device), noisy.to(tokens.device))]
+        for part, hidden, own_part, noisy_part, given, count in zip(*inputs, latent_actions, counts, strict=True):
+            rows, seen = given.result(), part
+            if not count:
+                continue
+            with self.compute.autocast():
+                if self.config.own_frame_share:
+                    seen = torch.where(own_part, self_predicted_tokens(self.dynamics, part, rows, hidden), part)
+                if self.config.token_noise:
+                    seen = torch.where(noisy_part == _UNTOUCHED, seen, noisy_part)
+                loss = self.dynamics.loss(part, rows, hidden, seen)
+            # the loss is a mean over masked tokens, of which each micro-batch has its own number
+            loss = loss * (count / sum(counts))
+            loss.backward()
+            losses.append(loss.detach())
+        norm = self.optimizer.apply(step)
         pace = {"gradient_norm": norm, "learning_rate": self.optimizer.learning_rate}
-        return {"loss": float(loss.detach()), **pace}
+        return {"loss": float(torch.stack(losses).sum()), **pace}
 
     @torch.no_grad()
     def _many_latents(self) -> Tensor:
@@ -200,7 +242,8 @@ class WorldTraining:
             video, _ = self._batch(_CODES_STREAM, step)
             frames = self._read(video)
             with self.compute.autocast():
-                found.append(self.lam.latents(frames).flatten(0, 1).float().cpu())
+                parts = [self.lam.latents(part) for part in self._parts(frames)]
+            found += [part.flatten(0, 1).float().cpu() for part in parts]
         return torch.cat(found).to(self.compute.device)
 
     def _true_actions(self, places: list[Place]) -> Tensor:
@@ -235,10 +278,17 @@ class WorldTraining:
         self.windows.skip(about.get("bad_samples", {}))
 
 
-def _fail_with(future: Future[Tensor], error: BaseException | None) -> None:
-    """Give a future an error, if there is one and no result yet."""
-    if error is not None and not future.done():
-        future.set_exception(error)
+def _done(rows: Tensor) -> Future[Tensor]:
+    future: Future[Tensor] = Future()
+    future.set_result(rows)
+    return future
+
+
+def _fail_with(futures: list[Future[Tensor]], error: BaseException | None) -> None:
+    """Give the futures that have no result yet an error, if there is one."""
+    for future in futures:
+        if error is not None and not future.done():
+            future.set_exception(error)
 
 
 def lam_quality(guess: Tensor, truth: Tensor) -> float:

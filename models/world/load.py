@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
-from models.registry import WORLD, load_networks, load_tokenizer, parse_section, require_model
+from models.registry import load_networks, load_tokenizer, parse_section
 from models.runtime.compute import Compute, choose_compute
 from models.world.world import WorldModel
+from pipeline.config import Config
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
+from pipeline.model_choice import pick_model, require_world
+from pipeline.model_ids import WORLD
+from pipeline.storage.models_table import all_models
 from pipeline.storage.store import Store
 
 
-def load_world(store: Store, model_id: str | None = None, compute: Compute | None = None) -> WorldModel:
+def load_world(store: Store, chosen: Config | str, compute: Compute | None = None) -> WorldModel:
     """Load a published world model with its tokenizer.
 
     Args:
         store: holds the table `models` and the weights.
-        model_id: id of the world model; the newest one by default.
+        chosen: the configuration that the world is trained with, or the world's id (the unique start of it is enough).
         compute: device and dtype; chosen for this machine by default.
 
     Raises:
         UserError: there is no such model, or its weights do not fit its configuration.
     """
-    record = require_model(store, WORLD, model_id)
+    record = pick_model(all_models(store), chosen, WORLD) if isinstance(chosen, str) else require_world(store, chosen)
     tokenizer = load_tokenizer(store, record.inputs["tokenizer"])
     lam_config = parse_section(LatentActionConfig, record.config["latent_actions"], record.model_id)
     config = parse_section(DynamicsConfig, record.config["dynamics"], record.model_id)

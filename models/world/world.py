@@ -1,6 +1,6 @@
 """Use a trained world model: encode and decode video, infer latent actions, generate new frames.
 
-    world = load_world(store)                             # the newest published world model
+    world = load_world(store, config)                     # the configured world model
     tokens_BTP = world.encode(video_BTHWC)                # uint8 in
     actions_BA = world.infer_actions(video_BTHWC)         # T - 1 transitions
     tokens_BTP = world.generate(tokens_BTP[:, :1], actions_BA, sampling=SamplingConfig(), generator=noise)
@@ -36,12 +36,17 @@ class WorldModel(WorldNetworks):
 
     @torch.inference_mode()
     def encode(self, video_BTHWC: Tensor) -> Tensor:
-        """Return the tokens (B, T, P), int64, of a video (B, T, H, W, C), uint8 or float in [0, 1]."""
-        return self._sliding(self.tokenizer.encode, video_BTHWC, self.tokenizer.config.window)
+        """Return the tokens (B, T, P), int64, of a video (B, T, H, W, 3), uint8 or float in [0, 1].
+
+        Raises:
+            ValueError: the video has another size, channels, dtype or range of values than this world was trained on.
+        """
+        return self._sliding(self.tokenizer.encode, self._checked_video(video_BTHWC), self.tokenizer.config.window)
 
     @torch.inference_mode()
     def decode(self, tokens_BTP: Tensor) -> Tensor:
-        """Return the video (B, T, H, W, 3), uint8, of tokens (B, T, P)."""
+        """Return the video (B, T, H, W, 3), uint8, of tokens (B, T, P); ValueError for tokens of another world."""
+        self._check_tokens(tokens_BTP)
 
         def pixels(tokens: Tensor) -> Tensor:
             return (self.tokenizer.decode(tokens) * 255).round().to(torch.uint8)
@@ -50,7 +55,14 @@ class WorldModel(WorldNetworks):
 
     @torch.inference_mode()
     def infer_actions(self, video_BTHWC: Tensor) -> Tensor:
-        """Return the latent actions (B, T - 1), int64, of a uint8 video; entry t leads from frame t to t + 1."""
+        """Return the latent actions (B, T - 1), int64, of a video as of `encode`; entry t leads from frame t to t + 1.
+
+        Raises:
+            ValueError: as of `encode`, or the video has only one frame.
+        """
+        video_BTHWC = self._checked_video(video_BTHWC)
+        if video_BTHWC.shape[1] < 2:
+            raise ValueError("a latent action leads from one frame to the next: the video has only one frame")
         frames = self.encode(video_BTHWC) if self.latent_actions.reads_tokens else video_BTHWC
         return self._sliding(self.latent_actions.encode, frames, self.latent_actions.window, lost=1)
 
@@ -64,8 +76,10 @@ class WorldModel(WorldNetworks):
             sampling: how new frames are sampled, and how frames past the window are treated.
 
         Raises:
-            ValueError: the number of actions does not fit the prompt, or there is no such action.
+            ValueError: the tokens are none of this world, the number of actions does not fit the prompt, or there is
+                no such action.
         """
+        self._check_tokens(prompt_tokens_BTP)
         tokens = prompt_tokens_BTP.to(self.compute.device)
         if latent_actions_BA.shape[1] != tokens.shape[1] - 1:
             raise ValueError(
@@ -124,6 +138,42 @@ class WorldModel(WorldNetworks):
         session = self.begin(prompt_tokens_BTP, latent_actions_BA[:, : given - 1], sampling=sampling)
         for actions_B in latent_actions_BA[:, given - 1 :].unbind(1):
             yield session, session.step(actions_B, generator)
+
+    def _checked_video(self, video_BTHWC: Tensor) -> Tensor:
+        """Return a video in a dtype that the networks read; ValueError unless they were made for such a video."""
+        shape, height, width = tuple(video_BTHWC.shape), self.tokenizer.height, self.tokenizer.width
+        wanted = f"this world takes videos (B, T, {height}, {width}, 3)"
+        if len(shape) != 5:
+            raise ValueError(f"{wanted}, not a tensor of {len(shape)} dimensions {shape}")
+        if 0 in shape[:2]:
+            raise ValueError(f"{wanted} of at least one frame, not {shape}")
+        if shape[4] != 3 and shape[2] == 3:
+            raise ValueError(f"{wanted}, not {shape}: put the channels last, `video.permute(0, 1, 3, 4, 2)`")
+        if shape[4] != 3:
+            raise ValueError(f"{wanted}: the last dimension is red, green and blue, not {shape[4]} channels")
+        if shape[2:4] != (height, width):
+            raise ValueError(f"{wanted}, not frames of {shape[3]}x{shape[2]} pixels: resize them to {width}x{height}")
+        if video_BTHWC.dtype == torch.uint8:
+            return video_BTHWC
+        if not video_BTHWC.is_floating_point():
+            raise ValueError(f"{wanted} as uint8 or as float in [0, 1], not as {video_BTHWC.dtype}")
+        low, high = (float(value) for value in video_BTHWC.aminmax())
+        if not (low >= 0 and high <= 1):
+            what = "values that are not finite" if not low - high <= 0 else f"values from {low:g} to {high:g}"
+            raise ValueError(f"{wanted} as uint8 or as float in [0, 1], not with {what}")
+        return video_BTHWC.to(self.tokenizer.embed.weight.dtype)
+
+    def _check_tokens(self, tokens_BTP: Tensor) -> None:
+        """Raise a ValueError unless tokens are ones that `encode` could return."""
+        codes, shape = self.tokenizer.quantizer.num_codes, tuple(tokens_BTP.shape)
+        wanted = f"this world takes tokens (B, T, {self.num_tokens}), int64, from 0 to {codes - 1}"
+        if len(shape) != 3 or shape[2] != self.num_tokens or 0 in shape:
+            raise ValueError(f"{wanted}, not a tensor {shape}")
+        if tokens_BTP.dtype != torch.int64:
+            raise ValueError(f"{wanted}, not {tokens_BTP.dtype}")
+        low, high = (int(value) for value in tokens_BTP.aminmax())
+        if low < 0 or high >= codes:
+            raise ValueError(f"{wanted}, not from {low} to {high}")
 
     def _sliding(self, function: Callable[[Tensor], Tensor], x_BT: Tensor, window: int, lost: int = 0) -> Tensor:
         """Apply a causal function to every frame together with the `window - 1` frames before it.

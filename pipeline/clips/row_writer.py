@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.clips.cut_video import CutVideo
+from pipeline.sources.faults import clean_message
 from pipeline.storage.arrow import pc
+from pipeline.storage.rows import fitting_rows
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -48,6 +51,7 @@ class RowWriter:
             if not hidden.hides(cut.clipping["video_id"], self.channels.get(cut.clipping["video_id"]))
             and (cut.clipping["video_id"], cut.clipping["source_sha256"]) not in cut_meanwhile
         ]
+        shown = [_fitting(cut) for cut in shown]
         if shown:
             # ids hold no quotes: see pipeline.ids
             ids = ", ".join(f"'{cut.clipping['video_id']}'" for cut in shown)
@@ -63,3 +67,20 @@ class RowWriter:
         columns = ["video_id", "source_sha256"]
         rows = self.store.read("clippings", columns, same & (pc.field("state") == "ok")).to_pylist()
         return {(row["video_id"], row["source_sha256"]) for row in rows}
+
+
+def _fitting(cut: CutVideo) -> CutVideo:
+    """Return the rows of a video, or where a table cannot hold one of them, a failure with the reason."""
+    reasons: list[str] = []
+
+    def failure(row: dict[str, Any], reason: str) -> dict[str, Any]:
+        reasons.append(reason)
+        return row
+
+    (clipping,) = fitting_rows("clippings", [cut.clipping], failure)
+    fitting_rows("clips", cut.clips, failure)
+    if not reasons:
+        return cut
+    kept = {name: clipping[name] for name in ("video_id", "batch", "clip_spec", "source_sha256")}
+    message = clean_message(f"video {kept['video_id']}: {reasons[0]}")
+    return CutVideo({**kept, "state": "failed", "error_class": "internal", "message": message, "num_clips": 0}, [])

@@ -20,12 +20,8 @@ from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.load import load_config, parse_config, parse_overrides
 from pipeline.config.presets import PRESETS, preset
 from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
-from pipeline.config.world import (
-    DynamicsConfig,
-    LatentActionConfig,
-    TokenizerConfig,
-    TrainingConfig,
-)
+from pipeline.config.training import TrainingConfig
+from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 
 __all__ = [
     "PRESETS", "ArcadeConfig", "ClassifierConfig", "ClipConfig", "Config", "DecisionConfig", "DownloadConfig",

@@ -15,13 +15,8 @@ from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.renamed import with_first_names
 from pipeline.config.section import Section
 from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
-from pipeline.config.world import (
-    DynamicsConfig,
-    LatentActionConfig,
-    TokenizerConfig,
-    TrainingConfig,
-    check_lam_window,
-)
+from pipeline.config.training import TrainingConfig
+from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig, check_lam_window
 
 
 @dataclass(frozen=True, kw_only=True)

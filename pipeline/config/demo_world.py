@@ -8,14 +8,8 @@ then move a tile); short windows; and learning rates for hundreds of steps.
 
 from __future__ import annotations
 
-from pipeline.config.world import (
-    DynamicsConfig,
-    LatentActionConfig,
-    OptimizerConfig,
-    StackConfig,
-    TokenizerConfig,
-    TrainingConfig,
-)
+from pipeline.config.training import TrainingConfig
+from pipeline.config.world import DynamicsConfig, LatentActionConfig, OptimizerConfig, StackConfig, TokenizerConfig
 
 
 def _stack(layers: int, *, temporal: bool = True, conv: str = "none") -> StackConfig:

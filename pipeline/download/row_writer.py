@@ -9,6 +9,8 @@ from typing import Any
 from pipeline.download.attempt import DownloadTask
 from pipeline.download.circuit_breaker import Breaker
 from pipeline.download.schedule import Feed
+from pipeline.sources.faults import clean_message
+from pipeline.storage.rows import fitting_rows
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 from pipeline.workers.outcome import Later
@@ -61,4 +63,16 @@ class RowWriter:
         for row in rows:
             if row["video_id"] in hidden and row["path"]:
                 self.store.delete(row["path"])
-        self.store.append("downloads", [row for row in rows if row["video_id"] not in hidden])
+        shown = [row for row in rows if row["video_id"] not in hidden]
+        self.store.append("downloads", fitting_rows("downloads", shown, _not_written))
+
+
+def _not_written(row: dict[str, Any], reason: str) -> dict[str, Any]:
+    """Return the row of an attempt that the table cannot hold as it is."""
+    return row | {
+        "state": "failed",
+        "error_class": "internal",
+        "message": clean_message(f"video {row['video_id']}: {reason}"),
+        "next_try_at": None,
+        "path": None,
+    }

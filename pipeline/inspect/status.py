@@ -40,11 +40,13 @@ from pipeline.inspect.status_types import (
     VideosStatus,
 )
 from pipeline.label_events import load_labels
+from pipeline.model_choice import ModelsInUse, models_in_use
+from pipeline.model_ids import EVALUATION
 from pipeline.shards.read import current_shards
 from pipeline.shards.splits import SPLITS
 from pipeline.shards.write import shards_are_current
 from pipeline.storage.arrow import Column, counts, pc, rows_with, rows_without, texts, total
-from pipeline.storage.models_table import ModelRecord, newest_models
+from pipeline.storage.models_table import ModelRecord, all_models
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -57,12 +59,13 @@ _REASONS = (
 )
 
 
-def status(store: Store, config: Config) -> StoreStatus:
+def status(store: Store, config: Config, used: ModelsInUse | None = None) -> StoreStatus:
     """Return the state of every stage, with the totals that do not balance.
 
     Args:
         store: the store.
         config: its clip settings say which `clip_spec` is current; clips of other ones are not counted.
+        used: the models whose metrics are told; those that the configuration stands for where None.
     """
     spec = clip_spec(config.clips)
     hidden = texts(taken_down(store).hidden_videos(store))
@@ -70,7 +73,7 @@ def status(store: Store, config: Config) -> StoreStatus:
     attempts = fold_attempts(store)
     decision = _decision(store, spec, hidden)
     clips, undecided = _clips(store, config, attempts, hidden, texts(decision.videos))
-    newest = newest_models(store)
+    used = used or models_in_use(store, config)
     found = StoreStatus(
         root=store.root,
         videos=_videos(store, videos),
@@ -80,9 +83,9 @@ def status(store: Store, config: Config) -> StoreStatus:
         labels=_labels(store, config),
         curated=_curated(store, decision, undecided),
         shards=_shards(store, config),
-        models=_models(store, newest, decision.model_version),
-        evaluation=_evaluation(newest),
-        evaluation_current=evaluation_is_current(newest),
+        models=_models(store, used, decision.model_version),
+        evaluation=_evaluation(used.evaluation),
+        evaluation_current=used.evaluation is None or used.evaluation_is_current,
         deleted_rows={name: rows for name in SCHEMAS if (rows := store.deleted_rows(name))},
     )
     return dataclasses.replace(found, violations=violations(found))
@@ -275,15 +278,17 @@ def _manifest_samples(manifest: Mapping[str, Any], split: str) -> int:
 # -- models -------------------------------------------------------------------------------------------------------
 
 
-def _models(store: Store, newest: Mapping[str, ModelRecord], deciding: str | None) -> ModelsStatus:
-    known = set(store.read("models", ["model_id"])["model_id"].to_pylist())
-    named = {model for record in newest.values() for model in _made_from(record.inputs)} | ({deciding} - {None})
+def _models(store: Store, used: ModelsInUse, deciding: str | None) -> ModelsStatus:
+    every, rows = all_models(store), used.by_kind()
+    known = {record.model_id for record in every}
+    named = {model for record in every for model in _made_from(record.inputs)} | ({deciding} - {None})
     return ModelsStatus(
-        newest={
+        in_use={
             kind: ModelStatus(model_id=record.model_id, parameters=record.parameters, steps=record.steps)
-            for kind, record in sorted(newest.items())
-            if kind != "world_evaluation"
+            for kind, record in sorted(rows.items())
+            if kind != EVALUATION
         },
+        notes=used.notes,
         dangling=sorted(str(name) for name in named if name not in known),
     )
 
@@ -295,15 +300,8 @@ def _made_from(inputs: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def evaluation_is_current(newest: Mapping[str, ModelRecord]) -> bool:
-    """Tell whether the newest evaluation evaluated the newest world; True while one of them is missing."""
-    evaluation, world = newest.get("world_evaluation"), newest.get("world_model")
-    return evaluation is None or world is None or evaluation.inputs.get("world_model") == world.model_id
-
-
-def _evaluation(newest: Mapping[str, ModelRecord]) -> dict[str, MetricStatus]:
-    """Return the metrics of the newest evaluation that are single values."""
-    record = newest.get("world_evaluation")
+def _evaluation(record: ModelRecord | None) -> dict[str, MetricStatus]:
+    """Return the metrics of an evaluation that are single values."""
     metrics = record.metrics if record is not None else {}
     return {
         name: MetricStatus(value=metric["value"], low=metric.get("low"), high=metric.get("high"))

@@ -141,10 +141,11 @@ def _tars(count: int) -> str:
 def _models(models: ModelsStatus) -> list[str]:
     lines: list[str] = []
     for kind in ("quality_classifier", "video_tokenizer", "world_model"):
-        if kind in models.newest:
-            model = models.newest[kind]
+        if kind in models.in_use:
+            model = models.in_use[kind]
             size = f"{model.parameters or 0:,} parameters, {model.steps or 0:,} steps"
             lines.append(_line("models" if not lines else "", f"{kind.replace('_', ' ')}: {size}"))
+    lines += [_line("models" if not lines else "", note) for note in models.notes]
     return lines or [_line("models", "none")]
 
 
@@ -153,7 +154,7 @@ def _evaluation(evaluation: Mapping[str, MetricStatus], current: bool) -> list[s
     if not shown:
         return []
     width = max(len(label) for label, _ in _METRICS.values())
-    lines = [] if current else ["of the previous world; `lampworks run` evaluates the newest"]
+    lines = [] if current else ["of other settings, older shards or before a takedown; `lampworks run` measures again"]
     for name, metric in shown.items():
         label, unit = _METRICS[name]
         interval = "" if metric.low is None else f"  [{metric.low:.2f}, {metric.high:.2f}]"

@@ -149,9 +149,11 @@ class ModelStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsStatus:
-    """The newest model of each kind."""
+    """The model of each kind that the configuration stands for, and the newest classifier."""
 
-    newest: Mapping[str, ModelStatus]
+    in_use: Mapping[str, ModelStatus]
+    notes: Sequence[str]
+    """What is not as configured: trained on older shards, or not trained with the present settings."""
     dangling: Sequence[str]
     """Ids that a decision or a model refers to and that have no row."""
 
@@ -179,9 +181,9 @@ class StoreStatus:
     shards: ShardsStatus
     models: ModelsStatus
     evaluation: Mapping[str, MetricStatus]
-    """Of the newest evaluation, by name; empty without one."""
+    """Of the configured world's evaluation, by name; empty without one."""
     evaluation_current: bool
-    """Whether it evaluated the newest world."""
+    """Whether it is of the present shards and settings; True without one."""
     deleted_rows: Counts
     """Rows by table that something other than lampworks deleted."""
     violations: Sequence[str] = ()
@@ -196,6 +198,6 @@ class StoreStatus:
         """Return what `lampworks status --json` prints."""
         plain = dataclasses.asdict(self)
         models = plain["models"]
-        plain["models"] = {**models.pop("newest"), **models}
+        plain["models"] = {**models.pop("in_use"), **models}
         violations = plain.pop("violations")
         return {**plain, "conserved": self.conserved, "violations": list(violations)}

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.config import Config
+from pipeline.outside import shown_text
 from pipeline.rules import NO_METADATA, OPT_OUT, Verdict, judge_row
 from pipeline.search.found import Found
 from pipeline.search.records import current_rules_version
 from pipeline.storage.arrow import is_one_of
+from pipeline.storage.rows import fitting_rows
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 
+_LOGGER = logging.getLogger(__name__)
 _METADATA = (
     "video_id", "extractor", "native_id", "url", "title", "description", "tags", "channel_id", "channel",
     "duration_s", "upload_date", "licence", "age_limit", "live_status", "language", "thumbnail",
@@ -90,6 +94,17 @@ def known_videos(store: Store, found: Mapping[str, Found], config: Config) -> di
         for rows in store.scan("videos", SCHEMAS["videos"].names, is_one_of("video_id", wide), batch_rows=4096):
             known |= {row["video_id"]: row for row in rows.to_pylist()}
     return known
+
+
+def fitting_videos(rows: Sequence[Mapping[str, Any]], config: Config) -> list[dict[str, Any]]:
+    """Return rows that the table can hold; one with a value that it cannot hold is rejected as `internal`."""
+
+    def rejected(row: dict[str, Any], reason: str) -> dict[str, Any]:
+        _LOGGER.error("video %s is not kept: %s", row["video_id"], shown_text(reason))
+        decision = {"verdict": "rejected", "rule": f"{NO_METADATA}internal", "batch": None}
+        return row | decision | {"rules_version": current_rules_version(config)}
+
+    return [dict(row) for row in fitting_rows("videos", rows, rejected)]
 
 
 def write_rows(

@@ -28,7 +28,7 @@ from pipeline.search.found import ask_source, separate_folders
 from pipeline.search.journal import SearchJournal
 from pipeline.search.records import SearchOutcome, current_rules_version, record_searches
 from pipeline.search.refusals import breaker_changes, paused_sites
-from pipeline.search.rows import judged_row, known_videos, write_rows
+from pipeline.search.rows import fitting_videos, judged_row, known_videos, write_rows
 from pipeline.search.settled import SettledVideos
 from pipeline.sources import open_source
 from pipeline.sources.folder import FolderSource
@@ -88,7 +88,8 @@ def search_videos(job: Job, *, round: int | None = None, now: datetime | None = 
         hidden = taken_down(store)
         visible = {name: one for name, one in found.items() if not hidden.hides(name, one.candidate.channel_id)}
         known = known_videos(store, visible, config)
-        rows = [judged_row(one, known.get(name), config, moment) for name, one in visible.items()]
+        judged = [judged_row(one, known.get(name), config, moment) for name, one in visible.items()]
+        rows = fitting_videos(judged, config)
         new_batches = assign_batches(store, rows, config.source.batch_size, moment)
         version = store.version("videos")
         changed = write_rows(store, rows, known, moment)

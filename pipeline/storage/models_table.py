@@ -39,6 +39,11 @@ class ModelRecord:
     created_at: datetime = dataclasses.field(default_factory=lambda: datetime.now(UTC))
 
 
+def all_models(store: Store) -> list[ModelRecord]:
+    """Return all records, the oldest first."""
+    return _records(store, None)
+
+
 def models_of_kind(store: Store, kind: str) -> list[ModelRecord]:
     """Return the records of a kind, the oldest first."""
     return _records(store, pc.field("kind") == kind)
@@ -47,11 +52,6 @@ def models_of_kind(store: Store, kind: str) -> list[ModelRecord]:
 def newest_model(store: Store, kind: str) -> ModelRecord | None:
     """Return the newest record of a kind; None without one."""
     return next(reversed(models_of_kind(store, kind)), None)
-
-
-def newest_models(store: Store) -> dict[str, ModelRecord]:
-    """Return the newest record of every kind that has one."""
-    return {record.kind: record for record in _records(store, None)}
 
 
 def find_model(store: Store, kind: str, model_id: str) -> ModelRecord | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -69,3 +69,47 @@ def encodable_text(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     return [encodable_text(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def fitting_rows(
+    name: str, rows: Sequence[Mapping[str, Any]], stand_in: Callable[[dict[str, Any], str], Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Return rows that the table `name` can hold, in their order: one bad row must not stop those beside it.
+
+    Args:
+        name: the table.
+        rows: dicts.
+        stand_in: called with a row that does not fit, without the values that do not, and with the reason; it returns
+            the row that is written instead.
+    """
+    try:
+        rows_table(name, rows)
+    except _MISFITS:
+        return [_fitting_row(name, row, stand_in) for row in rows]
+    return list(rows)
+
+
+# what pyarrow raises for a value that is no value of its column
+_MISFITS = (pa.ArrowException, OverflowError, TypeError, ValueError)
+
+
+def _fitting_row(
+    name: str, row: Mapping[str, Any], stand_in: Callable[[dict[str, Any], str], Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    misfits = {field: error for field, value in row.items() if (error := _misfit(name, field, value))}
+    if not misfits:
+        return row
+    return stand_in({**row, **dict.fromkeys(misfits)}, "; ".join(misfits.values()))
+
+
+def _misfit(name: str, field: str, value: Any) -> str:
+    """Return why a column of the table cannot hold a value; "" where it can, or where there is no such column."""
+    if field not in SCHEMAS[name].names:
+        return ""
+    try:
+        _from_dicts([{field: value}], pa.schema([SCHEMAS[name].field(field)]))
+    except _MISFITS as error:
+        # the text of an integer of more than 4,300 digits is an error of its own
+        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else repr(value)[:80]
+        return f"table {name!r} cannot hold {field} = {text} ({type(error).__name__}: {str(error)[:100]})"
+    return ""

@@ -16,7 +16,8 @@ from tests.snapshots import digests
 MOMENTS = (
     "arcade/*/*", "tables/videos", "raw/*/*", "clips/*/*/*", "tables/duplicates", "tables/labels",
     "models/quality_classifier/*", "tables/scores", "tables/curated", "shards/*/*/*",
-    "models/video_tokenizer/*/checkpoints/*", "models/world_model/*/checkpoints/*", "models/world_evaluation/*/*",
+    "models/video_tokenizer/runs/*/checkpoints/*", "models/world_model/runs/*/checkpoints/*",
+    "models/world_evaluation/*/*",
 )  # fmt: skip
 KEPT = ("clips/", "shards/", "models/")
 

@@ -40,14 +40,8 @@ from pipeline.config import (
     SourceConfig,
     SplitConfig,
 )
-from pipeline.config.world import (
-    DynamicsConfig,
-    LatentActionConfig,
-    OptimizerConfig,
-    StackConfig,
-    TokenizerConfig,
-    TrainingConfig,
-)
+from pipeline.config.training import TrainingConfig
+from pipeline.config.world import DynamicsConfig, LatentActionConfig, OptimizerConfig, StackConfig, TokenizerConfig
 from pipeline.download.batch import download_batch
 from pipeline.inspect.export import export_clips
 from pipeline.job import Job

@@ -12,7 +12,8 @@ from models.training.code_metrics import code_metrics
 from models.training.data import Clip, ClipWindows
 from models.training.optimizer import Optimizer
 from pipeline.arcade.platformer import ACTIONS, platformer_actions, record_platformer
-from pipeline.config.world import LatentActionConfig, OptimizerConfig, StackConfig, TrainingConfig
+from pipeline.config.training import TrainingConfig
+from pipeline.config.world import LatentActionConfig, OptimizerConfig, StackConfig
 
 # about 30 CPU-seconds where bf16 is fast, two minutes where it is not
 pytestmark = pytest.mark.slow

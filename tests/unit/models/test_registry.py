@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -10,12 +11,13 @@ from safetensors.torch import load
 from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
-from models.registry import TOKENIZER, WORLD, folder_of, load_tokenizer, plain, publish_model
+from models.registry import folder_of, load_tokenizer, publish_model
 from models.runtime.compute import Compute
 from models.runtime.weights import pack
 from models.world.load import load_world
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
+from pipeline.model_ids import TOKENIZER, WORLD
 from pipeline.storage.models_table import ModelRecord
 
 STACK = StackConfig(layers=1, d_model=16, heads=2, head_dim=8)
@@ -40,11 +42,13 @@ def publish(store, tokenizer=TOKENIZER_CONFIG, lam=LAM_CONFIG, dynamics=DYNAMICS
 
     publish_model(
         store,
-        record(TOKENIZER, "tok", config={"tokenizer": plain(tokenizer), "height": 9, "width": 14}, inputs={}),
+        record(
+            TOKENIZER, "tok", config={"tokenizer": dataclasses.asdict(tokenizer), "height": 9, "width": 14}, inputs={}
+        ),
         {"tokenizer": first},
         curve=[],
     )
-    settings = {"latent_actions": plain(lam), "dynamics": plain(dynamics)}
+    settings = {"latent_actions": asdict(lam), "dynamics": asdict(dynamics)}
     publish_model(
         store,
         record(WORLD, "world", config=settings, inputs={"tokenizer": "tok"}),

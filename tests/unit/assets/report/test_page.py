@@ -225,10 +225,23 @@ def test_a_tie_with_the_baseline_is_not_called_a_win(auc: float, baseline: float
     assert (view.against_flag, view.against_baseline) == ("beats", verdict)
 
 
-def test_metrics_of_the_world_before_are_said_to_be_of_that_one(tmp_path: Path):
+def test_the_page_shows_the_configured_world_and_not_the_newest(tmp_path: Path):
     store = finished_store(tmp_path / "root")
-    assert "of the world before" not in page_of(store)
+    before = page_of(store)
     world = newest_model(store, "world_model")
+    evaluation = newest_model(store, "world_evaluation")
     assert world is not None
-    append_model(store, replace(world, model_id="newer", created_at=datetime.now(UTC)))
-    assert "of the world before the newest one" in page_of(store)
+    assert evaluation is not None
+    later = datetime.now(UTC)
+    append_model(store, replace(world, model_id="trial", parameters=7, inputs={}, created_at=later))
+    append_model(
+        store, replace(evaluation, model_id="e2", metrics={}, inputs={"world_model": "trial"}, created_at=later)
+    )
+    assert page_of(store) == before
+
+
+def test_metrics_of_other_settings_are_said_to_be_of_those(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    assert "measured with other settings" not in page_of(store)
+    other = replace(CONFIG, evaluation=replace(CONFIG.evaluation, seed=5))
+    assert "measured with other settings" in report_html(store, other)[0]

@@ -11,7 +11,8 @@ import torch
 from models.networks.frame_cache import FrameCache
 from models.networks.transformer import STTransformer
 from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads, prepare_training
-from pipeline.config.world import StackConfig, TrainingConfig
+from pipeline.config.training import TrainingConfig
+from pipeline.config.world import StackConfig
 from pipeline.errors import UserError
 from tests.networks import randomize
 

@@ -39,3 +39,22 @@ def test_an_error_in_a_piece_reaches_the_caller(count):
         parallel(count).map(work, [1, 2])
     with pytest.raises(ValueError, match="part"):
         parallel(count).submit(work, 1).result()
+
+
+@pytest.mark.parametrize("accumulate", [2, 5, 9])
+def test_parts_one_after_another_give_the_gradient_of_the_batch_and_keep_their_order(accumulate):
+    torch.manual_seed(0)
+    network, batch = nn.Linear(3, 2).double(), torch.randn(5, 3).double()
+    network(batch).square().mean().backward()
+    expected = network.weight.grad.clone()
+    at_once = []
+
+    def loss_of(piece):
+        at_once.append(len(piece))
+        return network(piece).square().mean(), piece
+
+    loss, results = parallel(2).backward(network, loss_of, batch, accumulate)
+    torch.testing.assert_close(network.weight.grad, expected)
+    torch.testing.assert_close(loss, network(batch).square().mean().detach())
+    assert torch.equal(torch.cat(results), batch)
+    assert max(at_once) == (2 if accumulate == 2 else 1)

@@ -13,7 +13,7 @@ from models.evaluation.held_out import held_out_clips, training_frames
 from models.training.checkpoint import Checkpoints
 from models.training.data import Clip, ClipWindows, shard_clips
 from models.training.train import train_tokenizer, train_world_model
-from pipeline.config.world import TrainingConfig
+from pipeline.config.training import TrainingConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.shards.read import restore_advice
 from pipeline.storage.models_table import newest_model
@@ -91,7 +91,8 @@ def test_a_damaged_sample_is_skipped_named_and_counted(shards, damage):
     assert named == name
     assert reason in why
     assert [line for line in said if name in line] == [f"clip {name} is left out of the training: {why}"]
-    found = Checkpoints(shards, f"models/video_tokenizer/{report.model_id}/checkpoints").latest()
+    run = newest_model(shards, "video_tokenizer").inputs["run"]
+    found = Checkpoints(shards, f"models/video_tokenizer/runs/{run}/checkpoints").latest()
     assert found.about["bad_samples"] == {name: why}
 
 

@@ -92,3 +92,64 @@ def test_wrong_actions_are_named(world):
         world.generate(prompt, torch.full((2, 2), 3), sampling=sampling(1, 0))
     with pytest.raises(ValueError, match="1 latent actions lead to no new frame after a prompt of 2"):
         world.generate(prompt, torch.zeros(2, 1, dtype=torch.int64), sampling=sampling(1, 0))
+
+
+def as_float(frames):
+    return video(frames).float() / 255
+
+
+WRONG = {
+    "one frame": (lambda: video(2)[0, 0], r"not a tensor of 3 dimensions \(9, 14, 3\)"),
+    "no batch": (lambda: video(2)[0], r"not a tensor of 4 dimensions"),
+    "no frames": (lambda: video(2)[:, :0], "of at least one frame"),
+    "no videos": (lambda: video(2)[:0], "of at least one frame"),
+    "channels first": (lambda: video(2).permute(0, 1, 4, 2, 3), r"put the channels last, `video.permute"),
+    "with alpha": (lambda: torch.cat([video(2), video(2)[..., :1]], -1), "not 4 channels"),
+    "grey": (lambda: video(2)[..., :1], "not 1 channels"),
+    "too wide": (lambda: torch.cat([video(2), video(2)], 3), "not frames of 28x9 pixels: resize them to 14x9"),
+    "turned": (lambda: video(2).transpose(2, 3), "not frames of 9x14 pixels"),
+    "int64": (lambda: video(2).long(), r"not as torch\.int64"),
+    "bool": (lambda: video(2) > 9, r"not as torch\.bool"),
+    "0 to 255": (lambda: video(2).float(), r"not with values from 0 to 254"),
+    "-1 to 1": (lambda: as_float(2) * 2 - 1, r"not with values from -1 to 0\.99"),
+    "nan": (lambda: torch.where(video(2) == 7, torch.nan, as_float(2)), "not with values that are not finite"),
+    "inf": (lambda: torch.where(video(2) == 7, torch.inf, as_float(2)), "from 0 to inf"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_video_that_the_world_was_not_made_for_is_refused_with_what_it_takes(world, name):
+    make, why = WRONG[name]
+    for use in (world.encode, world.infer_actions):
+        with pytest.raises(ValueError, match=rf"^this world takes videos \(B, T, 9, 14, 3\).*{why}"):
+            use(make())
+
+
+def test_channels_put_last_and_values_divided_as_the_error_says_are_taken(world):
+    expected = world.encode(video(3))
+    assert torch.equal(world.encode(video(3).permute(0, 1, 4, 2, 3).permute(0, 1, 3, 4, 2)), expected)
+    assert torch.equal(world.encode(as_float(3)), expected)
+    assert torch.equal(world.encode(as_float(3).double()), expected)
+
+
+def test_one_frame_has_no_latent_action(world):
+    with pytest.raises(ValueError, match="the video has only one frame"):
+        world.infer_actions(video(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda tokens: tokens[0], r"not a tensor \(2, 6\)"),
+        (lambda tokens: tokens[:, :, :5], r"not a tensor \(2, 2, 5\)"),
+        (lambda tokens: tokens[:, :0], r"not a tensor \(2, 0, 6\)"),
+        (lambda tokens: tokens.float(), r"not torch\.float32"),
+        (lambda tokens: tokens.clamp(min=20), "not from 20 to 20"),
+        (lambda tokens: tokens - 20, "not from -"),
+    ],
+)
+def test_tokens_of_another_world_are_refused(world, make, why):
+    tokens = make(world.encode(video(2)))
+    for use in (world.decode, lambda prompt: world.begin(prompt, torch.zeros(2, 1).long(), sampling=sampling(1, 0))):
+        with pytest.raises(ValueError, match=rf"^this world takes tokens \(B, T, 6\), int64, from 0 to 19, {why}"):
+            use(tokens)

@@ -80,7 +80,7 @@ def test_a_finished_store_is_counted_stage_by_stage(finished: Store):
     assert sum(found["curated"]["reasons"].values()) == 24
     assert "drop: duplicate" in found["curated"]["reasons"]  # of whichever clip
     assert found["shards"]["current"] is True
-    assert found["models"]["world_model"] == {"model_id": "wm1", "parameters": 2_100_000, "steps": 900}
+    assert found["models"]["world_model"] == {"model_id": "wm1", "parameters": 2_100_000, "steps": 1060}
     assert found["evaluation"]["delta_t_psnr_permuted"] == {"value": 3.9, "low": 3.3, "high": 4.5}
     assert found["evaluation"]["code_entropy"] == {"value": 1.91, "low": None, "high": None}
     assert found["conserved"] is True
@@ -275,14 +275,40 @@ def test_every_table_is_watched():
     assert set(LOST) | {"takedowns", "breakers"} == set(SCHEMAS)  # a row that these two lose is in no total
 
 
-def test_metrics_of_the_previous_world_are_marked_as_such(tmp_path: Path):
+def test_a_newer_world_of_other_settings_changes_nothing(tmp_path: Path):
     store = finished_store(tmp_path / "root")
-    before = status(store, CONFIG)
+    before = format_status(status(store, CONFIG))
+    row = next(r for r in store.read("models").to_pylist() if r["kind"] == "world_model")
+    trial = {**row, "model_id": "trial", "inputs": json.dumps({"settings": "others"}), "parameters": 7}
+    later = timedelta(days=1)
+    store.append("models", [{**trial, "created_at": row["created_at"] + later}])
+    evaluation = next(r for r in store.read("models").to_pylist() if r["kind"] == "world_evaluation")
+    of_trial = {**evaluation, "model_id": "ev2", "inputs": json.dumps({"world_model": "trial"}), "figures": "{}"}
+    store.append("models", [{**of_trial, "created_at": row["created_at"] + 2 * later}])
+    assert format_status(status(store, CONFIG)) == before
+
+
+def test_metrics_of_other_evaluation_settings_are_marked_as_such(finished: Store):
+    before = status(finished, CONFIG)
     assert before.evaluation_current is True
-    assert "of the previous world" not in format_status(before)
-    row = {**next(r for r in store.read("models").to_pylist() if r["kind"] == "world_model"), "model_id": "wm2"}
-    store.append("models", [{**row, "created_at": row["created_at"] + timedelta(days=1)}])
-    after = status(store, CONFIG)
+    assert "of other settings" not in format_status(before)
+    other = dataclasses.replace(CONFIG, evaluation=dataclasses.replace(CONFIG.evaluation, seed=5))
+    after = status(finished, other)
     assert after.evaluation_current is False
     assert after.evaluation == before.evaluation
-    assert "metrics      of the previous world; `lampworks run` evaluates the newest" in format_status(after)
+    assert "metrics      of other settings, older shards or before a takedown; `lampworks run`" in format_status(after)
+
+
+def test_models_of_older_shards_and_of_other_settings_are_told(tmp_path: Path):
+    store = finished_store(tmp_path / "root")
+    dynamics = dataclasses.replace(CONFIG.dynamics, steps=5)
+    shown = format_status(status(store, dataclasses.replace(CONFIG, dynamics=dynamics)))
+    assert "no world model of the present settings; the newest of others is wm1 (`lampworks models`)" in shown
+    assert "video tokenizer: 800,000 parameters" in shown
+    assert "delta-t PSNR" not in shown, "the metrics are those of another world"
+    store.replace("shards", [{**row, "version": "later"} for row in store.read("shards").to_pylist()])
+    manifest = store.list_blobs("shards")
+    store.write_blob("shards/later/manifest.json", store.read_blob(next(k for k in manifest if k.endswith(".json"))))
+    found = status(store, CONFIG)
+    assert [note.split(" was trained")[0] for note in found.models.notes] == ["video tokenizer tok1", "world model wm1"]
+    assert found.models.in_use["world_model"].model_id == "wm1"

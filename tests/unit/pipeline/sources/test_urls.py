@@ -127,6 +127,7 @@ def test_a_feed_of_any_kind_lists_its_videos(tmp_path: Path, site, clip_file: Pa
         (b'{"hello": "world"}', "application/json", "JSON, but no feed"),
         (b'{"a":' * 200_000, "application/json", "malformed feed"),
         (b'<!DOCTYPE x [<!ENTITY a "aa">]><rss><channel/></rss>', "text/xml", "entities of its own"),
+        (b'<?xml version="1.0"?>\n<!DOCTYPE rss SYSTEM "http://127.0.0.1/x.dtd"><rss/>', "text/xml", "document type"),
         (b'{"x": "' + b"y" * (17 << 20) + b'"}', "application/json", "larger than 16 MB"),
     ],
 )

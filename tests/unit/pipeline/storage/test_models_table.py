@@ -7,11 +7,11 @@ import pytest
 
 from pipeline.storage.models_table import (
     ModelRecord,
+    all_models,
     append_model,
     find_model,
     models_of_kind,
     newest_model,
-    newest_models,
     replace_model,
 )
 from pipeline.storage.store import Store
@@ -53,13 +53,10 @@ def test_of_two_created_at_once_the_greater_id_is_the_newest(store: Store) -> No
     assert newest_model(store, "world_model") == record("b")
 
 
-def test_every_kind_has_its_own_newest(store: Store) -> None:
-    for each in (record("w1", 1), record("w2", 2), record("t1", 3, "video_tokenizer")):
+def test_all_records_come_the_oldest_first_whatever_their_kind(store: Store) -> None:
+    for each in (record("w2", 2), record("w1", 1), record("t1", 3, "video_tokenizer")):
         append_model(store, each)
-    assert {kind: found.model_id for kind, found in newest_models(store).items()} == {
-        "world_model": "w2",
-        "video_tokenizer": "t1",
-    }
+    assert [found.model_id for found in all_models(store)] == ["w1", "w2", "t1"]
 
 
 def test_without_a_record_there_is_no_newest(store: Store) -> None:
