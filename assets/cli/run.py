@@ -67,7 +67,9 @@ def add_commands(commands: Parsers) -> None:
             action="append",
             help="a part of the graph: clips, +clips (with all upstream), clips+ (with all downstream), by commas",
         )
-        command.add_argument("--plan", action="store_true", help="print videos, bytes and hours, and start nothing")
+        command.add_argument(
+            "--plan", action="store_true", help="print videos, bytes, hours and models, and start nothing"
+        )
 
 
 def run_demo(args: argparse.Namespace) -> int:
@@ -105,7 +107,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
     if args.plan:
         from assets.passes.plan import format_plan, plan_pass
 
-        print(format_plan(plan_pass(settings)))
+        print(format_plan(plan_pass(settings, args.select)))
         return 0
     if labels is not None:
         from classifier.labels.label_file import check_label_file

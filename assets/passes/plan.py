@@ -1,12 +1,15 @@
-"""What a pass would download, estimated before it starts: videos, bytes and hours."""
+"""What a pass would download and train, estimated before it starts: videos, bytes, hours, models."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from assets.passes.plan_training import TrainingPlan, format_training, plan_training
 from assets.settings import Settings
 from pipeline.storage.arrow import pc
 
@@ -34,10 +37,23 @@ class Plan:
     clip_bytes: int
     work_hours: float
     """Hours of fetching and cutting on this machine, one core."""
+    training: tuple[TrainingPlan, ...] = ()
 
 
-def plan_pass(settings: Settings) -> Plan:
-    """Return what the next pass would fetch and cut; a real source is searched first (cheap); nothing is fetched."""
+def plan_pass(settings: Settings, select: Sequence[str] | None = None) -> Plan:
+    """Return what the next pass would fetch, cut and train.
+
+    A real source is searched first, which is cheap. Nothing is fetched and nothing is trained.
+
+    Args:
+        settings: root and configuration.
+        select: as of `assets.passes.driver.full_pass`.
+    """
+    plan = _collection(settings)
+    return dataclasses.replace(plan, training=tuple(plan_training(settings, select, fetches=plan.videos > 0)))
+
+
+def _collection(settings: Settings) -> Plan:
     from assets.passes.due_batches import collect_due
     from assets.passes.lock import lock_home
     from pipeline.job import Job
@@ -81,7 +97,12 @@ def _plan(searched: bool, videos: int, unknown: int, batches: int, hours: float,
 def format_plan(plan: Plan) -> str:
     """Return the estimate as lines for a terminal."""
     if not plan.videos:
-        return "plan: nothing to fetch; `lampworks run` makes what is out of date behind it"
+        return "\n".join(
+            [
+                "plan: nothing to fetch; `lampworks run` makes what is out of date behind it",
+                *format_training(plan.training),
+            ]
+        )
     lines = [
         f"plan ({'after a search' if plan.searched else 'from the configuration'}; estimates, nothing was started):",
         f"  videos   {plan.videos:,} in {plan.batches:,} batches"
@@ -89,6 +110,7 @@ def format_plan(plan: Plan) -> str:
         f"  hours    {plan.hours:,.1f} of video, about {max(plan.work_hours, 0.01):,.2f} of one core to fetch and cut",
         f"  bytes    about {_size(plan.fetch_bytes)} to fetch, {_size(plan.clip_bytes)} of clips",
         f"  clips    at most {plan.clips:,}",
+        *format_training(plan.training),
     ]
     return "\n".join(lines)
 

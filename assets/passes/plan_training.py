@@ -1,0 +1,72 @@
+"""Which models a pass would train, for its plan; nothing is started and nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assets.graph.jobs import JOBS
+from assets.passes.due import is_due
+from assets.passes.selection import resolve_selection
+from assets.settings import Settings
+from pipeline.model_choice import is_trained, models_in_use
+from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind, run_folder, run_id, saved_steps, steps_of
+from pipeline.shards.read import current_shards
+from pipeline.storage.models_table import ModelRecord
+
+_BEFORE = (*JOBS["compare_clips"], *JOBS["label"], *JOBS["learn"], *JOBS["decide"])
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """One model that a pass would train, or leave as it is."""
+
+    kind: TrainedKind
+    steps: int
+    taken: int
+    """Steps that a stopped run of it has taken: the training goes on from there."""
+    trained: str
+    """Id of the model of these settings and the present shards; "" where there is none."""
+    may_change: bool
+    """Whether the training shards may be others once the pass comes to it."""
+
+
+def plan_training(settings: Settings, select: Sequence[str] | None, *, fetches: bool) -> list[TrainingPlan]:
+    """Return what a pass over the selected assets would train.
+
+    Args:
+        settings: root and configuration.
+        select: as of `assets.passes.driver.full_pass`.
+        fetches: whether the pass fetches or cuts videos before.
+    """
+    wanted = resolve_selection(select)
+    may_change = fetches or any(asset in wanted and is_due(asset, settings) for asset in _BEFORE)
+    store, config = settings.store, settings.config
+    used = models_in_use(store, config)
+    shards = current_shards(store)
+    below = used.tokenizer.model_id if used.tokenizer is not None else ""
+    plans = []
+    models: tuple[tuple[TrainedKind, ModelRecord | None], ...] = ((TOKENIZER, used.tokenizer), (WORLD, used.world))
+    for kind, found in models:
+        if kind not in wanted:
+            continue
+        steps = steps_of(kind, config)
+        trained = found.model_id if found is not None and is_trained(store, config, kind) else ""
+        run = run_id(kind, config, shards, tokenizer=below if kind == WORLD else "")
+        saved = [] if trained else saved_steps(store, run_folder(store, kind, run, steps))
+        plans.append(TrainingPlan(kind, steps, saved[-1] if saved else 0, trained, may_change))
+    return plans
+
+
+def format_training(plans: Sequence[TrainingPlan]) -> list[str]:
+    """Return the plan's lines about training."""
+    return [f"  {plan.kind:<16} {_text(plan)}" for plan in plans]
+
+
+def _text(plan: TrainingPlan) -> str:
+    if plan.trained and not plan.may_change:
+        return f"trained already: {plan.trained}, {plan.steps:,} steps on the present shards"
+    if plan.trained:
+        return f"{plan.steps:,} steps if the training shards change, else nothing: {plan.trained} is there"
+    left = f", goes on at step {plan.taken:,}" if plan.taken and not plan.may_change else ""
+    return f"{plan.steps:,} steps{left}"

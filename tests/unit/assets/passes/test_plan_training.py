@@ -1,0 +1,67 @@
+"""What `lampworks run --plan` says of the models that a pass would train."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from assets.passes import plan_training as module
+from assets.passes.plan_training import format_training, plan_training
+from assets.settings import Settings
+from pipeline.config import Config
+from pipeline.model_ids import TOKENIZER, WORLD, run_folder, run_id, steps_of
+from pipeline.shards.read import current_shards
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
+from tests.synthetic import CONFIG, finished_store
+
+
+def settings_of(store: Store, config: Config = CONFIG) -> Settings:
+    return Settings(store, config, home_of(store))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return finished_store(tmp_path)
+
+
+@pytest.fixture
+def unchanging_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing before the training be due: the synthetic store holds no sums of its own stages."""
+    monkeypatch.setattr(module, "is_due", lambda asset, settings: False)
+
+
+def test_an_empty_root_is_told_the_steps_of_both_models(tmp_path: Path) -> None:
+    plans = plan_training(settings_of(Store(tmp_path)), None, fetches=True)
+    assert [(plan.kind, plan.steps) for plan in plans] == [
+        (TOKENIZER, steps_of(TOKENIZER, CONFIG)),
+        (WORLD, steps_of(WORLD, CONFIG)),
+    ]
+    assert format_training(plans)[0] == f"  video_tokenizer  {steps_of(TOKENIZER, CONFIG):,} steps"
+
+
+def test_a_model_that_is_not_selected_is_not_planned(store: Store) -> None:
+    assert plan_training(settings_of(store), ["+clips"], fetches=True) == []
+    assert [plan.kind for plan in plan_training(settings_of(store), ["video_tokenizer"], fetches=True)] == [TOKENIZER]
+
+
+@pytest.mark.usefixtures("unchanging_shards")
+def test_trained_models_are_named_and_train_again_only_if_the_shards_change(store: Store) -> None:
+    lines = "\n".join(format_training(plan_training(settings_of(store), None, fetches=False)))
+    assert "trained already: tok1" in lines
+    assert "trained already: wm1" in lines
+    lines = "\n".join(format_training(plan_training(settings_of(store), None, fetches=True)))
+    assert "steps if the training shards change, else nothing: wm1 is there" in lines
+
+
+@pytest.mark.usefixtures("unchanging_shards")
+def test_a_stopped_training_goes_on_at_its_last_checkpoint(store: Store) -> None:
+    changed = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, seed=77))
+    run = run_id(TOKENIZER, changed, current_shards(store))
+    folder = run_folder(store, TOKENIZER, run, steps_of(TOKENIZER, changed))
+    store.write_blob(f"{folder}/step-00000040.safetensors", b"")
+    tokenizer, world = plan_training(settings_of(store, changed), None, fetches=False)
+    assert (tokenizer.taken, world.taken) == (40, 0)
+    assert format_training([tokenizer])[0].endswith("steps, goes on at step 40")
