@@ -17,6 +17,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -285,11 +286,13 @@ def add_models(store: Store, clips: list[dict[str, Any]], version: str) -> None:
     seen = {"shards": version, "lineage": []}
     steps = {kind: steps_of(kind, CONFIG) for kind in (TOKENIZER, WORLD)}
     inputs = {**seen, "settings": tokenizer_settings_id(CONFIG)}
-    _model(store, TOKENIZER, "tok1", 800_000, steps[TOKENIZER], {"psnr": 27.0}, inputs, version)
+    about = {"tokenizer": asdict(CONFIG.tokenizer), "training": {"seed": 0, "dtype": CONFIG.training.dtype}}
+    _model(store, TOKENIZER, "tok1", 800_000, steps[TOKENIZER], {"psnr": 27.0}, inputs, version, about)
     store.write_blob("models/video_tokenizer/tok1/curve.json", json.dumps(
         curve({"loss": (0.3, 0.004), "psnr": (9.0, 27.0)}, 300)).encode())  # fmt: skip
     inputs = {**seen, "settings": world_settings_id(CONFIG), "tokenizer": "tok1"}
-    _model(store, WORLD, "wm1", 2_100_000, steps[WORLD], {}, inputs, version)
+    about = {"latent_actions": asdict(CONFIG.latent_actions), "dynamics": asdict(CONFIG.dynamics)}
+    _model(store, WORLD, "wm1", 2_100_000, steps[WORLD], {}, inputs, version, about)
     store.write_blob("models/world_model/wm1/curve.json", json.dumps(
         curve({"lam_loss": (0.1, 0.01), "lam_psnr": (12.0, 22.0), "loss": (6.9, 1.8)}, 300)).encode())  # fmt: skip
     inputs = evaluation_inputs(store, CONFIG, all_models(store)[-1], None)
@@ -313,11 +316,12 @@ def add_models(store: Store, clips: list[dict[str, Any]], version: str) -> None:
 
 def _model(
     store: Store, kind: str, model_id: str, parameters: int | None, steps: int | None, figures: Mapping[str, Any],
-    inputs: Mapping[str, Any], shards: str | None = None,
+    inputs: Mapping[str, Any], shards: str | None = None, config: Mapping[str, Any] | None = None,
 ) -> None:  # fmt: skip
     row = {
         "model_id": model_id, "kind": kind, "path": f"models/{kind}/{model_id}", "parameters": parameters,
-        "steps": steps, "config": "{}", "figures": json.dumps(figures), "inputs": json.dumps(inputs),
+        "steps": steps, "config": json.dumps(config or {}), "figures": json.dumps(figures),
+        "inputs": json.dumps(inputs),
         "shards_version": shards, "created_at": START + timedelta(minutes=store.version("models")),
     }  # fmt: skip
     store.append("models", [row])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,11 @@ def add_set_option(command: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="one setting, as clips.crf=23; again for more; the root remembers it (`lampworks config` lists them)",
     )
+
+
+def root_option(root: str | None) -> str:
+    """Return ` --root ROOT`, quoted for a shell, for a command that is suggested; empty where none was given."""
+    return f" --root {shlex.quote(root)}" if root else ""
 
 
 def add_model_option(command: argparse.ArgumentParser) -> None:

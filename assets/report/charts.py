@@ -14,6 +14,8 @@ from markupsafe import Markup
 from assets.report.thumbnails import short_number
 from pipeline.html import escape
 
+COLOURS = 8
+"""Colours of lines; a ninth line has that of the first."""
 Series = Sequence[tuple[float, float]]
 """Points (x, y), in order of x."""
 
@@ -100,12 +102,12 @@ def curves_chart(
     for name, area in areas.items():
         colour = list(shown).index(name)
         around = [at(x, high_) for x, _, high_ in area] + [at(x, low_) for x, low_, _ in reversed(area)]
-        parts.append(f'<polygon class="band b{colour % 4}" points="{_points(around)}"/>')
+        parts.append(f'<polygon class="band b{colour % COLOURS}" points="{_points(around)}"/>')
     for colour, points in enumerate(shown.values()):
         placed = [at(x, y) for x, y in _thinned(points)]
-        parts.append(f'<polyline class="line s{colour % 4}" points="{_points(placed)}"/>')
+        parts.append(f'<polyline class="line s{colour % COLOURS}" points="{_points(placed)}"/>')
         if len(placed) <= 12:
-            parts += [f'<circle class="f{colour % 4}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in placed]
+            parts += [f'<circle class="f{colour % COLOURS}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in placed]
     parts += [
         _text(left, height - 8, short_number(first)),
         _text(right, height - 8, f"{short_number(last)} {x_label}".strip(), "end"),

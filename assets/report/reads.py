@@ -193,6 +193,11 @@ def curve(store: Store, model: ModelRecord) -> dict[str, list[tuple[float, float
         points = json.loads(store.read_blob(f"{model.path}/curve.json"))
     except FileNotFoundError:
         points = points or []
+    return curve_points(points)
+
+
+def curve_points(points: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Return name -> points (step, value) of the metrics of recorded steps."""
     found: dict[str, list[tuple[float, float]]] = {}
     for point in points:
         for name, value in point.items():

@@ -70,3 +70,12 @@ def percent(share: float) -> str:
 def interval(low: float | None, high: float | None) -> str:
     """Return an interval in brackets; empty where an end is not known."""
     return "" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as `1.2 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

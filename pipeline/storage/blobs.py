@@ -8,11 +8,21 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from pipeline.errors import UserError
 from pipeline.storage.root import Root
+
+
+class BlobStat(NamedTuple):
+    """What the store says of a blob without opening it."""
+
+    size: int
+    """In bytes."""
+    modified: datetime
+    """When it was written, UTC."""
 
 
 class Blobs(Root):
@@ -116,6 +126,20 @@ class Blobs(Root):
             return []
         start = self._fs._strip_protocol(self.root)
         return sorted(str(path)[len(start) :].lstrip("/") for path in self._fs.find(base))
+
+    def stat_blobs(self, prefix: str) -> dict[str, BlobStat]:
+        """Return key -> size and time of the blobs in a folder, in the order of their keys."""
+        base = self.url(prefix)
+        self._fs.invalidate_cache()
+        if not self._fs.exists(base):
+            return {}
+        start = self._fs._strip_protocol(self.root)
+        found = {}
+        for path, about in sorted(self._fs.find(base, detail=True).items()):
+            written = about.get("LastModified", about.get("mtime", 0.0))
+            at = written if isinstance(written, datetime) else datetime.fromtimestamp(float(written), UTC)
+            found[str(path)[len(start) :].lstrip("/")] = BlobStat(int(about["size"]), at.astimezone(UTC))
+        return found
 
     def delete(self, key: str) -> None:
         """Delete a blob, if it exists."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from assets.report.compare import write_comparison
 from assets.report.contact_sheets import draw_sheet
 from assets.report.page import write_report
 from classifier.decision.decide import decide
@@ -45,6 +46,7 @@ from pipeline.config.world import DynamicsConfig, LatentActionConfig, OptimizerC
 from pipeline.download.batch import download_batch
 from pipeline.inspect.export import export_clips
 from pipeline.job import Job
+from pipeline.model_ids import TOKENIZER, WORLD
 from pipeline.search.batches import batches
 from pipeline.search.search import search_videos
 from pipeline.search.spot_check import write_spot_check
@@ -52,6 +54,7 @@ from pipeline.shards.splits import group_of, split_of
 from pipeline.shards.write import write_shards
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import home_of
+from pipeline.storage.models_table import all_models
 from pipeline.storage.store import Store
 from tests.laws.recording import Log, run_recorded
 from tests.media import write_video
@@ -137,6 +140,10 @@ def exported(store: Store) -> Path:
     return Path(store.root).with_name("export.parquet")
 
 
+def _compare(store: Store, config: Config) -> None:
+    write_comparison(store, config, [row.model_id for row in all_models(store) if row.kind in (TOKENIZER, WORLD)])
+
+
 STAGES = (
     Stage("search", _call(search_videos)),
     Stage("download", _call(download_batch)),
@@ -155,6 +162,7 @@ STAGES = (
     # the number of videos that each rule decided stays that of the choice
     Stage("spot check", _call(write_spot_check), same_as_before=False),
     Stage("report", _call(write_report), takes_down="val"),
+    Stage("comparison of runs", _compare, takes_down="val"),
     # not a video that has copies: the export gives the table of near-duplicates as it stands, until the next pass
     Stage("export", _call(export_clips), takes_down="val"),
 )  # fmt: skip

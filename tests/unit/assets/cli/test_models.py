@@ -1,0 +1,224 @@
+"""`lampworks models` lists runs as they are, and compares any of them on one page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.cli.main import main
+from assets.report.page import withdraw_pages
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
+from tests.synthetic import CONFIG, finished_store
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(("LAMPWORKS_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A finished root with the demo's models, and a later trial world of another batch and seed."""
+    store = finished_store(tmp_path / "the root")
+    world = row_of(store, "world_model")
+    for key in store.list_blobs(world["path"]):
+        store.write_blob(key.replace("wm1", "trial"), store.read_blob(key))
+    dynamics = {**dataclasses.asdict(CONFIG.dynamics), "batch": 8}
+    add(
+        store,
+        world,
+        model_id="trial",
+        path="models/world_model/trial",
+        config={"dynamics": dynamics, "training": {"seed": 3, "dtype": "auto"}},
+        inputs={**json.loads(world["inputs"]), "settings": "others", "run": "run-of-trial"},
+    )
+    return store
+
+
+def row_of(store: Store, kind: str) -> dict[str, Any]:
+    return next(row for row in store.read("models").to_pylist() if row["kind"] == kind)
+
+
+def add(store: Store, like: dict[str, Any], *, config: Any, inputs: Any, **changes: Any) -> None:
+    later = like["created_at"] + timedelta(days=1)
+    texts = {"config": json.dumps(config), "inputs": json.dumps(inputs)}
+    store.append("models", [{**like, **texts, "created_at": later, **changes}])
+
+
+def add_checkpoint(store: Store, run: str, step: int, *, planned: int = 900) -> None:
+    """Leave what a killed run leaves behind."""
+    folder = f"models/world_model/runs/{run}/checkpoints"
+    about = {
+        "run_id": run, "kind": "world_model", "settings": "s", "steps": planned, "lineage": [],
+        "config": {"dynamics": {"batch": 8}}, "inputs": {"seed": 0, "tokenizer": "tok1", "settings": "s"},
+    }  # fmt: skip
+    store.write_blob(f"{folder}/run.json", json.dumps(about).encode())
+    curve = [{"step": one, "loss": 5.0 / one} for one in range(1, step + 1)]
+    sealed = {"about": json.dumps({"curve": curve}), "sha256": ""}
+    store.write_blob(f"{folder}/step-{step:08d}.json", json.dumps(sealed).encode())
+    store.write_blob(f"{folder}/step-{step:08d}.safetensors", b"x" * 5000)
+
+
+def lampworks(*arguments: str) -> int:
+    return main([arguments[0], "--root", "the root", *arguments[1:]])
+
+
+class Page(HTMLParser):
+    """The text, the tags and the links of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text, self.tags, self.links = "", set[str](), list[str]()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page_at(path: str) -> Page:
+    return Page(Path(path.strip()).read_text("utf-8"))
+
+
+def test_runs_are_listed_with_what_differs_their_figures_and_what_they_take_on_disk(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_checkpoint(store, "cut-short", 300)
+    assert lampworks("models") == 0
+    shown = capsys.readouterr().out
+    blocks = {line.split()[2]: line for line in shown.splitlines() if not line.startswith(" ")}
+    assert list(blocks) == ["tok1", "wm1", "trial", "cut-short"], "the oldest first"
+    assert blocks["wm1"].endswith("(in use)")
+    assert blocks["trial"] == "world model trial"
+    assert blocks["cut-short"].endswith("(not finished)")
+    of = {name: shown.split(line)[1].split("\nworld model")[0] for name, line in blocks.items()}
+    assert "settings   as configured" in of["wm1"]
+    assert "delta-t PSNR, permuted actions: 3.90 [3.30, 4.50] dB" in of["wm1"]
+    assert "dynamics.batch = 8 (configured 4)" in of["trial"]
+    assert "training.seed = 3 (configured 0)" in of["trial"]
+    assert "not evaluated: `lampworks evaluate --model trial --root 'the root'` does it" in of["trial"]
+    assert "reached    step 300 of 900" in of["cut-short"]
+    assert "dynamics.batch = 8 (configured 4)" in of["cut-short"]
+    assert "kB of checkpoints" in of["cut-short"]
+
+
+def test_the_list_as_json_has_the_same(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    add_checkpoint(store, "cut-short", 300)
+    assert lampworks("models", "--json") == 0
+    found = {run["name"]: run for run in json.loads(capsys.readouterr().out)}
+    assert {name for name, run in found.items() if run["in_use"]} == {"tok1", "wm1"}
+    assert found["trial"]["differs"] == {"dynamics.batch": [8, 4], "training.seed": [3, 0]}
+    assert found["wm1"]["figures"]["delta_t_psnr_permuted"] == {"value": 3.9, "low": 3.3, "high": 4.5}
+    assert (found["cut-short"]["state"], found["cut-short"]["steps"]) == ("unfinished", 300)
+    assert found["cut-short"]["checkpoint_bytes"] > 5000
+    assert found["wm1"]["model_bytes"] == sum(map(store.size, store.list_blobs("models/world_model/wm1")))
+
+
+def test_the_last_checkpoint_of_a_published_model_is_no_run_of_its_own(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = row_of(store, "world_model")["steps"]
+    add_checkpoint(store, "run-of-trial", steps, planned=steps)
+    assert lampworks("models", "--json") == 0
+    found = {run["name"]: run for run in json.loads(capsys.readouterr().out)}
+    assert sorted(found) == ["tok1", "trial", "wm1"]
+    assert found["trial"]["checkpoint_bytes"] > 5000
+    # the same run went on with more steps, and was stopped
+    add_checkpoint(store, "run-of-trial", steps + 50, planned=steps + 100)
+    assert lampworks("models", "--json") == 0
+    found = {run["name"]: run for run in json.loads(capsys.readouterr().out)}
+    assert (found["run-of-trial"]["steps"], found["run-of-trial"]["planned_steps"]) == (steps + 50, steps + 100)
+
+
+def test_a_model_of_an_older_version_is_listed_and_does_not_count_as_configured(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = row_of(store, "world_model")
+    add(store, world, model_id="old", config={}, inputs={"tokenizer": "gone"})
+    assert lampworks("models") == 0
+    shown = capsys.readouterr().out
+    assert "settings   not known (made by an older lampworks)" in shown.split("world model old\n")[1]
+
+
+def test_a_comparison_shows_settings_metrics_curves_and_rollouts_side_by_side(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_checkpoint(store, "cut-short", 300)
+    assert lampworks("models", "--compare", "wm1", "tri", "cut") == 0
+    page = page_at(capsys.readouterr().out)
+    assert "script" not in page.tags
+    assert all(link.startswith("data:image/") for link in page.links)
+    for expected in (
+        "3 runs compared",
+        "dynamics.batch",
+        "300 of 900",
+        "3.900 [3.30, 4.50]",
+        "lam psnr",
+        "This world is not evaluated yet. lampworks evaluate --model trial does it.",
+        "This run is not finished. lampworks run does it.",
+    ):
+        assert expected in page.text, expected
+    assert "tokenizer.patch" not in page.text.split("Metrics")[0], "equal settings are left out"
+    assert len(page.links) == 2, "the rollouts and reconstructions of the world that is evaluated"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["wm1"], "two ids or more"),
+        (["wm1", "wm"], "is one run"),
+        (["wm1", "nothing"], "no run has an id that begins with 'nothing'"),
+        (["wm1", "t"], "several ids begin with it (tok1, trial)"),
+        (["wm1", ""], "no run has an id that begins with ''"),
+    ],
+)
+def test_a_comparison_that_cannot_be_made_says_why(
+    store: Store, names: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lampworks("models", "--compare", *names) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_pages_of_single_models_and_comparisons_are_withdrawn_with_a_clip_that_they_show(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lampworks("models", "--compare", "wm1", "trial") == 0
+    assert lampworks("report", "--model", "wm1") == 0
+    compared, report = (Path(line) for line in capsys.readouterr().out.split("\n")[:2])
+    assert withdraw_pages(store) == []
+    shown = json.loads(compared.with_name("clips.json").read_text())
+    request_takedown(store, "video", shown[0].rsplit("-", 2)[0], "asked")
+    assert sorted(withdraw_pages(store)) == [
+        "reports/compare/wm1-trial/index.html",
+        "reports/models/wm1/index.html",
+    ]
+    assert not compared.exists()
+    assert not report.exists()
+    assert lampworks("models", "--compare", "wm1", "trial") == 0
+    assert "was taken down since" in page_at(capsys.readouterr().out).text
+
+
+def test_the_report_of_another_world_is_a_page_of_its_own(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lampworks("report") == 0
+    assert lampworks("report", "--model", "tria") == 0
+    configured, other = (Path(line).read_text("utf-8") for line in capsys.readouterr().out.split("\n")[:2])
+    assert "<code>wm1</code>" in configured
+    assert "<code>trial</code>" in other
+    assert "<code>wm1</code>" not in other
+    assert "The evaluation has not run yet" in other
+    assert lampworks("report", "--model", "tok1") == 2
+    assert "tok1 is a video tokenizer" in capsys.readouterr().err
