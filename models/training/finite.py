@@ -51,9 +51,14 @@ def what_to_change(config: Config, kind: str, section: str, checkpoint: int | No
         section: whose network it is; empty: any of the kind.
         checkpoint: step of the last checkpoint, None without any.
     """
-    own = (section,) if section else ("tokenizer",) if kind == "video_tokenizer" else ("latent_actions", "dynamics")
+    own = (section,) if section else sections_of(kind)
     rates = [f"{name}.optimizer.learning_rate (now {getattr(config, name).optimizer.learning_rate:g})" for name in own]
     change = f"The same settings end at the same step again: lower {' and '.join(rates)}"
     if config.training.dtype != "fp32":
         change += f", or set training.dtype = 'fp32' (now {config.training.dtype!r})"
     return f"{change}; the training then starts at the first step."
+
+
+def sections_of(kind: str) -> tuple[str, ...]:
+    """Return the sections of the configuration whose networks a kind of model is made of."""
+    return ("tokenizer",) if kind == "video_tokenizer" else ("latent_actions", "dynamics")

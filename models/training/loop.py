@@ -11,6 +11,7 @@ from models.registry import Curve
 from models.runtime.weights import WeightsError
 from models.training.checkpoint import Checkpoint, Checkpoints
 from models.training.finite import NotFiniteError, check_metrics, check_tensors
+from models.training.tracker import Tracker, tracked
 from pipeline.progress import Progress, ProgressCallback
 
 OnStep = Callable[[int, Mapping[str, float]], None]
@@ -58,10 +59,21 @@ def run(
     on_progress: ProgressCallback | None = None,
     on_step: OnStep | None = None,
     advice: Advice | None = None,
+    make_tracker: Callable[[int], Tracker | None] | None = None,
 ) -> Curve:
     """Train to the last step, from the newest good checkpoint if there is one; return the curve from step 1 on.
 
     The state after the last step is a checkpoint too.
+
+    Args:
+        training: what is trained.
+        checkpoints: of the run; None keeps none.
+        stage: how progress and errors call it.
+        checkpoint_every: steps between two checkpoints.
+        on_progress: receives progress.
+        on_step: receives each step (from 1) and its metrics.
+        advice: says what can be changed where a number is not finite.
+        make_tracker: returns where the metrics go, given the steps taken before this run of the loop.
 
     Raises:
         UserError: all checkpoints are damaged, or belong to another training.
@@ -77,13 +89,15 @@ def run(
     first, total = (0 if saved is None else saved.step), training.total_steps
     keep_every = -(-total // _CURVE_POINTS)
     good = None if saved is None else saved.step
-    with Progress(stage, total=total - first, unit="steps", on_progress=on_progress) as progress:
+    following = Progress(stage, total=total - first, unit="steps", on_progress=on_progress)
+    with tracked(make_tracker if first < total else None, first) as track, following as progress:
         for step in range(first, total):
             try:
                 metrics = training.step(step)
                 check_metrics(metrics)
                 if (step + 1) % keep_every == 0 or step + 1 == total:
                     curve.append({"step": step + 1, **{name: float(f"{v:.6g}") for name, v in metrics.items()}})
+                track(step + 1, metrics)
                 if on_step is not None:
                     on_step(step + 1, metrics)
                 if step + 1 == total:

@@ -24,10 +24,12 @@ from torch import nn
 from models.registry import Curve, load_tokenizer, parameters_of, publish_model, require_configured
 from models.runtime.compute import Compute, choose_compute, hold_memory, intra_op_threads, prepare_training
 from models.training.data import Clip, ClipWindows, check_window, training_clips
+from models.training.event_files import EventFiles
 from models.training.finite import what_to_change
 from models.training.loop import OnStep, Trainable, run
 from models.training.planned_run import PlannedRun, plan_run
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_metrics
+from models.training.tracker import MakeTracker, TrackedRun, Tracker
 from models.training.world_training import TruthActions, WorldTraining, world_metrics
 from models.world.world import WorldModel
 from pipeline.config import Config
@@ -68,13 +70,14 @@ def world_model_is_current(store: Store, config: Config) -> bool:
     return is_trained(store, config, WORLD)
 
 
-def train_tokenizer(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
+def train_tokenizer(job: Job, *, on_step: OnStep | None = None, make_tracker: MakeTracker | None = None) -> TrainReport:
     """Train the video tokenizer on the current training shards and publish it.
 
     Args:
         job: its store has the shards and receives checkpoints, blobs and the row; its configuration has `tokenizer` and
             `training`.
         on_step: receives the step (from 1) and its metrics.
+        make_tracker: returns where the metrics go; by default what `training.tracker` says.
 
     Raises:
         UserError: there are no shards, or none to train on.
@@ -94,7 +97,7 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
             config.tokenizer, windows, compute, seed=config.training.seed, accumulate=config.training.accumulate
         )
         _prepare(config, compute, on_progress, tokenizer=training.tokenizer)
-        curve, run_about = _run(job, planned, training, compute, on_step)
+        curve, run_about = _run(job, planned, training, compute, on_step, make_tracker)
         training.tokenizer.eval()
         count = config.training.eval_windows
         held = _windows(job, version, val or train, cache_clips=1)
@@ -108,7 +111,9 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
     return _publish(planned, record, {"tokenizer": training.tokenizer}, curve)
 
 
-def train_world_model(job: Job, *, on_step: OnStep | None = None) -> TrainReport:
+def train_world_model(
+    job: Job, *, on_step: OnStep | None = None, make_tracker: MakeTracker | None = None
+) -> TrainReport:
     """Train latent actions and dynamics on the current shards with their tokenizer, and publish both as one model.
 
     Args and errors as of `train_tokenizer`; the tokenizer must be published.
@@ -126,7 +131,7 @@ def train_world_model(job: Job, *, on_step: OnStep | None = None) -> TrainReport
         check_window(windows, config.dynamics.context, "dynamics.context")
         training = _world_training(store, config, source, windows, compute)
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
-        curve, run_about = _run(job, planned, training, compute, on_step)
+        curve, run_about = _run(job, planned, training, compute, on_step, make_tracker)
         training.lam.eval()
         training.dynamics.eval()
         held = _windows(job, version, val or train, cache_clips=1)
@@ -206,7 +211,12 @@ def _prepare(config: Config, compute: Compute, on_progress: ProgressCallback | N
 
 
 def _run(
-    job: Job, planned: PlannedRun, training: Trainable, compute: Compute, on_step: OnStep | None
+    job: Job,
+    planned: PlannedRun,
+    training: Trainable,
+    compute: Compute,
+    on_step: OnStep | None,
+    make_tracker: MakeTracker | None,
 ) -> tuple[Curve, dict[str, Any]]:
     """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds)."""
     if job.on_progress is not None:
@@ -216,6 +226,11 @@ def _run(
         )
     planned.describe()
     hold_memory()
+
+    def tracker(first_step: int) -> Tracker | None:
+        run = TrackedRun(planned.run_id, planned.kind, planned.settings, first_step)
+        return (make_tracker or _event_files(job))(run)
+
     wall, cpu = time.perf_counter(), time.process_time()
     curve = run(
         training,
@@ -225,6 +240,7 @@ def _run(
         on_progress=job.on_progress,
         on_step=on_step,
         advice=partial(what_to_change, job.config, planned.kind),
+        make_tracker=tracker,
     )
     return curve, {
         "device": str(compute.device),
@@ -234,6 +250,12 @@ def _run(
         "wall_s": round(time.perf_counter() - wall, 1),
         "cpu_s": round(time.process_time() - cpu, 1),
     }
+
+
+def _event_files(job: Job) -> MakeTracker:
+    if job.config.training.tracker == "none":
+        return lambda run: None
+    return lambda run: EventFiles(run, job.home.tensorboard)
 
 
 def _clips(store: Store, version: str | None) -> tuple[list[Clip], list[Clip]]:

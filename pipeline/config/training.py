@@ -36,5 +36,7 @@ class TrainingConfig(Section, name="training"):
     """Decoded clips kept in memory, 6.9 MB each."""
     eval_windows: NonNegativeInt = 64
     """Held-out windows measured after training."""
+    tracker: Literal["tensorboard", "none"] = "tensorboard"
+    """Where metrics of each step go beside Dagster's plots: event files in the home's `tensorboard/`, or nowhere."""
     max_bad_share: Share = 0.05
     """A training on shards of which a larger share of samples cannot be used (damaged, of another size) is refused."""

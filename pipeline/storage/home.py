@@ -1,8 +1,9 @@
 """The local home of a root: files that must be on this machine's disk even when the store is on S3.
 
 `dagster/` is DAGSTER_HOME, `arcade/` has the embedded source's recordings, `labels.sqlite` is the labelling journal,
-`search.jsonl` the journal of an unfinished search, `limits.sqlite` has the requests to each site, `lock` is taken by
-`run`, `demo` and `ui`, and `tmp/` is scratch space. The home of a root in a folder is the folder itself.
+`search.jsonl` the journal of an unfinished search, `limits.sqlite` has the requests to each site, `tensorboard/` the
+curves of trainings, `lock` is taken by `run`, `demo` and `ui`, and `tmp/` is scratch space. The home of a root in a
+folder is the folder itself.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ class Home:
     def search_journal(self) -> Path:
         """Results that an unfinished search has received."""
         return self.folder / "search.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files of trainings, one folder a run."""
+        return self.folder / "tensorboard"
 
     @property
     def lock(self) -> Path:

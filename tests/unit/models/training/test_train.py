@@ -86,7 +86,8 @@ def test_latent_actions_of_tokens_of_a_lattice_make_a_world(shards):
     assert all(names <= set(figures) and "lam_psnr" not in figures for figures in steps)
     assert {"lam_accuracy", "lam_accuracy_copy"} <= set(report.metrics)
     world = load_world(shards, TOKENS)
-    video = torch.randint(0, 255, (1, 7, 16, 32, 3), dtype=torch.uint8)
+    # of a hundred videos one has two codes that are equally near but for the rounding of bf16
+    video = torch.randint(0, 255, (1, 7, 16, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     codes = world.infer_actions(video)
     assert codes.shape == (1, 6)
     tokens = world.encode(video)
