@@ -16,7 +16,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,10 +25,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UserError
+from pipeline.outside import clean_number, clean_seconds, clean_text
+from pipeline.regular_file import read_regular
 
 _KNOWN = ("clip_id", "video", "start_s", "rating")
 # columns of our own export and of people's tables: `annotator`, `stream` and `seconds` are imported, the others ignored
 _EXTRA = ("annotator", "stream", "seconds", "title", "note", "labelled_at", "origin")
+_LARGEST, _MOST_ROWS = 256 << 20, 2_000_000
+_LONGEST = 10_000
 _FORMS = "the header must hold clip_id,rating or video,start_s,rating"
 
 
@@ -71,7 +74,7 @@ def read_label_file(path: str | Path) -> LabelFile:
     """
     file = Path(path)
     try:
-        data = file.read_bytes()
+        data = read_regular(file, _LARGEST)
     except OSError as exc:
         raise UserError(f"label file {str(path)!r} cannot be read: {exc.strerror or exc}") from exc
     rows = tuple(_rows(file, data))
@@ -125,12 +128,23 @@ def _csv_records(file: Path, data: bytes) -> Iterator[tuple[int, list[str]]]:
 
 def _parquet_records(file: Path, data: bytes) -> Iterator[tuple[int, list[str]]]:
     try:
-        table = pq.read_table(io.BytesIO(data))
+        found = pq.ParquetFile(io.BytesIO(data))
+        # a file of a few kilobytes may hold a thousand million equal rows
+        if found.metadata.num_rows > _MOST_ROWS:
+            raise UserError(
+                f"label file {file.name!r} has {found.metadata.num_rows:,} rows; at most {_MOST_ROWS:,} are read"
+            )
+        table = found.read()
     except (pa.ArrowException, OSError) as exc:
         raise UserError(f"label file {file.name!r} is not Parquet: {exc}") from exc
     yield 1, table.column_names
     for number, row in enumerate(table.to_pylist(), start=2):
-        yield number, ["" if value is None else str(value) for value in row.values()]
+        yield number, ["" if value is None else _cell(value) for value in row.values()]
+
+
+def _cell(value: object) -> str:
+    """Return a cell of Parquet as the CSV would hold it; times and decimals too."""
+    return clean_text(value if isinstance(value, str | int | float) else str(value), _LONGEST)
 
 
 def _header(file: Path, cells: list[str]) -> list[str]:
@@ -149,12 +163,12 @@ def _header(file: Path, cells: list[str]) -> list[str]:
 
 
 def _row(cells: Mapping[str, str], line: int, where: str) -> LabelRow:
-    values = {name: cells.get(name, "").strip() for name in (*_KNOWN, *_EXTRA)}
-    rating = _number(values["rating"])
-    if rating is None or rating not in (1, 2, 3, 4, 5):
+    values = {name: clean_text(cells.get(name, "").strip(), _LONGEST) for name in (*_KNOWN, *_EXTRA)}
+    rating = clean_number(values["rating"], 5, least=1)
+    if rating is None or not rating.is_integer():
         raise UserError(f"{where}: rating {values['rating']!r} is not 1, 2, 3, 4 or 5; nothing was imported")
-    start_s = _number(values["start_s"])
-    if values["start_s"] and (start_s is None or start_s < 0):
+    start_s = clean_seconds(values["start_s"])
+    if values["start_s"] and start_s is None:
         raise UserError(f"{where}: start_s {values['start_s']!r} is not a time in seconds; nothing was imported")
     if not values["clip_id"] and (not values["video"] or start_s is None):
         raise UserError(f"{where}: the row names no clip (clip_id, or video and start_s); nothing was imported")
@@ -166,13 +180,5 @@ def _row(cells: Mapping[str, str], line: int, where: str) -> LabelRow:
         rating=int(rating),
         annotator=values["annotator"],
         stream=values["stream"],
-        seconds=_number(values["seconds"]),
+        seconds=clean_seconds(values["seconds"]),
     )
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

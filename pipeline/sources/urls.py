@@ -15,6 +15,7 @@ from typing import Any
 
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.regular_file import read_regular
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, site_of, unknown
 from pipeline.sources.faults import BLOCKING
 from pipeline.sources.feeds import feed_entries
@@ -122,14 +123,11 @@ class UrlsSource(ReadySource):
 
     def _lines(self) -> list[str]:
         try:
-            size = Path(self.argument).stat().st_size
-            if size > _LARGEST_LIST:
-                raise UserError(
-                    f"source.spec = 'urls:{self.argument}': {size >> 20} MB is no list of URLs; at most "
-                    f"{_LARGEST_LIST >> 20} MB are read"
-                )
-            return Path(self.argument).read_text("utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            return read_regular(self.argument, _LARGEST_LIST).decode("utf-8-sig").splitlines()
+        except OSError as error:
+            why = error.strerror or error
+            raise UserError(f"source.spec = 'urls:{self.argument}': the list cannot be read: {why}") from error
+        except UnicodeDecodeError as error:
             raise UserError(f"source.spec = 'urls:{self.argument}': the list cannot be read: {error}") from error
 
     def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:

@@ -41,7 +41,7 @@ from pipeline.sources.allowance import Allowance, BoundedBody
 from pipeline.sources.faults import as_error, causes, classify
 from pipeline.sources.wire import SCHEMES, Wire, refused_scheme
 from pipeline.sources.ytdlp_network import GuardedRequestsRH, WireError
-from pipeline.sources.ytdlp_options import ARCADE_KEY, OPT_OUT_KEY, PRIVATE_KEY, options
+from pipeline.sources.ytdlp_options import ARCADE_KEY, OPT_OUT_KEY, PRIVATE_KEY, cookies_text, options
 
 TOOL_VERSION = f"yt-dlp {__version__}"
 _ROBOT = "lampworks"
@@ -233,7 +233,7 @@ def _new_client(config: DownloadConfig, extra: dict[str, Any]) -> Client:
     wire = Wire(allow_private=extra.pop(PRIVATE_KEY, False), site=arcade)
     if "cookiefile" in extra:
         # a copy, as yt-dlp writes the cookies that sites set back to the file
-        extra["cookiefile"] = io.StringIO(Path(extra["cookiefile"]).read_text("utf-8"))
+        extra["cookiefile"] = io.StringIO(cookies_text(extra["cookiefile"]))
     client = Client(options(config, extra), auto_init=False)
     client.wire, client.opt_out = wire, frozenset(opt_out)
     if arcade:

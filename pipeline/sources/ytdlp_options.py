@@ -6,6 +6,9 @@ file with sound, and `+res` alone adds an audio stream that nobody needs (both s
 
 from __future__ import annotations
 
+import io
+import logging
+import re
 from collections import deque
 from collections.abc import Mapping
 from http.cookiejar import LoadError
@@ -17,7 +20,12 @@ from yt_dlp.cookies import YoutubeDLCookieJar
 from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import UserError
 from pipeline.outside import clean_text
+from pipeline.regular_file import read_regular
 
+_LOGGER = logging.getLogger(__name__)
+_LARGEST_COOKIES = 8 << 20
+# a comment, an empty line, a cookie of seven columns; JSON, which is another format, is for yt-dlp to refuse
+_COOKIE_LINE = re.compile(r"[#\[{\"]|\s*$|(?:[^\t]*\t){4}(?:[0-9]+(?:\.[0-9]+)?)?\t[^\t]*\t[^\t]*$")
 ARCADE_KEY, OPT_OUT_KEY, PRIVATE_KEY = "arcade", "opt_out", "allow_private"
 """Options of our own among yt-dlp's; `ytdlp` takes them out again."""
 _NO_FFMPEG = "/dev/null/ffmpeg"
@@ -120,11 +128,25 @@ def connection(source: SourceConfig, rules: RulesConfig) -> dict[str, Any]:
     return found
 
 
+def cookies_text(path: str | Path) -> str:
+    """Return a file of cookies without lines that are none: yt-dlp would print them, with the secrets in them.
+
+    Raises:
+        OSError: it is no regular file, or larger than 8 MB.
+        UnicodeDecodeError: it is no text.
+    """
+    lines = read_regular(path, _LARGEST_COOKIES).decode("utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if _COOKIE_LINE.match(line)]
+    if len(kept) < len(lines):
+        _LOGGER.warning("source.cookies: %d lines of %s are no cookies and are left out", len(lines) - len(kept), path)
+    return "".join(kept)
+
+
 def _cookie_file(name: str) -> str:
     path = Path(name).expanduser().absolute()
     fix = "export a cookies.txt in Netscape format from your browser, or leave the setting out"
     try:
-        YoutubeDLCookieJar(str(path)).load()
+        YoutubeDLCookieJar(io.StringIO(cookies_text(path))).load()
     except (LoadError, UnicodeDecodeError) as error:  # LoadError is an OSError too
         raise UserError(
             f"source.cookies = {name!r}: not a cookies file ({clean_text(str(error), 200)}); {fix}"

@@ -237,7 +237,7 @@ def test_a_list_that_is_none_is_not_read_into_memory(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     with path.open("wb") as file:
         file.truncate(1 << 30)
-    with pytest.raises(UserError, match="1024 MB is no list of URLs"):
+    with pytest.raises(UserError, match="it has 1024 MB, and at most 64 MB are read"):
         list(UrlsSource(SourceConfig(spec=f"urls:{path}"), RulesConfig(), CONFIG).search())
 
 
