@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+TOO_LONG = "too_long"
+
 
 class UserError(ValueError):
     """A mistake of the user. The message names the thing, its value and the fix; it is shown without a traceback."""
@@ -30,3 +32,22 @@ class RetryableError(Exception):
 
 class RejectedError(PermanentError):
     """The video must not be used, as its download showed (`opt_out`, ...); it is recorded as rejected, not failed."""
+
+
+class TooLongError(RejectedError):
+    """The video lasts longer than `download.max_duration_s`."""
+
+    def __init__(self, seconds: float, most_s: float) -> None:
+        """Say how long it is.
+
+        Args:
+            seconds: of the video, as far as it was read.
+            most_s: the setting.
+        """
+        text = f"it lasts {_hours(seconds)} or more; download.max_duration_s = {most_s:g} allows {_hours(most_s)}"
+        super().__init__(text, error_class=TOO_LONG)
+        self.seconds = seconds
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.1f} s"

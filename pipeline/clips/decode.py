@@ -30,6 +30,7 @@ import numpy as np
 from pipeline.clips.geometry import Frames, Scaler
 from pipeline.config.clips import ClipConfig
 from pipeline.errors import PermanentError
+from pipeline.media import open_media, reading_media, video_stream
 
 TAIL_S = 1
 """Seconds at the end of a video in which errors are passed over."""
@@ -65,6 +66,10 @@ class SourceVideo:
         Raises:
             PermanentError: `no_video`, or `decode_error` as the module says.
         """
+        with reading_media("decode_error"):
+            yield from self._clips()
+
+    def _clips(self) -> Iterator[tuple[int, Frames]]:
         size = self.config.num_frames
         step_ms = self.config.seconds * 1000
         frames = np.empty((size, self.config.height, self.config.width, 3), np.uint8)
@@ -102,8 +107,8 @@ class SourceVideo:
         held: av.VideoFrame | None = None
         counted = 0
         last_step = 0
-        with _opened(self.path) as container:
-            stream = container.streams.video[0]
+        with open_media(self.path) as container:
+            stream = video_stream(container, "no_video")
             time_base = stream.time_base or Fraction(1, 90000)
             sar = stream.sample_aspect_ratio or Fraction(1)
             guess = stream.average_rate or stream.guessed_rate or Fraction(fps)
@@ -175,18 +180,6 @@ def open_video(path: Path, config: ClipConfig) -> SourceVideo:
     return SourceVideo(path, config)
 
 
-def _opened(path: Path) -> Any:
-    try:
-        container = av.open(str(path))
-    except (av.error.FFmpegError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or type(exc).__name__
-        raise PermanentError(f"not a media file: {reason}", error_class="decode_error") from exc
-    if not container.streams.video:
-        container.close()
-        raise PermanentError("holds no video stream", error_class="no_video")
-    return container
-
-
 def _packets(container: Any, stream: Any) -> Iterator[Any]:
     """Yield packets, and the text of an error where the container itself breaks (which ends it)."""
     packets = container.demux(stream)
@@ -196,6 +189,8 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
         except StopIteration:
             return
         except av.error.FFmpegError as exc:
+            if isinstance(exc, MemoryError):
+                raise
             yield exc.strerror or type(exc).__name__
             return
         yield packet
@@ -208,6 +203,8 @@ def _frames_of(packet: Any) -> tuple[list[av.VideoFrame], str]:
     try:
         frames = packet.decode()
     except av.error.FFmpegError as exc:
+        if isinstance(exc, MemoryError):
+            raise
         return [], exc.strerror or type(exc).__name__
     return frames, "a damaged picture" if any(frame.is_corrupt for frame in frames) else ""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import av
 from PIL import Image
 
+from pipeline.media import open_media, reading_media, video_stream
+
 _SHARE = 1 / 3
 _MOST_DECODED = 150
 """Most frames decoded after a key frame: where key frames are far apart, the frame that is reached then is used."""
@@ -21,10 +23,11 @@ def frame_at_a_third(path: Path, seconds: float | None = None) -> Image.Image | 
         seconds: the video's length where it is known; by default what its container says.
 
     Raises:
-        av.FFmpegError, OSError, IndexError: it is no file, no media file, or has no video stream.
+        PermanentError: class `invalid_media`: it is no media file, or has no video stream.
+        OSError: there is no such file, or it cannot be opened.
     """
-    with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
-        stream = container.streams.video[0]
+    with reading_media("invalid_media"), open_media(path) as container:
+        stream = video_stream(container, "invalid_media")
         stream.codec_context.thread_count = 1
         if seconds is None:
             seconds = (container.duration or 0) / av.time_base

@@ -205,6 +205,8 @@ class DownloadConfig(Section, name="download"):
     """Longest silence of a server before the attempt gives up."""
     duration_tolerance: NonNegativeFloat = 0.1
     """Share by which the measured duration may differ from the claimed one (and at least one second)."""
+    max_duration_s: PositiveFloat = 43200.0
+    """A file that lasts longer is refused before it is decoded, whatever its source says, those of a folder too."""
     max_failed_share: Share = 0.5
     """A batch with a larger share of failed videos fails its run."""
     min_free_gb: NonNegativeFloat = 1.0

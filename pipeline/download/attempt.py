@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import DownloadConfig
-from pipeline.errors import PermanentError, RejectedError, RetryableError
+from pipeline.errors import PermanentError, RejectedError, RetryableError, TooLongError
 from pipeline.sources.base import Fetched, Source, site_of
 from pipeline.sources.faults import BLOCKING, RETRYABLE, classify, clean_message
 from pipeline.sources.politeness import pause_after_failure
@@ -77,8 +77,10 @@ def attempt(task: DownloadTask, context: AttemptContext) -> AttemptResult:
         row |= _stored(fetched, task.video, context)
         return AttemptResult(row | {"state": "ok"})
     except RejectedError as error:
-        reason = {"state": "rejected", "error_class": error.error_class, "message": clean_message(str(error))}
-        return AttemptResult(row | reason | {"finished_at": datetime.now(UTC)})
+        row |= {"state": "rejected", "error_class": error.error_class, "message": clean_message(str(error))}
+        if isinstance(error, TooLongError):
+            row["duration_s"] = error.seconds
+        return AttemptResult(row | {"finished_at": datetime.now(UTC)})
     except (PermanentError, RetryableError, OSError) as error:
         fault = classify(error, hide=[f"{mine}/", str(mine)])
         row |= {"error_class": fault.error_class, "message": fault.message, "http_status": fault.http_status}
@@ -136,7 +138,10 @@ def _stored(fetched: Fetched, video: Mapping[str, Any], context: AttemptContext)
     from pipeline.download.verify import verify_media  # imported here: only workers need the decoder
 
     claimed = fetched.duration_claimed_s
-    media = verify_media(fetched.path, claimed_s=claimed, tolerance=context.config.duration_tolerance)
+    config = context.config
+    media = verify_media(
+        fetched.path, claimed_s=claimed, tolerance=config.duration_tolerance, most_s=config.max_duration_s
+    )
     digest, size = _sha256(fetched.path), fetched.path.stat().st_size
     suffix = re.sub(r"[^a-z0-9]", "", fetched.path.suffix.lower())[:5] or "bin"
     key = f"raw/{context.batch}/{video['video_id']}-{digest[:12]}.{suffix}"

@@ -16,11 +16,11 @@ from typing import Any
 
 from pipeline.download.attempt import DownloadTask
 from pipeline.download.circuit_breaker import Breaker, breakers, paused_until
-from pipeline.download.due import dropped_and_uncut, due_videos
+from pipeline.download.due import dropped_and_uncut, due_videos, short_enough_by_now
 from pipeline.download.ledger import State, download_states
 from pipeline.download.report import DownloadReport, PassTotals, download_report
 from pipeline.download.run_pass import run_pass
-from pipeline.errors import UserError
+from pipeline.errors import TOO_LONG, UserError
 from pipeline.job import BatchJob
 from pipeline.sources.base import site_of
 from pipeline.storage.arrow import pc
@@ -91,9 +91,13 @@ def _site(video: Mapping[str, Any]) -> str:
 def _due_tasks(
     job: BatchJob, states: Mapping[str, State], videos: Videos, known: Mapping[str, Breaker], now: datetime
 ) -> list[DownloadTask]:
-    """Return the videos due for download: pending or dropped and needed again, of sites that are not paused."""
-    again = dropped_and_uncut(job.store, job.config, job.batch, states.values())
-    due = {*due_videos(states.values(), now, job.config), *again}
+    """Return the videos due for download: pending, needed again or allowed by now, of sites that are not paused."""
+    too_long = [name for name, state in states.items() if (state.state, state.error_class) == ("rejected", TOO_LONG)]
+    due = {
+        *due_videos(states.values(), now, job.config),
+        *dropped_and_uncut(job.store, job.config, job.batch, states.values()),
+        *short_enough_by_now(job.store, job.config, too_long),
+    }
     tasks = [
         DownloadTask(videos[name], states[name].attempts + 1, states[name].refused)
         for name in sorted(due & videos.keys())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +12,9 @@ from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.download.circuit_breaker import breakers, paused_until
 from pipeline.download.ledger import State, fold_all
+from pipeline.errors import TOO_LONG
 from pipeline.sources.faults import PRIVATE_ADDRESS
-from pipeline.storage.arrow import among, pc, rows_with, rows_without
+from pipeline.storage.arrow import among, pc, rows_with, rows_without, unique
 from pipeline.storage.store import Store
 
 # the host of a URL, in lower case: what `sources.base.site_of` calls the site of a video of `urls`
@@ -28,14 +29,16 @@ def due_batches(store: Store, config: Config, now: datetime) -> list[str]:
 def due_rows(store: Store, config: Config, states: pa.Table, now: datetime) -> pa.Table:
     """Return the rows of `fold_all` that are due for download at this time.
 
-    Due are the videos of the configured source that are pending with their time passed, those whose address was
-    refused and is allowed now, and those whose dropped file is needed again; none of a site that is paused by its
+    Due are the videos of the configured source that are pending with their time passed, those whose address or length
+    was refused and is allowed now, and those whose dropped file is needed again; none of a site that is paused by its
     circuit breaker.
     """
     kind = config.source.kind
     mine = rows_with(states, "source", kind)
     dropped = uncut_rows(store, config, mine.filter(mine["dropped"]))
-    waiting = pa.concat_tables([mine.filter(due_mask(mine, now, config)), dropped])
+    too_long = rows_with(rows_with(mine, "state", "rejected"), "error_class", TOO_LONG)
+    allowed = rows_with(too_long, "video_id", short_enough_by_now(store, config, unique(too_long["video_id"])))
+    waiting = pa.concat_tables([mine.filter(due_mask(mine, now, config)), dropped, allowed])
     paused = paused_until(known := breakers(store), known, now)
     if not paused or not len(waiting):
         return waiting
@@ -55,6 +58,20 @@ def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
     files = pc.binary_join_element_wise(fetched["video_id"], fetched["sha256"], " ")
     done = pc.binary_join_element_wise(cut["video_id"], cut["source_sha256"], " ")
     return fetched.filter(pc.invert(among(files, done)))
+
+
+def short_enough_by_now(store: Store, config: Config, refused: Collection[str]) -> list[str]:
+    """Return those of the videos refused as too long that `download.max_duration_s` allows by now.
+
+    What was read of a file before it was refused is a part of its length: one that is longer is refused again.
+    """
+    if not refused:
+        return []
+    rows = store.read("downloads", ["video_id", "duration_s"], pc.field("error_class") == TOO_LONG)
+    # the longest of all attempts: one under a lower setting read less
+    longest = rows_with(rows, "video_id", refused).group_by("video_id").aggregate([("duration_s", "max")])
+    fits = longest.filter(pc.less_equal(longest["duration_s_max"], config.download.max_duration_s))
+    return unique(fits["video_id"])
 
 
 def due_mask(states: pa.Table, now: datetime, config: Config) -> Any:

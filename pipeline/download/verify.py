@@ -2,14 +2,16 @@
 
 A downloader's "success" says little: error pages named .mp4, truncated bodies and files of zero bytes all passed as
 videos when measured. So every file is opened, read to its last packet, decoded in its first and last second, and
-compared with the duration that its header and its source claim.
+compared with the duration that its header and its source claim. One that lasts too long is refused as soon as the times
+of its packets say so, whatever its header says, and before more than its first second is decoded.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,13 +19,20 @@ from typing import Any
 
 import av
 
-from pipeline.errors import PermanentError
+from pipeline.errors import PermanentError, TooLongError
+from pipeline.media import open_media, reading_media, video_stream
 
-# by name, so that a playlist or a script named .mp4 cannot make libav open other files and addresses
-_DEMUXERS = "mov,mp4,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,ogg,asf,3gp,h264,hevc,ivf,m4v,dv,gxf,mxf,nut,gif,apng"
 _EDGE_S = 1.0
 # a header may round, and sound may end after the picture does
 _SLACK_S = 1.0
+
+# boxes that an MP4 or QuickTime file may begin with
+_BOXES = {b"ftyp", b"mdat", b"wide", b"free", b"skip", b"pnot", b"uuid", b"styp"}
+_MOST_BOXES = 10_000
+_UNFINISHED = (
+    "it was not finished or not closed by its recorder, or its end is cut off (its moov atom is missing): copy it "
+    "again once the recording is closed. "
+)
 
 
 @dataclass(frozen=True)
@@ -39,38 +48,35 @@ class Media:
     """From the first frame shown to the end of the last."""
 
 
-def verify_media(path: Path, *, claimed_s: float | None = None, tolerance: float = 0.1) -> Media:
+def verify_media(
+    path: Path, *, claimed_s: float | None = None, tolerance: float = 0.1, most_s: float = math.inf
+) -> Media:
     """Return the measurements of a file, after decoding its first and last second.
 
     Args:
         path: the file.
         claimed_s: the duration that its source claims, in seconds; None where it claims none.
         tolerance: share by which header and claim may differ from what is there (at least one second).
+        most_s: the longest that it may last, in seconds.
 
     Raises:
         PermanentError: class `invalid_media`, with what is wrong.
+        TooLongError: it lasts longer than `most_s`.
+        MemoryError: it needs more memory than there is.
     """
     size = path.stat().st_size
     if size == 0:
         raise _invalid("the file has no bytes")
-    try:
-        with av.open(str(path), options={"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}) as container:
-            return _verified(container, claimed_s, tolerance)
-    except av.error.FFmpegError as error:
-        text = error.strerror or type(error).__name__
-        raise _invalid(f"{_what(path)}libav cannot read it ({text})") from error
+    with reading_media("invalid_media", explain=lambda: _what(path)), open_media(path) as container:
+        return _verified(container, claimed_s, tolerance, most_s)
 
 
-def _verified(container: Any, claimed_s: float | None, tolerance: float) -> Media:
-    cover = av.stream.Disposition.attached_pic
-    streams = [stream for stream in container.streams.video if not stream.disposition & cover]
-    if not streams:
-        raise _invalid("there is no video stream in it")
-    stream = streams[0]
+def _verified(container: Any, claimed_s: float | None, tolerance: float, most_s: float) -> Media:
+    stream = video_stream(container, "invalid_media")
     # threads double the time on small pictures, and the loop filter does not matter for finding damage
     stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
     stream.codec_context.options = {"skip_loop_filter": "all"}
-    span = _span(container, stream)
+    span = _span(container, stream, most_s)
     if span.frames < 2:
         raise _invalid("there is a single picture in it, not a video")
     seconds = float((span.end - span.first) * stream.time_base)
@@ -109,14 +115,19 @@ class _Span:
     """Where to seek for the last second: the last key frame at least a second before the end."""
 
 
-def _span(container: Any, stream: Any) -> _Span:
-    """Read every packet; decode those of the first second."""
+def _span(container: Any, stream: Any, most_s: float) -> _Span:
+    """Read every packet; decode those of the first second.
+
+    Raises:
+        TooLongError: the packets read so far last longer than `most_s` seconds.
+    """
     first = last = end = start = entry = None
     keys: deque[tuple[int, int]] = deque()
     frames = 0
     second = round(_EDGE_S / stream.time_base)
     step = round(1 / (Fraction(stream.average_rate or 25) * stream.time_base))
     head = _Edge()
+    most = most_s / stream.time_base
     # half of the cost of a small file is in this loop: no call in it that is not needed
     for packet in container.demux(stream):
         time = packet.pts
@@ -140,6 +151,8 @@ def _span(container: Any, stream: Any) -> _Span:
             last = time
         if time + step > end:
             end = time + step
+        if end - first > most:
+            raise TooLongError(float((end - first) * stream.time_base), most_s)
         if packet.is_keyframe:
             keys.append((time, _place(container, packet)))
         while keys and keys[0][0] <= last - second:
@@ -164,7 +177,7 @@ def _ends(container: Any, stream: Any, span: _Span) -> bool:
     # in a transport stream a seek may miss the key frame: then all of it is decoded
     for place in dict.fromkeys((span.entry, span.start)):
         tail = _Edge(max(span.last - second, span.first), span.end)
-        with suppress(av.error.FFmpegError):
+        with _tried():
             container.seek(place, stream=stream, backward=True)
             for packet in container.demux(stream):
                 time = _time(packet)
@@ -175,6 +188,16 @@ def _ends(container: Any, stream: Any, span: _Span) -> bool:
             if tail.sound:
                 return True
     return False
+
+
+@contextmanager
+def _tried() -> Iterator[None]:
+    """Let libav fail to find or decode something; a lack of memory is no such failure."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if isinstance(error, MemoryError):
+            raise
 
 
 @dataclass
@@ -226,7 +249,26 @@ def _what(path: Path) -> str:
         return "it is a playlist, not a video: "
     if start.startswith((b"{", b"[")):
         return "it is JSON, not a video: "
-    return ""
+    return _UNFINISHED if _lacks_moov(path) else ""
+
+
+def _lacks_moov(path: Path) -> bool:
+    """Tell whether it is an MP4 or QuickTime file without the atom that a recorder writes last."""
+    size = path.stat().st_size
+    place = 0
+    with path.open("rb") as file:
+        for _ in range(_MOST_BOXES):
+            file.seek(place)
+            header = file.read(16)
+            length, kind = int.from_bytes(header[:4]), header[4:8]
+            if kind == b"moov" or (not place and kind not in _BOXES):
+                return False
+            if length == 1:  # the real length follows
+                length = int.from_bytes(header[8:16])
+            place += length
+            if length < 8 or place >= size:  # 0: up to the end of the file
+                return True
+    return False
 
 
 def _invalid(message: str) -> PermanentError:

@@ -15,6 +15,7 @@ Retry-After. So the classes, the pause and the decision to retry are made here.
 | environment | yes | this machine and its network: disk, proxy, ffmpeg, JavaScript runtime |
 | private_address | no | not on the public internet; due again once `source.allow_private` is set |
 | invalid_media | no | fetched, and not a video that plays from its first to its last second |
+| too_long | no | it lasts longer than `download.max_duration_s`: rejected, and due again when that allows it |
 | extractor_bug | no | yt-dlp itself failed: a newer release may not |
 | worker_died, timeout, out_of_memory | yes | the attempt killed its process, or took too much time or memory |
 | internal | no | a bug of this program |

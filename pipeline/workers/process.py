@@ -36,6 +36,8 @@ class WorkerProcess:
     """By number."""
     num_sent: int = 0
     """Tasks that it was sent so far."""
+    over_memory: bool = False
+    """Whether it was killed because it held too much memory."""
 
     def has_room(self, threads: int) -> bool:
         """Tell whether it may get another task; beside a suspect it may not."""
@@ -65,13 +67,13 @@ class WorkerProcess:
         return code
 
 
-def start_worker(memory_mb: int = 0) -> WorkerProcess:
-    """Start a worker process that waits for its setup, with a limit on its memory; 0: none."""
+def start_worker() -> WorkerProcess:
+    """Start a worker process that waits for its setup."""
     here, there = socket.socketpair()
     life, life_there = socket.socketpair()
     command = (
         f"import sys; sys.path[:] = {sys.path!r}; from pipeline.workers.worker import serve; "
-        f"serve({there.fileno()}, {life_there.fileno()}, {memory_mb})"
+        f"serve({there.fileno()}, {life_there.fileno()})"
     )
     with there, life_there:
         process = subprocess.Popen(

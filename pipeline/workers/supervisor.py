@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
-from pipeline.workers.memory import MB, memory_of
+from pipeline.workers.memory import MemoryWatch
 from pipeline.workers.outcome import Outcome
 from pipeline.workers.process import WorkerProcess, start_worker, stop_workers
 from pipeline.workers.tasks import Task, TaskQueue
@@ -17,8 +17,6 @@ from pipeline.workers.worker import NUMBER_BYTES, READY
 
 _START_DEATHS = 5
 _LONGEST_WAIT_S = 60.0
-_MEMORY_S = 0.1
-"""Seconds between two looks at the memory of the workers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +48,7 @@ class Supervisor:
         self._queue, self._limits, self._setup = queue, limits, setup
         self._workers: list[WorkerProcess] = []
         self._start_deaths = 0
-        self._look_at = 0.0
+        self._watch = MemoryWatch(limits.memory_mb)
 
     def outcomes(self) -> Iterator[tuple[Any, Outcome]]:
         """Yield each item with its outcome, as they end.
@@ -74,6 +72,7 @@ class Supervisor:
 
     def close(self, grace_s: float) -> None:
         """Stop all workers: idle ones end by themselves within `grace_s` seconds, the rest is killed."""
+        self._watch.close()
         stop_workers(self._workers, grace_s)
 
     # -- sending --------------------------------------------------------------------------------------------------
@@ -86,8 +85,9 @@ class Supervisor:
             task = self._queue.next_task(alone=True)
             if task is None:
                 return
-            worker = start_worker(self._limits.memory_mb)
+            worker = start_worker()
             self._workers.append(worker)
+            self._watch.add(worker)
             worker.send_setup(self._setup)
             worker.send(task)
             self._fill_worker(worker)
@@ -113,18 +113,12 @@ class Supervisor:
         if self._queue.resume_at > now:
             ends.append(self._queue.resume_at)
         left = min((end - now for end in ends), default=_LONGEST_WAIT_S)
-        if self._limits.memory_mb:
-            left = min(left, _MEMORY_S)
         answered = set(wait([worker.connection for worker in self._workers], timeout=max(left, 0.0)))
         for worker in [worker for worker in self._workers if worker.connection in answered]:
             self._receive(worker)
         now = time.monotonic()
         for worker in [worker for worker in self._workers if worker.ready and worker.connection not in answered]:
             self._kill_if_late(worker, now)
-        if self._limits.memory_mb and now >= self._look_at:
-            self._look_at = now + _MEMORY_S
-            for worker in [worker for worker in self._workers if worker.ready and worker.tasks]:
-                self._kill_if_large(worker)
 
     def _receive(self, worker: WorkerProcess) -> None:
         try:
@@ -137,10 +131,9 @@ class Supervisor:
             return
         task = worker.tasks.pop(int.from_bytes(message[:NUMBER_BYTES]))
         self._queue.finish(task, message[NUMBER_BYTES:], alone=worker.num_sent == 1)
-        if not worker.tasks and self._holds_more_than(worker, self._limits.memory_mb // 2):
+        if not worker.tasks and self._watch.holds_much(worker):
             # not all memory goes back to the system: the next item shall not pay for this one
-            self._workers.remove(worker)
-            worker.kill()
+            self._end(worker)
         elif self._limits.eager:
             # the next item goes out before the caller sees this outcome: a slow caller leaves no worker idle
             self._fill_worker(worker)
@@ -154,10 +147,18 @@ class Supervisor:
         for task in worker.tasks.values():
             task.started = time.monotonic()
 
+    def _end(self, worker: WorkerProcess) -> int:
+        """Kill a worker and return its exit code; `_fill` starts another where there are tasks."""
+        self._workers.remove(worker)
+        self._watch.remove(worker)
+        return worker.kill()
+
     def _replace_dead(self, worker: WorkerProcess) -> None:
         """Return the tasks of a worker that died to the queue; those that had not begun lose no attempt."""
-        self._workers.remove(worker)
-        code, tasks = worker.kill(), list(worker.tasks.values())
+        code, tasks = self._end(worker), list(worker.tasks.values())
+        if worker.ready and worker.over_memory:
+            self._queue.return_after_lack_of_memory(tasks, alone=worker.num_sent == 1)
+            return
         if worker.ready:
             self._queue.return_after_death(tasks, code)
             return
@@ -171,20 +172,8 @@ class Supervisor:
         late = [task for task in worker.tasks.values() if now - task.started >= self._limits.deadline_s]
         if not late:
             return
-        self._workers.remove(worker)
-        worker.kill()
+        self._end(worker)
         others: list[Task] = [task for task in worker.tasks.values() if task not in late]
         for task in late:
             self._queue.time_out(task, self._limits.deadline_s)
         self._queue.return_unharmed(others)
-
-    def _kill_if_large(self, worker: WorkerProcess) -> None:
-        """Kill a worker that holds too much memory; an answer that it has sent already is received first."""
-        if worker.connection.poll() or not self._holds_more_than(worker, self._limits.memory_mb):
-            return
-        self._workers.remove(worker)
-        worker.kill()
-        self._queue.return_after_lack_of_memory(list(worker.tasks.values()), alone=worker.num_sent == 1)
-
-    def _holds_more_than(self, worker: WorkerProcess, memory_mb: int) -> bool:
-        return self._limits.memory_mb > 0 and memory_of(worker.process.pid) > memory_mb * MB

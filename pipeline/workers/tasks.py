@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.workers.memory import over_limit_text
 from pipeline.workers.outcome import OUT_OF_MEMORY, TIMEOUT, WORKER_DIED, Later, Outcome
 from pipeline.workers.worker import NUMBER_BYTES
 
@@ -111,7 +110,7 @@ class TaskQueue:
         """
         for task in tasks:
             if task.suspect or (alone and len(tasks) == 1):
-                text = over_limit_text(self._memory_mb)
+                text = _over_limit(self._memory_mb)
                 self._record(task, Outcome(False, None, OUT_OF_MEMORY, text, task.attempts + 1))
             else:
                 task.suspect = True
@@ -140,6 +139,12 @@ class TaskQueue:
         """Record that a task was killed at its deadline."""
         text = f"ran longer than {deadline_s:g} s and was ended"
         self._record(task, Outcome(False, None, TIMEOUT, text, task.attempts + 1))
+
+
+def _over_limit(memory_mb: int) -> str:
+    if not memory_mb:
+        return "needs more memory than this machine gives"
+    return f"needs more memory than a worker process may hold (engine.memory_mb = {memory_mb}) and was ended"
 
 
 def _how_it_ended(exit_code: int) -> str:

@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pipeline.workers.memory import limit_own_data
 from pipeline.workers.outcome import OUT_OF_MEMORY
 
 READY, FAILED_START = "ready", "failed to start"
@@ -30,15 +29,8 @@ NUMBER_BYTES = 8
 """Each item and its answer begin with the item's number, in this many bytes."""
 
 
-def serve(task_fd: int, life_fd: int, memory_mb: int) -> None:
-    """Answer the items that come through one socket until it closes; end when the parent's end of the other closes.
-
-    Args:
-        task_fd: the socket of items and answers.
-        life_fd: the socket that the parent holds open while it lives.
-        memory_mb: see `pipeline.workers.memory`; 0: no limit.
-    """
-    limit_own_data(memory_mb)
+def serve(task_fd: int, life_fd: int) -> None:
+    """Answer the items that come through one socket until it closes; end when the parent's end of the other closes."""
     for fd in (task_fd, life_fd):
         os.set_inheritable(fd, False)
     # the parent handles Ctrl-C and then closes its workers

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from pipeline.clips.thumbnail import frame_at_a_third
+from pipeline.errors import PermanentError
 
 # 6 s of 10 frames a second: each is a little brighter than the one before
 FRAMES = np.repeat(np.arange(20, 200, 3, dtype=np.uint8), 64 * 64 * 3).reshape(60, 64, 64, 3)
@@ -34,5 +34,6 @@ def test_a_length_beyond_the_end_gives_the_last_frame(tmp_path: Path, make_video
 
 def test_what_is_no_video_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "page.mp4").write_bytes(b"<html></html>")
-    with pytest.raises(av.FFmpegError):
+    with pytest.raises(PermanentError, match="cannot read it") as caught:
         frame_at_a_third(tmp_path / "page.mp4")
+    assert caught.value.error_class == "invalid_media"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.download import verify
 from pipeline.download.verify import verify_media
-from pipeline.errors import PermanentError
+from pipeline.errors import PermanentError, TooLongError
 from tests.media import run_ffmpeg
 
 SECONDS = 8
@@ -162,3 +164,89 @@ def test_a_slow_show_of_pictures_and_a_late_start_are_videos(tmp_path: Path, mak
     assert verify_media(slow).duration_s >= 12
     late = make_video(tmp_path / "late.mkv", frames, pts=[900_000 + 6000 * index for index in range(5)])
     assert verify_media(late).duration_s < 2
+
+
+# -- recordings that nobody closed, and videos that last for ever ---------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["cut off", "without an end", "long box"])
+def test_a_recording_that_was_not_closed_is_said_to_be_one(tmp_path: Path, kind: str) -> None:
+    whole = tmp_path / "whole.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=2", "-pix_fmt", "yuv420p", whole)
+    data = whole.read_bytes()
+    mdat, moov = data.index(b"mdat") - 4, data.index(b"moov") - 4
+    head = {
+        "cut off": data[mdat : mdat + 8],
+        "without an end": bytes(4) + b"mdat",  # as a recorder leaves it that writes the length last
+        "long box": b"\0\0\0\1mdat" + (moov - mdat + 8).to_bytes(8),
+    }[kind]
+    left = tmp_path / "left.mp4"
+    left.write_bytes(data[:mdat] + head + data[mdat + 8 : moov])
+    with pytest.raises(PermanentError, match="was not finished or not closed by its recorder") as caught:
+        verify_media(left)
+    assert caught.value.error_class == "invalid_media"
+    assert "copy it again once the recording is closed" in str(caught.value)
+    # the recorder closes it
+    left.write_bytes(data)
+    assert verify_media(left).duration_s == pytest.approx(2, abs=0.1)
+
+
+def test_a_file_with_a_moov_atom_that_is_damaged_was_closed(tmp_path: Path, films: dict[str, Path]) -> None:
+    data = bytearray(films["mp4"].read_bytes())
+    place = data.index(b"moov") + 4
+    data[place : place + 400] = bytes(400)
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    with pytest.raises(PermanentError) as caught:
+        verify_media(tmp_path / "damaged.mp4")
+    assert "recorder" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two hundred frames, a quarter of an hour from one to the next: two days."""
+    path = tmp_path_factory.mktemp("endless") / "endless.mkv"
+    coding = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-fps_mode", "passthrough")
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=20", "-vf", "setpts=N*900/TB", *coding, path)
+    return path
+
+
+@pytest.mark.parametrize("header_s", [None, 0.0, 20.0, 12.1e6])
+def test_a_video_that_lasts_too_long_is_refused_whatever_its_header_says(
+    tmp_path: Path, endless: Path, header_s: float | None
+) -> None:
+    path = tmp_path / "endless.mkv"
+    data = bytearray(endless.read_bytes())
+    place = data.index(b"\x44\x89\x88") + 3  # Duration, a double in milliseconds
+    if header_s is not None:
+        data[place : place + 8] = struct.pack(">d", header_s * 1000)
+    path.write_bytes(data)
+    with pytest.raises(TooLongError) as caught:
+        verify_media(path, most_s=43200)
+    assert caught.value.error_class == "too_long"
+    assert "download.max_duration_s = 43200 allows 12.0 h" in str(caught.value)
+    assert 43200 < caught.value.seconds < 43200 + 2000
+
+
+def test_it_is_refused_before_its_frames_are_decoded(endless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    see = verify._Edge.see
+
+    def noted(edge: verify._Edge, frames: list[object]) -> None:
+        seen.extend(frames)
+        see(edge, frames)
+
+    monkeypatch.setattr(verify._Edge, "see", noted)
+    with pytest.raises(TooLongError):
+        verify_media(endless, most_s=43200)
+    assert 1 <= len(seen) <= 3
+
+
+def test_a_longer_limit_takes_it(endless: Path) -> None:
+    assert verify_media(endless, most_s=200_000).duration_s > 43200
+
+
+def test_a_first_timestamp_that_is_late_makes_no_video_long(tmp_path: Path) -> None:
+    path = tmp_path / "late.mkv"
+    picture = ("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=2", "-pix_fmt", "yuv420p")
+    run_ffmpeg(*picture, "-output_ts_offset", "90000", path)
+    assert verify_media(path, most_s=43200).duration_s == pytest.approx(2, abs=0.1)

@@ -120,15 +120,17 @@ def hold(item: int) -> int:
 
 
 def hold_and_release(item: int) -> int:
-    """Hold so many MB, for as long as the supervisor needs to see them, and give them back."""
+    """Hold so many MB, for long enough to be seen, and give them back."""
     held = [b"\1" * (1 << 20) for _ in range(item)]
-    time.sleep(1.0)
+    time.sleep(2.0)
     return len(held)
 
 
 def claim(item: int) -> int:
-    """Ask for so many MB at once."""
-    return len(bytearray(item << 20)) >> 20
+    """Ask for so many MB at once, and touch none of them."""
+    import numpy
+
+    return int(numpy.empty(item << 20, numpy.uint8).size) >> 20
 
 
 def hold_in_a_child(item: int) -> int:
@@ -138,9 +140,12 @@ def hold_in_a_child(item: int) -> int:
     return item
 
 
-def hold_while_answering(item: int) -> Any:
-    """Return an answer that takes far more memory to send than to hold."""
-    return b"\1" * (300 << 20) if item == 7 else item
+def hold_while_answering(item: int, folder: str) -> Any:
+    """Return an answer that takes far more memory to send than to hold; the item 1 waits for it to be near."""
+    if item == 7:
+        note_as("pid", folder)
+        return b"\1" * (300 << 20)
+    return hold_and_note(item, folder)
 
 
 _KEPT: list[bytes] = []
@@ -150,3 +155,19 @@ def keep(item: int) -> int:
     """Keep so many MB for good, and return the process id."""
     _KEPT.append(b"\1" * (item << 20))
     return os.getpid()
+
+
+def hold_and_note(item: int, folder: str) -> int:
+    """Hold so many MB, once the process id is noted; the item 1 waits for that note alone."""
+    if item == 1:
+        while not (Path(folder) / "pid").exists():
+            time.sleep(0.01)
+        return item
+    note_as("pid", folder)
+    return hold(item)
+
+
+def note_as(name: str, folder: str) -> None:
+    note = Path(folder) / name
+    note.with_suffix(".tmp").write_text(str(os.getpid()))
+    note.with_suffix(".tmp").replace(note)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.config import EngineConfig
@@ -23,6 +27,19 @@ def tasks(monkeypatch: pytest.MonkeyPatch):
     return engine_tasks
 
 
+def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def failures(results) -> dict[int, tuple[str, int]]:
     return {item: (outcome.error_class, outcome.attempts) for item, outcome in results if not outcome.ok}
 
@@ -38,16 +55,32 @@ def test_an_item_that_holds_too_much_is_ended_and_the_setting_is_named(tasks) ->
     )
 
 
-def test_an_item_that_asks_for_too_much_at_once_gets_none_of_it(tasks) -> None:
-    results = list(LocalEngine(1, memory_mb=LIMIT).run(tasks.claim, [1600, 1, 2]))
-    assert failures(results) == {1600: ("out_of_memory", 1)}
-    assert "engine.memory_mb = 512" in dict(results)[1600].message
+def test_an_item_that_asks_for_more_than_the_machine_gives_fails_alone(tasks) -> None:
+    results = list(LocalEngine(1, memory_mb=LIMIT).run(tasks.claim, [1 << 40, 1, 2]))
+    assert failures(results) == {1 << 40: ("out_of_memory", 1)}
+    assert "engine.memory_mb = 512" in dict(results)[1 << 40].message
+
+
+def test_memory_that_is_reserved_and_never_touched_is_free(tasks) -> None:
+    assert failures(LocalEngine(1, memory_mb=LIMIT).run(tasks.claim, [4000])) == {}
 
 
 def test_the_limit_is_raised_by_the_setting_that_the_message_names(tasks) -> None:
-    for memory_mb, wanted in ((512, {1600}), (2048, set())):
+    for memory_mb, wanted in ((512, {600}), (1024, set())):
         engine = make_engine(EngineConfig(memory_mb=memory_mb), workers=1)
-        assert set(failures(engine.run(tasks.claim, [1600]))) == wanted
+        assert set(failures(engine.run(tasks.hold_and_release, [600]))) == wanted
+
+
+@pytest.mark.parametrize(("task", "large"), [("hold_and_note", 900), ("hold_while_answering", 7)])
+def test_it_is_ended_while_the_caller_is_busy_and_while_it_sends_its_answer(
+    tasks, tmp_path: Path, task: str, large: int
+) -> None:
+    run = LocalEngine(2, memory_mb=LIMIT).run(partial(getattr(tasks, task), folder=str(tmp_path)), [1, large, 1])
+    item, outcome = next(run)
+    assert (item, outcome.ok) == (1, True)
+    # nobody asks for the next outcome
+    assert eventually(lambda: (tmp_path / "pid").exists() and is_gone(int((tmp_path / "pid").read_text())))
+    assert sorted((item, outcome.error_class) for item, outcome in run) == [(1, ""), (large, "out_of_memory")]
 
 
 def test_what_its_children_hold_counts(tasks) -> None:
@@ -74,14 +107,8 @@ def test_a_worker_that_keeps_much_after_an_item_is_replaced_before_the_next(task
     assert pids[2] == pids[3] != pids[1]
 
 
-def test_an_answer_that_is_too_large_to_send_is_an_outcome_too(tasks) -> None:
-    results = list(LocalEngine(1, memory_mb=LIMIT).run(tasks.hold_while_answering, [1, 7, 2]))
-    assert set(failures(results)) == {7}
-    assert dict(results)[7].error_class == "out_of_memory"
-
-
 def test_without_a_limit_none_is_set(tasks) -> None:
-    assert failures(LocalEngine(1, memory_mb=0).run(tasks.claim, [1600])) == {}
+    assert failures(LocalEngine(1, memory_mb=0).run(tasks.hold_and_release, [600])) == {}
 
 
 def test_memory_is_that_of_the_process_and_none_where_it_is_gone() -> None:

@@ -1,0 +1,79 @@
+"""Open and read the media files of strangers with PyAV; what PyAV raises on an odd one is one error of this program.
+
+libav reports damage by its own errors, and PyAV raises almost any type of Python's beside them: UnicodeDecodeError on
+metadata in another encoding, AttributeError where no decoder exists, IndexError where streams appear late. All of them
+are the file's fault, so they are caught in one place and by no list of types. A lack of memory is not the file's fault
+alone: the engine decides (see `pipeline.workers`).
+
+    with reading_media("invalid_media"), open_media(path) as container:
+        stream = video_stream(container, "invalid_media")
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+
+from pipeline.errors import PermanentError, RetryableError
+
+_DEMUXERS = "mov,mp4,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,ogg,asf,3gp,h264,hevc,ivf,m4v,dv,gxf,mxf,nut,gif,apng"
+# by name and protocol, so that a playlist or a script named .mp4 cannot make libav open other files and addresses
+_OPTIONS = {"format_whitelist": _DEMUXERS, "protocol_whitelist": "file"}
+_OF_THE_MACHINE = {errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.EISDIR, errno.ESTALE}
+_LONGEST_TEXT = 200
+
+
+def open_media(path: Path) -> Any:
+    """Return an open container (`av.container.InputContainer`), to be used inside `reading_media`."""
+    return av.open(str(path), options=_OPTIONS)
+
+
+def video_stream(container: Any, error_class: str) -> Any:
+    """Return the first video stream that is no cover picture; PermanentError where there is none to decode."""
+    cover = av.stream.Disposition.attached_pic
+    stream = next((stream for stream in container.streams.video if not stream.disposition & cover), None)
+    if stream is None:
+        raise PermanentError("there is no video stream in it", error_class=error_class)
+    if stream.codec_context is None:
+        raise PermanentError("libav has no decoder for its video stream", error_class=error_class)
+    return stream
+
+
+@contextmanager
+def reading_media(error_class: str, *, explain: Callable[[], str] = str) -> Iterator[None]:
+    """Turn whatever PyAV raises on an odd file into a PermanentError.
+
+    Args:
+        error_class: of that error.
+        explain: returns what the message begins with, where the bytes of the file say more than PyAV does.
+
+    Raises:
+        PermanentError: the file cannot be read.
+        MemoryError: it needs more memory than there is.
+        OSError: this machine cannot open it.
+    """
+    try:
+        yield
+    except (PermanentError, RetryableError, AssertionError):
+        raise
+    except av.error.FFmpegError as error:
+        if isinstance(error, MemoryError):
+            raise
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            raise OSError(error.errno, error.strerror or type(error).__name__) from error
+        what = error.strerror or type(error).__name__
+        raise PermanentError(f"{explain()}libav cannot read it ({what})", error_class=error_class) from error
+    except (MemoryError, OSError):
+        raise
+    except UnicodeDecodeError as error:
+        text = "a tag in it is not UTF-8 text; `ffmpeg -i FILE -map_metadata -1 -c copy COPY` leaves tags out"
+        raise PermanentError(text, error_class=error_class) from error
+    except Exception as error:  # PyAV raises any type on odd files
+        said = " ".join(str(error).split())[:_LONGEST_TEXT]
+        text = f"{explain()}PyAV cannot read it ({type(error).__name__}: {said})"
+        raise PermanentError(text, error_class=error_class) from error
