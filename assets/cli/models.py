@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from assets.cli.options import Parsers, add_model_option, root_option, used_settings
+from assets.cli.options import Parsers, add_model_option, root_options, used_settings
 from assets.report.wording import metric_name, metric_unit, size
 from assets.settings import Settings
 from pipeline.errors import UserError
@@ -61,7 +61,7 @@ def run_models(args: argparse.Namespace) -> int:
     if not runs:
         print("no training run yet: `lampworks run` trains a tokenizer and a world")
     for run in runs:
-        print("\n".join(_lines(run, args.root)))
+        print("\n".join(_lines(run, root_options(args))))
     return 0
 
 
@@ -96,7 +96,7 @@ def _compare(settings: Settings, names: Sequence[str]) -> int:
     return 0
 
 
-def _lines(run: Run, root: str | None) -> list[str]:
+def _lines(run: Run, options: str) -> list[str]:
     kind = run.kind.replace("_", " ")
     state = "in use" if run.in_use else "" if run.state == "published" else "not finished"
     lines = [f"{kind} {run.name}" + (f"  ({state})" if state else "")]
@@ -113,7 +113,7 @@ def _lines(run: Run, root: str | None) -> list[str]:
         text = f"{metric_name(name)}: {figure_text(figure)} {metric_unit(name)}"
         lines.append(_line("" if number else "metrics", text.rstrip()))
     if run.kind == WORLD and run.state == "published" and run.evaluation is None:
-        command = f"lampworks evaluate --model {run.name}{root_option(root)}"
+        command = f"lampworks evaluate --model {run.name}{options}"
         lines.append(_line("metrics" if not run.figures else "", f"not evaluated: `{command}` does it"))
     weights = f"{size(run.model_bytes)} of the model, " if run.model_bytes else ""
     lines.append(_line("disk", f"{weights}{size(run.checkpoint_bytes)} of checkpoints"))

@@ -71,9 +71,13 @@ def add_set_option(command: argparse.ArgumentParser) -> None:
     )
 
 
-def root_option(root: str | None) -> str:
-    """Return ` --root ROOT`, quoted for a shell, for a command that is suggested; empty where none was given."""
-    return f" --root {shlex.quote(root)}" if root else ""
+def root_options(args: argparse.Namespace) -> str:
+    """Return the options that name the root, as they were given, quoted for a shell: for a command that is suggested.
+
+    Secrets of `--storage-options` are left out.
+    """
+    given = ((name, getattr(args, name, None)) for name in ("root", "config", "home"))
+    return "".join(f" --{name} {shlex.quote(value)}" for name, value in given if value)
 
 
 def add_model_option(command: argparse.ArgumentParser) -> None:

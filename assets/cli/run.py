@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import signal
 import sys
 import time
@@ -12,17 +13,19 @@ from pathlib import Path
 from types import FrameType
 
 from assets.cli.logs import json_wanted
-from assets.cli.options import Parsers, add_set_option, settings_of
+from assets.cli.options import Parsers, add_set_option, root_options, settings_of
 from assets.settings import Settings
 from pipeline.errors import UserError
+from pipeline.model_ids import WORLD
 
 _LOGGER = logging.getLogger(__name__)
-_NEXT = """\
-next:
-  lampworks play{root}      play the world in a browser
-  lampworks ui{root}        the runs, checks and charts in Dagster
-  lampworks label{root}     rate clips yourself, one key each
-  lampworks status{root}    the funnel again"""
+_NEXT = {
+    "play": "play the world in a browser",
+    "ui": "the runs, checks and charts in Dagster",
+    "label": "rate clips yourself, one key each",
+    "status": "the funnel again",
+}
+"""Commands that a person may want after a pass."""
 
 
 def add_commands(commands: Parsers) -> None:
@@ -79,7 +82,7 @@ def run_demo(args: argparse.Namespace) -> int:
     if settings.config.source.kind != "arcade":
         raise UserError(
             f"root {settings.store.root!r} belongs to source {settings.config.source.spec!r}: go on with `lampworks "
-            f"run --root {settings.store.root}`, or give the demo a --root of its own."
+            f"run --root {shlex.quote(settings.store.root)}`, or give the demo a --root of its own."
         )
     return _pass(args, settings)
 
@@ -134,7 +137,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
     except PassError as exc:
         print(f"error: {exc}", file=sys.stderr)
         print(
-            f"everything before it stays done. `lampworks ui{_root(args)}` shows run {exc.run_id[:8]}; the same "
+            f"everything before it stays done. `lampworks ui{root_options(args)}` shows run {exc.run_id[:8]}; the same "
             "command continues from here.",
             file=sys.stderr,
         )
@@ -154,20 +157,23 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _root(args: argparse.Namespace) -> str:
-    return f" --root {args.root}" if args.root else ""
-
-
 def _summary(args: argparse.Namespace, settings: Settings, warnings: list[str], seconds: float) -> None:
     from assets.report.page import FOLDER
     from pipeline.inspect.status import status
     from pipeline.inspect.status_text import format_status
 
-    print(format_status(status(settings.store, settings.config)))
+    found = status(settings.store, settings.config)
+    print(format_status(found))
     for warning in warnings:
         print(f"warning: {warning}")
     key = f"{FOLDER}/index.html"
     if settings.store.exists(key):
         print(f"report: {settings.store.url(key)}")
     print(f"took {int(seconds // 60)}:{int(seconds % 60):02d}")
-    print(_NEXT.format(root=_root(args)))
+    # what `lampworks play` would load is the configured world
+    offered = {f"lampworks {name}{root_options(args)}": text for name, text in _NEXT.items()
+               if name != "play" or WORLD in found.models.in_use}  # fmt: skip
+    width = max(map(len, offered))
+    print("next:")
+    for command, text in offered.items():
+        print(f"  {command:<{width}}  {text}")

@@ -182,14 +182,18 @@ def _clips(
     return found, undecided
 
 
-def _duplicates(store: Store, config: Config, spec: str, hidden: Column) -> tuple[int, int | None]:
-    """Return how many clips another one represents, and how many are in a group (None while groups are not current)."""
+def _duplicates(store: Store, config: Config, spec: str, hidden: Column) -> tuple[int | None, int | None]:
+    """Return the copies among the clips and the clips with a group.
+
+    The first is None where these clips were never compared, the second while the groups are not current.
+    """
     copies = grouped = 0
     for batch in store.scan("duplicates", ["video_id", "clip_spec", "is_representative"], None, _BATCH_ROWS):
         rows = _of_spec(pa.Table.from_batches([batch]), spec, hidden)
         grouped += len(rows)
         copies += total(pc.invert(rows["is_representative"]))
-    return copies, grouped if store.version("duplicates") >= 0 and duplicates_are_current(store, config) else None
+    current = store.version("duplicates") >= 0 and duplicates_are_current(store, config)
+    return copies if current or grouped else None, grouped if current else None
 
 
 def _of_spec(rows: pa.Table, spec: str, hidden: Column) -> pa.Table:

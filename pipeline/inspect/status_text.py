@@ -95,9 +95,11 @@ def _sites(sites: Mapping[str, SiteStatus]) -> list[str]:
 
 
 def _clips(clips: ClipsStatus) -> list[str]:
+    copies = "copies: not compared" if clips.duplicates is None else f"{clips.duplicates} near-duplicates"
+    outdated = " (outdated)" if clips.duplicates is not None and clips.grouped is None else ""
     pending = f", {clips.videos_pending} videos not yet cut" if clips.videos_pending else ""
     lines = [
-        _line("clips", f"{clips.total} of {clips.videos_cut} videos, {clips.duplicates} near-duplicates{pending}"),
+        _line("clips", f"{clips.total} of {clips.videos_cut} videos, {copies}{outdated}{pending}"),
         _line(
             "", f"{clips.source_seconds:,.0f} s of video = {clips.clip_seconds:,.0f} s in clips"
             f" + {clips.remainder_seconds:,.0f} s left over",

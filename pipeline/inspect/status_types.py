@@ -76,8 +76,8 @@ class ClipsStatus:
     clip_seconds: float
     remainder_seconds: float
     """Seconds of the source in no clip."""
-    duplicates: int
-    """Clips that another clip represents."""
+    duplicates: int | None
+    """Clips that another clip represents; None where these clips were never compared."""
     grouped: int | None
     """Clips with a group of near-duplicates; None while the groups are not current."""
 

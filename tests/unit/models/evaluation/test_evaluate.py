@@ -17,9 +17,6 @@ from models.play.serve import serve_play
 from models.play.start_frames import start_frames
 from models.training.train import train_tokenizer, train_world_model
 from pipeline.arcade.platformer import platformer_actions
-from pipeline.config import Config, EvaluationConfig, PlayConfig
-from pipeline.config.training import TrainingConfig
-from pipeline.config.world import DynamicsConfig, LatentActionConfig, OptimizerConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.serving import Address
@@ -29,29 +26,10 @@ from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from tests.shards import add_platformer_shards
 from tests.synthetic import job_of
+from tests.tiny_world import CONFIG
 
 pytestmark = pytest.mark.heavy
 
-STACK = StackConfig(layers=1, d_model=16, heads=1, head_dim=8)
-FRAME_STACK = dataclasses.replace(STACK, temporal_attention=False)
-OPTIMIZER = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
-CONFIG = Config(
-    tokenizer=TokenizerConfig(
-        patch=10, codebook_size=64, latent_dim=8, encoder=STACK, decoder=STACK, window=3, batch=1, steps=1,
-        optimizer=OPTIMIZER, ema_decay=0.9, start="patches",
-    ),
-    latent_actions=LatentActionConfig(
-        patch=10, latent_dim=8, encoder=FRAME_STACK, decoder=FRAME_STACK, optimizer=OPTIMIZER,
-        pooling="antisymmetric", ema_decay=0.9, normalize_latent=True,
-    ),
-    dynamics=DynamicsConfig(stack=STACK, context=3, batch=1, steps=1, optimizer=OPTIMIZER),
-    training=TrainingConfig(device="cpu", dtype="fp32", threads=1, eval_windows=1),
-    evaluation=EvaluationConfig(
-        windows_per_clip=1, prompt_frames=2, random_draws=1, maskgit_steps=1, token_temperature=1.0, shuffles=20,
-        bootstrap_draws=100, rollout_frames=2, start_frames=2,
-    ),
-    play=PlayConfig(maskgit_steps=1, token_temperature=1.0),
-)  # fmt: skip
 NUM_FRAMES = 20
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 
+from pipeline.clips.duplicates import find_duplicates
 from pipeline.inspect.status import status
 from pipeline.inspect.status_text import format_status
 from pipeline.inspect.status_types import MetricStatus, SiteStatus, StoreStatus
-from tests.synthetic import CONFIG, finished_store
+from pipeline.storage.store import Store
+from tests.synthetic import CONFIG, add_clips, add_downloads, add_videos, finished_store, job_of
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +84,16 @@ def test_each_metric_is_a_label_a_number_and_a_unit(found: StoreStatus) -> None:
         "             delta-t PSNR, permuted actions       4.97 dB",
         "accounting   OK: all totals balance",
     ]
+
+
+def test_clips_that_were_never_compared_are_not_said_to_have_no_copy(tmp_path: Path) -> None:
+    store = Store(tmp_path / "root")
+    add_clips(store, CONFIG, add_downloads(store, add_videos(store, CONFIG)))
+    shutil.rmtree(tmp_path / "root" / "tables" / "duplicates")
+    assert "24 of 8 videos, copies: not compared" in format_status(status(store, CONFIG))
+    assert status(store, CONFIG).to_json()["clips"]["duplicates"] is None
+    find_duplicates(job_of(store))
+    assert "24 of 8 videos, 2 near-duplicates, 1" in format_status(status(store, CONFIG))
+    more = {**store.read("clips").to_pylist()[0], "clip_id": "arcade-v000-0099000-" + "0" * 8, "start_ms": 99_000}
+    store.append("clips", [more])
+    assert "2 near-duplicates (outdated)" in format_status(status(store, CONFIG))
