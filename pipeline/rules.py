@@ -13,6 +13,7 @@ Rights are checked for every video, the words are not where `words=False` (your 
 |---|---|
 | `blocked:<entry>` | an id, channel id, channel name or URL of `rules.blocked` |
 | `opt_out:<word>` | the `X-Robots-Tag` header of a direct file |
+| `odd_file: <what>` | a file of a folder that is no regular one: a pipe, a device, a link that leads nowhere |
 | `live:<status>` | a stream that is live or announced |
 | `age:<years>` | an audience older than `rules.max_age` |
 | `keyword: ...`, `negation:<word>` | the title |
@@ -42,6 +43,7 @@ NO_KEYWORD = "keyword: no platformer word in title"
 NO_ACTION = "action: no action word in title or description"
 NO_METADATA = "no metadata: "
 OPT_OUT = "opt_out:"
+ODD_FILE = "odd_file"
 UNKNOWN = "unknown"
 JUDGED = (
     "video_id", "native_id", "url", "title", "description", "channel_id", "channel", "duration_s", "licence",
@@ -124,8 +126,8 @@ def judge_row(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = True)
 
     Args:
         row: columns of `videos`, those of `JUDGED`; one that is missing or null is unknown, and unknown passes (but for
-            licences and languages, where the lists say whether it does). What only a server could tell stands in
-            `rule`: metadata that could not be had, and an opt-out, which is upheld while its word is in
+            licences and languages, where the lists say whether it does). What only a server or a folder could tell
+            stands in `rule`: metadata that could not be had, and an opt-out, which is upheld while its word is in
             `rules.opt_out`.
         rules: the lists.
         words: whether title, description, duration and language are checked; rights always are.
@@ -176,7 +178,7 @@ def _blocked(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
 
 def _told(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
     rule = _text(row, "rule")
-    if rule.startswith(NO_METADATA):
+    if rule.startswith((NO_METADATA, f"{ODD_FILE}:")):
         return rule
     word = rule.removeprefix(OPT_OUT) if rule.startswith(OPT_OUT) else ""
     return rule if word and word in {entry.casefold() for entry in rules.opt_out} else None

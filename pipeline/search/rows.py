@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.outside import shown_text
-from pipeline.rules import NO_METADATA, OPT_OUT, Verdict, judge_row
+from pipeline.rules import NO_METADATA, ODD_FILE, OPT_OUT, Verdict, judge_row
 from pipeline.search.found import Found
 from pipeline.search.records import current_rules_version
 from pipeline.storage.arrow import is_one_of
@@ -52,7 +52,7 @@ def judged_row(found: Found, known: Mapping[str, Any] | None, config: Config, mo
         if error_class or candidate.listed:
             # the metadata in the store came from the page
             row |= {name: known[name] for name in _METADATA}
-            if not known["rule"].startswith(NO_METADATA):
+            if not known["rule"].startswith(NO_METADATA) and error_class != ODD_FILE:
                 error_class = None
         if known["batch"] or (candidate.listed and known["rules_version"] == current_rules_version(config)):
             return row | {name: known[name] for name in _DECISION}
@@ -71,6 +71,8 @@ def _verdict(row: Mapping[str, Any], error_class: str | None, message: str, conf
     words = config.source.rules_apply
     if error_class == "opt_out":
         return Verdict(False, f"{OPT_OUT}{message.rpartition(':')[2].strip()}")
+    if error_class == ODD_FILE:
+        return Verdict(False, f"{ODD_FILE}: {message}")
     verdict = judge_row(row, config.rules, words=words)
     if error_class is None or (verdict.kept and not words) or verdict.rule.startswith(("live:", "blocked:")):
         return verdict

@@ -22,6 +22,7 @@ from pipeline.config import Config
 from pipeline.errors import PermanentError, RetryableError
 from pipeline.job import Job
 from pipeline.progress import Progress
+from pipeline.regular_file import open_regular
 from pipeline.search.spot_check_choice import Row
 from pipeline.sources import Source, open_source
 from pipeline.sources.arcade import ArcadeSource
@@ -126,6 +127,7 @@ def _frame(item: tuple[str, str]) -> str:
 
     path = path_of(item[1])
     try:
+        open_regular(path).close()  # a pipe would be waited for
         frame = frame_at_a_third(Path(path))
         if frame is None:
             raise ValueError("no frame could be decoded")

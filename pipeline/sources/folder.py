@@ -5,13 +5,18 @@ like; without one the title is the file's name.
 
     folder:/videos
     folder:s3://bucket/prefix        # with the storage options of the store
+
+Only regular files are opened. A pipe, a device or a socket that is named like a video becomes a row that is rejected
+with what it is; one that is named like a sidecar, a folder that cannot be read and a link to a folder are failures of
+the search, by name. A link to a regular file is followed, because the folder is the user's own; one that leads out of
+the folder is named in the log.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +26,8 @@ from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.ids import file_video_id
 from pipeline.outside import clean_age, clean_date, clean_seconds, clean_text, clean_texts, parse_json
+from pipeline.regular_file import OddFileError, open_regular, read_regular, too_large, what_it_is
+from pipeline.rules import ODD_FILE
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, unknown
 from pipeline.storage.store import Store
 
@@ -29,6 +36,9 @@ SUFFIXES = (
     ".vob", ".webm", ".wmv",
 )  # fmt: skip
 _LARGEST_SIDECAR = 16 << 20
+_LOGGER = logging.getLogger(__name__)
+_MOST_LINKS = 20
+"""Links out of the folder that are named; the others are counted."""
 
 
 class FolderSource(ReadySource):
@@ -44,14 +54,19 @@ class FolderSource(ReadySource):
         self.failures: dict[str, str] = {}
         self.refused: dict[str, RetryableError] = {}
         self.asked: list[str] = []
+        self.links: dict[str, str] = {}
+        """Links of the last search that lead out of the folder, by path, with where they lead."""
 
     def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield the folder's videos by path; UserError where there is no folder, or none in it."""
-        self.failures, self.asked = {}, [self.folder]
+        self.failures, self.asked, self.links = {}, [self.folder], {}
         found = False
-        for relative in self._prefix_videos(self.store) if self.store else _videos(Path(self.folder)):
+        for relative in self._prefix_videos(self.store) if self.store else self._videos():
             found = True
-            yield self._candidate(relative)
+            candidate = self._candidate(relative)
+            odd = "" if self.store else self._odd_file(relative)
+            yield dataclasses.replace(candidate, error_class=ODD_FILE, message=odd) if odd else candidate
+        self._log_links()
         if not found:
             raise UserError(f"source.spec = 'folder:{self.folder}': no video in it (looked for {' '.join(SUFFIXES)})")
 
@@ -64,6 +79,52 @@ class FolderSource(ReadySource):
             parts = key.split("/")
             if Path(parts[-1]).suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in parts):
                 yield key
+
+    def _videos(self) -> Iterator[str]:
+        """Yield the paths of a folder's videos, relative to it."""
+        folder = Path(self.folder)
+        if not folder.is_dir():
+            what = "is not a folder" if folder.exists() else "does not exist"
+            raise UserError(f"source.spec = 'folder:{folder}': {what}; name the folder that holds your videos")
+
+        def unreadable(error: OSError) -> None:
+            self._fail(os.fsdecode(error.filename or folder), f"the folder cannot be read: {error.strerror}")
+
+        for parent, folders, files in os.walk(folder, onerror=unreadable):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for path in (Path(parent, name) for name in folders):
+                if path.is_symlink():
+                    # it may lead back to a folder above it
+                    self._fail(str(path), "a link to a folder is not followed: move that folder here")
+            for name in sorted(files):
+                path = Path(parent, name)
+                if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
+                    yield path.relative_to(folder).as_posix()
+
+    def _fail(self, path: str, why: str) -> None:
+        self.failures[clean_text(path, 4000)] = why
+
+    def _odd_file(self, relative: str) -> str:
+        """Return what a video is where it is no regular file, else ""; note a link that leads out of the folder."""
+        path = Path(self.folder, relative)
+        try:
+            odd = what_it_is(path.stat().st_mode)
+        except OSError as error:
+            return f"a link that leads nowhere ({error.strerror})" if path.is_symlink() else str(error.strerror)
+        self._note_link(path)
+        return odd
+
+    def _note_link(self, path: Path) -> None:
+        if path.is_symlink():
+            target = path.resolve()
+            if not target.is_relative_to(Path(self.folder).resolve()):
+                self.links[clean_text(str(path), 4000)] = clean_text(str(target), 4000)
+
+    def _log_links(self) -> None:
+        for path, target in list(self.links.items())[:_MOST_LINKS]:
+            _LOGGER.warning("%r is a link out of its folder, to %r: it is read", path, target)
+        if len(self.links) > _MOST_LINKS:
+            _LOGGER.warning("%d more links lead out of %r: they are read", len(self.links) - _MOST_LINKS, self.folder)
 
     def _candidate(self, relative: str) -> Candidate:
         info = self._sidecar(relative)
@@ -99,20 +160,30 @@ class FolderSource(ReadySource):
         try:
             text = self._text(name)
             info = parse_json(text) if text is not None else {}
-        except (OSError, ValueError) as error:
-            self.failures[clean_text(f"{self.folder}/{name}", 4000)] = f"the sidecar cannot be read: {error}"
+        except (OSError, EOFError, ValueError) as error:
+            self._fail(f"{self.folder}/{name}", f"the sidecar cannot be read: {_reason(error)}")
             return {}
-        return info if isinstance(info, dict) else {}
+        if not isinstance(info, dict):
+            self._fail(f"{self.folder}/{name}", "the sidecar cannot be read: it is JSON, but no object")
+            return {}
+        return info
 
     def _text(self, name: str) -> bytes | None:
-        """Return a small file of the folder; None where there is none, ValueError where it is not small."""
+        """Return a small file of the folder; None where there is none, OSError where it is odd, or not small."""
         path = Path(self.folder, name)
         try:
-            size = self.store.size(name) if self.store else path.stat().st_size
+            if self.store is None:
+                data = read_regular(path, _LARGEST_SIDECAR)
+                self._note_link(path)
+                return data
+            size = self.store.size(name)
             if size > _LARGEST_SIDECAR:
-                raise ValueError(f"{size >> 20} MB, and at most {_LARGEST_SIDECAR >> 20} MB are read")
-            return self.store.read_blob(name) if self.store else path.read_bytes()
+                raise too_large(size, _LARGEST_SIDECAR)
+            # an object that grew meanwhile is read up to the size it had
+            return self.store.read_range(name, 0, size) if size else b""
         except FileNotFoundError:
+            if path.is_symlink():
+                raise
             return None
         except OSError:
             # a name with room for .mp4 and none for .info.json has no sidecar
@@ -193,12 +264,38 @@ def _same(one: str, other: str) -> bool:
 
 
 def _link(path: Path, target: Path) -> None:
-    if not path.is_file():
-        raise PermanentError("the file is gone from its folder", error_class="permanent")
+    """Link a regular file to a new name, or copy it where it cannot be linked."""
+    try:
+        with open_regular(path) as file:
+            if _linked(path, target, os.fstat(file.fileno())):
+                return
+            # as much as there was when it was opened: some files of a system have no end
+            left = os.fstat(file.fileno()).st_size
+            with target.open("wb") as copy:
+                while left > 0 and (part := file.read(min(left, 1 << 20))):
+                    copy.write(part)
+                    left -= len(part)
+    except OddFileError as error:
+        raise PermanentError(str(error.strerror), error_class="invalid_media") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PermanentError("the file is gone from its folder", error_class="permanent") from error
+
+
+def _linked(path: Path, target: Path, opened: os.stat_result) -> bool:
+    """Return whether the file that was opened could be linked to a new name."""
     try:
         os.link(path, target)
     except OSError:  # another file system, or one without links
-        shutil.copyfile(path, target)
+        return False
+    if os.path.samestat(target.lstat(), opened):
+        return True
+    target.unlink()  # the name was given to another file meanwhile
+    return False
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) else None
+    return text or clean_text(str(error), 300)
 
 
 def _url(path: Path) -> str:
@@ -208,16 +305,3 @@ def _url(path: Path) -> str:
     except UnicodeEncodeError:
         return path.as_uri()
     return str(path)
-
-
-def _videos(folder: Path) -> Iterator[str]:
-    """Yield the paths of a folder's videos, relative to it."""
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"source.spec = 'folder:{folder}': {what}; name the folder that holds your videos")
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(parent, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
-                yield path.relative_to(folder).as_posix()
