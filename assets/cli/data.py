@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from assets.cli.options import Parsers, used_settings
+from assets.cli.options import Parsers, add_model_option, used_settings
 from pipeline.errors import UserError
 
 
@@ -44,12 +44,15 @@ def add_commands(commands: Parsers) -> None:
     export = commands.add(
         "export",
         run_export,
-        "Write one flat row per clip as Parquet.",
-        "clip_id, video, source, title, span, tar with byte range, every flag, rating, score, decision, reason, split.",
-        "  lampworks export clips.parquet --root DIR\n"
+        "Write one flat row per clip as Parquet, or a world as one tar.",
+        "FILE.parquet: clip_id, video, source, title, span, tar with byte range, every flag, rating, score, decision,\n"
+        "reason, split. FILE.tar: weights, settings, curves and metrics of the configured world and its tokenizer, or\n"
+        "of the world that --model names.",
+        "  lampworks export clips.parquet --root DIR\n  lampworks export world.tar --model 3f0c --root DIR\n"
         "  duckdb -c \"select decision, count(*) from 'clips.parquet' group by 1\"",
     )
-    export.add_argument("file", metavar="FILE.parquet")
+    export.add_argument("file", metavar="FILE", help="FILE.tar for a world, any other ending for the clips")
+    add_model_option(export)
     takedown = commands.add(
         "takedown",
         run_takedown,
@@ -136,13 +139,20 @@ def run_spot_check(args: argparse.Namespace) -> int:
 
 
 def run_export(args: argparse.Namespace) -> int:
-    """Write the flat table."""
+    """Write the flat table, or pack a world."""
     settings = used_settings(args)
     from pipeline.inspect.export import export_clips
+    from pipeline.inspect.pack import pack_world
 
     path = Path(args.file)
     if not path.absolute().parent.is_dir():
         raise UserError(f"folder {str(path.absolute().parent)!r} does not exist: make it, or choose another FILE.")
+    if path.suffix == ".tar":
+        world = pack_world(settings.store, settings.config, path, args.model)
+        print(f"world {world} written to {path}")
+        return 0
+    if args.model:
+        raise UserError(f"--model names a world, which is written as a tar: call the file {path.stem}.tar")
     export_clips(settings.store, settings.config, path)
     import pyarrow.parquet as pq
 

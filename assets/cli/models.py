@@ -11,6 +11,7 @@ from assets.report.wording import metric_name, metric_unit, size
 from assets.settings import Settings
 from pipeline.errors import UserError
 from pipeline.inspect.runs import Figure, Run, list_runs
+from pipeline.model_choice import models_in_use
 from pipeline.model_ids import WORLD
 
 _MOST_SETTINGS = 12
@@ -73,7 +74,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
 
     with lock_home(settings.home, settings.store.root):
         found = evaluate(settings.job(), args.model)
-    print("\n".join(found.lines()))
+    print("\n".join([*models_in_use(settings.store, settings.config, args.model).notes, *found.lines()]))
     print(f"evaluation {found.evaluation_id}" + (", published before" if found.skipped else ""))
     return 0
 

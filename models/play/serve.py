@@ -13,6 +13,7 @@ from models.play.start_frames import start_frames
 from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads
 from models.world.load import load_world
 from pipeline.job import Job
+from pipeline.model_choice import models_in_use
 from pipeline.serving import Address, Listener, RunServer
 
 
@@ -32,6 +33,8 @@ def serve_play(job: Job, address: Address, run: RunServer, model: str | None = N
     report = job.on_progress or _to_stderr
     with Listener(address) as listener, intra_op_threads():
         world = load_world(job.store, model or job.config, choose_compute(job.config.training))
+        for note in models_in_use(job.store, job.config, model).notes:
+            report(note)
         if job.config.training.compile:
             for network in (world.dynamics, world.tokenizer):
                 compile_played_frame(network, world.compute.device)
