@@ -25,8 +25,10 @@ import yaml
 
 from pipeline.config import Config, load_config, preset
 from pipeline.config.renamed import with_present_names
+from pipeline.config.yaml_file import parse_yaml_file, read_yaml_file
 from pipeline.errors import UserError
 from pipeline.job import Job
+from pipeline.outside import parse_json
 from pipeline.progress import ProgressCallback
 from pipeline.storage.home import Home, home_of
 from pipeline.storage.store import Store
@@ -184,19 +186,15 @@ def _config_file(config: str | Path | None, remembered: Path) -> tuple[str | Pat
         return config, f"file {config}"
     if variable:
         return variable, f"file {variable} (LAMPWORKS_CONFIG)"
-    return (remembered, _ROOTS_OWN) if remembered.is_file() else (None, "")
+    # whatever has that name: one that is no file is refused, and not taken for a root that remembers nothing
+    return (remembered, _ROOTS_OWN) if os.path.lexists(remembered) else (None, "")
 
 
 def _file_values(path: str | Path) -> dict[str, Any]:
-    """Return a file's values under their present names; {} where `load_config` will refuse the file."""
-    try:
-        values = yaml.safe_load(Path(path).read_text("utf-8"))
-    except (OSError, yaml.YAMLError):
-        return {}
-    sections = values if isinstance(values, dict) else {}
+    """Return a file's values under their present names; UserError where it cannot be read."""
     return {
         name: with_present_names(str(name), section) if isinstance(section, dict) else section
-        for name, section in sections.items()
+        for name, section in read_yaml_file(path).items()
     }
 
 
@@ -221,7 +219,9 @@ def _remembered_by(store: Store) -> dict[str, Any]:
     try:
         # a bucket that is not there looks empty to one client and is an error to the other: ask both
         store.version("videos")
-        return dict(yaml.safe_load(store.read_blob(CONFIG))) if store.exists(CONFIG) else {}
+        if not store.exists(CONFIG):
+            return {}
+        return parse_yaml_file(store.read_blob(CONFIG), f"configuration {store.url(CONFIG)!r}")
     except UserError:
         raise
     except Exception as exc:  # an object store's client raises what it likes
@@ -239,8 +239,8 @@ def parse_storage_options(text: str) -> dict[str, str]:
         return {}
     if text.lstrip().startswith("{"):
         try:
-            return {str(name): str(value) for name, value in json.loads(text).items()}
-        except json.JSONDecodeError as exc:
+            return {str(name): str(value) for name, value in parse_json(text).items()}
+        except ValueError as exc:
             raise UserError(f"storage options are not JSON: {exc}") from exc
     options = {}
     for part in text.split(","):

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -17,8 +16,11 @@ from pipeline.config.config import Config
 from pipeline.config.presets import preset
 from pipeline.config.renamed import with_present_names
 from pipeline.config.section import Bounds, bounds_of
+from pipeline.config.yaml_file import parse_yaml, read_yaml_file
 from pipeline.errors import UserError
 
+_SHOWN = 200
+"""Characters of a wrong value that an error shows."""
 _BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of"}
 """Types of pydantic's errors whose sentence `Bounds` writes, the same as for a section built in Python."""
 
@@ -39,16 +41,7 @@ def load_config(path: str | Path | None, *, base: str = "platformers", **overrid
                   clips.crf = 'sharp': Input should be a valid integer, unable to parse string as an integer
                   labels.queue_size = 0: must be at least 1
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = yaml.safe_load(Path(path).read_text("utf-8")) or {}
-        except OSError as exc:
-            raise UserError(f"configuration {str(path)!r} cannot be read: {exc}") from exc
-        except yaml.YAMLError as exc:
-            raise UserError(f"configuration {str(path)!r} is not YAML: {exc}") from exc
-        if not isinstance(values, dict):
-            raise UserError(f"configuration {str(path)!r} must be a mapping of sections, not {type(values).__name__}")
+    values = {} if path is None else read_yaml_file(path)
     start = dataclasses.asdict(preset(str(overrides.get("preset", values.get("preset", base)))))
     where = f"configuration {str(path)!r}" if path is not None else "configuration"
     merged = _merged(start, values, where, "")
@@ -73,10 +66,7 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
         *sections, field = [part.strip() for part in name.split(".")]
         if not equals or not all((*sections, field)):
             raise UserError(f"setting {assignment!r}: write NAME=VALUE, as clips.crf=23")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as exc:
-            raise UserError(f"setting {assignment!r}: the value is not YAML: {exc}") from exc
+        value = parse_yaml(text, f"setting {assignment[:_SHOWN]!r}: the value")
         place = values
         for section in sections:
             inner = place.get(section)
@@ -100,8 +90,14 @@ def _wrong_field(error: ErrorDetails) -> str:
         return f"  {message.removeprefix('Value error, ')}"
     if error["type"] in _BOUNDS:
         message = f"must {_bounds_at(error['loc'])}"
-    value = "a mapping" if isinstance(error["input"], dict) else repr(error["input"])
+    value = "a mapping" if isinstance(error["input"], dict) else _shown(error["input"])
     return f"  {name} = {value}: {message}"
+
+
+def _shown(value: object) -> str:
+    """Return a wrong value as an error shows it: on one line, without control characters, and not without end."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _bounds_at(place: tuple[int | str, ...]) -> Bounds:
@@ -119,7 +115,8 @@ def _merged(base: dict[str, Any], changes: Mapping[str, Any], where: str, prefix
         if name not in base:
             close = difflib.get_close_matches(str(name), base, n=1)
             hint = f"did you mean {prefix}{close[0]}?" if close else f"known here: {', '.join(sorted(base))}"
-            raise UserError(f"{where}: unknown field {prefix}{name} = {value!r}; {hint}")
+            field = f"{prefix}{name}" if str(name).isprintable() else f"{prefix}{_shown(name)}"
+            raise UserError(f"{where}: unknown field {field} = {_shown(value)}; {hint}")
         if isinstance(base[name], dict) and isinstance(value, Mapping):
             value = with_present_names(f"{prefix}{name}", value, where)
             value = _merged(base[name], value, where, f"{prefix}{name}.")
