@@ -106,7 +106,7 @@ def bench_architectures(
     )
     config = TokenizerConfig(
         patch=10, encoder=stack, decoder=dataclasses.replace(stack, layers=4), window=5, batch=4, steps=steps,
-        optimizer=pace, reconstruction_weight=10.0, ema_decay=0.9, restart_below=0.5,
+        optimizer=pace, reconstruction_weight=10.0, ema_decay=0.9, restart_below=0.5, start="random",
     )  # fmt: skip
     compute = choose_compute(TrainingConfig(device="cpu", threads=threads))
     train, held_out = _recordings(range(24)), _recordings(range(1000, 1008))

@@ -7,8 +7,9 @@ literally, that is a shifted model without the present frame in its input, which
 
 a_t is the change from frame t to frame t + 1, so frame t + 1 is conditioned on it; frame 1 has none.
 `action_injection` says how: `add` its embedding to every token (the paper); `prepend` it to the frame as one more
-token, a learned one for frame 1; `film`: it scales and shifts every embedded token, except in frame 1, and is
-initialized to change nothing. Latent actions are detached: the LAM learns by its own loss alone.
+token, a learned one for frame 1; `film`: it scales and shifts every embedded token, except in frame 1, and the scales
+start at 0. Whatever the way, embeddings of actions start as large as those of tokens (`scale_action_embeddings`).
+Latent actions are detached: the LAM learns by its own loss alone.
 
 Shapes: B windows, T frames, P tokens of a frame, K codes, D width, L latent of an action.
 """
@@ -25,6 +26,8 @@ from models.networks.transformer import STTransformer
 from pipeline.config.world import DynamicsConfig
 
 _NO_TARGET = -100
+_LEAST_SIZE = 1e-12
+"""Of embeddings of actions whose codes are all 0: they stay at 0."""
 
 
 class Dynamics(nn.Module):
@@ -52,9 +55,10 @@ class Dynamics(nn.Module):
         self.head = nn.Linear(d, num_codes)
         if injection == "prepend":
             self.no_action = nn.Parameter(torch.randn(d) * 0.02)
+        nn.init.zeros_(self.embed_action.bias)
         if injection == "film":
-            nn.init.zeros_(self.embed_action.weight)
-            nn.init.zeros_(self.embed_action.bias)
+            # scales start at 0, and shifts like added embeddings
+            nn.init.zeros_(self.embed_action.weight[:d])
 
     def hidden(
         self, tokens_BTP: Tensor, actions_BTL: Tensor, cache: FrameCache | None = None, keep: bool = False
@@ -146,6 +150,26 @@ def initialize_from_codebook(dynamics: Dynamics, codebook_KL: Tensor) -> None:
     codes = torch.where(codebook_KL.abs().amax(1, keepdim=True) < PARKED / 2, codebook_KL, 0.0)
     latent = min(codes.shape[1], dynamics.embed.embedding_dim)
     dynamics.embed.weight[:, :latent] = F.pad(codes, (0, 0, 0, 1))[:, :latent]
+
+
+@torch.no_grad()
+def scale_action_embeddings(dynamics: Dynamics, codebook_KL: Tensor, actions_AL: Tensor) -> None:
+    """Bring the embeddings of latent actions to the root mean square of the token embeddings.
+
+    Without it they start 31 times larger in the paper's networks, and hide which token they are added to.
+
+    Args:
+        dynamics: fresh.
+        codebook_KL: rows of the tokenizer's codes; parked ones do not count.
+        actions_AL: rows of the LAM's codes.
+    """
+    used = dynamics.embed.weight[:-1][codebook_KL[:, 0] < PARKED / 2]
+    target = used.square().mean().sqrt()
+    embedding, shifts = dynamics.embed_action, slice(-dynamics.config.stack.d_model, None)
+    size = F.linear(actions_AL.to(used.dtype), embedding.weight[shifts]).square().mean().sqrt()
+    embedding.weight[shifts].mul_(target / size.clamp(min=_LEAST_SIZE))
+    if dynamics.config.action_injection == "prepend":
+        dynamics.no_action.mul_(target / dynamics.no_action.square().mean().sqrt())
 
 
 def draw_noise(

@@ -137,20 +137,24 @@ def farthest_points(latents_NL: Tensor, max_points: int, tolerance: float) -> Te
     """
     step = grid_step(latents_NL, terms=4 * latents_NL.shape[1])
     samples = on_grid(latents_NL, step)
-    chosen = [int(_squared_distances(samples, on_grid(exact_mean(samples), step)).argmin())]
-    nearest = _squared_distances(samples, samples[chosen[0]])
+    squares = samples.square().sum(1)
+    chosen = [int(_squared_distances(samples, squares, on_grid(exact_mean(samples), step)).argmin())]
+    nearest = _squared_distances(samples, squares, samples[chosen[0]])
     while len(chosen) < max_points:
         worst = int(nearest.argmax())
         if float(nearest[worst]) < tolerance:
             break
         chosen.append(worst)
-        nearest = torch.minimum(nearest, _squared_distances(samples, samples[worst]))
+        nearest = torch.minimum(nearest, _squared_distances(samples, squares, samples[worst]))
     return latents_NL[chosen].clone()
 
 
-def _squared_distances(samples_NL: Tensor, row_L: Tensor) -> Tensor:
-    """Return the squared distances (N,) to a row, exact where all lie on a grid for 4 L terms."""
-    return samples_NL.square().sum(1) - 2 * (samples_NL @ row_L) + row_L.square().sum()
+def _squared_distances(samples_NL: Tensor, squares_N: Tensor, row_L: Tensor) -> Tensor:
+    """Return the squared distances (N,) to a row, exact where all lie on a grid for 4 L terms.
+
+    `squares_N` are the squared lengths of the samples.
+    """
+    return squares_N - 2 * (samples_NL @ row_L) + row_L.square().sum()
 
 
 def lloyd(latents_NL: Tensor, rows_KL: Tensor, rounds: int) -> tuple[Tensor, Tensor]:
@@ -175,14 +179,15 @@ def lloyd(latents_NL: Tensor, rows_KL: Tensor, rounds: int) -> tuple[Tensor, Ten
 def kmeans(latents_NL: Tensor, num: int, rounds: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return `num` centres by k-means++ and Lloyd's rounds, and how many samples each has."""
     samples = on_grid(latents_NL, grid_step(latents_NL, terms=4 * latents_NL.shape[1]))
+    squares = samples.square().sum(1)
     chosen = [int(torch.randint(len(samples), (1,), generator=generator))]
-    nearest = _squared_distances(samples, samples[chosen[0]])
+    nearest = _squared_distances(samples, squares, samples[chosen[0]])
     while len(chosen) < num and float(nearest.max()) > 0:
         # a draw by hand: the noise of torch.multinomial depends on the processor
         odds = np.cumsum(nearest.cpu().numpy())
         at = float(torch.rand(1, generator=generator, dtype=torch.float64)) * odds[-1]
         chosen.append(min(int(np.searchsorted(odds, at, side="right")), len(odds) - 1))
-        nearest = torch.minimum(nearest, _squared_distances(samples, samples[chosen[-1]]))
+        nearest = torch.minimum(nearest, _squared_distances(samples, squares, samples[chosen[-1]]))
     # fewer distinct samples than centres: the others are copies
     chosen += range(num - len(chosen))
     return lloyd(latents_NL, latents_NL[chosen], rounds)

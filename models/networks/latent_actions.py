@@ -126,11 +126,19 @@ class LatentActionModel(nn.Module):
         return frames if self.reads_tokens else to_patches(as_float(frames), self.config.patch)
 
     def latents(self, frames: Tensor) -> Tensor:
-        """Return the latents (B, T-1, L) of the transitions of frames.
+        """Return the latents (B, T-1, L), fp32, of the transitions of frames.
 
         Args:
             frames: a video (B, T, H, W, 3) in uint8, or float in [0, 1]; or its tokens (B, T, P).
         """
+        return self.normalized(self.projected(frames))
+
+    def normalized(self, latents: Tensor) -> Tensor:
+        """Return projected latents (..., L) as they are quantized: normalized where configured."""
+        return F.layer_norm(latents, latents.shape[-1:]) if self.config.normalize_latent else latents
+
+    def projected(self, frames: Tensor) -> Tensor:
+        """Return the latents (B, T-1, L), fp32, before any normalization."""
         pieces = self._pieces(frames, shared=1)
         if self.pairs:
             b, t = pieces.shape[:2]
@@ -143,8 +151,7 @@ class LatentActionModel(nn.Module):
             hidden = self.encoder(self.embed_encoder(pieces))
             change = hidden[:, 1:] - hidden[:, :-1] if self.config.pooling == "difference" else hidden[:, 1:]
             latents = self.pre(change.mean(2))
-        latents = latents.float().reshape(len(frames), -1, self.config.latent_dim)
-        return F.layer_norm(latents, latents.shape[-1:]) if self.config.normalize_latent else latents
+        return latents.float().reshape(len(frames), -1, self.config.latent_dim)
 
     def encode(self, frames: Tensor) -> Tensor:
         """Return the latent actions (B, T-1), int64."""
@@ -209,8 +216,9 @@ def initialize_embeddings(lam: LatentActionModel, video_BTHWC: Tensor) -> None:
 
 @torch.no_grad()
 def initialize_codes(lam: LatentActionModel, latents_NL: Tensor, generator: torch.Generator) -> Tensor:
-    """Initialize the codes by k-means of latents of a LAM trained without codes; return how many latents each has."""
-    rows, counts = kmeans(latents_NL, lam.config.num_actions, _LLOYD_ROUNDS, generator)
+    """Initialize the codes by k-means of latents (their directions, by cosine); return how many latents each has."""
+    samples = F.normalize(latents_NL, dim=-1) if lam.config.cosine else latents_NL
+    rows, counts = kmeans(samples, lam.config.num_actions, _LLOYD_ROUNDS, generator)
     # counts as of one batch of a step, not of all samples: the first updates weigh like later ones
     lam.quantizer.initialize(rows, counts / counts.sum() * lam.config.num_actions)
     return counts

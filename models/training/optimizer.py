@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from models.networks.transformer import DepthwiseConv
 from models.runtime.weights import kind_of
 from models.training.finite import NotFiniteError
 from pipeline.config.world import OptimizerConfig
@@ -27,8 +28,22 @@ def learning_rate(config: OptimizerConfig, step: int, total: int) -> float:
     return final + (peak - final) * (1 + math.cos(math.pi * part)) / 2
 
 
+def decayed(network: nn.Module) -> set[str]:
+    """Return the names of the parameters that weight decay makes smaller: the weights of products and convolutions.
+
+    Norms, biases, positions, codes and embeddings keep their size: for them, small is not simple.
+    """
+    return {
+        f"{name}.{own}" if name else own
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear | DepthwiseConv)
+        for own, parameter in module.named_parameters(recurse=False)
+        if parameter.dim() > 1
+    }
+
+
 class Optimizer:
-    """AdamW over the parameters of a network, with warm-up, decay and gradient clipping."""
+    """AdamW over the parameters of a network, with warm-up, decay of weights, and gradient clipping."""
 
     def __init__(self, network: nn.Module, config: OptimizerConfig, total_steps: int, section: str = "network") -> None:
         """Optimize a network; `section` is the section of the configuration that its errors name."""
@@ -36,11 +51,18 @@ class Optimizer:
         self.learning_rate = 0.0
         """Of the last step."""
         self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+        smaller = decayed(network)
+        groups = [
+            {
+                "params": [p for name, p in self._named if (name in smaller) == shrinks],
+                "weight_decay": config.weight_decay if shrinks else 0.0,
+            }
+            for shrinks in (True, False)
+        ]
         self._adam = torch.optim.AdamW(
-            [parameter for _, parameter in self._named],
+            [group for group in groups if group["params"]],
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
-            weight_decay=config.weight_decay,
         )
 
     def step(self, loss: Tensor, step: int, share: float = 1.0) -> float:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from models.networks.latent_start import start_tokenizer
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import VideoTokenizer, initialize_from_patches
@@ -20,7 +21,7 @@ from models.training.optimizer import Optimizer
 from pipeline.config.world import TokenizerConfig
 
 _STREAM = 1
-_INITIAL_FRAMES = 256
+_INITIAL_FRAMES, _INITIAL_WINDOWS = 256, 32
 
 
 @torch.no_grad()
@@ -67,6 +68,9 @@ class TokenizerTraining:
         if self.config.start == "patches":
             frames = self.windows.spread(count=_INITIAL_FRAMES, window=1)
             initialize_from_patches(self.tokenizer, frames.to(self.compute.device))
+        elif self.config.start == "latents":
+            windows = self.windows.spread(count=_INITIAL_WINDOWS, window=self.config.window)
+            start_tokenizer(self.tokenizer, windows.to(self.compute.device))
 
     def step(self, step: int) -> dict[str, float]:
         """Take one step.

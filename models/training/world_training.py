@@ -25,9 +25,11 @@ from models.networks.dynamics import (
     draw_noise,
     initialize_from_codebook,
     last_frame_quality,
+    scale_action_embeddings,
     self_predicted_tokens,
 )
 from models.networks.latent_actions import LatentActionModel, initialize_codes, initialize_embeddings
+from models.networks.latent_start import start_latent_actions
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.networks.tokenizer import VideoTokenizer
@@ -44,7 +46,7 @@ from pipeline.config.world import DynamicsConfig, LatentActionConfig
 TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
 """Returns the true actions of a clip by its id, entry k between frames k and k + 1; None where unknown."""
 
-_STREAM, _CODES_STREAM, _INITIAL_FRAMES, _CODES_BATCHES = 2, 3, 256, 40
+_STREAM, _CODES_STREAM, _INITIAL_FRAMES, _INITIAL_WINDOWS, _CODES_BATCHES = 2, 3, 256, 32, 40
 _UNTOUCHED = -1
 """In place of a random code, where noise leaves a token as it is."""
 
@@ -105,6 +107,16 @@ class WorldTraining:
             initialize_embeddings(self.lam, frames.to(self.compute.device))
         if self.config.embedding_start == "codebook":
             initialize_from_codebook(self.dynamics, self.tokenizer.quantizer.rows())
+        if not self.truth_actions and not self.alone_steps and self.lam_config.start == "latents":
+            windows = self.windows.spread(count=_INITIAL_WINDOWS, window=self.config.context).to(self.compute.device)
+            frames = torch.cat([self._read(window) for window in windows.split(1)])
+            start_latent_actions(self.lam, frames, step_generator(self.seed, _CODES_STREAM, 0))
+        if not self.alone_steps:
+            self._scale_actions()
+
+    def _scale_actions(self) -> None:
+        rows = self.lam.quantizer.rows()
+        scale_action_embeddings(self.dynamics, self.tokenizer.quantizer.rows(), rows)
 
     def step(self, step: int) -> dict[str, float]:
         """Take one step.
@@ -121,6 +133,7 @@ class WorldTraining:
             return self._step_lam_alone(video, step)
         if step == self.alone_steps and self.alone_steps:
             initialize_codes(self.lam, self._many_latents(), step_generator(self.seed, _CODES_STREAM, 0))
+            self._scale_actions()
         return self._step_both(video, step)
 
     def _batch(self, stream: int, step: int) -> tuple[Tensor, list[Place]]:

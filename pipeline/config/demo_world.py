@@ -29,7 +29,8 @@ def demo_models() -> tuple[TokenizerConfig, LatentActionConfig, DynamicsConfig, 
     """Return the sections of the `demo` preset that describe the world model and its training."""
     tokenizer = TokenizerConfig(
         patch=10, encoder=_stack(2), decoder=_stack(3), window=5, batch=8, steps=150, optimizer=_optimizer(1e-3, 8),
-        reconstruction_weight=10.0, ema_decay=0.99, start="patches", min_psnr=25.0,
+        reconstruction_weight=10.0, ema_decay=0.99, restart_below=0.0, start="patches",
+        min_psnr=25.0,
     )  # fmt: skip
     latent_actions = LatentActionConfig(
         patch=10, latent_dim=8, encoder=_stack(2, temporal=False, conv="frame"),

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
-from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.section import Count, Section, Share
 from pipeline.errors import UserError
+
+RESTART_BELOW = 0.1
+"""Default of both `restart_below`: a tenth of a choice a step, of the hundreds that a code in use has."""
 
 
 def _check_fsq(levels: tuple[int, ...], latent_dim: int, codes: int) -> None:
@@ -119,7 +121,8 @@ class OptimizerConfig(Section, name="optimizer"):
     beta2: float = 0.9
     """AdamW."""
     weight_decay: NonNegativeFloat = 1e-4
-    """AdamW."""
+    """AdamW, on the weights of products and convolutions; norms, biases, positions, codes and embeddings keep their
+    size (the paper is silent)."""
     clip_norm: PositiveFloat = 1.0
     """Gradients are scaled down to this norm (the paper is silent)."""
 
@@ -162,12 +165,15 @@ class TokenizerConfig(Section, name="tokenizer"):
     """Weight of the commitment loss (the paper is silent; VQ-VAE's)."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Codes follow the mean of their latents with this decay; 0 learns them by gradient."""
-    restart_below: NonNegativeFloat = 0.0
-    """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never."""
-    start: Literal["random", "patches"] = "random"
-    """`patches` initializes from data: principal components of patches, and codes spread farthest-point first."""
+    restart_below: NonNegativeFloat = RESTART_BELOW
+    """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never (the paper is silent).
+    """
+    start: Literal["random", "patches", "latents"] = "latents"
+    """`random`: latents and codes as they are drawn, of which one code is used (the paper is silent). `latents`: the
+    fresh encoder's latents of real frames are scaled to variance 1, and codes are spread among them, farthest-point
+    first. `patches`: latents are principal components of patches, and so are the codes."""
     start_coverage: float = 0.02
-    """`patches`: codes are added until none of the patches is farther than this squared, a latent dimension."""
+    """`latents`, `patches`: codes are added until no latent is farther than this squared, a latent dimension."""
     min_psnr: float = 25.0
     """Floor in dB on held-out clips; a tokenizer below it does not go on (the paper reaches 35.7)."""
 
@@ -175,10 +181,10 @@ class TokenizerConfig(Section, name="tokenizer"):
         super().__post_init__()
         if self.quantizer == "fsq":
             _check_fsq(self.fsq_levels, self.latent_dim, self.codebook_size)
-            if self.start == "patches" or self.cosine or self.ema_decay or self.restart_below:
+            if self.start == "patches" or self.cosine or self.ema_decay or self.restart_below not in (0, RESTART_BELOW):
                 raise UserError(
-                    "tokenizer.quantizer = 'fsq' has no codes to learn: leave start, cosine, ema_decay and "
-                    "restart_below at their defaults"
+                    "tokenizer.quantizer = 'fsq' has no codes to learn: leave cosine, ema_decay and restart_below at "
+                    "their defaults, and start at 'latents' or 'random'"
                 )
         stacks = (self.encoder, self.decoder)
         if self.architecture == "vit" and any(stack.depthwise_conv == "causal" for stack in stacks):
@@ -234,8 +240,13 @@ class LatentActionConfig(Section, name="latent_actions"):
     """Weight of the commitment loss (the paper is silent; VQ-VAE's)."""
     ema_decay: float = 0.0
     """Codes follow the mean of their latents with this decay; 0 learns them by gradient."""
-    restart_below: NonNegativeFloat = 0.0
-    """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never."""
+    restart_below: NonNegativeFloat = RESTART_BELOW
+    """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never (the paper is silent).
+    """
+    start: Literal["random", "latents"] = "latents"
+    """`random`: latents and codes as they are drawn, of which one code is used (the paper is silent). `latents`: the
+    fresh encoder's latents of real frames are scaled to variance 1, and k-means of them initializes the codes. With
+    `unquantized_steps` k-means does so after these steps instead."""
     pca_start: bool = False
     """Initialize the patch embeddings with principal components of patches."""
 
@@ -313,25 +324,3 @@ class DynamicsConfig(Section, name="dynamics"):
                 "dynamics.action_injection = 'prepend' stands before the frame's grid: set "
                 "dynamics.stack.depthwise_conv = 'none'"
             )
-
-
-def platformers_models(size: str) -> dict[str, Any]:
-    """Return the sections of a `platformers-...` preset: the paper's tokenizer and LAM with a smaller dynamics."""
-    chosen = DYNAMICS_SIZES[size]
-    return {"dynamics": DynamicsConfig(stack=chosen.stack, batch=chosen.batch, steps=chosen.steps)}
-
-
-def coinrun_models() -> dict[str, Any]:
-    """Return the sections of the `coinrun` preset (Genie App. F; the LAM's patch is not in its tables)."""
-    stack = StackConfig(layers=8, d_model=512, heads=8)
-    return {
-        "tokenizer": TokenizerConfig(encoder=stack, decoder=stack, batch=48),
-        "latent_actions": LatentActionConfig(num_actions=6, encoder=stack, decoder=stack),
-        "dynamics": DynamicsConfig(
-            stack=StackConfig(layers=12, d_model=512, heads=8, qk_norm=True),
-            batch=36,
-            steps=200_000,
-        ),
-        "evaluation": EvaluationConfig(token_temperature=1.0),
-        "play": PlayConfig(token_temperature=1.0),
-    }

@@ -1,6 +1,7 @@
 """Whom each loss teaches: the dynamics itself alone, the LAM through its codes, and every parameter there is."""
 
 import dataclasses
+from concurrent.futures import Future
 
 import pytest
 import torch
@@ -51,12 +52,17 @@ def test_the_loss_of_the_dynamics_gives_no_gradient_to_latent_actions_and_tokeni
 
 
 def test_a_step_of_both_gives_the_lam_gradients_of_its_own_loss_alone(windows, monkeypatch):
-    training = make_world_training(windows)
-    monkeypatch.setattr(training.lam_optimizer, "step", lambda *args: 0.0)
-    training.step(0)
-    for network in (training.lam, training.tokenizer):
-        assert [name for name, p in network.named_parameters() if p.grad is not None] == []
-    assert all(p.grad is not None for p in training.dynamics.parameters())
+    both, alone = make_world_training(windows), make_world_training(windows)
+    for training in (both, alone):
+        monkeypatch.setattr(training.lam_optimizer, "apply", lambda *args: 0.0)
+    both.step(0)
+    alone._step_lam(alone._batch(2, 0)[0], 0, [Future()])
+    own = dict(alone.lam.named_parameters())
+    for name, parameter in both.lam.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.equal(parameter.grad, own[name].grad), name
+    assert [name for name, p in both.tokenizer.named_parameters() if p.grad is not None] == []
+    assert all(p.grad is not None for p in both.dynamics.parameters())
 
 
 def test_what_the_dynamics_must_predict_are_the_true_tokens_whatever_it_sees(windows, monkeypatch):

@@ -29,7 +29,8 @@ FAST = OptimizerConfig(learning_rate=3e-3, final_learning_rate=3e-4, warmup_step
 SLOW = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=4, schedule="late_linear")
 TOKENIZER = TokenizerConfig(
     patch=10, codebook_size=256, latent_dim=32, encoder=STACK, decoder=STACK, window=3, batch=2, steps=60,
-    optimizer=SLOW, reconstruction_weight=10.0, commitment=0.25, ema_decay=0.99, start="patches",
+    optimizer=SLOW, reconstruction_weight=10.0, commitment=0.25, ema_decay=0.99, restart_below=0.0,
+    start="patches",
 )  # fmt: skip
 CPU = Compute(torch.device("cpu"), torch.float32, "tests compare numbers")
 

@@ -27,6 +27,8 @@ INITIALIZE = """
 import dataclasses, hashlib, json, sys
 import numpy as np
 import torch
+from models.networks.latent_start import spread_codes, standardize
+from models.networks.quantizer import VectorQuantizer
 from models.networks.latent_actions import LatentActionModel, initialize_codes, initialize_embeddings
 from models.networks.tokenizer import VideoTokenizer, initialize_from_patches
 from pipeline.config import preset
@@ -55,6 +57,18 @@ for name, cut in tiles.items():
     initialize_embeddings(networks["latent actions"], video)
     latents = torch.from_numpy(rng.standard_normal((600, 8)).astype(np.float32)).round(decimals=1)
     initialize_codes(networks["latent actions"], latents, torch.Generator().manual_seed(0))
+    hidden = torch.from_numpy(rng.integers(-64, 65, (12, 6)).astype(np.float32) / 64)
+    for kind in ("one factor", "decorrelated", "cosine"):
+        linear = torch.nn.Linear(6, 12)
+        linear.weight.data, linear.bias.data = hidden.clone(), hidden[:, 0].clone()
+        # three directions in which latents vary, of nearly the same variance
+        seen = torch.from_numpy(rng.integers(-3, 4, (400, 3)).astype(np.float32)) @ hidden[:, :3].T.sign() + 5
+        scaled = standardize(linear, seen, decorrelate=kind == "decorrelated")
+        quantizer = VectorQuantizer(16, 12, commitment=1, restart_below=0.1, cosine=kind == "cosine")
+        # the square root of directions is left to torch
+        samples = scaled if kind != "cosine" else torch.nn.functional.one_hot(scaled.argmax(1), 12).float()
+        spread_codes(quantizer, samples, coverage=0.02, per_step=100)
+        networks[kind] = torch.nn.ModuleDict({"projection": linear, "quantizer": quantizer})
     for part, network in networks.items():
         for key, tensor in network.state_dict().items():
             if tensor.any():

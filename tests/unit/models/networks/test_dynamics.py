@@ -77,9 +77,12 @@ def test_a_frame_alone_after_kept_frames_is_the_frame_of_the_whole_window_howeve
     torch.testing.assert_close(torch.cat(parts, 1), made.hidden(tokens, actions), rtol=0, atol=1e-12)
 
 
-def test_an_action_that_scales_and_shifts_does_nothing_at_the_start():
+def test_an_action_that_scales_and_shifts_scales_nothing_at_the_start():
     made, (tokens, actions) = busy(INJECTIONS["film"]), window()
-    assert torch.equal(made(tokens, actions), made(tokens, torch.zeros_like(actions)))
+    embedded, shifts = made.embed(tokens), made.embed_action(actions)[..., made.config.stack.d_model :]
+    moved = made._with_actions(embedded, actions, first=True)
+    torch.testing.assert_close(moved[:, 1:], embedded[:, 1:] + shifts[:, :, None])
+    assert bool(shifts.any())
     torch.nn.init.ones_(made.embed_action.bias)
     moved = made._with_actions(made.embed(tokens), torch.zeros_like(actions), first=True)
     embedded = made.embed(tokens)

@@ -1,9 +1,13 @@
+import dataclasses
+
 import pytest
 import torch
 
 from models.runtime.weights import WeightsError, load_states, prefixed
-from models.training.optimizer import Optimizer, learning_rate
+from models.training.optimizer import Optimizer, decayed, learning_rate
+from pipeline.config import preset
 from pipeline.config.world import OptimizerConfig
+from tests.numerics.small import DYNAMICS, LAM, TOKENIZER, fresh_networks
 
 LATE = OptimizerConfig(learning_rate=1.0, final_learning_rate=0.1, warmup_steps=4, schedule="late_linear")
 
@@ -83,3 +87,35 @@ def test_state_lies_where_the_parameters_are_and_steps_are_counted_on_the_cpu():
     load_states({}, {"optimizer": moved}, prefixed("optimizer", optimizer.tensors()))
     devices = {name.rsplit(".", 1)[1]: tensor.device.type for name, tensor in moved.tensors().items()}
     assert devices == {"exp_avg": "meta", "exp_avg_sq": "meta", "step": "cpu"}
+
+
+def test_weights_of_products_and_convolutions_decay_and_nothing_else_does():
+    paper, demo = (
+        fresh_networks(TOKENIZER, LAM, DYNAMICS, 30, 44),
+        fresh_networks(
+            *(getattr(preset("demo"), part) for part in ("tokenizer", "latent_actions", "dynamics")), 30, 40
+        ),
+    )
+    for network in (*paper.values(), *demo.values()):
+        small = decayed(network)
+        for name, parameter in network.named_parameters():
+            last = name.split(".")[-1]
+            kept = (
+                parameter.dim() < 2
+                or last in ("positions", "lag_bias", "codebook")
+                or (name == "embed.weight" and (isinstance(network.embed, torch.nn.Embedding)))
+            )
+            assert (name in small) != kept, name
+
+
+def test_without_a_gradient_a_weight_gets_smaller_and_the_rest_stays():
+    torch.manual_seed(0)
+    network = torch.nn.ModuleDict({"norm": torch.nn.LayerNorm(3), "linear": torch.nn.Linear(3, 2)})
+    optimizer = Optimizer(network, dataclasses.replace(LATE, weight_decay=0.1), 10)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.apply(3)
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"linear.weight"}
+    torch.testing.assert_close(network["linear"].weight.detach(), 0.9 * before["linear.weight"])
