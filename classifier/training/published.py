@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import TypedDict
 
 from safetensors.torch import load, save
@@ -19,7 +20,7 @@ from classifier.training.fitting import device_of
 from classifier.training.metrics import ClassifierMetrics
 from classifier.training.resnet import ResNet18, num_parameters
 from pipeline.config import ClassifierConfig
-from pipeline.storage.models_table import ModelRecord, append_model, newest_model
+from pipeline.storage.models_table import ModelRecord, models_of_kind, newest_model, replace_model
 from pipeline.storage.store import Store
 
 KIND = "quality_classifier"
@@ -53,6 +54,19 @@ class ModelDocument(TypedDict):
 def latest_classifier(store: Store) -> ModelRecord | None:
     """Return the record of the newest published classifier; None where there is none."""
     return newest_model(store, KIND)
+
+
+def use_again(store: Store, fingerprint: str) -> ModelRecord | None:
+    """Make an older classifier of the same labels, clips and configuration the newest, and return it; None without one.
+
+    After a trial with other settings and a return, nothing is trained, scored or decided again.
+    """
+    older = [row for row in models_of_kind(store, KIND) if row.inputs["fingerprint"] == fingerprint]
+    if not older:
+        return None
+    again = dataclasses.replace(older[-1], created_at=datetime.now(UTC))
+    replace_model(store, again)
+    return again
 
 
 def trained_config(model: ModelRecord) -> ClassifierConfig:
@@ -99,5 +113,6 @@ def publish(
             "clips": dataclasses.asdict(config.clips),
         },
     )
-    append_model(store, record)
+    # the id is a hash of the weights: those of an older row may have been learned again
+    replace_model(store, record)
     return model_id

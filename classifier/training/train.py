@@ -8,6 +8,7 @@ are neither fives nor ones. The published network learns from all fives and ones
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -17,7 +18,7 @@ from classifier.training.calibration import Calibration, clip_features, fit_plat
 from classifier.training.examples import load_examples
 from classifier.training.folds import Fitted, ScoredExamples, fit
 from classifier.training.metrics import ClassifierMetrics, classifier_metrics
-from classifier.training.published import FORMAT, ModelDocument, StoredScores, latest_classifier, publish
+from classifier.training.published import FORMAT, ModelDocument, StoredScores, latest_classifier, publish, use_again
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.job import Job
@@ -36,12 +37,15 @@ class ClassifierReport:
 
 
 def classifier_is_current(store: Store, config: Config) -> bool:
-    """Tell whether the published classifier was trained on the present labels, clips and configuration."""
+    """Tell whether the published classifier is of the present labels, clips and settings, and reaches its floor."""
     model = latest_classifier(store)
     if model is None:
         return False
     pool = load_pool(store, config)
-    return bool(model.inputs["fingerprint"] == _fingerprint(pool, rated_clips(pool)))
+    if model.inputs["fingerprint"] != _fingerprint(pool, rated_clips(pool)):
+        return False
+    reached = cast(ClassifierMetrics, model.metrics)["judged"]["auc"]
+    return reached is not None and reached >= config.classifier.min_auc
 
 
 def rated_clips(pool: Pool) -> dict[str, int]:
@@ -66,7 +70,11 @@ def train_classifier(job: Job) -> ClassifierReport:
     ratings = rated_clips(pool)
     inputs = _fingerprint(pool, ratings)
     model = latest_classifier(store)
-    if model is not None and model.inputs["fingerprint"] == inputs:
+    if model is None or model.inputs["fingerprint"] != inputs:
+        model = use_again(store, inputs)
+    if model is not None:
+        # a changed floor is judged again, without training
+        _require_floor(cast(ClassifierMetrics, model.metrics), config)
         return ClassifierReport(model_id=model.model_id, trained=False, metrics=cast(ClassifierMetrics, model.metrics))
     _require_labels(ratings, config)
     examples = load_examples(pool, ratings, config.classifier)
@@ -83,7 +91,8 @@ def train_classifier(job: Job) -> ClassifierReport:
 def _fingerprint(pool: Pool, ratings: Mapping[str, int]) -> str:
     rows = pool.scan(["sha256"], clip_ids=ratings.keys()).to_pylist()
     labels = [[row["clip_id"], row["sha256"], ratings[row["clip_id"]], pool.split(row["video_id"])] for row in rows]
-    return fingerprint(FORMAT, labels, pool.config.classifier, pool.spec)
+    # the floor is a gate: it changes no weight
+    return fingerprint(FORMAT, labels, dataclasses.replace(pool.config.classifier, min_auc=0.0), pool.spec)
 
 
 def _calibration(fitted: Fitted, config: Config) -> Calibration:

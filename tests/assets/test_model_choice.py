@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from pipeline.config import Config
 from pipeline.inspect.status import status
 from pipeline.model_choice import models_in_use
 from pipeline.storage.home import home_of
-from pipeline.storage.models_table import all_models
+from pipeline.storage.models_table import all_models, replace_model
 from pipeline.storage.store import Store
 from tests.shards import add_platformer_shards
 from tests.tiny_world import CONFIG
@@ -168,8 +169,6 @@ def test_a_changed_floor_is_judged_again_from_the_row_without_training(store: St
 def test_models_of_older_shards_are_used_until_new_ones_are_trained_and_the_reader_is_told(
     store: Store, tmp_path: Path
 ) -> None:
-    import shutil
-
     shutil.copytree(store.root, tmp_path / "copy")
     copy = Store(tmp_path / "copy")
     copy.replace("shards", [{**row, "version": "v2"} for row in copy.read("shards").to_pylist()])
@@ -180,3 +179,20 @@ def test_models_of_older_shards_are_used_until_new_ones_are_trained_and_the_read
         " on older shards (v1); `lampworks run` trains it again"
     ] * 2
     assert not used.evaluation_is_current
+
+
+def test_a_world_of_an_older_version_is_played_by_its_id_and_never_stands_for_the_configuration(
+    store: Store, tmp_path: Path, served: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Store(tmp_path / "copy")
+    shutil.copytree(store.root, copy.root)
+    for row in all_models(copy):
+        inputs = {key: value for key, value in row.inputs.items() if key not in ("settings", "run", "lineage")}
+        replace_model(copy, dataclasses.replace(row, inputs=inputs))
+    remember(copy, CONFIG)
+    used = models_in_use(copy, CONFIG)
+    assert (used.tokenizer, used.world, used.evaluation, used.playable) == (None, None, None, None)
+    assert lampworks(copy, "play") == 2
+    named = capsys.readouterr().err.split("`--model ")[1].split("`")[0]
+    assert lampworks(copy, "play", "--port", "0", "--model", named) == 0
+    assert len(served[0]["actions"]) == 8

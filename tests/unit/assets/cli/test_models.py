@@ -155,6 +155,21 @@ def test_a_model_of_an_older_version_is_listed_and_does_not_count_as_configured(
     assert "settings   not known (made by an older lampworks)" in shown.split("world model old\n")[1]
 
 
+def test_checkpoints_of_an_older_version_are_a_run_that_is_not_finished(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.write_blob("models/world_model/0ld1d/checkpoints/step-00000040.safetensors", b"x" * 2000)
+    # killed before its first checkpoint: nothing to go on from, and nothing to list
+    store.write_blob("models/world_model/runs/empty/checkpoints/run.json", b"{}")
+    assert lampworks("models") == 0
+    shown = capsys.readouterr().out
+    block = shown.split("world model 0ld1d  (not finished)\n")[1]
+    assert "reached    step 40 of 40" in block
+    assert "not known (made by an older lampworks)" in block
+    assert "2.0 kB of checkpoints" in block
+    assert "empty" not in shown
+
+
 def test_a_comparison_shows_settings_metrics_curves_and_rollouts_side_by_side(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

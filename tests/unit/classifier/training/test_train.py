@@ -69,6 +69,30 @@ def test_the_same_labels_give_the_same_weights_and_another_seed_gives_others(job
     assert train_classifier(with_settings(quick, "classifier", seed=5)).model_id != first
 
 
+def test_after_a_trial_with_other_settings_the_classifier_of_before_is_used_without_training(
+    job, pool_writer, fill_pool
+):
+    import_labels(job.store, pool_writer.rate(fill_pool(pool_writer)), "ann", job.config)
+    quick = with_settings(job, "classifier", steps=4, min_auc=0.0)
+    first = train_classifier(quick)
+    trial = train_classifier(with_settings(quick, "classifier", seed=5))
+    assert latest_classifier(job.store).model_id == trial.model_id
+    assert not classifier_is_current(quick.store, quick.config)
+    again = train_classifier(quick)
+    assert (again.model_id, again.trained) == (first.model_id, False)
+    assert classifier_is_current(quick.store, quick.config)
+    assert latest_classifier(job.store).model_id == first.model_id
+    assert len(job.store.read("models")) == 2, "no row is there twice"
+    # a floor is a gate: it is judged again, and trains nothing
+    reached = first.metrics["judged"]["auc"]
+    raised, lowered = (with_settings(quick, "classifier", min_auc=floor) for floor in (reached + 0.01, reached - 0.01))
+    assert not classifier_is_current(raised.store, raised.config)
+    with pytest.raises(UserError, match=r"below classifier\.min_auc"):
+        train_classifier(raised)
+    assert classifier_is_current(lowered.store, lowered.config)
+    assert not train_classifier(lowered).trained
+
+
 def test_clips_of_a_video_that_was_taken_down_are_not_learned_from(trained):
     request_takedown(trained.store, "video", "video-03", "asked")
     assert not classifier_is_current(trained.store, trained.config)
