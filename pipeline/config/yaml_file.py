@@ -74,7 +74,9 @@ def parse_yaml_file(data: bytes, what: str) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise UserError(f"{what} must be a mapping of sections, as `clips: {{crf: 23}}`, not {type(values).__name__}")
+        raise UserError(
+            f"{what} must be a mapping of sections, not {type(values).__name__}: write `clips: {{crf: 23}}`"
+        )
     return values
 
 
