@@ -9,6 +9,8 @@ so a run that is killed loses little, and the next one goes on with the videos t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pipeline.clip_spec import clip_spec
@@ -16,9 +18,12 @@ from pipeline.clips.cut_video import CutJob, CutVideo, cut_or_blame
 from pipeline.clips.report import ClipReport, clip_report, due_for_cutting
 from pipeline.clips.row_writer import RowWriter
 from pipeline.download.disk_space import drop_cut_raw
+from pipeline.download.ledger import State
 from pipeline.errors import UserError
 from pipeline.job import BatchJob
 from pipeline.progress import Progress
+from pipeline.storage.home import Home
+from pipeline.storage.owner import scratch_folder
 from pipeline.workers.engine import make_engine
 from pipeline.workers.outcome import ENDED, Outcome
 
@@ -43,16 +48,21 @@ def _cut_due(job: BatchJob, retry_failed: bool) -> int:
     due = due_for_cutting(job.store, job.config, job.batch, retry_failed=retry_failed)
     if not due:
         return 0
-    tmp = _made_folder(job.home.tmp)
+    with _work_folder(job.home) as tmp:
+        return _cut_all(job, due, tmp)
+
+
+def _cut_all(job: BatchJob, due: list[State], tmp: Path) -> int:
     cuts = [
         CutJob(job.store, job.config.clips, job.batch, state.video_id, str(state.path), str(state.sha256), str(tmp))
         for state in due
     ]
-    writer = RowWriter(job.store, job.batch, clip_spec(job.config.clips))
+    spec = clip_spec(job.config.clips)
+    writer = RowWriter(job.store, job.batch, spec)
     blocked = ""
     try:
         with Progress("clips", total=len(cuts), unit="videos", on_progress=job.on_progress) as progress:
-            for cut, outcome in make_engine(job.config.engine).run(cut_or_blame, cuts):
+            for cut, outcome in make_engine(job.config.engine, tmp=tmp).run(cut_or_blame, cuts):
                 if outcome.ok and isinstance(outcome.value, str):
                     blocked = outcome.value
                     break
@@ -60,6 +70,7 @@ def _cut_due(job: BatchJob, retry_failed: bool) -> int:
                 progress.advance(note=f"{job.batch} {cut.video_id}")
     finally:
         writer.flush()  # also when interrupted: what is cut is kept
+        job.store.sweep_unfinished(f"clips/{spec}/{job.batch}")
     if blocked:
         raise UserError(
             f"batch {job.batch}: clips cannot be written ({blocked}) to {job.store.root} or {tmp}. Free space or give "
@@ -68,15 +79,18 @@ def _cut_due(job: BatchJob, retry_failed: bool) -> int:
     return writer.added
 
 
-def _made_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise UserError(
-            f"folder {str(folder)!r} for unfinished clips cannot be made: {exc.strerror}. Give this user write "
-            "access to it, or choose another --root."
-        ) from exc
-    return folder
+@contextmanager
+def _work_folder(home: Home) -> Iterator[Path]:
+    """Yield a folder for unfinished clips; what killed workers leave in it is removed with it."""
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder(home.tmp, "cut"))
+        except OSError as exc:
+            raise UserError(
+                f"folder {str(home.tmp)!r} for unfinished clips cannot be made: {exc.strerror}. Give this user write "
+                "access to it, or choose another --root."
+            ) from exc
+        yield folder
 
 
 def _failure(cut: CutJob, outcome: Outcome) -> CutVideo:

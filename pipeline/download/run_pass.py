@@ -6,15 +6,10 @@ go through `pipeline.download.row_writer`, so a kill loses seconds of work and n
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-
-import psutil
 
 from pipeline.download.attempt import AttemptContext, AttemptResult, DownloadTask, attempt, lost
 from pipeline.download.circuit_breaker import Breaker
@@ -28,6 +23,7 @@ from pipeline.job import BatchJob
 from pipeline.progress import Progress
 from pipeline.sources import open_source
 from pipeline.storage.home import Home
+from pipeline.storage.owner import scratch_folder
 from pipeline.workers.engine import make_engine
 
 _THREADS = 16
@@ -63,6 +59,7 @@ def _attempt_all(job: BatchJob, context: AttemptContext, feed: Feed, total: int)
         threads=min(workers, _THREADS),
         deadline_s=context.config.deadline_s,
         eager=False,  # a refusal must be seen before the next video is asked for
+        tmp=context.folder,
     )
     writer = RowWriter(job.store)
     with Progress(f"download {job.batch}", total=total, unit="videos", on_progress=job.on_progress) as progress:
@@ -75,26 +72,19 @@ def _attempt_all(job: BatchJob, context: AttemptContext, feed: Feed, total: int)
                 progress.advance(note="" if row["state"] == "ok" else f"{row['error_class']}: {row['message'][:60]}")
         finally:
             writer.flush()  # also when interrupted: what is done is recorded
+            job.store.sweep_unfinished(f"raw/{job.batch}")
     return writer.added
 
 
 @contextmanager
 def _work_folder(home: Home) -> Iterator[Path]:
     """Yield a folder for this process's attempts; remove those of processes that are gone."""
-    try:
-        home.tmp.mkdir(parents=True, exist_ok=True)
-        for leftover in home.tmp.glob("download-*-*"):
-            owner = leftover.name.split("-")[1]
-            if not owner.isdigit() or not psutil.pid_exists(int(owner)):
-                shutil.rmtree(leftover, ignore_errors=True)
-        folder = home.tmp / f"download-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        folder.mkdir()
-    except OSError as exc:
-        raise UserError(
-            f"folder {str(home.tmp)!r} for unfinished downloads cannot be made: {exc.strerror}. Give this user write "
-            "access to it, or choose another --root."
-        ) from exc
-    try:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder(home.tmp, "download"))
+        except OSError as exc:
+            raise UserError(
+                f"folder {str(home.tmp)!r} for unfinished downloads cannot be made: {exc.strerror}. Give this user "
+                "write access to it, or choose another --root."
+            ) from exc
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

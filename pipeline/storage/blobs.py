@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from pipeline.errors import UserError
+from pipeline.storage.owner import sweep_unfinished, unfinished_name
 from pipeline.storage.root import Root
 
 
@@ -40,7 +41,7 @@ class Blobs(Root):
         if self.is_local:
             folder = Path(target).parent
             folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / f".tmp-{uuid.uuid4().hex}"
+            temporary = folder / unfinished_name()
             try:
                 with temporary.open("wb") as file:
                     yield file
@@ -54,6 +55,10 @@ class Blobs(Root):
             yield file
             file.flush()
             self._fs.put_file(file.name, target)
+
+    def sweep_unfinished(self, prefix: str) -> int:
+        """Delete what killed processes of this machine began to write in a folder, and return the number of files."""
+        return sweep_unfinished(Path(self.url(prefix))) if self.is_local else 0
 
     def put_file(self, key: str, source: Path) -> None:
         """Copy a local file to a key; the source stays."""

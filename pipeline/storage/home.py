@@ -58,7 +58,7 @@ class Home:
 
     @property
     def tmp(self) -> Path:
-        """Scratch space for downloads and encodes; emptied at start."""
+        """Scratch space for downloads and encodes: a folder per process, see `pipeline.storage.owner`."""
         return self.folder / "tmp"
 
 

@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.config.source import EngineConfig
@@ -36,6 +38,7 @@ def make_engine(
     threads: int = 1,
     deadline_s: float | None = None,
     eager: bool = True,
+    tmp: Path | None = None,
 ) -> Engine:
     """Return the engine that the configuration describes; `workers` and `deadline_s` override it.
 
@@ -45,6 +48,7 @@ def make_engine(
         threads: items at a time in each worker.
         deadline_s: seconds after which an item is killed.
         eager: whether a worker gets its next item before the caller has seen the last outcome.
+        tmp: where workers make temporary files; by default where this process makes them.
     """
     return LocalEngine(
         workers=workers or config.workers or len(os.sched_getaffinity(0)),
@@ -53,6 +57,7 @@ def make_engine(
         threads=threads,
         eager=eager,
         memory_mb=config.memory_mb,
+        tmp=tmp,
     )
 
 
@@ -67,6 +72,8 @@ class LocalEngine:
     eager: bool = True
     memory_mb: int = 2048
     """Memory that a worker may hold together with its children; 0: no limit."""
+    tmp: Path | None = None
+    """Where workers make temporary files: in a folder that goes with the run, as a killed worker removes none."""
 
     def run(
         self, fn: Callable[[Any], Any], items: Iterable[T], *, initializer: Callable[[], Any] | None = None
@@ -81,19 +88,19 @@ class LocalEngine:
         Raises:
             RuntimeError: no worker can start (the initializer raises, or the function cannot be imported).
         """
-        supervisor = Supervisor(
-            TaskQueue(iter(items), self.max_attempts, self.memory_mb),
-            Limits(
+        setup = pickle.dumps((fn, initializer, self.threads))
+        with tempfile.TemporaryDirectory(prefix="lampworks-", dir=self.tmp, ignore_cleanup_errors=True) as folder:
+            limits = Limits(
                 workers=self.workers,
                 threads=self.threads,
                 deadline_s=self.deadline_s,
                 eager=self.eager,
                 memory_mb=self.memory_mb,
-            ),
-            setup=pickle.dumps((fn, initializer, self.threads)),
-        )
-        try:
-            yield from supervisor.outcomes()
-            supervisor.close(grace_s=_GRACE_S)
-        finally:
-            supervisor.close(grace_s=0)
+                tmp=folder,
+            )
+            supervisor = Supervisor(TaskQueue(iter(items), self.max_attempts, self.memory_mb), limits, setup)
+            try:
+                yield from supervisor.outcomes()
+                supervisor.close(grace_s=_GRACE_S)
+            finally:
+                supervisor.close(grace_s=0)

@@ -67,8 +67,8 @@ class WorkerProcess:
         return code
 
 
-def start_worker() -> WorkerProcess:
-    """Start a worker process that waits for its setup."""
+def start_worker(tmp: str | None = None) -> WorkerProcess:
+    """Start a worker process that waits for its setup, and makes temporary files in `tmp`, as its children do."""
     here, there = socket.socketpair()
     life, life_there = socket.socketpair()
     command = (
@@ -81,7 +81,7 @@ def start_worker() -> WorkerProcess:
             pass_fds=(there.fileno(), life_there.fileno()),
             stdin=subprocess.DEVNULL,
             # one thread each: processes are the parallelism, and sums do not depend on the number of cores
-            env={**os.environ, **_ONE_THREAD},
+            env={**os.environ, **_ONE_THREAD, **({"TMPDIR": tmp} if tmp else {})},
             # a session of its own: Ctrl-C reaches the parent alone, and a kill reaches the worker's children too
             start_new_session=True,
         )

@@ -32,6 +32,8 @@ class Limits:
     """Whether a worker gets its next item before the caller has seen the last outcome."""
     memory_mb: int = 0
     """Memory that a worker may hold together with its children; 0: no limit."""
+    tmp: str | None = None
+    """Where workers make temporary files; None: where this process makes them."""
 
 
 class Supervisor:
@@ -85,7 +87,7 @@ class Supervisor:
             task = self._queue.next_task(alone=True)
             if task is None:
                 return
-            worker = start_worker()
+            worker = start_worker(self._limits.tmp)
             self._workers.append(worker)
             self._watch.add(worker)
             worker.send_setup(self._setup)

@@ -142,11 +142,11 @@ def test_a_run_whose_files_another_run_cut_and_dropped_meanwhile_leaves_what_was
 
     class Overtaken(InlineEngine):
         def run(self, fn: Any, items: Any, **options: Any) -> Iterator[Any]:
-            monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config: InlineEngine())
+            monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config, **options: InlineEngine())
             assert cut_batch(job).new == 2
             yield from super().run(fn, items, **options)
 
-    monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config: Overtaken())
+    monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config, **options: Overtaken())
     report = cut_batch(job)
     assert not store.list_blobs("raw")
     assert (report.ok, report.failed, report.num_clips, report.new) == (2, {}, 4, 0)
@@ -271,7 +271,7 @@ def test_a_video_taken_down_after_it_was_cut_and_before_its_rows_gets_none(
         if cut.video_id == "folder-b":
             asked.append(request_takedown(store, kind, name, "asked by the owner"))
 
-    monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config: InlineEngine(take_down))
+    monkeypatch.setattr("pipeline.clips.cut_batch.make_engine", lambda config, **options: InlineEngine(take_down))
     report = cut_batch(BatchJob(store, CONFIG, home_of(store), batch=BATCH))
     assert asked == [True]
     left = {"folder-a"} if kind == "video" else set()

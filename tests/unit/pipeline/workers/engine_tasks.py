@@ -171,3 +171,18 @@ def note_as(name: str, folder: str) -> None:
     note = Path(folder) / name
     note.with_suffix(".tmp").write_text(str(os.getpid()))
     note.with_suffix(".tmp").replace(note)
+
+
+def leave_a_file(item: tuple[str, int]) -> str:
+    """Make a temporary file, and end as the item says; return the file's path."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(prefix="left-") as file:
+        match item[0]:
+            case "memory":
+                hold(900)
+            case "deadline":
+                time.sleep(600)
+            case "death":
+                os.kill(os.getpid(), signal.SIGKILL)
+        return file.name

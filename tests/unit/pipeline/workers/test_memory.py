@@ -122,3 +122,14 @@ def test_memory_is_that_of_the_process_and_none_where_it_is_gone() -> None:
 def test_a_limit_below_what_the_program_needs_is_refused() -> None:
     with pytest.raises(UserError, match=r"engine\.memory_mb = 100.*at least 512"):
         EngineConfig(memory_mb=100)
+
+
+@pytest.mark.parametrize("fault", ["memory", "deadline", "death"])
+def test_what_a_killed_worker_left_is_gone_at_the_end_of_the_run(tasks, tmp_path: Path, fault: str) -> None:
+    engine = LocalEngine(
+        2, max_attempts=1, deadline_s=2.0 if fault == "deadline" else 60.0, memory_mb=LIMIT, tmp=tmp_path
+    )
+    results = list(engine.run(tasks.leave_a_file, [("", 0), (fault, 1), ("", 2)]))
+    assert [item for item, outcome in results if not outcome.ok] == [(fault, 1)]
+    assert all(tmp_path in Path(str(outcome.value)).parents for _, outcome in results if outcome.ok)
+    assert list(tmp_path.iterdir()) == []

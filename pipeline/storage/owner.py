@@ -1,0 +1,92 @@
+"""Names of unfinished files and scratch folders that say which process made them, so that others can be swept.
+
+A process id alone would not do: the system gives it to another process later. So the mark also holds when the process
+started, in ticks since the machine was started (a clock that is set back changes nothing), and which start of the
+machine that was: a root on a shared disk has unfinished files of other machines too, which are left to `lampworks gc`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from pipeline.ids import short_hash
+
+UNFINISHED = ".tmp-"
+"""What the name of an unfinished blob begins with."""
+
+
+def unfinished_name() -> str:
+    """Return a new name for a blob that this process begins to write."""
+    return f"{UNFINISHED}{_machine()}-{_mark(os.getpid())}-{uuid.uuid4().hex}"
+
+
+@contextmanager
+def scratch_folder(parent: Path, kind: str) -> Iterator[Path]:
+    """Yield a new folder of this process in `parent`, removed at the end; those of processes that are gone go first.
+
+    Args:
+        parent: where it is made, as the home's `tmp`.
+        kind: what it is for, a word without hyphens.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    for leftover in parent.glob("*-*-*"):
+        _, pid, started, *_ = leftover.name.split("-")
+        if pid.isdigit() and not _lives(int(pid), started):
+            shutil.rmtree(leftover, ignore_errors=True)
+    folder = parent / f"{kind}-{_mark(os.getpid())}-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_unfinished(folder: Path) -> int:
+    """Delete the unfinished blobs in a folder whose process, of this machine, is gone; return their number."""
+    mine = f"{UNFINISHED}{_machine()}-"
+    swept = 0
+    for path in folder.glob(f"{mine}*"):
+        pid, started, *_ = [*path.name.removeprefix(mine).split("-"), ""]
+        if pid.isdigit() and not _lives(int(pid), started):
+            path.unlink(missing_ok=True)
+            swept += 1
+    return swept
+
+
+def _mark(pid: int) -> str:
+    return f"{pid}-{_started(pid)}"
+
+
+def _lives(pid: int, started: str) -> bool:
+    """Tell whether a process runs; one that started at another time than the mark says is another process."""
+    return psutil.pid_exists(pid) and (not started.isdigit() or _started(pid) in {started, ""})
+
+
+def _started(pid: int) -> str:
+    """Return when a process started, in ticks since the machine did; "" where that cannot be told."""
+    try:
+        # the name before it may hold spaces and brackets
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+@cache
+def _machine() -> str:
+    """Return a short name of this start of this machine, or of this container: of what shares its process ids."""
+    try:
+        start = Path("/proc/sys/kernel/random/boot_id").read_text()
+        return short_hash(start + os.readlink("/proc/self/ns/pid"), 12)
+    except OSError:
+        return "unknown"
