@@ -18,6 +18,7 @@ from pipeline.clips.cut_video import CutJob, CutVideo, cut_or_blame
 from pipeline.clips.report import ClipReport, clip_report, due_for_cutting
 from pipeline.clips.row_writer import RowWriter
 from pipeline.download.disk_space import drop_cut_raw
+from pipeline.download.due import CUTTING
 from pipeline.download.ledger import State
 from pipeline.errors import UserError
 from pipeline.job import BatchJob
@@ -104,7 +105,7 @@ def _failure(cut: CutJob, outcome: Outcome) -> CutVideo:
         "source_sha256": cut.sha256,
         "state": "failed",
         "error_class": outcome.error_class,
-        "message": f"cutting: {message}" if known else message,
+        "message": f"{CUTTING}{message}" if known else message,
         "num_clips": 0,
     }
     return CutVideo(row, [])

@@ -9,6 +9,7 @@ from pipeline.clip_spec import clip_spec
 from pipeline.clips.flags import FLAGS
 from pipeline.clips.read import read_clips
 from pipeline.config import Config
+from pipeline.download.due import ended_by_no_other_limit
 from pipeline.download.ledger import State, download_states
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
@@ -43,10 +44,11 @@ class ClipReport:
 def due_for_cutting(store: Store, config: Config, batch: str, *, retry_failed: bool = False) -> list[State]:
     """Return the downloaded videos of a batch that were not cut under the current clip_spec, in order of their ids.
 
-    A video that failed is due with `retry_failed`, or when it was downloaded again. A video whose raw file was dropped
-    is not due: it is downloaded again first.
+    A video that failed is due with `retry_failed`, when it was downloaded again, or when the limit of the engine at
+    which it was ended is another now. A video whose raw file was dropped is not due: it is downloaded again first.
     """
     where = (pc.field("batch") == batch) & (pc.field("clip_spec") == clip_spec(config.clips))
+    where &= ended_by_no_other_limit(config)
     done = {
         (row["video_id"], row["source_sha256"])
         for row in store.read("clippings", ["video_id", "source_sha256", "state"], where).to_pylist()
@@ -67,6 +69,7 @@ def clip_report(store: Store, config: Config, batch: str, *, new: int = 0) -> Cl
     all_cuts = store.read("clippings", where=where).to_pylist()
     cuts = [row for row in all_cuts if row["video_id"] not in hidden]
     good = [row for row in cuts if row["state"] == "ok"]
+    failed = {row["video_id"] for row in cuts if row["state"] != "ok"}
     flags = Counter(
         flag for row in read_clips(store, config, ["flags"], batch=batch).to_pylist() for flag in row["flags"]
     )
@@ -75,7 +78,7 @@ def clip_report(store: Store, config: Config, batch: str, *, new: int = 0) -> Cl
         clip_spec=spec,
         ok=len(good),
         failed=dict(sorted(Counter(row["error_class"] for row in cuts if row["state"] != "ok").items())),
-        pending=len(due_for_cutting(store, config, batch)),
+        pending=len([state for state in due_for_cutting(store, config, batch) if state.video_id not in failed]),
         taken_down=len(all_cuts) - len(cuts),
         num_clips=sum(row["num_clips"] for row in good),
         flags={flag: flags[flag] for flag in FLAGS},

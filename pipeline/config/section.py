@@ -18,6 +18,7 @@ What depends on two fields, or is no plain bound, is a check in the section's ow
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,8 @@ from pydantic.fields import FieldInfo
 
 from pipeline.errors import UserError
 
+_MOST_SECONDS = 1_000_000_000
+"""Thirty years."""
 Count = Annotated[int, Field(ge=1)]
 """A number of things, of which there is at least one."""
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -93,6 +96,12 @@ class Section:
             value = getattr(self, field)
             if value is not None and not bounds.hold(value):
                 raise UserError(f"{self.section_name}.{field} = {value!r}: must {bounds}")
+        for field, value in vars(self).items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"{self.section_name}.{field} = {value!r}: must be a finite number")
+            if field.endswith("_s") and isinstance(value, int | float) and value > _MOST_SECONDS:
+                # clocks, sockets and dates cannot hold much more
+                raise UserError(f"{self.section_name}.{field} = {value!r}: must be at most {_MOST_SECONDS} seconds")
 
 
 @cache

@@ -14,9 +14,12 @@ from pipeline.download.circuit_breaker import breakers, paused_until
 from pipeline.download.ledger import State, fold_all
 from pipeline.errors import TOO_LONG
 from pipeline.sources.faults import PRIVATE_ADDRESS
-from pipeline.storage.arrow import among, pc, rows_with, rows_without, unique
+from pipeline.storage.arrow import among, is_one_of, pc, rows_with, rows_without, unique
 from pipeline.storage.store import Store
+from pipeline.workers.outcome import OUT_OF_MEMORY, TIMEOUT, late_text, over_memory_text
 
+CUTTING = "cutting: "
+"""What the message of a video begins with that the engine ended while it was cut."""
 # the host of a URL, in lower case: what `sources.base.site_of` calls the site of a video of `urls`
 _HOST = r"^[a-z][a-z0-9+.-]*://(?:[^/?#@]*@)?(?P<host>\[[^\]]*\]|[^:/?#]*)"
 
@@ -50,14 +53,25 @@ def due_rows(store: Store, config: Config, states: pa.Table, now: datetime) -> p
 
 
 def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
-    """Return the rows of `fold_all` that were downloaded and have no clips under the current clip_spec."""
+    """Return the rows of `fold_all` that were downloaded and are due for cutting under the current clip_spec."""
     fetched = rows_with(states, "state", "ok")
     if not len(fetched):
         return fetched
-    cut = store.read("clippings", ["video_id", "source_sha256"], pc.field("clip_spec") == clip_spec(config.clips))
+    settled = (pc.field("clip_spec") == clip_spec(config.clips)) & ended_by_no_other_limit(config)
+    cut = store.read("clippings", ["video_id", "source_sha256"], settled)
     files = pc.binary_join_element_wise(fetched["video_id"], fetched["sha256"], " ")
     done = pc.binary_join_element_wise(cut["video_id"], cut["source_sha256"], " ")
     return fetched.filter(pc.invert(among(files, done)))
+
+
+def ended_by_no_other_limit(config: Config) -> Any:
+    """Return a filter of `clippings`: all but the videos that were ended at a limit of the engine which is another now.
+
+    They are cut again: what they need is known only when they get it.
+    """
+    engine = config.engine
+    present = [f"{CUTTING}{text}" for text in (late_text(engine.deadline_s), over_memory_text(engine.memory_mb))]
+    return ~is_one_of("error_class", (TIMEOUT, OUT_OF_MEMORY)) | is_one_of("message", present)
 
 
 def short_enough_by_now(store: Store, config: Config, refused: Collection[str]) -> list[str]:

@@ -12,6 +12,18 @@ ENDED = frozenset({WORKER_DIED, TIMEOUT, OUT_OF_MEMORY})
 """Error classes that the engine gives; their messages are its own and hold no path."""
 
 
+def late_text(deadline_s: float) -> str:
+    """Return the message of an item that was ended at its deadline."""
+    return f"ran longer than {deadline_s:g} s and was ended"
+
+
+def over_memory_text(memory_mb: int) -> str:
+    """Return the message of an item that needs more memory than a worker may hold; 0: than the machine gives."""
+    if not memory_mb:
+        return "needs more memory than this machine gives"
+    return f"needs more memory than a worker process may hold (engine.memory_mb = {memory_mb}) and was ended"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The result of one item."""

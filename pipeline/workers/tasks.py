@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.workers.outcome import OUT_OF_MEMORY, TIMEOUT, WORKER_DIED, Later, Outcome
+from pipeline.workers.outcome import (
+    OUT_OF_MEMORY,
+    TIMEOUT,
+    WORKER_DIED,
+    Later,
+    Outcome,
+    late_text,
+    over_memory_text,
+)
 from pipeline.workers.worker import NUMBER_BYTES
 
 
@@ -110,7 +118,7 @@ class TaskQueue:
         """
         for task in tasks:
             if task.suspect or (alone and len(tasks) == 1):
-                text = _over_limit(self._memory_mb)
+                text = over_memory_text(self._memory_mb)
                 self._record(task, Outcome(False, None, OUT_OF_MEMORY, text, task.attempts + 1))
             else:
                 task.suspect = True
@@ -137,14 +145,8 @@ class TaskQueue:
 
     def time_out(self, task: Task, deadline_s: float) -> None:
         """Record that a task was killed at its deadline."""
-        text = f"ran longer than {deadline_s:g} s and was ended"
+        text = late_text(deadline_s)
         self._record(task, Outcome(False, None, TIMEOUT, text, task.attempts + 1))
-
-
-def _over_limit(memory_mb: int) -> str:
-    if not memory_mb:
-        return "needs more memory than this machine gives"
-    return f"needs more memory than a worker process may hold (engine.memory_mb = {memory_mb}) and was ended"
 
 
 def _how_it_ended(exit_code: int) -> str:

@@ -53,6 +53,11 @@ ODD_BYTES: dict[str, tuple[bytes, str]] = {
     "long value": (b"clips: {crf: '" + b"x" * 100_000 + b"'}", "clips.crf = 'xxx"),
     "odd preset": (b"preset: [a, {b: c}]", "preset"),
     "infinite": (b"clips: {crf: .inf}", "clips.crf = inf"),
+    "infinite float": (b"engine: {deadline_s: .inf}", "engine.deadline_s = inf: must be a finite number"),
+    "endless seconds": (
+        b"download: {socket_timeout_s: 1.0e+300}",
+        "socket_timeout_s = 1e\\+300: must be at most 1000000000",
+    ),
     "not a number": (b"engine: {deadline_s: .nan}", "engine.deadline_s = nan"),
     "section that is a list": (b"clips: [1]", "clips"),
     "section that is nothing": (b"clips:", "clips = None"),
