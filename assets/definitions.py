@@ -11,6 +11,11 @@ import dagster as dg
 from assets.automation.schedules import full_pass_job, recurate, weekly_recuration
 from assets.automation.sensors import due_batches_sensor
 from assets.graph import definitions as graph_definitions
+from assets.graph.resources import how_to_open_a_root
+
+_ADVICE = how_to_open_a_root()
+if _ADVICE:
+    dg.get_dagster_logger("lampworks").warning(_ADVICE)
 
 # `dg` takes one Definitions at module scope: the graph's own stays in its module
 defs = dg.Definitions.merge(

@@ -49,6 +49,10 @@ class Listener:
         """The address to open in a browser, with the token where one is needed."""
         return url_of(self.address.host, self._socket, self.address.token)
 
+    def fileno(self) -> int:
+        """Return the socket's descriptor, for a process that serves in place of this one."""
+        return self._socket.fileno()
+
     def serve(
         self, app: App, html: str, *, run: RunServer, on_ready: Callable[[str], None], max_body: int = 1 << 20
     ) -> None:

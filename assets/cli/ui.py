@@ -8,15 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
-import psutil
-
+from assets.cli.lifetime import end_marked, python_command
 from assets.cli.options import Parsers, add_address_options, add_model_option, address_of, settings_of, used_settings
-from assets.graph.resources import CHECKOUT
 from assets.settings import Settings
-from pipeline.errors import UserError
+from pipeline.serving import Listener
+
+_STOP_S = 15.0
+"""Time in which Dagster's processes end in order; a run that is at work gets a part of it."""
 
 
 def add_commands(commands: Parsers) -> None:
@@ -25,12 +27,12 @@ def add_commands(commands: Parsers) -> None:
         "ui",
         run_ui,
         "Open Dagster on this root: assets, runs, checks, charts.",
-        "Starts `dagster dev` on this machine alone, with the root's own Dagster home, source and settings.\n"
+        "Serves Dagster's pages to this machine alone, with the root's own Dagster home, source and settings.\n"
         "Materialize assets and switch on the weekly re-curation there. While it runs, `lampworks run` on the same\n"
         "root is refused.",
         "  lampworks ui --root ./lampworks-data --port 3000",
     )
-    ui.add_argument("--port", type=int, default=3000, metavar="N", help="port on 127.0.0.1 (default: %(default)s)")
+    add_address_options(ui, 3000)
     ui.add_argument("--source", metavar="SPEC", help="source of new searches (default: what the root remembers)")
     play = commands.add(
         "play",
@@ -54,90 +56,77 @@ def run_play(args: argparse.Namespace) -> int:
 
 
 def run_ui(args: argparse.Namespace) -> int:
-    """Run `dagster dev` on the root until it is stopped, and end its processes with it."""
-    settings = settings_of(args)
+    """Serve Dagster's pages on the root until they are stopped, and end all of their processes with it."""
+    settings, address = settings_of(args), address_of(args)
     from assets.graph.partitions import register_batches
     from assets.passes.instance import open_instance, prepare_home, sweep_killed_runs
-    from assets.passes.lock import HELD, lock_home
+    from assets.passes.lock import lock_home
     from assets.settings import save_config
 
-    with lock_home(settings.home, settings.store.root):
-        _check_port(args.port)
+    with lock_home(settings.home, settings.store.root), Listener(address) as listener:
         settings.store.check_writable()
         prepare_home(settings.home)
         save_config(settings)
         with open_instance(settings.home) as instance:
             sweep_killed_runs(instance)
             register_batches(instance, settings.store)
-        # `dagster dev` tells its users to move to another tool of its own; ours have this one
-        quiet = {"PYTHONWARNINGS": "ignore:Function `dev_command` is superseded"}
-        environment = {**quiet, **os.environ, **settings.environment(), HELD: str(settings.home.folder)}
-        print(
-            f"Dagster on http://127.0.0.1:{args.port} for root {settings.store.root} (Ctrl-C stops it)", file=sys.stderr
-        )
-        return _serve(_command(args.port), environment, settings)
+        print(f"starting Dagster for root {settings.store.root}", file=sys.stderr)
+        return _run_services(settings, listener)
 
 
-def _command(port: int) -> list[str]:
-    workspace = CHECKOUT / "workspace.yaml"
-    # an installed wheel has no workspace file beside it; the module says the same
-    where = ["-w", str(workspace)] if workspace.is_file() else ["-m", "assets.definitions"]
-    return [sys.executable, "-m", "dagster", "dev", *where, "-h", "127.0.0.1", "-p", str(port)]
+def _run_services(settings: Settings, listener: Listener) -> int:
+    """Run `assets.cli.dagster_services` until it ends or this process is told to end."""
+    from assets.cli.dagster_services import TOKEN
+    from assets.passes.lock import HELD
 
-
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    home, address = settings.home, listener.address
+    environment = {**os.environ, **settings.environment(), HELD: str(home.folder)}
+    if address.token is not None:
+        environment[TOKEN] = address.token
+    life, life_there = socket.socketpair()
+    fds = (life_there.fileno(), listener.fileno())
+    call = f"serve_pages({fds[0]}, {fds[1]}, {address.host!r}, {str(home.folder)!r})"
+    with life, _stopped_by(signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        with life_there:
+            child = subprocess.Popen(
+                python_command("assets.cli.dagster_services", call),
+                pass_fds=fds,
+                env=environment,
+                cwd=home.folder,
+                # a session of its own: Ctrl-C reaches this process alone, which then ends the others in order
+                start_new_session=True,
+            )
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as exc:
-            raise UserError(
-                f"port {port} on 127.0.0.1 cannot be used ({exc.strerror}): choose another --port."
-            ) from exc
+            code = child.wait()
+        except KeyboardInterrupt:
+            with suppress(KeyboardInterrupt):  # the second one is in a hurry
+                child.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(_STOP_S)
+            code = 0
+        finally:
+            end_marked(home)
+            child.wait()
+    if code:
+        print(f"error: Dagster's pages ended with code {code}; the output above says why", file=sys.stderr)
+    return 1 if code else 0
 
 
-def _serve(command: list[str], environment: dict[str, str], settings: Settings) -> int:
-    child = subprocess.Popen(command, env=environment, cwd=settings.home.folder, start_new_session=True)
+@contextmanager
+def _stopped_by(*numbers: signal.Signals) -> Iterator[None]:
+    """Raise KeyboardInterrupt in the block where one of these signals arrives."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    # a shell ignores Ctrl-C for a process in the background; a signal that arrives all the same is meant
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {}
+    for number in numbers:
+        # `nohup` ignores a closed terminal; but a shell ignores Ctrl-C for what it starts in the background, where a
+        # signal that arrives all the same is meant
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            before[number] = signal.signal(number, stop)
     try:
-        code = child.wait()
-    except KeyboardInterrupt:
-        _stop(child)
-        return 0
+        yield
     finally:
-        _stop(child)
         for number, handler in before.items():
             signal.signal(number, handler)
-    print(f"error: `dagster dev` ended with code {code}; its output above says why", file=sys.stderr)
-    return 1
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End the process and all its descendants: asked as Ctrl-C asks, then told, then killed.
-
-    `dagster dev` ignores Ctrl-C where it was started in the background, and its children outlive it when it is killed.
-    """
-    try:
-        top = psutil.Process(child.pid)
-        alive = [top, *top.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    for number, targets, patience_s in (
-        (signal.SIGINT, [top], 4),
-        (signal.SIGTERM, alive, 6),
-        (signal.SIGKILL, alive, 5),
-    ):
-        for process in targets:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(number)
-        # run workers may have been started meanwhile
-        with suppress(psutil.NoSuchProcess):
-            alive = list({*alive, *top.children(recursive=True)})
-        alive = psutil.wait_procs(alive, timeout=patience_s)[1]
-        if not alive:
-            return

@@ -5,6 +5,7 @@ the sensor) it reads them from the environment.
 """
 
 import os
+import shlex
 from pathlib import Path
 
 import dagster as dg
@@ -17,25 +18,18 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Lampworks(dg.ConfigurableResource["Lampworks"]):
-    """A root of Lampworks. Empty fields mean the environment, which `lampworks ui` sets.
+    """The root that this Dagster was started on, with its configuration and its local home.
 
-    Nothing is read or opened before an asset runs, so the definitions load anywhere and at once.
+    A run cannot choose another one: `lampworks ui --root DIR` opens a root, and `--config FILE`, `--home DIR` and
+    `--storage-options` belong to it. Nothing is read or opened before an asset runs, so the definitions load anywhere
+    and at once.
     """
 
     _settings: Settings | None = PrivateAttr(default=None)
 
-    root: str = Field(
-        default="",
-        description="Folder or URL (s3://...) of tables and blobs. Empty: LAMPWORKS_ROOT, else the root that "
-        "DAGSTER_HOME belongs to, else lampworks-data beside workspace.yaml.",
-    )
-    config: str = Field(
-        default="", description="YAML file. Empty: LAMPWORKS_CONFIG, else what the root remembers of its last pass."
-    )
     source: str = Field(
         default="", description="arcade, folder:DIR, urls:FILE or youtube. Empty: LAMPWORKS_SOURCE, else as configured."
     )
-    home: str = Field(default="", description="Folder of local state. Empty: LAMPWORKS_HOME, else the root itself.")
 
     @classmethod
     def of(cls, settings: Settings) -> "Lampworks":
@@ -48,12 +42,11 @@ class Lampworks(dg.ConfigurableResource["Lampworks"]):
         """Return store, configuration and home; UserError names what is wrong."""
         if self._settings is not None:
             return self._settings
-        config = self.config or os.environ.get("LAMPWORKS_CONFIG") or None
+        config = os.environ.get("LAMPWORKS_CONFIG") or None
         return load_settings(
-            self.root or default_root(),
+            default_root(),
             config=config,
             source=self.source or None,
-            home=self.home or None,
             # `lampworks ui`, which sets the variable, has read the store's own copy already
             recall=config is None,
         )
@@ -76,3 +69,14 @@ def default_root() -> str:
         if (place / "config.yaml").is_file() and (place / "tables").is_dir():
             return str(place)
     return str(CHECKOUT / "lampworks-data")
+
+
+def how_to_open_a_root() -> str | None:
+    """Return what to say where nothing names a root and runs would work on the default one; None where one is named."""
+    root = str(CHECKOUT / "lampworks-data")
+    if os.environ.get("LAMPWORKS_ROOT") or default_root() != root:
+        return None
+    return (
+        f"No root is named: runs work on {root}, and their history is kept apart from it. Stop this Dagster and open "
+        f"a root with `lampworks ui --root {shlex.quote(root)}`, or set LAMPWORKS_ROOT and DAGSTER_HOME."
+    )

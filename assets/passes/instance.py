@@ -23,6 +23,7 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_AT_WORK = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
 def prepare_home(home: Home) -> Path:
@@ -53,17 +54,16 @@ def open_instance(home: Home) -> Iterator[dg.DagsterInstance]:
 
 
 def sweep_killed_runs(instance: dg.DagsterInstance, keep: str | None = None) -> list[str]:
-    """Mark runs whose process is gone as failed, free their pool slots, and return their ids.
+    """Mark runs whose process is gone as failed, free their pool slots, and return their ids; before any run starts.
 
     A killed process leaves its run STARTED and its slot claimed: without this the next step of that pool waits for
     ever. A run whose process lives (a `dagster dev` on the same home) is left alone, as is `keep`.
     """
     swept = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        if run.run_id == keep or _lives(instance, run):
-            continue
-        instance.report_run_failed(run, "its process ended without finishing it (killed, or the machine went down)")
-        swept.append(run.run_id)
+        if run.run_id != keep and not _lives(instance, run):
+            _mark_killed(instance, run)
+            swept.append(run.run_id)
     alive = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))} | {keep}
     storage = instance.event_log_storage
     if storage.supports_global_concurrency_limits:
@@ -72,11 +72,46 @@ def sweep_killed_runs(instance: dg.DagsterInstance, keep: str | None = None) -> 
     return swept
 
 
+def sweep_dead_workers(instance: dg.DagsterInstance) -> list[str]:
+    """Do the same while other runs start and work: a run that has no process yet is left alone.
+
+    Dagster itself notices a killed run only while the code server that started it lives, and frees its slot a minute
+    later. Meanwhile the runs behind it wait for a reason that nobody sees.
+    """
+    swept = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=_AT_WORK)):
+        if _pids(instance, run) and not _lives(instance, run):
+            _mark_killed(instance, run)
+            swept.append(run.run_id)
+    storage = instance.event_log_storage
+    if storage.supports_global_concurrency_limits:
+        for run_id in storage.get_concurrency_run_ids():
+            holder = instance.get_run_by_id(run_id)
+            if holder is None or (holder.is_finished and not _lives(instance, holder)):
+                storage.free_concurrency_slots_for_run(run_id)
+    return swept
+
+
+def _mark_killed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    instance.report_run_failed(run, "its process ended without finishing it (killed, or the machine went down)")
+
+
 def _lives(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
-        value = entry.dagster_event.engine_event_data.metadata.get("pid") if entry.dagster_event else None
+    for pid, named_at in _pids(instance, run):
         # a process that began after the event that names it only inherited the number
-        with suppress(psutil.Error, TypeError, ValueError):
-            if value is not None and psutil.Process(int(str(value.value))).create_time() <= entry.timestamp + 1:
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if process.create_time() <= named_at + 1 and process.status() != psutil.STATUS_ZOMBIE:
                 return True
     return False
+
+
+def _pids(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[tuple[int, float]]:
+    """Return the processes that worked on a run, with the time at which each was named."""
+    found = []
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        value = entry.dagster_event.engine_event_data.metadata.get("pid") if entry.dagster_event else None
+        with suppress(TypeError, ValueError):
+            if value is not None:
+                found.append((int(str(value.value)), entry.timestamp))
+    return found

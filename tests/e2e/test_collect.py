@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -39,6 +37,7 @@ from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import download_states
 from pipeline.inspect.status import status
 from pipeline.search.batches import batches
+from tests.dagster_ui import Ui
 from tests.faultsite import FaultSite, Request, YouTube
 
 pytestmark = [
@@ -360,66 +359,6 @@ def test_a_run_that_is_cancelled_stops_its_children_keeps_what_is_done_and_is_fi
     assert status(settings.store, settings.config).conserved
 
 
-class Ui:
-    """`lampworks ui` on a root, driven as its pages drive it."""
-
-    def __init__(self, settings: Settings) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "assets.cli.main", "ui", "--root", settings.store.root, "--port", str(port)]
-        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-        self.url = f"http://127.0.0.1:{port}"
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def answers(self) -> bool:
-        with suppress(OSError):
-            return bool(urllib.request.urlopen(f"{self.url}/server_info", timeout=5).status == 200)
-        return False
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            found = json.load(answer)
-        assert "errors" not in found, found["errors"]
-        return found["data"]
-
-    def place(self) -> dict[str, str]:
-        found = self.ask("{repositoriesOrError{... on RepositoryConnection{nodes{name location{name}}}}}")
-        nodes = found["repositoriesOrError"].get("nodes")
-        return (
-            {"repositoryName": nodes[0]["name"], "repositoryLocationName": nodes[0]["location"]["name"]}
-            if nodes
-            else {}
-        )
-
-    def launch(self, job: str, batch: str) -> str:
-        query = """mutation($p: ExecutionParams!) {launchPipelineExecution(executionParams: $p) {
-            __typename ... on LaunchRunSuccess {run {runId}}}}"""
-        metadata = {"tags": [{"key": "dagster/partition", "value": batch}]}
-        where = {**self.place(), "pipelineName": job}
-        params = {"selector": where, "runConfigData": {}, "mode": "default", "executionMetadata": metadata}
-        return str(self.ask(query, p=params)["launchPipelineExecution"]["run"]["runId"])
-
-    def terminate(self, run_id: str) -> None:
-        query = "mutation($id: String!) {terminateRun(runId: $id) {__typename}}"
-        assert self.ask(query, id=run_id)["terminateRun"]["__typename"] == "TerminateRunSuccess"
-
-    def start_sensor(self, name: str) -> None:
-        query = "mutation($s: SensorSelector!) {startSensor(sensorSelector: $s) {__typename}}"
-        assert self.ask(query, s={**self.place(), "sensorName": name})["startSensor"]["__typename"] == "Sensor"
-
-    def runs(self) -> dict[str, str]:
-        """Return run id -> status."""
-        found = self.ask("{runsOrError{... on Runs{results{runId status}}}}")
-        return {run["runId"]: run["status"] for run in found["runsOrError"]["results"]}
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(60)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_in_the_ui_one_batch_downloads_at_a_time_a_run_can_be_ended_and_the_sensor_asks_for_what_it_left(
@@ -431,13 +370,12 @@ def test_in_the_ui_one_batch_downloads_at_a_time_a_run_can_be_ended_and_the_sens
     run_pass(settings, "search_results")
     first, second = batches(settings.store)
     by_search = site.asked.copy()
-    ui = Ui(settings)
+    ui = Ui(settings.home, settings.store.root)
     try:
-        wait_for(ui.answers, 120)
-        wait_for(ui.place, 120)
-        held = ui.launch("collect_batch", first)
+        ui.wait()
+        held = ui.run("collect_batch", first)
         wait_for(lambda: site.asked["slow.test", "/2.mp4"] > by_search["slow.test", "/2.mp4"], 120)
-        behind = ui.launch("collect_batch", second)
+        behind = ui.run("collect_batch", second)
         children = [one for one in psutil.Process(ui.process.pid).children(recursive=True) if _downloads(one)]
         assert children
         time.sleep(10)  # twice as long as the queue takes to look

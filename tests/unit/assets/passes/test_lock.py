@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +67,20 @@ def test_a_home_that_cannot_be_made_is_named_with_the_fix(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be used.*--root"), lock_home(Home(tmp_path / "file" / "x"), "r"):
         pass
+
+
+def test_what_a_killed_ui_left_is_named_and_ends_as_the_message_says(tmp_path: Path) -> None:
+    sleeper = "import time; time.sleep(600)  # dagster code-server start"
+    with subprocess.Popen([sys.executable, "-c", sleeper], env={**os.environ, HELD: str(tmp_path)}) as left:
+        with pytest.raises(UserError) as refused, lock_home(Home(tmp_path), "the-root", wind_down_s=0.2):
+            pass
+        text = str(refused.value)
+        assert f"(process {left.pid}: Dagster's code server)" in text
+        advice = re.search(r"`(kill [\d ]+)`", text)
+        assert advice
+        subprocess.run(shlex.split(advice[1]), check=True)
+        with lock_home(Home(tmp_path), "the-root") as fresh:  # waits until it is gone
+            assert fresh
+    assert left.returncode == -signal.SIGTERM
+    with lock_home(Home(tmp_path), "r"), lock_home(Home(tmp_path / "other"), "o") as fresh:
+        assert fresh

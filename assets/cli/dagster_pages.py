@@ -1,0 +1,67 @@
+"""Dagster's own web app, behind the guard of all local pages and stricter about GraphQL.
+
+Dagster takes a mutation by GET, and by POST with any content type whose text contains `application/json`: both can be
+sent by a form, a picture or a link of another site. Here a query comes by POST as `application/json`, from this page.
+"""
+
+from __future__ import annotations
+
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
+from dagster_webserver.webserver import DagsterWebserver
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.websockets import WebSocket, WebSocketState
+
+from pipeline.http_guard import App, Guard, media_type
+from pipeline.http_json import read_object
+from pipeline.serving import Address
+
+MAX_BODY = 8 << 20
+"""Largest body of a request in bytes: a launch sends its whole run config."""
+# added to the policy that Dagster gives its own page, which names the scripts
+_POLICY = "frame-ancestors 'none'; base-uri 'none'; object-src 'none'; form-action 'self'"
+
+
+def dagster_pages(context: WorkspaceProcessContext, address: Address) -> App:
+    """Return Dagster's web app on a workspace, behind the guard of an address."""
+    app: App = _Webserver(context, live_data_poll_rate=2000).create_asgi_app()
+    return Guard(app, host=address.host, token=address.token, policy=_POLICY, max_body=MAX_BODY)
+
+
+class _Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestContext]):
+    """Dagster's webserver, which refuses GraphQL in other forms than its own page sends."""
+
+    async def graphql_http_endpoint(self, request: Request) -> Response:
+        """Answer a query, or refuse it with a sentence."""
+        if request.method == "GET" and not request.query_params and "text/html" in request.headers.get("accept", ""):
+            return await super().graphql_http_endpoint(request)  # the page to write queries on
+        if request.method != "POST":
+            return PlainTextResponse("send GraphQL by POST", 405, {"allow": "POST"})
+        if media_type(request.headers.get("content-type", "")) != "application/json":
+            return PlainTextResponse("send GraphQL as application/json", 415)
+        try:
+            _check_query(await request.body())
+        except ValueError as exc:
+            return PlainTextResponse(str(exc), 400)
+        try:
+            return await super().graphql_http_endpoint(request)
+        except RecursionError:
+            return PlainTextResponse("the query is nested too deeply", 400)
+
+    async def graphql_ws_endpoint(self, websocket: WebSocket) -> None:
+        """Answer subscriptions until the page closes; a message of another form closes the websocket."""
+        try:
+            await super().graphql_ws_endpoint(websocket)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            if WebSocketState.DISCONNECTED not in {websocket.client_state, websocket.application_state}:
+                await websocket.close(1007, "this message is not one of Dagster's page")
+
+
+def _check_query(body: bytes) -> None:
+    request = read_object(body)
+    if not isinstance(request.get("query"), str):
+        raise ValueError("query must be a text")
+    if not isinstance(request.get("operationName"), str | None):
+        raise ValueError("operationName must be a text")
+    if not isinstance(request.get("variables"), dict | None):
+        raise ValueError("variables must be an object")
