@@ -28,7 +28,7 @@ from pipeline.config.renamed import with_present_names
 from pipeline.config.yaml_file import parse_yaml_file, read_yaml_file
 from pipeline.errors import UserError
 from pipeline.job import Job
-from pipeline.outside import parse_json
+from pipeline.outside import parse_json, shown_url
 from pipeline.progress import ProgressCallback
 from pipeline.storage.home import Home, home_of
 from pipeline.storage.store import Store
@@ -258,11 +258,14 @@ def save_config(settings: Settings) -> bool:
     Returns:
         Whether it did.
     """
-    text = _HEADER + yaml.safe_dump(config_changes(settings.config), sort_keys=False, allow_unicode=True)
+    text = _yaml(settings.config)
     path, store = settings.config_path, settings.store
-    apart = str(settings.home.folder) != store.root
-    if apart and not (store.exists(CONFIG) and store.read_blob(CONFIG) == text.encode()):
-        store.write_blob(CONFIG, text.encode())
+    if str(settings.home.folder) != store.root:
+        # the proxy is this machine's: others that share the store need to know that there is one, not its password
+        source = dataclasses.replace(settings.config.source, proxy=shown_url(settings.config.source.proxy))
+        shared = _yaml(dataclasses.replace(settings.config, source=source)).encode()
+        if not (store.exists(CONFIG) and store.read_blob(CONFIG) == shared):
+            store.write_blob(CONFIG, shared)
     with suppress(FileNotFoundError):
         if path.read_text("utf-8") == text:
             return False
@@ -271,6 +274,10 @@ def save_config(settings: Settings) -> bool:
         file.write(text)
     Path(file.name).replace(path)
     return True
+
+
+def _yaml(config: Config) -> str:
+    return _HEADER + yaml.safe_dump(config_changes(config), sort_keys=False, allow_unicode=True)
 
 
 def config_changes(config: Config) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from markupsafe import escape as _escape
 
+from pipeline.outside import shown_text
+
 
 def template(package: str, name: str) -> Template:
     """Return the template `templates/<name>` of a package, given by its dotted name."""
@@ -38,8 +40,11 @@ def _environment(package: str) -> Environment:
 
 
 def plain_text(text: object, max_length: int = 200) -> str:
-    """Return a stranger's text, cut to `max_length` characters; each one that does not print becomes a space."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    """Return a stranger's text, cut to `max_length` characters; each one that does not print becomes a space.
+
+    Addresses in it are shown without user, password and query.
+    """
+    plain = "".join(letter if letter.isprintable() else " " for letter in shown_text(text))
     return plain if len(plain) <= max_length else plain[: max_length - 1] + "…"
 
 

@@ -19,12 +19,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
+from pipeline.outside import url_path
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
@@ -176,7 +177,7 @@ def find_videos(store: Store, names: Collection[str]) -> dict[str, set[str]]:
 
 
 def _aliases(video_id: str, native_id: str, url: str) -> set[str]:
-    paths = [native_id, unquote(urlsplit(url).path) if "://" in url else url]
+    paths = [native_id, unquote(url_path(url)) if "://" in url else url]
     # a file name has an ending: the last part of a page's URL ("watch") is not a file name
     files = [name for path in paths if "." in (name := PurePosixPath(path.replace("\\", "/")).name)]
     return {_normal(alias) for alias in (video_id, native_id, url, *files) if alias}

@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 MAX_INT64 = (1 << 63) - 1
 MOST_SECONDS = 10 * 366 * 86400.0
@@ -193,11 +194,23 @@ _YOUTUBE = re.compile(r"(?:[\w-]+\.)*youtube(?:-nocookie)?\.com(?::\d+)?", re.IG
 _YOUTUBE_ID = re.compile(r"[?&]((?:v|list)=[\w-]{1,64})(?=&|$)", re.ASCII)
 
 
-def shown_url(url: object) -> str:
+def url_path(url: str) -> str:
+    """Return the path of an address; "" where it is none, such as `http://[::1/x`."""
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""
+
+
+def shown_url(url: object, mark: str = "") -> str:
     """Return an address as a page, a log or a terminal may show it: without user, password, query and fragment.
 
     They often hold secrets: `http://host/x` for `http://me:secret@host/x?token=y#z`. YouTube's own `v` and `list` stay,
     because they name the video. The path of a file stays as it is.
+
+    Args:
+        url: the address.
+        mark: stands where something is hidden, as in `http://***@host/x?***`.
     """
     text = str(url)
     match = _PARTS.match(text)
@@ -205,26 +218,27 @@ def shown_url(url: object) -> str:
         return text if text.startswith("/") or "@" not in text else _LOOSE_USER.sub("", text)
     scheme, slashes, place, path, query, fragment = (part or "" for part in match.groups())
     _, at, host = place.rpartition("@")
-    rest = path + query + fragment
+    rest, user = path + query + fragment, f"{mark}@" if mark and at else ""
     if not at and re.search(r":(?!\d*$)[^\]]*$", place):
         # no port: a password with a slash in it, or one whose end was cut off
         return f"{scheme}{slashes}…"
     if scheme.lower().endswith(_WITHOUT_QUERY):
-        return f"{scheme}{slashes}{host}{rest}"
+        return f"{scheme}{slashes}{user}{host}{rest}"
     known = "&".join(_YOUTUBE_ID.findall(query)) if _YOUTUBE.fullmatch(host) else ""
-    return f"{scheme}{slashes}{host}{path}" + (f"?{known}" if known else "")
+    asked = f"?{known}" if known else f"?{mark}" if mark and query else ""
+    return f"{scheme}{slashes}{user}{host}{path}{asked}"
 
 
-def shown_text(text: object) -> str:
+def shown_text(text: object, mark: str = "") -> str:
     """Return a message with every address in it as `shown_url` shows it."""
 
     def shown(match: re.Match[str]) -> str:
         found = match[0]
         url = found.rstrip(".,;:!)]}")
-        return shown_url(url) + found[len(url) :]
+        return shown_url(url, mark) + found[len(url) :]
 
     cleaned = _URL.sub(shown, str(text))
-    return _LOOSE_USER.sub("", _LOOSE_QUERY.sub(_known_query, cleaned))
+    return _LOOSE_USER.sub(f"{mark}@" if mark else "", _LOOSE_QUERY.sub(_known_query, cleaned))
 
 
 def _known_query(match: re.Match[str]) -> str:
@@ -238,6 +252,8 @@ def shown_values(values: object, show: Callable[[object], str] = shown_text) -> 
         return show(values)
     if isinstance(values, dict):
         return {shown_values(name, show): shown_values(inner, show) for name, inner in values.items()}
-    if isinstance(values, list | tuple):
-        return type(values)(shown_values(inner, show) for inner in values)
+    if isinstance(values, list):
+        return [shown_values(inner, show) for inner in values]
+    if isinstance(values, tuple):
+        return tuple(shown_values(inner, show) for inner in values)
     return values

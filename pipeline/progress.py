@@ -18,6 +18,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
+from pipeline.outside import shown_text
+
 ProgressCallback = Callable[[str], None]
 _LOGGER = logging.getLogger(__name__)
 _lines_shown = True
@@ -69,7 +71,7 @@ class Progress:
         if self.total is not None and 0 < self.done < self.total:
             left = (self.total - self.done) / rate
             text += f", {int(left // 60)}:{int(left % 60):02d} left"
-        return text + (f" ({self.note})" if self.note else "")
+        return shown_text(text + (f" ({self.note})" if self.note else ""))
 
     def _show(self, end: bool = False) -> None:
         self._shown = time.monotonic()

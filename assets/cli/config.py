@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import re
 import textwrap
 
 from assets.cli.options import Parsers, add_set_option, settings_of
 from assets.settings import Settings, save_config
 from pipeline.config import Setting, describe_settings
 from pipeline.errors import UserError
+from pipeline.outside import shown_text, shown_values
 
 _WIDTH = 110
 
@@ -44,14 +44,14 @@ def run_config(args: argparse.Namespace) -> int:
         _remember(settings)
     if args.json:
         rows = [{**dataclasses.asdict(one), "origin": settings.origin_of(one.name)} for one in found]
-        print(_without_passwords(json.dumps(rows, indent=2)))
+        print(json.dumps(_hidden(rows), indent=2))
         return 0
     if args.set:
         print(f"written to {settings.config_path}")
         changed = [one for one in found if settings.origin_of(one.name) == "--set"]
         found = changed if not args.names else found
     for one in found:
-        print(_without_passwords(_text(one, settings.origin_of(one.name))))
+        print(_text(one, settings.origin_of(one.name)))
     return 0
 
 
@@ -78,10 +78,11 @@ def _text(setting: Setting, origin: str) -> str:
     sentence = textwrap.fill(
         f"{setting.sentence} ({setting.type}{limits})", _WIDTH, initial_indent="    ", subsequent_indent="    "
     )
-    value, default = (json.dumps(value, ensure_ascii=False) for value in (setting.value, setting.default))
+    value, default = (json.dumps(_hidden(value), ensure_ascii=False) for value in (setting.value, setting.default))
     note = "" if setting.value == setting.default else f", preset has {default}"
     return f"{setting.name} = {value}  [{origin}{note}]\n{sentence}"
 
 
-def _without_passwords(text: str) -> str:
-    return re.sub(r"(\w://)[^/@\s\"]+@", r"\1***@", text)
+def _hidden(value: object) -> object:
+    """Return a setting's value with `***` in place of passwords and queries of its addresses."""
+    return shown_values(value, lambda text: shown_text(text, mark="***"))

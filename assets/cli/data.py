@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assets.cli.options import Parsers, add_model_option, used_settings
 from pipeline.errors import UserError
+from pipeline.outside import shown_values
 
 
 def add_commands(commands: Parsers) -> None:
@@ -105,7 +106,7 @@ def run_status(args: argparse.Namespace) -> int:
     from pipeline.inspect.status_text import format_status
 
     found = status(settings.store, settings.config)
-    print(json.dumps(found.to_json(), indent=2) if args.json else format_status(found))
+    print(json.dumps(shown_values(found.to_json()), indent=2) if args.json else format_status(found))
     return 0
 
 
@@ -116,7 +117,7 @@ def run_why(args: argparse.Namespace) -> int:
     from pipeline.inspect.why_text import format_why
 
     found = why(settings.store, settings.config, args.id)
-    print(json.dumps(found, indent=2, default=str) if args.json else format_why(found))
+    print(json.dumps(shown_values(found), indent=2, default=str) if args.json else format_why(found))
     return 0
 
 

@@ -8,6 +8,7 @@ import json
 
 from assets.cli.options import Parsers, settings_of
 from pipeline.inspect.doctor import Finding, run_doctor
+from pipeline.outside import shown_text, shown_values
 
 
 def add_commands(commands: Parsers) -> None:
@@ -29,11 +30,11 @@ def run_findings(args: argparse.Namespace) -> int:
     settings = settings_of(args, recall=False)
     findings = [*run_doctor(settings.store, settings.home, settings.config), check_torch()]
     if args.json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+        print(json.dumps(shown_values([dataclasses.asdict(finding) for finding in findings]), indent=2))
     else:
         for finding in findings:
             fix = f"\n{'':18}fix: {finding.fix}" if finding.fix else ""
-            print(f"{'ok' if finding.ok else 'FIX':<4}{finding.name:<14}{finding.detail}{fix}")
+            print(f"{'ok' if finding.ok else 'FIX':<4}{finding.name:<14}{shown_text(finding.detail + fix)}")
     return int(not all(finding.ok for finding in findings))
 
 

@@ -12,6 +12,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
+from pipeline.outside import shown_text, shown_values
 from pipeline.progress import show_progress_lines
 
 PACKAGES = ("assets", "classifier", "models", "pipeline")
@@ -43,7 +44,15 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return json.dumps(shown_values(line), default=lambda value: shown_text(value))
+
+
+class PlainLines(logging.Formatter):
+    """Plain text, addresses without user, password and query."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record, with its traceback."""
+        return shown_text(super().format(record))
 
 
 def json_wanted(option: bool) -> bool:
@@ -60,7 +69,7 @@ def set_up_logging(verbose: int = 0, *, as_json: bool = False, stream: TextIO | 
         stream: where to write; None means stderr.
     """
     handler: logging.Handler = logging.StreamHandler(stream) if stream else _Stderr()
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    plain = PlainLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonLines() if as_json else plain)
     level = _LEVELS[min(max(verbose, int(as_json)), len(_LEVELS) - 1)]
     for name in PACKAGES:

@@ -26,6 +26,7 @@ from assets.cli import ui as cli_ui
 from assets.cli.logs import json_wanted, set_up_logging
 from assets.cli.options import Parsers
 from pipeline.errors import UserError
+from pipeline.outside import shown_text
 
 _EPILOG = """\
 start here:
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.handler(args))
     except UserError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        print(f"error: {shown_text(exc)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped. What was published stays; the same command carries on from there.", file=sys.stderr)
@@ -69,10 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except Exception as exc:
         if is_disk_full(exc):
-            print(f"error: no space left ({exc}): free some, and run again; what was published stays.", file=sys.stderr)
+            print(
+                f"error: no space left ({shown_text(exc)}): free some, and run again; what was published stays.",
+                file=sys.stderr,
+            )
             return 2
-        traceback.print_exc()
-        print(f"error: {type(exc).__name__}: {exc}", file=sys.stderr)
+        print(shown_text(traceback.format_exc()), file=sys.stderr, end="")
+        print(f"error: {type(exc).__name__}: {shown_text(exc)}", file=sys.stderr)
         return 1
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from assets.settings import DEFAULT_ROOT, Settings, load_settings, parse_storage_options
 from pipeline.config import parse_overrides
 from pipeline.errors import UserError
+from pipeline.outside import shown_text
 from pipeline.serving import Address
 
 Handler = Callable[[argparse.Namespace], int]
@@ -117,7 +118,7 @@ def settings_of(args: argparse.Namespace, *, base: str | None = None, recall: bo
         recall=recall,
     )
     for note in settings.notes:
-        print(note, file=sys.stderr)
+        print(shown_text(note), file=sys.stderr)
     return settings
 
 

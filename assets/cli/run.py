@@ -17,6 +17,7 @@ from assets.cli.options import Parsers, add_set_option, root_options, settings_o
 from assets.settings import Settings
 from pipeline.errors import UserError
 from pipeline.model_ids import WORLD
+from pipeline.outside import shown_text
 
 _LOGGER = logging.getLogger(__name__)
 _NEXT = {
@@ -110,7 +111,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
     if args.plan:
         from assets.passes.plan import format_plan, plan_pass
 
-        print(format_plan(plan_pass(settings, args.select)))
+        print(shown_text(format_plan(plan_pass(settings, args.select))))
         return 0
     if labels is not None:
         from classifier.labels.label_file import check_label_file
@@ -135,7 +136,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
             ),
         )
     except PassError as exc:
-        print(f"error: {exc}", file=sys.stderr)
+        print(f"error: {shown_text(exc)}", file=sys.stderr)
         print(
             f"everything before it stays done. `lampworks ui{root_options(args)}` shows run {exc.run_id[:8]}; the same "
             "command continues from here.",
@@ -150,7 +151,7 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
 
 def _print_progress(text: str) -> None:
     # progress lines go to stderr too: their order is kept, and stdout is the summary alone
-    print(text, file=sys.stderr, flush=True)
+    print(shown_text(text), file=sys.stderr, flush=True)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
@@ -165,7 +166,7 @@ def _summary(args: argparse.Namespace, settings: Settings, warnings: list[str], 
     found = status(settings.store, settings.config)
     print(format_status(found))
     for warning in warnings:
-        print(f"warning: {warning}")
+        print(f"warning: {shown_text(warning)}")
     key = f"{FOLDER}/index.html"
     if settings.store.exists(key):
         print(f"report: {settings.store.url(key)}")

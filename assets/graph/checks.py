@@ -9,6 +9,8 @@ from typing import Any
 
 import dagster as dg
 
+from pipeline.outside import shown_text, shown_values
+
 # asset -> check -> (blocks, what it asks)
 CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
     "search_results": {
@@ -109,6 +111,6 @@ def verdict(
         passed=bool(passed),
         check_name=name,
         severity=dg.AssetCheckSeverity.ERROR if blocks else dg.AssetCheckSeverity.WARN,
-        description=description or None,
-        metadata=dict(metadata or {}),
+        description=shown_text(description) or None,
+        metadata=shown_values(dict(metadata or {})),
     )

@@ -15,6 +15,7 @@ from assets.report.thumbnails import bars_svg, histogram_svg, sparkline_svg, svg
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.job import BatchJob, Job
+from pipeline.outside import shown_text, shown_values
 from pipeline.progress import ProgressCallback
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
@@ -76,16 +77,31 @@ def user_failure(lampworks: Lampworks) -> Iterator[None]:
     try:
         yield
     except UserError as exc:
-        raise dg.Failure(str(exc), metadata={USER_ERROR: True}, allow_retries=False) from None
+        raise dg.Failure(shown_text(exc), metadata={USER_ERROR: True}, allow_retries=False) from None
     except OSError as exc:
         if exc.errno != errno.ENOSPC and "No space left" not in str(exc):
             raise
         raise dg.Failure(
-            f"no space left for root {lampworks.settings().store.root!r} ({exc}): free space, or move the root, and "
-            "start again; what was published stays.",
+            f"no space left for root {lampworks.settings().store.root!r} ({shown_text(exc)}): free space, or move the "
+            "root, and start again; what was published stays.",
             metadata={USER_ERROR: True},
             allow_retries=False,
         ) from exc
+    except Exception as exc:
+        # Dagster keeps the message of every error, and of its causes, in its database
+        hide_addresses(exc)
+        raise
+
+
+def hide_addresses(error: BaseException) -> None:
+    """Show the addresses in the texts of an error and of its causes without user, password and query."""
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen:
+            seen.add(id(one))
+            one.args = shown_values(one.args)
+            waiting += [inner for inner in (one.__cause__, one.__context__) if inner is not None]
 
 
 def batch_of(context: dg.AssetExecutionContext) -> str:
@@ -108,7 +124,7 @@ def materialized(
     metadata: Mapping[str, Any],
 ) -> Result:
     """Return an asset's result: its row count, its data version, its checks and what a person wants to see."""
-    shown = {name: value for name, value in metadata.items() if value is not None}
+    shown = {name: shown_values(value) for name, value in metadata.items() if value is not None}
     return dg.MaterializeResult(
         metadata={"dagster/row_count": rows, **shown},
         data_version=dg.DataVersion(str(version)),
@@ -118,7 +134,7 @@ def materialized(
 
 def bars(counts: Mapping[str, float], alt: str) -> dg.MarkdownMetadataValue:
     """Return a bar chart that Dagster shows without a click."""
-    return dg.MetadataValue.md(svg_markdown(bars_svg(counts.items()), alt) if counts else "none")
+    return dg.MetadataValue.md(svg_markdown(bars_svg(shown_values(dict(counts)).items()), alt) if counts else "none")
 
 
 def histogram(values: Sequence[float], low: float, high: float, alt: str) -> dg.MarkdownMetadataValue:
@@ -185,7 +201,7 @@ class Curves:
 def _cell(value: Any) -> str | int | float | bool | None:
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = str(value)
+    text = shown_text(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -199,6 +215,6 @@ def thinned(forward: ProgressCallback, clock: Callable[[], float] = time.monoton
         if now - last < max(_LOG_EVERY_S, (now - start) * _LOG_SHARE) and ", took " not in text:
             return
         last = now
-        forward(text)
+        forward(shown_text(text))
 
     return on_progress

@@ -15,6 +15,7 @@ from pipeline.inspect.status_types import (
     SiteStatus,
     StoreStatus,
 )
+from pipeline.outside import shown_text
 from pipeline.shards.splits import SPLITS
 
 _SHOWN_REASONS = 12
@@ -182,4 +183,4 @@ def _reasons(reasons: Mapping[str, int], prefix: str = "") -> list[str]:
 
 def _printable(text: str) -> str:
     # reasons may quote text from the web, and a terminal obeys control characters
-    return "".join(letter if letter.isprintable() else " " for letter in text)[:100]
+    return "".join(letter if letter.isprintable() else " " for letter in shown_text(text))[:100]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.outside import shown_text
+
 Row = Mapping[str, Any]
 
 
@@ -125,4 +127,4 @@ def _day(moment: str | None) -> str:
 
 def _printable(text: str) -> str:
     # titles come from the web, and a terminal obeys control characters
-    return "".join(letter if letter.isprintable() else " " for letter in str(text))[:400]
+    return "".join(letter if letter.isprintable() else " " for letter in shown_text(text))[:400]

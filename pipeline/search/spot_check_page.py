@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.html import template
+from pipeline.outside import shown_url
 from pipeline.rules import OFF
 from pipeline.search.spot_check_choice import Choice, Row
 from pipeline.search.spot_check_pictures import Picture
@@ -52,11 +53,13 @@ def _is_kept(rule: str) -> bool:
 
 def _video(row: Row, picture: Picture) -> dict[str, Any]:
     url = str(row["url"] or "")
+    # an address that is shown in part leads elsewhere, and one that is shown whole may hold a password
+    complete = shown_url(url) == url.partition("#")[0]
     facts = [row["channel"], _minutes(row["duration_s"]), row["licence"] or "licence unknown"]
     return {
         "title": row["title"] or "(no title)",
         # a link to anything but a web page could run a script, or name a file of this machine
-        "link": url if url.startswith(("http://", "https://")) else "",
+        "link": shown_url(url) if complete and url.startswith(("http://", "https://")) else "",
         "picture": picture.uri,
         "why_none": picture.why_none or "no picture",
         "facts": " · ".join(str(fact) for fact in facts if fact),

@@ -20,6 +20,7 @@ from pipeline.clip_spec import clip_spec
 from pipeline.clips.read import scan_clips
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.outside import shown_url
 from pipeline.shards.splits import SPLITS, group_of
 from pipeline.storage.arrow import pc
 from pipeline.storage.schemas import SCHEMAS
@@ -145,6 +146,7 @@ def _rows(clips: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def sidecar(row: dict[str, Any]) -> bytes:
-    """Return the JSON of a sample: where its clip comes from."""
-    names = ("clip_id", "video_id", "start_ms", "end_ms", "title", "probability")
-    return json.dumps({"source": row["url"]} | {name: row[name] for name in names}, sort_keys=True).encode()
+    """Return the JSON of a sample: where its clip comes from, without what may be secret in the address."""
+    facts = {name: row[name] for name in ("clip_id", "video_id", "start_ms", "end_ms", "title", "probability")}
+    source = None if row["url"] is None else shown_url(row["url"])
+    return json.dumps({"source": source} | facts, sort_keys=True).encode()

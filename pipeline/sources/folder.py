@@ -111,7 +111,8 @@ class FolderSource(ReadySource):
             odd = what_it_is(path.stat().st_mode)
         except OSError as error:
             return f"a link that leads nowhere ({error.strerror})" if path.is_symlink() else str(error.strerror)
-        self._note_link(path)
+        if not odd:
+            self._note_link(path)
         return odd
 
     def _note_link(self, path: Path) -> None:
