@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.cli.logs import PACKAGES
 from pipeline.storage.store import Store
 from tests.engines import use_inline_engine
 from tests.media import write_video
@@ -66,6 +68,15 @@ def s3_options() -> Iterator[dict[str, str]]:
 def make_video() -> Callable[..., Path]:
     """Return the writer of tiny real videos, `tests.media.write_video`."""
     return write_video
+
+
+@pytest.fixture
+def package_logs(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """The records of our packages, also after a command in this process has sent them to its own stderr."""
+    for name in PACKAGES:
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [])
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    return caplog
 
 
 @pytest.fixture

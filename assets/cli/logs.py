@@ -25,7 +25,7 @@ class _Stderr(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to the stderr of the moment: a test, or a caller that redirects it, may replace it between records."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.setStream(sys.stderr)
+        self.stream = sys.stderr  # `setStream` would flush the one before, which may be closed
         super().emit(record)
 
 

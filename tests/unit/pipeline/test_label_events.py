@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.label_events import agreed_rating, fold
+from pipeline.label_events import agreed_rating, find_videos, fold
+from pipeline.storage.store import Store
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -45,3 +46,15 @@ def test_an_event_counts_once_and_equal_times_are_ordered_by_id():
 )
 def test_several_annotators_give_the_median_a_tie_goes_to_the_middle(given, agreed):
     assert agreed_rating(given) == agreed
+
+
+def test_a_stored_address_that_cannot_be_parsed_hides_no_other_video(store: Store) -> None:
+    rows = [
+        {"video_id": "generic-bad", "native_id": "", "url": "http://[::1/level.mp4"},
+        {"video_id": "generic-good", "native_id": "", "url": "http://host/level.mp4"},
+    ]
+    store.append("videos", rows)
+    assert find_videos(store, ["level.mp4", "http://[::1/level.mp4"]) == {
+        "level.mp4": {"generic-good"},
+        "http://[::1/level.mp4": {"generic-bad"},
+    }

@@ -93,14 +93,14 @@ def test_a_pipe_that_takes_the_name_of_a_file_after_the_look_is_not_waited_for(
 
 
 def test_lines_that_are_no_cookies_are_left_out_and_not_printed(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], package_logs: pytest.LogCaptureFixture
 ) -> None:
     good = "127.0.0.1\tFALSE\t/\tFALSE\t0\tname\tvalue\n"
     path = tmp_path / "cookies.txt"
     path.write_text(f"# Netscape HTTP Cookie File\n{good}127.0.0.1\tSECRET\n127.0.0.1\tFALSE\t/\tFALSE\tx\tn\tSECRET\n")
     UrlsSource(SourceConfig(spec="urls:x", cookies=str(path)), RulesConfig(), DownloadConfig())
-    assert "2 lines of" in caplog.text
-    assert "SECRET" not in caplog.text + "".join(capfd.readouterr())
+    assert "2 lines of" in package_logs.text
+    assert "SECRET" not in package_logs.text + "".join(capfd.readouterr())
     path.write_text('[{"name": "SECRET"}]')
     with pytest.raises(UserError, match="must be Netscape formatted, not JSON"):
         UrlsSource(SourceConfig(spec="urls:x", cookies=str(path)), RulesConfig(), DownloadConfig())

@@ -197,7 +197,7 @@ def test_links_to_folders_and_folders_that_cannot_be_read_are_told(store: Store,
 
 
 def test_a_link_out_of_the_folder_is_read_and_named_in_the_log(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, package_logs: pytest.LogCaptureFixture
 ) -> None:
     videos, elsewhere = tmp_path / "videos", tmp_path / "elsewhere"
     videos.mkdir()
@@ -208,10 +208,10 @@ def test_a_link_out_of_the_folder_is_read_and_named_in_the_log(
     (videos / "a.info.json").symlink_to("../elsewhere/a.json")
     (videos / "b.mp4").write_bytes(b"bytes")
     (videos / "c.mp4").symlink_to("b.mp4")
-    with caplog.at_level(logging.WARNING):
+    with package_logs.at_level(logging.WARNING):
         found = list(FolderSource(videos).search())
     assert [(one.title, one.error_class) for one in found] == [("linked", None), ("b", None), ("c", None)]
-    assert caplog.messages == [
+    assert package_logs.messages == [
         f"{str(videos / name)!r} is a link out of its folder, to {str(elsewhere / to)!r}: it is read"
         for name, to in (("a.info.json", "a.json"), ("a.mp4", "a.mp4"))
     ]
