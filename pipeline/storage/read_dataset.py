@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +25,15 @@ class TableReader:
     dataset: Dataset
     derived: Sequence[str] = ()
     """Columns that are filled from `clip_id`: files written before these columns existed lack them."""
+    strangers: Callable[[str, set[str]], Exception] | None = None
+    """Makes the error of a file (path, columns) with columns that the table does not have; None: do not look.
+
+    A damaged name in a file or in the log would otherwise read as a column of nulls.
+    """
 
     def read(self, wanted: pa.Schema, where: pc.Expression | None) -> pa.Table:
         """Return the rows that match, with the wanted columns; one that the table lacks is null."""
+        self._check_names(where)
         if not self._names_derived(where):
             try:
                 rows = self.dataset.to_table(columns=self._stored(wanted), filter=where)
@@ -41,9 +47,19 @@ class TableReader:
         self, wanted: pa.Schema, where: pc.Expression | None, batch_rows: int = BATCH_ROWS
     ) -> Iterator[pa.RecordBatch]:
         """Yield what `read` returns in batches of at most `batch_rows` rows, none of them empty."""
+        self._check_names(where)
         for rows in self._matching(self._stored(wanted), where, batch_rows):
             if len(rows):
                 yield self._complete(rows, wanted).combine_chunks().to_batches()[0]
+
+    def _check_names(self, where: pc.Expression | None) -> None:
+        if self.strangers is None:
+            return
+        known = set(self.dataset.schema.names)
+        for fragment in self.dataset.get_fragments(filter=None if self._names_derived(where) else where):
+            unknown = set(fragment.physical_schema.names) - known
+            if unknown:
+                raise self.strangers(str(fragment.path), unknown)
 
     def _complete(self, rows: pa.Table, wanted: pa.Schema) -> pa.Table:
         derived = [name for name in self.derived if name in wanted.names]

@@ -12,6 +12,7 @@ from pipeline.errors import UserError
 
 # delta-rs decodes percent signs twice, takes backslashes for slashes and panics on brackets (seen on 1.6.6)
 _BAD_ROOT = frozenset("%\\[]|^")
+_SHOWN = 120
 _DELTA_NAMES = {
     "key": "AWS_ACCESS_KEY_ID",
     "secret": "AWS_SECRET_ACCESS_KEY",
@@ -54,9 +55,19 @@ class Root:
         return type(self), (self.root, self.storage_options)
 
     def url(self, key: str) -> str:
-        """Return the full path or URL of a key; ValueError where it would leave the root."""
-        if key.startswith("/") or ".." in key.split("/"):
-            raise ValueError(f"blob key {key!r} must be relative to the root and contain no '..'")
+        """Return the full path or URL of a key. Every read and write of a blob or a table goes through here.
+
+        Raises:
+            UserError: the key would leave the root. Keys come from rows, and who can write a row must not be able to
+                have other files of this machine read, copied into a report, or deleted.
+        """
+        why = _why_outside(key)
+        if why:
+            shown = repr(key if len(str(key)) <= _SHOWN else f"{str(key)[:_SHOWN]}...")
+            raise UserError(
+                f"{shown} names no file of root {self.root!r} (a key is relative to the root, and this one {why}): the "
+                "row that names it is damaged or forged. `lampworks doctor --deep` says which row it is."
+            )
         return f"{self.root}/{key}"
 
     def _delta_options(self) -> dict[str, str] | None:
@@ -69,6 +80,19 @@ class Root:
         # conditional PUT makes a commit atomic without a lock table (S3 itself and its emulators support it)
         options["conditional_put"] = "etag"
         return options
+
+
+def _why_outside(key: object) -> str:
+    """Return in what way a key would leave the root; "" where it does not."""
+    if not isinstance(key, str):
+        return "is no text"
+    if key.startswith("/"):
+        return "is absolute"
+    if ".." in key.split("/"):
+        return "contains '..'"
+    if "://" in key:
+        return "names another store"
+    return "contains a zero byte" if "\0" in key else ""
 
 
 def _fsspec_options(storage_options: Mapping[str, str]) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
@@ -15,6 +18,14 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from pipeline.errors import UserError
 from pipeline.storage.arrow import pc
+from pipeline.storage.checksums import record_commit
+from pipeline.storage.damage import (
+    DamagedError,
+    check_newest_commits,
+    raise_damage,
+    stranger_columns,
+    telling_damage,
+)
 from pipeline.storage.read_dataset import BATCH_ROWS, TableReader
 from pipeline.storage.root import Root
 from pipeline.storage.rows import Rows, encodable_text, rows_table
@@ -41,23 +52,39 @@ class Tables(Root):
         table = self._open(name)
         if table is None:
             return {}
-        for commit in table.history(_HISTORY):
+        for commit in self._history(name, table, _HISTORY):
             if str(commit.get("operation")).startswith(("OPTIMIZE", "VACUUM")):
                 continue  # it moved the same rows into other files
-            return dict(json.loads(commit[_INPUTS_KEY])) if _INPUTS_KEY in commit else {}
+            return self._recorded(name, commit)
         return {}
+
+    def _history(self, name: str, table: DeltaTable, commits: int) -> list[dict[str, Any]]:
+        with self._telling_damage(name, opening=True):
+            return table.history(commits)
+
+    def _recorded(self, name: str, commit: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return dict(json.loads(commit[_INPUTS_KEY])) if _INPUTS_KEY in commit else {}
+        except ValueError as exc:
+            raise DamagedError(
+                f"table {name!r} of {self.root}: its last commit says in damaged words what it was made from. Restore "
+                f"tables/{name}/_delta_log from a copy, or run `lampworks doctor --deep --mend`."
+            ) from exc
 
     def deleted_rows(self, name: str, commits: int = _HISTORY) -> int:
         """Return how many rows the last commits deleted; lampworks itself deletes none."""
         table = self._open(name)
-        history = [] if table is None else table.history(commits)
+        history = [] if table is None else self._history(name, table, commits)
         gone = [commit["operationMetrics"] for commit in history if commit.get("operation") == "DELETE"]
         return sum(int(metrics.get("num_deleted_rows") or 0) for metrics in gone)
 
     def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Return the committed rows that match; an empty table of the right schema while it does not exist."""
         table, wanted = self._open(name), _columns(name, columns)
-        return wanted.empty_table() if table is None else self._reader(name, table).read(wanted, where)
+        if table is None:
+            return wanted.empty_table()
+        with self._telling_damage(name):
+            return self._reader(name, table).read(wanted, where)
 
     def scan(
         self, name: str, columns: Sequence[str], where: pc.Expression | None = None, batch_rows: int = BATCH_ROWS
@@ -65,7 +92,15 @@ class Tables(Root):
         """Yield the committed rows that match in record batches, so that memory does not grow with the table."""
         table, wanted = self._open(name), _columns(name, columns)
         if table is not None:
-            yield from self._reader(name, table).scan(wanted, where, batch_rows)
+            with self._telling_damage(name):
+                batches = self._reader(name, table).scan(wanted, where, batch_rows)
+            while True:
+                # the caller's own errors are raised at `yield`, outside of the block
+                with self._telling_damage(name):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield batch
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -138,12 +173,13 @@ class Tables(Root):
                 source_alias="source",
                 target_alias="target",
                 merge_schema=_lacks_columns(table, data),
+                writer_properties=WRITER_PROPERTIES,
                 commit_properties=_commit_properties(inputs),
             )
             unless = f"target.{settled} IS NULL OR target.{settled} = source.{settled}" if settled else None
             merger.when_matched_update_all(unless).when_not_matched_insert_all().execute()
 
-        retry_commit(commit)
+        self._commit(name, commit)
         return self._compacted_version(name)
 
     def add_to_lists(self, name: str, on: str, column: str, additions: Mapping[str, Sequence[str]]) -> int:
@@ -171,8 +207,21 @@ class Tables(Root):
                 writer_properties=WRITER_PROPERTIES,
             )
 
-        retry_commit(commit)
+        self._commit(name, commit)
         return self._compacted_version(name)
+
+    # -- mending --------------------------------------------------------------------------------------------------
+
+    def data_files(self, name: str) -> set[str]:
+        """Return the data files of the present version, by their path in the table's folder."""
+        table = self._open(name)
+        # no table is partitioned: every file lies in the folder itself
+        return set() if table is None else {unquote(uri.rsplit("/", 1)[-1]) for uri in table.file_uris()}
+
+    def forget_missing_files(self, name: str) -> int:
+        """Take the data files that are gone out of the present version, in one commit; return the new version."""
+        self._commit(name, lambda: DeltaTable(self._table_url(name), storage_options=self._delta_options()).repair())
+        return self.version(name)
 
     # -- delta-rs -------------------------------------------------------------------------------------------------
 
@@ -182,14 +231,17 @@ class Tables(Root):
 
     def _open(self, name: str) -> DeltaTable | None:
         """Return the table, None while it does not exist; UserError where this version cannot read it."""
-        try:
-            table = DeltaTable(self._table_url(name), storage_options=self._delta_options())
-        except TableNotFoundError:
+        table = self._opened(name)
+        if self.is_local:
+            check_newest_commits(self.root, name, self._table_folder(name))
+        if table is None:
             return None
         # the schema's version is in the description: delta-rs refuses table properties that it does not know
         description = table.metadata().description or _DESCRIPTION.format(SCHEMA_VERSION)
         prefix, _, number = description.rpartition(" ")
         if not number.isdigit() or f"{prefix} {{}}" != _DESCRIPTION:
+            if self.is_local:
+                raise_damage(self.root, name, self._table_folder(name))
             raise UserError(
                 f"table {name!r} of {self.root} was not written by lampworks (its description is {description!r}): "
                 "use another --root."
@@ -202,24 +254,43 @@ class Tables(Root):
             )
         return table
 
+    def _opened(self, name: str) -> DeltaTable | None:
+        with self._telling_damage(name, opening=True):
+            try:
+                return DeltaTable(self._table_url(name), storage_options=self._delta_options())
+            except TableNotFoundError:
+                return None
+
+    def _telling_damage(self, name: str, *, opening: bool = False) -> AbstractContextManager[None]:
+        folder = self._table_folder(name) if self.is_local else None
+        return telling_damage(self.root, name, folder, opening=opening)
+
+    def _table_folder(self, name: str) -> Path:
+        return Path(self.url(f"tables/{name}"))
+
     def _reader(self, name: str, table: DeltaTable) -> TableReader:
         # In a folder Arrow reads the files itself. delta-rs would read them through Python, and a thread that still
         # reads when the interpreter exits aborts the process (exit code 134 in 4 of 50 short programs).
         local = SubTreeFileSystem(self.url(f"tables/{name}"), LocalFileSystem()) if self.is_local else None
-        return TableReader(table.to_pyarrow_dataset(filesystem=local), DERIVED_FROM_CLIP_ID.get(name, ()))
+        return TableReader(
+            table.to_pyarrow_dataset(filesystem=local),
+            DERIVED_FROM_CLIP_ID.get(name, ()),
+            functools.partial(stranger_columns, self.root, name) if self.is_local else None,
+        )
 
     def _create(self, name: str, schema: pa.Schema) -> None:
         # The table is created empty first: two writers that merge into a table that does not exist yet would
         # otherwise both append the same row.
         self._make_folder(name)
-        retry_commit(
+        self._commit(
+            name,
             lambda: DeltaTable.create(
                 self._table_url(name),
                 schema,
                 mode="ignore",
                 description=_DESCRIPTION.format(SCHEMA_VERSION),
                 storage_options=self._delta_options(),
-            )
+            ),
         )
 
     def _write(
@@ -240,22 +311,36 @@ class Tables(Root):
                 schema_mode="merge" if table is not None and _lacks_columns(table, data) else None,
                 description=_DESCRIPTION.format(SCHEMA_VERSION) if table is None else None,
                 storage_options=self._delta_options(),
+                writer_properties=WRITER_PROPERTIES,
                 commit_properties=_commit_properties(inputs),
             )
 
         self._make_folder(name)
-        retry_commit(commit)
+        self._commit(name, commit)
 
     def _make_folder(self, name: str) -> None:
         if self.is_local:
-            Path(self.url(f"tables/{name}")).mkdir(parents=True, exist_ok=True)
+            self._table_folder(name).mkdir(parents=True, exist_ok=True)
+
+    def _commit(self, name: str, commit: Callable[[], object]) -> None:
+        """Commit, again after a conflict, and record the checksums of what was written."""
+        with self._telling_damage(name):
+            retry_commit(commit)
+        self._record_checksums(name)
+
+    def _record_checksums(self, name: str) -> None:
+        if self.is_local and (table := self._open(name)) is not None:
+            record_commit(self._table_folder(name), int(table.version()))
 
     def _compacted_version(self, name: str) -> int:
         """Compact the table if that is due, and return its version."""
         table = self._open(name)
         if table is None:
             return -1
-        return self.version(name) if compact_if_due(name, table) else int(table.version())
+        if not compact_if_due(name, table):
+            return int(table.version())
+        self._record_checksums(name)
+        return self.version(name)
 
 
 def _columns(name: str, columns: Sequence[str] | None) -> pa.Schema:

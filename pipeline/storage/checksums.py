@@ -1,0 +1,112 @@
+"""Checksums of a table's files, written beside the table as they are committed, so that damage is told later.
+
+Delta itself has none: a flipped byte of a log file may leave a table that opens well and says something else.
+`tables/<name>/_checksums` (Delta readers skip such a name) has a line per file: SHA-256, size, path, and a CRC of the
+line. `lampworks doctor --deep` compares them. An object store checks its own bytes: there are none on one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+NAME = "_checksums"
+LOG = "_delta_log"
+_TAIL_BYTES = 1 << 16
+_LAST_BYTES = 1 << 11
+_COMMITS_BACK = 16
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What a file was when it was committed."""
+
+    size: int
+    sha256: str
+
+
+def record_commit(folder: Path, version: int) -> None:
+    """Append the checksums of a commit's files, and of the commits just before it that have none yet.
+
+    (Another writer may have been killed between its commit and its checksums.)
+
+    Args:
+        folder: of the table.
+        version: of the commit.
+    """
+    known = _read(folder, _TAIL_BYTES)
+    names: list[str] = []
+    for number in range(version, max(-1, version - _COMMITS_BACK), -1):
+        log = f"{LOG}/{number:020d}.json"
+        if log in known or not (folder / log).exists():
+            break
+        names += [log, f"{LOG}/{number:020d}.checkpoint.parquet", *_added(folder / log)]
+    add_checksums(folder, [name for name in names if name not in known])
+
+
+def add_checksums(folder: Path, names: Iterable[str]) -> None:
+    """Append the checksums of files of a table, as far as they are there."""
+    lines = "".join(_line(name, found) for name in names if (found := checksum_of(folder / name)) is not None)
+    if lines:
+        # a single write in append mode: the lines of two writers do not mix
+        with (folder / NAME).open("ab", buffering=0) as file:
+            file.write(lines.encode())
+
+
+def read_checksums(folder: Path) -> dict[str, Checksum]:
+    """Return the checksums of a table's files by their path in its folder; a line that is damaged counts as absent."""
+    return _read(folder, None)
+
+
+def last_checksums(folder: Path) -> dict[str, Checksum]:
+    """Return the last few checksums that were written: what every reader can afford to compare."""
+    return _read(folder, _LAST_BYTES)
+
+
+def checksum_of(path: Path) -> Checksum | None:
+    """Return the checksum of a file as it is now; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return Checksum(file.tell(), digest)
+    except FileNotFoundError:
+        return None
+
+
+def _read(folder: Path, tail: int | None) -> dict[str, Checksum]:
+    try:
+        with (folder / NAME).open("rb") as file:
+            if tail is not None:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - tail))
+            data = file.read()
+    except FileNotFoundError:
+        return {}
+    return dict(_parsed(data))
+
+
+def _parsed(data: bytes) -> Iterator[tuple[str, Checksum]]:
+    for line in data.split(b"\n"):
+        text, _, crc = line.rpartition(b" ")
+        parts = text.split(b" ", 2)
+        if len(parts) == 3 and crc == f"{zlib.crc32(text):08x}".encode():
+            yield parts[2].decode(), Checksum(int(parts[1]), parts[0].decode())
+
+
+def _line(name: str, checksum: Checksum) -> str:
+    text = f"{checksum.sha256} {checksum.size} {name}"
+    return f"{text} {zlib.crc32(text.encode()):08x}\n"
+
+
+def _added(log: Path) -> list[str]:
+    """Return the paths of the data files that a commit added."""
+    try:
+        actions = [json.loads(line) for line in log.read_bytes().split(b"\n") if line.strip()]
+    except ValueError:
+        return []  # damaged since: its own checksum tells, where it has one
+    return [unquote(str(action["add"]["path"])) for action in actions if "add" in action]
