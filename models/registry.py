@@ -25,7 +25,7 @@ from pipeline.errors import UserError
 from pipeline.model_choice import configured, is_trained, pick_model
 from pipeline.model_ids import TOKENIZER, TrainedKind
 from pipeline.shards.read import current_shards
-from pipeline.storage.models_table import ModelRecord, all_models, append_model
+from pipeline.storage.models_table import ModelRecord, all_models, append_model, read_model_file
 from pipeline.storage.store import Store
 
 Curve = list[dict[str, float]]
@@ -114,7 +114,7 @@ def load_networks(store: Store, record: ModelRecord, networks: Mapping[str, nn.M
     """Load the weights of a model into its networks; UserError names the file and the tensors that do not fit."""
     path = f"{record.path}/weights.safetensors"
     try:
-        load_states(networks, {}, unpack(store.read_blob(path)))
+        load_states(networks, {}, unpack(read_model_file(store, record, "weights.safetensors")))
     except (WeightsError, FileNotFoundError) as exc:
         why = exc if isinstance(exc, WeightsError) else "the file is not there"
         raise UserError(

@@ -1,4 +1,4 @@
-"""Fixtures that several parts share: small stores on a folder and on a loopback S3 server, tiny real videos."""
+"""Fixtures that several parts share: stores in a folder and on a loopback S3, tiny videos, a whole small root."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from assets.cli.logs import PACKAGES
 from pipeline.storage.store import Store
 from tests.engines import use_inline_engine
 from tests.media import write_video
+
+if TYPE_CHECKING:
+    from tests.laws.stages import World
 
 
 @pytest.fixture
@@ -62,6 +66,14 @@ def s3_options() -> Iterator[dict[str, str]]:
     finally:
         server.terminate()
         server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Videos, and a root in which every stage ran once; tests work on copies."""
+    from tests.laws.stages import World  # all networks and stages: most tests need none
+
+    return World(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import argparse
 import errno
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from assets.cli import bench as cli_bench
 from assets.cli import config as cli_config
@@ -75,6 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 file=sys.stderr,
             )
             return 2
+        if is_not_writable(exc):
+            why = shown_text(" ".join(str(exc).split()))
+            print(f"error: the root cannot be written ({why}): give this user write access.", file=sys.stderr)
+            return 2
         print(shown_text(traceback.format_exc()), file=sys.stderr, end="")
         print(f"error: {type(exc).__name__}: {shown_text(exc)}", file=sys.stderr)
         return 1
@@ -82,9 +86,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def is_disk_full(error: BaseException | None) -> bool:
     """Return whether an error, or its cause, is a full disk: of a file, a table, or Dagster's database."""
+    return _says(error, {errno.ENOSPC}, ("No space left", "disk is full"))
+
+
+def is_not_writable(error: BaseException | None) -> bool:
+    """Return whether an error, or its cause, is a disk that is read-only or a folder that this user must not write."""
+    return _says(error, {errno.EROFS, errno.EACCES}, ("Read-only file system", "Permission denied"))
+
+
+def _says(error: BaseException | None, numbers: Collection[int], texts: Collection[str]) -> bool:
+    """Tell whether an error or one of its causes has one of some numbers, or says one of some texts."""
     while error is not None:
-        text = str(error)
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text or "disk is full" in text:
+        if getattr(error, "errno", None) in numbers or any(text in str(error) for text in texts):
             return True
         error = error.__cause__ or error.__context__
     return False

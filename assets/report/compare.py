@@ -170,7 +170,7 @@ def _curves(store: Store, run: Run, rows: Mapping[str, ModelRecord]) -> dict[str
         sealed = json.loads(store.read_blob(f"{run.path}/step-{run.steps:08d}.json"))
         about = json.loads(sealed["about"]) if "about" in sealed else sealed
         return dict(curve_points(about["curve"]))
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

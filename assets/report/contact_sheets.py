@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -75,11 +75,19 @@ def withdraw_sheets(store: Store, config: Config) -> list[str]:
         return []
     where = pc.field("video_id").isin(pa.array(sorted(hidden), pa.string()))
     batches = sorted({str(name) for name in store.read("videos", ["batch"], where)["batch"].to_pylist() if name})
-    stale = [batch for batch in batches if not hidden.isdisjoint(sheet_about(store, batch).get("shown", ()))]
+    stale = [batch for batch in batches if _may_show(store, batch, hidden)]
     for batch in stale:
         _remove(store, batch)
         draw_sheet(store, config, batch)
     return stale
+
+
+def _may_show(store: Store, batch: str, hidden: Collection[str]) -> bool:
+    """Tell whether a sheet shows one of some videos; one whose list of videos is lost may show any of them."""
+    shown = sheet_about(store, batch).get("shown")
+    if not isinstance(shown, list):
+        return store.exists(sheet_key(batch))
+    return not frozenset(hidden).isdisjoint(map(str, shown))
 
 
 def sheet_key(batch: str) -> str:
@@ -91,7 +99,7 @@ def sheet_about(store: Store, batch: str) -> dict[str, Any]:
     """Return what the sheet shows: `shown` (ids, in the order of the pictures), `videos`, `sha256`; {} without one."""
     try:
         found = json.loads(store.read_blob(_about_key(batch)))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -142,16 +150,16 @@ def _picture(item: tuple[Store, str, str, float]) -> Picture | None:
 
 
 def _from_clip(store: Store, config: Config, video_id: str) -> Picture | None:
-    from pipeline.clips.read import read_clips, read_frames
+    from pipeline.clips.read import FRAME_COLUMNS, read_clips, read_frames
 
-    columns = ["clip_id", "tar", "frames_offset", "frames_size"]
+    columns = ["clip_id", *FRAME_COLUMNS]
     rows = read_clips(store, config, columns, pc.field("video_id") == video_id).sort_by("clip_id")
     if not len(rows):
         return None
     row = rows.slice(len(rows) // 3, 1).to_pylist()[0]
     try:
         return _fitted(Image.fromarray(read_frames(store, row)[0]))
-    except (FileNotFoundError, EOFError):
+    except (OSError, EOFError, ValueError):  # a damaged or missing tar: the sheet shows the other videos
         return None
 
 

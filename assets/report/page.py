@@ -11,6 +11,7 @@ A stage that has not run yet is named as missing. The HTML is in `templates/`; t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -26,7 +27,7 @@ from assets.report.funnel import funnel_of
 from assets.report.reads import curve, decided_clips, evaluation_pictures, failures, rejected_videos
 from pipeline.config import Config
 from pipeline.html import template
-from pipeline.ids import split_clip_id
+from pipeline.ids import CLIP_ID_PATTERN, split_clip_id
 from pipeline.inspect.status import status
 from pipeline.model_choice import models_in_use, pick_model
 from pipeline.model_ids import WORLD
@@ -75,16 +76,27 @@ def withdraw_pages(store: Store) -> list[str]:
     if not hidden:
         return []
     withdrawn = []
-    for key in [*store.list_blobs(MODELS_FOLDER), *store.list_blobs(COMPARE_FOLDER)]:
-        if key.rsplit("/", 1)[-1] != CLIPS:
+    for page in [*store.list_blobs(MODELS_FOLDER), *store.list_blobs(COMPARE_FOLDER)]:
+        folder, _, name = page.rpartition("/")
+        if name != "index.html":
             continue
-        shown = json.loads(store.read_blob(key))
-        if any(split_clip_id(clip_id)[0] in hidden for clip_id in shown):
-            page = key.removesuffix(CLIPS) + "index.html"
+        shown = _shown_clips(store, f"{folder}/{CLIPS}")
+        # a page whose list of clips is lost may show any of them
+        if shown is None or any(split_clip_id(clip_id)[0] in hidden for clip_id in shown):
             store.delete(page)
-            store.delete(key)
+            store.delete(f"{folder}/{CLIPS}")
             withdrawn.append(page)
     return withdrawn
+
+
+def _shown_clips(store: Store, key: str) -> list[str] | None:
+    """Return the clips that a page shows; None where its list is gone or damaged."""
+    try:
+        found = json.loads(store.read_blob(key))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    is_list = isinstance(found, list) and all(re.fullmatch(CLIP_ID_PATTERN, str(name)) for name in found)
+    return [str(name) for name in found] if is_list else None
 
 
 def _write_if_changed(store: Store, key: str, data: bytes) -> None:

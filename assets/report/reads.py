@@ -18,11 +18,11 @@ from PIL import Image
 
 from assets.report.thumbnails import Picture, contact_sheet, data_uri, jpeg_bytes
 from pipeline.clip_spec import clip_spec
-from pipeline.clips.read import read_clips, read_frames
+from pipeline.clips.read import FRAME_COLUMNS, read_clips, read_frames
 from pipeline.config import Config
 from pipeline.ids import split_clip_id
 from pipeline.storage.arrow import counts, pc, rows_with, rows_without, texts, unique
-from pipeline.storage.models_table import ModelRecord
+from pipeline.storage.models_table import ModelRecord, read_model_file
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -116,7 +116,7 @@ def _in_turn(candidates: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, A
 
 def _examples(store: Store, config: Config, rows: list[dict[str, Any]]) -> list[Example]:
     ids = [row["clip_id"] for row in rows]
-    columns = ["clip_id", "tar", "start_ms", "frames_offset", "frames_size"]
+    columns = ["clip_id", "start_ms", *FRAME_COLUMNS]
     where = pc.field("clip_id").isin(texts(ids))
     clips = {clip["clip_id"]: clip for clip in read_clips(store, config, columns, where).to_pylist()}
     videos = pc.field("video_id").isin(texts({row["video_id"] for row in rows}))
@@ -141,7 +141,7 @@ def _examples(store: Store, config: Config, rows: list[dict[str, Any]]) -> list[
 def _strip(store: Store, clip: Mapping[str, Any]) -> str:
     try:
         frames: Picture = read_frames(store, clip)
-    except (FileNotFoundError, EOFError):
+    except (OSError, EOFError, ValueError):  # a damaged or missing tar: the report shows the other clips
         return ""
     return data_uri(jpeg_bytes(contact_sheet([frames[k] for k in _SHOWN_FRAMES], 3), 72), "image/jpeg")
 
@@ -190,7 +190,7 @@ def curve(store: Store, model: ModelRecord) -> dict[str, list[tuple[float, float
     """Return a training's curve, name -> points (step, value), from `curve.json` beside the model; {} without one."""
     points = model.metrics.get("curve")
     try:
-        points = json.loads(store.read_blob(f"{model.path}/curve.json"))
+        points = json.loads(read_model_file(store, model, "curve.json"))
     except FileNotFoundError:
         points = points or []
     return curve_points(points)
@@ -222,7 +222,7 @@ def evaluation_pictures(store: Store, evaluation: ModelRecord, most_bytes: int =
     folder = evaluation.path
     names = ("rollouts.gif", "rollouts.png", "contact-sheet.png")
     try:
-        about = json.loads(store.read_blob(f"{folder}/pictures.json"))
+        about = json.loads(read_model_file(store, evaluation, "pictures.json"))
     except FileNotFoundError:
         about = {}
     clip_ids = sorted(
@@ -234,7 +234,7 @@ def evaluation_pictures(store: Store, evaluation: ModelRecord, most_bytes: int =
     uris = {}
     for name in names:
         if store.exists(f"{folder}/{name}"):
-            data = store.read_blob(f"{folder}/{name}")
+            data = read_model_file(store, evaluation, name)
             kind = name.rsplit(".", 1)[1]
             if len(data) > most_bytes and kind == "png":
                 with Image.open(io.BytesIO(data)) as picture:

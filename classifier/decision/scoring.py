@@ -18,10 +18,11 @@ from torch import Tensor
 
 from classifier.pool import Pool, load_pool
 from classifier.training.calibration import Calibration, apply_platt, clip_features
-from classifier.training.examples import FRAME_COLUMNS, read_clip_frames
+from classifier.training.examples import read_clip_frames
 from classifier.training.fitting import fixed_threads, logits_of
 from classifier.training.published import latest_classifier, load_document, load_network, trained_config
 from classifier.training.resnet import ResNet18
+from pipeline.clips.read import FRAME_COLUMNS
 from pipeline.config import ClipConfig, Config
 from pipeline.errors import UserError
 from pipeline.job import BatchJob

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.ids import short_hash
 from pipeline.label_events import Place, existing_clips, find_places, find_videos
+from pipeline.storage.moments import moment_after
 from pipeline.storage.store import Store
 
 
@@ -80,7 +81,8 @@ def _events(store: Store, file: LabelFile, annotator: str, config: Config | None
     """Return one row of `labels` for every row of the file, in its order."""
     places = find_places(store, {place for row in file.rows if (place := _place(row)) is not None}, config)
     there = existing_clips(store, {row.clip_id for row in file.rows if row.clip_id}, config)
-    now = datetime.now(UTC)
+    # after every event that is there, also where the clock was set back: of several ratings the last one counts
+    now = moment_after(store.latest("labels", "labelled_at"))
     return [
         _event(row, file, row.annotator or annotator, _clip_of(row, places, there))
         # microseconds keep the order of lines: of several ratings of a clip in a file the last one counts

@@ -99,15 +99,27 @@ def check_event(event: object) -> PageEvent:
 class Journal:
     """An open journal; several threads may use it, and other processes may read it at the same time."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create it; UserError where the file is not a journal or cannot be written."""
+    def __init__(self, path: Path, *, after: datetime | None = None) -> None:
+        """Open or create it.
+
+        Args:
+            path: the file.
+            after: new events are dated after this moment, also where the clock was set back behind it.
+
+        Raises:
+            UserError: the file is not a journal, or cannot be written.
+        """
         self.path = path
+        self._after_us = 0 if after is None else int(after.timestamp() * 1e6)
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as exc:
-            raise UserError(f"the labelling journal {str(path)!r} cannot be opened: {exc}") from exc
+            raise UserError(
+                f"the labelling journal {str(path)!r} cannot be opened: {exc}. Give this user write access to its "
+                "folder, or name another with --home."
+            ) from exc
         try:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
@@ -115,8 +127,9 @@ class Journal:
         except sqlite3.Error as exc:
             self._db.close()
             raise UserError(
-                f"the labelling journal {str(path)!r} cannot be used: {exc}. If it is damaged, move it away: the "
-                "labels that were synchronised are in the store."
+                f"the labelling journal {str(path)!r} cannot be used: {exc}. If it is damaged, run "
+                "`lampworks doctor --mend`, which keeps every label that can be read. Otherwise give this user write "
+                "access to its folder, or name another with --home."
             ) from exc
 
     def append(self, events: Sequence[PageEvent], annotator: str) -> Appended:
@@ -135,7 +148,7 @@ class Journal:
                 last = self._db.execute("SELECT coalesce(max(labelled_us), 0) FROM events").fetchone()[0]
                 for event in events:
                     # strictly increasing, even where the clock is set back: the last event of a clip counts
-                    last = max(int(time.time() * 1e6), last + 1)
+                    last = max(int(time.time() * 1e6), last + 1, self._after_us + 1)
                     values = {**event, "annotator": annotator, "labelled_us": last}
                     self._db.execute(
                         f"INSERT OR IGNORE INTO events ({', '.join(_COLUMNS)}) "

@@ -87,7 +87,7 @@ class Labelling:
             if item["clip_id"] in self._rows
         ]
         self._store, self._annotator = job.store, annotator
-        self.journal = Journal(job.home.journal)
+        self.journal = Journal(job.home.journal, after=job.store.latest("labels", "labelled_at"))
 
     def page(self, request: Request) -> Response:
         """Return the page itself."""

@@ -21,10 +21,14 @@ from classifier.pool import Pool, load_pool
 from pipeline.config import Config
 from pipeline.job import Job
 from pipeline.storage.arrow import pc
+from pipeline.storage.damage import DamagedError
+from pipeline.storage.json_blob import read_json
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import repeat_after_takedown
 
 QUEUE_KEY = "labels/queue.json"
+_ADVICE = "Write it again with `lampworks run --select label_queue`."
+_FIELDS = {"clip_id", "stream"}
 Stream = Literal["random", "flagged", "duplicate"]
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 
@@ -93,10 +97,17 @@ def queue_is_current(store: Store, config: Config) -> bool:
 
 
 def load_queue(store: Store) -> list[QueueItem]:
-    """Return the queue in order; empty where none was written."""
+    """Return the queue in order; empty where none was written.
+
+    Raises:
+        DamagedError: the file is not a queue; the next run writes it again.
+    """
     if not store.exists(QUEUE_KEY):
         return []
-    items: list[QueueItem] = json.loads(store.read_blob(QUEUE_KEY))["clips"]
+    found = read_json(store, QUEUE_KEY, _ADVICE).get("clips")
+    if not isinstance(found, list) or not all(isinstance(item, dict) and item.keys() == _FIELDS for item in found):
+        raise DamagedError(f"{store.root}/{QUEUE_KEY} is damaged: it lists no clips. {_ADVICE}")
+    items: list[QueueItem] = found
     return items
 
 

@@ -19,13 +19,12 @@ from classifier.pool import Pool
 from classifier.training.arrays import Bools, Floats
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.clips.flags import FLAGS
-from pipeline.clips.read import read_frames
+from pipeline.clips.read import FRAME_COLUMNS, read_frames
 from pipeline.config import ClassifierConfig
 from pipeline.storage.store import Store
 
 MEASUREMENTS = tuple(name for name in ("motion", "overlay_share", "letterbox_share") if name not in FEATURE_NAMES)
 """Columns of `clips` that are not among the hand-made features already."""
-FRAME_COLUMNS = ("tar", "frames_offset", "frames_size")
 READERS = 4
 
 

@@ -20,7 +20,13 @@ from classifier.training.fitting import device_of
 from classifier.training.metrics import ClassifierMetrics
 from classifier.training.resnet import ResNet18, num_parameters
 from pipeline.config import ClassifierConfig
-from pipeline.storage.models_table import ModelRecord, models_of_kind, newest_model, replace_model
+from pipeline.storage.models_table import (
+    ModelRecord,
+    models_of_kind,
+    newest_model,
+    read_model_file,
+    replace_model,
+)
 from pipeline.storage.store import Store
 
 KIND = "quality_classifier"
@@ -76,14 +82,14 @@ def trained_config(model: ModelRecord) -> ClassifierConfig:
 
 def load_document(store: Store, model: ModelRecord) -> ModelDocument:
     """Return a model's `model.json`."""
-    document: ModelDocument = json.loads(store.read_blob(f"{model.path}/model.json"))
+    document: ModelDocument = json.loads(read_model_file(store, model, "model.json"))
     return document
 
 
 def load_network(store: Store, model: ModelRecord, config: ClassifierConfig) -> ResNet18:
     """Return a published network in evaluation mode, on the configured device."""
     network = ResNet18(model.config["width"])
-    network.load_state_dict(load(store.read_blob(f"{model.path}/weights.safetensors")))
+    network.load_state_dict(load(read_model_file(store, model, "weights.safetensors")))
     return network.to(device_of(config)).eval()
 
 

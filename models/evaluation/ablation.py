@@ -104,7 +104,7 @@ def random_clips(store: Store, config: Config, count: int) -> list[Clip]:
     }
     rows = [
         row
-        for row in read_clips(store, config, ["clip_id", "video_id", "tar", "offset", "size"]).to_pylist()
+        for row in read_clips(store, config, ["clip_id", "video_id", "tar", "offset", "size", "sha256"]).to_pylist()
         if row["video_id"] in training
     ]
     rng = np.random.default_rng((config.training.seed, len(ARMS)))

@@ -123,7 +123,10 @@ def _samples(store: Store, split: Split) -> Iterator[tuple[str, bytes]]:
     gone = taken_down(store).hidden_videos(store)
     for sample in read_samples(store, shards_version(store), split, _warn_of):
         if split_clip_id(sample.clip_id)[0] not in gone:
-            yield sample.clip_id, sample.read_mp4(store)
+            try:
+                yield sample.clip_id, sample.read_mp4(store)
+            except PermanentError as exc:
+                _warn_of(DamagedSample(sample.clip_id, str(exc)))
 
 
 def _decoded(clip_id: str, mp4: bytes) -> np.ndarray | None:

@@ -9,6 +9,7 @@ from models.evaluation.pictures import frame_of
 from models.play.games import StartFrame
 from pipeline.config import Config
 from pipeline.model_choice import models_in_use
+from pipeline.storage.models_table import read_model_file
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -28,9 +29,9 @@ def start_frames(store: Store, config: Config, world: str | None = None) -> list
         clips = held_out_clips(store, config, None)[: config.evaluation.start_frames]
         return [StartFrame(clip.frames_THWC[len(clip.frames_THWC) // 2], clip.clip_id) for clip in clips]
     gone = taken_down(store).hidden_videos(store)
-    about = json.loads(store.read_blob(f"{evaluation.path}/pictures.json"))
+    about = json.loads(read_model_file(store, evaluation, "pictures.json"))
     return [
-        StartFrame(frame_of(store.read_blob(f"{evaluation.path}/{start['file']}")), start["clip_id"])
+        StartFrame(frame_of(read_model_file(store, evaluation, start["file"])), start["clip_id"])
         for start in about["start_frames"]
         if start["video_id"] not in gone
     ]

@@ -25,10 +25,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.clips.stored import BAD_SAMPLE, decode_stored_clip
+from pipeline.clips.samples import BAD_SAMPLE
+from pipeline.clips.stored import decode_stored_clip
 from pipeline.errors import PermanentError, UserError
 from pipeline.progress import ProgressCallback
-from pipeline.shards.read import DamagedSample, read_samples
+from pipeline.shards.read import DamagedSample, read_sample, read_samples
 from pipeline.shards.splits import Split
 from pipeline.storage.store import Store
 
@@ -217,7 +218,7 @@ def shard_clips(store: Store, version: str, split: Split) -> list[Clip]:
     """
     damaged: list[DamagedSample] = []
     clips = [
-        Clip(sample.clip_id, _ShardClip(store, sample.tar, sample.offset, sample.size))
+        Clip(sample.clip_id, _ShardClip(store, sample.tar, sample.offset, sample.size, sample.sha256))
         for sample in read_samples(store, version, split, damaged.append)
     ]
     clips += [Clip(sample.name, _unreadable(sample.reason), sample.reason) for sample in damaged]
@@ -232,14 +233,11 @@ class _ShardClip:
     path: str
     offset: int
     size: int
+    sha256: str | None
 
     def __call__(self) -> Video:
-        """Return its frames, uint8 (T, H, W, 3); PermanentError (`bad_sample`) where they cannot be decoded."""
-        try:
-            mp4 = self.store.read_range(self.path, self.offset, self.size)
-        except (EOFError, FileNotFoundError) as exc:
-            raise PermanentError(f"its bytes are not in {self.path}", error_class=BAD_SAMPLE) from exc
-        return decode_stored_clip(mp4)
+        """Return its frames, uint8 (T, H, W, 3); PermanentError (`bad_sample`) where they cannot be read or decoded."""
+        return decode_stored_clip(read_sample(self.store, self.path, self.offset, self.size, self.sha256))
 
 
 def _unreadable(reason: str) -> Callable[[], Video]:

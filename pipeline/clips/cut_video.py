@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import tempfile
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,8 @@ def cut_video(job: CutJob) -> CutVideo:
     """Cut one video, publish its tar, return its rows.
 
     Raises:
-        PermanentError: the video cannot be decoded (`decode_error`, `no_video`), or is gone (`raw_missing`).
+        PermanentError: the video cannot be decoded (`decode_error`, `no_video`), is gone (`raw_missing`) or is not
+            the file that was fetched (`raw_damaged`).
     """
     with suppress(FileNotFoundError), job.store.local_file(job.path) as source:
         return _cut(job, source)
@@ -67,6 +69,13 @@ def cut_video(job: CutJob) -> CutVideo:
 
 def _cut(job: CutJob, source: Path) -> CutVideo:
     spec = clip_spec(job.config)
+    if job.store.sha256(job.path) != job.sha256:
+        # a flipped byte of a video decodes as well, into other pictures
+        raise PermanentError(
+            f"download {job.path} is not the file that was fetched (another SHA-256). To fetch it again, run "
+            "`lampworks doctor --deep --mend` and `lampworks run`.",
+            error_class="raw_damaged",
+        )
     video = open_video(source, job.config)
     rows: list[dict[str, Any]] = []
     with tempfile.NamedTemporaryFile(dir=job.tmp, prefix="cut-", suffix=".tar") as file:
@@ -118,6 +127,7 @@ def _add_clip(tar: TarWriter, clip_id: str, start_ms: int, frames: Frames, confi
         "sha256": hashlib.sha256(encoded.mp4).hexdigest(),
         "frames_offset": tar.add(f"{clip_id}.frames.jpg", strip),
         "frames_size": len(strip),
+        "frames_crc32": zlib.crc32(strip),
         "num_frames": len(frames),
         "width": frames.shape[2],
         "height": frames.shape[1],

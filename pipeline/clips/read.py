@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +14,13 @@ from pipeline.clips.geometry import Frames
 from pipeline.clips.stored import decode_frames
 from pipeline.config import Config
 from pipeline.storage.arrow import pc
+from pipeline.storage.damage import ADVICE, DamagedError
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
+
+FRAME_COLUMNS = ("tar", "frames_offset", "frames_size", "frames_crc32")
+"""Columns of `clips` that `read_frames` needs."""
 
 
 def scan_clips(
@@ -63,13 +69,43 @@ def read_clips(
 
 
 def read_clip(store: Store, row: Mapping[str, Any]) -> bytes:
-    """Return the mp4 bytes of a row of `clips` (its `tar`, `offset` and `size`), one ranged read."""
-    return store.read_range(row["tar"], row["offset"], row["size"])
+    """Return the mp4 bytes of a row of `clips` (its `tar`, `offset`, `size` and `sha256`), one ranged read.
+
+    Raises:
+        DamagedError: they are not the bytes that were cut.
+    """
+    mp4 = _read(store, row, row["offset"], row["size"])
+    _check(row, hashlib.sha256(mp4).hexdigest(), row["sha256"], "its bytes")
+    return mp4
 
 
 def read_frames(store: Store, row: Mapping[str, Any]) -> Frames:
-    """Return the eight sampled frames of a row of `clips` as uint8 RGB (8, H, W, 3), one ranged read."""
-    return decode_frames(store.read_range(row["tar"], row["frames_offset"], row["frames_size"]))
+    """Return the eight sampled frames of a row of `clips` (its `FRAME_COLUMNS`) as uint8 RGB (8, H, W, 3).
+
+    One ranged read.
+
+    Raises:
+        DamagedError: they are not the frames that were cut.
+    """
+    jpeg = _read(store, row, row["frames_offset"], row["frames_size"])
+    _check(row, zlib.crc32(jpeg), row["frames_crc32"], "its frames")
+    return decode_frames(jpeg)
+
+
+def _read(store: Store, row: Mapping[str, Any], offset: int, size: int) -> bytes:
+    try:
+        return store.read_range(row["tar"], offset, size)
+    except (FileNotFoundError, EOFError) as exc:
+        raise DamagedError(
+            f"clip {row.get('clip_id', '')}: {row['tar']} is not there or too short. To go on, {ADVICE}."
+        ) from exc
+
+
+def _check(row: Mapping[str, Any], found: object, known: object, what: str) -> None:
+    if known is not None and found != known:
+        raise DamagedError(
+            f"clip {row.get('clip_id', '')}: {what} in {row['tar']} are not those that were cut. To go on, {ADVICE}."
+        )
 
 
 def _schema(columns: Sequence[str]) -> pa.Schema:

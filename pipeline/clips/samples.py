@@ -16,3 +16,7 @@ NUM_SAMPLES = 8
 def sample_indices(num_frames: int) -> list[int]:
     """Return the sampled frames of a clip: the centres of eight equal parts."""
     return [min(num_frames - 1, (2 * i + 1) * num_frames // (2 * NUM_SAMPLES)) for i in range(NUM_SAMPLES)]
+
+
+BAD_SAMPLE = "bad_sample"
+"""Error class of a stored clip that cannot be read."""

@@ -10,11 +10,9 @@ from av.video.reformatter import VideoReformatter
 from PIL import Image
 
 from pipeline.clips.geometry import Frames, pixels_of
-from pipeline.clips.samples import NUM_SAMPLES
+from pipeline.clips.samples import BAD_SAMPLE, NUM_SAMPLES
 from pipeline.errors import PermanentError
 
-BAD_SAMPLE = "bad_sample"
-"""Error class of a stored clip that cannot be read."""
 # what PyAV and numpy raise for bytes that are no video, and for videos whose frames have several sizes
 _DAMAGED = (av.FFmpegError, ValueError, IndexError, AttributeError, TypeError, KeyError, OverflowError)
 

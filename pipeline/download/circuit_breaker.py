@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pipeline.config import DownloadConfig
 from pipeline.sources.faults import BLOCKING
 from pipeline.sources.politeness import pause_after_failure
+from pipeline.storage.moments import is_over, moment_after
 from pipeline.storage.store import Store
 
 _LONGEST_S = 86400.0
@@ -43,7 +44,7 @@ class Breaker:
         """Return the state; `half_open` where the pause is over and no video has asked since."""
         if self.state == "closed":
             return "closed"
-        return "open" if self.next_try_at is not None and now < self.next_try_at else "half_open"
+        return "half_open" if is_over(self.next_try_at, now) else "open"
 
     def row(self) -> dict[str, Any]:
         """Return this change as a row of `breakers`."""
@@ -87,6 +88,7 @@ def opened(before: Breaker | None, refusal: Refusal, config: DownloadConfig, now
     """
     assert refusal.error_class in BLOCKING, refusal.error_class
     moment = now or datetime.now(UTC)
+    changed_at = moment_after(before.changed_at if before is not None else None, moment)
     refusals = before.refusals + 1 if before is not None and before.state == "open" else 1
     pause = min(config.breaker_s * 2 ** min(refusals - 1, 20), _LONGEST_S) * random.uniform(1.0, 1.2)
     pause = pause_after_failure(pause, refusal.retry_after_s, first=refusals == 1)
@@ -96,11 +98,12 @@ def opened(before: Breaker | None, refusal: Refusal, config: DownloadConfig, now
         error_class=refusal.error_class,
         message=refusal.message,
         refusals=refusals,
-        changed_at=moment,
+        changed_at=changed_at,
         next_try_at=moment + timedelta(seconds=pause),
     )
 
 
-def closed(site: str, now: datetime | None = None) -> Breaker:
-    """Return the breaker of a site that answered."""
-    return Breaker(site=site, state="closed", changed_at=now or datetime.now(UTC))
+def closed(site: str, now: datetime | None = None, *, before: Breaker | None = None) -> Breaker:
+    """Return the breaker of a site that answered; its change comes after the one `before`."""
+    latest = before.changed_at if before is not None else None
+    return Breaker(site=site, state="closed", changed_at=moment_after(latest, now))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.clip_spec import clip_spec
@@ -12,6 +11,7 @@ from pipeline.config import Config
 from pipeline.download.ledger import download_states
 from pipeline.storage.arrow import pc, rows_with, total
 from pipeline.storage.home import Home
+from pipeline.storage.moments import moment_after
 from pipeline.storage.store import Store
 
 
@@ -62,6 +62,8 @@ def drop_cut_raw(store: Store, config: Config, batch: str) -> int:
     cut = {(row["video_id"], row["source_sha256"]) for row in rows if row["state"] == "ok"}
     states = [state for state in download_states(store, batch).values() if (state.video_id, state.sha256) in cut]
     gone = [state for state in states if state.path is not None]
+    attempts = store.read("downloads", ["video_id", "finished_at"], pc.field("batch") == batch).sort_by("finished_at")
+    fetched = {row["video_id"]: row["finished_at"] for row in attempts.to_pylist()}
     store.append(
         "downloads",
         [
@@ -71,7 +73,8 @@ def drop_cut_raw(store: Store, config: Config, batch: str) -> int:
                 "batch": batch,
                 "attempt": state.attempts,
                 "state": "dropped",
-                "finished_at": datetime.now(UTC),
+                # after the attempt that fetched it, also where the clock was set back
+                "finished_at": moment_after(fetched.get(state.video_id)),
                 "sha256": state.sha256,
                 "path": state.path,
                 "bytes": state.bytes,

@@ -15,6 +15,7 @@ from pipeline.download.ledger import State, fold_all
 from pipeline.errors import TOO_LONG
 from pipeline.sources.faults import PRIVATE_ADDRESS
 from pipeline.storage.arrow import among, is_one_of, pc, rows_with, rows_without, unique
+from pipeline.storage.moments import LONGEST_PAUSE
 from pipeline.storage.store import Store
 from pipeline.workers.outcome import OUT_OF_MEMORY, TIMEOUT, late_text, over_memory_text
 
@@ -90,8 +91,11 @@ def short_enough_by_now(store: Store, config: Config, refused: Collection[str]) 
 
 def due_mask(states: pa.Table, now: datetime, config: Config) -> Any:
     """Return which rows of `fold_all` are pending videos whose time has passed, or of an address now allowed."""
-    moment = pa.scalar(now, pa.timestamp("us", tz="UTC"))
-    ready = pc.fill_null(pc.less_equal(states["next_try_at"], moment), True)
+    kind = pa.timestamp("us", tz="UTC")
+    ready = pc.fill_null(pc.less_equal(states["next_try_at"], pa.scalar(now, kind)), True)
+    # as `is_over` has it: a time beyond every pause is of a clock that was set back since
+    beyond = pc.greater(states["next_try_at"], pa.scalar(now + LONGEST_PAUSE, kind))
+    ready = pc.or_(ready, pc.fill_null(beyond, False))
     due = pc.and_(pc.equal(states["state"], "pending"), ready)
     if not config.source.allow_private:
         return due

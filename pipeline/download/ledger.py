@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from pipeline.sources.faults import BLOCKING
 from pipeline.storage.arrow import pc
+from pipeline.storage.moments import is_over
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -60,7 +61,7 @@ class State:
 
     def is_due(self, now: datetime) -> bool:
         """Tell whether the video is due for download at this time."""
-        return self.state == "pending" and (self.next_try_at is None or self.next_try_at <= now)
+        return self.state == "pending" and is_over(self.next_try_at, now)
 
 
 def download_states(store: Store, batch: str | None = None) -> dict[str, State]:
@@ -139,7 +140,7 @@ def fold(videos: pa.Table, attempts: pa.Table, files: pa.Table | None = None, *,
 
 
 class _Attempts:
-    """Attempts of the given videos as arrays of numbers, sorted by video and time.
+    """Attempts of the given videos as arrays of numbers, sorted by video, number and time.
 
     Texts stay in their table: a Python object per row, or a sorted copy, would take most of the memory.
     """
@@ -149,7 +150,8 @@ class _Attempts:
         codes = pc.fill_null(found, -1).to_numpy()
         times = pc.fill_null(rows["finished_at"].cast(pa.int64()), _NEVER).to_numpy()
         numbers = pc.fill_null(rows["attempt"], 0).to_numpy()
-        order = np.lexsort((numbers, times, codes))
+        # by number first: a clock that was set back does not make the last attempt an earlier one
+        order = np.lexsort((times, numbers, codes))
         # attempts of other videos come first: leave them out
         order = order[np.searchsorted(codes[order], 0) :]
         states = pc.index_in(rows["state"], value_set=pa.array(_STATES, pa.string()))

@@ -69,7 +69,8 @@ class SiteLimits:
         with self._write() as connection:
             if limit.daily is not None:
                 since = now - _DAY_S
-                connection.execute("DELETE FROM starts WHERE site = ? AND at < ?", (site, since))
+                # those in the future were counted before the clock was set back
+                connection.execute("DELETE FROM starts WHERE site = ? AND (at < ? OR at > ?)", (site, since, now))
                 query = "SELECT COUNT(*), MIN(at) FROM starts WHERE site = ?"
                 count, first = connection.execute(query, (site,)).fetchone()
                 if count >= limit.daily:

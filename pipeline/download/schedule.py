@@ -109,5 +109,5 @@ class Feed:
                 change = self.breakers[site] = opened(before, refusal, self.config, now)
             row["next_try_at"] = self.breakers[site].next_try_at
         elif state == "half_open" and row["error_class"] not in _NO_ANSWER:
-            change = self.breakers[site] = closed(site, now)
+            change = self.breakers[site] = closed(site, now, before=before)
         return change

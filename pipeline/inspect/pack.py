@@ -24,7 +24,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.model_choice import models_in_use, pick_model, require_world
 from pipeline.model_ids import TOKENIZER
-from pipeline.storage.models_table import ModelRecord, all_models
+from pipeline.storage.models_table import ModelRecord, all_models, check_model_file
 from pipeline.storage.store import Store
 
 FORMAT = 1
@@ -41,7 +41,7 @@ def pack_world(store: Store, config: Config, path: str | Path, model: str | None
         model: id of another world, or the unique start of one.
 
     Raises:
-        UserError: there is no such world, a file of it is gone, or the tar cannot be written.
+        UserError: there is no such world, a file of it is gone or damaged, or the tar cannot be written.
     """
     world = require_world(store, config, model)
     tokenizer = pick_model(all_models(store), str(world.inputs["tokenizer"]), TOKENIZER)
@@ -53,7 +53,9 @@ def pack_world(store: Store, config: Config, path: str | Path, model: str | None
     try:
         with tarfile.open(temporary, "w") as tar:
             _add(tar, "world.json", io.BytesIO(about.encode()), len(about.encode()))
-            for key in _keys(store, tokenizer, world):
+            for row, name in _named_files(store, tokenizer, world):
+                check_model_file(store, row, name)
+                key = f"{row.path}/{name}"
                 with store.local_file(key) as file, file.open("rb") as data:
                     _add(tar, key, data, file.stat().st_size)
         temporary.replace(target)
@@ -66,12 +68,12 @@ def pack_world(store: Store, config: Config, path: str | Path, model: str | None
     return world.model_id
 
 
-def _keys(store: Store, *rows: ModelRecord) -> Iterator[str]:
+def _named_files(store: Store, *rows: ModelRecord) -> Iterator[tuple[ModelRecord, str]]:
     for row in rows:
         for name in _FILES:
             # a curve may be missing, weights may not
             if name == "weights.safetensors" or store.exists(f"{row.path}/{name}"):
-                yield f"{row.path}/{name}"
+                yield row, name
 
 
 def _add(tar: tarfile.TarFile, name: str, data: Any, size: int) -> None:

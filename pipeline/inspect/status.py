@@ -9,7 +9,6 @@ Arrow counts columns while they are read, so that memory grows with the number o
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,7 +41,7 @@ from pipeline.inspect.status_types import (
 from pipeline.label_events import load_labels
 from pipeline.model_choice import ModelsInUse, models_in_use
 from pipeline.model_ids import EVALUATION
-from pipeline.shards.read import current_shards
+from pipeline.shards.read import current_shards, read_manifest
 from pipeline.shards.splits import SPLITS
 from pipeline.shards.write import shards_are_current
 from pipeline.storage.arrow import Column, counts, pc, rows_with, rows_without, texts, total
@@ -264,8 +263,7 @@ def _shards(store: Store, config: Config) -> ShardsStatus:
     samples = {split: [row["samples"] for row in rows if row["split"] == split] for split in SPLITS}
     announced: dict[str, int] | None = None
     if version is not None:
-        manifest = json.loads(store.read_blob(f"shards/{version}/manifest.json"))
-        announced = {split: _manifest_samples(manifest, split) for split in SPLITS}
+        announced = read_manifest(store, version)
     return ShardsStatus(
         version=version,
         current=version is not None and shards_are_current(store, config),
@@ -273,10 +271,6 @@ def _shards(store: Store, config: Config) -> ShardsStatus:
         train=SplitStatus(shards=len(samples["train"]), samples=sum(samples["train"])),
         val=SplitStatus(shards=len(samples["val"]), samples=sum(samples["val"])),
     )
-
-
-def _manifest_samples(manifest: Mapping[str, Any], split: str) -> int:
-    return sum(int(shard["samples"]) for shard in manifest["shards"] if shard["split"] == split)
 
 
 # -- models -------------------------------------------------------------------------------------------------------

@@ -70,8 +70,10 @@ def write_spot_check(job: Job, *, per_keyword: int = 4, seed: int = 0) -> str | 
 
 def withdraw_spot_check(store: Store) -> bool:
     """Delete the sheet if it shows a video that was taken down; return whether it did."""
-    hidden = taken_down(store).hidden_videos(store)
-    if hidden.isdisjoint(_about(store).get("videos", ())):
+    hidden, shown = taken_down(store).hidden_videos(store), _about(store).get("videos")
+    # a sheet whose list of videos is lost may show any of them
+    unknown = bool(hidden) and not isinstance(shown, list) and store.exists(KEY)
+    if not unknown and (not isinstance(shown, list) or hidden.isdisjoint(shown)):
         return False
     remove_spot_check(store)
     return True
@@ -86,6 +88,6 @@ def remove_spot_check(store: Store) -> None:
 def _about(store: Store) -> dict[str, Any]:
     try:
         found = json.loads(store.read_blob(ABOUT_KEY))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -27,7 +27,7 @@ from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when a change here or in `pipeline.shards.tars` changes a byte of the tars."""
 _CLIP_COLUMNS = ["clip_id", "video_id", "start_ms", "end_ms", "tar", "offset", "size", "sha256"]
 
@@ -146,7 +146,10 @@ def _rows(clips: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def sidecar(row: dict[str, Any]) -> bytes:
-    """Return the JSON of a sample: where its clip comes from, without what may be secret in the address."""
-    facts = {name: row[name] for name in ("clip_id", "video_id", "start_ms", "end_ms", "title", "probability")}
+    """Return the JSON of a sample: where its clip comes from, without what may be secret in the address, and
+    the hash of its mp4.
+    """
+    names = ("clip_id", "video_id", "start_ms", "end_ms", "title", "probability", "sha256")
+    facts = {name: row[name] for name in names}
     source = None if row["url"] is None else shown_url(row["url"])
     return json.dumps({"source": source} | facts, sort_keys=True).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,7 +14,6 @@ import pyarrow as pa
 from pipeline.clips.read import read_clip
 from pipeline.clips.tar import TarWriter
 from pipeline.config import ShardConfig
-from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.shards.plan import Plan, sidecar
 from pipeline.shards.splits import SPLITS
@@ -34,7 +34,7 @@ def write_tars(
             for index, start in enumerate(range(0, len(clips), config.samples_per_shard)):
                 members = clips.slice(start, config.samples_per_shard).to_pylist()
                 key = f"shards/{plan.version}/{split}/clips-{index:06d}.tar"
-                size, digest = _read_digest(store, key) if store.exists(key) else _write_tar(store, key, members)
+                size, digest = _finished_tar(store, key, members) or _write_tar(store, key, members)
                 samples = {"split": split, "path": key, "samples": len(members)}
                 rows.append(samples | {"bytes": size, "sha256": digest})
                 progress.advance(len(members), note=f"{split} {index}")
@@ -47,11 +47,6 @@ def _write_tar(store: Store, key: str, members: list[dict[str, Any]]) -> tuple[i
         hashed = _HashedFile(file)
         tar = TarWriter(hashed)
         for row, mp4 in zip(members, _read_clips(store, members), strict=True):
-            if hashlib.sha256(mp4).hexdigest() != row["sha256"]:
-                raise UserError(
-                    f"clip {row['clip_id']}: its bytes in {row['tar']} are not those that were cut. Restore the file, "
-                    "or delete it and its video's row of clippings, and cut the batch again."
-                )
             tar.add(f"{row['clip_id']}.json", sidecar(row))
             tar.add(f"{row['clip_id']}.mp4", mp4)
         tar.close()
@@ -67,13 +62,40 @@ def _read_clips(store: Store, members: list[dict[str, Any]]) -> Iterator[bytes]:
         yield from pool.map(lambda row: read_clip(store, row), members)
 
 
-def _read_digest(store: Store, key: str) -> tuple[int, str]:
-    with store.local_file(key) as path, path.open("rb") as file:
-        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+def _finished_tar(store: Store, key: str, members: list[dict[str, Any]]) -> tuple[int, str] | None:
+    """Return size and SHA-256 of a tar that an earlier run finished; None where it is not there, or damaged since."""
+    if not store.exists(key):
+        return None
+    # what is written again of its members, without a file, must give the same hash
+    again = _HashedFile(None)
+    with store.local_file(key) as path:
+        try:
+            with tarfile.open(path, "r:") as tar:
+                writer = TarWriter(again)
+                for name, digest in _names_and_digests(members):
+                    member = tar.next()
+                    if member is None or member.name != name or (file := tar.extractfile(member)) is None:
+                        return None
+                    data = file.read()
+                    if hashlib.sha256(data).hexdigest() != digest:
+                        return None
+                    writer.add(name, data)
+                writer.close()
+        except (tarfile.TarError, ValueError, EOFError, OverflowError, RecursionError):
+            return None
+        with path.open("rb") as whole:
+            is_same = hashlib.file_digest(whole, "sha256").hexdigest() == again.digest.hexdigest()
+    return (again.size, again.digest.hexdigest()) if is_same else None
+
+
+def _names_and_digests(members: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    for row in members:
+        yield f"{row['clip_id']}.json", hashlib.sha256(sidecar(row)).hexdigest()
+        yield f"{row['clip_id']}.mp4", row["sha256"]
 
 
 class _HashedFile(io.RawIOBase):
-    """A file that hashes what is written to it, so that a tar is not read again."""
+    """A file that hashes what is written to it, so that a tar is not read again; None: it keeps nothing."""
 
     def __init__(self, file: Any) -> None:
         self.file, self.digest, self.size = file, hashlib.sha256(), 0
@@ -86,6 +108,7 @@ class _HashedFile(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         self.digest.update(data)
-        self.file.write(data)
+        if self.file is not None:
+            self.file.write(data)
         self.size += len(data)
         return len(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -111,6 +112,14 @@ class Blobs(Root):
             self._fs.get_file(self.url(key), str(path))
             yield path
 
+    def move(self, key: str, target: str) -> None:
+        """Move a blob to another key; FileNotFoundError if absent."""
+        if self.is_local:
+            Path(self.url(target)).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.url(key)).replace(self.url(target))
+            return
+        self._fs.mv(self.url(key), self.url(target))
+
     def copy_to(self, key: str, target: Path) -> None:
         """Copy a blob to a local path; FileNotFoundError if absent."""
         self._fs.get_file(self.url(key), str(target))
@@ -118,6 +127,14 @@ class Blobs(Root):
     def size(self, key: str) -> int:
         """Return the size of a blob in bytes; FileNotFoundError if absent."""
         return int(self._fs.size(self.url(key)))
+
+    def sha256(self, key: str) -> str:
+        """Return the SHA-256 of a blob, read in pieces; FileNotFoundError if absent."""
+        digest = hashlib.sha256()
+        with self._fs.open(self.url(key), "rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+        return digest.hexdigest()
 
     def exists(self, key: str) -> bool:
         """Tell whether a blob exists."""

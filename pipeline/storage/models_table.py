@@ -7,14 +7,20 @@ world.metrics["codes_used"]
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.storage.arrow import pc
+from pipeline.storage.damage import ADVICE, DamagedError
+from pipeline.storage.moments import moment_after
 from pipeline.storage.store import Store
+
+_PRESENT = timedelta(days=1)
+"""A record dated earlier was made then: its date stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,8 @@ class ModelRecord:
     """Training steps."""
     shards_version: str | None = None
     created_at: datetime = dataclasses.field(default_factory=lambda: datetime.now(UTC))
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Name of a file in the folder -> its SHA-256; `append_model` fills it. Empty in rows of older versions."""
 
 
 def all_models(store: Store) -> list[ModelRecord]:
@@ -60,13 +68,72 @@ def find_model(store: Store, kind: str, model_id: str) -> ModelRecord | None:
 
 
 def append_model(store: Store, record: ModelRecord) -> None:
-    """Append a record to the table. Write its blobs first: a row must not name files that are not there."""
-    store.append("models", [_row(record)])
+    """Append a record to the table, with the hashes of its files, which are read back for it.
+
+    Write its files first: a row must not name files that are not there. A record of the present moment becomes the
+    newest of all, also where the clock was set back.
+    """
+    store.append("models", [_row(_dated_last(store, _with_files(store, record)))])
 
 
 def replace_model(store: Store, record: ModelRecord) -> None:
-    """Write a record in place of the one with its id, or append it where there is none."""
-    store.merge("models", [_row(record)], on=["model_id"])
+    """Write a record in place of the one with its id, or append it where there is none; dated as `append_model` does.
+
+    One that keeps the date of the record before keeps its place among the others.
+    """
+    before = store.latest("models", "created_at", pc.field("model_id") == record.model_id)
+    dated = record if before == record.created_at else _dated_last(store, record)
+    store.merge("models", [_row(_with_files(store, dated))], on=["model_id"])
+
+
+def read_model_file(store: Store, record: ModelRecord, name: str) -> bytes:
+    """Return the bytes of a file of a model, compared with the hash in its row.
+
+    Raises:
+        DamagedError: it is not the file that was published, or not there although the row has its hash.
+        FileNotFoundError: there is none, and the row (of an older version) has no hash of it.
+    """
+    known, key = record.files.get(name), f"{record.path}/{name}"
+    try:
+        data = store.read_blob(key)
+    except FileNotFoundError:
+        if known is None:
+            raise
+        raise _damaged(record, key, "is not there") from None
+    if known is not None and hashlib.sha256(data).hexdigest() != known:
+        raise _damaged(record, key, f"is not the file that was published (its {len(data)} bytes give another SHA-256)")
+    return data
+
+
+def check_model_file(store: Store, record: ModelRecord, name: str) -> None:
+    """Compare a file of a model with the hash in its row, without loading it; DamagedError where it is another."""
+    known, key = record.files.get(name), f"{record.path}/{name}"
+    if known is None:
+        return
+    if not store.exists(key):
+        raise _damaged(record, key, "is not there")
+    if store.sha256(key) != known:
+        raise _damaged(record, key, "is not the file that was published (another SHA-256)")
+
+
+def _dated_last(store: Store, record: ModelRecord) -> ModelRecord:
+    if datetime.now(UTC) - record.created_at > _PRESENT:
+        return record
+    return dataclasses.replace(record, created_at=moment_after(store.latest("models", "created_at"), record.created_at))
+
+
+def _damaged(record: ModelRecord, key: str, why: str) -> DamagedError:
+    return DamagedError(f"{key} of {record.kind} {record.model_id} {why}. To go on, {ADVICE}.")
+
+
+def _with_files(store: Store, record: ModelRecord) -> ModelRecord:
+    """Return a record with the hashes of the files in its folder, checkpoints and unfinished writes left out."""
+    if not record.path:
+        return record
+    folder = record.path.rstrip("/") + "/"
+    names = [key.removeprefix(folder) for key in store.list_blobs(record.path)]
+    files = {name: store.sha256(folder + name) for name in names if "/" not in name and not name.startswith(".tmp-")}
+    return dataclasses.replace(record, files=files)
 
 
 def _records(store: Store, where: Any) -> list[ModelRecord]:
@@ -87,6 +154,7 @@ def _record(row: dict[str, Any]) -> ModelRecord:
         steps=row["steps"],
         shards_version=row["shards_version"],
         created_at=row["created_at"],
+        files=json.loads(row["files"] or "{}"),
     )
 
 
@@ -102,4 +170,5 @@ def _row(record: ModelRecord) -> dict[str, Any]:
         "inputs": json.dumps(record.inputs, sort_keys=True),
         "shards_version": record.shards_version,
         "created_at": record.created_at,
+        "files": json.dumps(record.files, sort_keys=True),
     }

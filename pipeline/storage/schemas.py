@@ -55,7 +55,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     # one clip: span, bytes in its tar, what was measured of it (flags are columns, never deletions)
     "clips": _schema(
         clip_id=_STR, video_id=_STR, batch=_STR, clip_spec=_STR, start_ms=_INT, end_ms=_INT, source_sha256=_STR,
-        tar=_STR, offset=_INT, size=_INT, sha256=_STR, frames_offset=_INT, frames_size=_INT, num_frames=_INT,
+        tar=_STR, offset=_INT, size=_INT, sha256=_STR, frames_offset=_INT, frames_size=_INT, frames_crc32=_INT,
+        num_frames=_INT,
         width=_INT, height=_INT, fps=_FLOAT, display_aspect=_FLOAT, black_share=_FLOAT, still_share=_FLOAT,
         letterbox_share=_FLOAT, num_cuts=_INT, overlay_share=_FLOAT, motion=_FLOAT, flags=_TEXTS,
         features=pa.list_(pa.float32()), hashes=pa.binary(),
@@ -88,7 +89,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     # one published model or evaluation: settings, inputs, metrics
     "models": _schema(
         model_id=_STR, kind=_STR, path=_STR, parameters=_INT, steps=_INT, config=_STR, figures=_STR, inputs=_STR,
-        shards_version=_STR, created_at=_TIME,
+        shards_version=_STR, created_at=_TIME, files=_STR,
     ),
     # one tombstone (kind video | channel): every writer reads these again just before it publishes
     "takedowns": _schema(takedown_id=_STR, kind=_STR, target=_STR, reason=_STR, requested_at=_TIME),

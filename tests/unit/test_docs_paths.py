@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PACKAGES = ("assets", "classifier", "models", "pipeline")
 PATHS = re.compile(rf"(?<![\w/.-])(?:{'|'.join(PACKAGES)}|tests|docs)/[\w/.-]*\w/?")
+TESTS = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 COMMANDS = re.compile(r"(?:`|^|\n\s*)(?:\.venv/bin/)?lampworks ([a-z][a-z-]*)")
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -50,6 +51,17 @@ def drawn() -> dict[str, set[str]]:
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     named = {path.rstrip(".") for path in PATHS.findall(page.read_text("utf-8"))}
     assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
+@every_page
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    named = TESTS.findall(page.read_text("utf-8"))
+    missing = [
+        f"{path}::{name}"
+        for path, name in named
+        if not (ROOT / path).is_file() or f"def {name}(" not in (ROOT / path).read_text("utf-8")
+    ]
+    assert missing == []
 
 
 @every_page

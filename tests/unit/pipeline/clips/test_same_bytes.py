@@ -37,7 +37,7 @@ if mode == "reduced":
     libavutil.av_force_cpu_flags(mmx | mmxext | sse | sse2 | sse3 | ssse3 | sse4 | sse42)
     encode._X264 = {**encode._X264, "x264-params": encode._X264["x264-params"] + ":asm=0"}
 config = ClipConfig(seconds=2, fps=10)
-cut = cut_video(CutJob(Store(root), config, "2026w47-0001", "folder-a", key, "0" * 64, tmp))
+cut = cut_video(CutJob(Store(root), config, "2026w47-0001", "folder-a", key, Store(root).sha256(key), tmp))
 # what the features' table keeps: 32-bit floats
 for row in cut.clips:
     row["features"] = np.float32(row["features"]).tolist()

@@ -1,0 +1,187 @@
+"""Compare every file of a root with the hash that its row or its commit holds: `lampworks doctor --deep`.
+
+    for fault in find_faults(store, home):
+        print(fault.key, fault.why, fault.needed_for, fault.mend)
+
+Everything is read once, in pieces. What no row names is not looked at (`lampworks gc` deletes it).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipeline.download.ledger import fold_all
+from pipeline.errors import UserError
+from pipeline.progress import Progress, ProgressCallback
+from pipeline.shards.read import manifest_key
+from pipeline.storage.arrow import pc
+from pipeline.storage.home import Home
+from pipeline.storage.mend_tables import DERIVED_AS_A_WHOLE, find_table_damage
+from pipeline.storage.models_table import all_models
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store
+
+Kind = Literal["table", "journal", "raw", "clips", "shards", "model"]
+SPARE = {"config.json", "curve.json"}
+"""Files that a trained network can do without."""
+TRAINED = ("world_model", "video_tokenizer")
+REMADE = "`--mend` sets it aside, and the next `lampworks run` makes it again"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A file that is not what was written."""
+
+    kind: Kind
+    key: str
+    """Relative to the root; of the journal, to the home."""
+    why: str
+    needed_for: str
+    """What depends on it."""
+    mend: str
+    """What `--mend` does, and what is lost."""
+    item: Mapping[str, Any] = field(default_factory=dict)
+    """Columns of the row that names it, or the table's name."""
+
+
+def find_faults(store: Store, home: Home, on_progress: ProgressCallback | None = None) -> list[Fault]:
+    """Return every damaged file, tables first.
+
+    Where a table is damaged, what its rows name cannot be checked: mend it, and check again.
+    """
+    faults = [*_tables(store), *_journal(home)]
+    broken = {fault.item["table"] for fault in faults if fault.kind == "table"}
+    files = list(_named_files(store, broken))
+    with Progress("deep check", total=len(files), unit="files", on_progress=on_progress) as progress:
+        for expected in files:
+            why = _difference(store, expected)
+            if why:
+                faults.append(
+                    Fault(expected.kind, expected.key, why, expected.needed_for, expected.mend, expected.item)
+                )
+            progress.advance(note=expected.key)
+    return faults
+
+
+@dataclass(frozen=True)
+class _Expected:
+    kind: Kind
+    key: str
+    sha256: str | None
+    needed_for: str
+    mend: str
+    item: Mapping[str, Any]
+    json_equals: Any = None
+    """What the file says as JSON, where it is compared by content."""
+
+
+def _tables(store: Store) -> Iterator[Fault]:
+    for name in SCHEMAS:
+        if not store.is_local:
+            yield from _unreadable(store, name)
+            continue
+        for found in find_table_damage(store, name):
+            mend = (
+                REMADE
+                if name in DERIVED_AS_A_WHOLE
+                else "`--mend` sets it aside; rows that only this file held are lost, the others stay"
+            )
+            yield Fault("table", f"tables/{name}/{found.path}", found.why, f"table {name}", mend, {"table": name})
+
+
+def _unreadable(store: Store, name: str) -> Iterator[Fault]:
+    """Yield the fault of a table on an object store, which checks its own bytes."""
+    try:
+        for _ in store.scan(name, SCHEMAS[name].names):
+            pass
+    except Exception as exc:  # whatever a client raises is the finding
+        fix = "restore it from a version of the bucket"
+        yield Fault("table", f"tables/{name}", " ".join(str(exc).split())[:300], f"table {name}", fix, {"table": name})
+
+
+def _journal(home: Home) -> Iterator[Fault]:
+    if not home.journal.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"file:{home.journal}?mode=ro", uri=True)) as journal:
+            told = [str(row[0]) for row in journal.execute("PRAGMA integrity_check(3)")]
+    except sqlite3.Error as exc:
+        told = [str(exc)]
+    if told != ["ok"]:
+        mend = "`--mend` sets it aside and copies every label that can be read; labels in the table stay"
+        yield Fault("journal", home.journal.name, "; ".join(told)[:300], "labels of the page", mend)
+
+
+def _named_files(store: Store, broken: set[str]) -> Iterator[_Expected]:
+    """Yield the blobs that rows name, with their hashes; tables that are damaged name none."""
+    if not broken & {"videos", "downloads", "takedowns"}:
+        yield from _raw_files(store)
+    if not broken & {"clippings"}:
+        yield from _clip_tars(store)
+    if not broken & {"shards"}:
+        yield from _shard_files(store)
+    if not broken & {"models"}:
+        yield from _model_files(store)
+
+
+def _raw_files(store: Store) -> Iterator[_Expected]:
+    states = fold_all(store).select(["video_id", "batch", "path", "sha256"])
+    for row in states.filter(pc.is_valid(states["path"])).to_pylist():
+        mend = "`--mend` sets it aside, and the next `lampworks run` downloads it again if it is not cut yet"
+        yield _Expected("raw", row["path"], row["sha256"], f"video {row['video_id']}", mend, row)
+
+
+def _clip_tars(store: Store) -> Iterator[_Expected]:
+    columns = ["video_id", "batch", "clip_spec", "tar", "tar_sha256", "num_clips", "source_sha256"]
+    for row in store.read("clippings", columns, pc.field("state") == "ok").to_pylist():
+        if row["tar"]:
+            mend = "`--mend` sets it aside, and the next `lampworks run` cuts the video again (and downloads it first "
+            mend += "where its raw file is gone)"
+            needed_for = f"{row['num_clips']} clips of video {row['video_id']}"
+            yield _Expected("clips", row["tar"], row["tar_sha256"], needed_for, mend, row)
+
+
+def _shard_files(store: Store) -> Iterator[_Expected]:
+    rows = store.read("shards").to_pylist()
+    for row in rows:
+        needed_for = f"{row['samples']} {row['split']} samples of shards {row['version']}"
+        yield _Expected("shards", row["path"], row["sha256"], needed_for, REMADE, row)
+    for version in sorted({row["version"] for row in rows}):
+        listed = sorted((row["path"], row["sha256"]) for row in rows if row["version"] == version)
+        item = {"version": version, "path": manifest_key(version)}
+        yield _Expected("shards", manifest_key(version), None, f"shards {version}", REMADE, item, listed)
+
+
+def _model_files(store: Store) -> Iterator[_Expected]:
+    for record in all_models(store):
+        for name, digest in sorted(record.files.items()):
+            if name in SPARE and record.kind in TRAINED:
+                mend = "`--mend` sets it aside, and the model stays"
+            else:
+                mend = f"`--mend` sets it aside and forgets {record.model_id} with what was made from it, and the "
+                mend += "next `lampworks run` makes them again"
+            item = {"model_id": record.model_id, "name": name}
+            yield _Expected("model", f"{record.path}/{name}", digest, f"{record.kind} {record.model_id}", mend, item)
+
+
+def _difference(store: Store, expected: _Expected) -> str:
+    """Return in what way a blob is not what its row says; "" where it is."""
+    try:
+        if expected.json_equals is not None:
+            shards = json.loads(store.read_blob(expected.key))["shards"]
+            listed = sorted((shard["path"], shard["sha256"]) for shard in shards)
+            return "" if listed == expected.json_equals else "lists other shards than the table"
+        if store.sha256(expected.key) == expected.sha256:
+            return ""
+        return f"has another SHA-256 than its row says ({store.size(expected.key)} bytes)"
+    except FileNotFoundError:
+        return "is not there"
+    except (UserError, OSError) as exc:
+        return f"cannot be read ({exc})"
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        return f"is no manifest ({type(exc).__name__})"

@@ -1,0 +1,153 @@
+"""Damaged files that are no rows, tars or weights: derived ones are named with the command that makes them again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.report.contact_sheets import sheet_key, withdraw_sheets
+from assets.report.page import write_report
+from assets.settings import Settings
+from classifier.labels.queue import load_queue, queue_is_current, write_queue
+from models.play.start_frames import start_frames
+from pipeline.errors import UserError
+from pipeline.search.spot_check import KEY, withdraw_spot_check
+from pipeline.shards.write import write_shards
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
+
+pytestmark = pytest.mark.usefixtures("inline")
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "half": lambda data: data[: len(data) // 2],
+    "zeros": lambda data: bytes(len(data)),
+    "a page": lambda data: b"<!doctype html>" * 9,
+    "a list": lambda data: b"[]",
+    "a number": lambda data: b"7",
+    "brackets": lambda data: b"[" * 100_000,
+    "other bytes": lambda data: b"\xff\xfe\x00" + data,
+    "other content": lambda data: b'{"clips": [1], "shards": 3}',
+}
+damaged = pytest.mark.parametrize("damage", DAMAGE)
+
+
+def spoil(root: Store, pattern: str, damage: str) -> Path:
+    path = sorted(Path(root.root).glob(pattern))[0]
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    return path
+
+
+@damaged
+def test_a_damaged_queue_is_named_and_written_again(root: Store, settings: Settings, damage: str) -> None:
+    before = load_queue(root)
+    spoil(root, "labels/queue.json", damage)
+    with pytest.raises(UserError, match=r"labels/queue\.json is damaged.*lampworks run --select label_queue"):
+        load_queue(root)
+    assert not queue_is_current(root, settings.config)
+    write_queue(settings.job())
+    assert load_queue(root) == before
+
+
+@damaged
+def test_a_damaged_manifest_is_named_and_written_again(
+    root: Store, settings: Settings, lampworks: Any, damage: str
+) -> None:
+    before = sorted(key for key in root.list_blobs("shards"))
+    path = spoil(root, "shards/*/manifest.json", damage)
+    code, told = lampworks("status")
+    assert code == 2
+    assert "manifest.json is damaged" in told
+    # as the message says
+    assert f"Delete the folder shards/{path.parent.name} of the root and run `lampworks run`" in told
+    for key in before:
+        root.delete(key)
+    write_shards(settings.job())
+    assert sorted(root.list_blobs("shards")) == before
+    assert lampworks("status")[0] == 0
+
+
+@damaged
+@pytest.mark.parametrize("name", ["pictures.json", "start-00.png"])
+def test_a_damaged_file_of_an_evaluation_is_shown_by_no_page(
+    root: Store, settings: Settings, name: str, damage: str
+) -> None:
+    spoil(root, f"models/world_evaluation/*/{name}", damage)
+    with pytest.raises(UserError, match=rf"{name} .*is not the file that was published.*doctor --deep --mend"):
+        start_frames(root, settings.config)
+    if name == "pictures.json":
+        with pytest.raises(UserError, match=rf"{name} .*is not the file that was published"):
+            write_report(root, settings.config)
+
+
+@damaged
+def test_a_sheet_whose_list_of_videos_is_lost_does_not_outlive_a_takedown(
+    root: Store, settings: Settings, damage: str
+) -> None:
+    spoil(root, "reports/spot-check.json", damage)
+    about = spoil(root, "reports/contact/*.json", damage)
+    batch = about.stem
+    picture = root.read_blob(sheet_key(batch))
+    video = root.read("videos", ["video_id"])["video_id"].to_pylist()[0]
+    request_takedown(root, "video", video, "asked")
+    assert withdraw_spot_check(root)
+    assert not root.exists(KEY)
+    assert withdraw_sheets(root, settings.config) == [batch]
+    assert root.read_blob(sheet_key(batch)) != picture
+    assert video not in json.loads(root.read_blob(f"reports/contact/{batch}.json"))["shown"]
+
+
+@damaged
+def test_damaged_settings_of_a_root_are_named(root: Store, lampworks: Any, damage: str) -> None:
+    path = spoil(root, "config.yaml", damage)
+    code, told = lampworks("status")
+    # an empty file, or an empty list, says nothing: the preset's own settings hold
+    assert code == 2 or damage in {"empty", "a list"}, told
+    if code:
+        assert str(path) in told
+
+
+@damaged
+def test_a_damaged_labelling_journal_is_named_with_the_command_that_saves_it(
+    root: Store, settings: Settings, lampworks: Any, damage: str
+) -> None:
+    from classifier.labels.journal import Journal, check_event
+
+    event = {"event_id": f"{0:08d}-0000-4000-8000-{0:012d}", "kind": "rate", "rating": 4}
+    event["clip_id"] = root.read("clips", ["clip_id"])["clip_id"][0].as_py()
+    with Journal(settings.home.journal) as journal:
+        journal.append([check_event(event)], "ada")
+    labels = root.read("labels")
+    spoil(root, "labels.sqlite", damage)
+    try:
+        with Journal(settings.home.journal) as journal:
+            assert journal.events() == []  # SQLite takes an empty file for a new one
+        assert damage == "empty"
+        return
+    except UserError as exc:
+        told = str(exc)
+    assert "lampworks doctor --mend" in told
+    assert lampworks("doctor", "--deep")[0] == 1
+    lampworks("doctor", "--mend")
+    with Journal(settings.home.journal) as journal:
+        assert len(journal.events()) <= 1
+    assert root.read("labels") == labels
+
+
+@pytest.mark.parametrize("place", [0.02, 0.3, 0.9])
+def test_a_tar_that_a_killed_run_left_is_kept_only_where_it_is_whole(
+    root: Store, settings: Settings, place: float
+) -> None:
+    before = {key: root.sha256(key) for key in root.list_blobs("shards")}
+    [path] = Path(root.root).glob("shards/*/train/*.tar")
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * place)] ^= 1
+    path.write_bytes(data)
+    root.replace("shards", [])
+    next(Path(root.root).glob("shards/*/manifest.json")).unlink()
+    write_shards(settings.job())
+    assert {key: root.sha256(key) for key in root.list_blobs("shards")} == before
