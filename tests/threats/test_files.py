@@ -126,7 +126,8 @@ def test_a_damaged_labelling_journal_is_named_with_the_command_that_saves_it(
     try:
         with Journal(settings.home.journal) as journal:
             assert journal.events() == []  # SQLite takes an empty file for a new one
-        assert damage == "empty"
+        # so does it with an empty one, or one so short that it has no header
+        assert damage in {"empty", "a number"}
         return
     except UserError as exc:
         told = str(exc)
