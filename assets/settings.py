@@ -25,7 +25,7 @@ import yaml
 
 from pipeline.config import Config, load_config, preset
 from pipeline.config.renamed import with_present_names
-from pipeline.config.yaml_file import parse_yaml_file, read_yaml_file
+from pipeline.config.yaml_file import END, ENDS, parse_yaml_file, read_yaml_file
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.outside import parse_json, shown_url
@@ -38,7 +38,9 @@ CONFIG = "config.yaml"
 _ROOTS_OWN = "the root's config.yaml"
 _OF_A_PRESET = ("tokenizer", "latent_actions", "dynamics", "training", "evaluation", "play")
 """Sections that another preset brings with it; all others say how the root's data were made, and stay."""
-_HEADER = "# what the last `lampworks` pass over this root was told; a field that is absent is the preset's own\n"
+_HEADER = (
+    f"# what the last `lampworks` pass over this root was told; a field that is absent is the preset's own\n{ENDS}\n"
+)
 # what delta-rs must be told in its own words although s3fs would find it in the environment by itself
 _AWS = {
     "key": ("AWS_ACCESS_KEY_ID",),
@@ -277,7 +279,7 @@ def save_config(settings: Settings) -> bool:
 
 
 def _yaml(config: Config) -> str:
-    return _HEADER + yaml.safe_dump(config_changes(config), sort_keys=False, allow_unicode=True)
+    return _HEADER + yaml.safe_dump(config_changes(config), sort_keys=False, allow_unicode=True) + f"{END}\n"
 
 
 def config_changes(config: Config) -> dict[str, Any]:

@@ -19,6 +19,10 @@ from pipeline.regular_file import read_regular
 
 LARGEST = 1 << 20
 """Bytes of a file of settings; one with every setting takes some 20,000."""
+END = "# end"
+"""The last line of a file that lampworks wrote."""
+ENDS = f"# the last line of this file is `{END}`"
+"""A line among the first three of such a file."""
 _MOST_VALUES = 20_000
 """Values, those that aliases repeat included."""
 _DEEPEST = 50
@@ -70,6 +74,9 @@ def parse_yaml_file(data: bytes, what: str) -> dict[str, Any]:
     except UnicodeDecodeError as exc:
         kind = " (it looks like UTF-16)" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
         raise UserError(f"{what} is not UTF-8 text{kind}: save it as UTF-8.") from exc
+    if ENDS in text.splitlines()[:3] and not text.rstrip().endswith(END):
+        # half a file of YAML is a file of YAML: the other settings would change without a word
+        raise UserError(f"{what} is cut short: its last line `{END}` is missing. Restore the file, or add the line.")
     values = parse_yaml(text, what)
     if values is None:
         return {}

@@ -146,9 +146,7 @@ def _rows(clips: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def sidecar(row: dict[str, Any]) -> bytes:
-    """Return the JSON of a sample: where its clip comes from, without what may be secret in the address, and
-    the hash of its mp4.
-    """
+    """Return the JSON of a sample: its clip's origin, without what may be secret in the address, and its mp4's hash."""
     names = ("clip_id", "video_id", "start_ms", "end_ms", "title", "probability", "sha256")
     facts = {name: row[name] for name in names}
     source = None if row["url"] is None else shown_url(row["url"])
