@@ -18,16 +18,12 @@ from typing import Any
 from urllib.parse import urljoin
 from xml.etree import ElementTree
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import DefusedXMLParser
-
 from pipeline.errors import PermanentError
 from pipeline.outside import clean_date, clean_moment, clean_seconds, clean_text, clean_texts, parse_json
+from pipeline.sources.bounded_xml import parse_xml
 
 MOST_ENTRIES = 10_000
 _TITLE, _TEXT, _TAGS = 1000, 20000, 200
-_DEPTH = 200
-_NAMESPACE = 1000
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _ITUNES = "{http://www.itunes.com/dtds/podcast-1.0.dtd}"
 _MEDIA = "{http://search.yahoo.com/mrss/}"
@@ -169,40 +165,10 @@ def _list(value: Any) -> list[dict[str, Any]]:
 # -- XML ----------------------------------------------------------------------------------------------------------
 
 
-class _Builder(ElementTree.TreeBuilder):
-    """Builds the tree of a feed, and refuses what would make a small feed expensive."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.depth = 0
-
-    def start_ns(self, prefix: str, uri: str) -> None:
-        """Refuse a long namespace: the parser copies it into the name of every element."""
-        if len(uri) > _NAMESPACE:
-            raise _malformed(f"a namespace of {len(uri):,} characters")
-
-    def start(self, tag: str, attributes: dict[Any, Any], /) -> ElementTree.Element:
-        """Open an element; refuse one too many in each other."""
-        self.depth += 1
-        if self.depth > _DEPTH:
-            raise _malformed(f"elements are nested more than {_DEPTH} deep")
-        return super().start(tag, attributes)
-
-    def end(self, tag: str, /) -> ElementTree.Element:
-        """Close an element."""
-        self.depth -= 1
-        return super().end(tag)
-
-
 def _xml_items(body: bytes, encoding: str | None) -> Iterator[dict[str, Any]]:
-    # nested entities make a document of a few bytes grow to gigabytes, and no feed needs a document type: the parser
-    # refuses it, because a search in the bytes would miss one in another encoding
-    parser = DefusedXMLParser(target=_Builder(), encoding=encoding, forbid_dtd=True)
     try:
-        parser.feed(body)
-        root = parser.close()
-    except DefusedXmlException as error:
-        raise _malformed("it has a document type (DOCTYPE), which may define entities of its own") from error
+        # no feed needs a document type
+        root = parse_xml(body, encoding=encoding, forbid_dtd=True)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise _malformed(error) from error
     if root.tag.endswith("}feed") or root.tag == "feed":

@@ -38,6 +38,7 @@ from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, RejectedError, RetryableError
 from pipeline.outside import clean_text
 from pipeline.sources.allowance import Allowance, BoundedBody
+from pipeline.sources.bounded_xml import bound_ytdlp_xml
 from pipeline.sources.faults import as_error, causes, classify
 from pipeline.sources.wire import SCHEMES, Wire, refused_scheme
 from pipeline.sources.ytdlp_network import GuardedRequestsRH, WireError
@@ -234,6 +235,7 @@ def _new_client(config: DownloadConfig, extra: dict[str, Any]) -> Client:
     if "cookiefile" in extra:
         # a copy, as yt-dlp writes the cookies that sites set back to the file
         extra["cookiefile"] = io.StringIO(cookies_text(extra["cookiefile"]))
+    bound_ytdlp_xml()
     client = Client(options(config, extra), auto_init=False)
     client.wire, client.opt_out = wire, frozenset(opt_out)
     if arcade:

@@ -143,3 +143,34 @@ def test_a_text_of_megabytes_is_cut_and_a_million_links_end() -> None:
     body = f"<feed xmlns='http://www.w3.org/2005/Atom'>{entry}</feed>"
     (found,) = feed_entries(body.encode(), URL)
     assert (found["url"], len(found["title"])) == ("http://127.0.0.1/a", 1000)
+
+
+# -- what yt-dlp parses itself ------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(60, method="thread")
+@pytest.mark.parametrize(
+    ("before", "space", "told"),
+    [
+        # 16 MB a thousand times
+        (f"<!DOCTYPE rss [<!ENTITY a '{'A' * (16 << 20)}'>]>", "", "malformed XML: it defines entities of its own"),
+        ("", f" xmlns='{'u' * (4 << 20)}'", "malformed XML: a namespace of 4,194,304 characters"),
+        ("", f"><{'a><' * 1000}a", "malformed XML: elements are nested more than 200 deep"),
+    ],
+    ids=["entities", "namespace", "depth"],
+)
+def test_a_page_that_yt_dlp_takes_for_a_feed_is_bounded_too(
+    tmp_path: Path, site, clip_file: Path, before: str, space: str, told: str
+) -> None:
+    # behind a comment of a kilobyte it does not look like a feed
+    text = f"<?xml version='1.0'?><!--{' ' * 2000}-->{before}<rss{space}>{'&a;' * 1000 if before else ''}</rss>"
+    bad = site.add("/page", text.encode(), "text/xml")
+    fine = site.add("/fine", f"<?xml version='1.0'?><!--{' ' * 2000}--><!DOCTYPE rss>{RSS}".encode(), "text/xml")
+    media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
+    (tmp_path / "list.txt").write_text(f"{bad}\n{media}\n{fine}\n")
+    source = SourceConfig(spec=f"urls:{tmp_path / 'list.txt'}", allow_private=True)
+    first, *rest = UrlsSource(source, RulesConfig(), DownloadConfig(socket_timeout_s=5)).search()
+    assert (first.error_class, first.message) == ("permanent", told)
+    # a document type without entities is none of this
+    assert [(one.title, one.error_class) for one in rest[1:]] == [("☃ a", None)]
+    assert rest[0].error_class is None
