@@ -47,6 +47,7 @@ def label_app(job: Job, annotator: str = "me") -> Starlette:
         routes=[
             Route("/", labelling.page),
             Route("/api/state", labelling.state),
+            Route("/api/alive", labelling.alive),
             Route("/api/events", labelling.record, methods=["POST"]),
             Route("/clip/{clip_id}", labelling.clip),
             Route("/frames/{clip_id}", labelling.frames),
@@ -110,6 +111,11 @@ class Labelling:
             },
             headers={"cache-control": "no-store"},
         )
+
+    async def alive(self, request: Request) -> Response:
+        """Return whose labels of which root this server keeps: the page asks it every few seconds."""
+        about = {"root": short_hash(self._store.root, 8), "annotator": self._annotator}
+        return JSONResponse(about, headers={"cache-control": "no-store"})
 
     async def record(self, request: Request) -> Response:
         """Write events to the journal; return the ids of those on disk, and the reason for each refused one."""

@@ -6,6 +6,7 @@ One static page and four endpoints; the games are in `models.play.games`. Serve 
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -75,6 +76,8 @@ class _PlayPage:
         height, width = start_frames[0].frame_HWC.shape[:2]
         keys = [hints.keys.get(code, KeyHint()) for code in range(world.num_actions)]
         self._about = {
+            # a page that was open before learns by it that its game is gone
+            "server": secrets.token_hex(8),
             "actions": [{"code": code, **asdict(hint)} for code, hint in enumerate(keys)],
             "starts": [{"index": index, "clip_id": start.clip_id} for index, start in enumerate(start_frames)],
             "note": hints.note,
@@ -89,7 +92,7 @@ class _PlayPage:
         return HTMLResponse(self._html, headers={"cache-control": "no-cache"})
 
     async def about(self, request: Request) -> Response:
-        """Return the actions, the start frames, a note on the world, the size of its frames and its speed."""
+        """Return the server's id, the actions, the start frames, a note, the size of the frames and their speed."""
         return JSONResponse(self._about)
 
     async def thumbnail(self, request: Request) -> Response:

@@ -277,6 +277,37 @@ def test_labels_wait_while_the_server_is_away_and_are_sent_when_it_is_back(page,
     assert ratings(root) == {order[0]: 5, order[1]: 1}
 
 
+def test_the_page_says_that_the_server_is_gone_and_goes_on_by_itself_once_it_is_back(page, server_process, order):
+    open_page(page, server_process.url)
+    until(page, "[...document.querySelectorAll('.slot video')].every((v) => v.readyState >= 3)")
+    press(page, "5")
+    all_saved(page)
+    server_process.kill()
+    page.wait_for_selector("#gone.on", timeout=20_000)  # nobody touches the page
+    said = page.inner_text("#gone")
+    assert "The labelling server is gone" in said
+    assert "Ratings are kept here" in said
+    for key in "4321":  # to a clip that was never loaded
+        press(page, key)
+    assert shown(page) == order[5]
+    assert "cannot be played" not in page.inner_text("#note")
+    server_process.start()
+    page.wait_for_selector("#gone.on", state="detached")
+    all_saved(page)
+    until(page, "document.querySelector('.slot.shown video').currentTime > 0.1")
+    assert shown(page) == order[5]
+    assert page.locator("#note.on").count() == 0
+
+
+def test_a_page_that_was_opened_too_early_starts_once_the_server_answers(page, url, order):
+    page.route("**/api/**", lambda route: route.abort())
+    page.goto(url)
+    page.wait_for_selector("#note.on")
+    assert "does not answer" in page.inner_text("#note")
+    page.unroute("**/api/**")
+    page.wait_for_selector(f"body[data-clip='{order[0]}']")
+
+
 def test_labels_that_were_never_sent_survive_a_reload(page, url, order, root):
     open_page(page, url)
     page.route("**/api/events", lambda route: route.abort())

@@ -6,8 +6,8 @@ import time
 import numpy as np
 import pytest
 import torch
-import uvicorn
 
+from assets.cli.server import server_of
 from models.play.games import StartFrame
 from models.play.key_hints import KeyHint, WorldHints
 from models.play.page import PAGE, play_app
@@ -46,33 +46,53 @@ class ScrollingRollout:
         return self.world.pictures[self.offset][None]
 
 
-@pytest.fixture
-def address():
-    world = ScrollingWorld()
-    starts = [StartFrame(next(iter(record_platformer(seed, 1, fps=10))), f"clip-{seed}") for seed in range(4)]
-    keys = {
-        **dict.fromkeys(range(8), KeyHint("view stands", "•")),
-        LEFT: KeyHint("view moves left", "←", right=-5.0),
-        RIGHT: KeyHint("view moves right", "→", right=5.0),
-    }
-    app = play_app(world, starts, PlayConfig(), hints=WorldHints("The keys control this world.", keys))
-    servers = []
+class PlayServer:
+    """The page's server in a thread, which can be stopped and started again on the same port."""
 
-    def run(guarded, listening):
-        servers.append(uvicorn.Server(uvicorn.Config(guarded, log_level="warning", ws="none", lifespan="off")))
-        servers[0].run(sockets=[listening])
+    def __init__(self):
+        self.port, self.url = 0, ""
+        self.start()
 
-    with Listener(Address()) as listener:
+    def start(self):
+        starts = [StartFrame(next(iter(record_platformer(seed, 1, fps=10))), f"clip-{seed}") for seed in range(4)]
+        keys = {
+            **dict.fromkeys(range(8), KeyHint("view stands", "•")),
+            LEFT: KeyHint("view moves left", "←", right=-5.0),
+            RIGHT: KeyHint("view moves right", "→", right=5.0),
+        }
+        app = play_app(ScrollingWorld(), starts, PlayConfig(), hints=WorldHints("The keys control this world.", keys))
+        self.listener = Listener(Address(port=self.port))
+        self.url = self.listener.url
+        self.port = int(self.url.rsplit(":", 1)[1].strip("/"))
+        self.server = None
+
+        def run(guarded, listening):
+            self.server = server_of(guarded)
+            self.server.run(sockets=[listening])
+
         html = PAGE.read_text("utf-8")
-        thread = threading.Thread(
-            target=listener.serve, args=(app, html), kwargs={"run": run, "on_ready": lambda url: None}
-        )
-        thread.start()
-        while not servers or not servers[0].started:
+        options = {"run": run, "on_ready": lambda url: None}
+        self.thread = threading.Thread(target=self.listener.serve, args=(app, html), kwargs=options)
+        self.thread.start()
+        while self.server is None or not self.server.started:
             time.sleep(0.01)
-        yield listener.url
-        servers[0].should_exit = True
-        thread.join()
+
+    def stop(self):
+        self.server.should_exit = True
+        self.thread.join()
+        self.listener.close()
+
+
+@pytest.fixture
+def server():
+    server = PlayServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def address(server):
+    return server.url
 
 
 @pytest.fixture
@@ -81,8 +101,9 @@ def page(browser, address):
     page = context.new_page()
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    # the browser notes every refused request, and one test asks for one
-    noted = lambda line: line.type == "error" and "410 (Gone)" not in line.text  # noqa: E731
+    # the browser notes every refused request, and some tests ask for one
+    expected = ("410 (Gone)", "ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET")
+    noted = lambda line: line.type == "error" and not any(text in line.text for text in expected)  # noqa: E731
     page.on("console", lambda line: errors.append(line.text) if noted(line) else None)
     page.goto(address)
     page.wait_for_selector("body[data-t='0']")
@@ -190,3 +211,41 @@ def test_a_game_that_the_server_dropped_says_so_and_r_starts_again(page):
     _until(page, "document.getElementById('error').textContent === '' && game.name !== 'gone' && !busy")
     _tap(page, "1")
     page.wait_for_selector("body[data-t='1']")
+
+
+def _gone(page):
+    return page.locator("#gone.on").all_inner_texts()
+
+
+def test_the_page_says_that_the_server_is_gone_and_goes_on_by_itself_once_it_is_back(page, server):
+    _tap(page, "3")
+    page.wait_for_selector("body[data-t='1']")
+    page.locator(".starts button").nth(2).click()
+    page.wait_for_selector("body[data-t='0']")
+    page.keyboard.down("3")
+    _until(page, "document.body.dataset.t >= 1")
+    server.stop()
+    page.wait_for_selector("#gone.on")
+    page.keyboard.up("3")
+    (said,) = _gone(page)
+    assert "The server is gone" in said
+    assert "lampworks play" in said
+    _tap(page, "3")
+    page.wait_for_timeout(300)
+    assert _gone(page) == [said], "a key changes nothing"
+    server.start()
+    page.wait_for_selector("body[data-t='0']")
+    _until(page, "document.getElementById('gone').textContent.startsWith('The server is back')")
+    assert page.locator(".starts button").nth(2).get_attribute("aria-pressed") == "true"
+    assert page.locator(".key").count() == 8
+    assert page.locator("#error").text_content() == ""
+    _tap(page, "3")
+    page.wait_for_selector("body[data-t='1']")
+    assert _gone(page) == []
+
+
+def test_a_server_that_goes_while_nobody_plays_is_noticed_too(page, server):
+    server.stop()
+    page.wait_for_selector("#gone.on", timeout=20_000)
+    server.start()
+    _until(page, "document.getElementById('gone').textContent.startsWith('The server is back')")
