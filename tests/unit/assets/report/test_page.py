@@ -232,8 +232,8 @@ def test_the_page_shows_the_configured_world_and_not_the_newest(tmp_path: Path):
     evaluation = newest_model(store, "world_evaluation")
     assert world is not None
     assert evaluation is not None
-    later = datetime.now(UTC)
-    append_model(store, replace(world, model_id="trial", parameters=7, inputs={}, created_at=later))
+    later, inputs = datetime.now(UTC), {**world.inputs, "settings": "others"}
+    append_model(store, replace(world, model_id="trial", parameters=7, inputs=inputs, created_at=later))
     append_model(
         store, replace(evaluation, model_id="e2", metrics={}, inputs={"world_model": "trial"}, created_at=later)
     )

@@ -279,7 +279,8 @@ def test_a_newer_world_of_other_settings_changes_nothing(tmp_path: Path):
     store = finished_store(tmp_path / "root")
     before = format_status(status(store, CONFIG))
     row = next(r for r in store.read("models").to_pylist() if r["kind"] == "world_model")
-    trial = {**row, "model_id": "trial", "inputs": json.dumps({"settings": "others"}), "parameters": 7}
+    inputs = json.dumps({**json.loads(row["inputs"]), "settings": "others"})
+    trial = {**row, "model_id": "trial", "inputs": inputs, "parameters": 7}
     later = timedelta(days=1)
     store.append("models", [{**trial, "created_at": row["created_at"] + later}])
     evaluation = next(r for r in store.read("models").to_pylist() if r["kind"] == "world_evaluation")
