@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,18 @@ def test_a_blob_comes_back_whole_or_by_range(store: Store):
     assert store.exists("clips/a/b.tar")
     assert store.list_blobs("clips") == ["clips/a/b.tar"]
     assert store.list_blobs("clip") == []  # a prefix is a folder, not the start of a name
+
+
+@pytest.mark.parametrize("place", ["folder", "s3"])
+def test_blobs_are_listed_with_their_size_and_time(store: Store, place: str, request: pytest.FixtureRequest):
+    if place == "s3":
+        store = Store("s3://lampworks-test/sizes", request.getfixturevalue("s3_options"))
+    store.write_blob("models/a/x", b"01234")
+    store.write_blob("models/b", b"")
+    found = store.stat_blobs("models")
+    assert {key: stat.size for key, stat in found.items()} == {"models/a/x": 5, "models/b": 0}
+    assert all(abs((datetime.now(UTC) - stat.modified).total_seconds()) < 600 for stat in found.values())
+    assert store.stat_blobs("reports") == {}
 
 
 def test_a_range_beyond_a_truncated_blob_is_an_error_not_fewer_bytes(store: Store):
