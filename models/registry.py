@@ -86,7 +86,7 @@ def require_configured(store: Store, config: Config, kind: TrainedKind) -> Model
             f"{store.root} has no {kind} of the present settings and shards yet: materialize {kind} first "
             "(`lampworks run`)."
         )
-    record = configured(all_models(store), config, kind, current_shards(store))
+    record = configured(store, all_models(store), config, kind, current_shards(store))
     assert record is not None
     return record
 

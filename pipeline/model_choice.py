@@ -27,9 +27,9 @@ from pipeline.model_ids import (
     TrainedKind,
     playable_id,
     settings_id,
-    starts_of,
     steps_of,
 )
+from pipeline.model_start import at_random, find_kind, is_start_of, named_start
 from pipeline.shards.read import current_shards
 from pipeline.storage.models_table import ModelRecord, all_models, replace_model
 from pipeline.storage.store import Store
@@ -73,9 +73,11 @@ def models_in_use(store: Store, config: Config, model: str | None = None) -> Mod
     shards = current_shards(store)
     notes: list[str] = []
     if model is None:
-        tokenizer = configured(rows, config, TOKENIZER, shards)
-        world = configured(rows, config, WORLD, shards)
-        notes = [*_note(rows, TOKENIZER, tokenizer, shards), *_note(rows, WORLD, world, shards)]
+        tokenizer = configured(store, rows, config, TOKENIZER, shards)
+        world = configured(store, rows, config, WORLD, shards)
+        if not brings_tokenizer(store, rows, config):
+            notes += _note(rows, TOKENIZER, tokenizer, shards)
+        notes += _note(rows, WORLD, world, shards)
     else:
         world = pick_model(rows, model, WORLD)
         tokenizer = _by_id(rows, TOKENIZER, str(world.inputs.get("tokenizer")))
@@ -92,30 +94,35 @@ def models_in_use(store: Store, config: Config, model: str | None = None) -> Mod
 
 
 def configured(
-    rows: Sequence[ModelRecord], config: Config, kind: TrainedKind, shards: str | None
+    store: Store, rows: Sequence[ModelRecord], config: Config, kind: TrainedKind, shards: str | None
 ) -> ModelRecord | None:
-    """Return the row of a kind that a configuration stands for: equal settings and steps.
+    """Return the row of a kind that a configuration stands for: equal settings and steps, and the named start.
 
     Of several, one that was trained on the present shards wins, then the newest. A world of the present shards needs
-    the configured tokenizer too.
+    the configured tokenizer too. A world that training begins with brings its tokenizer.
 
     Args:
+        store: holds the runs.
         rows: all rows, the oldest first.
         config: the settings.
         kind: tokenizer or world.
         shards: version of the present shards.
     """
     wanted, steps = settings_id(kind, config), steps_of(kind, config)
+    if named_start(config) is not None:
+        begins, tokenizer = find_kind(store, rows, config)
+        if begins is None:
+            return None
+        if kind == TOKENIZER and begins == WORLD:
+            return _by_id(rows, TOKENIZER, tokenizer)
+    own = config if named_start(config) is None or begins == kind else at_random(config)
     same = [
         row
         for row in rows
-        if row.kind == kind
-        and row.inputs.get("settings") == wanted
-        and row.steps == steps
-        and not starts_of(row.inputs.get("lineage", ()))
+        if row.kind == kind and row.inputs.get("settings") == wanted and row.steps == steps and is_start_of(row, own)
     ]
     if kind == WORLD:
-        below = configured(rows, config, TOKENIZER, shards)
+        below = configured(store, rows, config, TOKENIZER, shards)
         fitting = [row for row in same if below is not None and row.inputs.get("tokenizer") == below.model_id]
     else:
         fitting = same
@@ -126,11 +133,18 @@ def configured(
 def is_trained(store: Store, config: Config, kind: TrainedKind) -> bool:
     """Tell whether the configured model of the present shards (and, of a world, the configured tokenizer) is there."""
     rows, shards = all_models(store), current_shards(store)
-    found = configured(rows, config, kind, shards)
+    found = configured(store, rows, config, kind, shards)
+    if kind == TOKENIZER and brings_tokenizer(store, rows, config):
+        return found is not None
     if kind == TOKENIZER or found is None:
         return is_of_shards(found, shards)
-    below = configured(rows, config, TOKENIZER, shards)
+    below = configured(store, rows, config, TOKENIZER, shards)
     return is_of_shards(found, shards) and below is not None and found.inputs.get("tokenizer") == below.model_id
+
+
+def brings_tokenizer(store: Store, rows: Sequence[ModelRecord], config: Config) -> bool:
+    """Tell whether training begins with a world, whose tokenizer is then used as it is."""
+    return named_start(config) is not None and find_kind(store, rows, config)[0] == WORLD
 
 
 def is_of_shards(row: ModelRecord | None, shards: str | None) -> bool:
@@ -213,7 +227,7 @@ def require_world(store: Store, config: Config, model: str | None = None) -> Mod
     rows = all_models(store)
     if model is not None:
         return pick_model(rows, model, WORLD)
-    found = configured(rows, config, WORLD, current_shards(store))
+    found = configured(store, rows, config, WORLD, current_shards(store))
     if found is not None:
         return found
     other = next((row for row in reversed(rows) if row.kind == WORLD), None)

@@ -31,6 +31,22 @@ def show_progress_lines(shown: bool) -> None:
     _lines_shown = shown
 
 
+class Notice(str):
+    """A line that is no progress, and that no callback may leave out: what was resumed, skipped or lost."""
+
+    __slots__ = ()
+
+
+def notify(text: str, on_progress: ProgressCallback | None) -> None:
+    """Show a line at once: on the terminal, in the module's log, and to the callback as a `Notice`."""
+    _LOGGER.info("%s", text)
+    if _lines_shown:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    if on_progress is not None:
+        on_progress(Notice(text))
+
+
 class Progress:
     """A stage's count of items done; `advance` is cheap enough to call per item."""
 

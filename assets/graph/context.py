@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.job import BatchJob, Job
 from pipeline.outside import shown_text, shown_values
-from pipeline.progress import ProgressCallback
+from pipeline.progress import Notice, ProgressCallback
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 
@@ -206,12 +206,15 @@ def _cell(value: Any) -> str | int | float | bool | None:
 
 
 def thinned(forward: ProgressCallback, clock: Callable[[], float] = time.monotonic) -> ProgressCallback:
-    """Return a callback that forwards progress less often the longer it goes on, and closing lines always."""
+    """Return a callback that forwards progress less often the longer it goes on; closing lines and notices always."""
     start, last = clock(), -math.inf
 
     def on_progress(text: str) -> None:
         nonlocal last
         now = clock()
+        if isinstance(text, Notice):
+            forward(text)
+            return
         if now - last < max(_LOG_EVERY_S, (now - start) * _LOG_SHARE) and ", took " not in text:
             return
         last = now

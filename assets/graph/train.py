@@ -101,11 +101,28 @@ def _result(work: Work, model: ModelRecord, checks: Sequence[dg.AssetCheckResult
             "parameters": model.parameters,
             "steps": model.steps,
             "shards": model.shards_version,
+            "lineage": _lineage(model) or None,
+            "samples left out": _left_out(model) or None,
             **flat_metrics(model.metrics),
             **_curves(work, model),
             "path": dg.MetadataValue.path(work.store.url(model.path)),
         },
     )
+
+
+def _lineage(model: ModelRecord) -> str:
+    """Return what the weights of a model were before, the first origin first."""
+    said = {"extended": "extends", "go_on": "goes on from", "start_from": "starts from the weights of"}
+    entries = []
+    for origin in model.inputs.get("lineage", []):
+        changed = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in origin.get("changed", {}).items())
+        entry = f"{said[origin['how']]} {origin['model']} at step {origin['step']}"
+        entries.append(f"{entry} ({changed})" if changed else entry)
+    return "; ".join(entries)
+
+
+def _left_out(model: ModelRecord) -> str:
+    return "; ".join(f"{clip_id}: {reason}" for clip_id, reason in model.inputs.get("bad_samples", {}).items())
 
 
 def _curves(work: Work, model: ModelRecord) -> dict[str, Any]:

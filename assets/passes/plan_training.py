@@ -11,8 +11,9 @@ from assets.passes.selection import resolve_selection
 from assets.settings import Settings
 from pipeline.model_choice import is_trained, models_in_use
 from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind, run_folder, run_id, saved_steps, steps_of
+from pipeline.model_start import find_start
 from pipeline.shards.read import current_shards
-from pipeline.storage.models_table import ModelRecord
+from pipeline.storage.models_table import ModelRecord, all_models
 
 _BEFORE = (*JOBS["compare_clips"], *JOBS["label"], *JOBS["learn"], *JOBS["decide"])
 
@@ -52,9 +53,13 @@ def plan_training(settings: Settings, select: Sequence[str] | None, *, fetches: 
             continue
         steps = steps_of(kind, config)
         trained = found.model_id if found is not None and is_trained(store, config, kind) else ""
-        run = run_id(kind, config, shards, tokenizer=below if kind == WORLD else "")
+        start = None if trained else find_start(store, all_models(store), config)
+        own = start if start is not None and start.kind == kind else None
+        lineage = own.lineage_of(kind) if own is not None else []
+        run = run_id(kind, config, shards, tokenizer=below if kind == WORLD else "", lineage=lineage)
         saved = [] if trained else saved_steps(store, run_folder(store, kind, run, steps))
-        plans.append(TrainingPlan(kind, steps, saved[-1] if saved else 0, trained, may_change))
+        begins = own.step if own is not None and own.how == "go_on" and not trained else 0
+        plans.append(TrainingPlan(kind, steps, saved[-1] if saved else begins, trained, may_change))
     return plans
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from models.runtime.weights import WeightsError, pack, unpack
 from models.training.finite import NotFiniteError, check_tensors
 from pipeline.errors import UserError
-from pipeline.progress import ProgressCallback
+from pipeline.progress import ProgressCallback, notify
 from pipeline.storage.store import Store
 
 _NAME = re.compile(r"step-(\d+)\.safetensors")
@@ -79,8 +79,7 @@ class Checkpoints:
                 errors.append(exc)
                 continue
             for error in errors:
-                if on_progress is not None:
-                    on_progress(f"{error}; the run goes on from the checkpoint of step {step} instead")
+                notify(f"{error}; the run goes on from the checkpoint of step {step} instead", on_progress)
             return found
         if errors:
             raise UserError(

@@ -28,13 +28,15 @@ from torch import Tensor
 from pipeline.clips.samples import BAD_SAMPLE
 from pipeline.clips.stored import decode_stored_clip
 from pipeline.errors import PermanentError, UserError
-from pipeline.progress import ProgressCallback
+from pipeline.progress import ProgressCallback, notify
 from pipeline.shards.read import DamagedSample, read_sample, read_samples
 from pipeline.shards.splits import Split
 from pipeline.storage.store import Store
 
 Video = npt.NDArray[np.uint8]
 _SHAPE_VOTES = 3
+_NOTICES = 20
+"""Unusable clips of which each is told; the row and the checkpoints count the others too."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class ClipWindows:
             clips: in the order in which one replaces another that cannot be used.
             cache_clips: decoded clips kept in memory.
             max_bad_share: more unusable clips than this share of all are an error.
-            on_progress: is told of each clip that is skipped.
+            on_progress: is told of the first clips that are skipped.
             restore: a sentence that says how the clips are made whole again.
         """
         if not clips:
@@ -195,8 +197,8 @@ class ClipWindows:
     def _skip(self, index: int, reason: str) -> None:
         self._bad[index] = reason
         self._cache.pop(index, None)
-        if self._on_progress is not None:
-            self._on_progress(f"clip {self.clips[index].clip_id} is left out of the training: {reason}")
+        if len(self._bad) <= _NOTICES:
+            notify(f"clip {self.clips[index].clip_id} is left out of the training: {reason}", self._on_progress)
         if len(self._bad) > self._max_bad_share * len(self.clips) or len(self._bad) == len(self.clips):
             raise self._too_many()
 

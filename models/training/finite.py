@@ -42,12 +42,13 @@ def check_tensors(tensors: Mapping[str, Tensor]) -> None:
         raise NotFiniteError(f"{len(bad)} of {len(tensors)} tensors are not finite ({named})")
 
 
-def what_to_change(config: Config, kind: str, section: str, checkpoint: int | None) -> str:
+def what_to_change(config: Config, kind: str, run: str, section: str, checkpoint: int | None) -> str:
     """Return what a person can change so that a training of this configuration does not meet the same numbers.
 
     Args:
         config: of the training that was stopped.
         kind: of its model, `video_tokenizer` or `world_model`.
+        run: the name of its run, as `training.go_on` takes it.
         section: whose network it is; empty: any of the kind.
         checkpoint: step of the last checkpoint, None without any.
     """
@@ -56,7 +57,9 @@ def what_to_change(config: Config, kind: str, section: str, checkpoint: int | No
     change = f"The same settings end at the same step again: lower {' and '.join(rates)}"
     if config.training.dtype != "fp32":
         change += f", or set training.dtype = 'fp32' (now {config.training.dtype!r})"
-    return f"{change}; the training then starts at the first step."
+    if checkpoint is None:
+        return f"{change}; the training then starts at the first step."
+    return f"{change}; with training.go_on = {run!r} it then goes on from step {checkpoint}, else from the first step."
 
 
 def sections_of(kind: str) -> tuple[str, ...]:

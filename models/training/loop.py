@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.registry import Curve
 from models.runtime.weights import WeightsError
 from models.training.checkpoint import Checkpoint, Checkpoints
 from models.training.finite import NotFiniteError, check_metrics, check_tensors
 from models.training.tracker import Tracker, tracked
-from pipeline.progress import Progress, ProgressCallback
+from pipeline.progress import Progress, ProgressCallback, notify
 
 OnStep = Callable[[int, Mapping[str, float]], None]
 Advice = Callable[[str, int | None], str]
@@ -37,6 +37,9 @@ class Trainable(Protocol):
             NotFiniteError: a gradient is not finite; it was not applied.
         """
 
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the networks that learn, by the names under which they are published."""
+
     def tensors(self) -> dict[str, Tensor]:
         """Return everything that the next step depends on."""
 
@@ -60,6 +63,7 @@ def run(
     on_step: OnStep | None = None,
     advice: Advice | None = None,
     make_tracker: Callable[[int], Tracker | None] | None = None,
+    begin: Callable[[], tuple[int, Curve]] | None = None,
 ) -> Curve:
     """Train to the last step, from the newest good checkpoint if there is one; return the curve from step 1 on.
 
@@ -74,6 +78,8 @@ def run(
         on_step: receives each step (from 1) and its metrics.
         advice: says what can be changed where a number is not finite.
         make_tracker: returns where the metrics go, given the steps taken before this run of the loop.
+        begin: where there is no checkpoint of this run yet, takes the place of `initialize`: loads the state to begin
+            with, and returns its step and the curve up to it.
 
     Raises:
         UserError: all checkpoints are damaged, or belong to another training.
@@ -81,12 +87,14 @@ def run(
     """
     saved = checkpoints.latest(on_progress) if checkpoints is not None else None
     curve: Curve = []
-    if saved is None:
-        training.initialize()
-    else:
+    first, total = 0, training.total_steps
+    if saved is not None:
         assert checkpoints is not None
-        curve = _resume(training, checkpoints, saved, stage, on_progress)
-    first, total = (0 if saved is None else saved.step), training.total_steps
+        first, curve = saved.step, _resume(training, checkpoints, saved, stage, on_progress)
+    elif begin is not None:
+        first, curve = begin()
+    else:
+        training.initialize()
     keep_every = -(-total // _CURVE_POINTS)
     good = None if saved is None else saved.step
     following = Progress(stage, total=total - first, unit="steps", on_progress=on_progress)
@@ -122,8 +130,7 @@ def _resume(
         curve: Curve = saved.about["curve"]
     except (WeightsError, KeyError) as exc:
         raise checkpoints.unfit(saved.step, exc) from exc
-    if on_progress is not None:
-        on_progress(f"{stage}: resumed at step {saved.step} of {training.total_steps}, from {checkpoints.folder}")
+    notify(f"{stage}: resumed at step {saved.step} of {training.total_steps}, from {checkpoints.folder}", on_progress)
     return curve
 
 

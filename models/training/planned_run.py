@@ -6,14 +6,26 @@ plan_run(store, config, WORLD, shards, tokenizer="3f0c...").model_id
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from models.registry import folder_of
 from models.training.checkpoint import Checkpoints
+from models.training.starting import Changes, check_start
 from pipeline.config import Config
-from pipeline.model_ids import TOKENIZER, Origin, TrainedKind, model_id, run_folder, run_id, settings_id, steps_of
-from pipeline.storage.models_table import ModelRecord
+from pipeline.model_ids import (
+    TOKENIZER,
+    Origin,
+    TrainedKind,
+    model_id,
+    run_folder,
+    run_id,
+    saved_steps,
+    settings_id,
+    steps_of,
+)
+from pipeline.model_start import Start
+from pipeline.storage.models_table import ModelRecord, all_models
 from pipeline.storage.run_file import RunFile, write_run
 from pipeline.storage.store import Store
 
@@ -34,11 +46,20 @@ class PlannedRun:
     """What the row says that the model is made from."""
     folder: str
     """Of its checkpoints."""
+    start: Start | None = None
+    """The model or run that it begins with."""
+    changes: Changes = field(default_factory=dict)
+    """The settings that differ from those of its start."""
 
     @property
     def model_id(self) -> str:
         """Return the id of the model that it publishes."""
         return model_id(self.run_id, self.steps, self.lineage)
+
+    @property
+    def folder_name(self) -> str:
+        """Return the name by which `training.go_on` finds its checkpoints."""
+        return self.folder.split("/")[-2]
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -88,9 +109,11 @@ def plan_run(
     shards: str | None,
     *,
     tokenizer: str = "",
-    lineage: Sequence[Origin] = (),
+    start: Start | None = None,
 ) -> PlannedRun:
     """Return the run that a configuration asks for.
+
+    Where a model of the same run with fewer steps is published and its last checkpoint is there, the run extends it.
 
     Args:
         store: holds the checkpoints.
@@ -98,9 +121,16 @@ def plan_run(
         kind: what is trained.
         shards: version of the training shards.
         tokenizer: id of the tokenizer below a world.
-        lineage: what its weights were before; empty for a plain run.
+        start: the model or run that training begins with; None at random, or where it is of the other kind.
+
+    Raises:
+        UserError: the start has other networks.
     """
-    run, steps = run_id(kind, config, shards, tokenizer=tokenizer, lineage=lineage), steps_of(kind, config)
+    changes = check_start(config, start) if start is not None else {}
+    starts = start.lineage_of(kind) if start is not None else []
+    run, steps = run_id(kind, config, shards, tokenizer=tokenizer, lineage=starts), steps_of(kind, config)
+    folder = run_folder(store, kind, run, steps)
+    lineage = [*starts, *_extended(store, kind, run, steps, folder)]
     sections = (config.tokenizer,) if kind == TOKENIZER else (config.latent_actions, config.dynamics)
     shared = {"seed": config.training.seed, "dtype": config.training.dtype}
     return PlannedRun(
@@ -114,9 +144,26 @@ def plan_run(
             "shards": shards,
             "settings": settings_id(kind, config),
             "run": run,
-            "lineage": [dict(origin) for origin in lineage],
+            "lineage": [_told(origin, changes if origin in starts[-1:] else {}) for origin in lineage],
             "seed": config.training.seed,
             **({"tokenizer": tokenizer} if tokenizer else {}),
         },
-        folder=run_folder(store, kind, run, steps),
+        folder=folder,
+        start=start,
+        changes=changes,
     )
+
+
+def _extended(store: Store, kind: TrainedKind, run: str, steps: int, folder: str) -> list[Origin]:
+    """Return the models of the same run whose steps this one has taken, the fewest first."""
+    saved = saved_steps(store, folder)
+    if not saved or f"/{run}/" not in folder:
+        return []
+    rows = [row for row in all_models(store) if row.kind == kind and row.inputs.get("run") == run]
+    shorter = sorted({row.steps: row for row in rows if row.steps and row.steps < steps}.items())
+    return [Origin(how="extended", model=row.model_id, step=step) for step, row in shorter if step <= saved[-1]]
+
+
+def _told(origin: Origin, changes: Changes) -> dict[str, Any]:
+    """Return an entry of the lineage as the row has it, with what was changed."""
+    return {**origin, **({"changed": {name: list(values) for name, values in changes.items()}} if changes else {})}

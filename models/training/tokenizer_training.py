@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.networks.latent_start import start_tokenizer
 from models.networks.patches import as_float
@@ -103,6 +103,10 @@ class TokenizerTraining:
         # pixels and latents of a large batch would outweigh the micro-batch that is computed
         latents = result.latents_BTPL.detach() if self.tokenizer.quantizer.needs_latents else None
         return loss, _Part(result.quantized.codes, latents, mean_psnr(result.video_BTHWC.detach(), video))
+
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the tokenizer."""
+        return {"tokenizer": self.tokenizer}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return weights, codebook and optimizer state."""

@@ -28,6 +28,7 @@ from models.training.event_files import EventFiles
 from models.training.finite import what_to_change
 from models.training.loop import OnStep, Trainable, run
 from models.training.planned_run import PlannedRun, plan_run
+from models.training.starting import begin, check_frame, sentence
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_metrics
 from models.training.tracker import MakeTracker, TrackedRun, Tracker
 from models.training.world_training import TruthActions, WorldTraining, world_metrics
@@ -37,10 +38,11 @@ from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.job import Job
 from pipeline.model_choice import is_trained
-from pipeline.model_ids import TOKENIZER, WORLD
-from pipeline.progress import ProgressCallback
+from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind
+from pipeline.model_start import Start, find_start
+from pipeline.progress import ProgressCallback, notify
 from pipeline.shards.read import current_shards, restore_advice
-from pipeline.storage.models_table import ModelRecord
+from pipeline.storage.models_table import ModelRecord, all_models
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -88,7 +90,7 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None, make_tracker: Ma
     if tokenizer_is_current(store, config):
         return _report(require_configured(store, config, TOKENIZER), skipped=True)
     train, val = _clips(store, version)
-    planned = plan_run(store, config, TOKENIZER, version)
+    planned = plan_run(store, config, TOKENIZER, version, start=_start(store, config, TOKENIZER))
     compute = choose_compute(config.training)
     with intra_op_threads():
         windows = _windows(job, version, train)
@@ -96,6 +98,8 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None, make_tracker: Ma
         training = TokenizerTraining(
             config.tokenizer, windows, compute, seed=config.training.seed, accumulate=config.training.accumulate
         )
+        if planned.start is not None:
+            check_frame(planned.start, training.tokenizer.height, training.tokenizer.width)
         _prepare(config, compute, on_progress, tokenizer=training.tokenizer)
         curve, run_about = _run(job, planned, training, compute, on_step, make_tracker)
         training.tokenizer.eval()
@@ -124,7 +128,7 @@ def train_world_model(
         return _report(require_configured(store, config, WORLD), skipped=True)
     source = require_configured(store, config, TOKENIZER).model_id
     train, val = _clips(store, version)
-    planned = plan_run(store, config, WORLD, version, tokenizer=source)
+    planned = plan_run(store, config, WORLD, version, tokenizer=source, start=_start(store, config, WORLD))
     compute = choose_compute(config.training)
     with intra_op_threads():
         windows = _windows(job, version, train)
@@ -227,7 +231,11 @@ def _run(
     planned.describe()
     hold_memory()
 
+    begun_at = 0
+
     def tracker(first_step: int) -> Tracker | None:
+        nonlocal begun_at
+        begun_at = first_step
         run = TrackedRun(planned.run_id, planned.kind, planned.settings, first_step)
         return (make_tracker or _event_files(job))(run)
 
@@ -239,10 +247,12 @@ def _run(
         checkpoint_every=job.config.training.checkpoint_every,
         on_progress=job.on_progress,
         on_step=on_step,
-        advice=partial(what_to_change, job.config, planned.kind),
+        advice=partial(what_to_change, job.config, planned.kind, planned.folder_name),
         make_tracker=tracker,
+        begin=_begin(job, planned, training),
     )
     return curve, {
+        **({"resumed_at_step": begun_at} if begun_at else {}),
         "device": str(compute.device),
         "dtype": str(compute.dtype).removeprefix("torch."),
         "threads": compute.threads,
@@ -250,6 +260,31 @@ def _run(
         "wall_s": round(time.perf_counter() - wall, 1),
         "cpu_s": round(time.process_time() - cpu, 1),
     }
+
+
+def _start(store: Store, config: Config, kind: TrainedKind) -> Start | None:
+    """Return what a kind of model begins with; None at random. UserError where it cannot be begun with."""
+    start = find_start(store, all_models(store), config)
+    if start is not None and kind == TOKENIZER and start.kind == WORLD:
+        raise UserError(
+            f"training.{start.how} = {start.name!r}: the tokenizer {start.tokenizer} of this world is not among the "
+            "models any more; begin with another, or at random (empty)."
+        )
+    return start if start is not None and start.kind == kind else None
+
+
+def _begin(job: Job, planned: PlannedRun, training: Trainable) -> Callable[[], tuple[int, Curve]] | None:
+    """Return what loads the model or run that a run begins with; None at random."""
+    start = planned.start
+    if start is None:
+        return None
+
+    def begin_and_say() -> tuple[int, Curve]:
+        state = begin(job.store, job.config, start, training)
+        notify(f"{planned.kind}: {sentence(start, planned.changes, planned.steps)}", job.on_progress)
+        return state
+
+    return begin_and_say
 
 
 def _event_files(job: Job) -> MakeTracker:

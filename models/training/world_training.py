@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.networks.dynamics import (
     Dynamics,
@@ -268,6 +268,10 @@ class WorldTraining:
             rows.append(actions[place.start : place.start + self.config.context - 1])
         return torch.from_numpy(np.stack(rows).astype(np.int64)).to(self.compute.device)
 
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the LAM and the dynamics."""
+        return {"latent_actions": self.lam, "dynamics": self.dynamics}
+
     def tensors(self) -> dict[str, Tensor]:
         """Return weights, codebook and optimizer states."""
         return {
@@ -279,8 +283,7 @@ class WorldTraining:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Load a checkpoint."""
-        networks = {"latent_actions": self.lam, "dynamics": self.dynamics}
-        load_states(networks, {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, tensors)
+        load_states(self.networks(), {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, tensors)
 
     def about(self) -> dict[str, Any]:
         """Return the samples that were skipped."""

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import NonNegativeInt
+from pydantic import BeforeValidator, NonNegativeInt
 
 from pipeline.config.section import Count, Section, Share
+from pipeline.errors import UserError
+
+
+def _id(value: Any) -> Any:
+    if value is None:  # what YAML reads after `training.go_on=`
+        return ""
+    if isinstance(value, int | float):
+        raise ValueError("an id of digits alone needs quotes, as in '\"0123\"': YAML reads it as a number")
+    return value
+
+
+ModelId = Annotated[str, BeforeValidator(_id)]
+"""An id of a model or run, or the start of one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +38,12 @@ class TrainingConfig(Section, name="training"):
     accumulate: Count = 1
     """Micro-batches: a step computes its batch in this many parts, one after another, so its memory is that of a part.
     The gradient is that of the whole batch up to rounding (as `threads`), so the model's id stays the same."""
+    start_from: ModelId = ""
+    """Id of a published model (or its unique start) whose weights the training begins with, at step 0 with a fresh
+    optimizer. A world brings its tokenizer as it is. Empty: random weights."""
+    go_on: ModelId = ""
+    """Id of a model or run (or its unique start) from whose last checkpoint, with optimizer and step, the training goes
+    on: with other rates, schedule, dtype, batch, steps or weights of losses. A world brings its tokenizer as it is."""
     checkpoint_every: Count = 1000
     """Steps between checkpoints, from which a killed run goes on."""
     activation_checkpointing: Literal["auto", "on", "off"] = "auto"
@@ -40,3 +59,11 @@ class TrainingConfig(Section, name="training"):
     """Where metrics of each step go beside Dagster's plots: event files in the home's `tensorboard/`, or nowhere."""
     max_bad_share: Share = 0.05
     """A training on shards of which a larger share of samples cannot be used (damaged, of another size) is refused."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start_from and self.go_on:
+            raise UserError(
+                f"training.start_from = {self.start_from!r} and training.go_on = {self.go_on!r}: a training begins in "
+                "one place; set one of them to ''"
+            )

@@ -11,9 +11,11 @@ from assets.passes import plan_training as module
 from assets.passes.plan_training import format_training, plan_training
 from assets.settings import Settings
 from pipeline.config import Config
+from pipeline.errors import UserError
 from pipeline.model_ids import TOKENIZER, WORLD, run_folder, run_id, steps_of
 from pipeline.shards.read import current_shards
 from pipeline.storage.home import home_of
+from pipeline.storage.run_file import RunFile, write_run
 from pipeline.storage.store import Store
 from tests.synthetic import CONFIG, finished_store
 
@@ -65,3 +67,18 @@ def test_a_stopped_training_goes_on_at_its_last_checkpoint(store: Store) -> None
     tokenizer, world = plan_training(settings_of(store, changed), None, fetches=False)
     assert (tokenizer.taken, world.taken) == (40, 0)
     assert format_training([tokenizer])[0].endswith("steps, goes on at step 40")
+
+
+@pytest.mark.usefixtures("unchanging_shards")
+def test_a_training_that_goes_on_from_another_run_begins_at_its_step(store: Store) -> None:
+    run = RunFile(
+        run_id="5eed", kind=TOKENIZER, settings="", config={}, steps=60, inputs={"shards": current_shards(store)}
+    )
+    write_run(store, f"models/{TOKENIZER}/runs/5eed/checkpoints", run)
+    store.write_blob(f"models/{TOKENIZER}/runs/5eed/checkpoints/step-00000040.safetensors", b"")
+    changed = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, seed=77, go_on="5ee"))
+    tokenizer, world = plan_training(settings_of(store, changed), None, fetches=False)
+    assert (tokenizer.taken, world.taken) == (40, 0)
+    wrong = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, seed=77, go_on="5eee"))
+    with pytest.raises(UserError, match=r"training.go_on = '5eee': no model or run has such an id"):
+        plan_training(settings_of(store, wrong), None, fetches=False)

@@ -1,0 +1,99 @@
+"""Trainings through the command and Dagster: extended, gone on from another, refused with a sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.cli.main import main
+from assets.passes.instance import open_instance
+from assets.settings import Settings, load_settings, save_config
+from pipeline.storage.models_table import ModelRecord, models_of_kind
+from tests.synthetic import finished_store
+from tests.trainings import CONFIG, add_training_shards
+
+pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A root with training shards, whose configuration trains in a second; no gate stands in its way."""
+    for name in [name for name in os.environ if name.startswith(("LAMPWORKS_", "DAGSTER_HOME"))]:
+        monkeypatch.delenv(name)
+    store = finished_store(tmp_path / "root")
+    store.replace("shards", [])
+    add_training_shards(store)
+    found = load_settings(str(tmp_path / "root"))
+    small = {name: getattr(CONFIG, name) for name in ("latent_actions", "dynamics", "training")}
+    config = replace(found.config, tokenizer=replace(CONFIG.tokenizer, min_psnr=0.0), **small)
+    save_config(replace(found, config=config))
+    return load_settings(str(tmp_path / "root"))
+
+
+def run(settings: Settings, *arguments: str) -> int:
+    """Run the command on the root, for the tokenizer alone."""
+    return main(["run", "--root", settings.store.root, "--select", "video_tokenizer", *arguments])
+
+
+def newest(settings: Settings) -> ModelRecord:
+    return models_of_kind(settings.store, "video_tokenizer")[-1]
+
+
+def metadata(settings: Settings) -> dict[str, Any]:
+    with open_instance(settings.home) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("video_tokenizer"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    return {name: value.value for name, value in event.asset_materialization.metadata.items()}
+
+
+def test_more_steps_extend_a_run_and_other_settings_go_on_from_it_by_its_id(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings) == 0
+    first = newest(settings)
+    assert run(settings, "--set", "tokenizer.steps=6") == 0
+    second = newest(settings)
+    assert "video_tokenizer: resumed at step 4 of 6" in capsys.readouterr().err
+    assert metadata(settings)["lineage"] == f"extends {first.model_id} at step 4"
+    assert metadata(settings)["resumed_at_step"] == 4
+    slower = ("--set", "tokenizer.optimizer.learning_rate=0.0002", "--set", "tokenizer.steps=7")
+    assert run(settings, "--set", f"training.go_on={second.model_id}", *slower) == 0
+    third = newest(settings)
+    assert f"goes on from video_tokenizer {second.model_id} at step 6 of 7" in capsys.readouterr().err
+    told = metadata(settings)
+    assert told["model_id"] == third.model_id
+    assert told["lineage"].startswith(f"extends {first.model_id} at step 4; goes on from {second.model_id} at step 6 (")
+    assert "tokenizer.optimizer.learning_rate 0.001 -> 0.0002" in told["lineage"]
+    # the root remembers what it was told: nothing is due
+    assert run(settings) == 0
+    assert "everything is done" in capsys.readouterr().out
+    assert newest(settings).model_id == third.model_id
+
+
+def test_other_networks_are_refused_with_a_sentence_that_names_the_setting(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings) == 0
+    start = ("--set", f"training.start_from={newest(settings).model_id}", "--set", "tokenizer.latent_dim=6")
+    assert run(settings, *start) == 2
+    error = capsys.readouterr().err
+    assert "the configuration asks for other networks (tokenizer.latent_dim = 6 instead of 8)" in error
+    assert "Traceback" not in error
+    assert run(settings, "--set", "tokenizer.latent_dim=8") == 0
+
+
+def test_an_id_of_digits_alone_is_asked_for_in_quotes_and_then_read(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings, "--set", "training.go_on=0123") == 2
+    found = re.search(r"""an id of digits alone needs quotes, as in ('"0123"')""", capsys.readouterr().err)
+    assert found is not None
+    assert run(settings, "--set", """training.go_on="0123\"""") == 2
+    assert "training.go_on = '0123': no model or run has such an id" in capsys.readouterr().err
