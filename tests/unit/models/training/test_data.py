@@ -7,6 +7,7 @@ import pytest
 from models.training.data import Clip, ClipWindows, check_window, shard_clips, training_clips
 from pipeline.errors import UserError
 from tests.media import video_bytes
+from tests.trainings import clip_id
 
 
 def counted_clips(count=4, frames=20):
@@ -89,7 +90,9 @@ def test_an_unreadable_clip_is_named():
 def test_clips_of_a_shard_are_found_by_their_bytes(store, mp4):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, data in {"b.mp4": mp4, "b.json": b"{}", "a.mp4": mp4, "a.json": b"{}"}.items():
+        for name, data in {
+            f"{clip_id(n)}.{end}": data for n in (1, 0) for end, data in (("mp4", mp4), ("json", b"{}"))
+        }.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
@@ -100,7 +103,7 @@ def test_clips_of_a_shard_are_found_by_their_bytes(store, mp4):
     ]
     store.append("shards", rows)
     clips = shard_clips(store, "v1", "train")
-    assert [clip.clip_id for clip in clips] == ["a", "b"]
+    assert [clip.clip_id for clip in clips] == [clip_id(0), clip_id(1)]
     assert clips[0].load().shape == (6, 16, 32, 3)
     windows = ClipWindows(clips, cache_clips=1)
     check_window(windows, 6, "tokenizer.window")
