@@ -165,8 +165,9 @@ def test_a_page_that_yt_dlp_takes_for_a_feed_is_bounded_too(
     # behind a comment of a kilobyte it does not look like a feed
     text = f"<?xml version='1.0'?><!--{' ' * 2000}-->{before}<rss{space}>{'&a;' * 1000 if before else ''}</rss>"
     bad = site.add("/page", text.encode(), "text/xml")
-    fine = site.add("/fine", f"<?xml version='1.0'?><!--{' ' * 2000}--><!DOCTYPE rss>{RSS}".encode(), "text/xml")
     media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
+    listed = RSS.replace("http://127.0.0.1/m.mp4", media)
+    fine = site.add("/fine", f"<?xml version='1.0'?><!--{' ' * 2000}--><!DOCTYPE rss>{listed}".encode(), "text/xml")
     (tmp_path / "list.txt").write_text(f"{bad}\n{media}\n{fine}\n")
     source = SourceConfig(spec=f"urls:{tmp_path / 'list.txt'}", allow_private=True)
     first, *rest = UrlsSource(source, RulesConfig(), DownloadConfig(socket_timeout_s=5)).search()
