@@ -13,8 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from pipeline.outside import clean_age, clean_seconds, clean_texts, parse_json
 from pipeline.sources.base import Candidate
 
+_LONGEST = 20000
 _FRESH_S = 3 * 86400.0
 """Older answers are dropped, because titles and rights change."""
 _FIELDS = {field.name for field in dataclasses.fields(Candidate)}
@@ -74,11 +76,15 @@ def _read(path: Path) -> dict[str, Candidate]:
 
 
 def _candidate(line: str) -> Candidate | None:
-    """Return the candidate of a line; None for a line that is torn, too old, or of another version."""
+    """Return the candidate of a line; None for one that is torn, damaged, too old, or of another version."""
     try:
-        row: dict[str, Any] = json.loads(line)
+        row: dict[str, Any] = parse_json(line)
         if time.time() - float(row.pop("at")) > _FRESH_S or row.keys() != _FIELDS:
             return None
-        return Candidate(**{**row, "tags": tuple(row["tags"])})
+        row["tags"] = clean_texts(row["tags"], len(row["tags"]), _LONGEST)
+        duration_s, age_limit = clean_seconds(row.pop("duration_s")), clean_age(row.pop("age_limit"))
+        if any(not isinstance(value, str | bool | tuple | None) for value in row.values()):
+            return None
+        return Candidate(**row, duration_s=duration_s, age_limit=age_limit)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from assets.graph.context import thinned
+from assets.graph.context import table, thinned, user_failure
+from assets.graph.resources import Lampworks
+from pipeline.errors import UserError
 
 
 def lines_of(seconds: int, every_s: int = 5) -> list[int]:
@@ -41,3 +45,25 @@ def test_the_closing_line_of_a_stage_is_told_however_soon_it_comes() -> None:
     for line in ("clips: 1/2 videos", "clips: 2/2 videos, took 0.1 s", "clips: 1/9 videos"):
         on_progress(line)
     assert heard == ["clips: 1/2 videos", "clips: 2/2 videos, took 0.1 s"]
+
+
+SECRET = "http://fox:SECRET@127.0.0.1/x?token=SECRET"
+
+
+def test_errors_reach_dagster_without_the_secrets_of_addresses(tmp_path: Path) -> None:
+    with pytest.raises(dg.Failure, match=r"'http://127\.0\.0\.1/x' is none") as failure, user_failure(Lampworks()):
+        raise UserError(f"{SECRET!r} is none")
+    assert "SECRET" not in str(failure.value.description)
+    with pytest.raises(RuntimeError) as bug, user_failure(Lampworks()):
+        raise RuntimeError("of", [SECRET], 5) from KeyError(SECRET)
+    assert bug.value.args == ("of", ["http://127.0.0.1/x"], 5)
+    assert "SECRET" not in str(bug.value.__cause__)
+
+
+def test_tables_and_progress_reach_dagster_without_the_secrets_of_addresses() -> None:
+    shown = table([{"query": SECRET, "message": f"failed: {SECRET}"}])
+    assert shown is not None
+    assert shown.records[0].data == {"query": "http://127.0.0.1/x", "message": "failed: http://127.0.0.1/x"}
+    heard: list[str] = []
+    thinned(heard.append, clock=lambda: 0.0)(f"download: 1/2 ({SECRET})")
+    assert heard == ["download: 1/2 (http://127.0.0.1/x)"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -203,6 +204,31 @@ def test_a_search_that_is_killed_goes_on_where_it_was(store: Store, source: Fake
         name: (f"of {name}", ["t"]) for name in "abcd"
     }
     assert not journal.exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"duration_s": "a day"}, {"age_limit": [18]}, {"title": 5}, {"title": ["x"]}, {"tags": 5}, {"url": {}},
+     {"at": "x"}, {"duration_s": 10**400}, {"age_limit": 10**30}, {"listed": "yes", "more": 1},
+     {"video_id": None, "at": None}],
+    ids=str,
+)  # fmt: skip
+def test_a_damaged_line_of_the_journal_costs_its_own_answer_at_most(
+    store: Store, source: FakeSource, damage: dict[str, Any]
+) -> None:
+    source.world = [candidate(name) for name in "abc"]
+    source.killed_at = "c"
+    with pytest.raises(KeyboardInterrupt):
+        search(store)
+    journal = home_of(store).search_journal
+    first, second = (json.loads(line) for line in journal.read_text().split("\n") if line)
+    journal.write_text(json.dumps(first | damage) + "\n" + json.dumps(second) + "\n")
+    source.killed_at = None
+    search(store)
+    assert {name: row["verdict"] for name, row in rows(store).items()} == dict.fromkeys("abc", "kept") | (
+        {"a": "rejected"} if damage == {"age_limit": 10**30} else {}
+    )
+    assert "b" not in source.pages
 
 
 def test_a_look_at_what_a_search_would_find_costs_its_pages_once(store: Store, source: FakeSource) -> None:

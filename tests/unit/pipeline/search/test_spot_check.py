@@ -126,6 +126,25 @@ def test_what_strangers_wrote_is_text_and_never_markup(store: Store, tmp_path: P
     assert "default-src 'none'" in page
 
 
+def test_a_video_is_linked_only_where_its_address_can_be_shown_whole(store: Store, tmp_path: Path) -> None:
+    urls = {
+        "plain": "http://127.0.0.1/plain",
+        "tube": "https://www.youtube.com/watch?v=dQw4w9WgXcQ",
+        "token": "http://127.0.0.1/x?token=SECRET",
+        "user": "http://fox:SECRET@127.0.0.1/x",
+        "both": "https://www.youtube.com/watch?v=dQw4w9WgXcQ&key=SECRET",
+    }
+    rows = [row(name, f"platformer speedrun {name}", *KEPT, url=url) for name, url in urls.items()]
+    store.append("videos", [{**one, "queries": ["http://fox:SECRET@127.0.0.1/feed?SECRET"]} for one in rows])
+    secret = config(tmp_path, spec="urls:http://fox:SECRET@127.0.0.1/feed?SECRET")
+    write_spot_check(Job(store, secret, home_of(store)), per_keyword=9)
+    page = page_of(store)
+    assert sorted(re.findall(r'href="([^"]*)"', page)) == [urls["plain"], urls["tube"]]
+    assert len(titles(page)) == 5
+    assert "SECRET" not in page
+    assert "Source urls:http://127.0.0.1/feed:" in page
+
+
 def test_pictures_are_encoded_anew_and_a_missing_one_is_said_so(store: Store, tmp_path: Path, site) -> None:
     pages = {
         "good": site.add("/good.jpg", jpeg(), "image/jpeg"),
