@@ -107,9 +107,13 @@ def comparison_html(store: Store, runs: Sequence[Run]) -> tuple[str, list[str]]:
 
 def _settings(runs: Sequence[Run]) -> dict[str, list[str]]:
     """Return the settings in which runs differ: dotted name -> the value in each run."""
-    names = sorted({name for run in runs for name in run.settings})
-    values = {name: [json.dumps(run.settings[name]) if name in run.settings else "–" for run in runs] for name in names}
-    return {name: found for name, found in values.items() if len(set(found)) > 1}
+    table = {}
+    for name in sorted({name for run in runs for name in run.settings}):
+        # a setting that one run has and another has not (a tokenizer beside a world) does not differ by that
+        known = {json.dumps(run.settings[name]) for run in runs if name in run.settings}
+        if len(known) > 1:
+            table[name] = [json.dumps(run.settings[name]) if name in run.settings else "–" for run in runs]
+    return table
 
 
 def _metrics(store: Store, runs: Sequence[Run], rows: Mapping[str, ModelRecord]) -> list[MetricRow]:
@@ -129,7 +133,7 @@ def _measured(run: Run, rows: Mapping[str, ModelRecord]) -> dict[str, Mapping[st
     if run.state == "published":
         # what training measured of a world has other names than what its evaluation did
         metrics = dict(rows[run.name].metrics)
-        evaluation = next((row for row in rows.values() if row.path == run.evaluation), None)
+        evaluation = rows.get(run.evaluation) if run.evaluation else None
         metrics |= evaluation.metrics if evaluation is not None else {}
     found = {}
     for name, value in metrics.items():
@@ -179,7 +183,7 @@ def _rollouts(store: Store, run: Run, rows: Mapping[str, ModelRecord]) -> tuple[
         return Rollouts({}, "A tokenizer draws no rollouts: compare worlds for them."), []
     if run.state != "published":
         return Rollouts({}, "This run is not finished.", "lampworks run"), []
-    evaluation = next((row for row in rows.values() if run.evaluation and row.path == run.evaluation), None)
+    evaluation = rows.get(run.evaluation) if run.evaluation else None
     command = f"lampworks evaluate --model {run.name}"
     if evaluation is None:
         return Rollouts({}, "This world is not evaluated yet.", command), []

@@ -70,7 +70,7 @@ class Run:
     figures: Mapping[str, Figure]
     """Headlines of its evaluation; without one, those that training measured."""
     evaluation: str | None
-    """Key of the folder of its evaluation's pictures."""
+    """Id of its evaluation."""
     lineage: Sequence[Mapping[str, Any]]
     model_bytes: int
     checkpoint_bytes: int
@@ -152,7 +152,7 @@ class _Listing:
             settings=settings,
             differs=self._differs(row.kind, settings),
             figures=_figures(EVALUATION, evaluation.metrics) if evaluation else _figures(row.kind, row.metrics),
-            evaluation=evaluation.path if evaluation else None,
+            evaluation=evaluation.model_id if evaluation else None,
             lineage=row.inputs.get("lineage", []),
             model_bytes=sum(
                 stat.size

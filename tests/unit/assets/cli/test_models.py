@@ -189,6 +189,7 @@ def test_a_comparison_shows_settings_metrics_curves_and_rollouts_side_by_side(
     ):
         assert expected in page.text, expected
     assert "tokenizer.patch" not in page.text.split("Metrics")[0], "equal settings are left out"
+    assert "latent_actions" not in page.text, "a setting that one of them lacks does not differ by that"
     assert len(page.links) == 2, "the rollouts and reconstructions of the world that is evaluated"
 
 
