@@ -187,6 +187,8 @@ _PARTS = re.compile(
 )
 # as in urllib3's `Max retries exceeded with url: /x?token=y`
 _LOOSE_QUERY = re.compile(r"\?[^\s'\"<>=?]{1,200}=[^\s'\"<>]*")
+# an id of yt-dlp may be the end of an address: `[generic] watch?secret: ...`
+_LOOSE_ID = re.compile(r"(\[[\w:+-]{1,60}\] [^\s?]{1,300})\?[^\s:]+")
 _LOOSE_USER = re.compile(r"(?<![\w/:@.-])[^\s/:@'\"<>=(]{1,200}:[^\s/@'\"<>]{1,200}@(?=[\w\[])")
 _WITHOUT_QUERY = ("file:", "s3:")
 """In their names a question mark is a letter like any other."""
@@ -237,7 +239,7 @@ def shown_text(text: object, mark: str = "") -> str:
         url = found.rstrip(".,;:!)]}")
         return shown_url(url, mark) + found[len(url) :]
 
-    cleaned = _URL.sub(shown, str(text))
+    cleaned = _LOOSE_ID.sub(r"\1", _URL.sub(shown, str(text)))
     return _LOOSE_USER.sub(f"{mark}@" if mark else "", _LOOSE_QUERY.sub(_known_query, cleaned))
 
 

@@ -53,8 +53,15 @@ def listed(site: FaultSite, make_video: Callable[..., Path], tmp_path: Path) -> 
         return f"http://{USER}@127.0.0.1/{path}?{QUERY}"
 
     media = publish("a.mp4", film.read_bytes(), "video/mp4")
+    for name, status in (("bare", 404), ("bare.mp4", 200), ("bare.xml", 200)):
+        site.add(f"http://127.0.0.1/{name}?SECRET-bare", b"<rss>" if name.endswith("xml") else b"none", status=status)
     return [
         media,
+        "http://127.0.0.1/bare?SECRET-bare",
+        "http://127.0.0.1/bare.mp4?SECRET-bare",
+        "http://127.0.0.1/bare.xml?SECRET-bare",
+        f"http://127.0.0.1/gone?{QUERY}#access_token=SECRET-fragment",
+        "http://SECRET-name@127.0.0.1/nobody",
         publish("watch", watch_page("a video", media, thumbnailUrl=publish("t.jpg", b"no picture", "image/jpeg"))),
         publish("player", player_page("another", publish("b.mp4", film.read_bytes(), "video/mp4"))),
         publish("feed.xml", feed({"of a feed": publish("c.mp4", status=404)}), "application/rss+xml"),

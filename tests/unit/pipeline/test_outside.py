@@ -124,7 +124,10 @@ def test_messages_are_shown_without_the_secrets_of_their_addresses() -> None:
     assert shown_text(told) == 'see "https://h/a", https:\\/\\/h\\/b. And (http://h/c).'
     retried = "HTTPConnection(host='h', port=80): Max retries exceeded with url: /x?token=SECRET (Caused by u:SECRET@h)"
     assert "SECRET" not in shown_text(retried)
-    plain = "what? a=b at 12:30, fox@example.org, /a/b: line 3"
+    assert shown_text("[generic] watch?SECRET: HTTP Error 404, [youtube] a-b_c: gone") == (
+        "[generic] watch: HTTP Error 404, [youtube] a-b_c: gone"
+    )
+    plain = "[x] what? a=b at 12:30, fox@example.org, /a/b: line 3"
     assert shown_text(plain) == plain
     assert shown_values({"http://h/?SECRET": ["http://h/?SECRET", 5, None]}) == {"http://h/": ["http://h/", 5, None]}
 
