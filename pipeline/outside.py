@@ -256,6 +256,7 @@ def shown_values(values: object, show: Callable[[object], str] = shown_text) -> 
         return {shown_values(name, show): shown_values(inner, show) for name, inner in values.items()}
     if isinstance(values, list):
         return [shown_values(inner, show) for inner in values]
-    if isinstance(values, tuple):
+    # not of a subclass: Dagster's metadata values are tuples with names, and are what they are
+    if type(values) is tuple:
         return tuple(shown_values(inner, show) for inner in values)
     return values

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets.graph.context import table, thinned, user_failure
+from assets.graph.context import materialized, table, thinned, user_failure
 from assets.graph.resources import Lampworks
 from pipeline.errors import UserError
 
@@ -67,3 +67,9 @@ def test_tables_and_progress_reach_dagster_without_the_secrets_of_addresses() ->
     heard: list[str] = []
     thinned(heard.append, clock=lambda: 0.0)(f"download: 1/2 ({SECRET})")
     assert heard == ["download: 1/2 (http://127.0.0.1/x)"]
+
+
+def test_metadata_values_of_dagster_stay_what_they_are() -> None:
+    values = {"curve": dg.MetadataValue.md("a *b*"), "n": dg.MetadataValue.int(3), "rows": table([{"a": 1}])}
+    result = materialized(1, "v", [], values)
+    assert result.metadata == {"dagster/row_count": 1, **values}
