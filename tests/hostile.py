@@ -120,13 +120,40 @@ def _plain(body: bytes, kind: str, headers: dict[str, object]) -> Answer:
     return answer
 
 
-def redirect(to: str, body: Answer | None = None) -> Answer:
+def redirect(to: str, body: Answer | None = None, **headers: object) -> Answer:
     """Redirect, with a body of its own where one is given."""
 
     def answer(visitor: Visitor) -> None:
-        visitor.start(status="302 Found", Location=to, **({} if body else {"Content_Length": 0}))
+        visitor.start(status="302 Found", Location=to, **({} if body else {"Content_Length": 0}), **headers)
         if body:
             body(visitor)
+
+    return answer
+
+
+def failing(status: str, body: Answer) -> Answer:
+    """Answer with a status and a body."""
+
+    def answer(visitor: Visitor) -> None:
+        visitor.start(status=status)
+        body(visitor)
+
+    return answer
+
+
+def endless_rest(visitor: Visitor) -> None:
+    """Send a body without end, after headers that were sent."""
+    while True:
+        visitor.write(b" " * 65536)
+
+
+def claiming(encoding: str, body: Answer) -> Answer:
+    """Send an answer whose headers claim an encoding that it does not have."""
+
+    def answer(visitor: Visitor) -> None:
+        start = visitor.start
+        visitor.start = lambda *arguments, **named: start(*arguments, **named, Content_Encoding=encoding)  # type: ignore[method-assign]
+        body(visitor)
 
     return answer
 
