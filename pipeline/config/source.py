@@ -44,6 +44,9 @@ class SourceConfig(Section, name="source"):
     allow_private: bool = False
     """Whether `urls` and `youtube` may connect to addresses that are not on the public internet: this machine, its
     local network, reserved ones. A page from outside can name them, so this is for sites of your own."""
+    max_search_s: PositiveFloat = 21600.0
+    """Longest time in seconds that a search of `urls` or `youtube` asks. What it did not ask by then is asked by the
+    next search."""
     batch_size: Count = 250
     """Videos per batch, the unit of partitions."""
     apply_rules: bool | None = None

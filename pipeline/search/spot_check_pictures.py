@@ -7,34 +7,39 @@ decoded, scaled down and re-encoded, so no byte of a stranger's file gets into t
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
 
-from pipeline.config import Config
-from pipeline.errors import PermanentError, RetryableError
+from pipeline.config.source import DownloadConfig
+from pipeline.errors import PermanentError
 from pipeline.job import Job
 from pipeline.progress import Progress
 from pipeline.regular_file import open_regular
 from pipeline.search.spot_check_choice import Row
-from pipeline.sources import Source, open_source
+from pipeline.sources import open_source
 from pipeline.sources.arcade import ArcadeSource
-from pipeline.sources.faults import clean_message
+from pipeline.sources.faults import RETRYABLE, clean_message
 from pipeline.sources.folder import path_of
 from pipeline.sources.ytdlp_read import read_picture
+from pipeline.workers.ask import Asked
 from pipeline.workers.engine import make_engine
+from pipeline.workers.outcome import Outcome
 
 _MAX_FETCHED = 240
 _PAUSE_S = 0.2
 _FETCHING_S = 120.0
 _FRAME_DEADLINE_S = 60.0
+_GRACE_S = 30.0
 _WIDTH, _HEIGHT = 192, 108
 _MAX_PIXELS = 40_000_000
 
@@ -72,7 +77,13 @@ def _fetched(job: Job, rows: Mapping[str, Row]) -> Iterator[tuple[str, Picture]]
     """Yield ids and the pictures that their sites serve."""
     refused: set[str] = set()
     give_up = time.monotonic() + _FETCHING_S
-    with open_source(job.config, job.home, job.store.storage_options) as source:
+    download = job.config.download
+    # in a worker process: a picture that crashes its decoder, or takes too long, costs only itself
+    once, deadline_s = dataclasses.replace(job.config.engine, max_attempts=1), download.socket_timeout_s + _GRACE_S
+    with (
+        open_source(job.config, job.home, job.store.storage_options) as source,
+        Asked(_picture_at, once, deadline_s=deadline_s) as asked,
+    ):
         for number, (name, row) in enumerate(rows.items()):
             url = source.thumbnail(row) if isinstance(source, ArcadeSource) else str(row["thumbnail"] or "")
             host = _host(url)
@@ -83,20 +94,35 @@ def _fetched(job: Job, rows: Mapping[str, Row]) -> Iterator[tuple[str, Picture]]
             elif host in refused:
                 yield name, Picture(why_none=f"not fetched: {host} refused an earlier one")
             else:
-                yield name, _picture_at(url, job.config, source, refused)
+                left = max(give_up - time.monotonic(), 1.0)
+                request = _Request(url, download, getattr(source, "extra", None), min(left, download.socket_timeout_s))
+                outcome = asked(request)
+                if outcome.error_class in RETRYABLE:
+                    refused.add(host)
+                yield name, _picture(outcome)
                 if host not in ("127.0.0.1", "localhost"):
                     time.sleep(_PAUSE_S)
 
 
-def _picture_at(url: str, config: Config, source: Source, refused: set[str]) -> Picture:
-    try:
-        data = read_picture(url, config=config.download, extra=getattr(source, "extra", None))
-        return Picture(small_picture(data))
-    except RetryableError as error:
-        refused.add(_host(url))
-        return Picture(why_none=clean_message(str(error)))
-    except PermanentError as error:
-        return Picture(why_none=clean_message(str(error)))
+@dataclass(frozen=True)
+class _Request:
+    """A picture to fetch."""
+
+    url: str
+    config: DownloadConfig
+    extra: Mapping[str, Any] | None
+    seconds: float
+    """The longest time that it may take."""
+
+
+def _picture_at(request: _Request) -> str:
+    """Return a picture from its site, small; PermanentError or RetryableError where there is none."""
+    data = read_picture(request.url, config=request.config, extra=request.extra, seconds=request.seconds)
+    return small_picture(data)
+
+
+def _picture(outcome: Outcome) -> Picture:
+    return Picture(str(outcome.value)) if outcome.ok else Picture(why_none=clean_message(outcome.message))
 
 
 def _host(url: str) -> str:

@@ -35,7 +35,7 @@ def open_source(config: Config, home: Home, storage_options: Mapping[str, str] |
     if kind == "urls":
         from pipeline.sources.urls import UrlsSource
 
-        return UrlsSource(config.source, config.rules, config.download)
+        return UrlsSource(config.source, config.rules, config.download, config.engine)
     from pipeline.sources.youtube import YouTubeSource
 
-    return YouTubeSource(config.source, config.rules, config.download)
+    return YouTubeSource(config.source, config.rules, config.download, config.engine)

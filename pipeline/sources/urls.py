@@ -10,21 +10,22 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
+from pipeline.config.source import DownloadConfig, EngineConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.regular_file import read_regular
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, site_of, unknown
 from pipeline.sources.faults import BLOCKING
-from pipeline.sources.feeds import feed_entries
+from pipeline.sources.patience import Patience
 from pipeline.sources.politeness import search_pause_s
+from pipeline.sources.ytdlp_answer import asked_answer, asking, missing_candidate
 from pipeline.sources.ytdlp_candidate import candidate_of, failed
 from pipeline.sources.ytdlp_fetch import fetch_url, rights_of
 from pipeline.sources.ytdlp_options import connection
-from pipeline.sources.ytdlp_read import read_text
-from pipeline.sources.ytdlp_search import SearchRequest, Wanted, missing_candidate, search_entries, search_url
+from pipeline.sources.ytdlp_search import NO_VIDEOS, SearchRequest, search_url
 
 _LARGEST_LIST = 64 << 20
 
@@ -34,11 +35,17 @@ class UrlsSource(ReadySource):
 
     kind = "urls"
 
-    def __init__(self, source: SourceConfig, rules: RulesConfig, download: DownloadConfig) -> None:
+    def __init__(
+        self,
+        source: SourceConfig,
+        rules: RulesConfig,
+        download: DownloadConfig,
+        engine: EngineConfig = EngineConfig(),  # noqa: B008 (frozen)
+    ) -> None:
         argument = source.argument
         self.is_url = argument.startswith(("http://", "https://"))
         self.argument = argument if self.is_url else str(Path(argument).expanduser().absolute())
-        self.source, self.rules, self.download = source, rules, download
+        self.source, self.rules, self.download, self.engine = source, rules, download, engine
         self.extra: dict[str, Any] = connection(source, rules)
         self.failures: dict[str, str] = {}
         self.asked: list[str] = []
@@ -57,6 +64,23 @@ class UrlsSource(ReadySource):
             self._pause(site_of(self.kind, candidate.url))  # the page is requested next
             return True
 
+        request = SearchRequest(
+            query=self.argument,
+            config=self.download,
+            limit=self.source.max_results,
+            extra=self.extra,
+            wanted=wanted,
+            refused=refused,
+            patience=Patience(search_s=self.source.max_search_s, slow_s=self.download.socket_timeout_s),
+            may_be_feed=True,
+        )
+        with asking(self.engine, request.question("")) as asked:
+            yield from self._lines_found(dataclasses.replace(request, ask=partial(asked_answer, asked)), known)
+        for site, refusal in refused.items():
+            self.failures.setdefault(site, f"{refusal}: the rest of this site was not asked")
+
+    def _lines_found(self, request: SearchRequest, known: Known) -> Iterator[Candidate]:
+        refused = self.refused
         for url, where in self._urls():
             # without asking all 1,800 extractors, which takes 2 ms a line: most URLs belong to none of them
             line = candidate_of({}, query=self.argument, url=url)
@@ -70,35 +94,13 @@ class UrlsSource(ReadySource):
                 if site in refused:
                     raise refused[site]
                 self._pause(site)
-                yield from self._expanded(url, where, wanted, refused)
+                yield from search_url(url, request)
             except (PermanentError, RetryableError) as error:
                 if isinstance(error, RetryableError) and error.error_class in BLOCKING:
                     refused[site_of(self.kind, url)] = error
                 self.failures[url] = f"{where}{error}"
-                yield failed(line, error)
-        for site, refusal in refused.items():
-            self.failures.setdefault(site, f"{refusal}: the rest of this site was not asked")
-
-    def _expanded(
-        self, url: str, where: str, wanted: Wanted, refused: dict[str, RetryableError]
-    ) -> Iterator[Candidate]:
-        request = SearchRequest(
-            query=self.argument,
-            config=self.download,
-            limit=self.source.max_results,
-            extra=self.extra,
-            wanted=wanted,
-            refused=refused,
-        )
-        feed = read_text(url, config=self.download, extra=self.extra)
-        if feed is None:
-            yield from search_url(url, request)
-            return
-        final, body = feed
-        entries = feed_entries(body, final)
-        if not entries:
-            self.failures[url] = f"{where}a feed without videos"
-        yield from search_entries(entries, url, request)
+                if error.error_class != NO_VIDEOS:
+                    yield failed(line, error)
 
     def _pause(self, site: str) -> None:
         """Wait until the next request to a site is allowed."""

@@ -143,7 +143,10 @@ class Wire:
             except BaseException:
                 connection.close()
                 raise
-        raise failure or OSError(f"no address of {host}")
+        try:
+            raise failure or OSError(f"no address of {host}")
+        finally:
+            del failure  # else the error refers to itself, and lives until the garbage collector comes
 
     def adopt(self, connected: socket.socket) -> socket.socket:
         """Return a connected socket as one that is watched."""
@@ -218,9 +221,13 @@ def _looked_up(host: str, port: int, seconds: float | None) -> list[tuple[Any, A
     thread.join(seconds)
     if not found:
         raise TimeoutError(f"the name {host} was not resolved in {seconds:g} s")
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    answer = found.pop()
+    if not isinstance(answer, Exception):
+        return answer
+    try:
+        raise answer
+    finally:
+        del answer
 
 
 def _public(host: str, found: Sequence[tuple[Any, Any, int, Any]]) -> list[tuple[Any, Any, int, Any]]:

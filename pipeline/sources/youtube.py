@@ -7,15 +7,19 @@ with what the list said of it. A site that asks for a check against bots is left
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
+from pipeline.config.source import DownloadConfig, EngineConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, unknown
 from pipeline.sources.faults import BLOCKING
+from pipeline.sources.patience import Patience
 from pipeline.sources.politeness import search_pause_s
+from pipeline.sources.ytdlp_answer import asked_answer, asking
 from pipeline.sources.ytdlp_fetch import fetch_url, rights_of
 from pipeline.sources.ytdlp_options import connection
 from pipeline.sources.ytdlp_search import SearchRequest, search_url
@@ -28,8 +32,14 @@ class YouTubeSource(ReadySource):
 
     kind = "youtube"
 
-    def __init__(self, source: SourceConfig, rules: RulesConfig, download: DownloadConfig) -> None:
-        self.source, self.rules, self.download = source, rules, download
+    def __init__(
+        self,
+        source: SourceConfig,
+        rules: RulesConfig,
+        download: DownloadConfig,
+        engine: EngineConfig = EngineConfig(),  # noqa: B008 (frozen)
+    ) -> None:
+        self.source, self.rules, self.download, self.engine = source, rules, download, engine
         self.lists = _lists(source)
         self.extra: dict[str, Any] = {
             "sleep_interval_requests": search_pause_s(self.kind, self.kind, download),
@@ -42,7 +52,20 @@ class YouTubeSource(ReadySource):
     def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield the results of all lists; one that fails stops the others only where the site refuses us."""
         self.failures, self.asked = {}, []
-        wanted = listed_filter(self.source, self.rules, known)
+        plain = SearchRequest(
+            query="",
+            config=self.download,
+            limit=self.source.max_results,
+            extra=self.extra,
+            wanted=listed_filter(self.source, self.rules, known),
+            refused=self.refused,
+            patience=Patience(search_s=self.source.max_search_s, slow_s=self.download.socket_timeout_s),
+        )
+        with asking(self.engine, plain.question("")) as asked:
+            yield from self._lists_found(dataclasses.replace(plain, ask=partial(asked_answer, asked)))
+        self.asked = [query for query in self.asked if query not in self.failures]
+
+    def _lists_found(self, plain: SearchRequest) -> Iterator[Candidate]:
         refused = self.refused
         for query, url in self.lists.items():
             if refused:
@@ -51,15 +74,7 @@ class YouTubeSource(ReadySource):
                 continue
             self.asked.append(query)
             try:
-                request = SearchRequest(
-                    query=query,
-                    config=self.download,
-                    limit=self.source.max_results,
-                    extra=self.extra,
-                    wanted=wanted,
-                    refused=refused,
-                )
-                yield from search_url(url, request)
+                yield from search_url(url, dataclasses.replace(plain, query=query))
             except (PermanentError, RetryableError) as error:
                 self.failures[query] = str(error)
                 if isinstance(error, RetryableError) and error.error_class in BLOCKING:
@@ -67,7 +82,6 @@ class YouTubeSource(ReadySource):
             else:
                 for refusal in refused.values():
                     self.failures[query] = f"{refusal}: the rest of it was not asked"
-        self.asked = [query for query in self.asked if query not in self.failures]
 
     def fetch(self, video: Mapping[str, Any], folder: Path, config: DownloadConfig) -> Fetched:
         """Fetch one video into its folder."""

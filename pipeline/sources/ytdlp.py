@@ -43,6 +43,7 @@ from pipeline.sources.faults import as_error, causes, classify
 from pipeline.sources.wire import SCHEMES, Wire, refused_scheme
 from pipeline.sources.ytdlp_network import GuardedRequestsRH, WireError
 from pipeline.sources.ytdlp_options import ARCADE_KEY, OPT_OUT_KEY, PRIVATE_KEY, cookies_text, options
+from pipeline.sources.ytdlp_programs import needs_program, refuse_other_programs
 
 TOOL_VERSION = f"yt-dlp {__version__}"
 _ROBOT = "lampworks"
@@ -115,8 +116,12 @@ class Client(YoutubeDL):
                 raise error_of(error) from error
             raise
         if refusal is not None:
-            # not among the handlers: its context would be the error that holds it, and neither would ever be freed
-            raise refusal
+            # outside of the handlers, and no longer named here: an error that refers to itself keeps its connections
+            # until the garbage collector comes
+            try:
+                raise refusal
+            finally:
+                del refusal
         if self.wants_file and _content_type(response.headers) in {"text/html", "application/xhtml+xml"}:
             response.close()
             raise IsPageError(response.url)
@@ -147,7 +152,7 @@ class Client(YoutubeDL):
         """Download a format; PermanentError where that takes a program besides this one."""
         taker = get_suitable_downloader(info, self.params, to_stdout=False) if info.get("url") else HttpFD
         if taker not in _DOWNLOADERS:
-            raise _needs_program(f"a stream of {info.get('protocol')}")
+            raise needs_program(f"a stream of {info.get('protocol')}")
         self.takes_fragments = taker is not HttpFD
         try:
             return super().dl(name, info, subtitle, test)
@@ -158,7 +163,7 @@ class Client(YoutubeDL):
     def report_error(self, message: Any, *arguments: Any, **named: Any) -> Any:
         """Raise yt-dlp's error; PermanentError where it gave a stream to ffmpeg, which it is not allowed to use."""
         if "ffmpeg could not be found" in str(message):
-            raise _needs_program("the encryption of this HLS stream")
+            raise needs_program("the encryption of this HLS stream")
         return super().report_error(message, *arguments, **named)
 
     def _forceprint(self, key: str, info_dict: Any) -> None:
@@ -181,14 +186,6 @@ def is_web(url: Any) -> bool:
     """Return whether a format's URL is of http or https, or names no scheme."""
     match = re.match(r"([a-z][a-z0-9+.-]*):", str(url or ""), re.IGNORECASE)
     return match is None or match[1].lower() in SCHEMES
-
-
-def _needs_program(what: str) -> PermanentError:
-    return PermanentError(
-        f"{clean_text(what, 60)} needs ffmpeg or another program to fetch it; none is used, because it would open "
-        "connections that are not checked, with cookies on its command line",
-        error_class="permanent",
-    )
 
 
 def opted_out(headers: Any, words: Collection[str]) -> str | None:
@@ -236,6 +233,7 @@ def _new_client(config: DownloadConfig, extra: dict[str, Any]) -> Client:
         # a copy, as yt-dlp writes the cookies that sites set back to the file
         extra["cookiefile"] = io.StringIO(cookies_text(extra["cookiefile"]))
     bound_ytdlp_xml()
+    refuse_other_programs()
     client = Client(options(config, extra), auto_init=False)
     client.wire, client.opt_out = wire, frozenset(opt_out)
     if arcade:

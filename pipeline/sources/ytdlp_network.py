@@ -138,27 +138,27 @@ def _pools(wire: Wire) -> dict[str, type[urllib3.HTTPConnectionPool]]:
         except OSError as error:
             raise NewConnectionError(connection, f"Failed to establish a new connection: {error}") from error
 
-    class Plain(urllib3.connection.HTTPConnection):
+    class HTTPConnection(urllib3.connection.HTTPConnection):
         _new_conn = connected
 
-    class Tls(urllib3.connection.HTTPSConnection):
+    class HTTPSConnection(urllib3.connection.HTTPSConnection):
         _new_conn = connected
 
-    return _pool_classes(Plain, Tls)
+    return _pool_classes(HTTPConnection, HTTPSConnection)
 
 
 def _socks_pools(wire: Wire) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     """Return the pools for a SOCKS proxy: the connection is the proxy's, and then watched like any other."""
 
-    class Plain(SocksHTTPConnection):
+    class HTTPConnection(SocksHTTPConnection):
         def _new_conn(self) -> socket.socket:
             return wire.adopt(super()._new_conn())
 
-    class Tls(SocksHTTPSConnection):
+    class HTTPSConnection(SocksHTTPSConnection):
         def _new_conn(self) -> socket.socket:
             return wire.adopt(super()._new_conn())
 
-    return _pool_classes(Plain, Tls)
+    return _pool_classes(HTTPConnection, HTTPSConnection)
 
 
 def _pool_classes(plain: Any, tls: Any) -> dict[str, type[urllib3.HTTPConnectionPool]]:

@@ -21,6 +21,7 @@ from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import UserError
 from pipeline.outside import clean_text
 from pipeline.regular_file import read_regular
+from pipeline.sources.ytdlp_programs import NO_FFMPEG
 
 _LOGGER = logging.getLogger(__name__)
 _LARGEST_COOKIES = 8 << 20
@@ -28,8 +29,6 @@ _LARGEST_COOKIES = 8 << 20
 _COOKIE_LINE = re.compile(r"[#\[{\"]|\s*$|(?:[^\t]*\t){4}(?:[0-9]+(?:\.[0-9]+)?)?\t[^\t]*\t[^\t]*$")
 ARCADE_KEY, OPT_OUT_KEY, PRIVATE_KEY = "arcade", "opt_out", "allow_private"
 """Options of our own among yt-dlp's; `ytdlp` takes them out again."""
-_NO_FFMPEG = "/dev/null/ffmpeg"
-"""A path that cannot exist."""
 
 
 class _SilentLogger:
@@ -89,8 +88,7 @@ def options(config: DownloadConfig, extra: Mapping[str, Any] | None = None) -> d
         "updatetime": False,
         # the file is decoded here, so rewriting its container would only change bytes
         "fixup": "never",
-        # ffmpeg would open connections of its own, with cookies on its command line
-        "ffmpeg_location": _NO_FFMPEG,
+        "ffmpeg_location": NO_FFMPEG,
         "external_downloader": "native",
         "js_runtimes": {"deno": {}, "node": {}},
         **(extra or {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from yt_dlp.utils import YoutubeDLError
@@ -44,9 +45,21 @@ def read_text(
 
 
 def read_picture(
-    url: str, *, config: DownloadConfig, extra: Mapping[str, Any] | None = None, limit: int = 1 << 20
+    url: str,
+    *,
+    config: DownloadConfig,
+    extra: Mapping[str, Any] | None = None,
+    limit: int = 1 << 20,
+    seconds: float | None = None,
 ) -> bytes:
     """Return the bytes of a small picture, as its site serves it.
+
+    Args:
+        url: of the picture.
+        config: time limits.
+        extra: options of the source.
+        limit: bytes that are read at most.
+        seconds: the longest time that it may take; None: that of a page.
 
     Raises:
         RejectedError: the server opts out.
@@ -55,8 +68,9 @@ def read_picture(
     """
     if not url.startswith(("http://", "https://")):
         raise PermanentError(f"no picture is fetched from {url[:80]!r}", error_class="permanent")
+    client = search_client(config, extra)
     try:
-        with search_client(config, extra).urlopen(url) as response:
+        with nullcontext() if seconds is None else client.within(seconds), client.urlopen(url) as response:
             data = bytes(response.read(limit + 1))
     except (YoutubeDLError, OSError, ValueError) as error:
         raise error_of(error) from error

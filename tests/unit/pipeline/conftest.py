@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.engines import InlineEngine
+
 
 @dataclass
 class Page:
@@ -92,6 +94,12 @@ class Site:
         request.end_headers()
         if send_body:
             request.wfile.write(body[start : page.cut])
+
+
+@pytest.fixture(autouse=True)
+def search_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sites are asked in this process, which starts at once; the worker process has tests of its own."""
+    monkeypatch.setattr("pipeline.workers.ask.make_engine", lambda *arguments, **options: InlineEngine())
 
 
 @pytest.fixture
