@@ -16,7 +16,13 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import DownloadConfig
+from pipeline.errors import PermanentError, RetryableError
+from pipeline.sources.ytdlp_fetch import fetch_url
 
 Answer = Callable[["Visitor"], None]
 
@@ -245,3 +251,16 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def refusal(url: str, folder: Path, config: DownloadConfig, extra: Mapping[str, Any] | None = None) -> tuple[str, str]:
+    """Fetch a URL that must be refused, and return the class and the message of the error.
+
+    The error itself is not kept: with it the connections of its frames would live until the garbage collector comes.
+    """
+    folder.mkdir(exist_ok=True)
+    try:
+        fetch_url(url, folder, config, extra, extractor="generic")
+    except (PermanentError, RetryableError) as error:
+        return error.error_class, str(error)
+    return "", "it was fetched"

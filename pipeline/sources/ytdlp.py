@@ -99,9 +99,10 @@ class Client(YoutubeDL):
             RetryableError: it took too long.
         """
         # the one part of yt-dlp that writes a body to a file; it reads any other into memory
-        is_media = sys._getframe(1).f_globals["__name__"] == HttpFD.__module__
+        is_media = sys._getframe(1).f_globals.get("__name__") == HttpFD.__module__
         seconds = _PAGE_TIMEOUTS * float(self.params["socket_timeout"])
-        allowance = Allowance("a page", seconds=seconds, size=_MAX_PAGE_BYTES, until=self.until)
+        what = "an answer" if is_media else "a page"
+        allowance = Allowance(what, seconds=seconds, size=_MAX_PAGE_BYTES, until=self.until)
         self.wire.watch.allowance = allowance
         refusal: PermanentError | RetryableError | None = None
         try:
@@ -175,11 +176,14 @@ def _close_files(error: BaseException) -> None:
     """Close the files that yt-dlp's downloaders leave open when an error of another package ends them."""
     trace = error.__traceback__
     while trace is not None:
-        context = trace.tb_frame.f_locals.get("ctx")
+        frame, trace = trace.tb_frame, trace.tb_next
+        # not of other frames: the snapshot of their variables would keep the error alive
+        if not str(frame.f_globals.get("__name__")).startswith("yt_dlp.downloader."):
+            continue
+        context = frame.f_locals.get("ctx")
         for name in ("dest_stream", "stream"):
             if isinstance(context, dict) and context.get(name) is not None:
                 context[name].close()
-        trace = trace.tb_next
 
 
 def is_web(url: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
-from pipeline.errors import PermanentError, RetryableError
+from pipeline.errors import PermanentError
 from pipeline.job import Job
 from pipeline.search.search import search_videos
 from pipeline.search.spot_check import KEY, write_spot_check
@@ -141,10 +141,9 @@ def test_no_part_of_a_stream_is_read_without_end(
     site.add("/endless.m3u8", hostile.endless(M3U8, b"#EXTM3U\n"))
     site.add("/manifest.mpd", hostile.endless("application/dash+xml", b'<?xml version="1.0"?><MPD>'))
     media = {"master": "/endless.m3u8", "manifest.mpd": "/manifest.mpd"}.get(place, "/master.m3u8")
-    folder = tmp_path / "attempt"
-    folder.mkdir()
-    with pytest.raises(PermanentError, match="larger than"):
-        fetch_url(site.url + media, folder, PATIENT, HERE, extractor="generic")
+    error_class, message = hostile.refusal(site.url + media, tmp_path / "attempt", PATIENT, HERE)
+    assert error_class == "permanent"
+    assert "larger than" in message
     assert max(site.sent.values()) <= 3 * 12 * MEGABYTE
 
 
@@ -223,10 +222,9 @@ def test_no_part_of_a_stream_but_the_media_takes_longer_than_its_time(
     site.add("/variant.m3u8", f"#EXTM3U\n{key}#EXTINF:4,\n/seg.ts\n#EXT-X-ENDLIST\n".encode(), M3U8)
     variant = slow if place == "variant" else "/variant.m3u8"
     url = site.add("/master.m3u8", f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9\n{variant}\n".encode(), M3U8)
-    folder = tmp_path / "attempt"
-    folder.mkdir()
-    with pytest.raises(RetryableError, match="took longer than 2 s"):
-        fetch_url(url, folder, BRIEF, HERE, extractor="generic")
+    error_class, message = hostile.refusal(url, tmp_path / "attempt", BRIEF, HERE)
+    assert error_class == "transient"
+    assert "took longer than 2 s" in message
 
 
 def test_the_spot_check_ends_although_its_pictures_drip(

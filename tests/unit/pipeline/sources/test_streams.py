@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from pipeline.config import DownloadConfig, RulesConfig, SourceConfig
-from pipeline.errors import PermanentError, RetryableError
+from pipeline.errors import PermanentError
 from pipeline.sources.ytdlp_fetch import fetch_url
 from pipeline.sources.ytdlp_options import connection
 from tests.faultsite import watch_page
-from tests.hostile import HostileSite
+from tests.hostile import HostileSite, refusal
 from tests.media import run_ffmpeg
 
 CONFIG = DownloadConfig(socket_timeout_s=10)
@@ -128,17 +128,13 @@ def test_no_stream_starts_a_program_or_gives_one_a_cookie(
     site.add("/variant.m3u8", PLAYLISTS[kind].encode(), M3U8)
     site.add("/master.m3u8", b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9,RESOLUTION=160x96\n/variant.m3u8\n", M3U8)
     page = site.add("/watch", watch_page("A film", site.url + "/master.m3u8"))
-    told = ""
-    try:
-        fetched(page, tmp_path, options(tmp_path, site))
-    except (PermanentError, RetryableError) as error:
-        told = str(error)
+    _, told = refusal(page, tmp_path / "attempt", CONFIG, options(tmp_path, site))
     assert children == []
     assert SECRET.encode() in site.heads["/variant.m3u8"]
     if kind == "SAMPLE-AES":
         assert "needs ffmpeg or another program" in told
     if kind == "plain":
-        assert told == ""
+        assert told == "it was fetched"
 
 
 @pytest.mark.parametrize("protocol", ["rtmp", "rtmp_ffmpeg", "websocket_frag", "niconico_live", "fc2_live", "mhtml"])
