@@ -31,7 +31,7 @@ _LEAST_VARIANCE = 1e-9
 """Components below this share of the largest variance are left out: they are rounding, and would be amplified."""
 _ORTHOGONAL = 1e-9
 """Cosine of two rows below which they count as orthogonal."""
-_MOST_SWEEPS = 30
+_MOST_SWEEPS, _AT_ONCE = 30, 4096
 
 
 class Components(NamedTuple):
@@ -166,7 +166,9 @@ def lloyd(latents_NL: Tensor, rows_KL: Tensor, rounds: int) -> tuple[Tensor, Ten
     samples, rows = on_grid(latents_NL, step), on_grid(rows_KL, step)
 
     def counted() -> tuple[Tensor, Tensor]:
-        chosen = (rows.square().sum(1) - 2 * samples @ rows.T).argmin(1)
+        squares = rows.square().sum(1)
+        # all distances at once would be the most memory that a start needs
+        chosen = torch.cat([(squares - 2 * part @ rows.T).argmin(1) for part in samples.split(_AT_ONCE)])
         return chosen, torch.bincount(chosen, minlength=len(rows)).double()
 
     for _ in range(rounds):

@@ -16,10 +16,9 @@ from torch import nn
 from models.networks.transformer import STTransformer
 from pipeline.config.training import TrainingConfig
 from pipeline.errors import UserError
+from pipeline.training_size.estimate import CHECKPOINTED
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_CHECKPOINTED = 200_000_000
-"""Parameters from which on `activation_checkpointing: auto` checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def prepare_training(network: nn.Module, config: TrainingConfig, device: torch.d
     stacks = [module for module in network.modules() if isinstance(module, STTransformer)]
     count = sum(parameter.numel() for parameter in network.parameters())
     kept = config.activation_checkpointing == "off" or (
-        config.activation_checkpointing == "auto" and count < _CHECKPOINTED
+        config.activation_checkpointing == "auto" and count < CHECKPOINTED
     )
     for stack in stacks:
         stack.checkpointing = not kept

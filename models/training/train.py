@@ -28,6 +28,7 @@ from models.training.event_files import EventFiles
 from models.training.finite import what_to_change
 from models.training.loop import OnStep, Trainable, run
 from models.training.planned_run import PlannedRun, plan_run
+from models.training.preflight import check_memory, say_pace
 from models.training.starting import begin, check_frame, sentence
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_metrics
 from models.training.tracker import MakeTracker, TrackedRun, Tracker
@@ -45,6 +46,8 @@ from pipeline.shards.read import current_shards, restore_advice
 from pipeline.storage.models_table import ModelRecord, all_models
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
+from pipeline.training_size.estimate import Kind
+from pipeline.training_size.parameters import FrameSize
 
 _NAMED_BAD = 20
 
@@ -95,6 +98,7 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None, make_tracker: Ma
     with intra_op_threads():
         windows = _windows(job, version, train)
         check_window(windows, config.tokenizer.window, "tokenizer.window")
+        _check_memory(job, TOKENIZER, compute, windows)
         training = TokenizerTraining(
             config.tokenizer, windows, compute, seed=config.training.seed, accumulate=config.training.accumulate
         )
@@ -133,6 +137,7 @@ def train_world_model(
     with intra_op_threads():
         windows = _windows(job, version, train)
         check_window(windows, config.dynamics.context, "dynamics.context")
+        _check_memory(job, WORLD, compute, windows)
         training = _world_training(store, config, source, windows, compute)
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
         curve, run_about = _run(job, planned, training, compute, on_step, make_tracker)
@@ -207,6 +212,12 @@ def _world_training(
     )
 
 
+def _check_memory(job: Job, kind: Kind, compute: Compute, windows: ClipWindows) -> None:
+    _, height, width = windows.shape
+    size, clips = FrameSize(height, width), len(windows.clips)
+    check_memory(job.config, kind, compute, size, clips=clips, on_progress=job.on_progress)
+
+
 def _prepare(config: Config, compute: Compute, on_progress: ProgressCallback | None, **networks: nn.Module) -> None:
     for name, network in networks.items():
         done = prepare_training(network, config.training, compute.device)
@@ -228,6 +239,7 @@ def _run(
             f"{planned.kind}: {training.total_steps} steps on {compute.device}, {compute.threads} threads, "
             f"{compute.reason}"
         )
+        on_step = say_pace(planned.kind, training.total_steps, on_step, job.on_progress)
     planned.describe()
     hold_memory()
 

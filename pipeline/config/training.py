@@ -57,6 +57,8 @@ class TrainingConfig(Section, name="training"):
     """Held-out windows measured after training."""
     tracker: Literal["tensorboard", "none"] = "tensorboard"
     """Where metrics of each step go beside Dagster's plots: event files in the home's `tensorboard/`, or nowhere."""
+    check_memory: bool = True
+    """Refuse a training whose estimated memory is not there, before the kernel ends it; false only says so."""
     max_bad_share: Share = 0.05
     """A training on shards of which a larger share of samples cannot be used (damaged, of another size) is refused."""
 

@@ -1,0 +1,106 @@
+"""Say what a training needs before it starts, refuse one that cannot fit, and say at its start how long it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+from models.runtime.compute import Compute
+from models.training.loop import OnStep
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.progress import ProgressCallback
+from pipeline.training_size.activations import Products
+from pipeline.training_size.estimate import Kind, estimate_training, size_text, what_would_fit
+from pipeline.training_size.memory_there import MemoryThere, memory_there
+from pipeline.training_size.parameters import FrameSize
+
+_FIRST, _MEASURED = 1, 3
+"""Steps that do not count (caches, compilation), and steps whose time is measured."""
+
+
+def check_memory(
+    config: Config,
+    kind: Kind,
+    compute: Compute,
+    size: FrameSize,
+    *,
+    clips: int,
+    there: MemoryThere | None = None,
+    on_progress: ProgressCallback | None = None,
+) -> None:
+    """Say how large a training is, before its networks are built.
+
+    Args:
+        config: the settings.
+        kind: what is trained.
+        compute: where.
+        size: of a frame.
+        clips: training clips.
+        there: memory that is there; by default it is looked up, on a GPU the GPU's.
+        on_progress: receives the line.
+
+    Raises:
+        UserError: the memory needed is not there; the message says which setting to lower, and to what.
+    """
+    gpu, bf16 = compute.device.type == "cuda", compute.dtype == torch.bfloat16
+    products = Products(2 if bf16 else 4, keeps_scores=bf16 and not gpu)
+    pieces = 1 if gpu else compute.threads
+    estimate = estimate_training(config, kind, size, products=products, clips=clips, pieces=pieces)
+    there = there or (_of_gpu(compute.device) if gpu else memory_there())
+    if on_progress is not None:
+        on_progress(estimate.line(there))
+    if estimate.bytes <= there.bytes or not config.training.check_memory:
+        return
+    advice = what_would_fit(config, kind, size, there.bytes, products=products, pieces=pieces)
+    raise UserError(
+        f"{kind} needs about {size_text(estimate.bytes)} of memory and {size_text(there.bytes)} are there "
+        f"({there.where}): {advice}. training.check_memory: false trains all the same."
+    )
+
+
+def _of_gpu(device: torch.device) -> MemoryThere:
+    free, _ = torch.cuda.mem_get_info(device)
+    return MemoryThere(free, f"on {torch.cuda.get_device_name(device)}")
+
+
+def say_pace(
+    kind: Kind,
+    total: int,
+    on_step: OnStep | None,
+    on_progress: ProgressCallback,
+    clock: Callable[[], float] = time.perf_counter,
+) -> OnStep:
+    """Return a callback of steps that, once a few have been taken, says how long the others will take.
+
+    Args:
+        kind: what is trained.
+        total: steps of the whole training.
+        on_step: is called with every step as well.
+        on_progress: receives the line.
+        clock: returns seconds.
+    """
+    taken, begun = 0, 0.0
+
+    def step_taken(step: int, metrics: Mapping[str, float]) -> None:
+        nonlocal taken, begun
+        taken += 1
+        if taken == _FIRST:
+            begun = clock()
+        if taken == _FIRST + _MEASURED and step < total:
+            pace = (clock() - begun) / _MEASURED
+            left = total - step
+            on_progress(f"{kind}: {pace:.3g} s a step, {_duration(pace * left)} for the other {left:,}")
+        if on_step is not None:
+            on_step(step, metrics)
+
+    return step_taken
+
+
+def _duration(seconds: float) -> str:
+    for unit, length, most in (("seconds", 1, 90), ("minutes", 60, 90 * 60), ("hours", 3600, 48 * 3600)):
+        if seconds < most:
+            return f"about {seconds / length:.0f} {unit}"
+    return f"about {seconds / 86400:,.0f} days"
