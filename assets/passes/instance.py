@@ -13,7 +13,9 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+from sqlalchemy.exc import DatabaseError
 
+from pipeline.errors import UserError
 from pipeline.storage.home import Home
 
 TEMPLATE = Path(__file__).parents[1] / "dagster.yaml"
@@ -23,6 +25,8 @@ _UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+_DAMAGED = ("malformed", "not a database")
+"""What SQLite says of a file that is damaged."""
 _AT_WORK = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
@@ -46,11 +50,19 @@ def open_instance(home: Home) -> Iterator[dg.DagsterInstance]:
     }
     # an interrupt may arrive while a connection closes: the pool would log a traceback
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(prepare_home(home)), overrides=quiet))
-    with instance:
-        yield instance
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            instance = dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(prepare_home(home)), overrides=quiet))
+        with instance:
+            yield instance
+    except DatabaseError as exc:
+        if not any(text in str(exc) for text in _DAMAGED):
+            raise
+        raise UserError(
+            f"Dagster's database in {home.dagster} is damaged ({exc.orig}): move that folder away, and run "
+            "`lampworks reconcile`, which reports to a new one what the store holds. The data are not concerned."
+        ) from exc
 
 
 def sweep_killed_runs(instance: dg.DagsterInstance, keep: str | None = None) -> list[str]:

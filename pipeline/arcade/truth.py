@@ -101,17 +101,17 @@ def read_truth(folder: Path, native_id: str) -> Truth | None:
     """Return a recording's truth from an arcade folder, or None if it has none."""
     try:
         values = json.loads(truth_path(folder, native_id).read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    actions = values["actions"]
-    return Truth(
-        values["native_id"],
-        values["kind"],
-        values["seconds"],
-        tuple((float(start), float(end), int(rating)) for start, end, rating in values["spans"]),
-        None if actions is None else np.array(actions, np.int8),
-        values["fingerprint"],
-    )
+        actions = values["actions"]
+        return Truth(
+            values["native_id"],
+            values["kind"],
+            values["seconds"],
+            tuple((float(start), float(end), int(rating)) for start, end, rating in values["spans"]),
+            None if actions is None else np.array(actions, np.int8),
+            values["fingerprint"],
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None  # a damaged file counts as none: it is recorded again
 
 
 def load_truth(home: Home, native_id: str) -> Truth | None:

@@ -6,6 +6,7 @@ side by side share them, and a new run continues them. The slots of a process th
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import sqlite3
@@ -20,6 +21,7 @@ import psutil
 from pipeline.config import DownloadConfig
 from pipeline.sources.politeness import limit_of
 
+_LOGGER = logging.getLogger(__name__)
 _DAY_S = 86400.0
 _POLL_S = 2.0
 """Seconds until the next look for a slot that another process holds."""
@@ -117,11 +119,17 @@ class SiteLimits:
     def _write(self) -> Iterator[sqlite3.Connection]:
         if self._connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            # a power cut may lose the last counts: losing them only affects politeness
-            self._connection.execute("PRAGMA synchronous = OFF")
-            self._connection.executescript(_SCHEMA)
+            try:
+                self._connection = _opened(self._path)
+            except sqlite3.OperationalError:
+                raise  # locked, or no room
+            except sqlite3.DatabaseError as exc:
+                aside = self._path.with_suffix(".damaged")
+                _LOGGER.warning(
+                    "%s is damaged (%s): it is kept as %s, and counting begins anew", self._path, exc, aside
+                )
+                self._path.replace(aside)
+                self._connection = _opened(self._path)
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield self._connection
@@ -129,6 +137,19 @@ class SiteLimits:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=60, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # a power cut may lose the last counts: losing them only affects politeness
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.executescript(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def _lives(pid: int, born: float) -> bool:

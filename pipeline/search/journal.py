@@ -86,5 +86,5 @@ def _candidate(line: str) -> Candidate | None:
         if any(not isinstance(value, str | bool | tuple | None) for value in row.values()):
             return None
         return Candidate(**row, duration_s=duration_s, age_limit=age_limit)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None

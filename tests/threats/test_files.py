@@ -14,9 +14,15 @@ from assets.report.page import write_report
 from assets.settings import Settings
 from classifier.labels.queue import load_queue, queue_is_current, write_queue
 from models.play.start_frames import start_frames
+from pipeline.config import DownloadConfig
+from pipeline.download.rate_limits import SiteLimits
 from pipeline.errors import UserError
+from pipeline.inspect.deep import find_faults
+from pipeline.inspect.mend import mend
+from pipeline.search.journal import SearchJournal
 from pipeline.search.spot_check import KEY, withdraw_spot_check
 from pipeline.shards.write import write_shards
+from pipeline.sources.base import Candidate
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 
@@ -113,7 +119,7 @@ def test_damaged_settings_of_a_root_are_named(root: Store, lampworks: Any, damag
 
 @damaged
 def test_a_damaged_labelling_journal_is_named_with_the_command_that_saves_it(
-    root: Store, settings: Settings, lampworks: Any, damage: str
+    root: Store, settings: Settings, damage: str
 ) -> None:
     from classifier.labels.journal import Journal, check_event
 
@@ -132,8 +138,9 @@ def test_a_damaged_labelling_journal_is_named_with_the_command_that_saves_it(
     except UserError as exc:
         told = str(exc)
     assert "lampworks doctor --mend" in told
-    assert lampworks("doctor", "--deep")[0] == 1
-    lampworks("doctor", "--mend")
+    faults = find_faults(root, settings.home)
+    assert [fault.kind for fault in faults] == ["journal"]
+    mend(root, settings.home, faults)
     with Journal(settings.home.journal) as journal:
         assert len(journal.events()) <= 1
     assert root.read("labels") == labels
@@ -152,3 +159,48 @@ def test_a_tar_that_a_killed_run_left_is_kept_only_where_it_is_whole(
     next(Path(root.root).glob("shards/*/manifest.json")).unlink()
     write_shards(settings.job())
     assert {key: root.sha256(key) for key in root.list_blobs("shards")} == before
+
+
+@damaged
+def test_a_damaged_count_of_requests_begins_anew(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "limits.sqlite"
+    config = DownloadConfig(host_daily=1, host_interval_s=0.0)
+    with SiteLimits(path, "youtube", config) as limits:
+        assert limits.start("youtube") is None
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    with SiteLimits(path, "youtube", config) as limits:
+        assert limits.start("youtube") is None
+        assert limits.start("youtube") is not None
+
+
+@damaged
+def test_a_damaged_journal_of_a_search_asks_again(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "search.jsonl"
+    candidate = Candidate("x-1", "x", "1", "http://x.example/1", "words")
+    with SearchJournal(path) as journal:
+        journal.note(candidate)
+    whole = path.read_bytes()
+    path.write_bytes(DAMAGE[damage](whole))
+    with SearchJournal(path) as journal:
+        assert "x-1" not in journal or journal.answers["x-1"] == candidate
+        journal.note(candidate)
+    with SearchJournal(path) as journal:
+        assert journal.answers["x-1"] == candidate
+
+
+def test_a_damaged_database_of_dagster_is_named_and_made_again_by_reconcile(root: Store, lampworks: Any) -> None:
+    code, told = lampworks("reconcile")
+    assert code == 0, told
+    folder = Path(root.root) / "dagster"
+    databases = [path for path in folder.rglob("*.db") if path.stat().st_size]
+    assert databases
+    for path in databases:
+        path.write_bytes(b"no database" * 1000)
+    code, told = lampworks("reconcile")
+    assert code == 2, told
+    assert str(folder) in told
+    assert "lampworks reconcile" in told
+    folder.rename(folder.with_name("aside"))
+    code, told = lampworks("reconcile")
+    assert code == 0, told
+    assert "reported as materialized" in told
