@@ -22,7 +22,7 @@ from pipeline.shards.read import manifest_key
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.mend_tables import DERIVED_AS_A_WHOLE, find_table_damage
-from pipeline.storage.models_table import all_models
+from pipeline.storage.models_table import sound_models
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 
@@ -56,6 +56,8 @@ def find_faults(store: Store, home: Home, on_progress: ProgressCallback | None =
     """
     faults = [*_tables(store), *_journal(home)]
     broken = {fault.item["table"] for fault in faults if fault.kind == "table"}
+    if "models" not in broken:
+        faults += _odd_models(store)
     files = list(_named_files(store, broken))
     with Progress("deep check", total=len(files), unit="files", on_progress=on_progress) as progress:
         for expected in files:
@@ -129,6 +131,14 @@ def _named_files(store: Store, broken: set[str]) -> Iterator[_Expected]:
         yield from _model_files(store)
 
 
+def _odd_models(store: Store) -> Iterator[Fault]:
+    """Yield the rows of `models` that say nothing: a forged or damaged column."""
+    for model_id, why in sound_models(store)[1].items():
+        mend = f"`--mend` forgets {model_id}, and the next `lampworks run` makes it again"
+        item = {"model_id": model_id, "name": ""}
+        yield Fault("model", "tables/models", why, f"model {model_id}", mend, item)
+
+
 def _raw_files(store: Store) -> Iterator[_Expected]:
     states = fold_all(store).select(["video_id", "batch", "path", "sha256"])
     for row in states.filter(pc.is_valid(states["path"])).to_pylist():
@@ -158,7 +168,7 @@ def _shard_files(store: Store) -> Iterator[_Expected]:
 
 
 def _model_files(store: Store) -> Iterator[_Expected]:
-    for record in all_models(store):
+    for record in sound_models(store)[0]:
         for name, digest in sorted(record.files.items()):
             if name in SPARE and record.kind in TRAINED:
                 mend = "`--mend` sets it aside, and the model stays"

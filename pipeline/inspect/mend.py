@@ -20,7 +20,7 @@ from pipeline.inspect.deep import SPARE, TRAINED, Fault
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.mend_tables import ASIDE, DERIVED_AS_A_WHOLE, mend_table
-from pipeline.storage.models_table import ModelRecord, all_models, replace_model
+from pipeline.storage.models_table import ModelRecord, replace_model, sound_models
 from pipeline.storage.store import Store
 
 _MOST_UNREADABLE = 10_000
@@ -97,8 +97,8 @@ def _uncut_incomplete(store: Store) -> list[str]:
 
 
 def _uncut(store: Store, batch: str, clip_spec: str, video_id: str) -> None:
-    # ids hold no quotes: see pipeline.ids
-    where = f"batch = '{batch}' AND clip_spec = '{clip_spec}' AND video_id = '{video_id}'"
+    named = (("batch", batch), ("clip_spec", clip_spec), ("video_id", video_id))
+    where = " AND ".join("{} = '{}'".format(column, str(value).replace("'", "''")) for column, value in named)
     store.replace("clippings", [], where=where)
     store.replace("clips", [], where=where)
 
@@ -151,9 +151,9 @@ def _mend_models(store: Store, faults: Sequence[Fault], stamp: str) -> list[str]
     for fault in faults:
         _set_aside(store, fault.key, stamp)
         damaged.setdefault(fault.item["model_id"], set()).add(fault.item["name"])
-    records = all_models(store)
+    records, odd = sound_models(store)
     done: list[str] = []
-    gone: set[str] = set()
+    gone = damaged.keys() & odd.keys()
     for record in records:
         names = damaged.get(record.model_id, set())
         if names and names <= SPARE and record.kind in TRAINED:

@@ -52,6 +52,17 @@ def all_models(store: Store) -> list[ModelRecord]:
     return _records(store, None)
 
 
+def sound_models(store: Store) -> tuple[list[ModelRecord], dict[str, str]]:
+    """Return all records that can be read, and the ids of the others with the reason."""
+    records, odd = [], {}
+    for row in store.read("models").to_pylist():
+        try:
+            records.append(_record(row))
+        except DamagedError as exc:
+            odd[str(row["model_id"])] = str(exc)
+    return records, odd
+
+
 def models_of_kind(store: Store, kind: str) -> list[ModelRecord]:
     """Return the records of a kind, the oldest first."""
     return _records(store, pc.field("kind") == kind)
@@ -138,11 +149,26 @@ def _with_files(store: Store, record: ModelRecord) -> ModelRecord:
 
 def _records(store: Store, where: Any) -> list[ModelRecord]:
     rows = store.read("models", where=where).to_pylist()
-    return [_record(row) for row in sorted(rows, key=lambda row: (row["created_at"], row["model_id"]))]
+    return sorted(map(_record, rows), key=lambda record: (record.created_at, record.model_id))
+
+
+def _object_in(row: Mapping[str, Any], column: str) -> dict[str, Any]:
+    """Return the JSON object in a column; DamagedError names the row where it is none."""
+    try:
+        found = json.loads(row[column] or "{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise DamagedError(
+            f"table 'models', row {row['model_id']!r}: its column {column!r} is no JSON object. To go on, {ADVICE}."
+        )
+    return found
 
 
 def _record(row: dict[str, Any]) -> ModelRecord:
-    config, metrics, inputs = (json.loads(row[name] or "{}") for name in ("config", "figures", "inputs"))
+    if row["created_at"] is None:
+        raise DamagedError(f"table 'models', row {row['model_id']!r} has no date. To go on, {ADVICE}.")
+    config, metrics, inputs, files = (_object_in(row, name) for name in ("config", "figures", "inputs", "files"))
     return ModelRecord(
         model_id=row["model_id"],
         kind=row["kind"],
@@ -154,7 +180,7 @@ def _record(row: dict[str, Any]) -> ModelRecord:
         steps=row["steps"],
         shards_version=row["shards_version"],
         created_at=row["created_at"],
-        files=json.loads(row["files"] or "{}"),
+        files=files,
     )
 
 

@@ -100,3 +100,23 @@ def test_clips_whose_rows_point_outside_are_shown_to_nobody(root: Store, setting
     for read in (read_clip, read_frames):
         with pytest.raises(UserError, match="names no file of root"):
             read(root, row)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("config", "{"), ("figures", "[" * 100_000), ("inputs", "[]"), ("files", "7"), ("created_at", None)],
+)
+def test_a_row_of_a_model_that_says_nothing_is_named_and_forgotten(
+    root: Store, settings: Settings, lampworks: Any, column: str, value: str
+) -> None:
+    row = change(root, "models", column, value, pc.field("kind") == "world_evaluation")
+    code, told = lampworks("status")
+    assert code == 2
+    assert row["model_id"] in told
+    assert "doctor --deep --mend" in told
+    [fault] = find_faults(root, settings.home)
+    mend(root, settings.home, [fault])
+    assert find_faults(root, settings.home) == []
+    assert row["model_id"] not in root.read("models")["model_id"].to_pylist()
+    assert len(root.read("models")) == 3
+    assert lampworks("status")[0] == 0
