@@ -149,7 +149,8 @@ def _mend_models(store: Store, faults: Sequence[Fault], stamp: str) -> list[str]
     """Set damaged files of models aside; forget the models that cannot do without theirs, and what is made of them."""
     damaged: dict[str, set[str]] = {}
     for fault in faults:
-        _set_aside(store, fault.key, stamp)
+        if fault.item["name"]:  # else the row itself is at fault
+            _set_aside(store, fault.key, stamp)
         damaged.setdefault(fault.item["model_id"], set()).add(fault.item["name"])
     records, odd = sound_models(store)
     done: list[str] = []
