@@ -176,7 +176,7 @@ def test_a_damaged_count_of_requests_begins_anew(tmp_path: Path, damage: str) ->
 @damaged
 def test_a_damaged_journal_of_a_search_asks_again(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "search.jsonl"
-    candidate = Candidate("x-1", "x", "1", "http://x.example/1", "words")
+    candidate = Candidate(video_id="x-1", extractor="x", native_id="1", url="http://x.example/1", query="words")
     with SearchJournal(path) as journal:
         journal.note(candidate)
     whole = path.read_bytes()
