@@ -86,6 +86,15 @@ def test_no_flipped_byte_of_a_table_gives_other_rows(labels: Store, kind: str) -
     assert read(labels) == good
 
 
+@pytest.mark.parametrize("name", [b"rating", b"event_id", b"labelled_at"])
+def test_a_damaged_name_of_a_column_is_no_column_without_values(labels: Store, name: bytes) -> None:
+    good, [file] = read(labels), files_of(labels, "*.parquet")
+    whole = file.read_bytes()
+    place = whole.index(name, whole.index(b"event_id"))
+    file.write_bytes(whole[:place] + b"x" + whole[place + 1 :])
+    assert outcome(labels, good, file) == "named"
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_of_a_table_that_is_cut_short_or_replaced_is_named(labels: Store, kind: str, damage: str) -> None:
