@@ -188,6 +188,7 @@ def test_a_damaged_journal_of_a_search_asks_again(tmp_path: Path, damage: str) -
         assert journal.answers["x-1"] == candidate
 
 
+@pytest.mark.slow
 def test_a_damaged_database_of_dagster_is_named_and_made_again_by_reconcile(root: Store, lampworks: Any) -> None:
     code, told = lampworks("reconcile")
     assert code == 0, told
