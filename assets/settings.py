@@ -25,11 +25,12 @@ import yaml
 
 from pipeline.config import Config, load_config, preset
 from pipeline.config.renamed import with_present_names
-from pipeline.config.yaml_file import END, ENDS, parse_yaml_file, read_yaml_file
+from pipeline.config.yaml_file import END, ENDS, LARGEST, parse_yaml_file, read_yaml_file
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.outside import parse_json, shown_url
 from pipeline.progress import ProgressCallback
+from pipeline.regular_file import read_regular
 from pipeline.storage.home import Home, home_of
 from pipeline.storage.store import Store
 
@@ -259,6 +260,9 @@ def save_config(settings: Settings) -> bool:
 
     Returns:
         Whether it did.
+
+    Raises:
+        UserError: it cannot be written.
     """
     text = _yaml(settings.config)
     path, store = settings.config_path, settings.store
@@ -268,13 +272,22 @@ def save_config(settings: Settings) -> bool:
         shared = _yaml(dataclasses.replace(settings.config, source=source)).encode()
         if not (store.exists(CONFIG) and store.read_blob(CONFIG) == shared):
             store.write_blob(CONFIG, shared)
-    with suppress(FileNotFoundError):
-        if path.read_text("utf-8") == text:
+    with suppress(OSError):  # none is there, or something else has its name and is replaced
+        if read_regular(path, LARGEST) == text.encode():
             return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".tmp-", delete=False) as file:
-        file.write(text)
-    Path(file.name).replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".tmp-", delete=False) as file:
+            file.write(text)
+        try:
+            Path(file.name).replace(path)
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+    except OSError as exc:
+        raise UserError(
+            f"configuration {str(path)!r} cannot be written: {exc.strerror or exc}. Free space, give this user write "
+            "access, or remove what has this name."
+        ) from exc
     return True
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from assets.cli.main import main
-from assets.settings import parse_storage_options
+from assets.settings import load_settings, parse_storage_options, save_config
 from pipeline.errors import UserError
 
 
@@ -60,3 +60,27 @@ def test_an_odd_setting_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 def test_odd_storage_options_are_no_json(text: str) -> None:
     with pytest.raises(UserError, match="storage options are not JSON"):
         parse_storage_options(text)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "brackets", "bytes", "link to nothing"])
+def test_what_stands_in_the_way_of_the_remembered_settings_is_replaced(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "mine.yaml").write_text("clips: {crf: 21}")
+    root = tmp_path / "root"
+    root.mkdir()
+    make_odd(root / "config.yaml", kind)
+    chosen = load_settings(str(root), config=tmp_path / "mine.yaml")
+    assert save_config(chosen)
+    assert not save_config(chosen)
+    assert load_settings(str(root)).config.clips.crf == 21
+
+
+def test_a_folder_in_their_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("clips: {crf: 21}")
+    root = tmp_path / "root"
+    (root / "config.yaml").mkdir(parents=True)
+    chosen = load_settings(str(root), config=tmp_path / "mine.yaml")
+    with pytest.raises(UserError, match=rf"configuration '{root}/config.yaml' cannot be written: .*remove what has"):
+        save_config(chosen)
+    assert os.listdir(root) == ["config.yaml"]
+    (root / "config.yaml").rmdir()
+    assert save_config(chosen)

@@ -66,6 +66,23 @@ def test_small_files_that_take_gigabytes_end_alone_and_the_setting_is_named(
     assert list(home_of(store).tmp.iterdir()) == []
 
 
+@pytest.mark.heavy
+def test_a_site_that_sends_such_a_file_costs_its_own_video_alone(
+    store: Store, tmp_path: Path, site: Any, clip_file: Path
+) -> None:
+    hostile = site.add("/hostile.mp4", mp4_of_samples(40_000_000), "video/mp4")
+    good = site.add("/good.mp4", clip_file.read_bytes(), "video/mp4")
+    (tmp_path / "list.txt").write_text(f"{hostile}\n{good}\n")
+    config = dataclasses.replace(
+        settings(tmp_path), source=SourceConfig(spec=f"urls:{tmp_path}/list.txt", allow_private=True)
+    )
+    report = collect(store, config)
+    assert (report.ok, report.pending) == (1, 1)
+    assert [state.error_class for state in download_states(store).values() if state.state == "pending"] == [
+        "out_of_memory"
+    ]
+
+
 def test_odd_files_are_invalid_media_and_no_fault_of_this_program(
     store: Store, tmp_path: Path, clip_file: Path
 ) -> None:
