@@ -40,7 +40,7 @@ def open_regular(path: str | Path) -> BinaryIO:
         OddFileError: it is a pipe, a device, a socket or a folder. None of them is opened, or waited for.
         OSError: it is missing, or may not be read.
     """
-    _refuse_odd(os.stat(path).st_mode)
+    _refuse_odd(_mode_of(path))
     # without O_NONBLOCK, a pipe that took the name meanwhile would be waited for
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
@@ -70,6 +70,10 @@ def too_large(size: int, limit: int) -> OddFileError:
     """Return the error of a file of `size` bytes, of which at most `limit` are read."""
     found = f"it has {size >> 20} MB" if size > limit else "it has no end"
     return OddFileError(errno.EFBIG, f"{found}, and at most {limit >> 20} MB are read")
+
+
+def _mode_of(path: str | Path) -> int:
+    return os.stat(path).st_mode
 
 
 def _refuse_odd(mode: int) -> None:

@@ -81,15 +81,16 @@ def test_a_file_that_grows_is_read_up_to_the_limit(tmp_path: Path) -> None:
 
 
 def test_a_pipe_that_takes_the_name_of_a_file_after_the_look_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     path, file = tmp_path / "p", tmp_path / "f"
     pipe(path)
     file.touch()
     looked = os.stat(file)
-    monkeypatch.setattr(os, "stat", lambda path: looked)
-    with pytest.raises(OddFileError, match="named pipe"):
-        open_regular(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.regular_file._mode_of", lambda path: looked.st_mode)
+        with pytest.raises(OddFileError, match="named pipe"):
+            open_regular(path)
 
 
 def test_lines_that_are_no_cookies_are_left_out_and_not_printed(

@@ -90,6 +90,28 @@ def test_an_odd_file_is_rejected_again_and_a_video_in_its_place_is_kept(
     assert searches.rows(store)["zero.mkv"]["rule"] == ODD["zero.mkv"]
 
 
+def test_a_rejected_video_that_became_a_pipe_is_rejected_as_one(store: Store, folder: Path) -> None:
+    (folder / "good.info.json").write_text('{"age_limit": 18}')
+    search_videos(Job(store, settings(folder), home_of(store)), now=searches.NOW)
+    assert searches.rows(store)["good.mp4"]["rule"] == "age:18"
+    (folder / "good.mp4").unlink()
+    os.mkfifo("good.mp4")
+    search_videos(Job(store, settings(folder), home_of(store)))
+    assert searches.rows(store)["good.mp4"]["rule"] == ODD["pipe.mp4"]
+
+
+def test_a_name_that_is_given_to_a_pipe_during_the_fetch_is_copied_from_what_was_opened(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content, link = (folder / "good.mp4").read_bytes(), os.link
+    monkeypatch.setattr("pipeline.sources.folder.os.link", lambda path, target: link(folder / "pipe.mp4", target))
+    target = tmp_path / "attempt"
+    target.mkdir()
+    fetched = FolderSource(folder).fetch({"url": str(folder / "good.mp4")}, target, DownloadConfig())
+    assert fetched.path.is_file()
+    assert fetched.path.read_bytes() == content
+
+
 @pytest.mark.parametrize("place", ["pipe", "device", "socket", "folder"])
 def test_a_video_that_became_something_else_after_the_search_fails_alone(
     store: Store, folder: Path, tmp_path: Path, place: str
