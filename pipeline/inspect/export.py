@@ -20,6 +20,7 @@ from pipeline.clips.read import read_clips
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.label_events import current_labels
+from pipeline.outside import shown_url
 from pipeline.shards.splits import group_of, split_of
 from pipeline.storage.arrow import pc
 from pipeline.storage.schemas import SCHEMAS
@@ -115,7 +116,9 @@ def _sources(videos: pa.Table, config: Config) -> pa.Table:
     """Return video_id, source, title, channel, licence and split of videos."""
     splits = [split_of(group_of(video), config.split) for video in videos.to_pylist()]
     named = videos.select(["video_id", "url", "title", "channel", "licence"])
-    named = named.rename_columns(["video_id", "source", "title", "channel", "licence"])
+    # an export is passed on: passwords and tokens of addresses stay in the store
+    shown = pa.array([None if url is None else shown_url(url) for url in videos["url"].to_pylist()], pa.string())
+    named = named.set_column(1, "source", shown)
     return named.append_column("split", pa.array(splits, pa.string()))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from assets.graph.checks import verdict
 from assets.graph.context import materialized, table, thinned, user_failure
 from assets.graph.resources import Lampworks
 from pipeline.errors import UserError
@@ -73,3 +74,9 @@ def test_metadata_values_of_dagster_stay_what_they_are() -> None:
     values = {"curve": dg.MetadataValue.md("a *b*"), "n": dg.MetadataValue.int(3), "rows": table([{"a": 1}])}
     result = materialized(1, "v", [], values)
     assert result.metadata == {"dagster/row_count": 1, **values}
+
+
+def test_a_check_reaches_dagster_without_the_secrets_of_addresses() -> None:
+    result = verdict("search_results", "new_videos", False, f"failed: {SECRET}", {"first": SECRET})
+    assert result.description == "failed: http://127.0.0.1/x"
+    assert result.metadata["first"].value == "http://127.0.0.1/x"
