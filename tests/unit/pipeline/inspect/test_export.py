@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from pipeline.config import ClipConfig, Config
 from pipeline.errors import UserError
 from pipeline.inspect.export import EXPORT_SCHEMA, export_clips
 from pipeline.label_events import current_labels
+from pipeline.shards.plan import sidecar
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from tests.synthetic import CONFIG, finished_store
@@ -50,6 +52,18 @@ def test_every_clip_has_one_row_that_leads_to_its_bytes_and_its_source(tmp_path:
         assert (row["channel"], row["licence"]) == (video["channel"], video["licence"])
         assert row["retrieved_at"] == min(fetched[row["video_id"]])
         assert (row["start_s"], row["end_s"]) == (clip["start_ms"] / 1000, clip["end_ms"] / 1000)
+
+
+def test_sources_are_named_without_the_secrets_of_their_addresses(tmp_path: Path) -> None:
+    store = finished_store(tmp_path / "root")
+    videos = store.read("videos").to_pylist()
+    store.replace("videos", [{**row, "url": f"http://me:SECRET@host/{row['native_id']}?SECRET"} for row in videos])
+    names = {row["video_id"]: f"http://host/{row['native_id']}" for row in videos}
+    rows = exported(store, tmp_path)
+    assert rows
+    assert all(row["source"] == names[str(row["video_id"])] for row in rows.values())
+    sample = dict.fromkeys(("clip_id", "video_id", "start_ms", "end_ms", "title", "probability"))
+    assert json.loads(sidecar({**sample, "url": "http://me:SECRET@host/a?SECRET"}))["source"] == "http://host/a"
 
 
 def test_labels_scores_and_decisions_stand_beside_their_clip(tmp_path: Path) -> None:
