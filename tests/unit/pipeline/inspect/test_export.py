@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -62,8 +63,8 @@ def test_sources_are_named_without_the_secrets_of_their_addresses(tmp_path: Path
     rows = exported(store, tmp_path)
     assert rows
     assert all(row["source"] == names[str(row["video_id"])] for row in rows.values())
-    sample = dict.fromkeys(("clip_id", "video_id", "start_ms", "end_ms", "title", "probability"))
-    assert json.loads(sidecar({**sample, "url": "http://me:SECRET@host/a?SECRET"}))["source"] == "http://host/a"
+    sample = defaultdict(type(None), url="http://me:SECRET@host/a?SECRET")
+    assert json.loads(sidecar(sample))["source"] == "http://host/a"
 
 
 def test_labels_scores_and_decisions_stand_beside_their_clip(tmp_path: Path) -> None:
