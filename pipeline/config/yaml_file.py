@@ -26,6 +26,8 @@ ENDS = f"# the last line of this file is `{END}`"
 _MOST_VALUES = 20_000
 """Values, those that aliases repeat included."""
 _DEEPEST = 50
+_TOO_DEEP = f"it is nested more than {_DEEPEST} deep, or an alias (*name) stands for itself: write it flat"
+_TOO_MANY = f"it holds more than {_MOST_VALUES} values, aliases (*name) included: write fewer"
 
 
 class _OddYamlError(ValueError):
@@ -33,7 +35,22 @@ class _OddYamlError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which refuses equal keys and keys that are no text."""
+    """PyYAML's safe loader, which refuses equal keys, keys that are no text, and too much while it is read."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._num_values = self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._num_values += 1
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _OddYamlError(_TOO_DEEP)
+        if self._num_values > _MOST_VALUES:
+            raise _OddYamlError(_TOO_MANY)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
@@ -115,14 +132,12 @@ def parse_yaml(text: str, what: str) -> Any:
 
 
 def _check_size(root: yaml.Node) -> None:
-    """Raise where the values are too many or too deep, with each alias counted as all that it stands for."""
+    """Raise where the values are too many or too deep once each alias is counted as all that it stands for."""
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node, depth: int) -> int:
         if depth > _DEEPEST:
-            raise _OddYamlError(
-                f"it is nested more than {_DEEPEST} deep, or an alias (*name) stands for itself: write it flat"
-            )
+            raise _OddYamlError(_TOO_DEEP)
         if id(node) not in sizes:
             children = []
             if isinstance(node, yaml.MappingNode):
@@ -131,7 +146,7 @@ def _check_size(root: yaml.Node) -> None:
                 children = node.value
             sizes[id(node)] = 1 + sum(size(child, depth + 1) for child in children)
             if sizes[id(node)] > _MOST_VALUES:
-                raise _OddYamlError(f"it holds more than {_MOST_VALUES} values, aliases (*name) included: write fewer")
+                raise _OddYamlError(_TOO_MANY)
         return sizes[id(node)]
 
     size(root, 0)

@@ -47,7 +47,7 @@ def test_an_odd_file_of_settings_is_named(
     chosen = ["--config", str(odd)] if place == "--config" else []
     assert main(["config", "--root", str(root), *chosen]) == 2
     shown = capsys.readouterr().err
-    assert shown.startswith(f"error: configuration '{odd}' ")
+    assert shown.startswith(f"error: configuration '{odd}'")
     assert len(shown.splitlines()) <= 6
 
 

@@ -17,10 +17,11 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
 )
 ODD_BYTES: dict[str, tuple[bytes, str]] = {
-    "brackets": (b"[" * 3000, "nested too deeply"),
-    "braces": (b"{a: " * 3000, "nested too deeply"),
-    "dashes": (b"- " * 3000, "nested too deeply|more than 50 deep"),
+    "brackets": (b"[" * 3000, "more than 50 deep"),
+    "braces": (b"{a: " * 3000, "more than 50 deep"),
+    "dashes": (b"- " * 3000, "more than 50 deep"),
     "nested and closed": (b"a: " + b"[" * 200 + b"]" * 200, "more than 50 deep"),
+    "a million values": (b"clips: [" + b"x," * 500_000 + b"]", "more than 20000 values"),
     "noise": (bytes(range(128, 256)), "save it as UTF-8"),
     "latin-1": ("source: {spec: 'folder:/vidéos'}".encode("latin-1"), "save it as UTF-8"),
     "utf-16": ("clips: {crf: 20}".encode("utf-16"), "looks like UTF-16.*save it as UTF-8"),
