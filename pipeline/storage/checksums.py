@@ -31,15 +31,15 @@ class Checksum:
     sha256: str
 
 
-def record_commit(folder: Path, version: int) -> None:
-    """Append the checksums of a commit's files, and of the commits just before it that have none yet.
+def record_commits(folder: Path) -> None:
+    """Append the checksums of the newest commit's files, and of the commits just before it that have none yet.
 
     (Another writer may have been killed between its commit and its checksums.)
 
     Args:
         folder: of the table.
-        version: of the commit.
     """
+    version = max((int(path.stem) for path in folder.glob(f"{LOG}/*.json") if path.stem.isdigit()), default=-1)
     known = _read(folder, _TAIL_BYTES)
     names: list[str] = []
     for number in range(version, max(-1, version - _COMMITS_BACK), -1):

@@ -18,7 +18,7 @@ from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from pipeline.errors import UserError
 from pipeline.storage.arrow import pc
-from pipeline.storage.checksums import record_commit
+from pipeline.storage.checksums import record_commits
 from pipeline.storage.damage import (
     DamagedError,
     check_newest_commits,
@@ -329,8 +329,8 @@ class Tables(Root):
         self._record_checksums(name)
 
     def _record_checksums(self, name: str) -> None:
-        if self.is_local and (table := self._open(name)) is not None:
-            record_commit(self._table_folder(name), int(table.version()))
+        if self.is_local:
+            record_commits(self._table_folder(name))
 
     def _compacted_version(self, name: str) -> int:
         """Compact the table if that is due, and return its version."""
