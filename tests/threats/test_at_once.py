@@ -36,7 +36,9 @@ class Root:
 
     def __init__(self, folder: Path, world: World) -> None:
         self.store = Store(shutil.copytree(world.folder / "before" / "labels", folder / "root"))
-        config = dataclasses.replace(CONFIG, source=SourceConfig(spec=f"folder:{world.folder / 'videos'}"))
+        source = SourceConfig(spec=f"folder:{world.folder / 'videos'}")
+        any_quality = dataclasses.replace(CONFIG.tokenizer, min_psnr=0.0)
+        config = dataclasses.replace(CONFIG, source=source, tokenizer=any_quality)
         save_config(Settings(self.store, config, home_of(self.store)))
         self.processes: list[subprocess.Popen[str]] = []
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("LAMPWORKS_")}
