@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -137,3 +137,11 @@ def test_a_long_message_is_cleaned_in_one_pass() -> None:
     assert shown_text("a:" * 500_000) == "a:" * 500_000
     assert shown_text("http://" + "?a" * 500_000) == "http://"
     assert json.loads(json.dumps(shown_text("u" * 500_000 + "@h"))) == "u" * 500_000 + "@h"
+
+
+def test_a_named_tuple_is_shown_as_it_is() -> None:
+    class Told(NamedTuple):
+        text: str
+
+    told = Told("http://user:secret@example.org/")
+    assert shown_values({"a": told})["a"] is told
