@@ -5,6 +5,7 @@ from pydantic import Field
 
 from assets.graph.context import user_failure
 from assets.graph.resources import Lampworks
+from pipeline.outside import shown_text
 
 
 class PassConfig(dg.Config):
@@ -34,12 +35,12 @@ def run_driver(context: dg.OpExecutionContext, config: PassConfig, lampworks: La
             result = full_pass(
                 lampworks.settings(),
                 select,
-                on_progress=context.log.info,
+                on_progress=lambda text: context.log.info(shown_text(text)),
                 options=PassOptions(report=config.report),
                 instance=context.instance,
             )
         except PassError as exc:
-            raise dg.Failure(str(exc), allow_retries=False) from None
+            raise dg.Failure(shown_text(exc), allow_retries=False) from None
     context.log.info(f"{len(result.runs)} runs")
 
 

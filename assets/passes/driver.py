@@ -27,6 +27,7 @@ from assets.passes.selection import downstream_of, resolve_selection
 from assets.report.contact_sheets import withdraw_sheets
 from assets.settings import Settings
 from pipeline.errors import UserError
+from pipeline.outside import shown_url
 from pipeline.progress import ProgressCallback
 
 # a decision by flags alone learns nothing from labels and needs no scores
@@ -173,7 +174,7 @@ def _has_something_to_curate(runner: Runner) -> bool:
 def _no_clips(settings: Settings) -> str:
     videos = settings.store.read("videos", ["verdict"])["verdict"].to_pylist()
     kept = videos.count("kept")
-    spec = settings.config.source.spec
+    spec = shown_url(settings.config.source.spec)
     if not videos:
         return f"source {spec!r} found no video: check it, run `lampworks doctor`, then run again."
     if not kept:

@@ -106,3 +106,27 @@ def test_a_feed_with_impossible_lengths_stops_no_video_beside_it(
     rows = collected(store, tmp_path / "list.txt", listed)
     assert {name: row["state"] for name, row in rows.items()} == {"m.mp4": "ok", "good.mp4": "ok"}
     assert {row["duration_s"] for row in store.read("videos").to_pylist()} == {None}
+
+
+@pytest.mark.usefixtures("inline")
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Length": ENDLESS}, {"Content-Length": "-5"}, {"Content-Length": "1e5"}, {"Content-Length": "\xb2"},
+        {"Last-Modified": "Mon, 01 Jan 2026 00:00:00 +99999999999", "Age": ENDLESS, "Expires": ENDLESS},
+        {"Content-Range": f"bytes {ENDLESS}-{ENDLESS}/{ENDLESS}", "Keep-Alive": f"timeout={ENDLESS}"},
+        {"Set-Cookie": f"a=b; Max-Age={ENDLESS}; Expires=Mon, 01 Jan 99999 00:00:00 GMT", "Retry-After": ENDLESS},
+    ],
+    ids=lambda headers: "-".join(f"{name}:{value[:6]}" for name, value in headers.items()),
+)  # fmt: skip
+def test_headers_with_impossible_numbers_stop_no_video_beside_them(
+    store: Store, tmp_path: Path, site: Any, clip_file: Path, headers: dict[str, str]
+) -> None:
+    odd = site.add("/odd.mp4", clip_file.read_bytes(), "video/mp4", headers=headers, announce_length=False)
+    page = site.add("/page", b"<html><title>x</title></html>", headers=headers, announce_length=False)
+    good = site.add("/good.mp4", clip_file.read_bytes(), "video/mp4")
+    rows = collected(store, tmp_path / "list.txt", odd, page, good)
+    assert rows["good.mp4"]["state"] == "ok"
+    assert len(rows) == 3
+    # a length that is none is an error of yt-dlp, with its reason, and not of this program
+    assert all(row["error_class"] != "internal" for row in rows.values())
