@@ -71,7 +71,10 @@ def ended_by_no_other_limit(config: Config) -> Any:
     They are cut again: what they need is known only when they get it.
     """
     engine = config.engine
-    present = [f"{CUTTING}{text}" for text in (late_text(engine.deadline_s), over_memory_text(engine.memory_mb))]
+    present = [
+        f"{CUTTING}{text}"
+        for text in (late_text(engine.deadline_s, "engine.deadline_s"), over_memory_text(engine.memory_mb))
+    ]
     return ~is_one_of("error_class", (TIMEOUT, OUT_OF_MEMORY)) | is_one_of("message", present)
 
 

@@ -58,6 +58,7 @@ def _attempt_all(job: BatchJob, context: AttemptContext, feed: Feed, total: int)
         workers=-(-workers // _THREADS),
         threads=min(workers, _THREADS),
         deadline_s=context.config.deadline_s,
+        deadline_setting="download.deadline_s",
         eager=False,  # a refusal must be seen before the next video is asked for
         tmp=context.folder,
     )

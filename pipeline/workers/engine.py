@@ -37,6 +37,7 @@ def make_engine(
     workers: int | None = None,
     threads: int = 1,
     deadline_s: float | None = None,
+    deadline_setting: str = "",
     eager: bool = True,
     tmp: Path | None = None,
 ) -> Engine:
@@ -47,6 +48,7 @@ def make_engine(
         workers: worker processes; by default those of the configuration, else one per core.
         threads: items at a time in each worker.
         deadline_s: seconds after which an item is killed.
+        deadline_setting: the name of the setting that `deadline_s` is from, for messages.
         eager: whether a worker gets its next item before the caller has seen the last outcome.
         tmp: where workers make temporary files; by default where this process makes them.
     """
@@ -54,6 +56,7 @@ def make_engine(
         workers=workers or config.workers or len(os.sched_getaffinity(0)),
         max_attempts=config.max_attempts,
         deadline_s=deadline_s or config.deadline_s,
+        deadline_setting=deadline_setting if deadline_s else "engine.deadline_s",
         threads=threads,
         eager=eager,
         memory_mb=config.memory_mb,
@@ -72,6 +75,8 @@ class LocalEngine:
     eager: bool = True
     memory_mb: int = 2048
     """Memory that a worker may hold together with its children; 0: no limit."""
+    deadline_setting: str = ""
+    """The name of the setting that gives `deadline_s`, for messages."""
     tmp: Path | None = None
     """Where workers make temporary files: in a folder that goes with the run, as a killed worker removes none."""
 
@@ -94,6 +99,7 @@ class LocalEngine:
                 workers=self.workers,
                 threads=self.threads,
                 deadline_s=self.deadline_s,
+                deadline_setting=self.deadline_setting,
                 eager=self.eager,
                 memory_mb=self.memory_mb,
                 tmp=folder,

@@ -12,9 +12,9 @@ ENDED = frozenset({WORKER_DIED, TIMEOUT, OUT_OF_MEMORY})
 """Error classes that the engine gives; their messages are its own and hold no path."""
 
 
-def late_text(deadline_s: float) -> str:
-    """Return the message of an item that was ended at its deadline."""
-    return f"ran longer than {deadline_s:g} s and was ended"
+def late_text(deadline_s: float, setting: str = "") -> str:
+    """Return the message of an item that was ended at its deadline; `setting` says how long that is."""
+    return f"ran longer than {deadline_s:g} s{f' ({setting})' if setting else ''} and was ended"
 
 
 def over_memory_text(memory_mb: int) -> str:

@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from pipeline.workers.memory import MemoryWatch
-from pipeline.workers.outcome import Outcome
+from pipeline.workers.outcome import Outcome, late_text
 from pipeline.workers.process import WorkerProcess, start_worker, stop_workers
 from pipeline.workers.tasks import Task, TaskQueue
 from pipeline.workers.worker import NUMBER_BYTES, READY
@@ -28,6 +28,8 @@ class Limits:
     """Items at a time in each worker."""
     deadline_s: float
     """Seconds after which an item is killed with its worker."""
+    deadline_setting: str = ""
+    """The name of the setting that says so."""
     eager: bool
     """Whether a worker gets its next item before the caller has seen the last outcome."""
     memory_mb: int = 0
@@ -177,5 +179,5 @@ class Supervisor:
         self._end(worker)
         others: list[Task] = [task for task in worker.tasks.values() if task not in late]
         for task in late:
-            self._queue.time_out(task, self._limits.deadline_s)
+            self._queue.time_out(task, late_text(self._limits.deadline_s, self._limits.deadline_setting))
         self._queue.return_unharmed(others)

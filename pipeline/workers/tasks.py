@@ -17,7 +17,6 @@ from pipeline.workers.outcome import (
     WORKER_DIED,
     Later,
     Outcome,
-    late_text,
     over_memory_text,
 )
 from pipeline.workers.worker import NUMBER_BYTES
@@ -143,9 +142,8 @@ class TaskQueue:
             text = f"its worker process died {task.attempts} times ({_how_it_ended(exit_code)}): quarantined"
             self._record(task, Outcome(False, None, WORKER_DIED, text, task.attempts))
 
-    def time_out(self, task: Task, deadline_s: float) -> None:
-        """Record that a task was killed at its deadline."""
-        text = late_text(deadline_s)
+    def time_out(self, task: Task, text: str) -> None:
+        """Record that a task was killed at its deadline, which the text names."""
         self._record(task, Outcome(False, None, TIMEOUT, text, task.attempts + 1))
 
 

@@ -71,7 +71,7 @@ def test_a_video_that_takes_too_much_memory_is_recorded_alone_and_cut_when_it_ma
 @pytest.mark.parametrize(
     ("error_class", "message", "again"),
     [
-        ("timeout", "cutting: ran longer than 900 s and was ended", {"deadline_s": 1800.0}),
+        ("timeout", "cutting: ran longer than 900 s (engine.deadline_s) and was ended", {"deadline_s": 1800.0}),
         ("out_of_memory", "cutting: needs more memory than this machine gives", {"memory_mb": 1024}),
         ("worker_died", "cutting: its worker process died 3 times (last by SIGSEGV): quarantined", None),
         ("decode_error", "ends at 1.0 s of the 4.0 s it claims", None),

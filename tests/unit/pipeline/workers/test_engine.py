@@ -93,6 +93,14 @@ def test_a_hanging_item_is_ended_at_its_deadline_with_its_children(tasks, tmp_pa
     assert eventually(lambda: is_gone(int((tmp_path / "child").read_text())))
 
 
+def test_the_message_of_a_deadline_names_its_setting(tasks, tmp_path: Path) -> None:
+    hang = partial(tasks.hang_on_seven, folder=str(tmp_path))
+    engine = make_engine(EngineConfig(), workers=1, deadline_s=0.5, deadline_setting="download.deadline_s")
+    assert dict(engine.run(hang, [7]))[7].message == "ran longer than 0.5 s (download.deadline_s) and was ended"
+    ((_, outcome),) = make_engine(EngineConfig(deadline_s=0.5), workers=1).run(hang, [7])
+    assert outcome.message == "ran longer than 0.5 s (engine.deadline_s) and was ended"
+
+
 def test_exceptions_become_outcomes_even_when_they_cannot_be_pickled(tasks) -> None:
     results = outcomes(LocalEngine(1), tasks.misbehave, range(6))
     assert (results[1].error_class, results[1].message) == ("Unpicklable", "only the text travels")
@@ -160,9 +168,10 @@ def test_workers_that_cannot_start_are_one_clear_error(tasks) -> None:
 
 def test_the_configuration_names_workers_attempts_deadline_and_memory() -> None:
     engine = make_engine(EngineConfig(workers=3, max_attempts=5, deadline_s=7.0, memory_mb=900))
-    assert engine == LocalEngine(3, 5, 7.0, memory_mb=900)
+    assert engine == LocalEngine(3, 5, 7.0, memory_mb=900, deadline_setting="engine.deadline_s")
     assert make_engine(EngineConfig(), workers=2, deadline_s=9.0) == LocalEngine(2, 3, 9.0)
-    assert make_engine(EngineConfig()) == LocalEngine(len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0))
+    assert make_engine(EngineConfig()) == LocalEngine(cores, deadline_setting="engine.deadline_s")
 
 
 # -- several items at a time in one worker --------------------------------------------------------------------------
