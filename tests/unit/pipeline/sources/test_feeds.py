@@ -109,8 +109,8 @@ def test_a_utf_16_feed_that_defines_entities_is_a_row_with_its_reason(tmp_path: 
 
 @pytest.mark.timeout(60, method="thread")
 def test_authors_are_looked_through_once_for_a_whole_feed() -> None:
-    # 40 thousand million pairs
-    many: list[dict[str, Any]] = [{}] * 200_000
+    # 10 thousand million pairs
+    many: list[dict[str, Any]] = [{}] * 100_000
     (entry,) = feed_entries(json_feed(authors=many, items=[*many, {"url": "/a"}]), URL)
     assert entry == {"url": "http://127.0.0.1/a"}
 
@@ -138,7 +138,7 @@ def test_a_namespace_of_megabytes_is_not_copied_into_every_element() -> None:
 
 @pytest.mark.timeout(60, method="thread")
 def test_a_text_of_megabytes_is_cut_and_a_million_links_end() -> None:
-    title, links = "t" * (8 << 20), "<link rel='enclosure'/>" * 200_000
+    title, links = "t" * (4 << 20), "<link rel='enclosure'/>" * 100_000
     entry = f"<entry><title>{title}</title>{links}<link href='/a'/></entry>"
     body = f"<feed xmlns='http://www.w3.org/2005/Atom'>{entry}</feed>"
     (found,) = feed_entries(body.encode(), URL)
