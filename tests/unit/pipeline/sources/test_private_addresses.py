@@ -106,16 +106,18 @@ def test_the_setting_that_the_refusal_names_allows_the_address(
 
 
 def test_a_page_that_was_refused_is_asked_for_once_its_address_is_allowed(
-    tmp_path: Path, store: Store, inner: HostileSite, clip_file: Path
+    tmp_path: Path, store: Store, outer: HostileSite, inner: HostileSite, clip_file: Path
 ) -> None:
     film = inner.add("/film.mp4", clip_file.read_bytes(), "video/mp4")
     page = inner.add("/watch", watch_page("a platformer speedrun", film))
+    line = outer.add("/feed.xml", feed({"a platformer speedrun": page}), "application/rss+xml")
     rules = []
     for allowed in (False, True):
-        settings = config(tmp_path, page, allow_private=allowed, apply_rules=True)
+        settings = config(tmp_path, line, allow_private=allowed, apply_rules=True)
         search_videos(Job(store, settings, home_of(store)))
         rules += [row["rule"] for row in store.read("videos").to_pylist()]
     assert rules == ["no metadata: private_address", "kept:platformer+speedrun"]
+    assert "/watch" in inner.asked
 
 
 def test_one_refused_line_costs_the_others_nothing(
