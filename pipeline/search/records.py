@@ -44,6 +44,7 @@ def _inputs(config: Config) -> str:
         proxy="",
         max_rate_kb_s=0.0,
         check_certificates=True,
+        max_search_s=1.0,
     )
     return fingerprint(source, config.arcade if config.source.kind == "arcade" else None)
 

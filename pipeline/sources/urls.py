@@ -81,7 +81,7 @@ class UrlsSource(ReadySource):
 
     def _lines_found(self, request: SearchRequest, known: Known) -> Iterator[Candidate]:
         refused = self.refused
-        for url, where in self._urls():
+        for url, where in request.patience.shared(self._urls()):
             # without asking all 1,800 extractors, which takes 2 ms a line: most URLs belong to none of them
             line = candidate_of({}, query=self.argument, url=url)
             if not known(line):

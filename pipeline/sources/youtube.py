@@ -67,7 +67,7 @@ class YouTubeSource(ReadySource):
 
     def _lists_found(self, plain: SearchRequest) -> Iterator[Candidate]:
         refused = self.refused
-        for query, url in self.lists.items():
+        for query, url in plain.patience.shared(self.lists.items()):
             if refused:
                 why = f"the site refused {self.asked[-1]!r}" if self.asked else str(next(iter(refused.values())))
                 self.failures[query] = f"not asked: {why}"

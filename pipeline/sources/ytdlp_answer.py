@@ -27,7 +27,9 @@ from pipeline.sources.ytdlp_read import read_text
 from pipeline.workers.ask import Asked
 from pipeline.workers.outcome import OUT_OF_MEMORY, TIMEOUT, WORKER_DIED
 
-_TIMEOUTS, _RESULT_S = 20, 2.0
+_TIMEOUTS = 20
+RESULT_S = 2.0
+"""Seconds that a result of a list may take, beside those of a page."""
 _GRACE_S = 30.0
 """Time for an answer that does not wait for a network, after the limit on all of its requests."""
 _LISTED = (
@@ -59,7 +61,7 @@ class Question:
     @property
     def seconds(self) -> float:
         """The longest time for its answer: some pages, and a list by its length."""
-        return _TIMEOUTS * self.config.socket_timeout_s + _RESULT_S * (self.limit or 0)
+        return _TIMEOUTS * self.config.socket_timeout_s + RESULT_S * (self.limit or 0)
 
 
 @dataclass(frozen=True, kw_only=True)

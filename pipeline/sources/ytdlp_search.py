@@ -17,10 +17,12 @@ from pipeline.errors import PermanentError, RetryableError
 from pipeline.sources.base import Candidate, site_of
 from pipeline.sources.faults import BLOCKING, as_error
 from pipeline.sources.patience import Patience
-from pipeline.sources.ytdlp_answer import Answer, Question, answer
+from pipeline.sources.ytdlp_answer import RESULT_S, Answer, Question, answer
 from pipeline.sources.ytdlp_candidate import failed
 
 _DEPTH = 3
+_LISTS = 10
+"""Full lists that one URL may hold, as a channel has one for each of its tabs."""
 Wanted = Callable[[Candidate], bool]
 
 
@@ -77,7 +79,13 @@ def search_url(url: str, request: SearchRequest) -> Iterator[Candidate]:
     found = _asked(request.question(url), site_of("urls", url), request)
     if found.is_feed and not found.entries:
         raise PermanentError("a feed without videos", error_class=NO_VIDEOS)
-    yield from _expand(found, request, _DEPTH)
+    for number, candidate in enumerate(_expand(found, request, _DEPTH)):
+        if request.limit is not None and number >= _LISTS * request.limit:
+            raise PermanentError(
+                f"its lists of lists hold more than {number} videos, and no more were taken: raise source.max_results",
+                error_class="permanent",
+            )
+        yield candidate
 
 
 NO_VIDEOS = "no_videos"
@@ -89,7 +97,8 @@ def _asked(question: Question, site: str, request: SearchRequest) -> Answer:
     request.patience.check(site)
     start = time.monotonic()
     found = request.ask(question)
-    request.patience.note(site, time.monotonic() - start, failed=found.fault is not None)
+    # a long list is many requests
+    request.patience.note(site, time.monotonic() - start - RESULT_S * len(found.entries))
     if found.fault is not None:
         raise as_error(found.fault)
     return found

@@ -13,6 +13,7 @@ import pytest
 from pipeline.config import Config, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
 from pipeline.job import Job
 from pipeline.search.search import search_videos
+from pipeline.sources import ytdlp_search
 from pipeline.sources.base import Candidate
 from pipeline.sources.patience import Patience
 from pipeline.sources.urls import UrlsSource
@@ -129,17 +130,55 @@ def test_a_site_that_is_slow_again_and_again_is_left_and_others_are_asked(
     finally:
         other.close()
     assert [found[url].error_class for url in slow] == ["transient"] * 3 + ["timeout"] * 3
-    assert "not asked: 127.0.0.1 took more than 0.3 s" in found[slow[-1]].message
+    assert "not asked: each of the last 3 requests to 127.0.0.1 took more than 0.3 s" in found[slow[-1]].message
     assert found[film].error_class is None
     assert not {"/3", "/4", "/5"} & set(site.asked)
+
+
+def set_clock(patch: pytest.MonkeyPatch, *times: float) -> None:
+    """Let a search see these times: at its start, and then at the start of each list and at each request."""
+    ticks = iter(times)
+    patch.setattr(Patience, "now", staticmethod(lambda: next(ticks)))
+
+
+def test_one_list_cannot_take_all_of_a_search_s_time(
+    tmp_path: Path, site: HostileSite, clip_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films = [site.add(f"/{number}.mp4", clip_file.read_bytes(), "video/mp4") for number in range(3)]
+    listing = site.add("/feed.xml", feed({"a": films[0], "b": films[1]}), "application/rss+xml")
+    set_clock(monkeypatch, 0, 0, 1, 6, 6, 6, 6)
+    found = {one.url: one for one in listed(tmp_path, listing, films[2], max_search_s=10.0)}
+    assert [found[url].error_class for url in films] == ["timeout", "timeout", None]
+    assert "its list took longer than its share of source.max_search_s" in found[films[0]].message
+
+
+def test_lists_of_lists_are_cut_and_the_next_line_is_asked(
+    tmp_path: Path, site: HostileSite, clip_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ytdlp_search, "_LISTS", 2)
+    names = iter(range(100))
+
+    def branch(depth: int) -> str:
+        number = next(names)
+        if depth == 0:
+            return site.add(f"/{number}.mp4", clip_file.read_bytes(), "video/mp4")
+        items = {f"item {index} of {number}": branch(depth - 1) for index in range(3)}
+        return site.add(f"/{number}.xml", feed(items), "application/rss+xml")
+
+    film = site.add("/film.mp4", clip_file.read_bytes(), "video/mp4")
+    top = branch(2)
+    found = listed(tmp_path, top, film, max_results=3)
+    assert [one.url for one in found[-2:]] == [top, film]
+    assert (len(found), found[-2].error_class, found[-1].error_class) == (8, "permanent", None)
+    assert "raise source.max_results" in found[-2].message
+    assert len(listed(tmp_path, top, film, max_results=5)) == 10
 
 
 def test_a_search_ends_at_its_time_and_the_next_one_asks_for_the_rest(
     tmp_path: Path, site: HostileSite, clip_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     films = [site.add(f"/{number}.mp4", clip_file.read_bytes(), "video/mp4") for number in range(3)]
-    ticks = iter([0.0, 5.0, 50.0, 500.0])
-    monkeypatch.setattr(Patience, "now", staticmethod(lambda: next(ticks)))
+    set_clock(monkeypatch, 0, 0, 5, 50, 50, 500, 500)
     first = listed(tmp_path, *films, max_search_s=10.0)
     assert [one.error_class for one in first] == [None, "timeout", "timeout"]
     assert "source.max_search_s = 10" in first[1].message
@@ -149,8 +188,7 @@ def test_a_search_ends_at_its_time_and_the_next_one_asks_for_the_rest(
 
 
 def test_a_search_of_youtube_ends_at_its_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = iter([0.0, 50.0, 50.0])
-    monkeypatch.setattr(Patience, "now", staticmethod(lambda: next(ticks)))
+    set_clock(monkeypatch, 0, 0, 50, 50, 50)
     source = SourceConfig(
         spec="youtube", queries=("fox", "crab"), query_subjects=(), query_actions=(), max_search_s=10.0
     )
