@@ -15,6 +15,7 @@ the folder is named in the log.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -117,8 +118,8 @@ class FolderSource(ReadySource):
 
     def _note_link(self, path: Path) -> None:
         if path.is_symlink():
-            target = path.resolve()
-            if not target.is_relative_to(Path(self.folder).resolve()):
+            target = _real(path)
+            if not target.is_relative_to(_real(Path(self.folder))):
                 self.links[clean_text(str(path), 4000)] = clean_text(str(target), 4000)
 
     def _log_links(self) -> None:
@@ -199,7 +200,7 @@ class FolderSource(ReadySource):
         if _is_remote(url):
             self._fetch_remote(url, target)
         else:
-            _link(path_of(url).resolve(), target)
+            _link(_real(path_of(url)), target)
         return Fetched(
             path=target, format="file", tool_version="file", duration_claimed_s=clean_seconds(video.get("duration_s"))
         )
@@ -261,7 +262,12 @@ def _is_remote(url: str) -> bool:
 def _same(one: str, other: str) -> bool:
     if one == other or _is_remote(one) or _is_remote(other):
         return one == other
-    return path_of(one).resolve() == path_of(other).resolve()
+    return _real(path_of(one)) == _real(path_of(other))
+
+
+def _real(path: Path) -> Path:
+    """Return a path without links; `Path.resolve` would raise for a link to itself."""
+    return Path(os.path.realpath(path))
 
 
 def _link(path: Path, target: Path) -> None:
@@ -280,6 +286,10 @@ def _link(path: Path, target: Path) -> None:
         raise PermanentError(str(error.strerror), error_class="invalid_media") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PermanentError("the file is gone from its folder", error_class="permanent") from error
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise PermanentError(str(error.strerror), error_class="invalid_media") from error
 
 
 def _linked(path: Path, target: Path, opened: os.stat_result) -> bool:

@@ -90,6 +90,24 @@ def test_an_odd_file_is_rejected_again_and_a_video_in_its_place_is_kept(
     assert searches.rows(store)["zero.mkv"]["rule"] == ODD["zero.mkv"]
 
 
+def test_links_to_themselves_in_two_folders_end_no_search(
+    store: Store, folder: Path, tmp_path: Path, clip_file: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "loop.mp4").symlink_to("loop.mp4")
+    (other / "good.mp4").write_bytes(clip_file.read_bytes())
+    for one in (folder, other, folder):
+        search_videos(Job(store, settings(one), home_of(store)), now=searches.NOW)
+    rows = store.read("videos").to_pylist()
+    # no file is where the first search saw it, so it counts as moved
+    assert [row["rule"] for row in rows if row["native_id"] == "loop.mp4"] == [ODD["loop.mp4"]]
+    assert len([row for row in rows if row["native_id"] == "good.mp4"]) == 2
+    with pytest.raises(PermanentError, match="Too many levels of symbolic links") as caught:
+        FolderSource(other).fetch({"url": str(other / "loop.mp4")}, tmp_path, DownloadConfig())
+    assert caught.value.error_class == "invalid_media"
+
+
 def test_a_rejected_video_that_became_a_pipe_is_rejected_as_one(store: Store, folder: Path) -> None:
     (folder / "good.info.json").write_text('{"age_limit": 18}')
     search_videos(Job(store, settings(folder), home_of(store)), now=searches.NOW)
