@@ -163,7 +163,7 @@ def write_catalog(folder: Path, recordings: Iterable[Recording]) -> None:
     rows = [dataclasses.asdict(recording) for recording in recordings]
     text = json.dumps(rows, indent=1, ensure_ascii=True, sort_keys=True) + "\n"
     path = folder / "catalog.json"
-    if path.exists() and path.read_text("utf-8") == text:
+    if path.exists() and path.read_bytes() == text.encode():
         return
     folder.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(".tmp-catalog.json")

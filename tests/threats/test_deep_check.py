@@ -14,6 +14,8 @@ from pipeline.inspect.deep import find_faults
 from pipeline.inspect.mend import mend
 from pipeline.inspect.status import status
 from pipeline.storage.arrow import pc
+from pipeline.storage.home import Home
+from pipeline.storage.models_table import ModelRecord, append_model
 from pipeline.storage.store import Store
 from tests.laws.stages import STAGES
 
@@ -129,3 +131,20 @@ def test_the_command_names_the_file_and_its_advice_is_what_helps(root: Store, la
     assert "lampworks run" in told
     code, told = lampworks("doctor", "--mend", "--json")
     assert {finding["name"] for finding in json.loads(told[told.index("[\n") :])} >= {"deep check"}
+
+
+def test_on_an_object_store_damage_is_found_and_set_aside_too(s3_options: dict[str, str], tmp_path: Path) -> None:
+    store, home = Store("s3://lampworks-test/deep", s3_options), Home(tmp_path)
+    for name in ("a", "b"):
+        store.write_blob(f"models/k/{name}/weights.safetensors", f"weights of {name}".encode())
+        record = ModelRecord(model_id=name, kind="k", path=f"models/k/{name}", config={}, metrics={}, inputs={})
+        append_model(store, record)
+    assert find_faults(store, home) == []
+    store.write_blob("models/k/a/weights.safetensors", b"weights of b")
+    [fault] = find_faults(store, home)
+    assert fault.key == "models/k/a/weights.safetensors"
+    mend(store, home, [fault])
+    assert find_faults(store, home) == []
+    assert store.read("models")["model_id"].to_pylist() == ["b"]
+    [aside] = store.list_blobs("damaged")
+    assert store.read_blob(aside) == b"weights of b"

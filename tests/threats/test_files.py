@@ -14,7 +14,9 @@ from assets.report.page import write_report
 from assets.settings import Settings
 from classifier.labels.queue import load_queue, queue_is_current, write_queue
 from models.play.start_frames import start_frames
-from pipeline.config import DownloadConfig
+from pipeline.arcade.catalog import catalog, read_catalog, write_catalog
+from pipeline.arcade.truth import Truth, read_truth, truth_path, write_truth
+from pipeline.config import ArcadeConfig, DownloadConfig
 from pipeline.download.rate_limits import SiteLimits
 from pipeline.errors import UserError
 from pipeline.inspect.deep import find_faults
@@ -205,3 +207,18 @@ def test_a_damaged_database_of_dagster_is_named_and_made_again_by_reconcile(root
     code, told = lampworks("reconcile")
     assert code == 0, told
     assert "reported as materialized" in told
+
+
+@damaged
+def test_damaged_files_of_the_recorded_games_are_written_again(tmp_path: Path, damage: str) -> None:
+    recordings = catalog(ArcadeConfig(videos=3, seconds=5.0))
+    write_catalog(tmp_path, recordings)
+    path = tmp_path / "catalog.json"
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    write_catalog(tmp_path, recordings)
+    assert read_catalog(tmp_path) == recordings
+    truth = Truth("a1", "platformer", 5.0, ((0.0, 5.0, 5),), None, "f")
+    write_truth(tmp_path, truth)
+    path = truth_path(tmp_path, "a1")
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    assert read_truth(tmp_path, "a1") is None
