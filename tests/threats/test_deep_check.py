@@ -34,6 +34,7 @@ BLOBS = {
     "a picture of the evaluation": "models/world_evaluation/*/rollouts.png",
     "the list of those pictures": "models/world_evaluation/*/pictures.json",
 }
+EVERY_CHANGE = ("the clips of a video", "the manifest of the shards")
 CHANGES: dict[str, Callable[[Path], object]] = {
     "a flipped byte": lambda path: path.write_bytes(flipped(path.read_bytes())),
     "cut short": lambda path: path.write_bytes(path.read_bytes()[:-7]),
@@ -68,18 +69,19 @@ def test_a_whole_root_has_no_fault_and_the_check_changes_nothing(
     assert code == 0
 
 
-@pytest.mark.parametrize("name", BLOBS)
-def test_a_damaged_blob_is_named_with_what_needs_it(root: Store, settings: Settings, name: str) -> None:
-    path = sorted(Path(root.root).glob(BLOBS[name]))[0]
-    whole = path.read_bytes()
-    for change in CHANGES.values():
+def test_every_damaged_blob_is_named_with_what_needs_it(root: Store, settings: Settings) -> None:
+    for name, pattern in BLOBS.items():
+        path = sorted(Path(root.root).glob(pattern))[0]
+        whole = path.read_bytes()
+        # all of them where a hash decides; one elsewhere, because the same lines compare
+        for change in CHANGES if name in EVERY_CHANGE else ("a flipped byte",):
+            path.write_bytes(whole)
+            CHANGES[change](path)
+            [fault] = find_faults(root, settings.home)
+            assert fault.key == path.relative_to(root.root).as_posix(), (name, change)
+            assert fault.needed_for
+            assert "--mend" in fault.mend
         path.write_bytes(whole)
-        change(path)
-        [fault] = find_faults(root, settings.home)
-        assert fault.key == path.relative_to(root.root).as_posix()
-        assert fault.needed_for
-        assert "--mend" in fault.mend
-    path.write_bytes(whole)
     assert find_faults(root, settings.home) == []
 
 
