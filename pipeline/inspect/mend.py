@@ -7,6 +7,7 @@ read any more, so that the next pass finds it due.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
+
 from pipeline.errors import UserError
 from pipeline.inspect.deep import SPARE, TRAINED, Fault
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.mend_tables import ASIDE, DERIVED_AS_A_WHOLE, mend_table
 from pipeline.storage.models_table import ModelRecord, replace_model, sound_models
+from pipeline.storage.rows import sql_texts
 from pipeline.storage.store import Store
 
 _MOST_UNREADABLE = 10_000
@@ -37,8 +41,10 @@ def mend(store: Store, home: Home, faults: Sequence[Fault]) -> list[str]:
         faults: as `find_faults` returned them.
 
     Raises:
-        UserError: a table on an object store is damaged.
+        UserError: a table on an object store is damaged, or another process has the damaged journal open.
     """
+    if any(fault.kind == "journal" for fault in faults):
+        _refuse_open_journal(home)
     stamp = f"{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}-{uuid4().hex[:4]}"
     done = _mend_tables(store, stamp, sorted({fault.item["table"] for fault in faults if fault.kind == "table"}))
     for fault in faults:
@@ -97,8 +103,8 @@ def _uncut_incomplete(store: Store) -> list[str]:
 
 
 def _uncut(store: Store, batch: str, clip_spec: str, video_id: str) -> None:
-    named = (("batch", batch), ("clip_spec", clip_spec), ("video_id", video_id))
-    where = " AND ".join("{} = '{}'".format(column, str(value).replace("'", "''")) for column, value in named)
+    named = {"batch": batch, "clip_spec": clip_spec, "video_id": video_id}
+    where = " AND ".join(f"{column} = {sql_texts([value])}" for column, value in named.items())
     store.replace("clippings", [], where=where)
     store.replace("clips", [], where=where)
 
@@ -168,14 +174,24 @@ def _mend_models(store: Store, faults: Sequence[Fault], stamp: str) -> list[str]
     while more := {record.model_id for record in records if _is_made_from(record, gone)} - gone:
         gone |= more
     if gone:
-        quoted = ", ".join("'{}'".format(name.replace("'", "''")) for name in sorted(gone))
-        store.replace("models", [], where=f"model_id IN ({quoted})")
+        store.replace("models", [], where=f"model_id IN ({sql_texts(sorted(gone))})")
         done.append(f"models {', '.join(sorted(gone))} are forgotten; the next run makes them again")
     return done
 
 
 def _is_made_from(record: ModelRecord, gone: set[str]) -> bool:
     return any(record.inputs.get(kind) in gone for kind in _DEPENDS_ON)
+
+
+def _refuse_open_journal(home: Home) -> None:
+    """Raise where another process has the journal open: what it saved while the file is replaced would be lost."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and any(file.path == str(home.journal) for file in process.open_files()):
+                raise UserError(
+                    f"process {process.pid} has the labelling journal {str(home.journal)!r} open: stop it (a "
+                    "`lampworks label`), and mend again. Nothing was changed."
+                )
 
 
 def _mend_journal(home: Home, stamp: str) -> str:

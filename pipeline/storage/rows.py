@@ -113,3 +113,8 @@ def _misfit(name: str, field: str, value: Any) -> str:
         text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else repr(value)[:80]
         return f"table {name!r} cannot hold {field} = {text} ({type(error).__name__}: {str(error)[:100]})"
     return ""
+
+
+def sql_texts(texts: Iterable[str]) -> str:
+    """Return texts as SQL literals, separated by commas."""
+    return ", ".join("'{}'".format(encodable_text(text).replace("'", "''")) for text in texts)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,7 @@ from pipeline.storage.damage import (
 )
 from pipeline.storage.read_dataset import BATCH_ROWS, TableReader
 from pipeline.storage.root import Root
-from pipeline.storage.rows import Rows, encodable_text, rows_table
+from pipeline.storage.rows import Rows, rows_table, sql_texts
 from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMA_VERSION, SCHEMAS
 from pipeline.storage.upkeep import WRITER_PROPERTIES, compact_if_due, retry_commit
 
@@ -193,8 +193,8 @@ class Tables(Root):
         for key, texts in additions.items():
             by_texts.setdefault(tuple(texts), []).append(key)
         cases = " ".join(
-            f"WHEN {on} IN ({_sql_texts(keys)}) THEN "
-            f"array_concat({column}, array_except(make_array({_sql_texts(texts)}), {column}))"
+            f"WHEN {on} IN ({sql_texts(keys)}) THEN "
+            f"array_concat({column}, array_except(make_array({sql_texts(texts)}), {column}))"
             for texts, keys in by_texts.items()
         )
 
@@ -203,7 +203,7 @@ class Tables(Root):
             assert table is not None
             table.update(
                 updates={column: f"CASE {cases} ELSE {column} END"},
-                predicate=f"{on} IN ({_sql_texts(additions)})",
+                predicate=f"{on} IN ({sql_texts(additions)})",
                 writer_properties=WRITER_PROPERTIES,
             )
 
@@ -329,8 +329,10 @@ class Tables(Root):
         self._record_checksums(name)
 
     def _record_checksums(self, name: str) -> None:
+        # the commit stands, also where its checksums find no room: the next ones are recorded with them
         if self.is_local:
-            record_commits(self._table_folder(name))
+            with suppress(OSError):
+                record_commits(self._table_folder(name))
 
     def _compacted_version(self, name: str) -> int:
         """Compact the table if that is due, and return its version."""
@@ -357,7 +359,3 @@ def _commit_properties(inputs: Mapping[str, Any] | None) -> CommitProperties | N
     if inputs is None:
         return None
     return CommitProperties(custom_metadata={_INPUTS_KEY: json.dumps(inputs, sort_keys=True)})
-
-
-def _sql_texts(texts: Iterable[str]) -> str:
-    return ", ".join("'{}'".format(encodable_text(text).replace("'", "''")) for text in texts)

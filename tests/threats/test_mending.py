@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from assets.settings import Settings
 from classifier.labels.journal import Journal, check_event, journal_rows
+from pipeline.errors import UserError
 from pipeline.inspect.deep import find_faults
 from pipeline.inspect.mend import mend
 from pipeline.inspect.status import status
@@ -95,6 +98,15 @@ def test_a_damaged_labelling_journal_is_named_and_gives_every_readable_label_bac
     path.write_bytes(data)
     [fault] = find_faults(root, settings.home)
     assert fault.kind == "journal"
+    # not under the hands of a page that saves labels to it
+    command = [sys.executable, "-c", "import sys; file = open(sys.argv[1]); print(flush=True); input()", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as page:
+        assert page.stdout is not None
+        page.stdout.readline()
+        with pytest.raises(UserError, match=f"process {page.pid} has the labelling journal .* open"):
+            mend(root, settings.home, [fault])
+        page.communicate("\n")
+    assert path.read_bytes() == bytes(data)
     mend(root, settings.home, [fault])
     kept = journal_rows(path)
     assert 0 < len(kept) <= 400
