@@ -15,9 +15,12 @@ from pipeline.errors import UserError
 from pipeline.inspect.deep import find_faults
 from pipeline.inspect.mend import mend
 from pipeline.inspect.status import status
+from pipeline.storage.arrow import pc
+from pipeline.storage.home import home_of
 from pipeline.storage.mend_tables import DERIVED_AS_A_WHOLE
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
+from tests.laws.stages import STAGES, World
 from tests.threats.test_deep_check import flipped, run_all
 
 pytestmark = pytest.mark.usefixtures("inline")
@@ -77,6 +80,28 @@ def test_of_appended_rows_only_those_of_the_damaged_file_are_lost(store: Store, 
     assert sorted(store.read("takedowns")["takedown_id"].to_pylist()) == ["t0", "t1"]
     store.append("takedowns", [{"takedown_id": "t9", "kind": "video", "target": "v9"}])
     assert len(store.read("takedowns")) == 3
+
+
+def test_a_raw_video_that_is_damaged_before_it_is_cut_is_downloaded_again_as_its_row_says(
+    world: World, tmp_path: Path
+) -> None:
+    store = Store(world.before("clips", tmp_path / "root"))
+    stages = {stage.name: stage.run for stage in STAGES}
+    path = sorted(Path(store.root).glob("raw/*/*.mp4"))[0]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1  # it decodes as well, into other pictures
+    path.write_bytes(data)
+    stages["clips"](store, world.config)
+    [failed] = store.read("clippings", where=pc.field("state") == "failed").to_pylist()
+    assert failed["error_class"] == "raw_damaged"
+    assert "`lampworks doctor --deep --mend` and `lampworks run`" in failed["message"]
+    home = home_of(store)
+    mend(store, home, find_faults(store, home))
+    for name in ("download", "clips"):
+        stages[name](store, world.config)
+    assert set(store.read("clippings")["state"].to_pylist()) == {"ok"}
+    assert store.read("clips").sort_by("clip_id") == world.finished.read("clips").sort_by("clip_id")
+    assert find_faults(store, home) == []
 
 
 def test_a_damaged_labelling_journal_is_named_and_gives_every_readable_label_back(
