@@ -30,6 +30,10 @@ class TrainingPlan:
     """Id of the model of these settings and the present shards; "" where there is none."""
     may_change: bool
     """Whether the training shards may be others once the pass comes to it."""
+    size: str
+    """Parameters, steps, memory needed and there."""
+    refusal: str
+    """Why it cannot start on this machine, and what to set; "" where it fits."""
 
 
 def plan_training(settings: Settings, select: Sequence[str] | None, *, fetches: bool) -> list[TrainingPlan]:
@@ -41,6 +45,13 @@ def plan_training(settings: Settings, select: Sequence[str] | None, *, fetches: 
         fetches: whether the pass fetches or cuts videos before.
     """
     wanted = resolve_selection(select)
+    if not {TOKENIZER, WORLD} & wanted:
+        return []
+    # torch takes a second to import
+    from models.runtime.compute import choose_compute
+    from models.training.preflight import size_of_training
+
+    compute = choose_compute(settings.config.training)
     may_change = fetches or any(asset in wanted and is_due(asset, settings) for asset in _BEFORE)
     store, config = settings.store, settings.config
     used = models_in_use(store, config)
@@ -59,19 +70,25 @@ def plan_training(settings: Settings, select: Sequence[str] | None, *, fetches: 
         run = run_id(kind, config, shards, tokenizer=below if kind == WORLD else "", lineage=lineage)
         saved = [] if trained else saved_steps(store, run_folder(store, kind, run, steps))
         begins = own.step if own is not None and own.how == "go_on" and not trained else 0
-        plans.append(TrainingPlan(kind, steps, saved[-1] if saved else begins, trained, may_change))
+        size = size_of_training(config, kind, compute)
+        refusal = size.refusal if config.training.check_memory else ""
+        plans.append(TrainingPlan(kind, steps, saved[-1] if saved else begins, trained, may_change, size.line, refusal))
     return plans
 
 
 def format_training(plans: Sequence[TrainingPlan]) -> list[str]:
     """Return the plan's lines about training."""
-    return [f"  {plan.kind:<16} {_text(plan)}" for plan in plans]
+    return [line for plan in plans for line in _lines(plan)]
 
 
-def _text(plan: TrainingPlan) -> str:
+def _lines(plan: TrainingPlan) -> list[str]:
     if plan.trained and not plan.may_change:
-        return f"trained already: {plan.trained}, {plan.steps:,} steps on the present shards"
+        return [f"  {plan.kind}: trained already, {plan.trained} of {plan.steps:,} steps on the present shards"]
+    lines = [f"  {plan.size}"]
     if plan.trained:
-        return f"{plan.steps:,} steps if the training shards change, else nothing: {plan.trained} is there"
-    left = f", goes on at step {plan.taken:,}" if plan.taken and not plan.may_change else ""
-    return f"{plan.steps:,} steps{left}"
+        lines.append(f"    only if the training shards change: {plan.trained} is trained on the present ones")
+    if plan.taken and not plan.may_change:
+        lines.append(f"    goes on at step {plan.taken:,}")
+    if plan.refusal:
+        lines.append(f"    cannot start: {plan.refusal}")
+    return lines

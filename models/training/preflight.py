@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -13,12 +14,75 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.progress import ProgressCallback
 from pipeline.training_size.activations import Products
-from pipeline.training_size.estimate import Kind, estimate_training, size_text, what_would_fit
+from pipeline.training_size.estimate import (
+    Kind,
+    TrainingEstimate,
+    estimate_training,
+    size_text,
+    what_would_fit,
+)
 from pipeline.training_size.memory_there import MemoryThere, memory_there
 from pipeline.training_size.parameters import FrameSize
 
 _FIRST, _MEASURED = 1, 3
 """Steps that do not count (caches, compilation), and steps whose time is measured."""
+
+
+@dataclass(frozen=True)
+class TrainingSize:
+    """What a training needs beside what is there."""
+
+    estimate: TrainingEstimate
+    there: MemoryThere
+    advice: str
+    """Which settings make it fit; "" where it fits."""
+
+    @property
+    def line(self) -> str:
+        """Both as one line."""
+        return self.estimate.line(self.there)
+
+    @property
+    def refusal(self) -> str:
+        """Why it cannot start, and what to set; "" where it fits."""
+        if not self.advice:
+            return ""
+        return (
+            f"{self.estimate.kind} needs about {size_text(self.estimate.bytes)} of memory and "
+            f"{size_text(self.there.bytes)} are there ({self.there.where}): {self.advice}. "
+            "training.check_memory: false trains all the same."
+        )
+
+
+def size_of_training(
+    config: Config,
+    kind: Kind,
+    compute: Compute,
+    size: FrameSize | None = None,
+    *,
+    clips: int | None = None,
+    there: MemoryThere | None = None,
+) -> TrainingSize:
+    """Return what a training needs beside what is there; nothing is built.
+
+    Args:
+        config: the settings.
+        kind: what is trained.
+        compute: where.
+        size: of a frame; by default that of the configured clips.
+        clips: training clips; by default as many as are kept decoded.
+        there: memory that is there; by default it is looked up, on a GPU the GPU's.
+    """
+    gpu, bf16 = compute.device.type == "cuda", compute.dtype == torch.bfloat16
+    products = Products(2 if bf16 else 4, keeps_scores=bf16 and not gpu)
+    pieces = 1 if gpu else compute.threads
+    size = size or FrameSize(config.clips.height, config.clips.width)
+    estimate = estimate_training(config, kind, size, products=products, clips=clips, pieces=pieces)
+    there = there or (_of_gpu(compute.device) if gpu else memory_there())
+    advice = ""
+    if estimate.bytes > there.bytes:
+        advice = what_would_fit(config, kind, size, there.bytes, products=products, pieces=pieces)
+    return TrainingSize(estimate, there, advice)
 
 
 def check_memory(
@@ -45,20 +109,11 @@ def check_memory(
     Raises:
         UserError: the memory needed is not there; the message says which setting to lower, and to what.
     """
-    gpu, bf16 = compute.device.type == "cuda", compute.dtype == torch.bfloat16
-    products = Products(2 if bf16 else 4, keeps_scores=bf16 and not gpu)
-    pieces = 1 if gpu else compute.threads
-    estimate = estimate_training(config, kind, size, products=products, clips=clips, pieces=pieces)
-    there = there or (_of_gpu(compute.device) if gpu else memory_there())
+    found = size_of_training(config, kind, compute, size, clips=clips, there=there)
     if on_progress is not None:
-        on_progress(estimate.line(there))
-    if estimate.bytes <= there.bytes or not config.training.check_memory:
-        return
-    advice = what_would_fit(config, kind, size, there.bytes, products=products, pieces=pieces)
-    raise UserError(
-        f"{kind} needs about {size_text(estimate.bytes)} of memory and {size_text(there.bytes)} are there "
-        f"({there.where}): {advice}. training.check_memory: false trains all the same."
-    )
+        on_progress(found.line)
+    if found.refusal and config.training.check_memory:
+        raise UserError(found.refusal)
 
 
 def _of_gpu(device: torch.device) -> MemoryThere:

@@ -10,7 +10,7 @@ import pytest
 from assets.passes import plan_training as module
 from assets.passes.plan_training import format_training, plan_training
 from assets.settings import Settings
-from pipeline.config import Config
+from pipeline.config import Config, preset
 from pipeline.errors import UserError
 from pipeline.model_ids import TOKENIZER, WORLD, run_folder, run_id, steps_of
 from pipeline.shards.read import current_shards
@@ -35,13 +35,23 @@ def unchanging_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "is_due", lambda asset, settings: False)
 
 
-def test_an_empty_root_is_told_the_steps_of_both_models(tmp_path: Path) -> None:
+def test_an_empty_root_is_told_the_size_of_both_models(tmp_path: Path) -> None:
     plans = plan_training(settings_of(Store(tmp_path)), None, fetches=True)
     assert [(plan.kind, plan.steps) for plan in plans] == [
         (TOKENIZER, steps_of(TOKENIZER, CONFIG)),
         (WORLD, steps_of(WORLD, CONFIG)),
     ]
-    assert format_training(plans)[0] == f"  video_tokenizer  {steps_of(TOKENIZER, CONFIG):,} steps"
+    assert f"parameters, {steps_of(TOKENIZER, CONFIG):,} steps of" in format_training(plans)[0]
+    assert "of memory needed" in format_training(plans)[1]
+
+
+def test_a_training_that_cannot_fit_is_named_in_the_plan_with_the_setting_that_makes_it_fit(tmp_path: Path) -> None:
+    config = dataclasses.replace(preset("platformers"), training=dataclasses.replace(CONFIG.training, cache_clips=1))
+    lines = format_training(plan_training(settings_of(Store(tmp_path), config), ["world_model"], fetches=True))
+    assert lines[1].startswith("    cannot start: world_model needs about")
+    unchecked = dataclasses.replace(config, training=dataclasses.replace(config.training, check_memory=False))
+    lines = format_training(plan_training(settings_of(Store(tmp_path), unchecked), ["world_model"], fetches=True))
+    assert len(lines) == 1
 
 
 def test_a_model_that_is_not_selected_is_not_planned(store: Store) -> None:
@@ -52,10 +62,10 @@ def test_a_model_that_is_not_selected_is_not_planned(store: Store) -> None:
 @pytest.mark.usefixtures("unchanging_shards")
 def test_trained_models_are_named_and_train_again_only_if_the_shards_change(store: Store) -> None:
     lines = "\n".join(format_training(plan_training(settings_of(store), None, fetches=False)))
-    assert "trained already: tok1" in lines
-    assert "trained already: wm1" in lines
+    assert "trained already, tok1" in lines
+    assert "trained already, wm1" in lines
     lines = "\n".join(format_training(plan_training(settings_of(store), None, fetches=True)))
-    assert "steps if the training shards change, else nothing: wm1 is there" in lines
+    assert "only if the training shards change: wm1 is trained on the present ones" in lines
 
 
 @pytest.mark.usefixtures("unchanging_shards")
@@ -66,7 +76,7 @@ def test_a_stopped_training_goes_on_at_its_last_checkpoint(store: Store) -> None
     store.write_blob(f"{folder}/step-00000040.safetensors", b"")
     tokenizer, world = plan_training(settings_of(store, changed), None, fetches=False)
     assert (tokenizer.taken, world.taken) == (40, 0)
-    assert format_training([tokenizer])[0].endswith("steps, goes on at step 40")
+    assert format_training([tokenizer])[1] == "    goes on at step 40"
 
 
 @pytest.mark.usefixtures("unchanging_shards")
