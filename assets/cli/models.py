@@ -10,7 +10,7 @@ from assets.cli.options import Parsers, add_model_option, root_options, used_set
 from assets.report.wording import metric_name, metric_unit, size
 from assets.settings import Settings
 from pipeline.errors import UserError
-from pipeline.inspect.runs import Figure, Run, list_runs
+from pipeline.inspect.runs import Figure, Run, lineage_lines, list_runs
 from pipeline.model_choice import models_in_use
 from pipeline.model_ids import WORLD
 
@@ -106,9 +106,8 @@ def _lines(run: Run, options: str) -> list[str]:
         lines.append(_line("trained", f"{at}, {run.steps:,} steps, {run.parameters or 0:,} parameters"))
     else:
         lines.append(_line("reached", f"step {run.steps:,} of {run.planned_steps:,}, {at}"))
-    for origin in run.lineage:
-        how = str(origin["how"]).replace("_", " ")
-        lines.append(_line("lineage", f"{how} {origin['model']} at step {origin['step']:,}"))
+    for number, origin in enumerate(lineage_lines(run.lineage)):
+        lines.append(_line("" if number else "lineage", origin))
     lines.append(_line("settings", _settings(run)))
     for number, (name, figure) in enumerate(run.figures.items()):
         text = f"{metric_name(name)}: {figure_text(figure)} {metric_unit(name)}"

@@ -11,6 +11,7 @@ from assets.graph.context import Curves, Result, Work, flat_metrics, line, mater
 from assets.graph.dataset import training_shards
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
+from pipeline.inspect.runs import lineage_lines
 from pipeline.model_choice import judged_by, pick_model
 from pipeline.storage.models_table import ModelRecord, all_models
 
@@ -101,24 +102,13 @@ def _result(work: Work, model: ModelRecord, checks: Sequence[dg.AssetCheckResult
             "parameters": model.parameters,
             "steps": model.steps,
             "shards": model.shards_version,
-            "lineage": _lineage(model) or None,
+            "lineage": "; ".join(lineage_lines(model.inputs.get("lineage", []))) or None,
             "samples left out": _left_out(model) or None,
             **flat_metrics(model.metrics),
             **_curves(work, model),
             "path": dg.MetadataValue.path(work.store.url(model.path)),
         },
     )
-
-
-def _lineage(model: ModelRecord) -> str:
-    """Return what the weights of a model were before, the first origin first."""
-    said = {"extended": "extends", "go_on": "goes on from", "start_from": "starts from the weights of"}
-    entries = []
-    for origin in model.inputs.get("lineage", []):
-        changed = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in origin.get("changed", {}).items())
-        entry = f"{said[origin['how']]} {origin['model']} at step {origin['step']}"
-        entries.append(f"{entry} ({changed})" if changed else entry)
-    return "; ".join(entries)
 
 
 def _left_out(model: ModelRecord) -> str:

@@ -23,7 +23,7 @@ from assets.report.reads import curve, curve_points, evaluation_pictures
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.html import template
-from pipeline.inspect.runs import Run, list_runs, pick_run
+from pipeline.inspect.runs import Run, lineage_lines, list_runs, pick_run
 from pipeline.model_ids import WORLD
 from pipeline.storage.models_table import ModelRecord, all_models
 from pipeline.storage.store import Store
@@ -97,6 +97,7 @@ def comparison_html(store: Store, runs: Sequence[Run]) -> tuple[str, list[str]]:
         metric_unit=wording.metric_unit,
         style=Markup(style),
         runs=runs,
+        lineages=[lineage_lines(run.lineage) for run in runs],
         settings=_settings(runs),
         metrics=_metrics(store, runs, rows),
         overlays=_overlays(store, runs, rows),

@@ -93,6 +93,17 @@ def list_runs(store: Store, config: Config) -> list[Run]:
     return sorted(runs, key=lambda run: (run.at, run.name))
 
 
+def lineage_lines(lineage: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence per entry of a lineage, the first origin first, with the settings that were changed."""
+    said = {"extended": "extends", "go_on": "goes on from", "start_from": "starts from the weights of"}
+    lines = []
+    for origin in lineage:
+        changed = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in origin.get("changed", {}).items())
+        line = f"{said[origin['how']]} {origin['model']} at step {origin['step']:,}"
+        lines.append(f"{line} ({changed})" if changed else line)
+    return lines
+
+
 def pick_run(runs: Sequence[Run], name: str) -> Run:
     """Return the run whose id is a name or begins with it; UserError where none does, or several do."""
     found = {run.name: run for run in runs if name and run.name.startswith(name)}

@@ -19,6 +19,11 @@ from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from tests.synthetic import CONFIG, finished_store
 
+LINEAGE = [
+    {"how": "start_from", "model": "wm1", "step": 1060},
+    {"how": "go_on", "model": "w9", "step": 7, "changed": {"dynamics.batch": [4, 8]}},
+]
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -42,7 +47,7 @@ def store(tmp_path: Path) -> Store:
         model_id="trial",
         path="models/world_model/trial",
         config={"dynamics": dynamics, "training": {"seed": 3, "dtype": "auto"}},
-        inputs={**json.loads(world["inputs"]), "settings": "others", "run": "run-of-trial"},
+        inputs={**json.loads(world["inputs"]), "settings": "others", "run": "run-of-trial", "lineage": LINEAGE},
     )
     return store
 
@@ -110,6 +115,8 @@ def test_runs_are_listed_with_what_differs_their_figures_and_what_they_take_on_d
     assert "settings   as configured" in of["wm1"]
     assert "delta-t PSNR, permuted actions: 3.90 [3.30, 4.50] dB" in of["wm1"]
     assert "dynamics.batch = 8 (configured 4)" in of["trial"]
+    assert "lineage    starts from the weights of wm1 at step 1,060\n" in of["trial"]
+    assert "goes on from w9 at step 7 (dynamics.batch 4 -> 8)\n" in of["trial"]
     assert "training.seed = 3 (configured 0)" in of["trial"]
     assert "not evaluated: `lampworks evaluate --model trial --root 'the root'` does it" in of["trial"]
     assert "reached    step 300 of 900" in of["cut-short"]
@@ -182,6 +189,7 @@ def test_a_comparison_shows_settings_metrics_curves_and_rollouts_side_by_side(
         "3 runs compared",
         "dynamics.batch",
         "300 of 900",
+        "starts from the weights of wm1 at step 1,060",
         "3.900 [3.30, 4.50]",
         "lam psnr",
         "This world is not evaluated yet. lampworks evaluate --model trial does it.",
