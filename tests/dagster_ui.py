@@ -99,6 +99,12 @@ class Ui:
         found = self.ask("{runsOrError{... on Runs{results{runId status}}}}")
         return {run["runId"]: run["status"] for run in found["runsOrError"]["results"]}
 
+    def messages(self, run_id: str) -> list[str]:
+        """Return what a run's log says."""
+        query = """query($id: ID!) {logsForRun(runId: $id) {... on EventConnection {events {
+            ... on MessageEvent {message}}}}}"""
+        return [event.get("message", "") for event in self.ask(query, id=run_id)["logsForRun"]["events"]]
+
     def stop(self, number: int = signal.SIGINT) -> None:
         """End it, and see that nothing of it is left."""
         self.process.send_signal(number)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).resolve().parents[2]
 TOKEN = "LAMPWORKS_UI_TOKEN"
 """Variable by which the process gets the token: a command line is shown to every user of the machine."""
-_SWEEP_S = 10.0
+_LOOK_S = 10.0
 
 
 def serve_pages(life_fd: int, listening_fd: int, host: str, home_folder: str) -> None:
@@ -99,7 +99,8 @@ def _serve(listening: socket.socket, address: Address, home: Home, life: socket.
         stack.enter_context(_daemon(workspace, home, life, ended))
         stopped = threading.Event()
         stack.callback(stopped.set)
-        repeat(lambda: _sweep(instance), _SWEEP_S, stopped)
+        said: dict[str, str] = {}
+        repeat(lambda: _look_at_runs(instance, said), _LOOK_S, stopped)
         target = WorkspaceFileTarget([str(workspace)])
         context = stack.enter_context(WorkspaceProcessContext(instance, target, version=dg.__version__))
         sys.stderr.write(f"Dagster on {url_of(address.host, listening, address.token)} (Ctrl-C stops it)\n")
@@ -140,15 +141,16 @@ def _daemon(workspace: Path, home: Home, life: socket.socket, ended: list[str]) 
         daemon.kill()
 
 
-def _sweep(instance: DagsterInstance) -> None:
+def _look_at_runs(instance: DagsterInstance, said: dict[str, str]) -> None:
+    """Mark killed runs as failed, and have each queued run say why it waits."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from assets.passes.instance import sweep_dead_workers
+    from assets.passes.waiting import say_why_runs_wait
 
     try:
-        swept = sweep_dead_workers(instance)
-    except SQLAlchemyError as exc:  # a full disk, a locked file: what reads the runs next says so too
+        for run_id in sweep_dead_workers(instance):
+            sys.stderr.write(f"run {run_id[:8]} was killed: it is marked failed, and its place is free again\n")
+        say_why_runs_wait(instance, said)
+    except SQLAlchemyError as exc:  # a full disk, a locked file: the next look may succeed
         sys.stderr.write(f"Dagster's runs cannot be read: {exc}\n")
-        return
-    for run_id in swept:
-        sys.stderr.write(f"run {run_id[:8]} was killed: it is marked failed, and what waits for its place goes on\n")

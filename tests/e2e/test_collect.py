@@ -32,6 +32,7 @@ from assets.graph.definitions import graph_of
 from assets.passes.driver import PassOptions, full_pass
 from assets.passes.failures import PassError
 from assets.passes.instance import open_instance
+from assets.passes.lock import marked_processes
 from assets.settings import Settings, load_settings
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import download_states
@@ -397,6 +398,38 @@ def test_in_the_ui_one_batch_downloads_at_a_time_a_run_can_be_ended_and_the_sens
     states = download_states(settings.store)
     assert {state.state for state in states.values()} == {"ok"}, states
     assert status(settings.store, settings.config).conserved
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_in_the_ui_a_run_that_is_killed_is_marked_failed_and_the_one_behind_it_goes_on(
+    site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
+) -> None:
+    spec = publish(site, film, tmp_path, {"slow.test/1.mp4": {"stall": 2000}, "b.test/2.mp4": {}})
+    settings = settings_of(spec, site.proxy_url, source={"batch_size": 1}, socket_timeout_s=300.0)
+    run_pass(settings, "search_results")
+    by_batch = settings.store.read("videos", ["batch", "url"]).to_pylist()
+    (slow,) = {row["batch"] for row in by_batch if "slow.test" in row["url"]}
+    (other,) = {row["batch"] for row in by_batch if "b.test" in row["url"]}
+    ui = Ui(settings.home, settings.store.root)
+    try:
+        ui.wait()
+        held = ui.run("collect_batch", slow)
+        wait_for(lambda: [one for one in marked_processes(settings.home) if _downloads(one)], 120)
+        behind = ui.run("collect_batch", other)
+        why = (
+            f"Waits for the pool 'downloads', which has 1 slots (Deployment, Concurrency), all held: by run {held[:8]}"
+        )
+        wait_for(lambda: why in " ".join(ui.messages(behind)), 120)
+        (download,) = [one for one in marked_processes(settings.home) if _downloads(one)]
+        (worker,) = [one for one in download.parents() if "spawn_main" in " ".join(one.cmdline())]
+        worker.kill()
+        wait_for(lambda: ui.runs()[held] == "FAILURE", 30)
+        wait_for(lambda: ui.runs()[behind] == "SUCCESS", 60)
+        assert sum(why in message for message in ui.messages(behind)) == 1
+        assert psutil.wait_procs([download], timeout=30)[1] == []
+    finally:
+        ui.stop()
 
 
 def _downloads(process: psutil.Process) -> bool:

@@ -10,6 +10,7 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import psutil
@@ -63,6 +64,55 @@ def test_a_page_of_this_machines_user_drives_it(ui: Ui) -> None:
     with connect(f"ws://127.0.0.1:{ui.port}/graphql", origin=ui.url, subprotocols=["graphql-ws"], proxy=None) as page:
         page.send('{"type": "connection_init"}')
         assert json.loads(page.recv(30))["type"] == "connection_ack"
+
+
+@pytest.mark.browser
+def test_dagsters_own_page_works_in_a_browser_behind_the_guard(ui: Ui, browser: Any) -> None:
+    page = browser.new_page()
+    noted: list[str] = []
+    page.on("pageerror", lambda error: noted.append(str(error)))
+    page.on("console", lambda line: noted.append(line.text) if line.type == "error" else None)
+    with page.expect_websocket() as opened:
+        page.goto(f"{ui.url}/locations/lampworks/jobs/full_pass/playground")
+    page.get_by_text("run_driver").first.wait_for(timeout=60_000)
+    page.get_by_text("lampworks", exact=True).first.wait_for(timeout=60_000)
+    assert opened.value.url == f"{ui.url.replace('http', 'ws')}/graphql"
+    assert not opened.value.is_closed()
+    assert noted == []
+    page.close()
+
+
+@pytest.mark.browser
+def test_a_page_of_another_site_can_neither_drive_nor_show_it(ui: Ui, browser: Any) -> None:
+    page = browser.new_page()
+    mutation = 'mutation {setConcurrencyLimit(concurrencyKey: "evil", limit: 5)}'
+    asked = f"{ui.url}/graphql?{urlencode({'query': mutation})}"
+    page.route("http://evil.test/**", lambda route: route.fulfill(body="<p>evil</p>", content_type="text/html"))
+    page.goto("http://evil.test/")
+    found = page.evaluate(
+        """async ([url, asked, mutation]) => {
+            const body = JSON.stringify({query: mutation}), out = {};
+            for (const type of ["text/plain; x=application/json", "text/plain", "application/json"])
+                await fetch(url + "/graphql", {method: "POST", mode: type.startsWith("app") ? "cors" : "no-cors", body,
+                    headers: {"content-type": type}}).catch(() => null);
+            const loads = (tag, src) => new Promise((done) => { const one = document.createElement(tag);
+                one.onload = () => done(true); one.onerror = () => done(false); one.src = src;
+                document.body.append(one); });
+            out.picture = await loads("img", asked);
+            out.script = await loads("script", asked);
+            const socket = url.replace("http", "ws") + "/graphql";
+            out.websocket = await new Promise((done) => { const one = new WebSocket(socket, "graphql-ws");
+                one.onopen = () => done(true); one.onerror = () => done(false); });
+            return out;
+        }""",
+        [ui.url, asked, mutation],
+    )
+    assert found == {"picture": False, "script": False, "websocket": False}
+    limits = "{instance {concurrencyLimits {concurrencyKey}}}"
+    assert "evil" not in str(ui.ask(limits))
+    assert ui.ask(mutation) == {"setConcurrencyLimit": True}
+    assert "evil" in str(ui.ask(limits)), "this is how it would have shown"
+    page.close()
 
 
 @pytest.mark.parametrize(
