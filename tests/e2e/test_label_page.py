@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,17 @@ serve_labels(Job(store, Config(), home_of(store)), Address(port=int(sys.argv[2])
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with six short clips of two recordings, as the pipeline stores them."""
-    store, config = Store(tmp_path_factory.mktemp("page") / "root"), Config()
+    return fill(tmp_path_factory.mktemp("page") / "root")
+
+
+def fill(folder: Path, width: int = 160, height: int = 90) -> Path:
+    """Write six clips of the platformer, cut to a size, into a new root."""
+    store, config = Store(folder), Config()
     spec, batch = clip_spec(config.clips), "2026w47-0001"
     for number in range(2):
         video_id, rows, buffer = f"folder-run-{number}", [], io.BytesIO()
         writer = TarWriter(buffer)
-        frames = np.stack(list(record_platformer(number, 16 * NUM_CLIPS // 2, fps=10)))
+        frames = np.stack(list(record_platformer(number, 16 * NUM_CLIPS // 2, fps=10)))[:, :height, :width]
         for index, part in enumerate(np.split(frames, NUM_CLIPS // 2)):
             clip_id = clip_id_of(video_id, index * 16000, spec)
             mp4, jpeg = encode_clip(part, config.clips).mp4, encode_frames(part)
@@ -121,7 +127,14 @@ def server_process(root: Path) -> Iterator[ServerProcess]:
 
 @pytest.fixture
 def url(root: Path) -> Iterator[str]:
-    """The address of the page, served by a thread: a process would import for seconds in every test."""
+    """The address of the page."""
+    with served(root) as address:
+        yield address
+
+
+@contextmanager
+def served(root: Path) -> Iterator[str]:
+    """Serve the page by a thread (a process would import for seconds in every test), and yield its address."""
     store = Store(root)
     app = label_app(Job(store, Config(), home_of(store)), "ann")
     guarded = Guard(app, host="127.0.0.1", token=None, policy=content_policy(PAGE.read_text("utf-8")))
@@ -177,6 +190,21 @@ def all_saved(page) -> None:
 def order(root: Path) -> list[str]:
     """The clips in the order of the queue."""
     return [item["clip_id"] for item in load_queue(Store(root))]
+
+
+def test_clips_are_shown_in_their_own_shape(page, url, tmp_path):
+    def shape(name: str) -> float:
+        box = f"document.getElementById('{name}').getBoundingClientRect()"
+        return page.evaluate(f"{box}.width / {box}.height")
+
+    open_page(page, url)
+    until(page, "document.querySelector('#strips img.shown').naturalWidth === 1280")
+    assert shape("stage") == pytest.approx(16 / 9, rel=0.02)
+    with served(fill(tmp_path / "square", 64, 64)) as address:
+        open_page(page, address)
+        until(page, "document.querySelector('#strips img.shown').naturalWidth === 512")
+        assert shape("stage") == pytest.approx(1, rel=0.02)
+        assert shape("strips") == pytest.approx(8, rel=0.02)
 
 
 def test_a_key_rates_the_clip_and_shows_the_next_which_plays(page, url, order, root):

@@ -21,6 +21,7 @@ from pipeline.config.world import LatentActionConfig
 from pipeline.errors import UserError
 from pipeline.shards.read import current_shards
 from pipeline.storage.takedown import request_takedown
+from pipeline.training_size.memory_there import MemoryThere
 from tests.synthetic import job_of
 from tests.trainings import CONFIG, OPTIMIZER, STACK, add_training_shards, killed_after, weights
 
@@ -197,3 +198,31 @@ def test_the_oracle_is_led_by_true_actions_and_publishes_nothing(shards):
     assert blobs_and_versions(shards) == before
     with pytest.raises(UserError, match="no training clip has true actions"):
         train_oracle(shards, CONFIG, lambda clip_id: None)
+
+
+@pytest.mark.parametrize("train", [train_tokenizer, train_world_model])
+def test_a_training_that_cannot_fit_is_refused_before_its_networks_are_built(shards, monkeypatch, train):
+    if train is train_world_model:
+        train_tokenizer(job_of(shards, CONFIG))
+    built, said = [], []
+    monkeypatch.setattr("models.training.train.TokenizerTraining", lambda *args, **more: built.append(args))
+    monkeypatch.setattr("models.training.train.WorldTraining", lambda *args, **more: built.append(args))
+    little = MemoryThere(50_000_000, "under its limit of 0.1 GB")
+    monkeypatch.setattr("models.training.preflight.memory_there", lambda: little)
+    before = blobs_and_versions(shards)
+    with pytest.raises(UserError, match=r"needs about .* and 50\.0 MB are there \(under its limit of 0\.1 GB\)"):
+        train(dataclasses.replace(job_of(shards, CONFIG), on_progress=said.append))
+    assert built == []
+    assert blobs_and_versions(shards) == before
+    assert "parameters, " in said[0]
+    assert "50.0 MB are there" in said[0]
+
+
+def test_a_training_says_its_size_before_its_first_step_and_its_pace_after_a_few(shards):
+    said = []
+    longer = dataclasses.replace(CONFIG, tokenizer=dataclasses.replace(CONFIG.tokenizer, steps=6))
+    train_tokenizer(dataclasses.replace(job_of(shards, longer), on_progress=said.append))
+    (size,) = [index for index, line in enumerate(said) if "of memory needed" in line]
+    (pace,) = [index for index, line in enumerate(said) if " s a step, about " in line]
+    assert size < pace
+    assert said[pace].endswith("for the other 2")

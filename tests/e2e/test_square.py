@@ -1,0 +1,64 @@
+"""The whole graph on clips of another shape: 64x64, as the `coinrun` preset cuts them."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+from starlette.testclient import TestClient
+
+from models.play.page import play_app
+from models.play.start_frames import start_frames
+from models.world.load import load_world
+from pipeline.clips.read import read_clip
+from pipeline.clips.stored import decode_clip
+from pipeline.config import load_config, preset
+from pipeline.storage.store import Store
+
+SQUARE = {"width": 64, "height": 64, "aspect": "crop"}
+
+
+def test_the_coinrun_preset_cuts_the_case_studys_frames() -> None:
+    config = preset("coinrun")
+    assert {name: getattr(config.clips, name) for name in SQUARE} == SQUARE
+    assert (config.clips.width // config.tokenizer.patch) * (config.clips.height // config.tokenizer.patch) == 256
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_square_clips_go_through_the_whole_graph(tmp_path: Path, tiny_settings: dict[str, Any], lampworks: Any) -> None:
+    settings = {
+        **tiny_settings,
+        "arcade": {"videos": 24, "seconds": 17, "rounds": 1},
+        "clips": SQUARE,
+        "tokenizer": {**tiny_settings["tokenizer"], "patch": 4},
+        "latent_actions": {**tiny_settings["latent_actions"], "patch": 16},
+    }
+    path, root = tmp_path / "square.yaml", tmp_path / "root"
+    path.write_text(yaml.safe_dump(settings), "utf-8")
+    process = lampworks.start("demo", "--root", str(root), "--config", str(path))
+    output = process.communicate(timeout=850)[0]
+    assert process.returncode == 0, output
+    state = json.loads(lampworks.here("status", "--root", str(root), "--json"))
+    assert state["conserved"] is True
+    assert state["curated"]["keep"] >= 10
+
+    config, store = load_config(path), Store(str(root))
+    clips = store.read("clips", ["clip_id", "video_id", "tar", "offset", "size", "flags"]).to_pylist()
+    assert decode_clip(read_clip(store, clips[0])).shape == (160, 64, 64, 3)
+    # a cropped picture has no bars, which would be flagged
+    assert not any("letterbox" in (row["flags"] or ()) for row in clips)
+    assert max(row["group_size"] for row in store.read("duplicates").to_pylist()) < len(clips) / 2
+
+    world = load_world(store, config)
+    assert world.num_tokens == 256
+    app = play_app(world, start_frames(store, config, world.model_id), config.play)
+    with TestClient(app, base_url="http://127.0.0.1:8000") as page:
+        about = page.get("/api/world").json()
+        assert (about["width"], about["height"]) == (64, 64)
+        assert Image.open(io.BytesIO(page.get("/api/starts/0.png").content)).size == (64, 64)
