@@ -14,6 +14,7 @@ from assets.cli.options import (
     settings_of,
     used_settings,
 )
+from pipeline.outside import shown_text
 
 
 def add_commands(commands: Parsers) -> None:
@@ -73,7 +74,7 @@ def run_import(args: argparse.Namespace) -> int:
     print(f"clips    {report.resolved} found, {report.unresolved} not found (yet)")
     print("rated    " + ", ".join(f"{count} x {rating}" for rating, count in report.by_rating.items()))
     for example in report.examples:
-        print(f"  not found: {example}")
+        print(f"  not found: {shown_text(example)}")
     return 0
 
 

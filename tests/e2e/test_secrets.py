@@ -115,6 +115,8 @@ def test_no_page_log_database_or_output_holds_the_secrets_of_a_list(
     assert {"ok", "failed"} <= states
     for command in (["spot-check"], ["report"], ["status"], ["status", "--json"], ["config"], ["config", "--json"]):
         main([*command, "--root", str(root)])
+    (tmp_path / "labels.csv").write_text(f"video,start_s,rating\nhttp://{USER}@127.0.0.1/absent?{QUERY},0,3\n")
+    main(["label", "import", str(tmp_path / "labels.csv"), "--root", str(root)])
     for number, row in enumerate(sorted(rows, key=lambda row: row["url"])[::2]):
         main(["why", row["video_id"], "--root", str(root), *(["--json"] if number % 3 == 0 else [])])
     output = "".join(capfd.readouterr())
