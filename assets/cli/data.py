@@ -70,10 +70,18 @@ def add_commands(commands: Parsers) -> None:
         "gc",
         run_gc,
         "Delete blobs that no row names, and unfinished files of killed processes.",
-        "No reader sees such blobs; this frees their space.",
-        "  lampworks gc --dry-run --root DIR",
+        "No reader sees such blobs; this frees their space. With --checkpoints, those of trainings go too: abandoned\n"
+        "runs cannot be resumed then, and finished ones not be extended. Published models are never touched, nor is a\n"
+        "run that may be in progress.",
+        "  lampworks gc --dry-run --root DIR\n  lampworks gc --checkpoints --keep last --root DIR",
     )
     gc.add_argument("--dry-run", action="store_true", help="list them, delete nothing")
+    gc.add_argument("--checkpoints", action="store_true", help="free the checkpoints of trainings too")
+    gc.add_argument(
+        "--keep",
+        choices=["last", "best"],
+        help="with --checkpoints: keep the last one of every run, or of the best tokenizer and world alone",
+    )
     commands.add(
         "reconcile",
         run_reconcile,
@@ -180,14 +188,29 @@ def run_takedown(args: argparse.Namespace) -> int:
 def run_gc(args: argparse.Namespace) -> int:
     """Delete what no row names."""
     settings = used_settings(args)
+    if args.keep and not args.checkpoints:
+        raise UserError(f"--keep {args.keep} says which checkpoints stay: give --checkpoints too.")
     from assets.passes.lock import lock_home
+    from assets.report.wording import size
     from pipeline.inspect.gc import collect_garbage
+    from pipeline.inspect.gc_checkpoints import collect_checkpoints
 
+    done = "would be deleted" if args.dry_run else "deleted"
     with lock_home(settings.home, settings.store.root):
         keys = collect_garbage(settings.store, dry_run=args.dry_run)
-    for key in keys:
-        print(key)
-    print(f"{len(keys)} blobs {'would be deleted' if args.dry_run else 'deleted'}")
+        for key in keys:
+            print(key)
+        print(f"{len(keys)} blobs {done}")
+        if args.checkpoints:
+            found = collect_checkpoints(settings.store, keep=args.keep or "none", dry_run=args.dry_run)
+            for key in found.keys:
+                print(key)
+            for sentence in found.kept:
+                print(f"kept  {sentence}")
+            print(
+                f"checkpoints  {size(found.bytes_before)} before, {size(found.bytes_freed)} in {len(found.keys)} blobs "
+                f"{done}, {size(found.bytes_before - found.bytes_freed)} kept"
+            )
     return 0
 
 

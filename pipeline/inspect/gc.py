@@ -20,20 +20,21 @@ _SWEPT = ("raw", "clips", "shards", "models")
 _KEPT = ("reports", "labels")
 
 
-def collect_garbage(store: Store, *, dry_run: bool, checkpoints: bool = False) -> list[str]:
+def collect_garbage(store: Store, *, dry_run: bool) -> list[str]:
     """Delete blobs that no row names, and return their keys, sorted.
+
+    Checkpoints stay, as trainings could go on from them (`pipeline.inspect.gc_checkpoints` frees them).
 
     Args:
         store: the store.
         dry_run: list them only.
-        checkpoints: include the checkpoints of unfinished trainings, which could still be resumed.
     """
     files, folders = _named(store)
     garbage = []
     for prefix in (*_SWEPT, *_KEPT):
         for key in store.list_blobs(prefix):
             unfinished_write = key.rsplit("/", 1)[-1].startswith(".tmp-")
-            resumable = prefix == "models" and "/checkpoints/" in key and not checkpoints
+            resumable = prefix == "models" and "/checkpoints/" in key
             named = key in files or resumable or any(key.startswith(folder) for folder in _parents(key) & folders)
             if unfinished_write or (prefix in _SWEPT and not named):
                 garbage.append(key)
