@@ -49,7 +49,7 @@ def test_square_clips_go_through_the_whole_graph(tmp_path: Path, tiny_settings: 
     assert state["curated"]["keep"] >= 10
 
     config, store = load_config(path), Store(str(root))
-    clips = store.read("clips", ["clip_id", "video_id", "tar", "offset", "size", "flags"]).to_pylist()
+    clips = store.read("clips", ["clip_id", "video_id", "tar", "offset", "size", "sha256", "flags"]).to_pylist()
     assert decode_clip(read_clip(store, clips[0])).shape == (160, 64, 64, 3)
     # a cropped picture has no bars, which would be flagged
     assert not any("letterbox" in (row["flags"] or ()) for row in clips)

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -196,3 +197,13 @@ def test_each_section_gets_the_quantizer_that_it_asks_for():
 def test_usage_counts_codes_and_their_even_equivalent():
     assert usage(torch.tensor([0, 1, 0, 1]), 8) == (2, pytest.approx(2.0))
     assert usage(torch.tensor([5, 5, 5]), 8) == (1, pytest.approx(1.0))
+
+
+def test_by_cosine_the_loss_weighs_as_much_as_that_of_values_of_variance_one():
+    torch.manual_seed(0)
+    made, plain = (VectorQuantizer(16, 5, commitment=0.25, cosine=cosine) for cosine in (True, False))
+    latents = F.normalize(torch.randn(200, 5), dim=-1)
+    with torch.no_grad():
+        plain.codebook.copy_(made.rows())
+    # vectors of length 1 have values of variance 1/5
+    torch.testing.assert_close(made(latents).loss, 5 * plain(latents).loss)
