@@ -13,7 +13,6 @@ from __future__ import annotations
 import gzip
 import socket
 import threading
-import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -241,16 +240,6 @@ def continuing(pause_s: float = 0.1) -> Answer:
 def silent(visitor: Visitor) -> None:
     """Take the request and say nothing."""
     visitor.pause(60)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Return whether a condition comes true within a time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def refusal(url: str, folder: Path, config: DownloadConfig, extra: Mapping[str, Any] | None = None) -> tuple[str, str]:
