@@ -9,15 +9,26 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from pipeline.errors import PermanentError, RetryableError
+
+_CHECKED_BYTES = 16 << 20
 
 
 class Allowance:
     """What is left of one answer's seconds and bytes."""
 
-    def __init__(self, what: str, *, seconds: float | None, size: int | None, until: float | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        seconds: float | None,
+        size: int | None,
+        until: float | None = None,
+        check: Callable[[], None] | None = None,
+    ) -> None:
         """Start the clock.
 
         Args:
@@ -25,8 +36,9 @@ class Allowance:
             seconds: from now; None: no limit.
             size: bytes on the wire, and bytes after decoding; None: no limit.
             until: an earlier end, in seconds of the monotonic clock.
+            check: called after every 16 MB of the body; what it raises ends the answer.
         """
-        self.what, self.size = what, size
+        self.what, self.size, self.check = what, size, check
         now = time.monotonic()
         self.seconds = seconds
         if until is not None:
@@ -94,6 +106,9 @@ class BoundedBody:
             allowance.decoded += len(part)
             if allowance.size is not None and allowance.decoded > allowance.size:
                 raise allowance.too_large()
+            checked = (allowance.decoded - len(part)) // _CHECKED_BYTES
+            if allowance.check and allowance.decoded // _CHECKED_BYTES > checked:
+                allowance.check()
         except (PermanentError, RetryableError):
             self.body.close()
             raise

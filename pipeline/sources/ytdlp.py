@@ -6,9 +6,12 @@ itself only up to a size and a time, starts no program that has connections of i
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import re
+import shutil
 import sys
 import threading
 import time
@@ -73,6 +76,8 @@ class Client(YoutubeDL):
     """Whether the next answer is to be a file, not a page."""
     takes_fragments = False
     """Whether the media that is being fetched comes in fragments."""
+    least_free = 0.0
+    """Bytes that stay free on the disk that media are written to."""
     until: float | None = None
     """When all requests must have ended, in seconds of the monotonic clock."""
 
@@ -132,10 +137,21 @@ class Client(YoutubeDL):
         if is_media:
             # its time is the attempt's, and it goes to a file
             size = _MAX_FRAGMENT_BYTES if self.takes_fragments else None
-            allowance = Allowance("a fragment of a video", seconds=None, size=size)
+            allowance = Allowance("a fragment of a video", seconds=None, size=size, check=self._check_room)
+            self._check_room()
         self.wire.watch.allowance = allowance
         response.fp = BoundedBody(response.fp, allowance, self.wire.watch)
         return response
+
+    def _check_room(self) -> None:
+        """Raise RetryableError (`environment`) where the disk has less room than is to stay free."""
+        free = shutil.disk_usage(self.params["paths"]["home"]).free
+        if free < self.least_free:
+            raise RetryableError(
+                f"{os.strerror(errno.ENOSPC)}: {free / 1e9:.2f} GB are free, less than download.min_free_gb = "
+                f"{self.least_free / 1e9:g}",
+                error_class="environment",
+            )
 
     def process_video_result(self, info_dict: Any, download: bool = True) -> Any:
         """Go on with a video's formats by http and https; PermanentError where it has no others."""
@@ -239,7 +255,7 @@ def _new_client(config: DownloadConfig, extra: dict[str, Any]) -> Client:
     bound_ytdlp_xml()
     refuse_other_programs()
     client = Client(options(config, extra), auto_init=False)
-    client.wire, client.opt_out = wire, frozenset(opt_out)
+    client.wire, client.opt_out, client.least_free = wire, frozenset(opt_out), config.min_free_gb * 1e9
     if arcade:
         client.add_info_extractor(ArcadeIE())  # before the generic extractor, which would take its pages too
     client.add_default_info_extractors()

@@ -28,7 +28,7 @@ from pipeline.sources.ytdlp_search import SearchRequest, search_url
 from pipeline.storage.home import Home
 
 CONFIG = ArcadeConfig(videos=8, seconds=2)
-QUICK = DownloadConfig()
+QUICK = DownloadConfig(min_free_gb=0)
 HERE = {"allow_private": True}
 
 

@@ -5,6 +5,8 @@ The limits are the real ones, made small, so that a test sees with few bytes whe
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,8 +16,11 @@ from typing import Any
 import pytest
 
 from pipeline.config import Config, DownloadConfig, RulesConfig, SourceConfig
+from pipeline.download.batch import download_batch
+from pipeline.download.ledger import download_states
 from pipeline.errors import PermanentError
-from pipeline.job import Job
+from pipeline.job import BatchJob, Job
+from pipeline.search.batches import batches
 from pipeline.search.search import search_videos
 from pipeline.search.spot_check import KEY, write_spot_check
 from pipeline.sources import ytdlp
@@ -155,6 +160,39 @@ def test_a_film_larger_than_a_page_is_fetched(
     folder.mkdir()
     fetched = fetch_url(site.add("/film.mp4", body, "video/mp4"), folder, PATIENT, HERE, extractor="generic")
     assert fetched.path.stat().st_size == len(body)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_media_without_end_end_where_the_disk_would_be_full(
+    tmp_path: Path, store: Store, site: HostileSite, inline: None, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    least, total = 10**9, 10**12
+
+    def usage(folder: Any) -> Any:
+        taken = sum(path.stat().st_size for path in home_of(store).tmp.rglob("*") if path.is_file())
+        # room for 40 MB
+        return shutil._ntuple_diskusage(total, 0, least + 40 * MEGABYTE - taken)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    if stream:
+        site.add("/seg.ts", b"\0" * (4 * MEGABYTE), "video/mp2t")
+        segments = "".join(f"#EXTINF:4,\n/seg.ts?{number}\n" for number in range(100))
+        url = site.add("/endless.m3u8", f"#EXTM3U\n#EXT-X-TARGETDURATION:4\n{segments}#EXT-X-ENDLIST\n".encode(), M3U8)
+    else:
+        url = site.add("/endless.mp4", hostile.endless("video/mp4", b"\0"))
+    (tmp_path / "list.txt").write_text(url)
+    settings = Config(
+        source=SourceConfig(spec=f"urls:{tmp_path / 'list.txt'}", allow_private=True),
+        download=dataclasses.replace(PATIENT, min_free_gb=1.0),
+    )
+    search_videos(Job(store, settings, home_of(store)))
+    (batch,) = batches(store)
+    report = download_batch(BatchJob(store, settings, home_of(store), batch=batch))
+    (state,) = download_states(store).values()
+    assert (state.state, state.error_class) == ("pending", "environment")
+    assert "less than download.min_free_gb = 1" in (state.message or "")
+    assert "free space" in report.paused
+    assert sum(site.sent.values()) < 120 * MEGABYTE
 
 
 def test_a_picture_without_end_or_that_unpacks_without_end_is_none(site: HostileSite, small_limits: None) -> None:

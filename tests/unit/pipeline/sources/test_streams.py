@@ -19,7 +19,7 @@ from tests.faultsite import watch_page
 from tests.hostile import HostileSite, refusal
 from tests.media import run_ffmpeg
 
-CONFIG = DownloadConfig(socket_timeout_s=10)
+CONFIG = DownloadConfig(socket_timeout_s=10, min_free_gb=0)
 M3U8 = "application/vnd.apple.mpegurl"
 KEY = bytes(range(16))
 SECRET = "s3cret-session"

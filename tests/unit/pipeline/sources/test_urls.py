@@ -13,7 +13,7 @@ from pipeline.config import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import UserError
 from pipeline.sources.urls import UrlsSource
 
-CONFIG = DownloadConfig(socket_timeout_s=5)
+CONFIG = DownloadConfig(socket_timeout_s=5, min_free_gb=0)
 
 
 def page(title: str, media: str, **facts: Any) -> bytes:

@@ -16,7 +16,7 @@ from pipeline.sources.ytdlp import client_for, opted_out
 from pipeline.sources.ytdlp_fetch import default_format_bytes, fetch_url, rights_of
 from pipeline.sources.ytdlp_options import connection, format_selector, format_sort
 
-CONFIG = DownloadConfig(socket_timeout_s=5)
+CONFIG = DownloadConfig(socket_timeout_s=5, min_free_gb=0)
 HERE = {"allow_private": True}
 
 

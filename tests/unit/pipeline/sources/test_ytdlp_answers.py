@@ -18,7 +18,7 @@ from pipeline.sources.ytdlp_fetch import fetch_url
 from pipeline.sources.ytdlp_options import options
 from pipeline.sources.ytdlp_search import SearchRequest, search_url
 
-CONFIG = DownloadConfig(socket_timeout_s=5)
+CONFIG = DownloadConfig(socket_timeout_s=5, min_free_gb=0)
 HERE = {"allow_private": True}
 
 
