@@ -12,7 +12,7 @@ from models.runtime.compute import Compute
 from models.training.loop import OnStep
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.progress import ProgressCallback
+from pipeline.progress import ProgressCallback, notify
 from pipeline.training_size.activations import Products
 from pipeline.training_size.estimate import (
     Kind,
@@ -110,8 +110,7 @@ def check_memory(
         UserError: the memory needed is not there; the message says which setting to lower, and to what.
     """
     found = size_of_training(config, kind, compute, size, clips=clips, there=there)
-    if on_progress is not None:
-        on_progress(found.line)
+    notify(found.line, on_progress)
     if found.refusal and config.training.check_memory:
         raise UserError(found.refusal)
 
@@ -125,7 +124,7 @@ def say_pace(
     kind: Kind,
     total: int,
     on_step: OnStep | None,
-    on_progress: ProgressCallback,
+    on_progress: ProgressCallback | None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> OnStep:
     """Return a callback of steps that, once a few have been taken, says how long the others will take.
@@ -147,7 +146,7 @@ def say_pace(
         if taken == _FIRST + _MEASURED and step < total:
             pace = (clock() - begun) / _MEASURED
             left = total - step
-            on_progress(f"{kind}: {pace:.3g} s a step, {_duration(pace * left)} for the other {left:,}")
+            notify(f"{kind}: {pace:.3g} s a step, {_duration(pace * left)} for the other {left:,}", on_progress)
         if on_step is not None:
             on_step(step, metrics)
 

@@ -221,8 +221,8 @@ def _check_memory(job: Job, kind: Kind, compute: Compute, windows: ClipWindows) 
 def _prepare(config: Config, compute: Compute, on_progress: ProgressCallback | None, **networks: nn.Module) -> None:
     for name, network in networks.items():
         done = prepare_training(network, config.training, compute.device)
-        if done and on_progress is not None:
-            on_progress(f"{name}: {done}")
+        if done:
+            notify(f"{name}: {done}", on_progress)
 
 
 def _run(
@@ -234,12 +234,11 @@ def _run(
     make_tracker: MakeTracker | None,
 ) -> tuple[Curve, dict[str, Any]]:
     """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds)."""
-    if job.on_progress is not None:
-        job.on_progress(
-            f"{planned.kind}: {training.total_steps} steps on {compute.device}, {compute.threads} threads, "
-            f"{compute.reason}"
-        )
-        on_step = say_pace(planned.kind, training.total_steps, on_step, job.on_progress)
+    notify(
+        f"{planned.kind}: {training.total_steps} steps on {compute.device}, {compute.threads} threads, {compute.reason}",
+        job.on_progress,
+    )
+    on_step = say_pace(planned.kind, training.total_steps, on_step, job.on_progress)
     planned.describe()
     hold_memory()
 

@@ -58,6 +58,9 @@ def test_more_steps_extend_a_run_and_other_settings_go_on_from_it_by_its_id(
 ) -> None:
     assert run(settings) == 0
     first = newest(settings)
+    said = capsys.readouterr().err
+    assert re.search(r"video_tokenizer: .* parameters, 4 steps of .* of memory needed, .* are there", said)
+    assert "video_tokenizer: 4 steps on cpu" in said
     assert run(settings, "--set", "tokenizer.steps=6") == 0
     second = newest(settings)
     assert "video_tokenizer: resumed at step 4 of 6" in capsys.readouterr().err
