@@ -234,10 +234,8 @@ def _run(
     make_tracker: MakeTracker | None,
 ) -> tuple[Curve, dict[str, Any]]:
     """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds)."""
-    notify(
-        f"{planned.kind}: {training.total_steps} steps on {compute.device}, {compute.threads} threads, {compute.reason}",
-        job.on_progress,
-    )
+    where = f"{compute.device}, {compute.threads} threads, {compute.reason}"
+    notify(f"{planned.kind}: {training.total_steps} steps on {where}", job.on_progress)
     on_step = say_pace(planned.kind, training.total_steps, on_step, job.on_progress)
     planned.describe()
     hold_memory()
