@@ -37,11 +37,15 @@ def tokenizer_activations(config: Config, size: FrameSize, products: Products, c
     """Return what a window of the tokenizer's training needs."""
     section, tokens = config.tokenizer, size.tokens(config.tokenizer.patch)
     positions, values = section.window * tokens, 3 * section.patch**2
-    forward, passing = 0, positions * section.codebook_size * _FP32 * 3 if section.quantizer == "vq" else 0
+    forward, passing = 0, 0
+    # the distances to all codes, at a time when the decoder keeps nothing yet
+    distances = positions * section.codebook_size * _FP32 * 3 if section.quantizer == "vq" else 0
     for part in ("encoder", "decoder"):
         stack = stack_of(section, part)
         kept = _stack(stack, section.window, tokens, products, checkpointed)
         forward, passing = forward + kept.forward, max(passing, kept.passing)
+        distances -= kept.forward if part == "decoder" else 0
+    passing = max(passing, distances)
     ends = (2 * products.item + 3 * _FP32) * values + 6 * _FP32 * section.latent_dim
     return Kept(forward + positions * ends, passing)
 
