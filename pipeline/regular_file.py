@@ -55,12 +55,15 @@ def read_regular(path: str | Path, limit: int) -> bytes:
     """Return the bytes of a regular file.
 
     Raises:
-        OddFileError: it is no regular file, or holds more than `limit` bytes; no more than that are read.
+        OddFileError: it is no regular file, holds more than `limit` bytes (no more than that are read), or is a file of
+            the system whose reader would wait.
         OSError: it is missing, or cannot be read.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(limit + 1) if size <= limit else b""
+        data: bytes | None = file.read(limit + 1) if size <= limit else b""
+    if data is None:  # /proc/kmsg and its like call themselves regular
+        raise OddFileError(errno.EAGAIN, "it has nothing to read now, and its reader would wait")
     if size > limit or len(data) > limit:
         raise too_large(size, limit)
     return data

@@ -59,6 +59,21 @@ def test_what_is_no_regular_file_is_refused_with_what_it_is(odd: tuple[Path, str
         read_regular(path, 1 << 20)
 
 
+def test_a_file_that_calls_itself_regular_and_would_be_waited_for_is_odd_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "like-kmsg"
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR)
+    # files of the kernel, such as /proc/kmsg, say so
+    monkeypatch.setattr("pipeline.regular_file.what_it_is", lambda mode: "")
+    try:
+        with pytest.raises(OddFileError, match="nothing to read now"):
+            read_regular(path, 1 << 20)
+    finally:
+        os.close(writer)
+
+
 def test_a_list_of_urls_a_file_of_cookies_and_one_of_labels_are_regular_files(odd: tuple[Path, str]) -> None:
     path, why = odd
     with pytest.raises(UserError, match=rf"source.spec = 'urls:{path}': the list cannot be read: {why}"):
