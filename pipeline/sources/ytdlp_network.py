@@ -6,6 +6,7 @@ connections and decodes a body piece by piece. The others (urllib, websockets, c
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 
@@ -25,6 +26,8 @@ from yt_dlp.utils.networking import select_proxy
 
 from pipeline.errors import PermanentError, RetryableError
 from pipeline.sources.wire import SCHEMES, Wire, refused_scheme
+
+_ENDLESS_COOKIE = re.compile(r"max-age\s*=\s*[\"']?[+-]?\d{15}", re.IGNORECASE)
 
 
 class WireError(RequestError):
@@ -99,6 +102,17 @@ class _Adapter(RequestsHTTPAdapter):
         manager = super().proxy_manager_for(proxy, **named)
         manager.pool_classes_by_scheme = self.socks_pools if proxy.lower().startswith("socks") else self.pools
         return manager
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        """Return an answer, without cookies whose numbers Python cannot hold: its jars would print a traceback."""
+        message = getattr(getattr(resp, "_original_response", None), "msg", None)
+        cookies = message.get_all("Set-Cookie", ()) if message is not None else ()
+        if any(map(_ENDLESS_COOKIE.search, cookies)):
+            del message["Set-Cookie"]
+            for cookie in cookies:
+                if not _ENDLESS_COOKIE.search(cookie):
+                    message["Set-Cookie"] = cookie
+        return super().build_response(req, resp)
 
     def send(self, request: Any, *arguments: Any, proxies: Any = None, **named: Any) -> requests.Response:
         proxy = select_proxy(request.url, proxies)

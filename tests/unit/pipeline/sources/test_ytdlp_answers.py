@@ -12,6 +12,7 @@ from yt_dlp import YoutubeDL
 
 from pipeline.config import DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
+from pipeline.sources.ytdlp import search_client
 from pipeline.sources.ytdlp_candidate import candidate_of
 from pipeline.sources.ytdlp_fetch import _Gate as Gate
 from pipeline.sources.ytdlp_fetch import fetch_url
@@ -157,3 +158,13 @@ def test_yt_dlp_says_nothing_on_the_terminal(tmp_path: Path, site, capfd: pytest
     with pytest.raises(PermanentError):
         fetch_url(site.add("/gone", status=410), tmp_path, CONFIG, HERE)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_cookie_that_lasts_longer_than_any_number_is_left_out(site, clip_file: Path) -> None:
+    media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
+    both = f"a=b; Max-Age={'9' * 400}\r\nSet-Cookie: good=1; Max-Age=60"
+    url = site.add("/watch", page("A", media), headers={"Set-Cookie": both})
+    (found,) = search_url(url, SearchRequest(query="q", config=CONFIG, extra=HERE))
+    assert (found.title, found.error_class) == ("A", None)
+    assert [cookie.name for cookie in search_client(CONFIG, HERE).cookiejar] == ["good"]
