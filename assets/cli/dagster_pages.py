@@ -1,7 +1,8 @@
-"""Dagster's own web app, behind the guard of all local pages and stricter about GraphQL.
+"""Dagster's own web app, behind the guard of all local pages and stricter about what it is asked.
 
 Dagster takes a mutation by GET, and by POST with any content type whose text contains `application/json`: both can be
 sent by a form, a picture or a link of another site. Here a query comes by POST as `application/json`, from this page.
+Requests on which Dagster raises (a report of 100,000 brackets, a log outside of its folder) get a sentence.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.websockets import WebSocket, WebSocketState
 
 from pipeline.http_guard import App, Guard, media_type
@@ -48,6 +49,34 @@ class _Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestConte
         except RecursionError:
             return PlainTextResponse("the query is nested too deeply", 400)
 
+    async def report_asset_materialization_endpoint(self, request: Request) -> JSONResponse:
+        """Take in what a page of this machine reports, or refuse it with a sentence."""
+        return await _refusal(request) or await super().report_asset_materialization_endpoint(request)
+
+    async def report_asset_check_endpoint(self, request: Request) -> JSONResponse:
+        """Take in what a page of this machine reports, or refuse it with a sentence."""
+        return await _refusal(request) or await super().report_asset_check_endpoint(request)
+
+    async def report_asset_observation_endpoint(self, request: Request) -> JSONResponse:
+        """Take in what a page of this machine reports, or refuse it with a sentence."""
+        return await _refusal(request) or await super().report_asset_observation_endpoint(request)
+
+    async def download_debug_file_endpoint(self, request: Request) -> Response:
+        """Send what is known of a run; 404 where there is no such run."""
+        with self.request_context(request) as context:
+            if not context.instance.has_run(request.path_params["run_id"]):
+                return PlainTextResponse("there is no such run", 404)
+        answer: Response = await super().download_debug_file_endpoint(request)
+        return answer
+
+    async def download_captured_logs_endpoint(self, request: Request) -> Response:
+        """Send the output of a step; 404 where the path leads out of the folder of outputs."""
+        try:
+            answer: Response = await super().download_captured_logs_endpoint(request)
+        except (ValueError, OSError):
+            return PlainTextResponse("there is no such output", 404)
+        return answer
+
     async def graphql_ws_endpoint(self, websocket: WebSocket) -> None:
         """Answer subscriptions until the page closes; a message of another form closes the websocket."""
         try:
@@ -55,6 +84,17 @@ class _Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestConte
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             if WebSocketState.DISCONNECTED not in {websocket.client_state, websocket.application_state}:
                 await websocket.close(1007, "this message is not one of Dagster's page")
+
+
+async def _refusal(request: Request) -> JSONResponse | None:
+    """Return the refusal of a report whose body is there and is no object of JSON; None where it may be read."""
+    body = await request.body()
+    try:
+        if body:
+            read_object(body)
+    except ValueError as exc:
+        return JSONResponse({"error": str(exc)}, 400)
+    return None
 
 
 def _check_query(body: bytes) -> None:

@@ -190,6 +190,31 @@ def test_queries_of_another_form_are_refused_without_a_traceback(ui: Ui) -> None
     assert "Traceback" not in ui.said()
 
 
+@pytest.mark.parametrize("kind", ["materialization", "check", "observation"])
+def test_a_report_that_is_no_object_is_refused_with_what_is_wrong(ui: Ui, kind: str) -> None:
+    target = f"/report_asset_{kind}/clips?check_name=x&passed=true&data_version=1"
+    for name, (body, says) in ODD_BODIES.items():
+        if name == "nothing":
+            continue  # a report may stand in its address alone
+        status, text = send(ui, "POST", target, body, content_type="application/json")
+        assert status == 400, name
+        assert says in text
+    assert "Traceback" not in ui.said()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/download_debug/nothing", "/download_debug/%ff", "/logs/..%2F..%2F..%2Fetc%2Fpasswd/compute/stdout",
+        "/logs/%2e%2e/%2e%2e/etc", "/logs//etc/passwd", "/logs/a/b/c", f"/logs/{'x' * 300}/out",
+        "/logs/%00/out",
+    ],
+)  # fmt: skip
+def test_a_log_or_a_run_that_is_none_is_not_found(ui: Ui, target: str) -> None:
+    assert send(ui, "GET", target)[0] == 404
+    assert "Traceback" not in ui.said()
+
+
 @pytest.mark.parametrize("name", ["root", "home", "config", "storage_options"])
 def test_a_run_cannot_choose_another_root(ui: Ui, tmp_path: Path, name: str) -> None:
     config = {"resources": {"lampworks": {"config": {name: str(tmp_path)}}}}
@@ -199,6 +224,13 @@ def test_a_run_cannot_choose_another_root(ui: Ui, tmp_path: Path, name: str) -> 
         assert f'unexpected config entry "{name}"' in answer["errors"][0]["message"]
     assert ui.runs() == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_cannot_choose_where_dagster_keeps_values(ui: Ui, tmp_path: Path) -> None:
+    answer = ui.launch("discover", config={"resources": {"io_manager": {"config": {"base_dir": str(tmp_path)}}}})
+    assert answer["__typename"] == "RunConfigValidationInvalid"
+    assert 'unexpected config entry "base_dir"' in answer["errors"][0]["message"]
+    assert ui.runs() == {}
 
 
 def test_the_next_start_waits_for_what_a_killed_one_left_and_names_what_stays(ui: Ui) -> None:
