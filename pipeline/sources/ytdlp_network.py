@@ -105,9 +105,9 @@ class _Adapter(RequestsHTTPAdapter):
 
     def build_response(self, req: Any, resp: Any) -> requests.Response:
         """Return an answer, without cookies whose numbers Python cannot hold: its jars would print a traceback."""
-        message = getattr(getattr(resp, "_original_response", None), "msg", None)
+        message: Any = getattr(getattr(resp, "_original_response", None), "msg", None)
         cookies = message.get_all("Set-Cookie", ()) if message is not None else ()
-        if any(map(_ENDLESS_COOKIE.search, cookies)):
+        if any(_ENDLESS_COOKIE.search(cookie) for cookie in cookies):
             del message["Set-Cookie"]
             for cookie in cookies:
                 if not _ENDLESS_COOKIE.search(cookie):
