@@ -23,6 +23,8 @@ from pipeline.sources.ytdlp_candidate import failed
 _DEPTH = 3
 _LISTS = 10
 """Full lists that one URL may hold, as a channel has one for each of its tabs."""
+NO_VIDEOS = "no_videos"
+"""Class of a feed that has none: its line is no video, and so no row."""
 Wanted = Callable[[Candidate], bool]
 
 
@@ -86,10 +88,6 @@ def search_url(url: str, request: SearchRequest) -> Iterator[Candidate]:
                 error_class="permanent",
             )
         yield candidate
-
-
-NO_VIDEOS = "no_videos"
-"""Class of a feed that has none: its line is no video, and so no row."""
 
 
 def _asked(question: Question, site: str, request: SearchRequest) -> Answer:
