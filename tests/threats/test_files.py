@@ -148,7 +148,7 @@ def test_a_damaged_labelling_journal_is_named_with_the_command_that_saves_it(
     assert root.read("labels") == labels
 
 
-@pytest.mark.parametrize("place", [0.02, 0.3, 0.9])
+@pytest.mark.parametrize("place", [0.02, 0.3, 0.9, 0.9999])
 def test_a_tar_that_a_killed_run_left_is_kept_only_where_it_is_whole(
     root: Store, settings: Settings, place: float
 ) -> None:
