@@ -6,9 +6,12 @@ One file, because all of it asks the same Dagster.
 from __future__ import annotations
 
 import http.client
+import http.server
 import json
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -82,13 +85,34 @@ def test_dagsters_own_page_works_in_a_browser_behind_the_guard(ui: Ui, browser: 
     page.close()
 
 
+@contextmanager
+def _other_site() -> Iterator[str]:
+    """Serve an empty page at another name and port."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://localhost:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
 @pytest.mark.browser
 def test_a_page_of_another_site_can_neither_drive_nor_show_it(ui: Ui, browser: Any) -> None:
     page = browser.new_page()
     mutation = 'mutation {setConcurrencyLimit(concurrencyKey: "evil", limit: 5)}'
     asked = f"{ui.url}/graphql?{urlencode({'query': mutation})}"
-    page.route("http://evil.test/**", lambda route: route.fulfill(body="<p>evil</p>", content_type="text/html"))
-    page.goto("http://evil.test/")
+    # on this machine too: a browser keeps pages of the web away from loopback addresses by itself, or may do so
+    with _other_site() as url:
+        page.goto(url)
     found = page.evaluate(
         """async ([url, asked, mutation]) => {
             const body = JSON.stringify({query: mutation}), out = {};
