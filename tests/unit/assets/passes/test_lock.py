@@ -70,7 +70,7 @@ def test_a_home_that_cannot_be_made_is_named_with_the_fix(tmp_path: Path) -> Non
 
 
 def test_what_a_killed_ui_left_is_named_and_ends_as_the_message_says(tmp_path: Path) -> None:
-    sleeper = "import time; time.sleep(600)  # dagster code-server start"
+    sleeper = "import time; time.sleep(60)  # dagster code-server start"
     with subprocess.Popen([sys.executable, "-c", sleeper], env={**os.environ, HELD: str(tmp_path)}) as left:
         with pytest.raises(UserError) as refused, lock_home(Home(tmp_path), "the-root", wind_down_s=0.2):
             pass
