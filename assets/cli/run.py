@@ -144,7 +144,8 @@ def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = No
         )
         return 2 if exc.by_user else 1
     if not result.runs:
-        print("everything is done: nothing was started, nothing was written")
+        written = "the root remembers these settings" if result.settings_changed else "nothing was written"
+        print(f"everything is done: nothing was started, {written}")
     _summary(args, settings, result.warnings, time.monotonic() - start)
     return 0
 

@@ -87,6 +87,7 @@ def full_pass(
         if _has_something_to_curate(runner):
             _curate(runner, options)
             _train(runner, options)
+        runner.remember()
         # pictures of videos that were taken down since are removed, whatever else there is to do
         withdraw_sheets(settings.store, settings.config)
         withdraw_spot_check(settings.store)

@@ -35,6 +35,8 @@ class PassResult:
     seconds: float = 0.0
     flags_only: bool = False
     """Whether the decision used technical flags alone."""
+    settings_changed: bool = False
+    """Whether no run was launched, and the root remembers other settings than before."""
 
 
 class Runner:
@@ -90,6 +92,11 @@ class Runner:
         """Mark the runs of a killed process as failed, where one left its marker behind."""
         if self._sweep and self._marker.exists():
             self._open()
+
+    def remember(self) -> None:
+        """Write the settings as those of the root, where no run was launched, which does so at its start."""
+        if self._instance is None:
+            self.result.settings_changed = save_config(self.settings)
 
     def run_due(self, job: str, title: str, config: Mapping[str, Any] | None = None, force: Sequence[str] = ()) -> None:
         """Launch a job of global assets from its first due asset on; launch nothing where none is due."""
