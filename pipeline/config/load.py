@@ -23,6 +23,8 @@ _SHOWN = 200
 """Characters of a wrong value that an error shows."""
 _BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of"}
 """Types of pydantic's errors whose sentence `Bounds` writes, the same as for a section built in Python."""
+_IDS = ("training.start_from", "training.go_on")
+"""Settings whose values are ids: one of digits alone is no number."""
 
 
 def load_config(path: str | Path | None, *, base: str = "platformers", **overrides: Any) -> Config:
@@ -67,6 +69,8 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
         if not equals or not all((*sections, field)):
             raise UserError(f"setting {assignment!r}: write NAME=VALUE, as clips.crf=23")
         value = parse_yaml(text, f"setting {assignment[:_SHOWN]!r}: the value")
+        if name.strip() in _IDS and isinstance(value, int | float):
+            value = text.strip()
         place = values
         for section in sections:
             inner = place.get(section)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, NonNegativeInt
+from pydantic_core import PydanticCustomError
 
 from pipeline.config.section import Count, Section, Share
 from pipeline.errors import UserError
@@ -15,7 +16,7 @@ def _id(value: Any) -> Any:
     if value is None:  # what YAML reads after `training.go_on=`
         return ""
     if isinstance(value, int | float):
-        raise ValueError("an id of digits alone needs quotes, as in '\"0123\"': YAML reads it as a number")
+        raise PydanticCustomError("model_id", "an id of digits alone needs quotes: YAML reads it as a number")
     return value
 
 

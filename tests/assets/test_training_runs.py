@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import replace
@@ -92,11 +93,35 @@ def test_other_networks_are_refused_with_a_sentence_that_names_the_setting(
     assert run(settings, "--set", "tokenizer.latent_dim=8") == 0
 
 
-def test_an_id_of_digits_alone_is_asked_for_in_quotes_and_then_read(
+def test_an_id_of_digits_alone_is_taken_from_the_command_line_and_asked_for_in_quotes_in_a_file(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(settings, "--set", "training.go_on=0123") == 2
-    found = re.search(r"""an id of digits alone needs quotes, as in ('"0123"')""", capsys.readouterr().err)
-    assert found is not None
-    assert run(settings, "--set", """training.go_on="0123\"""") == 2
-    assert "training.go_on = '0123': no model or run has such an id" in capsys.readouterr().err
+    for typed in ("0123", '"0123"'):
+        assert run(settings, "--set", f"training.go_on={typed}") == 2
+        assert "training.go_on = '0123': no model or run has such an id" in capsys.readouterr().err
+    file = settings.home.folder / "config.yaml"
+    kept = file.read_text()
+    assert "go_on: '0123'" in kept
+    file.write_text(kept.replace("'0123'", "8618"))
+    assert run(settings) == 2
+    assert "training.go_on = 8618: an id of digits alone needs quotes" in capsys.readouterr().err
+    file.write_text(kept.replace("'0123'", '"8618"'))
+    assert run(settings) == 2
+    assert "training.go_on = '8618': no model or run has such an id" in capsys.readouterr().err
+
+
+def test_after_a_return_by_the_command_all_commands_mean_the_first_model_again(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings) == 0
+    first = newest(settings)
+    assert run(settings, "--set", "tokenizer.steps=6") == 0
+    trial = newest(settings)
+    capsys.readouterr()
+    assert run(settings, "--set", "tokenizer.steps=4") == 0
+    assert "nothing was started, the root remembers these settings" in capsys.readouterr().out
+    assert main(["models", "--json", "--root", settings.store.root]) == 0
+    listed = {one["name"]: one["in_use"] for one in json.loads(capsys.readouterr().out)}
+    assert (listed[first.model_id], listed[trial.model_id]) == (True, False)
+    assert run(settings) == 0
+    assert "nothing was started, nothing was written" in capsys.readouterr().out
