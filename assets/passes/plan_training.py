@@ -9,11 +9,11 @@ from assets.graph.jobs import JOBS
 from assets.passes.due import is_due
 from assets.passes.selection import resolve_selection
 from assets.settings import Settings
+from pipeline.errors import UserError
 from pipeline.model_choice import is_trained, models_in_use
-from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind, run_folder, run_id, saved_steps, steps_of
-from pipeline.model_start import find_start
+from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind, steps_of
 from pipeline.shards.read import current_shards
-from pipeline.storage.models_table import ModelRecord, all_models
+from pipeline.storage.models_table import ModelRecord
 
 _BEFORE = (*JOBS["compare_clips"], *JOBS["label"], *JOBS["learn"], *JOBS["decide"])
 
@@ -33,7 +33,9 @@ class TrainingPlan:
     size: str
     """Parameters, steps, memory needed and there."""
     refusal: str
-    """Why it cannot start on this machine, and what to set; "" where it fits."""
+    """Why it cannot start, and what to set; "" where it can."""
+    begins: str = ""
+    """What `training.start_from` or `training.go_on` makes it begin with."""
 
 
 def plan_training(settings: Settings, select: Sequence[str] | None, *, fetches: bool) -> list[TrainingPlan]:
@@ -64,16 +66,29 @@ def plan_training(settings: Settings, select: Sequence[str] | None, *, fetches: 
             continue
         steps = steps_of(kind, config)
         trained = found.model_id if found is not None and is_trained(store, config, kind) else ""
-        start = None if trained else find_start(store, all_models(store), config)
-        own = start if start is not None and start.kind == kind else None
-        lineage = own.lineage_of(kind) if own is not None else []
-        run = run_id(kind, config, shards, tokenizer=below if kind == WORLD else "", lineage=lineage)
-        saved = [] if trained else saved_steps(store, run_folder(store, kind, run, steps))
-        begins = own.step if own is not None and own.how == "go_on" and not trained else 0
+        taken, begins, refusal = (0, "", "") if trained else _begins(settings, kind, shards, below)
         size = size_of_training(config, kind, compute)
-        refusal = size.refusal if config.training.check_memory else ""
-        plans.append(TrainingPlan(kind, steps, saved[-1] if saved else begins, trained, may_change, size.line, refusal))
+        refusal = refusal or (size.refusal if config.training.check_memory else "")
+        plans.append(TrainingPlan(kind, steps, taken, trained, may_change, size.line, refusal, begins))
     return plans
+
+
+def _begins(settings: Settings, kind: TrainedKind, shards: str | None, below: str) -> tuple[int, str, str]:
+    """Return the steps that were taken before a training, what it begins with, and why it cannot begin with it."""
+    from models.training.planned_run import plan_run
+    from models.training.starting import check_steps, sentence, start_for
+
+    store, config = settings.store, settings.config
+    try:
+        start = start_for(store, config, kind)
+        planned = plan_run(store, config, kind, shards, tokenizer=below if kind == WORLD else "", start=start)
+        saved = planned.checkpoints.steps()
+        if saved or start is None:
+            return (saved[-1] if saved else 0), "", ""
+        check_steps(config, start)
+    except UserError as exc:
+        return 0, "", str(exc)
+    return (start.step if start.how == "go_on" else 0), sentence(start, planned.changes, planned.steps), ""
 
 
 def format_training(plans: Sequence[TrainingPlan]) -> list[str]:
@@ -87,7 +102,9 @@ def _lines(plan: TrainingPlan) -> list[str]:
     lines = [f"  {plan.size}"]
     if plan.trained:
         lines.append(f"    only if the training shards change: {plan.trained} is trained on the present ones")
-    if plan.taken and not plan.may_change:
+    if plan.begins:
+        lines.append(f"    {plan.begins}")
+    elif plan.taken and not plan.may_change:
         lines.append(f"    goes on at step {plan.taken:,}")
     if plan.refusal:
         lines.append(f"    cannot start: {plan.refusal}")

@@ -156,5 +156,6 @@ def say_pace(
 def _duration(seconds: float) -> str:
     for unit, length, most in (("seconds", 1, 90), ("minutes", 60, 90 * 60), ("hours", 3600, 48 * 3600)):
         if seconds < most:
-            return f"about {seconds / length:.0f} {unit}"
+            number = f"{seconds / length:.0f}"
+            return f"about {number} {unit.removesuffix('s') if number == '1' else unit}"
     return f"about {seconds / 86400:,.0f} days"

@@ -19,8 +19,9 @@ from models.training.loop import Trainable
 from pipeline.config import Config
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 from pipeline.errors import UserError
-from pipeline.model_ids import TOKENIZER, steps_of
-from pipeline.model_start import Start
+from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind, steps_of
+from pipeline.model_start import Start, find_start
+from pipeline.storage.models_table import all_models
 from pipeline.storage.store import Store
 
 Changes = dict[str, tuple[Any, Any]]
@@ -43,6 +44,21 @@ _MAY_CHANGE = {
 # they make other tensors where they become 0 or cease to be
 _SWITCHES = ("ema_decay", "restart_below")
 _SHARED = ("seed", "dtype")
+
+
+def start_for(store: Store, config: Config, kind: TrainedKind) -> Start | None:
+    """Return what a kind of model begins with; None at random.
+
+    Raises:
+        UserError: it cannot be begun with.
+    """
+    start = find_start(store, all_models(store), config)
+    if start is not None and kind == TOKENIZER and start.kind == WORLD:
+        raise UserError(
+            f"training.{start.how} = {start.name!r}: the tokenizer {start.tokenizer} of this world is not among the "
+            "models any more; begin with another, or at random (empty)."
+        )
+    return start if start is not None and start.kind == kind else None
 
 
 def check_start(config: Config, start: Start) -> Changes:
@@ -83,12 +99,7 @@ def begin(store: Store, config: Config, start: Start, training: Trainable) -> tu
         assert start.record is not None
         load_networks(store, start.record, training.networks())
         return 0, []
-    steps, total = _steps_setting(start.kind), steps_of(start.kind, config)
-    if start.step >= total:
-        raise UserError(
-            f"training.go_on = {start.name!r}: it has taken {start.step} steps, and the configuration asks for {total} "
-            f"in all: raise {steps} (now {_value(config, steps)})."
-        )
+    check_steps(config, start)
     checkpoints = Checkpoints(store, start.folder)
     found = checkpoints.read(start.step)
     try:
@@ -96,6 +107,16 @@ def begin(store: Store, config: Config, start: Start, training: Trainable) -> tu
     except WeightsError as exc:
         raise checkpoints.unfit(start.step, exc) from exc
     return found.step, found.about["curve"]
+
+
+def check_steps(config: Config, start: Start) -> None:
+    """Raise a UserError where a run is to go on that has taken all the steps which a configuration asks for."""
+    steps, total = _steps_setting(start.kind), steps_of(start.kind, config)
+    if start.how == "go_on" and start.step >= total:
+        raise UserError(
+            f"training.go_on = {start.name!r}: it has taken {start.step} steps, and the configuration asks for {total} "
+            f"in all: raise {steps} (now {_value(config, steps)})."
+        )
 
 
 def check_frame(start: Start, height: int, width: int) -> None:

@@ -29,7 +29,7 @@ from models.training.finite import what_to_change
 from models.training.loop import OnStep, Trainable, run
 from models.training.planned_run import PlannedRun, plan_run
 from models.training.preflight import check_memory, say_pace
-from models.training.starting import begin, check_frame, sentence
+from models.training.starting import begin, check_frame, sentence, start_for
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_metrics
 from models.training.tracker import MakeTracker, TrackedRun, Tracker
 from models.training.world_training import TruthActions, WorldTraining, world_metrics
@@ -39,11 +39,10 @@ from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.job import Job
 from pipeline.model_choice import is_trained
-from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind
-from pipeline.model_start import Start, find_start
+from pipeline.model_ids import TOKENIZER, WORLD
 from pipeline.progress import ProgressCallback, notify
 from pipeline.shards.read import current_shards, restore_advice
-from pipeline.storage.models_table import ModelRecord, all_models
+from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 from pipeline.training_size.estimate import Kind
@@ -93,7 +92,7 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None, make_tracker: Ma
     if tokenizer_is_current(store, config):
         return _report(require_configured(store, config, TOKENIZER), skipped=True)
     train, val = _clips(store, version)
-    planned = plan_run(store, config, TOKENIZER, version, start=_start(store, config, TOKENIZER))
+    planned = plan_run(store, config, TOKENIZER, version, start=start_for(store, config, TOKENIZER))
     compute = choose_compute(config.training)
     with intra_op_threads():
         windows = _windows(job, version, train)
@@ -132,7 +131,7 @@ def train_world_model(
         return _report(require_configured(store, config, WORLD), skipped=True)
     source = require_configured(store, config, TOKENIZER).model_id
     train, val = _clips(store, version)
-    planned = plan_run(store, config, WORLD, version, tokenizer=source, start=_start(store, config, WORLD))
+    planned = plan_run(store, config, WORLD, version, tokenizer=source, start=start_for(store, config, WORLD))
     compute = choose_compute(config.training)
     with intra_op_threads():
         windows = _windows(job, version, train)
@@ -269,17 +268,6 @@ def _run(
         "wall_s": round(time.perf_counter() - wall, 1),
         "cpu_s": round(time.process_time() - cpu, 1),
     }
-
-
-def _start(store: Store, config: Config, kind: TrainedKind) -> Start | None:
-    """Return what a kind of model begins with; None at random. UserError where it cannot be begun with."""
-    start = find_start(store, all_models(store), config)
-    if start is not None and kind == TOKENIZER and start.kind == WORLD:
-        raise UserError(
-            f"training.{start.how} = {start.name!r}: the tokenizer {start.tokenizer} of this world is not among the "
-            "models any more; begin with another, or at random (empty)."
-        )
-    return start if start is not None and start.kind == kind else None
 
 
 def _begin(job: Job, planned: PlannedRun, training: Trainable) -> Callable[[], tuple[int, Curve]] | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from assets.passes import plan_training as module
-from assets.passes.plan_training import format_training, plan_training
+from assets.passes.plan_training import TrainingPlan, format_training, plan_training
 from assets.settings import Settings
 from pipeline.config import Config, preset
-from pipeline.errors import UserError
 from pipeline.model_ids import TOKENIZER, WORLD, run_folder, run_id, steps_of
 from pipeline.shards.read import current_shards
 from pipeline.storage.home import home_of
@@ -80,15 +80,34 @@ def test_a_stopped_training_goes_on_at_its_last_checkpoint(store: Store) -> None
 
 
 @pytest.mark.usefixtures("unchanging_shards")
-def test_a_training_that_goes_on_from_another_run_begins_at_its_step(store: Store) -> None:
+def test_a_training_that_goes_on_from_another_run_says_so_or_why_it_cannot(store: Store) -> None:
     run = RunFile(
-        run_id="5eed", kind=TOKENIZER, settings="", config={}, steps=60, inputs={"shards": current_shards(store)}
+        run_id="5eed",
+        kind=TOKENIZER,
+        settings="",
+        config={"tokenizer": dataclasses.asdict(CONFIG.tokenizer)},
+        steps=60,
+        inputs={"shards": current_shards(store)},
     )
     write_run(store, f"models/{TOKENIZER}/runs/5eed/checkpoints", run)
     store.write_blob(f"models/{TOKENIZER}/runs/5eed/checkpoints/step-00000040.safetensors", b"")
-    changed = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, seed=77, go_on="5ee"))
-    tokenizer, world = plan_training(settings_of(store, changed), None, fetches=False)
+
+    def planned(go_on: str, **changes: Any) -> list[TrainingPlan]:
+        training = dataclasses.replace(CONFIG.training, seed=77, go_on=go_on)
+        changed = dataclasses.replace(
+            CONFIG, training=training, tokenizer=dataclasses.replace(CONFIG.tokenizer, **changes)
+        )
+        return plan_training(settings_of(store, changed), None, fetches=False)
+
+    tokenizer, world = planned("5ee", steps=50, batch=3)
     assert (tokenizer.taken, world.taken) == (40, 0)
-    wrong = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, seed=77, go_on="5eee"))
-    with pytest.raises(UserError, match=r"training.go_on = '5eee': no model or run has such an id"):
-        plan_training(settings_of(store, wrong), None, fetches=False)
+    [_, line] = format_training([tokenizer])
+    assert "goes on from video_tokenizer 5eed at step 40 of 50, with its optimizer; changed: tokenizer.batch" in line
+    for refused, reason in (
+        (planned("5ee", steps=40), "raise tokenizer.steps (now 40)"),
+        (planned("5ee", steps=50, codebook_size=7), "tokenizer.codebook_size = 7 instead of"),
+        (planned("5eee"), "training.go_on = '5eee': no model or run has such an id"),
+    ):
+        line = format_training(refused)[1]
+        assert line.startswith("    cannot start: training.go_on = ")
+        assert reason in line
