@@ -244,7 +244,7 @@ def _run(
     def tracker(first_step: int) -> Tracker | None:
         nonlocal begun_at
         begun_at = first_step
-        run = TrackedRun(planned.run_id, planned.kind, planned.settings, first_step)
+        run = TrackedRun(planned.folder_name, planned.kind, planned.settings, first_step)
         return (make_tracker or _event_files(job))(run)
 
     wall, cpu = time.perf_counter(), time.process_time()
