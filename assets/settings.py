@@ -177,6 +177,11 @@ def _under_preset(name: str, remembered: Mapping[str, Any]) -> tuple[dict[str, A
         f"preset {remembered['preset']} -> {name}: the source stays {before.source.spec!r}, and so do the other "
         "settings of collection and curation; the models are the new preset's"
     )
+    present = load_config(None, base=name, clips=kept["clips"]).clips
+    resized = _difference(_plain(dataclasses.asdict(present)), mine["clips"])
+    if resized:
+        asked = ", ".join(f"clips.{field} {mine['clips'][field]} -> {value}" for field, value in resized.items())
+        note += f". Clips are cut again as it asks ({asked}); `--set` keeps them as they are"
     if left:
         note += f". Left behind: {', '.join(left)} (give them again with --set)"
     return {section: changes for section, changes in kept.items() if changes}, (note,)

@@ -44,7 +44,7 @@ def video_tokenizer(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
             work,
             model,
             [
-                verdict("video_tokenizer", "psnr_floor", psnr >= floor, f"PSNR {psnr:.2f} dB, floor {floor} dB"),
+                verdict("video_tokenizer", "psnr_floor", psnr >= floor, _floor_text(psnr, floor)),
                 verdict("video_tokenizer", "codebook_usage", usage >= 0.1, f"{usage:.0%} of the codes are used"),
             ],
         )
@@ -136,3 +136,10 @@ def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 def _number(model: ModelRecord, name: str) -> float:
     value = model.metrics.get(name)
     return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def _floor_text(psnr: float, floor: float) -> str:
+    """Return a tokenizer's PSNR beside its floor (dB), and below it what can be changed."""
+    text = f"PSNR {psnr:.2f} dB, floor {floor} dB"
+    way = "train longer (tokenizer.steps: the run is extended), or lower the floor (tokenizer.min_psnr: trains nothing)"
+    return text if psnr >= floor else f"{text}: {way}"

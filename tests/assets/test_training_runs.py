@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from assets.cli.main import main
 from assets.passes.instance import open_instance
@@ -125,3 +126,27 @@ def test_after_a_return_by_the_command_all_commands_mean_the_first_model_again(
     assert (listed[first.model_id], listed[trial.model_id]) == (True, False)
     assert run(settings) == 0
     assert "nothing was started, nothing was written" in capsys.readouterr().out
+
+
+def test_fewer_steps_than_a_run_has_taken_leave_its_curve_in_tensorboard(settings: Settings) -> None:
+    steps = {}
+    for number in (6, 5):
+        assert run(settings, "--set", f"tokenizer.steps={number}") == 0
+        for folder in settings.home.tensorboard.iterdir():
+            events = EventAccumulator(str(folder)).Reload()
+            steps[folder.name] = [event.step for event in events.Scalars("train/loss")]
+    first = f"video_tokenizer-{newest(settings).inputs['run']}"
+    assert steps == {first: [1, 2, 3, 4, 5, 6], f"{first}-5": [1, 2, 3, 4, 5]}
+
+
+def test_what_the_error_of_a_floor_says_passes_the_check(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings, "--set", "tokenizer.min_psnr=90") == 1
+    error = capsys.readouterr().err
+    assert "(tokenizer.steps: the run is extended), or lower the floor (tokenizer.min_psnr: trains nothing)" in error
+    first = newest(settings)
+    assert run(settings, "--set", "tokenizer.steps=6") == 1, "no number of steps reaches this floor"
+    assert newest(settings).inputs["lineage"] == [{"how": "extended", "model": first.model_id, "step": 4}]
+    assert run(settings, "--set", "tokenizer.min_psnr=1", "--set", "tokenizer.steps=4") == 0
+    assert newest(settings).steps == 6, "nothing was trained"

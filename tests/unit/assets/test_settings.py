@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -76,6 +77,10 @@ def test_another_preset_brings_its_models_and_keeps_the_source_and_what_the_data
     [note] = settings.notes
     assert "the source stays 'arcade'" in note
     assert "Left behind: tokenizer.steps (" in note
+    assert "Clips are cut again as it asks (clips.width 160 -> 64, clips.height 90 -> 64, " in note
+    kept = {"clips": {"width": 160, "height": 90, "aspect": "pad"}}
+    again = load_settings("root", base="coinrun", change_preset=True, overrides=kept)
+    assert again.config.clips == dataclasses.replace(demo.clips, crf=20), "as the note says"
 
 
 def test_a_changed_preset_is_remembered_and_the_first_one_can_be_taken_back() -> None:
