@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import urljoin
 from xml.etree import ElementTree
@@ -23,6 +24,8 @@ from pipeline.outside import clean_date, clean_moment, clean_seconds, clean_text
 from pipeline.sources.bounded_xml import parse_xml
 
 MOST_ENTRIES = 10_000
+_MOST_ITEMS = 10 * MOST_ENTRIES
+"""Items that are looked at, those without a link included: five million of them fit into a feed, and take minutes."""
 _TITLE, _TEXT, _TAGS = 1000, 20000, 200
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _ITUNES = "{http://www.itunes.com/dtds/podcast-1.0.dtd}"
@@ -48,7 +51,7 @@ def feed_entries(body: bytes, url: str) -> list[dict[str, Any]]:
     body, encoding = _utf8(body)
     items = _json_items(body) if body.startswith(b"{") else _xml_items(body, encoding)
     found = []
-    for item in items:
+    for item in islice(items, _MOST_ITEMS):
         link = _link(url, item.get("url"))
         if link is not None:
             found.append({**{name: value for name, value in item.items() if value}, "url": link})

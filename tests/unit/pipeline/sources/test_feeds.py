@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.config import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError
+from pipeline.sources import feeds
 from pipeline.sources.feeds import feed_entries, looks_like_feed, seconds_of
 from pipeline.sources.urls import UrlsSource
 
@@ -143,6 +144,19 @@ def test_a_text_of_megabytes_is_cut_and_a_million_links_end() -> None:
     body = f"<feed xmlns='http://www.w3.org/2005/Atom'>{entry}</feed>"
     (found,) = feed_entries(body.encode(), URL)
     assert (found["url"], len(found["title"])) == ("http://127.0.0.1/a", 1000)
+
+
+@pytest.mark.timeout(60, method="thread")
+@pytest.mark.parametrize("kind", ["json", "rss"])
+def test_millions_of_items_without_a_link_are_not_all_looked_at(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    looked: list[object] = []
+    real = feeds._link
+    monkeypatch.setattr(feeds, "_link", lambda url, text: looked.append(text) or real(url, text))
+    monkeypatch.setattr(feeds, "_MOST_ITEMS", 1000)
+    empty: list[dict[str, Any]] = [{}] * 5000
+    bodies = {"json": json_feed(items=[{"url": "/a"}, *empty]), "rss": b"<rss>" + b"<item/>" * 5000 + b"</rss>"}
+    assert [entry["url"] for entry in feed_entries(bodies[kind], URL)] == ["http://127.0.0.1/a"] * (kind == "json")
+    assert len(looked) == 1000
 
 
 # -- what yt-dlp parses itself ------------------------------------------------------------------------------------
