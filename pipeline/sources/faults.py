@@ -131,7 +131,7 @@ def classify(error: BaseException, *, hide: Iterable[str] = ()) -> Fault:
         error: what was caught.
         hide: paths that the message must not hold (temporary folders).
     """
-    text = clean_message(str(error) or type(error).__name__, hide)
+    text = clean_message(_message(error), hide)
     if isinstance(error, PermanentError):
         return Fault(error.error_class, text, error.http_status)
     if isinstance(error, RetryableError):
@@ -158,6 +158,14 @@ def classify(error: BaseException, *, hide: Iterable[str] = ()) -> Fault:
         if name in names:
             return Fault(error_class, text)
     return Fault(_class_of_text(said, chain), text)
+
+
+def _message(error: BaseException) -> str:
+    """Return what an exception says; yt-dlp only counts what its HTTP client raised on an odd address."""
+    for link in causes(error):
+        for raised in getattr(link, "unexpected_errors", None) or ():
+            return f"{type(raised).__name__}: {raised}"
+    return str(error) or type(error).__name__
 
 
 def as_error(fault: Fault) -> PermanentError | RetryableError:

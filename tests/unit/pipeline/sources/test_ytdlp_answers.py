@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,12 @@ def test_a_cookie_that_lasts_longer_than_any_number_is_left_out(site, clip_file:
     (found,) = search_url(url, SearchRequest(query="q", config=CONFIG, extra=HERE))
     assert (found.title, found.error_class) == ("A", None)
     assert [cookie.name for cookie in search_client(CONFIG, HERE).cookiejar] == ["good"]
+
+
+@pytest.mark.parametrize("where", ["http://[::1", "http://.", f"http://{'a' * 70}.com/", "http://[1::2::3]/"])
+def test_a_redirect_to_what_is_no_address_says_so(tmp_path: Path, site, where: str) -> None:
+    url = site.add("/moved", status=302, headers={"Location": where})
+    with pytest.raises(PermanentError) as caught:
+        fetch_url(url, tmp_path, CONFIG, HERE)
+    assert "unexpected error" not in str(caught.value)
+    assert re.search("IPv6|host|label", str(caught.value)), str(caught.value)
