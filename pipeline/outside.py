@@ -188,7 +188,9 @@ _PARTS = re.compile(
 # as in urllib3's `Max retries exceeded with url: /x?token=y`
 _LOOSE_QUERY = re.compile(r"\?[^\s'\"<>=?]{1,200}=[^\s'\"<>]*")
 # an id of yt-dlp may be the end of an address: `[generic] watch?secret: ...`
-_LOOSE_ID = re.compile(r"(\[[\w:+-]{1,60}\] [^\s?]{1,300})\?[^\s:]+")
+_LOOSE_ID = re.compile(r"(\[[\w:+-]{1,60}\] [^\s?#]{1,300})[?#][^\s:]+")
+# the start of a password with a slash in it, as parsers of addresses name it
+_LOOSE_HOST = re.compile(r"'[^']*'(?= is not a valid host or port)")
 _LOOSE_USER = re.compile(r"(?<![\w/:@.-])[^\s/:@'\"<>=(]{1,200}:[^\s/@'\"<>]{1,200}@(?=[\w\[])")
 _WITHOUT_QUERY = ("file:", "s3:")
 """In their names a question mark is a letter like any other."""
@@ -219,6 +221,9 @@ def shown_url(url: object, mark: str = "") -> str:
     if match is None:
         return text if text.startswith("/") or "@" not in text else _LOOSE_USER.sub("", text)
     scheme, slashes, place, path, query, fragment = (part or "" for part in match.groups())
+    if scheme and not place and not scheme.lower().endswith(_WITHOUT_QUERY) and "@" in path:
+        # three slashes: what was meant as user and host is a path
+        return f"{scheme}{slashes}…"
     _, at, host = place.rpartition("@")
     rest, user = path + query + fragment, f"{mark}@" if mark and at else ""
     if not at and re.search(r":(?!\d*$)[^\]]*$", place):
@@ -239,7 +244,7 @@ def shown_text(text: object, mark: str = "") -> str:
         url = found.rstrip(".,;:!)]}")
         return shown_url(url, mark) + found[len(url) :]
 
-    cleaned = _LOOSE_ID.sub(r"\1", _URL.sub(shown, str(text)))
+    cleaned = _LOOSE_HOST.sub("'…'", _LOOSE_ID.sub(r"\1", _URL.sub(shown, str(text))))
     return _LOOSE_USER.sub(f"{mark}@" if mark else "", _LOOSE_QUERY.sub(_known_query, cleaned))
 
 

@@ -112,6 +112,8 @@ def test_json_with_numbers_that_python_cannot_hold_is_read() -> None:
         ("urls:http://u:SECRET@host/list?k=SECRET", "urls:http://host/list"),
         ("//u:SECRET@host/x?SECRET", "//host/x"),
         ("http://host/x\n?token=SECRET", "http://host/x\n"),
+        ("http:///u:SECRET@host/x?SECRET", "http://…"),
+        ("http:////u:SECRET@host/x", "http://…"),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
@@ -124,6 +126,9 @@ def test_messages_are_shown_without_the_secrets_of_their_addresses() -> None:
     assert shown_text(told) == 'see "https://h/a", https:\\/\\/h\\/b. And (http://h/c).'
     retried = "HTTPConnection(host='h', port=80): Max retries exceeded with url: /x?token=SECRET (Caused by u:SECRET@h)"
     assert "SECRET" not in shown_text(retried)
+    assert shown_text("[generic] x#access_token=SECRET: gone") == "[generic] x: gone"
+    unparsed = "Failed to parse: 'u:SECRET' is not a valid host or port"
+    assert shown_text(unparsed) == "Failed to parse: '…' is not a valid host or port"
     assert shown_text("[generic] watch?SECRET: HTTP Error 404, [youtube] a-b_c: gone") == (
         "[generic] watch: HTTP Error 404, [youtube] a-b_c: gone"
     )
