@@ -123,6 +123,8 @@ def _lines(run: Run, options: str) -> list[str]:
 def _settings(run: Run) -> str:
     if not run.settings:
         return "not known (made by an older lampworks)"
+    if not run.differs and run.run_id is None and run.state == "published":
+        return "as configured, of an older lampworks: `lampworks run` trains a model of this one"
     if not run.differs:
         return "as configured"
     shown = [

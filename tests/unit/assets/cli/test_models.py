@@ -162,6 +162,16 @@ def test_a_model_of_an_older_version_is_listed_and_does_not_count_as_configured(
     assert "settings   not known (made by an older lampworks)" in shown.split("world model old\n")[1]
 
 
+def test_a_model_of_an_older_version_with_the_configured_settings_says_what_trains_one_of_this_version(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = row_of(store, "video_tokenizer")
+    add(store, tokenizer, model_id="old", config={"tokenizer": dataclasses.asdict(CONFIG.tokenizer)}, inputs={})
+    assert lampworks("models") == 0
+    shown = capsys.readouterr().out.split("video tokenizer old\n")[1]
+    assert "settings   as configured, of an older lampworks: `lampworks run` trains a model of this one" in shown
+
+
 def test_checkpoints_of_an_older_version_are_a_run_that_is_not_finished(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
