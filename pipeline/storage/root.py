@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import fsspec
 
 from pipeline.errors import UserError
+from pipeline.outside import shown_url
 
 # delta-rs decodes percent signs twice, takes backslashes for slashes and panics on brackets (seen on 1.6.6)
 _BAD_ROOT = frozenset("%\\[]|^")
 _SHOWN = 120
+_LONGEST_NAME, _LONGEST_PATH = 255, 3500
 _DELTA_NAMES = {
     "key": "AWS_ACCESS_KEY_ID",
     "secret": "AWS_SECRET_ACCESS_KEY",
@@ -34,7 +37,7 @@ class Root:
                 delta-rs look in the environment.
 
         Raises:
-            UserError: delta-rs cannot handle the folder's name.
+            UserError: no folder can have this name, delta-rs cannot handle it, or fsspec cannot open this kind of URL.
         """
         text = str(root)
         self.storage_options = dict(storage_options or {})
@@ -45,10 +48,18 @@ class Root:
             bad = sorted({repr(letter) for letter in self.root if letter in _BAD_ROOT or not letter.isprintable()})
             if bad:
                 raise UserError(f"store root {self.root!r} contains {', '.join(bad)}: choose another with --root.")
+            _check_length(self.root)
             self._fs = fsspec.filesystem("file")
         else:
             self.root = text.rstrip("/")
-            self._fs = fsspec.filesystem(text.split("://", 1)[0], **_fsspec_options(self.storage_options))
+            kind = text.split("://", 1)[0]
+            try:
+                self._fs = fsspec.filesystem(kind, **_fsspec_options(self.storage_options))
+            except (ValueError, ImportError, TypeError) as error:  # unknown, not installed, needs more than a root has
+                raise UserError(
+                    f"store root {_short(shown_url(text))}: {kind[:_SHOWN]!r} roots cannot be opened ({error}); name a "
+                    "folder or s3://BUCKET/PREFIX with --root."
+                ) from error
 
     def __reduce__(self) -> tuple[type[Root], tuple[str, dict[str, str]]]:
         # an open fsspec file system is not sent to workers: each opens its own
@@ -63,10 +74,9 @@ class Root:
         """
         why = _why_outside(key)
         if why:
-            shown = repr(key if len(str(key)) <= _SHOWN else f"{str(key)[:_SHOWN]}...")
             raise UserError(
-                f"{shown} names no file of root {self.root!r} (a key is relative to the root, and this one {why}): the "
-                "row that names it is damaged or forged. `lampworks doctor --deep` says which row it is."
+                f"{_short(key)} names no file of root {self.root!r} (a key is relative to the root, and this one "
+                f"{why}): the row that names it is damaged or forged. `lampworks doctor --deep` says which row it is."
             )
         return f"{self.root}/{key}"
 
@@ -80,6 +90,22 @@ class Root:
         # conditional PUT makes a commit atomic without a lock table (S3 itself and its emulators support it)
         options["conditional_put"] = "etag"
         return options
+
+
+def _check_length(path: str) -> None:
+    """Raise UserError where a path, or a name in it, is longer than file systems allow."""
+    longest = max(map(len, os.fsencode(path).split(b"/")))
+    # names of tables and blobs come behind it
+    if longest > _LONGEST_NAME or len(os.fsencode(path)) > _LONGEST_PATH:
+        raise UserError(
+            f"store root {_short(path)} is too long ({_LONGEST_NAME} bytes for a name, {_LONGEST_PATH} for a path): "
+            "choose another with --root."
+        )
+
+
+def _short(value: object) -> str:
+    text = value if not isinstance(value, str) or len(value) <= _SHOWN else f"{value[:_SHOWN]}..."
+    return repr(text)
 
 
 def _why_outside(key: object) -> str:

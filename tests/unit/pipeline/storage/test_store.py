@@ -29,6 +29,23 @@ def test_a_root_that_the_table_format_cannot_hold_is_refused(tmp_path: Path, nam
         Store(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["a" * 256, "é" * 128, "abcdefg/" * 500])
+def test_a_root_with_a_name_that_no_folder_can_have_is_refused(tmp_path: Path, name: str):
+    with pytest.raises(UserError, match=r"is too long .*choose another with --root") as caught:
+        Store(tmp_path / name)
+    assert len(str(caught.value)) < 500
+    # the longest that may be is a folder like any other
+    store = Store(tmp_path / ("a" * 255))
+    store.append("takedowns", [tombstone(1)])
+    assert ids(store) == ["1"]
+
+
+def test_a_kind_of_root_that_cannot_be_opened_is_refused_without_its_secrets():
+    with pytest.raises(UserError, match=r"'nope' roots cannot be opened .*s3://BUCKET/PREFIX with --root") as caught:
+        Store("nope://u:SECRET@host/x?SECRET")
+    assert "SECRET" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["a b", "é😀", "#1?", "o'clock", "a:b"])
 def test_unusual_roots_hold_tables_and_blobs(tmp_path: Path, name: str):
     store = Store(tmp_path / name)
