@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import UserError
+from pipeline.outside import MAX_INT64
 from pipeline.regular_file import read_regular
 
 LARGEST = 1 << 20
@@ -114,7 +115,7 @@ def parse_yaml(text: str, what: str) -> Any:
                 return None
             _check_size(node)
             value = loader.construct_document(node)
-            _check_texts(value)
+            _check_values(value)
             return value
         finally:
             loader.dispose()
@@ -152,15 +153,17 @@ def _check_size(root: yaml.Node) -> None:
     size(root, 0)
 
 
-def _check_texts(value: Any) -> None:
-    """Raise where a text holds half a surrogate pair, which no file and no terminal can show."""
+def _check_values(value: Any) -> None:
+    """Raise where a text holds half a surrogate pair, or a whole number is too large to be printed or stored."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            _check_texts(key)
-            _check_texts(inner)
+            _check_values(key)
+            _check_values(inner)
     elif isinstance(value, list | tuple | set):
         for inner in value:
-            _check_texts(inner)
+            _check_values(inner)
+    elif isinstance(value, int) and not -MAX_INT64 <= value <= MAX_INT64:
+        raise _OddYamlError(f"a number of {value.bit_length()} bits is beyond 64 bits: write a smaller one")
     elif isinstance(value, str):
         try:
             value.encode()

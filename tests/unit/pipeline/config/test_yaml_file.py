@@ -129,6 +129,17 @@ def test_odd_values_of_one_setting_are_refused_by_its_name(value: str) -> None:
     assert len(str(caught.value)) < 2000
 
 
+@pytest.mark.parametrize("number", ["0x" + "f" * 5000, "0b1" + "0" * 63, "-0x" + "f" * 16, "9" * 19, "9:" * 30 + "9"])
+def test_a_number_beyond_64_bits_is_refused_before_anything_prints_it(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "huge.yaml"
+    path.write_text(f"clips: {{crf: {number}}}")
+    with pytest.raises(UserError, match=r"huge\.yaml.*(beyond 64 bits|clips\.crf)") as caught:
+        load_config(path)
+    assert len(str(caught.value)) < 500
+    path.write_text("arcade: {seed: 9223372036854775807}")
+    assert load_config(path).arcade.seed == 2**63 - 1
+
+
 def test_the_settings_that_were_refused_in_a_file_are_right_in_another(tmp_path: Path) -> None:
     path = tmp_path / "saved.yaml"
     path.write_text("clips: {crf: 20}", "utf-16")
