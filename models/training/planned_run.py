@@ -26,7 +26,7 @@ from pipeline.model_ids import (
 )
 from pipeline.model_start import Start
 from pipeline.storage.models_table import ModelRecord, all_models
-from pipeline.storage.run_file import RunFile, write_run
+from pipeline.storage.run_file import RunFile, read_run, write_run
 from pipeline.storage.store import Store
 
 
@@ -155,13 +155,27 @@ def plan_run(
 
 
 def _extended(store: Store, kind: TrainedKind, run: str, steps: int, folder: str) -> list[Origin]:
-    """Return the models of the same run whose steps this one has taken, the fewest first."""
+    """Return the models of the same run whose steps this one has taken, the fewest first.
+
+    A run that was stopped before it published a model, and now is to take another number of steps, is named by its own
+    id: its learning rates so far were those of the other number.
+    """
     saved = saved_steps(store, folder)
     if not saved or f"/{run}/" not in folder:
         return []
+    most = min(saved[-1], steps - 1)
     rows = [row for row in all_models(store) if row.kind == kind and row.inputs.get("run") == run]
-    shorter = sorted({row.steps: row for row in rows if row.steps and row.steps < steps}.items())
-    return [Origin(how="extended", model=row.model_id, step=step) for step, row in shorter if step <= saved[-1]]
+    found: dict[int, str] = {}
+    for taken, row in ((row.steps or 0, row) for row in rows):
+        # one with fewer steps than an earlier one was trained from the first step, in a folder of its own
+        if max(found, default=1) <= taken <= most:
+            found[taken] = row.model_id
+    about = read_run(store, folder)
+    if about is not None:
+        found |= {origin["step"]: run for origin in about.lineage if origin["model"] == run}
+        if about.steps != steps and saved[-1] <= steps:
+            found.setdefault(saved[-1], run)
+    return [Origin(how="extended", model=model, step=step) for step, model in sorted(found.items())]
 
 
 def _told(origin: Origin, changes: Changes) -> dict[str, Any]:

@@ -84,6 +84,25 @@ def test_more_steps_extend_a_world_and_a_kill_in_between_changes_nothing(shards,
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_stopped_run_that_is_to_take_other_steps_is_named_in_the_lineage_for_its_rates_were_others(shards):
+    every_two = changed(training={"checkpoint_every": 2})
+    with pytest.raises(KeyboardInterrupt):
+        train_tokenizer(job_of(shards, changed(every_two, tokenizer={"steps": 9})), on_step=killed_after(3))
+    shorter = changed(every_two, tokenizer={"steps": 6})
+    with pytest.raises(KeyboardInterrupt):
+        train_tokenizer(job_of(shards, shorter), on_step=killed_after(5))
+    _, row, _, steps = train(shards, shorter, "video_tokenizer")
+    assert steps == [5, 6]
+    assert row.inputs["lineage"] == [{"how": "extended", "model": row.inputs["run"], "step": 2}]
+
+
+def test_a_model_of_fewer_steps_that_was_trained_apart_is_not_in_the_lineage_of_a_longer_one(shards):
+    six = train(shards, changed(tokenizer={"steps": 6}), "video_tokenizer")[0]
+    assert train(shards, changed(tokenizer={"steps": 5}), "video_tokenizer")[3] == [1, 2, 3, 4, 5]
+    row = train(shards, changed(tokenizer={"steps": 7}), "video_tokenizer")[1]
+    assert row.inputs["lineage"] == [{"how": "extended", "model": six.model_id, "step": 6}]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
