@@ -245,8 +245,9 @@ def test_every_rule_that_can_decide_is_written_down() -> None:
     table = [line for line in text.splitlines() if line.startswith("| `")]
     judged = dataclasses.replace(RULES, blocked=("x",), languages=("en",), licences=("cc by",))
     rows = [
-        {"native_id": "x"}, {"rule": "no metadata: transient"}, {"rule": "opt_out:noai"}, {"live_status": "is_live"},
-        {"age_limit": 18}, {"title": "shooter"}, {"title": "platformer movie"}, {"duration_s": 3}, {"licence": "GPL"},
+        {"native_id": "x"}, {"rule": "no metadata: transient"}, {"rule": "opt_out:noai"}, {"rule": "odd_file: a pipe"},
+        {"live_status": "is_live"}, {"age_limit": 18}, {"title": "shooter"},
+        {"title": "platformer movie"}, {"duration_s": 3}, {"licence": "GPL"},
         {"licence": None}, {"language": "de"}, {"language": None}, {"title": "platformer"}, {},
     ]  # fmt: skip
     fine = {**GOOD, "licence": "CC BY", "language": "en"}
