@@ -200,7 +200,7 @@ def run_gc(args: argparse.Namespace) -> int:
         keys = collect_garbage(settings.store, dry_run=args.dry_run)
         for key in keys:
             print(key)
-        print(f"{len(keys)} blobs {done}")
+        print(f"{len(keys)} blobs {'that no row names ' if args.checkpoints else ''}{done}")
         if args.checkpoints:
             found = collect_checkpoints(settings.store, keep=args.keep or "none", dry_run=args.dry_run)
             for key in found.keys:

@@ -126,7 +126,11 @@ def _settings(run: Run) -> str:
     if not run.differs and run.run_id is None and run.state == "published":
         return "as configured, of an older lampworks: `lampworks run` trains a model of this one"
     if not run.differs:
-        return "as configured"
+        return (
+            "as configured"
+            if run.in_use or run.state == "unfinished"
+            else "as configured, but for steps, shards or lineage"
+        )
     shown = [
         f"{name} = {json.dumps(own)} (configured {json.dumps(configured)})"
         for name, (own, configured) in list(run.differs.items())[:_MOST_SETTINGS]

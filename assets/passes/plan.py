@@ -6,12 +6,15 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from assets.passes.plan_training import TrainingPlan, format_training, plan_training
 from assets.settings import Settings
-from pipeline.storage.arrow import pc
+from pipeline.config import Config
+from pipeline.storage.arrow import pc, unique
+from pipeline.storage.store import Store
 
 # the smallest sufficient format (144p, video only) of real sites, measured; and what a clip of 16 s weighs
 _BYTES_PER_SECOND = 12_000
@@ -27,8 +30,11 @@ class Plan:
     searched: bool
     """Whether it rests on a search (else on the configuration alone)."""
     videos: int
+    """Videos to fetch, and to cut then."""
     unknown: int
     """Videos of unknown length, counted with the mean length of the others."""
+    fetched: int
+    """Videos that are there and are only to be cut."""
     batches: int
     hours: float
     """Hours of video."""
@@ -38,6 +44,14 @@ class Plan:
     work_hours: float
     """Hours of fetching and cutting on this machine, one core."""
     training: tuple[TrainingPlan, ...] = ()
+
+
+class Work(NamedTuple):
+    """Videos, their hours, and how many of them are of unknown length."""
+
+    videos: int = 0
+    hours: float = 0.0
+    unknown: int = 0
 
 
 def plan_pass(settings: Settings, select: Sequence[str] | None = None) -> Plan:
@@ -50,12 +64,16 @@ def plan_pass(settings: Settings, select: Sequence[str] | None = None) -> Plan:
         select: as of `assets.passes.driver.full_pass`.
     """
     plan = _collection(settings)
-    return dataclasses.replace(plan, training=tuple(plan_training(settings, select, fetches=plan.videos > 0)))
+    return dataclasses.replace(
+        plan, training=tuple(plan_training(settings, select, fetches=plan.videos + plan.fetched > 0))
+    )
 
 
 def _collection(settings: Settings) -> Plan:
     from assets.passes.due_batches import collect_due
     from assets.passes.lock import lock_home
+    from pipeline.download.due import due_rows, uncut_rows
+    from pipeline.download.ledger import fold_all
     from pipeline.job import Job
     from pipeline.search.search import search_videos
 
@@ -63,40 +81,51 @@ def _collection(settings: Settings) -> Plan:
     if config.source.kind == "arcade" and store.version("videos") < 0:
         # its recordings are made for the search itself: say what the configuration says
         videos, hours = config.arcade.videos, config.arcade.videos * config.arcade.seconds / 3600
-        return _plan(False, videos, 0, -(-videos // config.source.batch_size), hours, config.clips.seconds)
+        return _plan(
+            Work(videos, hours), Work(), batches=-(-videos // config.source.batch_size), config=config, searched=False
+        )
     if config.source.kind != "arcade":
         with lock_home(settings.home, store.root):
             store.check_writable()
             search_videos(Job(store, config, settings.home))
-    due = collect_due(store, config, datetime.now(UTC)).batches
-    rows = store.read("videos", ["duration_s"], pc.field("batch").isin(pa.array(list(due), pa.string())))[
-        "duration_s"
-    ].to_pylist()
-    known = [seconds for seconds in rows if seconds]
+    now = datetime.now(UTC)
+    states = fold_all(store)
+    fetch = unique(due_rows(store, config, states, now)["video_id"])
+    cut = unique(uncut_rows(store, config, states.filter(pc.invert(states["dropped"])))["video_id"])
+    batches = len(collect_due(store, config, now).batches)
+    return _plan(_work(store, fetch), _work(store, cut), batches=batches, config=config, searched=True)
+
+
+def _work(store: Store, video_ids: list[str]) -> Work:
+    """Return how many videos these are, and their hours; unknown lengths are counted with the mean of the others."""
+    wanted = pc.field("video_id").isin(pa.array(video_ids, pa.string()))
+    lengths = store.read("videos", ["duration_s"], wanted)["duration_s"].to_pylist()
+    known = [seconds for seconds in lengths if seconds]
     mean = sum(known) / len(known) if known else 0.0
-    hours = (sum(known) + mean * (len(rows) - len(known))) / 3600
-    return _plan(True, len(rows), len(rows) - len(known), len(due), hours, config.clips.seconds)
+    unknown = len(lengths) - len(known)
+    return Work(len(lengths), (sum(known) + mean * unknown) / 3600, unknown)
 
 
-def _plan(searched: bool, videos: int, unknown: int, batches: int, hours: float, clip_seconds: int) -> Plan:
-    seconds = hours * 3600
-    clips = int(seconds // clip_seconds)
+def _plan(fetch: Work, cut: Work, *, batches: int, config: Config, searched: bool) -> Plan:
+    fetched_s, cut_s = fetch.hours * 3600, (fetch.hours + cut.hours) * 3600
+    clips = int(cut_s // config.clips.seconds)
     return Plan(
         searched=searched,
-        videos=videos,
-        unknown=unknown,
+        videos=fetch.videos,
+        unknown=fetch.unknown + cut.unknown,
+        fetched=cut.videos,
         batches=batches,
-        hours=hours,
-        fetch_bytes=int(seconds * _BYTES_PER_SECOND),
+        hours=fetch.hours + cut.hours,
+        fetch_bytes=int(fetched_s * _BYTES_PER_SECOND),
         clips=clips,
         clip_bytes=clips * _CLIP_BYTES,
-        work_hours=seconds * (_FETCH_SHARE + _CUT_SHARE) / 3600,
+        work_hours=(fetched_s * _FETCH_SHARE + cut_s * _CUT_SHARE) / 3600,
     )
 
 
 def format_plan(plan: Plan) -> str:
     """Return the estimate as lines for a terminal."""
-    if not plan.videos:
+    if not plan.videos + plan.fetched:
         return "\n".join(
             [
                 "plan: nothing to fetch; `lampworks run` makes what is out of date behind it",
@@ -105,7 +134,9 @@ def format_plan(plan: Plan) -> str:
         )
     lines = [
         f"plan ({'after a search' if plan.searched else 'from the configuration'}; estimates, nothing was started):",
-        f"  videos   {plan.videos:,} in {plan.batches:,} batches"
+        f"  videos   {plan.videos:,} to fetch"
+        + (f" and {plan.fetched:,} that are there to cut" if plan.fetched else "")
+        + f", in {plan.batches:,} batches"
         + (f", {plan.unknown:,} of unknown length" if plan.unknown else ""),
         f"  hours    {plan.hours:,.1f} of video, about {max(plan.work_hours, 0.01):,.2f} of one core to fetch and cut",
         f"  bytes    about {_size(plan.fetch_bytes)} to fetch, {_size(plan.clip_bytes)} of clips",

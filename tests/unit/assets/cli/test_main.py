@@ -88,7 +88,7 @@ def test_a_plan_of_the_embedded_source_rests_on_the_configuration_and_writes_not
     plan = plan_pass(settings)
     assert plan.videos == settings.config.arcade.videos
     assert plan.hours == pytest.approx(plan.videos * settings.config.arcade.seconds / 3600)
-    assert f"{plan.videos} in {plan.batches} batches" in format_plan(plan)
+    assert f"{plan.videos} to fetch, in {plan.batches} batches" in format_plan(plan)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,7 +100,7 @@ def test_a_bigger_preset_on_a_root_that_exists_plans_with_the_roots_source(
     assert main(["run", "--preset", "coinrun", "--plan"]) == 0
     shown = capsys.readouterr()
     assert "preset demo -> coinrun: the source stays 'arcade'" in shown.err
-    assert f"{load_settings(source='arcade').config.arcade.videos} in" in shown.out
+    assert f"{load_settings(source='arcade').config.arcade.videos} to fetch, in" in shown.out
 
 
 def test_a_plan_of_a_folder_searches_it_and_fetches_nothing(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_plan_of_a_folder_searches_it_and_fetches_nothing(tmp_path: Path) -> N
     settings = load_settings(source="folder:videos")
     plan = plan_pass(settings)
     assert (plan.searched, plan.videos, plan.batches) == (True, 3, 1)
-    assert plan.unknown == 3
+    assert (plan.unknown, plan.fetched) == (3, 0)
     assert settings.store.version("downloads") == -1
 
 

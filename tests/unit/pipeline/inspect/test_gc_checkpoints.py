@@ -18,7 +18,7 @@ from pipeline.storage.run_file import RunFile, write_run
 from pipeline.storage.store import Store
 from tests.snapshots import digests
 
-LATER = datetime.now(UTC) + FRESH + timedelta(minutes=1)
+LATER = datetime.now(UTC) + FRESH + timedelta(days=1)
 
 
 def folder(kind: str, run: str) -> str:

@@ -144,6 +144,7 @@ def hold_while_answering(item: int, folder: str) -> Any:
     """Return an answer that takes far more memory to send than to hold; the item 1 waits for it to be near."""
     if item == 7:
         note_as("pid", folder)
+        time.sleep(1)  # the answer of item 1 is received before this one begins
         return b"\1" * (300 << 20)
     return hold_and_note(item, folder)
 
