@@ -312,6 +312,7 @@ def put_big_store(settings: Settings) -> None:
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.slow
 def test_among_five_thousand_batches_those_that_are_due_are_found(tmp_path: Path) -> None:
     settings = settings_at(tmp_path, "youtube")
     put_big_store(settings)

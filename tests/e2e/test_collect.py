@@ -278,6 +278,7 @@ def command_of(settings: Settings, *more: str, home: Path | None = None) -> subp
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_batch_at_once_corrupt_nothing(
     site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
 ) -> None:
@@ -329,7 +330,7 @@ def ok_videos(settings: Settings) -> list[str]:
     return [name for name, state in download_states(settings.store).items() if state.state == "ok"]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_run_that_is_cancelled_stops_its_children_keeps_what_is_done_and_is_finished_by_the_next(
     signum: signal.Signals, site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
 ) -> None:

@@ -63,6 +63,7 @@ def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     assert table.stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_without_labels_the_graph_stops_at_the_classifier_and_a_flags_only_decision_is_possible(
     tmp_path: Path, make_video: Callable[..., Path], tiny_settings: dict[str, Any], lampworks: Any
 ) -> None:

@@ -131,6 +131,7 @@ def test_no_page_log_database_or_output_holds_the_secrets_of_a_list(
     assert [str(path) for path in files if b"SECRET" in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_a_feed_whose_address_is_a_secret_is_the_source_and_is_shown_without_it(
     site: FaultSite, listed: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_query_becomes_files_of_the_smallest_sufficient_format(store: Store, y
     assert os.listdir(home_of(store).tmp) == []
 
 
+@pytest.mark.slow
 def test_a_bot_check_in_the_middle_rests_the_site_and_fails_nothing(store: Store, youtube: YouTube) -> None:
     config = settings(youtube, breaker_s=600.0)
     search_videos(Job(store, config, home_of(store)))
@@ -198,6 +199,7 @@ def test_what_is_no_video_at_all_is_invalid(store: Store, youtube: YouTube) -> N
     assert store.list_blobs("raw") == []
 
 
+@pytest.mark.slow
 def test_a_new_search_after_the_downloads_changes_nothing_that_is_there(store: Store, youtube: YouTube) -> None:
     config = settings(youtube, workers=4)
     collect(store, config)

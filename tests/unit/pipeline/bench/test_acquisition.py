@@ -10,7 +10,7 @@ from assets.cli.main import main
 from pipeline.bench.acquisition import cpu_seconds
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_both_sides_fetch_every_video_and_the_command_prints_what_each_cost(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "acquisition", "--videos", "2", "--rounds", "1", "--json"]) == 0
     printed = capsys.readouterr()

@@ -119,6 +119,7 @@ def test_the_worker_ends_with_the_search(tmp_path: Path, site: HostileSite, clip
 # -- time of a whole search -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_site_that_is_slow_again_and_again_is_left_and_others_are_asked(
     tmp_path: Path, site: HostileSite, clip_file: Path
 ) -> None:

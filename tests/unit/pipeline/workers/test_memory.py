@@ -96,6 +96,7 @@ def test_the_items_beside_it_and_after_it_are_not_blamed(tasks) -> None:
     assert sorted(item for item, _ in results) == [1, 2, 3, 4, 5, 700]
 
 
+@pytest.mark.slow
 def test_items_that_fit_alone_and_not_together_are_all_done(tasks) -> None:
     results = list(LocalEngine(1, threads=2, memory_mb=LIMIT).run(tasks.hold_and_release, [301, 302]))
     assert sorted((item, outcome.value) for item, outcome in results) == [(301, 301), (302, 302)]
