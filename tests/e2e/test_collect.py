@@ -419,7 +419,8 @@ def test_in_the_ui_a_run_that_is_killed_is_marked_failed_and_the_one_behind_it_g
         wait_for(lambda: [one for one in marked_processes(settings.home) if _downloads(one)], 120)
         behind = ui.run("collect_batch", other)
         why = (
-            f"Waits for the pool 'downloads', which has 1 slots (Deployment, Concurrency), all held: by run {held[:8]}"
+            "Waits for the pool 'downloads', which has 1 slot (Deployment, Concurrency): "
+            f"run {held[:8]} (collect_batch of {slow}) at work there."
         )
         wait_for(lambda: why in " ".join(ui.messages(behind)), 120)
         (download,) = [one for one in marked_processes(settings.home) if _downloads(one)]
