@@ -11,7 +11,7 @@ import json
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -24,7 +24,7 @@ from websockets.sync.client import connect
 from assets.passes.lock import lock_home, marked_processes
 from assets.settings import load_settings
 from pipeline.errors import UserError
-from tests.dagster_ui import Ui
+from tests.dagster_ui import Ui, wait_for
 from tests.odd_json import ODD_BODIES
 
 pytestmark = pytest.mark.timeout(240)
@@ -290,6 +290,13 @@ def test_nothing_outlives_it(tmp_path: Path, number: int) -> None:
         assert len(started) >= 4
     finally:
         ui.stop(number)
-    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in started)
+    # one that is just ending has no environment any more, by which it would be found, before it is gone
+    wait_for(lambda: not any(map(_runs, started)), 30)
     assert not ui.answers()
     assert "Traceback" not in ui.said()
+
+
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
