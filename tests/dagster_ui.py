@@ -32,6 +32,8 @@ class Ui:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("LAMPW", "DAGSTER"))}
         self.log = home.folder.parent / f"ui-{self.port}.log"
         with self.log.open("wb") as log:
+            # tests that `nohup` runs ignore SIGHUP, and so would this process
+            command = ["env", "--default-signal=HUP", *command]
             self.process = subprocess.Popen(
                 command, env={**environment, "PYTHONPATH": str(CHECKOUT)}, stdout=log, stderr=log
             )

@@ -293,7 +293,8 @@ def test_nothing_outlives_it(tmp_path: Path, number: int) -> None:
     # one that is just ending has no environment any more, by which it would be found, before it is gone
     wait_for(lambda: not any(map(_runs, started)), 30)
     assert not ui.answers()
-    assert "Traceback" not in ui.said()
+    # whoever kills the command may interrupt its children in the middle of a line
+    assert number == signal.SIGKILL or "Traceback" not in ui.said()
 
 
 def _runs(process: psutil.Process) -> bool:

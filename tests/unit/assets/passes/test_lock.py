@@ -8,11 +8,12 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from assets.passes.lock import HELD, holder_of, lock_home
+from assets.passes.lock import HELD, holder_of, lock_home, marked_processes
 from pipeline.errors import UserError
 from pipeline.storage.home import Home
 
@@ -72,6 +73,11 @@ def test_a_home_that_cannot_be_made_is_named_with_the_fix(tmp_path: Path) -> Non
 def test_what_a_killed_ui_left_is_named_and_ends_as_the_message_says(tmp_path: Path) -> None:
     sleeper = "import time; time.sleep(60)  # dagster code-server start"
     with subprocess.Popen([sys.executable, "-c", sleeper], env={**os.environ, HELD: str(tmp_path)}) as left:
+        end = time.monotonic() + 30
+        # a process that has just begun has no environment yet, by which it is found
+        while not marked_processes(Home(tmp_path)):
+            assert time.monotonic() < end
+            time.sleep(0.01)
         with pytest.raises(UserError) as refused, lock_home(Home(tmp_path), "the-root", wind_down_s=0.2):
             pass
         text = str(refused.value)
