@@ -190,7 +190,8 @@ def add_clips(store: Store, config: Config, downloads: list[dict[str, Any]]) -> 
                     "size": len(mp4), "sha256": hashlib.sha256(mp4).hexdigest(), "num_frames": 160, "width": 160,
                     "frames_offset": tar.add(f"{clip_id}.frames.jpg", strip), "frames_size": len(strip), "fps": 10.0,
                     "height": 90, "display_aspect": 1.78, "black_share": 0.0, "still_share": 0.9 if flags else 0.1,
-                    "letterbox_share": 0.0, "num_cuts": 0, "overlay_share": 0.1, "motion": 0.2, "flags": flags,
+                    "letterbox_share": 0.0, "num_cuts": n % 2, "cut_ms": [4800] * (n % 2),
+                    "longest_shot_share": 0.7 if n % 2 else 1.0, "overlay_share": 0.1, "motion": 0.2, "flags": flags,
                     "features": [0.0], "hashes": hash_frames(luma) + hash_frames(luma[:, :, ::-1]),
                 }
             )  # fmt: skip

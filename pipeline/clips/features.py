@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.clips.cuts import CutDetector, cut_ms, cut_peak, detect_cuts, frame_histograms, longest_shot_share
 from pipeline.clips.hashes import hash_frames
-from pipeline.clips.motion import count_cuts, frame_histograms, longest_run, scroll_of
+from pipeline.clips.motion import longest_run, scroll_of
 from pipeline.clips.samples import NUM_SAMPLES, Floats, Planes, sample_indices
 from pipeline.config.clips import ClipConfig
 
@@ -47,7 +48,11 @@ class Measurements:
     letterbox_share: float
     """Share of the picture that is a dark border, constant in time and place."""
     num_cuts: int
-    """Scene changes."""
+    """Scene cuts."""
+    cut_ms: list[int]
+    """Times of the first frame of each new shot, in ms from the clip's start."""
+    longest_shot_share: float
+    """Share of the frames that the longest shot has."""
     overlay_share: float
     """Share of the picture that does not change while most of the rest does."""
     motion: float
@@ -58,14 +63,17 @@ class Measurements:
     """Eight 64-bit difference hashes, then those of the mirrored frames."""
 
 
-def measure(luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig) -> Measurements:
+def measure(
+    luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig, detect: CutDetector = detect_cuts
+) -> Measurements:
     """Measure one clip.
 
     Args:
         luma: (T, H, W) uint8.
         chroma: (T, 2, H/2, W/2) uint8.
         num_bytes: size of the encoded clip.
-        config: holds `black_luma`.
+        config: holds `black_luma` and `fps`.
+        detect: finds the scene cuts.
     """
     samples = luma[sample_indices(len(luma))]
     diff = np.maximum(luma[1:], luma[:-1]) - np.minimum(luma[1:], luma[:-1])
@@ -81,7 +89,7 @@ def measure(luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig) ->
     black_share = _black_share(shown, config.black_luma)
     overlay, static = _overlay(activity, samples[NUM_SAMPLES // 2], (top, bottom, left, right))
     histograms = frame_histograms(luma)
-    cuts, cut_peak = count_cuts(luma, chroma, histograms)
+    cuts = detect(luma, chroma)
     motion = float(changed_share.mean())
     diff_mean = diff.reshape(len(diff), -1).sum(axis=1, dtype=np.uint32) / pixels
     corners, centre = _corner_motion(activity)
@@ -90,7 +98,7 @@ def measure(luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig) ->
         float(samples.mean()), float(samples.std()), _saturation(chroma), sharpness,
         float(edges.mean()), float(edges.std()), _entropy(histograms),
         float(diff_mean.mean()), float(np.percentile(diff_mean, 95)), motion, float(np.percentile(changed_share, 95)),
-        float(still.mean()), longest_run(still), float(cuts), cut_peak,
+        float(still.mean()), longest_run(still), float(len(cuts)), cut_peak(luma, chroma),
         black_share, letterbox, overlay, static, max(corners), min(corners), centre, _corner_variance(samples),
         *scroll_of(luma), float(np.abs(histograms[0] - histograms[-1]).sum() / 2), num_bytes / len(luma),
     ]  # fmt: skip
@@ -98,7 +106,9 @@ def measure(luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig) ->
         black_share=black_share,
         still_share=float(still.mean()),
         letterbox_share=letterbox,
-        num_cuts=cuts,
+        num_cuts=len(cuts),
+        cut_ms=cut_ms(cuts, config.fps),
+        longest_shot_share=longest_shot_share(cuts, len(luma)),
         overlay_share=overlay,
         motion=motion,
         features=features,

@@ -1,4 +1,4 @@
-"""Measure how a clip moves: its scene changes, its scrolling and how long it stands still."""
+"""Measure how a clip moves: its scrolling and how long it stands still."""
 
 from __future__ import annotations
 
@@ -7,43 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clips.samples import Floats, Planes
-
-_ROWS, _COLUMNS = 9, 16  # coarse grid of the cut score
-_CUT_SCORE, _CUT_RATIO, _CUT_HISTOGRAM = 6.0, 3.0, 0.12
-
-
-def frame_histograms(luma: Planes) -> Floats:
-    """Return each frame's histogram over 16 levels of luma, of every ninth pixel; rows sum to 1."""
-    levels = (luma[:, ::3, ::3] >> 4).reshape(len(luma), -1).astype(np.int32)
-    levels += np.arange(len(luma), dtype=np.int32)[:, None] * 16
-    counts = np.bincount(levels.ravel(), minlength=len(luma) * 16).reshape(len(luma), 16)
-    return np.asarray(counts / levels.shape[1], np.float32)
-
-
-def count_cuts(luma: Planes, chroma: Planes, histograms: Floats) -> tuple[int, float]:
-    """Return the number of scene changes and the greatest ratio of a step to its neighbours.
-
-    A cut is a step of the coarse picture that is large, is several times its neighbours, and changes the histogram. A
-    fast scroll has steps that are as large, but all of them are, and the colours stay.
-    """
-    step = np.zeros(len(luma) - 1, np.float32)
-    for plane in (luma, chroma[:, 0], chroma[:, 1]):
-        step += np.abs(np.diff(_coarse(plane), axis=0)).mean(axis=(1, 2))
-    padded = np.pad(step, 2, mode="reflect") if len(step) > 2 else np.pad(step, 2)
-    neighbours = (padded[:-4] + padded[1:-3] + padded[3:-1] + padded[4:]) / 4
-    ratio = step / (neighbours + 1)
-    palette = np.abs(np.diff(histograms, axis=0)).sum(axis=1) / 2
-    cut = (step >= _CUT_SCORE) & (ratio >= _CUT_RATIO) & (palette >= _CUT_HISTOGRAM)
-    return int(cut.sum()), float(ratio.max())
-
-
-def _coarse(plane: Planes) -> Floats:
-    """Return means over a 9x16 grid (pixels beyond whole cells are left out)."""
-    height, width = plane.shape[1] // _ROWS, plane.shape[2] // _COLUMNS
-    cut = plane[:, : height * _ROWS, : width * _COLUMNS]
-    rows = cut.reshape(len(plane), _ROWS, height, -1).sum(axis=2, dtype=np.uint16)
-    return rows.reshape(len(plane), _ROWS, _COLUMNS, width).sum(axis=3, dtype=np.float32) / (height * width)
+from pipeline.clips.samples import Planes
 
 
 def longest_run(still: npt.NDArray[np.bool_]) -> float:

@@ -27,7 +27,10 @@ from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import repeat_after_takedown
 
-_MEASURED = ["display_aspect", "black_share", "still_share", "letterbox_share", "num_cuts", "overlay_share", "motion"]
+_MEASURED = [
+    "display_aspect", "black_share", "still_share", "letterbox_share", "num_cuts", "longest_shot_share",
+    "overlay_share", "motion",
+]  # fmt: skip
 _STORED = [
     "tar", "offset", "size", "sha256", "frames_offset", "frames_size", "num_frames", "width", "height", "fps",
 ]  # fmt: skip

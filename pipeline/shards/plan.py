@@ -27,9 +27,9 @@ from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when a change here or in `pipeline.shards.tars` changes a byte of the tars."""
-_CLIP_COLUMNS = ["clip_id", "video_id", "start_ms", "end_ms", "tar", "offset", "size", "sha256"]
+_CLIP_COLUMNS = ["clip_id", "video_id", "start_ms", "end_ms", "tar", "offset", "size", "sha256", "cut_ms"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ def plan_shards(store: Store, config: Config) -> Plan:
         part.filter(pc.is_in(part["clip_id"], value_set=kept["clip_id"].combine_chunks()))
         for part in scan_clips(store, config, _CLIP_COLUMNS)
     ]
-    clips = pa.concat_tables([schema.empty_table(), *parts]).join(kept.drop_columns(["video_id"]), "clip_id")
+    read = pa.concat_tables([schema.empty_table(), *parts])
+    # Arrow joins no columns of lists: these are attached afterwards
+    clips = read.drop_columns(["cut_ms"]).join(kept.drop_columns(["video_id"]), "clip_id")
     if len(clips) != len(kept):
         raise UserError(
             f"{len(kept) - len(clips)} of {len(kept)} kept clips are not among the clips any more (cut again, or under "
@@ -72,6 +74,8 @@ def plan_shards(store: Store, config: Config) -> Plan:
     _check_splits(store, config, clips, videos)
     clips = clips.join(videos.select(["video_id", "url", "title"]), "video_id", join_type="left outer")
     clips = clips.take(_order(clips, config.shards.seed))
+    found = pc.index_in(clips["clip_id"], value_set=read["clip_id"].combine_chunks())
+    clips = clips.append_column("cut_ms", read["cut_ms"].take(found))
     digest = hashlib.sha256(json.dumps(shard_inputs(store, config)["settings"], sort_keys=True).encode())
     kept_digest = hashlib.sha256()
     for row in _rows(clips):
@@ -147,7 +151,7 @@ def _rows(clips: pa.Table) -> Iterator[dict[str, Any]]:
 
 def sidecar(row: dict[str, Any]) -> bytes:
     """Return the JSON of a sample: its clip's origin, without what may be secret in the address, and its mp4's hash."""
-    names = ("clip_id", "video_id", "start_ms", "end_ms", "title", "probability", "sha256")
+    names = ("clip_id", "video_id", "start_ms", "end_ms", "title", "probability", "sha256", "cut_ms")
     facts = {name: row[name] for name in names}
     source = None if row["url"] is None else shown_url(row["url"])
     return json.dumps({"source": source} | facts, sort_keys=True).encode()

@@ -58,7 +58,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         tar=_STR, offset=_INT, size=_INT, sha256=_STR, frames_offset=_INT, frames_size=_INT, frames_crc32=_INT,
         num_frames=_INT,
         width=_INT, height=_INT, fps=_FLOAT, display_aspect=_FLOAT, black_share=_FLOAT, still_share=_FLOAT,
-        letterbox_share=_FLOAT, num_cuts=_INT, overlay_share=_FLOAT, motion=_FLOAT, flags=_TEXTS,
+        letterbox_share=_FLOAT, num_cuts=_INT, cut_ms=pa.list_(pa.int32()), longest_shot_share=_FLOAT,
+        overlay_share=_FLOAT, motion=_FLOAT, flags=_TEXTS,
         features=pa.list_(pa.float32()), hashes=pa.binary(),
     ),
     # one clip's group of near-duplicates, named by its representative

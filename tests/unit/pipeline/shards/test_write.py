@@ -62,6 +62,7 @@ def test_every_kept_clip_is_a_sample_with_its_own_bytes_and_its_source(done: Sto
             assert (sample.origin["source"], sample.origin["title"]) == (video["url"], video["title"])
             assert sample.origin["probability"] == row["probability"]
             assert sample.origin["start_ms"] == clips[sample.clip_id]["start_ms"]
+            assert sample.origin["cut_ms"] == clips[sample.clip_id]["cut_ms"]
             seen.add(sample.clip_id)
     assert seen == set(kept)
 
