@@ -65,7 +65,7 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
     "training_shards": {
         "counts_and_checksums": (True, "Every tar is there with the samples, bytes and sha256 that its row names."),
         "no_taken_down": (True, "No shard holds a clip of a video or channel that was taken down."),
-        "no_leak": (True, "No source and no duplicate group lies in both train and val."),
+        "no_leak": (True, "No source and no duplicate group lies in two of train, val and test."),
     },
     "video_tokenizer": {
         "psnr_floor": (True, "Reconstructions beat a constant picture: PSNR reaches the floor."),

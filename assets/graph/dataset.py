@@ -1,4 +1,4 @@
-"""Group `dataset`: the kept clips as WebDataset shards, train and val apart."""
+"""Group `dataset`: the kept clips as WebDataset shards: train, val and test."""
 
 import hashlib
 from collections import Counter
@@ -29,9 +29,9 @@ MOST_READ = 64
     check_specs=check_specs("training_shards"),
 )
 def training_shards(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
-    """One row is one tar of kept clips (`<clip_id>.mp4` and `.json`), in `shards/<version>/{train,val}/`.
+    """One row is one tar of kept clips (`<clip_id>.mp4` and `.json`), in `shards/<version>/{train,val,test}/`.
 
-    Sources are divided between train and val by a hash that never moves. The version is a hash of what is inside:
+    Sources are divided between train, val and test by a hash that never moves. The version is a hash of what is inside:
     the same clips give the same bytes. `manifest.json` is written last, for readers without Delta.
     """
     with working(context, lampworks) as work:
@@ -58,6 +58,7 @@ def _sharded(work: Work, version: str) -> Result:
             "version": version,
             "train samples": samples["train"],
             "val samples": samples["val"],
+            "test samples": samples["test"],
             "megabytes": round(sum(row["bytes"] for row in rows) / 1e6, 2),
             "samples by split": bars(dict(samples), "samples by split"),
             "shards": table([{name: row[name] for name in ("path", "samples", "bytes", "sha256")} for row in rows]),
@@ -113,6 +114,6 @@ def _leak(work: Work, kept: pa.Table) -> dg.AssetCheckResult:
         "training_shards",
         "no_leak",
         not leaks,
-        f"{len(leaks)} sources or duplicate groups lie in both splits",
+        f"{len(leaks)} sources or duplicate groups lie in two splits",
         {"first": sorted(leaks)[0]} if leaks else None,
     )

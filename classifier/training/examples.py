@@ -130,7 +130,7 @@ def load_examples(pool: Pool, ratings: Mapping[str, int], config: ClassifierConf
         clip_ids=tuple(row["clip_id"] for row in rows),
         rating_N=np.array([ratings[row["clip_id"]] for row in rows], np.int64),
         groups=tuple(pool.group(row["video_id"]) for row in rows),
-        val_N=np.array([pool.split(row["video_id"]) == "val" for row in rows], bool),
+        val_N=np.array([pool.split(row["video_id"]) != "train" for row in rows], bool),
         frames_NKCHW=torch.stack([found for _, found in readable]) if readable else empty,
         features_NF=np.array([_features(row) for row in rows], np.float64).reshape(len(rows), -1),
         flags_NF=np.array([[flag in (row["flags"] or ()) for flag in FLAGS] for row in rows], bool).reshape(

@@ -71,8 +71,18 @@ class SplitConfig(Section, name="split"):
 
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the sources held out for validation."""
+    test_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of the sources kept for final numbers, which neither training nor gates read; 0: no test split."""
     salt: str = "lampworks"
     """Changes the division; leave it alone once anything was trained."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.val_share + self.test_share >= 1:
+            raise UserError(
+                f"split.val_share = {self.val_share:g} and split.test_share = {self.test_share:g} leave no source to "
+                "train on: lower one of them"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -270,6 +270,7 @@ def _shards(store: Store, config: Config) -> ShardsStatus:
         announced=announced,
         train=SplitStatus(shards=len(samples["train"]), samples=sum(samples["train"])),
         val=SplitStatus(shards=len(samples["val"]), samples=sum(samples["val"])),
+        test=SplitStatus(shards=len(samples["test"]), samples=sum(samples["test"])),
     )
 
 

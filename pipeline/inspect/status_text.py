@@ -16,7 +16,7 @@ from pipeline.inspect.status_types import (
     StoreStatus,
 )
 from pipeline.outside import shown_text
-from pipeline.shards.splits import SPLITS
+from pipeline.shards.splits import MAY_BE_EMPTY, SPLITS
 
 _SHOWN_REASONS = 12
 # the metrics that matter most, in the order in which they are read: name -> (label, unit)
@@ -132,7 +132,7 @@ def _curated(curated: CuratedStatus) -> list[str]:
 def _shards(shards: ShardsStatus) -> list[str]:
     if shards.version is None:
         return [_line("shards", "none")]
-    splits = ((split, shards.of(split)) for split in SPLITS)
+    splits = [(split, shards.of(split)) for split in SPLITS if split not in MAY_BE_EMPTY or shards.of(split).samples]
     sizes = ", ".join(f"{split} {own.samples} clips in {_tars(own.shards)}" for split, own in splits)
     return [_line("shards", f"{shards.version}: {sizes}" + ("" if shards.current else " (outdated)"))]
 

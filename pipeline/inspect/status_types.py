@@ -132,10 +132,11 @@ class ShardsStatus:
     """Samples by split as the manifest counts them; None without a set."""
     train: SplitStatus
     val: SplitStatus
+    test: SplitStatus
 
-    def of(self, split: Literal["train", "val"]) -> SplitStatus:
+    def of(self, split: Literal["train", "val", "test"]) -> SplitStatus:
         """Return the shards of a split."""
-        return self.train if split == "train" else self.val
+        return {"train": self.train, "val": self.val, "test": self.test}[split]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Plan the training set from the tables alone: its clips, their order and its version.
 
-There is no plan for what must not be published: no clips, an empty split, a source or a group of near-duplicates in
-both splits.
+There is no plan for what must not be published: no clips, no clip in train or in val, a source or a group of
+near-duplicates in two splits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipeline.clips.read import scan_clips
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.outside import shown_url
-from pipeline.shards.splits import SPLITS, group_of
+from pipeline.shards.splits import MAY_BE_EMPTY, SPLITS, group_of
 from pipeline.storage.arrow import pc
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
@@ -104,18 +104,23 @@ def _kept(store: Store) -> pa.Table:
 
 
 def _check_splits(store: Store, config: Config, clips: pa.Table, videos: pa.Table) -> None:
-    """Raise where a split is empty, or a source or a group of near-duplicates lies in two."""
+    """Raise where train or val is empty, or a source or a group of near-duplicates lies in two splits."""
     pairs = clips.group_by(["video_id", "split"]).aggregate([]).to_pylist()
     found = {row["split"] for row in pairs}
     if not found <= set(SPLITS):
         raise UserError(f"kept clips have a split that is none of {', '.join(SPLITS)}: decide again (curated_clips).")
     group = {row["video_id"]: group_of(row) for row in videos.to_pylist()}
-    for empty in sorted(set(SPLITS) - found):
+    for empty in sorted(set(SPLITS) - MAY_BE_EMPTY - found):
         sources = len({group.get(row["video_id"]) for row in pairs})
         raise UserError(
-            f"the {empty} split is empty: all {len(clips)} kept clips come from {sources} sources that fall into the "
-            f"other one at split.val_share = {config.split.val_share}. Add videos of other channels"
-            + (", or raise split.val_share." if empty == "val" else ", or lower split.val_share.")
+            f"the {empty} split is empty: all {len(clips)} kept clips come from {sources} sources that fall into "
+            f"{' and '.join(sorted(found))} at split.val_share = {config.split.val_share:g} and split.test_share = "
+            f"{config.split.test_share:g}. Add videos of other channels, or "
+            + (
+                "raise split.val_share."
+                if empty == "val"
+                else f"lower split.{'val' if 'val' in found else 'test'}_share."
+            )
         )
     _refuse_leaks("source", [(group.get(row["video_id"], row["video_id"]), row["split"]) for row in pairs])
     groups = store.read("duplicates", ["clip_id", "representative"], pc.field("group_size") > 1)
@@ -129,8 +134,8 @@ def _refuse_leaks(what: str, places: list[tuple[str, str]]) -> None:
     leaks = sorted({name for name, split in places if first.setdefault(name, split) != split})
     if leaks:
         raise UserError(
-            f"{len(leaks)} {what}(s) would lie in both train and val, the first {leaks[0]!r}: decide again (asset "
-            "curated_clips), with decision.keep_duplicates off."
+            f"{len(leaks)} {what}(s) would lie in two of {', '.join(SPLITS)}, the first {leaks[0]!r}: decide again "
+            "(asset curated_clips), with decision.keep_duplicates off."
         )
 
 

@@ -1,11 +1,11 @@
-"""Write the training set: kept clips in WebDataset tars, train and val, the same bytes whenever they are written.
+"""Write the training set: kept clips in WebDataset tars, train, val and test, the same bytes whenever they are written.
 
 A sample is `<clip_id>.mp4`, the clip's own bytes without a second encode, and `<clip_id>.json`, its origin. Which
 clips, their order and every byte of the tars follow from the rows of `curated`, `clips` and `videos`; the version is a
 hash of them. So a set that is there already is not written again, and after a kill the next run keeps the tars that
 were finished.
 
-    shards/<version>/{train,val}/clips-000000.tar ...   shards/<version>/manifest.json (last)   rows of `shards`
+    shards/<version>/{train,val,test}/clips-000000.tar ...   shards/<version>/manifest.json (last)   rows of `shards`
 
 When the rows are committed, every clip's checksum was verified, every kept clip is in exactly one tar, none was taken
 down, and no source and no group of near-duplicates is in two splits.
@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.job import Job
+from pipeline.progress import notify
 from pipeline.shards.plan import FORMAT, plan_shards, shard_inputs
 from pipeline.shards.read import current_shards, manifest_key
-from pipeline.shards.splits import SPLITS
+from pipeline.shards.splits import SPLITS, empty_test_split
 from pipeline.shards.tars import write_tars
 from pipeline.storage.store import Store
 
@@ -44,6 +45,7 @@ class ShardReport:
     version: str
     train: SplitReport
     val: SplitReport
+    test: SplitReport
     written: bool
     """False where this version was there already."""
 
@@ -65,8 +67,8 @@ def write_shards(job: Job) -> ShardReport:
     """Write the training set and replace the rows of `shards`; leave a set that is there already as it is.
 
     Raises:
-        UserError: nothing is decided, no clip is kept, a split is empty, a source or a group of near-duplicates lies
-            in two splits, or a clip's bytes are not those that its row describes.
+        UserError: nothing is decided, no clip is kept, train or val is empty, a source or a group of near-duplicates
+            lies in two splits, or a clip's bytes are not those that its row describes.
     """
     store, config = job.store, job.config
     while True:
@@ -78,6 +80,8 @@ def write_shards(job: Job) -> ShardReport:
         # read again just before publishing: after a takedown that arrived meanwhile, plan and write again
         if shard_inputs(store, config)["tables"]["takedowns"] == inputs["tables"]["takedowns"]:
             break
+    if config.split.test_share and not any(row["split"] == "test" for row in rows):
+        notify(empty_test_split(config), job.on_progress)
     manifest = {
         "version": plan.version,
         "format": FORMAT,
@@ -98,4 +102,4 @@ def _report(store: Store, *, written: bool) -> ShardReport:
     for split in SPLITS:
         own = [row for row in rows if row["split"] == split]
         splits[split] = SplitReport(len(own), sum(row["samples"] for row in own), sum(row["bytes"] for row in own))
-    return ShardReport(rows[0]["version"], splits["train"], splits["val"], written)
+    return ShardReport(rows[0]["version"], splits["train"], splits["val"], splits["test"], written)

@@ -91,7 +91,7 @@ def recompute(found: dict[str, Any]) -> bool:
     videos, downloads, clips, curated = (found[name] for name in ("videos", "downloads", "clips", "curated"))
     decided = curated["keep"] + curated["drop"] + curated["review"] + curated["undecided"]
     seconds = clips["clip_seconds"] + clips["remainder_seconds"]
-    samples = found["shards"]["train"]["samples"] + found["shards"]["val"]["samples"]
+    samples = sum(found["shards"][split]["samples"] for split in ("train", "val", "test"))
     return (
         videos["found"] == videos["kept"] + sum(videos["rejected"].values())
         and videos["kept"]

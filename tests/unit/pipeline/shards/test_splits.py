@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.clips import SplitConfig
+from pipeline.errors import UserError
 from pipeline.shards.splits import group_of, split_of
 
 
@@ -32,9 +34,9 @@ def test_a_channel_cannot_pose_as_a_video() -> None:
 
 
 def test_the_split_never_moves() -> None:
-    config = SplitConfig(val_share=0.3)
+    config = SplitConfig(val_share=0.3, test_share=0.3)
     assert [split_of(f"group-{i}", config) for i in range(8)] == [
-        "train", "val", "train", "train", "train", "train", "train", "train",
+        "test", "val", "test", "test", "test", "test", "test", "train",
     ]  # fmt: skip
 
 
@@ -43,7 +45,26 @@ def test_the_share_is_met_over_many_groups() -> None:
     assert 900 < held_out < 1100
 
 
-@given(st.text(), st.floats(0.01, 0.5), st.floats(0.5, 0.99))
+@given(st.text(), st.floats(0.01, 0.5), st.floats(0.5, 0.94))
 def test_a_larger_share_only_adds_to_val(group: str, small: float, large: float) -> None:
     if split_of(group, SplitConfig(val_share=small)) == "val":
         assert split_of(group, SplitConfig(val_share=large)) == "val"
+
+
+@given(st.text(), st.floats(0.01, 0.5), st.floats(0, 0.49))
+def test_a_test_split_moves_nothing_between_train_and_val(group: str, val: float, test: float) -> None:
+    before = split_of(group, SplitConfig(val_share=val, test_share=0.0))
+    after = split_of(group, SplitConfig(val_share=val, test_share=test))
+    assert after in (before, "test")
+    assert before == "train" or after == "val"
+
+
+def test_the_share_of_the_test_split_is_met_and_without_one_there_is_none() -> None:
+    found = [split_of(f"group-{i}", SplitConfig(test_share=0.2)) for i in range(5000)]
+    assert 900 < found.count("test") < 1100
+    assert "test" not in {split_of(f"group-{i}", SplitConfig(test_share=0.0)) for i in range(5000)}
+
+
+def test_shares_that_leave_no_training_source_are_refused_by_name() -> None:
+    with pytest.raises(UserError, match=r"split\.val_share = 0\.6 and split\.test_share = 0\.4"):
+        SplitConfig(val_share=0.6, test_share=0.4)

@@ -17,15 +17,18 @@ from pipeline.clips.read import read_clip
 from pipeline.clips.tar import TarWriter
 from pipeline.config import ShardConfig, SplitConfig
 from pipeline.errors import UserError
+from pipeline.inspect.status import status
+from pipeline.inspect.status_text import format_status
+from pipeline.inspect.why import why
 from pipeline.job import Job
 from pipeline.shards.read import current_shards, read_samples
-from pipeline.shards.splits import SPLITS
+from pipeline.shards.splits import SPLITS, group_of, split_of
 from pipeline.shards.write import shards_are_current, write_shards
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 from tests.snapshots import snapshot
-from tests.synthetic import CONFIG, finished_store
+from tests.synthetic import CONFIG, finished_store, job_of
 
 
 @pytest.fixture
@@ -194,6 +197,67 @@ def test_an_empty_split_is_said_with_what_to_do(done: Store) -> None:
     assert "raise split.val_share" in refusal(done)
 
 
+def one_source_to(done: Store, split: str) -> str:
+    """Move the kept clips of one training source to another split; return the source's video."""
+    video = next(
+        str(row["video_id"]) for row in decisions(done) if row["decision"] == "keep" and row["split"] == "train"
+    )
+    decide_again(done, {str(row["clip_id"]): {"split": split} for row in decisions(done) if row["video_id"] == video})
+    return video
+
+
+def test_clips_of_test_sources_are_a_split_of_their_own_that_no_training_and_no_evaluation_reads(done: Store) -> None:
+    video = one_source_to(done, "test")
+    kept = sum(row["decision"] == "keep" for row in decisions(done))
+    report = write_shards(job_of(done))
+    assert report.train.samples + report.val.samples + report.test.samples == kept
+    inside = [sample.clip_id for sample in read_samples(done, report.version, "test")]
+    assert report.test.samples == len(inside) > 0
+    assert all(clip_id.startswith(video) for clip_id in inside)
+    found = status(done, CONFIG)
+    assert (found.shards.test.samples, found.shards.announced["test"]) == (len(inside), len(inside))
+    assert f"test {len(inside)} clips in 1 tar" in format_status(found)
+    assert not [sentence for sentence in found.violations if "samples" in sentence]
+    seen_by = {row["kind"] for row in why(done, CONFIG, inside[0])["models"]}
+    assert not seen_by & {"video_tokenizer", "world_model", "world_evaluation"}
+
+
+def test_an_empty_test_split_is_said_in_one_sentence_and_what_it_says_fills_it(done: Store) -> None:
+    asked = replace(CONFIG, split=replace(CONFIG.split, test_share=0.01), shards=ShardConfig(samples_per_shard=8))
+    said: list[str] = []
+    write_shards(Job(done, asked, home_of(done), said.append))
+    [sentence] = [text for text in said if "test split" in text]
+    assert "raise split.test_share" in sentence
+    larger = replace(asked, split=replace(asked.split, test_share=0.3))
+    videos = {row["video_id"]: row for row in done.read("videos").to_pylist()}
+    change = {str(row["clip_id"]): {"split": split_of(group_of(videos[row["video_id"]]), larger.split)}
+              for row in decisions(done)}  # fmt: skip
+    decide_again(done, change)
+    assert write_shards(Job(done, larger, home_of(done))).test.samples > 0
+    said.clear()
+    write_shards(Job(done, replace(CONFIG, shards=ShardConfig(samples_per_shard=9)), home_of(done), said.append))
+    assert not [text for text in said if "test split" in text]
+
+
+def test_a_source_in_train_and_test_is_refused_by_name(done: Store) -> None:
+    video = next(str(row["video_id"]) for row in decisions(done) if row["decision"] == "keep")
+    clips = [str(row["clip_id"]) for row in decisions(done) if row["video_id"] == video]
+    decide_again(done, {clip: {"decision": "keep", "split": "test" if k else "train"} for k, clip in enumerate(clips)})
+    assert "source(s) would lie in two of" in refusal(done)
+
+
+def test_copies_in_train_and_test_are_refused_by_name(done: Store) -> None:
+    one_source_to(done, "test")
+    kept = [row for row in decisions(done) if row["decision"] == "keep"]
+    first, second = (next(str(row["clip_id"]) for row in kept if row["split"] == name) for name in ("train", "test"))
+    rows = done.read("duplicates").to_pylist()
+    for row in rows:
+        if row["clip_id"] in {first, second}:
+            row.update(representative=first, group_size=2)
+    done.replace("duplicates", rows)
+    assert first in refusal(done)
+
+
 def test_a_source_in_two_splits_is_refused_by_name(done: Store) -> None:
     video = next(str(row["video_id"]) for row in decisions(done) if row["decision"] == "keep")
     clips = [row for row in decisions(done) if row["video_id"] == video]
@@ -201,7 +265,7 @@ def test_a_source_in_two_splits_is_refused_by_name(done: Store) -> None:
     change[str(clips[0]["clip_id"])]["split"] = "val"
     change[str(clips[1]["clip_id"])]["split"] = "train"
     decide_again(done, change)
-    assert "source(s) would lie in both" in refusal(done)
+    assert "source(s) would lie in two of train, val, test" in refusal(done)
 
 
 def test_copies_in_two_splits_are_refused_by_name(done: Store) -> None:
