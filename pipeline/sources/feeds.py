@@ -1,4 +1,4 @@
-"""Feeds as lists of videos: RSS 2.0, RSS 1.0, Atom and JSON Feed (https://jsonfeed.org/version/1.1).
+"""Feeds as lists of videos: RSS 2.0 with Media RSS, RSS 1.0, Atom and JSON Feed (https://jsonfeed.org/version/1.1).
 
 yt-dlp reads RSS 2.0 alone. It mistakes a JSON feed for a video, and a damaged feed for an unsupported page. The
 entries that are read here go to it one by one, under its own names (`url`, `title`, `duration`, ...).
@@ -11,9 +11,8 @@ type is refused in every encoding, and so are elements in elements without end a
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 from urllib.parse import urljoin
@@ -21,7 +20,8 @@ from xml.etree import ElementTree
 
 from pipeline.errors import PermanentError
 from pipeline.outside import clean_date, clean_moment, clean_seconds, clean_text, clean_texts, parse_json
-from pipeline.sources.bounded_xml import parse_xml
+from pipeline.sources.bounded_xml import CostlyXmlError, parse_xml
+from pipeline.sources.feed_text import repaired, wide_encoding, without_bom
 
 MOST_ENTRIES = 10_000
 _MOST_ITEMS = 10 * MOST_ENTRIES
@@ -30,16 +30,7 @@ _TITLE, _TEXT, _TAGS = 1000, 20000, 200
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _ITUNES = "{http://www.itunes.com/dtds/podcast-1.0.dtd}"
 _MEDIA = "{http://search.yahoo.com/mrss/}"
-_RSS1 = "{http://purl.org/rss/1.0/}"
-_XML = re.compile(r"<(?:\w+:)?(?:rss|feed|rdf)[\s/>]", re.IGNORECASE)
-
-
-def looks_like_feed(head: bytes) -> bool:
-    """Return whether the first kilobyte looks like a feed, in any encoding; its content type is often wrong."""
-    encoding = _encoding(head)
-    text = head.decode(encoding, "ignore") if encoding else _stripped(head).decode("latin-1")
-    text = text.lstrip("\ufeff \t\r\n")
-    return text.startswith("{") or (text.startswith("<") and _XML.search(text) is not None)
+_DC = "{http://purl.org/dc/elements/1.1/}"
 
 
 def feed_entries(body: bytes, url: str) -> list[dict[str, Any]]:
@@ -60,19 +51,13 @@ def feed_entries(body: bytes, url: str) -> list[dict[str, Any]]:
     return found
 
 
-def _encoding(body: bytes) -> str:
-    """Return the encoding that the first bytes show, where it has more than one byte for a letter of ASCII; else ""."""
-    found = json.detect_encoding(body[:4])
-    return "" if found.startswith("utf-8") else found
-
-
 def _utf8(body: bytes) -> tuple[bytes, str | None]:
     """Return a feed in an encoding in which every letter of ASCII is its own byte, and `utf-8` where it was decoded."""
-    encoding = _encoding(body)
+    encoding = wide_encoding(body)
     if not encoding:
-        return _stripped(body), None
+        return without_bom(body), None
     try:
-        return _stripped(body.decode(encoding).encode("utf-8")), "utf-8"
+        return without_bom(body.decode(encoding).encode("utf-8")), "utf-8"
     except ValueError as error:
         raise _malformed(error) from error
 
@@ -85,10 +70,6 @@ def _link(feed: str, text: object) -> str | None:
     except ValueError:
         return None
     return link if named and link.startswith(("http://", "https://")) else None
-
-
-def _stripped(text: bytes) -> bytes:
-    return text.removeprefix(b"\xef\xbb\xbf").lstrip()
 
 
 def _malformed(why: object) -> PermanentError:
@@ -169,55 +150,107 @@ def _list(value: Any) -> list[dict[str, Any]]:
 
 
 def _xml_items(body: bytes, encoding: str | None) -> Iterator[dict[str, Any]]:
+    root = _root(body, encoding)
+    if _local(root.tag) == "feed":
+        space = _space(root.tag)
+        yield from (_atom_entry(entry, space) for entry in _outermost(root, {f"{space}entry"}))
+        return
+    # RSS 2.0 has no namespace, RSS 1.0 its own, and some writers name another
+    for item in _outermost(root, {"item", f"{_space(root.tag)}item", f"{_channel_space(root)}item"}):
+        yield _rss_item(item, _space(item.tag))
+
+
+def _root(body: bytes, encoding: str | None) -> ElementTree.Element:
+    """Return the root of a feed; one that is no XML is mended as far as it can be, and tried once more."""
     try:
         # no feed needs a document type
-        root = parse_xml(body, encoding=encoding, forbid_dtd=True)
-    except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise _malformed(error) from error
-    if root.tag.endswith("}feed") or root.tag == "feed":
-        yield from map(_atom_entry, _outermost(root, f"{_ATOM}entry"))
-        return
-    for tag, prefix in (("item", ""), (f"{_RSS1}item", _RSS1)):
-        for item in _outermost(root, tag):
-            yield _rss_item(item, prefix)
+        return parse_xml(body, encoding=encoding, forbid_dtd=True)
+    except (ElementTree.ParseError, ValueError, LookupError) as first:
+        try:
+            return parse_xml(repaired(body).encode("utf-8"), encoding="utf-8", forbid_dtd=True)
+        except CostlyXmlError as error:
+            raise _malformed(error) from error
+        except (ElementTree.ParseError, ValueError, LookupError):
+            raise _malformed(first) from first
 
 
-def _outermost(root: ElementTree.Element, tag: str) -> Iterator[ElementTree.Element]:
-    """Yield the elements of a name in their order, without those inside another one, which would be read again."""
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _space(tag: str) -> str:
+    """Return the namespace of a name, as ElementTree writes it before the name; "" where it has none."""
+    return tag[: tag.index("}") + 1] if "}" in tag else ""
+
+
+def _channel_space(root: ElementTree.Element) -> str:
+    """Return the namespace of a feed's `channel`: an RSS 1.0 feed has another one than its root."""
+    return next((_space(one.tag) for one in root if _local(one.tag) == "channel"), "")
+
+
+def _outermost(root: ElementTree.Element, tags: Collection[str]) -> Iterator[ElementTree.Element]:
+    """Yield the elements of some names in their order, without those inside another one, which would be read again."""
     waiting = [root]
     while waiting:
         element = waiting.pop()
-        if element.tag == tag:
+        if element.tag in tags:
             yield element
         else:
             waiting += reversed(element)
 
 
-def _rss_item(item: ElementTree.Element, prefix: str) -> dict[str, Any]:
+def _rss_item(item: ElementTree.Element, space: str) -> dict[str, Any]:
+    guid = item.find(f"{space}guid")
+    # by the standard a guid is the link unless it says otherwise
+    permalink = None if guid is None or guid.get("isPermaLink", "true").strip().lower() == "false" else guid.text
+    explicit = (item.findtext(f"{_ITUNES}explicit") or "").strip().lower()
     return {
-        "url": _enclosed(item.findall("enclosure"), "url") or item.findtext(f"{prefix}link"),
-        "title": clean_text(item.findtext(f"{prefix}title"), _TITLE),
-        "description": clean_text(item.findtext(f"{prefix}description"), _TEXT),
-        "upload_date": _day(item.findtext("pubDate")),
-        "age_limit": 18 if (item.findtext(f"{_ITUNES}explicit") or "").lower() in {"true", "yes"} else None,
+        "url": _enclosed(item.findall(f"{space}enclosure"), "url")
+        or _media_file(item)
+        or _first_link(item.findtext(f"{space}link"), _atom_page(item), permalink, _player(item)),
+        "title": clean_text(item.findtext(f"{space}title") or item.findtext(f"{_MEDIA}title"), _TITLE),
+        "description": clean_text(
+            item.findtext(f"{space}description") or _deep_text(item, f"{_MEDIA}description"), _TEXT
+        ),
+        "upload_date": _day(item.findtext(f"{space}pubDate")) or clean_date(item.findtext(f"{_DC}date")),
+        "channel": clean_text(item.findtext(f"{_DC}creator"), _TITLE),
+        "license": clean_text(_attribute(item, f"{_MEDIA}license", "href"), _TITLE),
+        "age_limit": 18 if explicit in {"true", "yes", "explicit"} else None,
         **_media(item),
     }
 
 
-def _atom_entry(entry: ElementTree.Element) -> dict[str, Any]:
-    links = entry.findall(f"{_ATOM}link")
-    pages = [one.get("href") for one in links if one.get("rel", "alternate") == "alternate"]
-    about = entry.findtext(f"{_ATOM}summary") or entry.findtext(f"{_MEDIA}group/{_MEDIA}description")
+def _atom_entry(entry: ElementTree.Element, space: str) -> dict[str, Any]:
+    links = entry.findall(f"{space}link")
+    about = entry.findtext(f"{space}summary") or _deep_text(entry, f"{_MEDIA}description")
     licence = next((one.get("href") for one in links if one.get("rel") == "license"), None)
+    published = entry.findtext(f"{space}published") or entry.findtext(f"{space}issued")
     return {
-        "url": _enclosed([one for one in links if one.get("rel") == "enclosure"], "href") or next(iter(pages), None),
-        "title": clean_text(entry.findtext(f"{_ATOM}title"), _TITLE),
+        "url": _enclosed([one for one in links if one.get("rel") == "enclosure"], "href")
+        or _media_file(entry)
+        or _first_link(_page(links), _player(entry), entry.findtext(f"{space}id")),
+        "title": clean_text(entry.findtext(f"{space}title"), _TITLE),
         "description": clean_text(about, _TEXT),
-        "upload_date": clean_date(entry.findtext(f"{_ATOM}published")),
-        "channel": clean_text(entry.findtext(f"{_ATOM}author/{_ATOM}name"), _TITLE),
+        "upload_date": clean_date(published),
+        "channel": clean_text(entry.findtext(f"{space}author/{space}name"), _TITLE),
         "license": clean_text(licence, _TITLE),
         **_media(entry),
     }
+
+
+def _first_link(*texts: str | None) -> str | None:
+    """Return the first of several links that is no empty text; a guid or an id counts only as a web address."""
+    first, *others = (clean_text(text, _TEXT).strip() for text in texts)
+    return first or next((one for one in others if one.startswith(("http://", "https://", "/"))), None)
+
+
+def _page(links: Iterable[ElementTree.Element]) -> str | None:
+    return next((one.get("href") for one in links if one.get("rel", "alternate") == "alternate"), None)
+
+
+def _atom_page(item: ElementTree.Element) -> str | None:
+    """Return the link that some RSS writers give as Atom has it."""
+    return _page(item.findall(f"{_ATOM}link"))
 
 
 def _enclosed(enclosures: Iterable[ElementTree.Element], name: str) -> str | None:
@@ -228,14 +261,40 @@ def _enclosed(enclosures: Iterable[ElementTree.Element], name: str) -> str | Non
     return None
 
 
-def _media(item: ElementTree.Element) -> dict[str, Any]:
-    def first(tag: str, name: str) -> str | None:
-        return next((one.get(name) for one in item.iter(f"{_MEDIA}{tag}") if one.get(name)), None)
+def _media_file(item: ElementTree.Element) -> str | None:
+    """Return the video file that Media RSS names: the default one, else the first; a player in Flash is none."""
+    found = [one for one in item.iter(f"{_MEDIA}content") if one.get("url") and _is_video(one)]
+    default = (one for one in found if (one.get("isDefault") or "").strip().lower() == "true")
+    chosen = next(default, found[0] if found else None)
+    return None if chosen is None else chosen.get("url")
 
+
+def _is_video(content: ElementTree.Element) -> bool:
+    kind = (content.get("type") or "").strip().lower()
+    medium = (content.get("medium") or "").strip().lower()
+    return kind.startswith("video/") or (medium == "video" and (not kind or "flash" not in kind))
+
+
+def _player(item: ElementTree.Element) -> str | None:
+    return _attribute(item, f"{_MEDIA}player", "url")
+
+
+def _media(item: ElementTree.Element) -> dict[str, Any]:
+    duration = item.findtext(f"{_ITUNES}duration") or _attribute(item, f"{_MEDIA}content", "duration")
     return {
-        "duration": seconds_of(item.findtext(f"{_ITUNES}duration") or first("content", "duration")),
-        "thumbnail": first("thumbnail", "url") or next((one.get("href") for one in item.iter(f"{_ITUNES}image")), None),
+        "duration": seconds_of(duration),
+        "thumbnail": _attribute(item, f"{_MEDIA}thumbnail", "url") or _attribute(item, f"{_ITUNES}image", "href"),
     }
+
+
+def _attribute(item: ElementTree.Element, tag: str, name: str) -> str | None:
+    """Return an attribute of the first element of that name, at any depth, that has it."""
+    return next((one.get(name) for one in item.iter(tag) if one.get(name)), None)
+
+
+def _deep_text(item: ElementTree.Element, tag: str) -> str | None:
+    """Return the text of the first element of that name, at any depth, that has one."""
+    return next((one.text for one in item.iter(tag) if one.text), None)
 
 
 def _day(text: str | None) -> str | None:

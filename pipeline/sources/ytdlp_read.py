@@ -10,8 +10,11 @@ from yt_dlp.utils import YoutubeDLError
 
 from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError
-from pipeline.sources.feeds import looks_like_feed
+from pipeline.sources.feed_text import begins_like_feed
 from pipeline.sources.ytdlp import error_of, extractor_of, is_file, search_client
+
+_LONGEST_START = 1 << 20
+"""Bytes of comments before its first element that a feed may have."""
 
 
 def read_text(
@@ -33,7 +36,12 @@ def read_text(
             if kind.startswith(("video/", "audio/", "image/")):
                 return None
             body = bytes(response.read(1024))
-            if not looks_like_feed(body):
+            while (is_feed := begins_like_feed(body)) is None and len(body) < _LONGEST_START:
+                part = bytes(response.read(1 << 16))
+                if not part:
+                    break
+                body += part
+            if not is_feed:
                 return None
             body += bytes(response.read(limit + 1))
             final = str(response.url or url)

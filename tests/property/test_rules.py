@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pipeline.config import RulesConfig
 from pipeline.errors import PermanentError
 from pipeline.rules import judge_listed, judge_row, keyword_of
-from pipeline.sources.feeds import feed_entries, looks_like_feed, seconds_of
+from pipeline.sources.feed_text import begins_like_feed
+from pipeline.sources.feeds import feed_entries, seconds_of
 from pipeline.sources.ytdlp_candidate import candidate_of
 from pipeline.storage.rows import rows_table
 
@@ -74,7 +75,7 @@ items = st.dictionaries(
 
 
 def check(body: bytes) -> None:
-    looks_like_feed(body)
+    begins_like_feed(body)
     try:
         entries = feed_entries(body, "http://127.0.0.1/feed")
     except PermanentError:

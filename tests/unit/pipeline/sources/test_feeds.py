@@ -12,7 +12,8 @@ import pytest
 from pipeline.config import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError
 from pipeline.sources import feeds
-from pipeline.sources.feeds import feed_entries, looks_like_feed, seconds_of
+from pipeline.sources.feed_text import begins_like_feed
+from pipeline.sources.feeds import feed_entries, seconds_of
 from pipeline.sources.urls import UrlsSource
 
 URL = "http://127.0.0.1/feed"
@@ -72,7 +73,7 @@ def test_a_feed_in_any_unicode_encoding_is_read(encoding: str) -> None:
     xml = RSS.encode(encoding)
     listed = {"version": VERSION, "items": [{"title": "☃ a", "url": "http://127.0.0.1/m.mp4"}]}
     for body in (xml, json.dumps(listed, ensure_ascii=False).encode(encoding)):
-        assert looks_like_feed(body[:1024])
+        assert begins_like_feed(body[:1024])
         (entry,) = feed_entries(body, URL)
         assert (entry["title"], entry["url"]) == ("☃ a", "http://127.0.0.1/m.mp4")
 
@@ -176,12 +177,14 @@ def test_millions_of_items_without_a_link_are_not_all_looked_at(monkeypatch: pyt
 def test_a_page_that_yt_dlp_takes_for_a_feed_is_bounded_too(
     tmp_path: Path, site, clip_file: Path, before: str, space: str, told: str
 ) -> None:
-    # behind a comment of a kilobyte it does not look like a feed
-    text = f"<?xml version='1.0'?><!--{' ' * 2000}-->{before}<rss{space}>{'&a;' * 1000 if before else ''}</rss>"
+    # behind a comment of two megabytes it does not look like a feed
+    text = f"<?xml version='1.0'?><!--{' ' * (2 << 20)}-->{before}<rss{space}>{'&a;' * 1000 if before else ''}</rss>"
     bad = site.add("/page", text.encode(), "text/xml")
     media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
     listed = RSS.replace("http://127.0.0.1/m.mp4", media)
-    fine = site.add("/fine", f"<?xml version='1.0'?><!--{' ' * 2000}--><!DOCTYPE rss>{listed}".encode(), "text/xml")
+    fine = site.add(
+        "/fine", f"<?xml version='1.0'?><!--{' ' * (2 << 20)}--><!DOCTYPE rss>{listed}".encode(), "text/xml"
+    )
     (tmp_path / "list.txt").write_text(f"{bad}\n{media}\n{fine}\n")
     source = SourceConfig(spec=f"urls:{tmp_path / 'list.txt'}", allow_private=True)
     first, *rest = UrlsSource(source, RulesConfig(), DownloadConfig(socket_timeout_s=5)).search()
@@ -189,3 +192,137 @@ def test_a_page_that_yt_dlp_takes_for_a_feed_is_bounded_too(
     # a document type without entities is none of this
     assert [(one.title, one.error_class) for one in rest[1:]] == [("☃ a", None)]
     assert rest[0].error_class is None
+
+
+# -- what feed writers get wrong --------------------------------------------------------------------------------------
+
+ITEM = "<item><title>{}</title><link>/a?x=1&y=2</link></item><item><title>next</title><link>/b</link></item>"
+MRSS = 'xmlns:media="http://search.yahoo.com/mrss/"'
+
+
+@pytest.mark.parametrize(
+    ("title", "read"),
+    [
+        ("Tom & Jerry", "Tom & Jerry"),
+        ("R&D &amp; &#38; &lt;b&gt;", "R&D & & <b>"),
+        ("caf&eacute;&nbsp;&hellip;&nosuch; &", "café\u00a0…&nosuch; &"),
+        ("<![CDATA[Tom & Jerry &eacute; <br>]]>", "Tom & Jerry &eacute; <br>"),
+        ("a\x0bb\x00c&#0;&#x1f;d&#xFFFFFF;", "abcd"),
+        ("<!-- & -->fine<?a & ?>", "fine"),
+        ("<!-- & never closed", None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
+def test_an_ampersand_or_an_entity_of_html_costs_no_entry(title: str, read: str | None, encoding: str) -> None:
+    body = f'<?xml version="1.0"?><rss version="2.0"><channel>{ITEM.format(title)}</channel></rss>'.encode(encoding)
+    if read is None:
+        with pytest.raises(PermanentError, match=r"malformed feed: .*line 1, column \d+"):
+            feed_entries(body, URL)
+        return
+    found = feed_entries(body, URL)
+    assert [(one["title"], one["url"]) for one in found] == [
+        (read, "http://127.0.0.1/a?x=1&y=2"),
+        ("next", "http://127.0.0.1/b"),
+    ]
+
+
+@pytest.mark.parametrize("declared", ["", 'encoding="utf-8"', 'encoding="iso-8859-1"', 'encoding="no-such"'])
+def test_letters_in_another_encoding_than_the_feed_names_cost_no_entry(declared: str) -> None:
+    head = f'<?xml version="1.0" {declared}?>'
+    body = f"{head}<rss><channel>{ITEM.format('café “x”')}</channel></rss>".encode("cp1252")
+    found = feed_entries(body, URL)
+    assert [one["url"] for one in found] == ["http://127.0.0.1/a?x=1&y=2", "http://127.0.0.1/b"]
+    assert found[0]["title"].startswith("café ")
+
+
+def test_the_document_type_of_rss_091_that_defines_nothing_is_passed_over() -> None:
+    doctype = '<!DOCTYPE rss PUBLIC "-//Netscape Communications//DTD RSS 0.91//EN" "http://127.0.0.1/rss-0.91.dtd">'
+    found = feed_entries(f"<?xml version='1.0'?>{doctype}{RSS}".encode(), URL)
+    assert [one["title"] for one in found] == ["☃ a"]
+    with pytest.raises(PermanentError, match="document type"):
+        feed_entries(f"<!DOCTYPE rss [<!ATTLIST item x CDATA 'long'>]>{RSS}".encode(), URL)
+
+
+@pytest.mark.timeout(60, method="thread")
+def test_mending_a_feed_takes_time_in_proportion_to_its_length() -> None:
+    for text in ("<!--" * 200_000, "&" * 400_000, "<![CDATA[" * 100_000, "<?" * 300_000, "<!DOCTYPE " * 80_000):
+        with pytest.raises(PermanentError, match="malformed feed"):
+            feed_entries(f"<rss>{text}".encode(), URL)
+        assert begins_like_feed(f"<rss>{text}".encode())
+        begins_like_feed(text.encode())
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "<!--" + " a feed generator's banner <rss> <html>" * 200 + "-->",
+        "<?xml-stylesheet href='a'?><!-- a --><!-- b -->\n",
+        "",
+    ],
+)
+def test_what_stands_before_the_first_element_may_be_long(before: str) -> None:
+    body = f"\ufeff<?xml version='1.0'?>\n{before}{RSS}".encode()
+    assert begins_like_feed(body[:1024]) in (None, True)
+    assert begins_like_feed(body) is True
+    assert begins_like_feed(f"{before}<!DOCTYPE html><html><rss>".encode()) is False
+    assert begins_like_feed(b"<html><body><rss></rss>") is False
+
+
+@pytest.mark.parametrize(
+    ("parts", "link"),
+    [
+        ('<media:content url="/v.mp4" type="video/mp4"/><link>/page</link>', "/v.mp4"),
+        ('<media:group><media:content url="/s.mp4" medium="video"/><media:content url="/d.mp4" type="video/mp4" '
+         'isDefault="true"/></media:group>', "/d.mp4"),
+        ('<media:content url="/p.jpg" medium="image"/><link>/page</link>', "/page"),
+        ('<media:content url="/p" type="application/x-shockwave-flash" medium="video"/><link>/page</link>', "/page"),
+        ('<media:player url="/player"/>', "/player"),
+        ('<media:group><media:player url="/player"/></media:group><link>/page</link>', "/page"),
+        ('<guid>http://127.0.0.1/guid</guid>', "/guid"),
+        ('<guid isPermaLink="true">http://127.0.0.1/guid</guid><link></link>', "/guid"),
+        ('<guid isPermaLink="false">http://127.0.0.1/guid</guid>', None),
+        ("<guid>yt:video:abc</guid>", None),
+        ('<atom:link href="/atom" xmlns:atom="http://www.w3.org/2005/Atom"/>', "/atom"),
+        ('<enclosure url="/e.mp3" type="audio/mpeg"/><media:content url="/v.webm" type="video/webm"/>', "/v.webm"),
+    ],
+)  # fmt: skip
+def test_an_entry_of_media_rss_or_a_permalink_is_found(parts: str, link: str | None) -> None:
+    wanted = [] if link is None else [f"http://127.0.0.1{link}"]
+    for space in ("", ' xmlns="http://backend.userland.com/rss2"'):
+        body = f"<rss version='2.0'{space} {MRSS}><channel><item>{parts}</item></channel></rss>".encode()
+        assert [one["url"] for one in feed_entries(body, URL)] == wanted
+
+
+def test_titles_and_texts_of_media_rss_are_read_where_the_item_has_none_of_its_own() -> None:
+    group = '<media:group><media:description>about</media:description><media:license href="https://a.example/cc"/>'
+    item = f"<item><media:title>Run</media:title><link>/a</link>{group}</media:group></item>"
+    body = f"<rss {MRSS}><channel>{item}</channel></rss>"
+    (entry,) = feed_entries(body.encode(), URL)
+    assert (entry["title"], entry["description"], entry["license"]) == ("Run", "about", "https://a.example/cc")
+
+
+def test_an_atom_entry_goes_by_its_page_its_file_or_its_id() -> None:
+    for space in ("http://www.w3.org/2005/Atom", "http://purl.org/atom/ns#"):
+        entries = [
+            '<entry><id>http://127.0.0.1/id</id></entry>',
+            '<entry><id>urn:1</id><link href="/page"/></entry>',
+            '<entry><id>urn:2</id><link href="/page"/><media:content url="/v.mp4" type="video/mp4"/></entry>',
+        ]  # fmt: skip
+        body = f'<feed xmlns="{space}" {MRSS}>{"".join(entries)}</feed>'
+        found = [one["url"] for one in feed_entries(body.encode(), URL)]
+        assert found == ["http://127.0.0.1/id", "http://127.0.0.1/page", "http://127.0.0.1/v.mp4"]
+
+
+def test_the_feeds_of_a_list_with_a_bare_ampersand_and_a_long_comment_give_their_videos(
+    tmp_path: Path, site, clip_file: Path
+) -> None:
+    media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
+    item = f"<item><title>Tom & Jerry</title><enclosure url='{media}' type='video/mp4'/></item>"
+    bare = site.add("/bare.xml", f"<rss><channel>{item}</channel></rss>".encode(), "application/octet-stream")
+    behind = site.add(
+        "/behind", f"<!--{'x' * 300_000}--><rss><channel>{item.replace('Tom', 'Kim')}".encode() + b"</channel></rss>"
+    )
+    (tmp_path / "list.txt").write_text(f"{bare}\n{behind}\n")
+    source = SourceConfig(spec=f"urls:{tmp_path / 'list.txt'}", allow_private=True)
+    found = list(UrlsSource(source, RulesConfig(), DownloadConfig(socket_timeout_s=5)).search())
+    assert [(one.title, one.error_class) for one in found] == [("Tom & Jerry", None), ("Kim & Jerry", None)]
