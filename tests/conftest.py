@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from assets.cli.logs import PACKAGES
@@ -20,6 +21,11 @@ from tests.media import write_video
 
 if TYPE_CHECKING:
     from tests.laws.stages import World
+
+
+# a limit of milliseconds per example fails on a busy machine and says nothing about the code
+hypothesis.settings.register_profile("without-deadlines", deadline=None)
+hypothesis.settings.load_profile("without-deadlines")
 
 
 @pytest.fixture

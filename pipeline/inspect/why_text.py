@@ -31,6 +31,8 @@ def _lines(found: Row) -> Iterator[tuple[str, str]]:
         )
         rule = str(video["rule"])
         yield "rules", rule if rule.startswith(f"{video['verdict']}:") else f"{video['verdict']}: {rule}"
+        if video.get("message"):
+            yield "page", shown_text(video["message"])
         yield "batch", video["batch"] or "none: it was not kept"
     else:
         yield "video", "no row of `videos`"

@@ -12,6 +12,7 @@ from pipeline.outside import shown_text
 from pipeline.rules import NO_METADATA, ODD_FILE, OPT_OUT, Verdict, judge_row
 from pipeline.search.found import Found
 from pipeline.search.records import current_rules_version
+from pipeline.sources.faults import MALFORMED_FEED
 from pipeline.storage.arrow import is_one_of
 from pipeline.storage.rows import fitting_rows
 from pipeline.storage.schemas import SCHEMAS
@@ -22,7 +23,7 @@ _METADATA = (
     "video_id", "extractor", "native_id", "url", "title", "description", "tags", "channel_id", "channel",
     "duration_s", "upload_date", "licence", "age_limit", "live_status", "language", "thumbnail",
 )  # fmt: skip
-_DECISION = ("verdict", "rule", "rules_version", "batch")
+_DECISION = ("verdict", "rule", "rules_version", "batch", "message")
 _WIDE = {"description", "tags"}
 _NARROW = [name for name in SCHEMAS["videos"].names if name not in _WIDE]
 """The columns that tell whether a row changes, without those that make a table of a million videos large."""
@@ -64,6 +65,7 @@ def judged_row(found: Found, known: Mapping[str, Any] | None, config: Config, mo
         "rule": verdict.rule,
         "rules_version": current_rules_version(config),
         "batch": None,
+        "message": candidate.message or None if error_class else None,
     }
 
 
@@ -74,7 +76,9 @@ def _verdict(row: Mapping[str, Any], error_class: str | None, message: str, conf
     if error_class == ODD_FILE:
         return Verdict(False, f"{ODD_FILE}: {message}")
     verdict = judge_row(row, config.rules, words=words)
-    if error_class is None or (verdict.kept and not words) or verdict.rule.startswith(("live:", "blocked:")):
+    # without its page a video may be kept; a list that cannot be read is no video
+    unread = error_class != MALFORMED_FEED
+    if error_class is None or (verdict.kept and not words and unread) or verdict.rule.startswith(("live:", "blocked:")):
         return verdict
     # the metadata is incomplete, so the rules' verdict does not count; a later search asks again where that may help
     return Verdict(False, f"{NO_METADATA}{error_class}")
@@ -103,7 +107,7 @@ def fitting_videos(rows: Sequence[Mapping[str, Any]], config: Config) -> list[di
 
     def rejected(row: dict[str, Any], reason: str) -> dict[str, Any]:
         _LOGGER.error("video %s is not kept: %s", row["video_id"], shown_text(reason))
-        decision = {"verdict": "rejected", "rule": f"{NO_METADATA}internal", "batch": None}
+        decision = {"verdict": "rejected", "rule": f"{NO_METADATA}internal", "batch": None, "message": reason[:300]}
         return row | decision | {"rules_version": current_rules_version(config)}
 
     return [dict(row) for row in fitting_rows("videos", rows, rejected)]

@@ -22,7 +22,8 @@ from pipeline.config import Config
 from pipeline.download.circuit_breaker import breakers
 from pipeline.errors import UserError
 from pipeline.job import Job
-from pipeline.progress import Progress
+from pipeline.outside import shown_text
+from pipeline.progress import Progress, ProgressCallback, notify
 from pipeline.search.batches import assign_batches
 from pipeline.search.found import ask_source, separate_folders
 from pipeline.search.journal import SearchJournal
@@ -33,6 +34,9 @@ from pipeline.search.settled import SettledVideos
 from pipeline.sources import open_source
 from pipeline.sources.folder import FolderSource
 from pipeline.storage.takedown import taken_down
+
+_TOLD_FAILURES = 10
+"""Queries and lines that failed of which each is told; the report has all of them."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def search_videos(job: Job, *, round: int | None = None, now: datetime | None = 
         changed=changed,
     )
     record_searches(store, config, outcome)
+    _tell_failures(source.failures, job.on_progress)
     kept = [row for row in rows if row["verdict"] == "kept"]
     return SearchReport(
         found=len(rows),
@@ -117,6 +122,13 @@ def search_videos(job: Job, *, round: int | None = None, now: datetime | None = 
         failures={**dict.fromkeys(empty, "found nothing"), **source.failures},
         unknown_licence=sum(not row["licence"] for row in kept),
     )
+
+
+def _tell_failures(failures: Mapping[str, str], on_progress: ProgressCallback | None) -> None:
+    for query, message in list(failures.items())[:_TOLD_FAILURES]:
+        notify(f"search: {shown_text(query)}: {shown_text(message)}", on_progress)
+    if len(failures) > _TOLD_FAILURES:
+        notify(f"search: {len(failures) - _TOLD_FAILURES} more queries or lines failed", on_progress)
 
 
 def _nothing_found(config: Config, failures: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ Retry-After. So the classes, the pause and the decision to retry are made here.
 | private_address | no | not on the public internet; due again once `source.allow_private` is set |
 | invalid_media | no | fetched, and not a video that plays from its first to its last second |
 | too_long | no | it lasts longer than `download.max_duration_s`: rejected, and due again when that allows it |
+| malformed_feed | no | a feed, and no parser reads it; each search asks for it again |
 | extractor_bug | no | yt-dlp itself failed: a newer release may not |
 | worker_died, timeout, out_of_memory | yes | the attempt killed its process, or took too much time or memory |
 | internal | no | a bug of this program |
@@ -36,6 +37,7 @@ from pipeline.outside import clean_moment, clean_number, shown_text
 
 MESSAGE_LENGTH = 300
 PRIVATE_ADDRESS = "private_address"
+MALFORMED_FEED = "malformed_feed"
 RETRYABLE = frozenset(
     {"transient", "rate_limited", "source_blocked", "live", "environment", "worker_died", "timeout", "out_of_memory"}
 )

@@ -21,6 +21,7 @@ from xml.etree import ElementTree
 from pipeline.errors import PermanentError
 from pipeline.outside import clean_date, clean_moment, clean_seconds, clean_text, clean_texts, parse_json
 from pipeline.sources.bounded_xml import CostlyXmlError, parse_xml
+from pipeline.sources.faults import MALFORMED_FEED
 from pipeline.sources.feed_text import repaired, wide_encoding, without_bom
 
 MOST_ENTRIES = 10_000
@@ -73,7 +74,7 @@ def _link(feed: str, text: object) -> str | None:
 
 
 def _malformed(why: object) -> PermanentError:
-    return PermanentError(f"malformed feed: {why}", error_class="permanent")
+    return PermanentError(f"malformed feed: {why}", error_class=MALFORMED_FEED)
 
 
 def seconds_of(text: object) -> float | None:

@@ -31,7 +31,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         video_id=_STR, source=_STR, extractor=_STR, native_id=_STR, url=_STR, title=_STR, description=_STR,
         tags=_TEXTS, channel_id=_STR, channel=_STR, duration_s=_FLOAT, upload_date=_STR, licence=_STR,
         age_limit=_INT, live_status=_STR, language=_STR, queries=_TEXTS, verdict=_STR, rule=_STR,
-        rules_version=_STR, batch=_STR, found_at=_TIME, thumbnail=_STR,
+        rules_version=_STR, batch=_STR, found_at=_TIME, thumbnail=_STR, message=_STR,
     ),
     # one attempt to download (append-only; state ok | pending | failed | rejected, or dropped: the raw file is gone
     # on purpose); a video's state is computed from its attempts

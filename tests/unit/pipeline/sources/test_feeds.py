@@ -101,7 +101,7 @@ def test_a_utf_16_feed_that_defines_entities_is_a_row_with_its_reason(tmp_path: 
     (tmp_path / "list.txt").write_text(f"{bad}\n{media}\n")
     source = SourceConfig(spec=f"urls:{tmp_path / 'list.txt'}", allow_private=True)
     first, second = UrlsSource(source, RulesConfig(), DownloadConfig(socket_timeout_s=5)).search()
-    assert (first.error_class, second.error_class) == ("permanent", None)
+    assert (first.error_class, second.error_class) == ("malformed_feed", None)
     assert "document type" in first.message
 
 
