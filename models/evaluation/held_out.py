@@ -21,7 +21,8 @@ from pipeline.clips.stored import decode_stored_clip
 from pipeline.config import Config
 from pipeline.errors import PermanentError, UserError
 from pipeline.ids import split_clip_id
-from pipeline.shards.read import DamagedSample, current_shards, read_samples
+from pipeline.shards.read import current_shards, read_samples
+from pipeline.shards.sample import DamagedSample
 from pipeline.shards.splits import Split
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home

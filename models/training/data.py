@@ -29,7 +29,8 @@ from pipeline.clips.samples import BAD_SAMPLE
 from pipeline.clips.stored import decode_stored_clip
 from pipeline.errors import PermanentError, UserError
 from pipeline.progress import ProgressCallback, notify
-from pipeline.shards.read import DamagedSample, read_sample, read_samples
+from pipeline.shards.read import read_samples
+from pipeline.shards.sample import DamagedSample, read_sample
 from pipeline.shards.splits import Split
 from pipeline.storage.store import Store
 

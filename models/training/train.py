@@ -41,7 +41,8 @@ from pipeline.job import Job
 from pipeline.model_choice import is_trained
 from pipeline.model_ids import TOKENIZER, WORLD
 from pipeline.progress import ProgressCallback, notify
-from pipeline.shards.read import current_shards, restore_advice
+from pipeline.shards.read import current_shards
+from pipeline.shards.sample import restore_advice
 from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down

@@ -57,8 +57,8 @@ def _named(store: Store) -> tuple[set[str], set[str]]:
         named = zip(table["video_id"].to_pylist(), table["key"].to_pylist(), strict=True)
         files.update(key for video_id, key in named if key and video_id not in hidden)
     folders: set[str] = set()
-    for row in store.read("shards", ["version", "path"]).to_pylist():
-        files.update((row["path"], f"shards/{row['version']}/manifest.json"))
+    for row in store.read("shards", ["version", "path", "index"]).to_pylist():
+        files.update((row["path"], row["index"] or row["path"], f"shards/{row['version']}/manifest.json"))
     for path in store.read("models", ["path"])["path"].to_pylist():
         if path:
             files.add(path)

@@ -5,19 +5,16 @@ print(format_why(why(store, config, "youtube-dQw4w9WgXcQ")))
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.download.ledger import download_states
-from pipeline.errors import UserError
 from pipeline.inspect.find_id import find_id
 from pipeline.label_events import load_labels
-from pipeline.shards.plan import plan_shards
-from pipeline.shards.read import current_shards
+from pipeline.shards.read import current_shards, find_samples
 from pipeline.storage.arrow import pc, rows_with, texts
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -82,7 +79,7 @@ def _clips_of(store: Store, config: Config, video_id: str) -> dict[str, Any]:
     mine = (pc.field("video_id") == video_id) & (pc.field("clip_spec") == clip_spec(config.clips))
     clips = _rows(store, "clips", mine, ["clip_id", "start_ms", "end_ms", "flags"])
     decided = {row["clip_id"]: row for row in _rows(store, "curated", pc.field("video_id") == video_id)}
-    held = _shards_of(store, config, [clip["clip_id"] for clip in clips])
+    held = _shards_of(store, [clip["clip_id"] for clip in clips])
     found = []
     for clip in sorted(clips, key=lambda row: row["start_ms"]):
         decision = decided.get(clip["clip_id"], {})
@@ -103,7 +100,7 @@ def _of_clip(store: Store, config: Config, clip: Mapping[str, Any]) -> dict[str,
         same = pc.field("representative") == group[0]["representative"]
         members = sorted(row["clip_id"] for row in _rows(store, "duplicates", same, ["clip_id"]))
     decisions = _rows(store, "curated", mine)
-    held = _shards_of(store, config, [clip_id])
+    held = _shards_of(store, [clip_id])
     events = _rows(store, "labels", mine)
     return {
         "clip": {**clip, "current": clip["clip_spec"] == clip_spec(config.clips)},
@@ -117,29 +114,13 @@ def _of_clip(store: Store, config: Config, clip: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _shards_of(store: Store, config: Config, clip_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the shard of each clip; nothing where the shards are outdated.
-
-    No table lists which tar holds which clip. The plan of the training set does, and has the version of the shards
-    while they are current.
-    """
-    version, wanted = current_shards(store), set(clip_ids)
-    if version is None or not wanted:
+def _shards_of(store: Store, clip_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return where each clip lies in the published set; those that are not in it are left out."""
+    version = current_shards(store)
+    if version is None or not clip_ids:
         return {}
-    try:
-        plan = plan_shards(store, config)
-    except UserError:
-        return {}
-    if plan.version != version:
-        return {}
-    placed: Counter[str] = Counter()
-    found = {}
-    for clip_id, split in zip(*(plan.clips[name].to_pylist() for name in ("clip_id", "split")), strict=True):
-        if clip_id in wanted:
-            path = f"shards/{version}/{split}/clips-{placed[split] // config.shards.samples_per_shard:06d}.tar"
-            found[clip_id] = {"version": version, "split": split, "path": path}
-        placed[split] += 1
-    return found
+    found = find_samples(store, version, clip_ids)
+    return {clip_id: {"version": version, "split": row["split"], "path": row["path"]} for clip_id, row in found.items()}
 
 
 def _models_that_saw(store: Store, shards: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:

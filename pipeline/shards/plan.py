@@ -29,7 +29,8 @@ from pipeline.storage.takedown import taken_down
 
 FORMAT = 3
 """Raise it when a change here or in `pipeline.shards.tars` changes a byte of the tars."""
-_CLIP_COLUMNS = ["clip_id", "video_id", "start_ms", "end_ms", "tar", "offset", "size", "sha256", "cut_ms"]
+_ABOUT_CLIP = ["clip_id", "video_id", "start_ms", "end_ms", "sha256", "num_frames", "fps", "cut_ms"]
+_CLIP_COLUMNS = [*_ABOUT_CLIP, "tar", "offset", "size"]
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,14 @@ def _rows(clips: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def sidecar(row: dict[str, Any]) -> bytes:
-    """Return the JSON of a sample: its clip's origin, without what may be secret in the address, and its mp4's hash."""
-    names = ("clip_id", "video_id", "start_ms", "end_ms", "title", "probability", "sha256", "cut_ms")
-    facts = {name: row[name] for name in names}
+    """Return the JSON of a sample: what `origin` says of it."""
+    return json.dumps(origin(row), sort_keys=True).encode()
+
+
+def origin(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what the set says of a clip of the plan: its video, its span, its frames and cuts, its mp4's hash.
+
+    The address is without what may be secret in it.
+    """
     source = None if row["url"] is None else shown_url(row["url"])
-    return json.dumps({"source": source} | facts, sort_keys=True).encode()
+    return {"source": source} | {name: row[name] for name in (*_ABOUT_CLIP, "title", "probability")}

@@ -1,4 +1,7 @@
-"""Write the tars of the training set: each clip's own bytes, copied out of its video's tar, and its origin as JSON."""
+"""Write the tars of the training set: each clip's own bytes, copied out of its video's tar, and its origin as JSON.
+
+Beside each tar lies its index, which says where each sample's mp4 is.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import io
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -15,7 +18,8 @@ from pipeline.clips.read import read_clip
 from pipeline.clips.tar import TarWriter
 from pipeline.config import ShardConfig
 from pipeline.progress import Progress, ProgressCallback
-from pipeline.shards.plan import Plan, sidecar
+from pipeline.shards.index import write_index
+from pipeline.shards.plan import Plan, origin, sidecar
 from pipeline.shards.splits import SPLITS
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
@@ -34,23 +38,38 @@ def write_tars(
             for index, start in enumerate(range(0, len(clips), config.samples_per_shard)):
                 members = clips.slice(start, config.samples_per_shard).to_pylist()
                 key = f"shards/{plan.version}/{split}/clips-{index:06d}.tar"
-                size, digest = _finished_tar(store, key, members) or _write_tar(store, key, members)
+                tar = _finished_tar(store, key, members) or _write_tar(store, key, members)
+                places = zip(members, tar.offsets, strict=True)
+                entries = [origin(row) | {"offset": offset, "size": row["size"]} for row, offset in places]
+                name, index_sha256 = write_index(store, key, entries)
                 samples = {"split": split, "path": key, "samples": len(members)}
-                rows.append(samples | {"bytes": size, "sha256": digest})
+                samples |= {"bytes": tar.size, "sha256": tar.sha256}
+                rows.append(samples | {"index": name, "index_sha256": index_sha256})
                 progress.advance(len(members), note=f"{split} {index}")
     assert sum(row["samples"] for row in rows) == len(plan.clips)
     return rows
 
 
-def _write_tar(store: Store, key: str, members: list[dict[str, Any]]) -> tuple[int, str]:
+class _Tar(NamedTuple):
+    """A tar that is there."""
+
+    size: int
+    """In bytes."""
+    sha256: str
+    offsets: list[int]
+    """First byte of each sample's mp4."""
+
+
+def _write_tar(store: Store, key: str, members: list[dict[str, Any]]) -> _Tar:
+    offsets = []
     with store.write_file(key) as file:
         hashed = _HashedFile(file)
         tar = TarWriter(hashed)
         for row, mp4 in zip(members, _read_clips(store, members), strict=True):
             tar.add(f"{row['clip_id']}.json", sidecar(row))
-            tar.add(f"{row['clip_id']}.mp4", mp4)
+            offsets.append(tar.add(f"{row['clip_id']}.mp4", mp4))
         tar.close()
-    return hashed.size, hashed.digest.hexdigest()
+    return _Tar(hashed.size, hashed.digest.hexdigest(), offsets)
 
 
 def _read_clips(store: Store, members: list[dict[str, Any]]) -> Iterator[bytes]:
@@ -62,12 +81,12 @@ def _read_clips(store: Store, members: list[dict[str, Any]]) -> Iterator[bytes]:
         yield from pool.map(lambda row: read_clip(store, row), members)
 
 
-def _finished_tar(store: Store, key: str, members: list[dict[str, Any]]) -> tuple[int, str] | None:
-    """Return size and SHA-256 of a tar that an earlier run finished; None where it is not there, or damaged since."""
+def _finished_tar(store: Store, key: str, members: list[dict[str, Any]]) -> _Tar | None:
+    """Return a tar that an earlier run finished; None where it is not there, or damaged since."""
     if not store.exists(key):
         return None
     # what is written again of its members, without a file, must give the same hash
-    again = _HashedFile(None)
+    again, offsets = _HashedFile(None), []
     with store.local_file(key) as path:
         try:
             with tarfile.open(path, "r:") as tar:
@@ -79,13 +98,14 @@ def _finished_tar(store: Store, key: str, members: list[dict[str, Any]]) -> tupl
                     data = file.read()
                     if hashlib.sha256(data).hexdigest() != digest:
                         return None
-                    writer.add(name, data)
+                    offsets.append(writer.add(name, data))
                 writer.close()
         except (tarfile.TarError, ValueError, EOFError, OverflowError, RecursionError):
             return None
         with path.open("rb") as whole:
             is_same = hashlib.file_digest(whole, "sha256").hexdigest() == again.digest.hexdigest()
-    return (again.size, again.digest.hexdigest()) if is_same else None
+    # every second member is an mp4
+    return _Tar(again.size, again.digest.hexdigest(), offsets[1::2]) if is_same else None
 
 
 def _names_and_digests(members: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:

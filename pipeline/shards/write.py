@@ -5,7 +5,8 @@ clips, their order and every byte of the tars follow from the rows of `curated`,
 hash of them. So a set that is there already is not written again, and after a kill the next run keeps the tars that
 were finished.
 
-    shards/<version>/{train,val,test}/clips-000000.tar ...   shards/<version>/manifest.json (last)   rows of `shards`
+    shards/<version>/{train,val,test}/clips-000000.tar and clips-000000.index.parquet ...
+    shards/<version>/manifest.json (last)   rows of `shards`
 
 When the rows are committed, every clip's checksum was verified, every kept clip is in exactly one tar, none was taken
 down, and no source and no group of near-duplicates is in two splits.
@@ -27,6 +28,8 @@ from pipeline.shards.read import current_shards, manifest_key
 from pipeline.shards.splits import SPLITS, empty_test_split
 from pipeline.shards.tars import write_tars
 from pipeline.storage.store import Store
+
+_LISTED = ("split", "path", "samples", "bytes", "sha256", "index", "index_sha256")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def write_shards(job: Job) -> ShardReport:
         "clip_spec": plan.spec,
         "samples_per_shard": config.shards.samples_per_shard,
         "seed": config.shards.seed,
-        "shards": [{name: row[name] for name in ("split", "path", "samples", "bytes", "sha256")} for row in rows],
+        "shards": [{name: row[name] for name in _LISTED} for row in rows],
     }
     store.write_blob(manifest_key(plan.version), json.dumps(manifest, sort_keys=True, indent=1).encode())
     shared = {"version": plan.version, "curated_version": store.version("curated"), "curated_sha256": plan.kept_sha256}

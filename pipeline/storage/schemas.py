@@ -85,7 +85,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     # one training tar
     "shards": _schema(
         version=_STR, split=_STR, path=_STR, samples=_INT, bytes=_INT, sha256=_STR, curated_version=_INT,
-        curated_sha256=_STR,
+        curated_sha256=_STR, index=_STR, index_sha256=_STR,
     ),
     # one published model or evaluation: settings, inputs, metrics
     "models": _schema(

@@ -124,7 +124,7 @@ class RecordingStore(Store):
 
     def _look_for_blobs(self, rows: Any) -> None:
         for row in rows.to_pylist() if isinstance(rows, pa.Table) else rows:
-            for key in {row.get("path"), row.get("tar")} - {None}:
+            for key in {row.get("path"), row.get("tar"), row.get("index")} - {None}:
                 if Path(self.url(key)).is_dir():
                     self.log.folders[key] = self.list_blobs(key)
                 elif not self.exists(key):

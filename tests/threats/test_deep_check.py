@@ -25,6 +25,7 @@ BLOBS = {
     "a raw video": "raw/*/*.mp4",
     "the clips of a video": "clips/*/*/*level-0*.tar",
     "a training shard": "shards/*/train/*.tar",
+    "the index of a training shard": "shards/*/train/*.index.parquet",
     "the manifest of the shards": "shards/*/manifest.json",
     "weights of the tokenizer": "models/video_tokenizer/*/weights.safetensors",
     "weights of the world": "models/world_model/*/weights.safetensors",

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import PermanentError, UserError
-from pipeline.shards.read import DamagedSample, Sample, read_samples
+from pipeline.shards.read import read_samples
+from pipeline.shards.sample import DamagedSample, Sample
 from pipeline.storage.store import Store
 
 SPEC = "0a1b2c3d"

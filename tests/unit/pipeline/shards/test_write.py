@@ -90,8 +90,10 @@ def test_rows_and_manifest_describe_the_tars(done: Store) -> None:
         assert (len(data), hashlib.sha256(data).hexdigest()) == (row["bytes"], row["sha256"])
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
             assert len(tar.getnames()) == 2 * row["samples"]
+        assert hashlib.sha256(done.read_blob(row["index"])).hexdigest() == row["index_sha256"]
     manifest = json.loads(done.read_blob(f"shards/{current_shards(done)}/manifest.json"))
-    assert [shard["path"] for shard in manifest["shards"]] == [row["path"] for row in rows]
+    for name in ("path", "sha256", "index", "index_sha256"):
+        assert [shard[name] for shard in manifest["shards"]] == [row[name] for row in rows]
 
 
 def test_a_second_run_writes_nothing(done: Store) -> None:
@@ -293,7 +295,8 @@ def test_bytes_that_changed_since_they_were_cut_are_refused(done: Store) -> None
     # neither a tar with the bad clip in it nor its unfinished file stays, and the published set is the one of before
     after = snapshot(done.root)
     assert before.items() <= after.items()
-    assert all(name.endswith(".tar") for name in after.keys() - before.keys()), "an unfinished file stays"
+    added = after.keys() - before.keys()
+    assert all(name.endswith((".tar", ".index.parquet")) for name in added), "an unfinished file stays"
 
 
 def test_clips_cut_under_other_settings_need_a_new_decision(done: Store) -> None:
@@ -309,6 +312,7 @@ def test_a_tar_with_a_pickle_is_refused_not_unpacked(done: Store) -> None:
     tar.add("a.pyd", b"cos\nsystem\n(S'exit 3'\ntR.")
     tar.close()
     done.write_blob(row["path"], buffer.getvalue())
+    done.delete(row["index"])
     with pytest.raises(UserError, match="pyd"):
         list(read_samples(done, row["version"], row["split"]))
 
