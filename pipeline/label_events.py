@@ -6,28 +6,25 @@ between two ratings is rounded towards the middle of the scale (4 and 5 give 4, 
 which people disagree is not an example of an extreme. The embedded source rates its own clips as annotator `arcade`,
 which counts only where no person rated the clip.
 
-An event may name its clip by video and second. It is resolved when it is read, so that a label that was written before
-its clip counts as soon as the clip exists.
+An event may name its clip by video and second, or a whole video, which rates each of its clips. It is resolved when it
+is read, so that a label that was written before its clip counts as soon as the clip exists.
 """
 
 from __future__ import annotations
 
 import statistics
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
-from pipeline.outside import url_path
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
+from pipeline.video_names import find_videos
 
 STAND_IN = "arcade"
 """Annotator under which the embedded source's own ratings are stored."""
@@ -93,12 +90,7 @@ def load_labels(store: Store, config: Config | None = None) -> Labels:
         config: labels that name a video and a second are matched with clips of its clip_spec; without it, with clips
             of any, the first by id.
     """
-    events = store.read("labels").to_pylist()
-    places = {(event["video"], event["start_s"]) for event in events if not event["clip_id"] and event["video"]}
-    found = find_places(store, places, config)
-    for event in events:
-        if not event["clip_id"]:
-            event["clip_id"] = found.get((event["video"], event["start_s"]))
+    events = _resolved(store, store.read("labels").to_pylist(), config)
     lost = {(e["video"], e["start_s"], e["annotator"]) for e in events if not e["clip_id"] and e["kind"] == "rate"}
     current = fold(events)
     there = existing_clips(store, current, config)
@@ -110,6 +102,27 @@ def load_labels(store: Store, config: Config | None = None) -> Labels:
         unresolved=len(lost) + sum(len(by) for clip_id, by in current.items() if clip_id not in there),
         events=known,
     )
+
+
+def _resolved(store: Store, events: list[dict[str, Any]], config: Config | None) -> list[dict[str, Any]]:
+    """Return events with their clips; one of a whole video becomes one of each of its clips."""
+    named = [event for event in events if not event["clip_id"] and event["video"]]
+    found = find_places(
+        store, {(event["video"], event["start_s"]) for event in named if event["start_s"] is not None}, config
+    )
+    whole = find_clips(store, {event["video"] for event in named if event["start_s"] is None}, config)
+    resolved = []
+    for event in events:
+        if event["clip_id"]:
+            resolved.append(event)
+        elif event["start_s"] is None and whole.get(event["video"]):
+            resolved += [
+                {**event, "clip_id": clip_id, "event_id": f"{event['event_id']} {clip_id}"}
+                for clip_id in whole[event["video"]]
+            ]
+        else:
+            resolved.append({**event, "clip_id": found.get((event["video"], event["start_s"]))})
+    return resolved
 
 
 def current_labels(store: Store, config: Config | None = None) -> dict[str, int]:
@@ -137,22 +150,33 @@ def find_places(store: Store, places: Collection[Place], config: Config | None =
     """
     if not places:
         return {}
-    videos = {
-        name: next(iter(ids)) for name, ids in find_videos(store, {v for v, _ in places}).items() if len(ids) == 1
-    }
-    spans: dict[str, list[tuple[int, int, str]]] = {}
+    spans = _spans(store, {video for video, _ in places}, config)
+    found = {}
+    for video, start_s in places:
+        clip_id = _clip_at(spans.get(video, []), round(start_s * 1000))
+        if clip_id is not None:
+            found[(video, start_s)] = clip_id
+    return found
+
+
+def find_clips(store: Store, names: Collection[str], config: Config | None = None) -> dict[str, list[str]]:
+    """Return name -> the clips of the one video that it stands for, in the order of their ids."""
+    return {name: [clip_id for _, _, clip_id in spans] for name, spans in _spans(store, names, config).items()}
+
+
+def _spans(store: Store, names: Collection[str], config: Config | None) -> dict[str, list[tuple[int, int, str]]]:
+    """Return name -> (start_ms, end_ms, clip_id) of the clips of the one video that it stands for."""
+    if not names:
+        return {}
+    videos = {name: next(iter(ids)) for name, ids in find_videos(store, names).items() if len(ids) == 1}
+    of_video: dict[str, list[tuple[int, int, str]]] = {}
     where = pc.field("video_id").isin(pa.array(sorted(set(videos.values())), pa.string()))
     columns = ["clip_id", "video_id", "clip_spec", "start_ms", "end_ms"]
     complete = _complete_cuts(store, set(videos.values()), config)
     for row in store.read("clips", columns, where).sort_by("clip_id").to_pylist():
         if (row["video_id"], row["clip_spec"]) in complete:
-            spans.setdefault(row["video_id"], []).append((row["start_ms"], row["end_ms"], row["clip_id"]))
-    found = {}
-    for video, start_s in places:
-        clip_id = _clip_at(spans.get(videos.get(video, ""), []), round(start_s * 1000))
-        if clip_id is not None:
-            found[(video, start_s)] = clip_id
-    return found
+            of_video.setdefault(row["video_id"], []).append((row["start_ms"], row["end_ms"], row["clip_id"]))
+    return {name: of_video[video_id] for name, video_id in videos.items() if video_id in of_video}
 
 
 def _clip_at(spans: list[tuple[int, int, str]], at_ms: int) -> str | None:
@@ -160,32 +184,6 @@ def _clip_at(spans: list[tuple[int, int, str]], at_ms: int) -> str | None:
     if near:
         return min(near)[1]
     return next((clip_id for start, end, clip_id in spans if start <= at_ms < end), None)
-
-
-def find_videos(store: Store, names: Collection[str]) -> dict[str, set[str]]:
-    """Return name -> the ids of the videos that have it as id, native id, URL or file name."""
-    wanted: dict[str, list[str]] = {}
-    for name in names:
-        wanted.setdefault(_normal(name), []).append(name)
-    found: dict[str, set[str]] = {}
-    for batch in store.scan("videos", ["video_id", "native_id", "url"]):
-        for row in batch.to_pylist():
-            for alias in _aliases(row["video_id"], row["native_id"] or "", row["url"] or "") & wanted.keys():
-                for name in wanted[alias]:
-                    found.setdefault(name, set()).add(row["video_id"])
-    return found
-
-
-def _aliases(video_id: str, native_id: str, url: str) -> set[str]:
-    paths = [native_id, unquote(url_path(url)) if "://" in url else url]
-    # a file name has an ending: the last part of a page's URL ("watch") is not a file name
-    files = [name for path in paths if "." in (name := PurePosixPath(path.replace("\\", "/")).name)]
-    return {_normal(alias) for alias in (video_id, native_id, url, *files) if alias}
-
-
-def _normal(name: str) -> str:
-    # file systems encode accents in different ways
-    return unicodedata.normalize("NFC", name.strip())
 
 
 def _complete_cuts(store: Store, video_ids: Collection[str], config: Config | None) -> set[tuple[str, str]]:

@@ -26,7 +26,8 @@ def add_commands(commands: Parsers) -> None:
         "Serve a page on this machine that shows one looping clip at a time: keys 1 to 5 rate it and show the next,\n"
         "u undoes. A label that the page calls saved is on disk, and the page resumes where you stopped. The next\n"
         "`lampworks run` trains on the labels.\n\n"
-        "  lampworks label import FILE.csv     columns clip_id,rating or video,start_s,rating\n"
+        "  lampworks label import FILE.csv     columns clip_id,rating or video,start_s,rating; also Label Studio's\n"
+        "                                      exports, JSON and Parquet\n"
         "  lampworks label export FILE.csv     one row per clip and annotator",
         "  lampworks label --root DIR --annotator ada\n  lampworks label import ratings.csv --root DIR --annotator ada",
     )
@@ -72,9 +73,9 @@ def run_import(args: argparse.Namespace) -> int:
     report = import_labels(settings.store, args.file, _annotator(args), settings.config)
     print(f"ratings  {report.rows} in the file, {report.added} new")
     print(f"clips    {report.resolved} found, {report.unresolved} not found (yet)")
+    for note in report.notes():
+        print(shown_text(note))
     print("rated    " + ", ".join(f"{count} x {rating}" for rating, count in report.by_rating.items()))
-    for example in report.examples:
-        print(f"  not found: {shown_text(example)}")
     return 0
 
 

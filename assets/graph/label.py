@@ -15,6 +15,8 @@ from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
 from pipeline.config import fingerprint
 from pipeline.label_events import load_labels
+from pipeline.outside import shown_text
+from pipeline.progress import notify
 from pipeline.storage.arrow import pc
 
 
@@ -90,6 +92,8 @@ def quality_labels(context: dg.AssetExecutionContext, config: LabelSource, lampw
             context.log.info(
                 f"{config.file}: {imported.rows} rows, {imported.resolved} resolved, {imported.unresolved} not"
             )
+            for note in imported.notes():
+                notify(f"{config.file}: {shown_text(note)}", work.job.on_progress)
         if work.config.source.kind == "arcade":
             added["arcade"] = import_truth(work.job)
         labels = load_labels(work.store, work.config)

@@ -18,9 +18,10 @@ from classifier.labels.label_file import LabelFile, LabelRow, read_label_file
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.ids import short_hash
-from pipeline.label_events import Place, existing_clips, find_places, find_videos
+from pipeline.label_events import Place, existing_clips, find_clips, find_places
 from pipeline.storage.moments import moment_after
 from pipeline.storage.store import Store
+from pipeline.video_names import find_videos
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,30 @@ class ImportReport:
     """Rows per rating."""
     examples: tuple[str, ...] = ()
     """The first three unresolved rows, for a person to read."""
+    ignored_columns: tuple[str, ...] = ()
+    """Columns of the file that mean nothing here."""
+    skipped: int = 0
+    """Rows of a Label Studio export that hold no rating, because the task was skipped."""
+    whole_videos: int = 0
+    """Rows without a second: each rates every clip of its video."""
+
+    def notes(self) -> list[str]:
+        """Return a line for each thing about the file that a person should know."""
+        found = []
+        if self.ignored_columns:
+            shown = ", ".join(name[:40] for name in self.ignored_columns[:20])
+            found.append(f"ignored columns: {shown}")
+        if self.whole_videos:
+            found.append(f"{self.whole_videos} rows without start_s: each rates every clip of its video")
+        if self.skipped:
+            found.append(f"{self.skipped} skipped tasks hold no rating")
+        if self.unresolved:
+            found.append(f"{self.unresolved} rows name no clip of this store (yet): {'; '.join(self.examples)}")
+        return found
 
 
 def import_labels(store: Store, path: str | Path, annotator: str, config: Config | None = None) -> ImportReport:
-    """Append the ratings of a CSV or Parquet file to the store's labels.
+    """Append the ratings of a CSV, JSON or Parquet file to the store's labels.
 
     Args:
         store: the store.
@@ -74,6 +95,9 @@ def import_labels(store: Store, path: str | Path, annotator: str, config: Config
         unresolved=len(unresolved),
         by_rating=dict(sorted(Counter(row.rating for row in file.rows).items())),
         examples=examples,
+        ignored_columns=file.ignored,
+        skipped=file.skipped,
+        whole_videos=sum(row.clip_id is None and row.start_s is None for row in file.rows),
     )
 
 
@@ -81,10 +105,13 @@ def _events(store: Store, file: LabelFile, annotator: str, config: Config | None
     """Return one row of `labels` for every row of the file, in its order."""
     places = find_places(store, {place for row in file.rows if (place := _place(row)) is not None}, config)
     there = existing_clips(store, {row.clip_id for row in file.rows if row.clip_id}, config)
+    whole = find_clips(
+        store, {row.video for row in file.rows if row.video and row.clip_id is None and row.start_s is None}, config
+    )
     # after every event that is there, also where the clock was set back: of several ratings the last one counts
     now = moment_after(store.latest("labels", "labelled_at"))
     return [
-        _event(row, file, row.annotator or annotator, _clip_of(row, places, there))
+        _event(row, file, row.annotator or annotator, _clip_of(row, places, there, whole))
         # microseconds keep the order of lines: of several ratings of a clip in a file the last one counts
         | {"labelled_at": now + timedelta(microseconds=number)}
         for number, row in enumerate(file.rows)
@@ -95,10 +122,14 @@ def _place(row: LabelRow) -> Place | None:
     return None if row.clip_id or row.video is None or row.start_s is None else (row.video, row.start_s)
 
 
-def _clip_of(row: LabelRow, places: Mapping[Place, str], there: Collection[str]) -> tuple[str | None, bool]:
-    """Return the row's clip id, and whether that clip exists."""
+def _clip_of(
+    row: LabelRow, places: Mapping[Place, str], there: Collection[str], whole: Collection[str]
+) -> tuple[str | None, bool]:
+    """Return the row's clip id, None for one of a whole video, and whether there is a clip that it rates."""
     if row.clip_id:
         return row.clip_id, row.clip_id in there
+    if row.start_s is None:
+        return None, row.video in whole
     place = _place(row)
     clip_id = None if place is None else places.get(place)
     return clip_id, clip_id is not None

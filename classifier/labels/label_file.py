@@ -1,4 +1,4 @@
-"""Read a file of labels, CSV or Parquet by its ending; any error in it refuses the whole file and names the line.
+"""Read a file of labels, by its ending CSV, Parquet or JSON; any error in it refuses the whole file and names the line.
 
 Two forms, one header line each:
 
@@ -8,32 +8,35 @@ Two forms, one header line each:
     video,start_s,rating
     "Level 1, part two.mp4",32,1
 
-`video` is a file name, a URL, a native id or a video id.
+`video` is a file name, a path, a name without its ending, a URL, a native id or a video id. Without `start_s` a rating
+is one of the whole video. `classifier.labels.label_table` says which files of other programs are read.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from classifier.labels.label_studio import own_path, without_upload_prefix
+from classifier.labels.label_table import LabelTable, Record, read_table
 from pipeline.errors import UserError
+from pipeline.ids import CLIP_ID_PATTERN
 from pipeline.outside import clean_number, clean_seconds, clean_text
 from pipeline.regular_file import read_regular
 
 _KNOWN = ("clip_id", "video", "start_s", "rating")
 # columns of our own export and of people's tables: `annotator`, `stream` and `seconds` are imported, the others ignored
 _EXTRA = ("annotator", "stream", "seconds", "title", "note", "labelled_at", "origin")
-_LARGEST, _MOST_ROWS = 256 << 20, 2_000_000
+_LEAD_TIME = "lead_time"
+"""Label Studio's name for the seconds that a rating took."""
+_LARGEST = 256 << 20
 _LONGEST = 10_000
-_FORMS = "the header must hold clip_id,rating or video,start_s,rating"
+_FORMS = "the header must hold clip_id,rating or video,start_s,rating (start_s may be left out)"
+_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class LabelRow:
 
     def __str__(self) -> str:
         """Return the line and the clip, for a person."""
-        return f"line {self.line}: {self.clip_id or f'{self.video} at {self.start_s} s'}"
+        where = "whole video" if self.start_s is None else f"at {self.start_s} s"
+        return f"line {self.line}: {self.clip_id or f'{self.video} {where}'}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,10 @@ class LabelFile:
     name: str
     sha256: str
     rows: tuple[LabelRow, ...]
+    ignored: tuple[str, ...] = ()
+    """Columns that were not read."""
+    skipped: int = 0
+    """Rows of Label Studio whose task was skipped: they hold no rating."""
 
 
 def read_label_file(path: str | Path) -> LabelFile:
@@ -77,10 +85,16 @@ def read_label_file(path: str | Path) -> LabelFile:
         data = read_regular(file, _LARGEST)
     except OSError as exc:
         raise UserError(f"label file {str(path)!r} cannot be read: {exc.strerror or exc}") from exc
-    rows = tuple(_rows(file, data))
+    table = read_table(file, data)
+    if table.header is None:
+        raise UserError(f"label file {file.name!r} is empty: {_FORMS}")
+    names = _header(file, table.header)
+    read = list(_rows(file, table, names))
+    rows = tuple(row for row in read if row is not None)
     if not rows:
         raise UserError(f"label file {file.name!r} has no rows below its header: nothing to import")
-    return LabelFile(file.name, hashlib.sha256(data).hexdigest(), rows)
+    ignored = tuple(name or "(unnamed)" for name in names if name not in {*_KNOWN, *_EXTRA, _LEAD_TIME})
+    return LabelFile(file.name, hashlib.sha256(data).hexdigest(), rows, ignored, len(read) - len(rows))
 
 
 def check_label_file(path: str | Path) -> int:
@@ -91,94 +105,70 @@ def check_label_file(path: str | Path) -> int:
     return len(read_label_file(path).rows)
 
 
-def _rows(file: Path, data: bytes) -> Iterator[LabelRow]:
-    records = _parquet_records(file, data) if file.suffix == ".parquet" else _csv_records(file, data)
-    header: list[str] | None = None
-    for line, cells in records:
-        if header is None:
-            header = _header(file, cells)
-            continue
-        if not any(cell.strip() for cell in cells):
-            continue
-        where = f"label file {file.name!r}, line {line}"
-        if len(cells) != len(header):
-            raise UserError(f"{where}: {len(cells)} cells under {len(header)} columns; quote cells that hold commas")
-        yield _row(dict(zip(header, cells, strict=True)), line, where)
-    if header is None:
-        raise UserError(f"label file {file.name!r} is empty: {_FORMS}")
-
-
-def _csv_records(file: Path, data: bytes) -> Iterator[tuple[int, list[str]]]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        raise UserError(f"label file {file.name!r}, line {line}: not UTF-8 text; save it as CSV UTF-8") from exc
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as exc:
-            raise UserError(f"label file {file.name!r}, line {line}: not CSV ({exc})") from exc
-        if cells is None:
-            return
-        yield line, cells
-
-
-def _parquet_records(file: Path, data: bytes) -> Iterator[tuple[int, list[str]]]:
-    try:
-        found = pq.ParquetFile(io.BytesIO(data))
-        # a file of a few kilobytes may hold a thousand million equal rows
-        if found.metadata.num_rows > _MOST_ROWS:
+def _rows(file: Path, table: LabelTable, names: list[str]) -> Iterator[LabelRow | None]:
+    """Yield the rows of a table; None for one of Label Studio without a rating."""
+    for record in table.records:
+        where = f"label file {file.name!r}, line {record.line}"
+        cells = list(record.cells)
+        while len(cells) > len(names) and not cells[-1].strip():
+            cells.pop()  # a spreadsheet ends lines with separators
+        if len(cells) != len(names):
             raise UserError(
-                f"label file {file.name!r} has {found.metadata.num_rows:,} rows; at most {_MOST_ROWS:,} are read"
+                f"{where}: {len(cells)} cells under {len(names)} columns; quote cells that hold {_spoken(table)}"
             )
-        table = found.read()
-    except (pa.ArrowException, OSError) as exc:
-        raise UserError(f"label file {file.name!r} is not Parquet: {exc}") from exc
-    yield 1, table.column_names
-    for number, row in enumerate(table.to_pylist(), start=2):
-        yield number, ["" if value is None else _cell(value) for value in row.values()]
+        values = dict(zip(names, cells, strict=True))
+        if table.is_label_studio and not values.get("rating", "").strip():
+            yield None
+        else:
+            yield _row(values, record.line, where, decimal_comma=table.delimiter != ",")
 
 
-def _cell(value: object) -> str:
-    """Return a cell of Parquet as the CSV would hold it; times and decimals too."""
-    return clean_text(value if isinstance(value, str | int | float) else str(value), _LONGEST)
+def _spoken(table: LabelTable) -> str:
+    return {",": "commas", ";": "semicolons", "\t": "tabs"}.get(table.delimiter, repr(table.delimiter))
 
 
-def _header(file: Path, cells: list[str]) -> list[str]:
-    names = [cell.strip().lower() for cell in cells]
-    where = f"label file {file.name!r}, line 1"
-    unknown = [name for name in names if name not in {*_KNOWN, *_EXTRA}]
-    if unknown:
-        shown = ", ".join(repr(name[:60]) for name in unknown)
-        raise UserError(f"{where}: unknown column {shown}; {_FORMS}, separated by commas")
-    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+def _header(file: Path, header: Record) -> list[str]:
+    names = [cell.strip().lower() for cell in header.cells]
+    while names and not names[-1]:
+        names.pop()  # a spreadsheet ends lines with separators
+    where = f"label file {file.name!r}, line {header.line}"
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1 and name in {*_KNOWN, *_EXTRA})
     if repeated:
-        raise UserError(f"{where}: column {', '.join(repeated)} is there twice")
-    if "rating" not in names or not ("clip_id" in names or {"video", "start_s"} <= set(names)):
-        raise UserError(f"{where}: found {', '.join(names)}; {_FORMS}")
+        raise UserError(f"{where}: column {', '.join(repeated)} is there twice: delete one of them")
+    if "rating" not in names or not {"clip_id", "video"} & set(names):
+        found = ", ".join(repr(name[:60]) for name in names[:_SHOWN])
+        raise UserError(f"{where}: found the columns {found}; {_FORMS}: rename or add columns")
     return names
 
 
-def _row(cells: Mapping[str, str], line: int, where: str) -> LabelRow:
-    values = {name: clean_text(cells.get(name, "").strip(), _LONGEST) for name in (*_KNOWN, *_EXTRA)}
+def _row(cells: Mapping[str, str], line: int, where: str, *, decimal_comma: bool) -> LabelRow:
+    values = {name: clean_text(cells.get(name, "").strip(), _LONGEST) for name in (*_KNOWN, *_EXTRA, _LEAD_TIME)}
+    if decimal_comma:
+        for name in ("rating", "start_s", "seconds"):
+            values[name] = values[name].replace(",", ".")
     rating = clean_number(values["rating"], 5, least=1)
     if rating is None or not rating.is_integer():
         raise UserError(f"{where}: rating {values['rating']!r} is not 1, 2, 3, 4 or 5; nothing was imported")
     start_s = clean_seconds(values["start_s"])
     if values["start_s"] and start_s is None:
         raise UserError(f"{where}: start_s {values['start_s']!r} is not a time in seconds; nothing was imported")
-    if not values["clip_id"] and (not values["video"] or start_s is None):
+    if not values["clip_id"] and not values["video"]:
         raise UserError(f"{where}: the row names no clip (clip_id, or video and start_s); nothing was imported")
+    video = own_path(values["video"])
     return LabelRow(
         line=line,
-        clip_id=values["clip_id"] or None,
-        video=values["video"] or None,
+        clip_id=values["clip_id"] or (_clip_of_name(video) if start_s is None else None),
+        video=video or None,
         start_s=start_s,
         rating=int(rating),
         annotator=values["annotator"],
         stream=values["stream"],
-        seconds=clean_seconds(values["seconds"]),
+        seconds=clean_seconds(values["seconds"] or values[_LEAD_TIME]),
     )
+
+
+def _clip_of_name(video: str) -> str | None:
+    """Return the clip of a file that is named after one, as exported clips are."""
+    name = PurePosixPath(video.replace("\\", "/")).name
+    stem = without_upload_prefix(name).removesuffix(".mp4")
+    return stem if re.fullmatch(CLIP_ID_PATTERN, stem) else None

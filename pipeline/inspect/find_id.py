@@ -9,9 +9,9 @@ from typing import Literal
 
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
-from pipeline.label_events import find_videos
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
+from pipeline.video_names import find_videos
 
 _MOST_SHOWN, _MOST_COMPARED = 5, 20_000
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipeline.label_events import agreed_rating, find_videos, fold
+from pipeline.label_events import agreed_rating, fold
 from pipeline.storage.store import Store
+from pipeline.video_names import find_videos
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 

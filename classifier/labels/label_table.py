@@ -1,0 +1,171 @@
+"""Read a file of labels as a table of texts: CSV as programs and people save it, Parquet, or JSON.
+
+CSV is separated by commas, semicolons or tabs, has a line `sep=;` or none, and is UTF-8 or UTF-16. JSON is a list of
+objects with one value a column, or what Label Studio exports (`classifier.labels.label_studio`).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from classifier.labels.label_studio import is_label_studio, label_studio_rows
+from pipeline.errors import UserError
+from pipeline.outside import clean_text, parse_json
+
+MOST_ROWS = 2_000_000
+_LONGEST = 10_000
+_DELIMITERS = (",", ";", "\t", "|")
+_ENDINGS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of a file."""
+
+    line: int
+    """Where it is, counted from 1; a row of Parquet or JSON counts as a line below a header."""
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A file of labels as texts."""
+
+    header: Record | None
+    """None where the file is empty."""
+    records: Iterator[Record]
+    delimiter: str = ","
+    """What separates the cells of a CSV."""
+    is_label_studio: bool = False
+
+
+def read_table(file: Path, data: bytes) -> LabelTable:
+    """Return a file's header and lines.
+
+    Raises:
+        UserError: it cannot be read; also while its records are taken.
+    """
+    form = _ENDINGS.get(file.suffix.lower())
+    if form == "parquet":
+        return _table(_parquet_records(file, data))
+    if form in {"json", "jsonl"}:
+        return _json_table(file, data, lines=form == "jsonl")
+    text = _text(file, data)
+    # by the first line that says something: what programs write there names the separator
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    named = first.strip().lower().removeprefix("sep=") if first.strip().lower().startswith("sep=") else None
+    delimiter = (named or ",")[:1] if named is not None else _delimiter(first)
+    if first.strip().lower() in {"sep=", "sep=\\t"}:
+        delimiter = "\t"  # the tab was stripped with the line's end
+    return _table(_csv_records(file, text, delimiter, skip=named is not None), delimiter)
+
+
+def _table(records: Iterator[Record], delimiter: str = ",") -> LabelTable:
+    header = next(records, None)
+    names = {name.strip().lower() for name in header.cells} if header else set()
+    return LabelTable(header, records, delimiter, is_label_studio(names))
+
+
+# -- CSV ----------------------------------------------------------------------------------------------------------
+
+
+def _text(file: Path, data: bytes) -> str:
+    encoding = (
+        json.detect_encoding(data[:4]) if data[:4].count(0) or data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"
+    )
+    try:
+        return data.decode("utf-8-sig" if encoding.startswith("utf-8") else encoding).lstrip("\ufeff")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise UserError(f"label file {file.name!r}, line {line}: not UTF-8 text; save it as CSV UTF-8") from exc
+
+
+def _delimiter(header: str) -> str:
+    """Return what separates the names of a header: of the usual characters the one that it has most of."""
+    return max(_DELIMITERS, key=header.count)
+
+
+def _csv_records(file: Path, text: str, delimiter: str, *, skip: bool) -> Iterator[Record]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as exc:
+            raise UserError(f"label file {file.name!r}, line {line}: not CSV ({exc})") from exc
+        if cells is None:
+            return
+        if not any(cell.strip() for cell in cells):
+            continue
+        if skip:
+            skip = False  # the line that names the separator
+            continue
+        yield Record(line, cells)
+
+
+# -- Parquet ------------------------------------------------------------------------------------------------------
+
+
+def _parquet_records(file: Path, data: bytes) -> Iterator[Record]:
+    try:
+        found = pq.ParquetFile(io.BytesIO(data))
+        # a file of a few kilobytes may hold a thousand million equal rows
+        if found.metadata.num_rows > MOST_ROWS:
+            raise UserError(
+                f"label file {file.name!r} has {found.metadata.num_rows:,} rows; at most {MOST_ROWS:,} are read"
+            )
+        table = found.read()
+    except (pa.ArrowException, OSError) as exc:
+        raise UserError(f"label file {file.name!r} is not Parquet: {exc}") from exc
+    yield Record(1, table.column_names)
+    for number, row in enumerate(table.to_pylist(), start=2):
+        yield Record(number, [_cell(value) for value in row.values()])
+
+
+def _cell(value: object) -> str:
+    """Return a cell of Parquet or JSON as the CSV would hold it; times and decimals too."""
+    return "" if value is None else clean_text(value if isinstance(value, str | int | float) else str(value), _LONGEST)
+
+
+# -- JSON ---------------------------------------------------------------------------------------------------------
+
+
+def _json_table(file: Path, data: bytes, *, lines: bool) -> LabelTable:
+    rows, is_export = label_studio_rows(_json_rows(file, data, lines=lines))
+    if len(rows) > MOST_ROWS:
+        raise UserError(f"label file {file.name!r} has {len(rows):,} rows; at most {MOST_ROWS:,} are read")
+    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    header = Record(1, names) if names else None
+    records = (Record(line, [_cell(row.get(name)) for name in names]) for line, row in rows)
+    return LabelTable(header, records, is_label_studio=is_export)
+
+
+def _json_rows(file: Path, data: bytes, *, lines: bool) -> list[tuple[int, dict[str, Any]]]:
+    """Return the objects of a file, each with its line (JSON Lines) or its number."""
+    text = _text(file, data)
+    parts = (
+        [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()] if lines else [(1, text)]
+    )
+    values: list[tuple[int, Any]] = []
+    for number, part in parts:
+        try:
+            value = parse_json(part)
+        except ValueError as exc:
+            raise UserError(f"label file {file.name!r}, line {number}: not JSON ({exc})") from exc
+        values.extend(enumerate(value, 1) if isinstance(value, list) and not lines else [(number, value)])
+    wrong = next((number for number, value in values if not isinstance(value, dict)), None)
+    if wrong is not None:
+        raise UserError(
+            f"label file {file.name!r}, entry {wrong}: a rating must be an object such as "
+            '{"video": "run.mp4", "start_s": 16, "rating": 5}'
+        )
+    return values

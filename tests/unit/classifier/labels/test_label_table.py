@@ -1,0 +1,201 @@
+"""Files of labels as programs and people save them are read; what means nothing is named, and what is wrong refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from classifier.labels.import_file import import_labels
+from classifier.labels.label_file import read_label_file
+from pipeline.errors import UserError
+from pipeline.label_events import current_labels
+
+CASES = os.environ.get("LAMPWORKS_CASES")
+
+
+@pytest.fixture
+def clip(store, pool_writer) -> str:
+    """The only clip of a video with an odd name, beside one with another name."""
+    pool_writer.add("other", "b", native_id="videos/other.webm")
+    return pool_writer.add("run", "a", native_id="videos/Run 1 (best).mp4")[0]
+
+
+def read(tmp_path: Path, name: str, data: str | bytes | list[object]) -> list[tuple[str | None, float | None, int]]:
+    """Write a file and return what is read of it."""
+    text = json.dumps(data) if isinstance(data, list) else data
+    (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return [(row.clip_id or row.video, row.start_s, row.rating) for row in read_label_file(tmp_path / name).rows]
+
+
+TABLE = "video,start_s,rating\na.mp4,16,5\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TABLE,
+        TABLE.replace(",", ";"),
+        TABLE.replace(",", "\t"),
+        "sep=;\r\n" + TABLE.replace(",", ";").replace("\n", "\r\n"),
+        "sep=,\n" + TABLE,
+        "SEP=\t\n" + TABLE.replace(",", "\t"),
+        "\ufeff" + TABLE,
+        TABLE.encode("utf-16"),
+        TABLE.encode("utf-16-le"),
+        "\ufeffvideo\tstart_s\trating\r\na.mp4\t16\t5\r\n".encode("utf-16-be"),
+        ",video,start_s,rating\n0,a.mp4,16,5\n",
+        "Unnamed: 0;video;start_s;rating\n0;a.mp4;16,0;5\n",
+        "video,start_s,rating,,,\na.mp4,16,5,,,\n",
+        "video,start_s,rating\na.mp4,16,5,,\n",
+        "video,start_s,rating,,\na.mp4,16,5\n,,,,\n",
+        "\n\nRating , Video,START_S\n5,a.mp4,16.0\n",
+        "rating,weather,video,start_s\n5,fine,a.mp4,16\n",
+    ],
+)
+def test_a_table_is_read_whatever_program_wrote_it(tmp_path, data):
+    assert read(tmp_path, "l.csv", data) == [("a.mp4", 16.0, 5)]
+
+
+def test_columns_that_mean_nothing_are_named_in_one_line(store, config, clip, tmp_path):
+    (tmp_path / "l.csv").write_text(f",weather,clip_id,rating,Mood\n0,fine,{clip},5,good\n")
+    report = import_labels(store, tmp_path / "l.csv", "ann", config)
+    assert report.notes() == ["ignored columns: (unnamed), weather, mood"]
+    assert current_labels(store, config) == {clip: 5}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Run 1 (best).mp4", "Run 1 (best)", "videos/Run 1 (best).mp4", "./videos/Run 1 (best).mp4",
+        r"..\videos\Run 1 (best).mp4", r"C:\Users\me\videos\Run 1 (best).mp4", "/mnt/x/Run 1 (best).mp4",
+        "/data/upload/1/1a2b3c4d-Run_1_best.mp4", "1a2b3c4d-Run_1_best.mp4", "Run_1_best.mp4",
+        "http://ls.example:8080/data/upload/1/1a2b3c4d-Run_1_best.mp4?token=x",
+        "/data/local-files/?d=videos/Run%201%20%28best%29.mp4", "s3://bucket/videos/Run 1 (best).mp4",
+    ],
+)  # fmt: skip
+def test_a_video_goes_by_the_names_that_other_programs_give_it(store, config, clip, tmp_path, name):
+    (tmp_path / "l.csv").write_text(f'video,start_s,rating\n"{name}",0,4\n')
+    assert import_labels(store, tmp_path / "l.csv", "ann", config).resolved == 1
+    assert current_labels(store, config) == {clip: 4}
+
+
+def test_an_exact_name_wins_over_a_looser_one(store, config, pool_writer, tmp_path):
+    pool_writer.add("stem", "a", native_id="run")
+    pool_writer.add("file", "b", native_id="run.mp4")
+    pool_writer.add("prefixed", "c", native_id="1a2b3c4d-run.mp4")
+    for name, video in {"run": "stem", "run.mp4": "file", "1a2b3c4d-run.mp4": "prefixed"}.items():
+        (tmp_path / f"{video}.csv").write_text(f"video,start_s,rating\n{name},0,3\n")
+        import_labels(store, tmp_path / f"{video}.csv", "ann", config)
+    assert sorted(clip.split("-")[0] for clip in current_labels(store, config)) == ["file", "prefixed", "stem"]
+
+
+def test_a_name_without_its_ending_that_two_videos_have_is_refused(store, config, pool_writer, tmp_path):
+    pool_writer.add("one", "a", native_id="run.mp4")
+    pool_writer.add("two", "b", native_id="run.mkv")
+    (tmp_path / "l.csv").write_text("video,start_s,rating\nrun,0,3\n")
+    with pytest.raises(UserError, match=r"line 2: 'run' is the name of 2 videos \(one, two\)"):
+        import_labels(store, tmp_path / "l.csv", "ann", config)
+
+
+def test_a_rating_without_a_second_is_one_of_every_clip_of_its_video_also_of_later_ones(
+    store, config, clips, pool_writer, tmp_path
+):
+    (tmp_path / "l.csv").write_text("video,rating\nlevel-1,4\nlate.mp4,2\n")
+    report = import_labels(store, tmp_path / "l.csv", "ann", config)
+    assert (report.resolved, report.unresolved, report.whole_videos) == (1, 1, 2)
+    assert report.examples == ("line 3: late.mp4 whole video",)
+    assert current_labels(store, config) == dict.fromkeys(clips, 4)
+    late = pool_writer.add("late", "c", native_id="late.mp4")
+    assert current_labels(store, config) == dict.fromkeys(clips, 4) | dict.fromkeys(late, 2)
+    # a later rating of one clip wins
+    (tmp_path / "m.csv").write_text(f"clip_id,rating\n{clips[0]},1\n")
+    import_labels(store, tmp_path / "m.csv", "ann", config)
+    assert current_labels(store, config)[clips[0]] == 1
+
+
+# -- Label Studio and JSON --------------------------------------------------------------------------------------------
+
+UPLOAD = "/data/upload/1/1a2b3c4d-a.mp4"
+FULL = {
+    "id": 11,
+    "annotations": [
+        {"id": 1, "completed_by": {"id": 1, "email": "ada@example.org"}, "lead_time": 3.2, "was_cancelled": False,
+         "result": [{"type": "textarea", "value": {"text": ["fine"]}},
+                    {"type": "rating", "from_name": "rating", "to_name": "video", "value": {"rating": 5}}]},
+        {"id": 2, "completed_by": 7, "was_cancelled": True, "result": []},
+        {"id": 3, "completed_by": 8, "result": [{"type": "choices", "value": {"choices": ["2"]}}]},
+    ],
+    "file_upload": "1a2b3c4d-a.mp4",
+    "data": {"video": UPLOAD, "start_s": 16},
+}  # fmt: skip
+
+
+def test_the_exports_of_label_studio_are_read(tmp_path):
+    header = "annotation_id,annotator,created_at,id,lead_time,rating,updated_at,video"
+    text = f"{header}\n1,1,2024-01-01T00:00:00Z,11,3.2,5,2024-01-01T00:00:00Z,{UPLOAD}\n2,1,,12,1.0,,,{UPLOAD}\n"
+    assert read(tmp_path, "l.csv", text) == [(UPLOAD, None, 5)]
+    file = read_label_file(tmp_path / "l.csv")
+    assert (file.rows[0].annotator, file.rows[0].seconds, file.skipped) == ("1", 3.2, 1)
+    assert file.ignored == ("annotation_id", "created_at", "id", "updated_at")
+
+    small = [{"video": UPLOAD, "id": 11, "rating": 5, "annotator": 1, "annotation_id": 1, "lead_time": 3.2}]
+    assert read(tmp_path, "min.json", small) == [(UPLOAD, None, 5)]
+
+    assert read(tmp_path, "full.json", [FULL]) == [(UPLOAD, 16.0, 5), (UPLOAD, 16.0, 2)]
+    file = read_label_file(tmp_path / "full.json")
+    assert [row.annotator for row in file.rows] == ["ada@example.org", "8"]
+    assert file.skipped == 1
+
+
+def test_a_file_named_after_a_clip_rates_that_clip(store, config, clip, tmp_path):
+    for number, name in enumerate((f"{clip}.mp4", f"/data/upload/3/0a1b2c3d-{clip}.mp4")):
+        (tmp_path / f"{number}.csv").write_text(f"video,rating\n{name},{number + 1}\n")
+        assert import_labels(store, tmp_path / f"{number}.csv", "ann", config).resolved == 1
+        assert current_labels(store, config) == {clip: number + 1}
+
+
+def test_objects_of_json_and_lines_of_json_are_rows(tmp_path):
+    rows = [{"video": "a.mp4", "start_s": 16, "rating": 5}, {"video": "b.mp4", "start_s": 0, "rating": "1", "x": None}]
+    wanted = [("a.mp4", 16.0, 5), ("b.mp4", 0.0, 1)]
+    assert read(tmp_path, "l.json", list(rows)) == wanted
+    assert read(tmp_path, "l.jsonl", "\n".join(map(json.dumps, rows)) + "\n") == wanted
+    pq.write_table(pa.Table.from_pylist([{**row, "rating": 5.0} for row in rows]), tmp_path / "l.parquet")
+    assert [row.video for row in read_label_file(tmp_path / "l.parquet").rows] == ["a.mp4", "b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("l.json", "[", r"line 1: not JSON"),
+        ("l.json", "[5]", r"entry 1: a rating must be an object such as"),
+        ("l.json", "{}", "is empty: the header must hold"),
+        ("l.json", "[]", "is empty: the header must hold"),
+        ("l.jsonl", '{"video": "a", "start_s": 0, "rating": 5}\n{', r"line 2: not JSON"),
+        ("l.json", '[{"video": "a", "start_s": 0, "rating": 9}]', r"line 1: rating '9' is not"),
+        ("l.json", "[" * 100_000, "not JSON"),
+    ],
+)
+def test_json_that_is_none_of_this_is_refused_with_its_place(tmp_path, name, text, message):
+    with pytest.raises(UserError, match=rf"label file '{name}'.*{message}"):
+        read(tmp_path, name, text)
+
+
+@pytest.mark.skipif(not CASES, reason="LAMPWORKS_CASES names no folder of difficult files")
+@pytest.mark.parametrize(
+    ("name", "rows", "ignored"),
+    [
+        ("l02_excel_de_semicolon.csv", [("a01_UPPER.MP4", 0.0, 5), ("a02_Clip.MOV", 0.0, 1)], ()),
+        ("l18_pandas_index.csv", [("a01_UPPER.MP4", 0.0, 5)], ("(unnamed)",)),
+        ("l07_labelstudio.csv", [("/data/upload/1/1a2b3c4d-a01_UPPER.MP4", None, 5)],
+         ("annotation_id", "created_at", "id", "updated_at")),
+    ],
+)  # fmt: skip
+def test_files_that_people_reported_are_read(name, rows, ignored):
+    file = read_label_file(Path(CASES or "") / name)
+    assert [(row.video, row.start_s, row.rating) for row in file.rows] == rows
+    assert file.ignored == ignored
