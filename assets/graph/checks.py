@@ -67,6 +67,10 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
         "no_taken_down": (True, "No shard holds a clip of a video or channel that was taken down."),
         "no_leak": (True, "No source and no duplicate group lies in two of train, val and test."),
     },
+    "token_shards": {
+        "conservation": (True, "Every clip of the shards has tokens, or its reason why not."),
+        "same_as_encoding": (True, "Clips that are encoded again have the tokens that are stored."),
+    },
     "video_tokenizer": {
         "psnr_floor": (True, "Reconstructions beat a constant picture: PSNR reaches the floor."),
         "codebook_usage": (False, "A fair share of the codebook is used."),

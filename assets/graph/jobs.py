@@ -17,6 +17,7 @@ JOBS: dict[str, tuple[str, ...]] = {
     "score_batch": ("clip_scores",),
     "decide": ("curated_clips", "training_shards"),
     "train_world_model": ("video_tokenizer", "world_model"),
+    "encode_tokens": ("token_shards",),
     "evaluate": ("world_evaluation", "playable_world"),
     "ablate": ("curation_ablation",),
 }
@@ -29,10 +30,11 @@ _DESCRIPTIONS = {
     "score_batch": "Score the clips of one batch; needs a partition.",
     "decide": "Keep, drop or review every clip, and write the training shards.",
     "train_world_model": "Train the tokenizer, then latent actions and dynamics. Never started by itself.",
+    "encode_tokens": "Encode the training shards with the frozen tokenizer. Made on request only.",
     "evaluate": "Measure the configured world on held-out sources and see that it can be played.",
     "ablate": "Compare curated clips with random ones. Trains two arms, on request only: needs `confirm: true`.",
 }
-ON_REQUEST = frozenset(JOBS["ablate"])
+ON_REQUEST = frozenset([*JOBS["encode_tokens"], *JOBS["ablate"]])
 """Assets that a pass makes only where they are named."""
 
 jobs = [

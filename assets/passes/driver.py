@@ -74,6 +74,7 @@ def full_pass(
     """
     from assets.report.page import withdraw_pages
     from pipeline.search.spot_check import withdraw_spot_check
+    from pipeline.tokens.removal import withdraw_tokens
 
     options = options or PassOptions()
     wanted = resolve_selection(select)
@@ -88,10 +89,11 @@ def full_pass(
             _curate(runner, options)
             _train(runner, options)
         runner.remember()
-        # pictures of videos that were taken down since are removed, whatever else there is to do
+        # pictures and tokens of videos that were taken down since are removed, whatever else there is to do
         withdraw_sheets(settings.store, settings.config)
         withdraw_spot_check(settings.store)
         withdraw_pages(settings.store)
+        withdraw_tokens(settings.store)
         if options.report:
             from assets.report.page import write_report
 
@@ -215,6 +217,7 @@ def _curate(runner: Runner, options: PassOptions) -> None:
 
 def _train(runner: Runner, options: PassOptions) -> None:
     runner.run_due("train_world_model", "world model")
+    runner.run_due("encode_tokens", "token shards")
     runner.run_due("evaluate", "evaluation")
     if runner.wants("curation_ablation"):
         steps = {"ablation_steps": options.ablation_steps} if options.ablation_steps else {}

@@ -101,6 +101,12 @@ def _world(settings: Settings) -> bool:
     return not is_trained(settings.store, settings.config, WORLD)
 
 
+def _tokens(settings: Settings) -> bool:
+    from models.tokens.encode import tokens_are_current
+
+    return not tokens_are_current(settings.store, settings.config)
+
+
 def _evaluation(settings: Settings) -> bool:
     from models.evaluation.evaluate import evaluation_is_current
 
@@ -121,6 +127,7 @@ _DUE: dict[str, Callable[[Settings], bool]] = {
     "training_shards": _shards,
     "video_tokenizer": _tokenizer,
     "world_model": _world,
+    "token_shards": _tokens,
     "world_evaluation": _evaluation,
     "playable_world": _playable,
 }

@@ -94,6 +94,9 @@ def _materialized(settings: Settings) -> Iterator[tuple[str, str | None, str, in
     shards = store.read("shards", ["version", "samples"]).to_pylist()
     for name in sorted({row["version"] for row in shards}):
         yield "training_shards", None, name, sum(row["samples"] for row in shards if row["version"] == name)
+    tokens = store.read("tokens", ["version", "clips"]).to_pylist()
+    for name in sorted({row["version"] for row in tokens}):
+        yield "token_shards", None, name, sum(row["clips"] for row in tokens if row["version"] == name)
     for kind, model in models_in_use(store, settings.config).by_kind().items():
         # what `playable_world` materializes is the world that was tried
         yield kind, None, str(model.inputs["world_model"]) if kind == PLAYABLE else model.model_id, 1

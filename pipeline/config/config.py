@@ -15,6 +15,7 @@ from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.renamed import with_first_names
 from pipeline.config.section import Section
 from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
+from pipeline.config.tokens import TokensConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig, check_lam_window
 
@@ -57,6 +58,8 @@ class Config:
     """The latent action model."""
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     """The dynamics model."""
+    tokens: TokensConfig = field(default_factory=TokensConfig)
+    """The token shards, which are made on request."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """What all training runs share."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -26,7 +26,7 @@ from pipeline.storage.models_table import sound_models
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 
-Kind = Literal["table", "journal", "raw", "clips", "shards", "model"]
+Kind = Literal["table", "journal", "raw", "clips", "shards", "tokens", "model"]
 SPARE = {"config.json", "curve.json"}
 """Files that a trained network can do without."""
 TRAINED = ("world_model", "video_tokenizer")
@@ -127,6 +127,8 @@ def _named_files(store: Store, broken: set[str]) -> Iterator[_Expected]:
         yield from _clip_tars(store)
     if not broken & {"shards"}:
         yield from _shard_files(store)
+    if not broken & {"tokens"}:
+        yield from _token_files(store)
     if not broken & {"models"}:
         yield from _model_files(store)
 
@@ -172,6 +174,14 @@ def _shard_files(store: Store) -> Iterator[_Expected]:
 def _listed(shard: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what the manifest and the rows of `shards` must both say of a tar, as texts that can be ordered."""
     return tuple(str(shard.get(name)) for name in ("path", "sha256", "index", "index_sha256"))
+
+
+def _token_files(store: Store) -> Iterator[_Expected]:
+    mend = "`--mend` sets it aside, and `lampworks run --select token_shards` makes it again"
+    for row in store.read("tokens").to_pylist():
+        needed_for = f"tokens of {row['clips']} {row['split']} clips"
+        yield _Expected("tokens", row["path"], row["sha256"], needed_for, mend, row)
+        yield _Expected("tokens", row["index"], row["index_sha256"], needed_for, mend, row)
 
 
 def _model_files(store: Store) -> Iterator[_Expected]:

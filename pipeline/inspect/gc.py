@@ -16,7 +16,7 @@ from pipeline.download.ledger import fold_all
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
-_SWEPT = ("raw", "clips", "shards", "models")
+_SWEPT = ("raw", "clips", "shards", "tokens", "models")
 _KEPT = ("reports", "labels")
 
 
@@ -59,6 +59,8 @@ def _named(store: Store) -> tuple[set[str], set[str]]:
     folders: set[str] = set()
     for row in store.read("shards", ["version", "path", "index"]).to_pylist():
         files.update((row["path"], row["index"] or row["path"], f"shards/{row['version']}/manifest.json"))
+    for row in store.read("tokens", ["path", "index"]).to_pylist():
+        files.update((row["path"], row["index"]))
     for path in store.read("models", ["path"])["path"].to_pylist():
         if path:
             files.add(path)

@@ -50,7 +50,7 @@ def mend(store: Store, home: Home, faults: Sequence[Fault]) -> list[str]:
     for fault in faults:
         if fault.kind == "journal":
             done.append(_mend_journal(home, stamp))
-        elif fault.kind in {"raw", "clips", "shards"}:
+        elif fault.kind in {"raw", "clips", "shards", "tokens"}:
             _set_aside(store, fault.key, stamp)
             done.append(_MEND[fault.kind](store, fault, stamp))
     done += _mend_models(store, [fault for fault in faults if fault.kind == "model"], stamp)
@@ -145,7 +145,12 @@ def _mend_shards(store: Store, fault: Fault, stamp: str) -> str:
     return f"{fault.key} is set aside; the next run writes it again"
 
 
-_MEND = {"raw": _mend_raw, "clips": _mend_clips, "shards": _mend_shards}
+def _mend_tokens(store: Store, fault: Fault, stamp: str) -> str:
+    store.replace("tokens", [], where=f"path = {sql_texts([fault.item['path']])}")
+    return f"{fault.key} is set aside; `lampworks run --select token_shards` makes it again"
+
+
+_MEND = {"raw": _mend_raw, "clips": _mend_clips, "shards": _mend_shards, "tokens": _mend_tokens}
 
 
 # -- models -------------------------------------------------------------------------------------------------------

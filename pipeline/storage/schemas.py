@@ -87,6 +87,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         version=_STR, split=_STR, path=_STR, samples=_INT, bytes=_INT, sha256=_STR, curated_version=_INT,
         curated_sha256=_STR, index=_STR, index_sha256=_STR,
     ),
+    # one file of tokens: the windows of one training tar, encoded by one tokenizer
+    "tokens": _schema(
+        version=_STR, tokenizer=_STR, shards_version=_STR, split=_STR, path=_STR, index=_STR, clips=_INT,
+        left_out=_INT, windows=_INT, window=_INT, grid_rows=_INT, grid_columns=_INT, bits=_INT, packing=_STR,
+        bytes=_INT, sha256=_STR, index_sha256=_STR,
+    ),
     # one published model or evaluation: settings, inputs, metrics
     "models": _schema(
         model_id=_STR, kind=_STR, path=_STR, parameters=_INT, steps=_INT, config=_STR, figures=_STR, inputs=_STR,

@@ -27,6 +27,7 @@ from classifier.labels.import_file import import_labels
 from classifier.labels.queue import write_queue
 from classifier.training.train import train_classifier
 from models.evaluation.evaluate import evaluate
+from models.tokens.encode import write_tokens
 from models.training.train import train_tokenizer, train_world_model
 from pipeline.clips.cut_batch import cut_batch
 from pipeline.clips.duplicates import find_duplicates
@@ -156,6 +157,7 @@ STAGES = (
     Stage("decision", _call(decide)),
     Stage("shards", _call(write_shards)),
     Stage("tokenizer", _call(train_tokenizer)),
+    Stage("tokens", _call(write_tokens)),
     Stage("world model", _call(train_world_model)),
     Stage("evaluation", _call(evaluate), takes_down="val"),
     Stage("contact sheet", _call(draw_sheet)),

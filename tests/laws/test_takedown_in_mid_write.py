@@ -49,11 +49,12 @@ EXCUSED = {
     ("assets/graph/evaluate.py", "models"): "says that a published world could be stepped",
     ("pipeline/model_choice.py", "models"): "says by which floor a published tokenizer was judged",
     **dict.fromkeys(
-        [("pipeline/inspect/mend.py", table) for table in ("clips", "clippings", "shards", "models")],
+        [("pipeline/inspect/mend.py", table) for table in ("clips", "clippings", "shards", "tokens", "models")],
         "takes rows away, of files that are damaged",
     ),
     ("pipeline/inspect/mend.py", "downloads"): "says that a damaged file was set aside",
     ("pipeline/inspect/mend.py", "blob"): "the settings of a published model, as its row has them",
+    ("pipeline/tokens/removal.py", "tokens"): "takes the tokens of videos that were taken down away",
     ("pipeline/bench/start.py", "videos"): "made-up rows in a root of its own",
     ("pipeline/bench/start.py", "downloads"): "made-up rows in a root of its own",
 }
@@ -87,7 +88,7 @@ def _published(root: Path) -> dict[str, Any]:
         ]
         found[table] = sorted(rows, key=str)
     garbage = set(collect_garbage(store, dry_run=True))
-    for folder in ("raw", "clips", "shards", "models", *(name.rstrip("/") for name in SHOWN_BLOBS)):
+    for folder in ("raw", "clips", "shards", "tokens", "models", *(name.rstrip("/") for name in SHOWN_BLOBS)):
         for key in store.list_blobs(folder):
             if key not in garbage and "/checkpoints/" not in key:
                 found[key] = store.read_blob(key)

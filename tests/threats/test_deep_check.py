@@ -27,6 +27,8 @@ BLOBS = {
     "a training shard": "shards/*/train/*.tar",
     "the index of a training shard": "shards/*/train/*.index.parquet",
     "the manifest of the shards": "shards/*/manifest.json",
+    "a tar of tokens": "tokens/*/train/*.tar",
+    "the index of a tar of tokens": "tokens/*/train/*.index.parquet",
     "weights of the tokenizer": "models/video_tokenizer/*/weights.safetensors",
     "weights of the world": "models/world_model/*/weights.safetensors",
     "weights of the classifier": "models/quality_classifier/*/weights.safetensors",
@@ -56,7 +58,7 @@ def run_all(settings: Settings) -> None:
 
 
 def digests_of_blobs(store: Store) -> dict[str, str]:
-    keys = [key for prefix in ("raw", "clips", "shards", "models") for key in store.list_blobs(prefix)]
+    keys = [key for prefix in ("raw", "clips", "shards", "tokens", "models") for key in store.list_blobs(prefix)]
     return {key: store.sha256(key) for key in keys}
 
 

@@ -20,6 +20,7 @@ WORDS = {
     pa.binary(): "bytes",
     pa.list_(pa.string()): "list of text",
     pa.list_(pa.float32()): "list of float32",
+    pa.list_(pa.int32()): "list of int32",
     pa.timestamp("us", tz="UTC"): "time",
 }
 

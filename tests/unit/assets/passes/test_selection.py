@@ -15,7 +15,7 @@ def chosen(*select: str) -> set[str]:
 
 def test_nothing_selected_means_all_but_what_runs_on_request() -> None:
     every = {asset for assets in JOBS.values() for asset in assets}
-    assert resolve_selection(None) == every - {"curation_ablation"}
+    assert resolve_selection(None) == every - {"curation_ablation", "token_shards"}
 
 
 def test_a_name_is_that_asset_and_a_plus_adds_what_is_before_or_behind_it() -> None:

@@ -272,7 +272,8 @@ def test_the_terminal_shows_the_funnel_and_no_control_characters(finished: Store
 
 
 def test_every_table_is_watched():
-    assert set(LOST) | {"takedowns", "breakers"} == set(SCHEMAS)  # a row that these two lose is in no total
+    # a row that these lose is in no total; a file of tokens that lost its row is due again
+    assert set(LOST) | {"takedowns", "breakers", "tokens"} == set(SCHEMAS)
 
 
 def test_a_newer_world_of_other_settings_changes_nothing(tmp_path: Path):

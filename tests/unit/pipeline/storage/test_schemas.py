@@ -17,6 +17,7 @@ KEYS = {
     "scores": "clip_id",
     "curated": "clip_id",
     "shards": "version",
+    "tokens": "version",
     "models": "model_id",
     "takedowns": "takedown_id",
 }
