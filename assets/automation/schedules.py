@@ -28,7 +28,7 @@ def run_driver(context: dg.OpExecutionContext, config: PassConfig, lampworks: La
 
     select = None
     if not config.train:
-        trained = {asset for job in ("train_world_model", "evaluate", "ablate") for asset in JOBS[job]}
+        trained = {asset for job in ("train_world_model", "encode_tokens", "evaluate", "ablate") for asset in JOBS[job]}
         select = [asset for assets in JOBS.values() for asset in assets if asset not in trained]
     with user_failure(lampworks):
         try:
