@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.config import ClipConfig, fingerprint
 
-_CODE_VERSION = 1  # raise it when a change in pipeline/clips changes pixels, bytes or spans
+_CODE_VERSION = 2  # raise it when a change in pipeline/clips changes pixels, bytes or spans
 
 
 def clip_spec(config: ClipConfig) -> str:

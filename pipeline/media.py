@@ -6,7 +6,7 @@ are the file's fault, so they are caught in one place and by no list of types. A
 alone: the engine decides (see `pipeline.workers`).
 
     with reading_media("invalid_media"), open_media(path) as container:
-        stream = video_stream(container, "invalid_media")
+        stream = video_stream(container, "invalid_media")  # of pipeline.footage.stream
 """
 
 from __future__ import annotations
@@ -31,17 +31,6 @@ _LONGEST_TEXT = 200
 def open_media(path: Path) -> Any:
     """Return an open container (`av.container.InputContainer`), to be used inside `reading_media`."""
     return av.open(str(path), options=_OPTIONS)
-
-
-def video_stream(container: Any, error_class: str) -> Any:
-    """Return the first video stream that is no cover picture; PermanentError where there is none to decode."""
-    cover = av.stream.Disposition.attached_pic
-    stream = next((stream for stream in container.streams.video if not stream.disposition & cover), None)
-    if stream is None:
-        raise PermanentError("there is no video stream in it", error_class=error_class)
-    if stream.codec_context is None:
-        raise PermanentError("libav has no decoder for its video stream", error_class=error_class)
-    return stream
 
 
 @contextmanager

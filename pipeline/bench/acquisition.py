@@ -2,7 +2,7 @@
 
 Small videos are published on loopback. In turns, bare yt-dlp (one `YoutubeDL` for all, its fastest way) and a batch of
 ours fetch all of them, each in a process of its own. CPU time is counted with all children, from the start of the
-interpreter to its end. Our download also verifies every file (first and last second decoded), hashes it, stores it
+interpreter to its end. Our download also verifies every file (decoded until its first picture), hashes it, stores it
 and appends its row; bare yt-dlp does none of that. Both fetch one video at a time, because threads side by side on a
 few cores slow each other down, which would be counted too.
 """

@@ -25,6 +25,7 @@ from pipeline.clips.geometry import Frames
 from pipeline.clips.tar import TarWriter
 from pipeline.config import ClipConfig
 from pipeline.errors import PermanentError
+from pipeline.footage.losses import losses_to_text
 from pipeline.ids import clip_id_of
 from pipeline.storage.store import Store
 
@@ -99,14 +100,18 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
     }
     for row in rows:
         row.update(shared, display_aspect=video.display_aspect)
-    clip_ms = sum(row["end_ms"] - row["start_ms"] for row in rows)
-    assert clip_ms <= video.source_ms, f"{clip_ms} ms of clips from {video.source_ms} ms"
+    clip_ms, lost_ms = sum(row["end_ms"] - row["start_ms"] for row in rows), sum(loss.ms for loss in video.lost)
+    remainder_ms = video.source_ms - clip_ms - lost_ms
+    assert remainder_ms >= 0, f"{clip_ms} ms of clips and {lost_ms} ms lost from {video.source_ms} ms"
     clipping = shared | {
         "state": "ok",
         "num_clips": len(rows),
         "source_ms": video.source_ms,
         "clip_ms": clip_ms,
-        "remainder_ms": video.source_ms - clip_ms,
+        "remainder_ms": remainder_ms,
+        "lost_ms": lost_ms,
+        "lost": losses_to_text(video.lost),
+        "packets_ms": video.packets_ms,
         "tar_bytes": size if rows else 0,
         "tar_sha256": digest if rows else None,
     }

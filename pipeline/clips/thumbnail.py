@@ -8,7 +8,8 @@ from pathlib import Path
 import av
 from PIL import Image
 
-from pipeline.media import open_media, reading_media, video_stream
+from pipeline.footage.stream import video_stream
+from pipeline.media import open_media, reading_media
 
 _SHARE = 1 / 3
 _MOST_DECODED = 150

@@ -1,7 +1,7 @@
 """One attempt at one video, as a thread of a worker process makes it: fetch, verify, store, return a row.
 
-Each attempt works in a folder of its own, so it never continues a stale part of another file. Only a file that plays
-from its first to its last second becomes a blob, and the blob is written before its row.
+Each attempt works in a folder of its own, so it never continues a stale part of another file. Only a file of which
+something plays becomes a blob, and the blob is written before its row.
 """
 
 from __future__ import annotations
@@ -140,7 +140,11 @@ def _stored(fetched: Fetched, video: Mapping[str, Any], context: AttemptContext)
     claimed = fetched.duration_claimed_s
     config = context.config
     media = verify_media(
-        fetched.path, claimed_s=claimed, tolerance=config.duration_tolerance, most_s=config.max_duration_s
+        fetched.path,
+        claimed_s=claimed,
+        tolerance=config.duration_tolerance,
+        most_s=config.max_duration_s,
+        own_file=fetched.own_file,
     )
     digest, size = _sha256(fetched.path), fetched.path.stat().st_size
     suffix = re.sub(r"[^a-z0-9]", "", fetched.path.suffix.lower())[:5] or "bin"

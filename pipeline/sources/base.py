@@ -90,6 +90,8 @@ class Fetched:
     """yt-dlp's format, as `144p (256x144)`, or `file`."""
     duration_claimed_s: float | None = None
     """Seconds that the source says it lasts; None where it says nothing."""
+    own_file: bool = False
+    """Whether it lies on one's own disk: it is cut as far as it plays, whatever is said of its duration."""
     tool_version: str = ""
     """What fetched it, as `yt-dlp 2026.10.26`."""
     bytes_360p: int | None = None

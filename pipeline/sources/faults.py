@@ -14,7 +14,7 @@ Retry-After. So the classes, the pause and the decision to retry are made here.
 | live | yes | live now, or not yet |
 | environment | yes | this machine and its network: disk, proxy, ffmpeg, JavaScript runtime |
 | private_address | no | not on the public internet; due again once `source.allow_private` is set |
-| invalid_media | no | fetched, and not a video that plays from its first to its last second |
+| invalid_media | no | fetched, and not a video of which anything plays, or not as long as its source claims |
 | too_long | no | it lasts longer than `download.max_duration_s`: rejected, and due again when that allows it |
 | malformed_feed | no | a feed, and no parser reads it; each search asks for it again |
 | extractor_bug | no | yt-dlp itself failed: a newer release may not |

@@ -202,7 +202,11 @@ class FolderSource(ReadySource):
         else:
             _link(_real(path_of(url)), target)
         return Fetched(
-            path=target, format="file", tool_version="file", duration_claimed_s=clean_seconds(video.get("duration_s"))
+            path=target,
+            format="file",
+            own_file=True,
+            tool_version="file",
+            duration_claimed_s=clean_seconds(video.get("duration_s")),
         )
 
     def _fetch_remote(self, url: str, target: Path) -> None:

@@ -14,7 +14,8 @@ from pipeline.clips.thumbnail import frame_at_a_third
 from pipeline.config import ClipConfig
 from pipeline.download.verify import verify_media
 from pipeline.errors import PermanentError
-from pipeline.media import open_media, reading_media, video_stream
+from pipeline.footage.stream import video_stream
+from pipeline.media import open_media, reading_media
 from pipeline.workers.engine import LocalEngine
 from tests.media import run_ffmpeg
 from tests.odd_media import odd_files, small_videos

@@ -1,0 +1,1 @@
+"""What a video file is: its stream, its time line, the length of its picture, and the seconds that are lost."""

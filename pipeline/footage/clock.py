@@ -1,0 +1,116 @@
+"""Place packets on one time line: a clock that jumps or starts again is carried on, as a player does.
+
+Recorders start their clock again when they reconnect, joined files each begin at zero, and a transport stream's clock
+ends at 2^33. The jump is found in the decoding times, which rise in the order of the file, and all times after it are
+moved. So the decoder gives frames whose times rise too.
+
+| step from packet to packet | what it is |
+|---|---|
+| back by more than a few pictures | the clock starts again: the next picture follows the last one |
+| forward by more than 10 s (transport and program streams) or an hour (others) | a jump: likewise |
+| no step, 16 times in a row | a clock that stands still: pictures follow each other at the usual rate |
+| otherwise | time passes: a picture that stands still |
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from fractions import Fraction
+from typing import Any
+
+from pipeline.footage.packet_time import PacketTime
+
+LONGEST_STILL_S = 600
+"""A picture that stands still for longer is booked as lost."""
+LONGEST_STEP_S = 3600
+"""A longer step from packet to packet is a jump of the clock."""
+LONGEST_STEP_OF_BROADCAST_S = 10
+"""The same for transport and program streams, whose format lets clocks jump (ffmpeg's own limit)."""
+_LONGEST_REORDER_S = 10
+"""A picture is not shown longer than this after it was decoded: otherwise its time is wrong."""
+_MOST_STANDING = 16
+_MOST_DOUBTS = 1000
+_TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT
+
+
+class Clock:
+    """The time line of one stream; all values are in units of its time base."""
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        self.time_base: Fraction = stream.time_base or Fraction(1, 90000)
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        self.usual = max(1, round(1 / (rate * self.time_base)))
+        """The usual time from picture to picture."""
+        broadcast = container.format.flags & _TS_DISCONT
+        longest_s = LONGEST_STEP_OF_BROADCAST_S if broadcast else LONGEST_STEP_S
+        self.longest_step = int(longest_s / self.time_base)
+        self.longest_duration = int(LONGEST_STILL_S / self.time_base)
+        self.read = PacketTime(self.time_base, self.longest_step)
+        self.packets = 0
+        """Packets read, those that an edit list takes away included."""
+        self.first: int | None = None
+        """When the first picture is shown, as far as packets were read."""
+        self.end: int | None = None
+        """When the last picture leaves the screen, as far as packets were read."""
+        self.jumps = 0
+        """Times that the clock was carried on."""
+        self.suspect = False
+        """Whether the container broke before the next packet, or doubts the last one."""
+        self.doubts: deque[int] = deque(maxlen=_MOST_DOUBTS)
+        """When pictures are shown beside which the container is damaged: a gap there is a loss, not a still picture."""
+        self._offset = 0
+        self._last: dict[str, int] = {}
+        self._standing = 0
+
+    def place(self, packet: Any) -> None:
+        """Move the times of the next packet to the time line, and extend it."""
+        self.packets += 1
+        pts, dts = packet.pts, packet.dts
+        if not packet.is_discard:
+            self.read.add(pts if dts is None else dts, self.lasts(packet.duration))
+        if dts is not None and pts is not None and abs(pts - dts) * self.time_base > _LONGEST_REORDER_S:
+            packet.pts = pts = dts
+        time = pts if dts is None else dts
+        if time is None:
+            return
+        offset = self._carried(pts, dts)
+        if offset:
+            if dts is not None:
+                packet.dts = dts + offset
+            if pts is not None:
+                packet.pts = pts = pts + offset
+        suspect, self.suspect = self.suspect or packet.is_corrupt, packet.is_corrupt
+        shown = time + offset if pts is None else pts
+        if suspect:
+            self.doubts.append(shown)
+        if packet.is_discard:
+            return
+        if self.first is None or shown < self.first:
+            self.first = shown
+        end = shown + self.lasts(packet.duration)
+        if self.end is None or end > self.end:
+            self.end = end
+
+    def lasts(self, duration: int | None) -> int:
+        """Return how long a picture stays on the screen that says so itself (None or 0 where it does not)."""
+        return min(duration or self.usual, self.longest_duration)
+
+    def _carried(self, pts: int | None, dts: int | None) -> int:
+        """Return by how much the times of a packet are moved."""
+        # demuxers guess the first times of decoding: each kind of time is compared with its own kind alone
+        kind, time = ("pts", pts) if dts is None else ("dts", dts)
+        assert time is not None
+        last, placed = self._last.get(kind), time + self._offset
+        self._last[kind] = placed
+        if last is None:
+            return self._offset
+        step = placed - last
+        # times of showing go back and forth by the pictures that are decoded early
+        back = round(2.5 * self.usual) if kind == "dts" else max(round(1 / self.time_base), 16 * self.usual)
+        self._standing = self._standing + 1 if step == 0 else 0
+        if -back <= step <= self.longest_step and self._standing < _MOST_STANDING:
+            return self._offset
+        self.jumps += 1
+        self._offset += self.usual - step
+        self._last = {kind: last + self.usual}
+        return self._offset
