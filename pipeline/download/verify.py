@@ -20,6 +20,7 @@ from pipeline.errors import PermanentError, TooLongError
 from pipeline.footage.clock import Clock
 from pipeline.footage.packets import read_packets
 from pipeline.footage.pictures import Picture, Pictures
+from pipeline.footage.read import Footage
 from pipeline.footage.stream import video_stream
 from pipeline.media import open_media, reading_media
 
@@ -75,14 +76,18 @@ def verify_media(
         raise _invalid("the file has no bytes")
     with reading_media("invalid_media", explain=lambda: _what(path)), open_media(path) as container:
         stream = video_stream(container, "invalid_media")
-        media, end_s = _measured(container, stream, most_s)
+        media, end_s, doubted = _measured(container, stream, most_s)
         if not own_file:
             _compare(container, stream, media.duration_s, end_s, claimed_s, tolerance)
+    if doubted and not own_file:
+        _decode_all(path, media.duration_s, tolerance)
     return media
 
 
-def _measured(container: Any, stream: Any, most_s: float) -> tuple[Media, float]:
-    """Read every packet, and decode until the first picture; return what was found, and the file's own time at the end.
+def _measured(container: Any, stream: Any, most_s: float) -> tuple[Media, float, bool]:
+    """Read every packet, and decode until the first picture.
+
+    Returns what was found, the file's own time at its end in seconds, and whether the container is damaged somewhere.
 
     Raises:
         PermanentError: nothing in it plays.
@@ -112,7 +117,18 @@ def _measured(container: Any, stream: Any, most_s: float) -> tuple[Media, float]
     seconds = float(units * clock.time_base)
     rate = clock.read.packets / seconds if seconds > 0 else 0.0
     media = Media(context.name, context.width, context.height, round(rate, 3), round(seconds, 3))
-    return media, float((end or 0) * clock.time_base)
+    return media, float((end or 0) * clock.time_base), bool(clock.doubts)
+
+
+def _decode_all(path: Path, seconds: float, tolerance: float) -> None:
+    """Raise where a damaged container lost more than its source may be wrong by: a part was cut on the way."""
+    footage = Footage(path, "invalid_media")
+    for _ in footage.events():
+        pass
+    lost = sum(lost.stop - lost.start for lost in footage.lost if lost.reason in {"damaged", "gap"})
+    lost_s = float(lost * footage.time_base)
+    if lost_s > max(tolerance * seconds, _SLACK_S):
+        raise _invalid(f"it is cut off or damaged: {lost_s:.1f} s of its {seconds:.1f} s cannot be decoded")
 
 
 def _compare(

@@ -27,15 +27,14 @@ def traps(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Pa
     command = ["-movflags", "+faststart", "-c", "copy", str(folder / "cut.mp4")]
     run_ffmpeg("-i", str(clip_file), *command)
     cut = folder / "cut.mp4"
-    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    cut.write_bytes(cut.read_bytes()[: cut.read_bytes().index(b"mdat") + 4])  # all of its index, none of its pictures
     run_ffmpeg("-i", str(clip_file), "-c", "copy", str(folder / "cut.mkv"))
     matroska = folder / "cut.mkv"
-    matroska.write_bytes(matroska.read_bytes()[: matroska.stat().st_size // 2])
+    matroska.write_bytes(matroska.read_bytes()[: matroska.read_bytes().index(b"\x1f\x43\xb6\x75")])  # no cluster
     run_ffmpeg("-f", "lavfi", "-i", "sine=duration=2", str(folder / "sound.mp4"))
     run_ffmpeg("-f", "lavfi", "-i", "color=size=64x64", "-frames:v", "1", str(folder / "picture.mp4"))
     damaged = bytearray(good)
-    start = damaged.index(b"mdat") + 8
-    tail = start + (len(damaged) - start) // 2
-    damaged[tail : damaged.index(b"moov") - 4] = bytes(damaged.index(b"moov") - 4 - tail)
-    (folder / "blank-end.mp4").write_bytes(bytes(damaged))
+    start, stop = damaged.index(b"mdat") + 8, damaged.index(b"moov") - 4
+    damaged[start:stop] = bytes(stop - start)
+    (folder / "blank.mp4").write_bytes(bytes(damaged))
     return folder
