@@ -203,6 +203,7 @@ def add_clips(store: Store, config: Config, downloads: list[dict[str, Any]]) -> 
         cuts.append(
             {
                 **shared, "state": "ok", "num_clips": 3, "source_ms": 50_000, "clip_ms": 48_000, "remainder_ms": 2_000,
+                "lost_ms": 0, "lost": "[]", "packets_ms": 50_000,
                 "tar": key, "tar_bytes": len(buffer.getvalue()), "tar_sha256": digest,
             }
         )  # fmt: skip

@@ -33,7 +33,7 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
         "clip_format": (True, "Every clip has the configured frames, size and rate (160 frames, 160x90, 10 FPS)."),
         "conservation": (
             True,
-            "Source time = clip time + remainder for every video, and no downloaded video is missing.",
+            "Source time = clip time + remainder + lost for every video, as its packets say, and no video is missing.",
         ),
     },
     "near_duplicates": {

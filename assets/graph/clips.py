@@ -1,6 +1,7 @@
 """Group `clips`: videos cut into clips, and the clips that are copies of each other."""
 
 from collections import Counter
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -14,6 +15,7 @@ from assets.graph.records import current_clips, same_ids
 from assets.graph.resources import Lampworks
 from pipeline.clip_spec import clip_spec
 from pipeline.config import fingerprint
+from pipeline.footage.losses import disagrees, lost_ms_by_reason
 from pipeline.storage.arrow import counts, pc
 
 
@@ -44,7 +46,19 @@ def _cut(work: Work, batch: str, spec: str) -> Result:
     ours = (pc.field("batch") == batch) & (pc.field("clip_spec") == spec)
     cuttings = work.store.read(
         "clippings",
-        ["video_id", "state", "error_class", "message", "num_clips", "source_ms", "clip_ms", "remainder_ms"],
+        [
+            "video_id",
+            "state",
+            "error_class",
+            "message",
+            "num_clips",
+            "source_ms",
+            "clip_ms",
+            "remainder_ms",
+            "lost_ms",
+            "lost",
+            "packets_ms",
+        ],
         ours,
     ).to_pylist()
     done = {row["video_id"] for row in cuttings if row["state"] == "ok"}
@@ -53,6 +67,10 @@ def _cut(work: Work, batch: str, spec: str) -> Result:
     rows = rows.filter(pc.is_in(rows["video_id"], pa.array(sorted(done), pa.string())))
     flags = Counter(flag for value in rows["flags"].to_pylist() for flag in value or ())
     seconds = {name: sum(row[f"{name}_ms"] or 0 for row in cuttings) / 1000 for name in ("source", "clip", "remainder")}
+    lost = {
+        f"lost seconds, {reason}": ms / 1000
+        for reason, ms in lost_ms_by_reason(row["lost"] for row in cuttings).items()
+    }
     failures = [row for row in cuttings if row["state"] != "ok"]
     return materialized(
         len(rows),
@@ -64,6 +82,7 @@ def _cut(work: Work, batch: str, spec: str) -> Result:
             "source seconds": seconds["source"],
             "clip seconds": seconds["clip"],
             "remainder seconds": seconds["remainder"],
+            **lost,
             "flags": bars(dict(flags.most_common()), "flags") if flags else None,
             "motion": histogram([value for value in rows["motion"].to_pylist() if value is not None], 0, 20, "motion"),
             "failures": table(
@@ -88,7 +107,7 @@ def _format(work: Work, rows: pa.Table) -> dg.AssetCheckResult:
     )
 
 
-def _conservation(work: Work, batch: str, cuttings: list[dict[str, object]], rows: pa.Table) -> dg.AssetCheckResult:
+def _conservation(work: Work, batch: str, cuttings: list[dict[str, Any]], rows: pa.Table) -> dg.AssetCheckResult:
     from pipeline.download.ledger import download_states
 
     counted = Counter(rows["video_id"].to_pylist())
@@ -96,7 +115,11 @@ def _conservation(work: Work, batch: str, cuttings: list[dict[str, object]], row
         row["video_id"]
         for row in cuttings
         if row["state"] == "ok"
-        and (row["source_ms"] != row["clip_ms"] + row["remainder_ms"] or row["num_clips"] != counted[row["video_id"]])  # type: ignore[operator]
+        and (
+            row["source_ms"] != row["clip_ms"] + row["remainder_ms"] + (row["lost_ms"] or 0)
+            or disagrees(row["source_ms"], row["lost"], row["packets_ms"])
+            or row["num_clips"] != counted[row["video_id"]]
+        )
     ]
     known = {row["video_id"] for row in cuttings}
     missing = [

@@ -11,6 +11,7 @@ from pipeline.clips.read import read_clips
 from pipeline.config import Config
 from pipeline.download.due import ended_by_no_other_limit
 from pipeline.download.ledger import State, download_states
+from pipeline.footage.losses import lost_ms_by_reason
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -36,6 +37,8 @@ class ClipReport:
     source_ms: int
     clip_ms: int
     remainder_ms: int
+    lost_ms: dict[str, int]
+    """Milliseconds that cannot be cut, by reason."""
     tar_bytes: int
     new: int = 0
     """Videos that this run added, failed ones included."""
@@ -85,6 +88,7 @@ def clip_report(store: Store, config: Config, batch: str, *, new: int = 0) -> Cl
         source_ms=sum(row["source_ms"] for row in good),
         clip_ms=sum(row["clip_ms"] for row in good),
         remainder_ms=sum(row["remainder_ms"] for row in good),
+        lost_ms=lost_ms_by_reason(row["lost"] for row in good),
         tar_bytes=sum(row["tar_bytes"] for row in good),
         new=new,
     )

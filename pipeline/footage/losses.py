@@ -43,6 +43,18 @@ def losses_to_text(losses: Sequence[Loss]) -> str:
     return json.dumps(spans, separators=(",", ":"))
 
 
+def disagrees(source_ms: int, lost: str | None, packets_ms: int | None) -> bool:
+    """Tell whether the packets of a video hold another time than the pictures that were found and lost.
+
+    Packets know nothing of what an index names and the file has not. A second or a fiftieth are forgiven: the first and
+    the last packets of a file often say too little of their time.
+    """
+    if packets_ms is None:  # a row of an older version
+        return False
+    missing_ms = lost_ms_by_reason([lost]).get("missing", 0)
+    return abs(source_ms - missing_ms - packets_ms) > max(1000, source_ms // 50)
+
+
 def lost_ms_by_reason(texts: Iterable[str | None]) -> dict[str, int]:
     """Return the lost milliseconds of rows of `clippings` by reason."""
     found: Counter[str] = Counter()

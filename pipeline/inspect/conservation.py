@@ -52,9 +52,15 @@ def violations(status: StoreStatus) -> list[str]:
     equal(
         "seconds of the videos that were cut",
         clips.source_seconds,
-        {"in clips": clips.clip_seconds, "remainder": clips.remainder_seconds},
+        {
+            "in clips": clips.clip_seconds,
+            "remainder": clips.remainder_seconds,
+            "lost": sum(clips.lost_seconds.values()),
+        },
         _TOLERANCE_S,
     )
+    for video in clips.disagreeing:
+        found.append(f"seconds of video {video}: its packets hold another time than its clips, remainder and losses")
     if clips.grouped is not None:
         equal("clips", clips.total, {"with a duplicate group": clips.grouped})
     equal("labelled clips", labels.total, {f"rated {k}": v for k, v in labels.by_rating.items()})

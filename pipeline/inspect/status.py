@@ -23,6 +23,7 @@ from pipeline.clips.read import scan_clips
 from pipeline.config import Config
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import fold_attempts
+from pipeline.footage.losses import disagrees, lost_ms_by_reason
 from pipeline.inspect.conservation import violations
 from pipeline.inspect.status_types import (
     ClipsStatus,
@@ -145,7 +146,7 @@ def _sites(store: Store) -> dict[str, SiteStatus]:
 
 # -- clips --------------------------------------------------------------------------------------------------------
 
-_CUT_COLUMNS = ["video_id", "state", "error_class", "num_clips", "source_ms", "clip_ms", "remainder_ms"]
+_CUT_COLUMNS = ["video_id", "state", "error_class", "num_clips", "source_ms", "remainder_ms", "lost", "packets_ms"]
 
 
 def _clips(
@@ -175,10 +176,23 @@ def _clips(
         source_seconds=total(good["source_ms"]) / 1000,
         clip_seconds=clip_ms / 1000,
         remainder_seconds=total(good["remainder_ms"]) / 1000,
+        lost_seconds=_lost_seconds(good),
+        disagreeing=_disagreeing(good),
         duplicates=duplicates,
         grouped=grouped,
     )
     return found, undecided
+
+
+def _lost_seconds(cuts: pa.Table) -> dict[str, float]:
+    texts = cuts["lost"].filter(pc.not_equal(cuts["lost"], "[]"))  # next to all rows have no loss
+    return {reason: ms / 1000 for reason, ms in lost_ms_by_reason(texts.to_pylist()).items()}
+
+
+def _disagreeing(cuts: pa.Table) -> list[str]:
+    far = pc.greater(pc.abs(pc.subtract(cuts["source_ms"], cuts["packets_ms"])), 1000)
+    rows = cuts.filter(far).to_pylist()
+    return [row["video_id"] for row in rows if disagrees(row["source_ms"], row["lost"], row["packets_ms"])][:10]
 
 
 def _duplicates(store: Store, config: Config, spec: str, hidden: Column) -> tuple[int | None, int | None]:

@@ -99,13 +99,17 @@ def _clips(clips: ClipsStatus) -> list[str]:
     copies = "copies: not compared" if clips.duplicates is None else f"{clips.duplicates} near-duplicates"
     outdated = " (outdated)" if clips.duplicates is not None and clips.grouped is None else ""
     pending = f", {clips.videos_pending} videos not yet cut" if clips.videos_pending else ""
+    lost = sum(clips.lost_seconds.values())
     lines = [
         _line("clips", f"{clips.total} of {clips.videos_cut} videos, {copies}{outdated}{pending}"),
         _line(
             "", f"{clips.source_seconds:,.0f} s of video = {clips.clip_seconds:,.0f} s in clips"
-            f" + {clips.remainder_seconds:,.0f} s left over",
+            f" + {clips.remainder_seconds:,.0f} s left over" + (f" + {lost:,.0f} s lost" if clips.lost_seconds else ""),
         ),
     ]  # fmt: skip
+    if clips.lost_seconds:
+        reasons = (f"{seconds:,.1f} s {reason}" for reason, seconds in clips.lost_seconds.items())
+        lines.append(_line("", "lost: " + ", ".join(reasons)))
     if clips.flagged:
         lines.append(_line("", "flagged: " + ", ".join(f"{count} {flag}" for flag, count in clips.flagged.items())))
     return [*lines, *_reasons(clips.failed, "failed: ")]

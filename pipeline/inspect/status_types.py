@@ -76,6 +76,10 @@ class ClipsStatus:
     clip_seconds: float
     remainder_seconds: float
     """Seconds of the source in no clip."""
+    lost_seconds: dict[str, float]
+    """Seconds of the source that cannot be cut, by reason."""
+    disagreeing: list[str]
+    """Videos whose packets hold another time than their pictures: ten of them at most."""
     duplicates: int | None
     """Clips that another clip represents; None where these clips were never compared."""
     grouped: int | None

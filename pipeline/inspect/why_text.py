@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.outside import shown_text
 
 Row = Mapping[str, Any]
+_SHOWN_SPANS = 5
 
 
 def format_why(found: Row) -> str:
@@ -108,8 +110,18 @@ def _cut(row: Row) -> str:
         return f"{row['state']}: {row['error_class']}: {row['message']}{stale}"
     return (
         f"{row['num_clips']} clips, {row['clip_ms'] / 1000:g} of {row['source_ms'] / 1000:g} s, "
-        f"{row['remainder_ms'] / 1000:g} s left over{stale}"
+        f"{row['remainder_ms'] / 1000:g} s left over{_lost(row['lost'])}{stale}"
     )
+
+
+def _lost(text: str | None) -> str:
+    """Return the lost spans of a video, the first few of many."""
+    spans = json.loads(text or "[]")
+    shown = [
+        f"{span['start_ms'] / 1000:g}-{span['end_ms'] / 1000:g} s {span['reason']}" for span in spans[:_SHOWN_SPANS]
+    ]
+    more = f" and {len(spans) - _SHOWN_SPANS} more" if len(spans) > _SHOWN_SPANS else ""
+    return f", lost {', '.join(shown)}{more}" if shown else ""
 
 
 def _clip_of_video(clip: Row) -> str:

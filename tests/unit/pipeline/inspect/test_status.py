@@ -90,7 +90,7 @@ def recompute(found: dict[str, Any]) -> bool:
     """Tell whether all totals balance, from nothing but the printed object and without the project's own code."""
     videos, downloads, clips, curated = (found[name] for name in ("videos", "downloads", "clips", "curated"))
     decided = curated["keep"] + curated["drop"] + curated["review"] + curated["undecided"]
-    seconds = clips["clip_seconds"] + clips["remainder_seconds"]
+    seconds = clips["clip_seconds"] + clips["remainder_seconds"] + sum(clips["lost_seconds"].values())
     samples = sum(found["shards"][split]["samples"] for split in ("train", "val", "test"))
     return (
         videos["found"] == videos["kept"] + sum(videos["rejected"].values())
