@@ -10,5 +10,7 @@ _CODE_VERSION = 2  # raise it when a change in pipeline/clips changes pixels, by
 def clip_spec(config: ClipConfig) -> str:
     """Return 8 hex digits: equal settings give equal clips, byte for byte."""
     fixed = {"filter": "area", "pick": "last frame not later", "window": "consecutive", "codec": "libx264 veryfast"}
-    chosen = {name: getattr(config, name) for name in ("seconds", "fps", "width", "height", "aspect", "crf", "gop")}
+    chosen = {
+        name: getattr(config, name) for name in ("seconds", "fps", "width", "height", "aspect", "hdr", "crf", "gop")
+    }
     return fingerprint(_CODE_VERSION, fixed, chosen, length=8)

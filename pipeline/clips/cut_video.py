@@ -21,8 +21,8 @@ from pipeline.clips.decode import open_video
 from pipeline.clips.encode import encode_clip, encode_frames
 from pipeline.clips.features import measure
 from pipeline.clips.flags import flags_of
-from pipeline.clips.geometry import Frames
 from pipeline.clips.tar import TarWriter
+from pipeline.clips.windows import Window
 from pipeline.config import ClipConfig
 from pipeline.errors import PermanentError
 from pipeline.footage.losses import losses_to_text
@@ -81,8 +81,8 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
     rows: list[dict[str, Any]] = []
     with tempfile.NamedTemporaryFile(dir=job.tmp, prefix="cut-", suffix=".tar") as file:
         tar = TarWriter(file)
-        for start_ms, frames in video.clips():
-            rows.append(_add_clip(tar, clip_id_of(job.video_id, start_ms, spec), start_ms, frames, job.config))
+        for window in video.windows():
+            rows.append(_add_clip(tar, clip_id_of(job.video_id, window.start_ms, spec), window, job.config))
         tar.close()
         file.flush()
         file.seek(0)
@@ -118,15 +118,16 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
     return CutVideo(clipping, rows)
 
 
-def _add_clip(tar: TarWriter, clip_id: str, start_ms: int, frames: Frames, config: ClipConfig) -> dict[str, Any]:
+def _add_clip(tar: TarWriter, clip_id: str, window: Window, config: ClipConfig) -> dict[str, Any]:
+    frames = window.frames
     encoded = encode_clip(frames, config)
     strip = encode_frames(frames)
     measured = measure(encoded.luma, encoded.chroma, len(encoded.mp4), config)
     offset = tar.add(f"{clip_id}.mp4", encoded.mp4)
-    return {
+    row = {
         "clip_id": clip_id,
-        "start_ms": start_ms,
-        "end_ms": start_ms + config.seconds * 1000,
+        "start_ms": window.start_ms,
+        "end_ms": window.end_ms,
         "offset": offset,
         "size": len(encoded.mp4),
         "sha256": hashlib.sha256(encoded.mp4).hexdigest(),
@@ -137,9 +138,11 @@ def _add_clip(tar: TarWriter, clip_id: str, start_ms: int, frames: Frames, confi
         "width": frames.shape[2],
         "height": frames.shape[1],
         "fps": float(config.fps),
-        "flags": flags_of(measured, config),
+        "transfer": window.look.transfer,
+        "changes": list(window.look.changes),
         **vars(measured),
     }
+    return row | {"flags": flags_of(row, config)}
 
 
 def cut_or_blame(job: CutJob) -> CutVideo | str:

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.clips.geometry import Frames, Scaler
-from pipeline.clips.windows import ROUNDING_MS, Pick, RunEnd, consecutive
+from pipeline.clips.windows import ROUNDING_MS, Pick, RunEnd, Window, consecutive
 from pipeline.config.clips import ClipConfig
 from pipeline.footage.losses import Loss
 from pipeline.footage.pictures import DELAY, Picture
@@ -71,9 +71,14 @@ class SourceVideo:
         Raises:
             PermanentError: `no_video`, or `decode_error`: it cannot be read, or nothing in it plays.
         """
-        for window in consecutive(self._picks(), self.config):
-            self._clip_ends.append(window.start_ms + self.config.seconds * 1000)
+        for window in self.windows():
             yield window.start_ms, window.frames
+
+    def windows(self) -> Iterator[Window]:
+        """Yield each whole clip as `clips` does, with its end and what was done to its pictures."""
+        for window in consecutive(self._picks(), self.config):
+            self._clip_ends.append(window.end_ms)
+            yield window
 
     def _picks(self) -> Iterator[Pick | RunEnd]:
         """Yield the picked frames of each run, once no damage can be found in them any more."""
@@ -132,11 +137,12 @@ class _Run:
             return
         config = self.scaler.config
         canvas = np.empty((config.height, config.width, 3), np.uint8)
-        self.scaler.draw(self._held.frame, self.footage.sample_aspect, canvas)
+        assert self.footage.looks is not None
+        look = self.scaler.draw(self._held.frame, self.footage.looks.of(self._held.frame), canvas)
         start_ms = self.start * self.footage.time_base * 1000
         for index in range(self._counted, before):
             ms = round(start_ms + Fraction(index * 1000, self.fps))
-            self._waiting.append((self._pictures, Pick(canvas, index, ms)))
+            self._waiting.append((self._pictures, Pick(canvas, index, ms, look)))
         self._counted = before
 
 

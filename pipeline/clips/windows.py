@@ -8,11 +8,11 @@ of the picks of a whole video that yields `Window`s; no window reaches over a `R
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.clips.geometry import Frames
+from pipeline.clips.geometry import ClipLook, Frames
 from pipeline.config.clips import ClipConfig
 
 ROUNDING_MS = 2
@@ -29,6 +29,8 @@ class Pick:
     """Its number within its run."""
     ms: int
     """When it is shown, from the start of the time line."""
+    look: ClipLook = field(default_factory=ClipLook)
+    """What was done to the picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +46,32 @@ class Window:
     """The frames of one clip."""
 
     start_ms: int
+    end_ms: int
     frames: Frames
     """(num_frames, height, width, 3); the array is the caller's."""
+    look: ClipLook
+    """What was done to its pictures."""
 
 
 def consecutive(picks: Iterable[Pick | RunEnd], config: ClipConfig) -> Iterator[Window]:
     """Yield whole clips that follow each other from the start of each run; what is left of a run is no clip."""
-    size = config.num_frames
+    size, length_ms = config.num_frames, config.seconds * 1000
     filled = start_ms = 0
     frames = np.empty((0,), np.uint8)
+    looks: dict[ClipLook, None] = {}
     for pick in picks:
         if isinstance(pick, RunEnd):
             # not before the last moment of the clip is known to be on screen
-            if filled == size and start_ms + config.seconds * 1000 - pick.ms <= ROUNDING_MS:
-                yield Window(start_ms, frames)
+            if filled == size and start_ms + length_ms - pick.ms <= ROUNDING_MS:
+                yield Window(start_ms, start_ms + length_ms, frames, ClipLook.of(looks))
             filled = 0
             continue
         if filled == size:
-            yield Window(start_ms, frames)
+            yield Window(start_ms, start_ms + length_ms, frames, ClipLook.of(looks))
             filled = 0
         if not filled:
             frames = np.empty((size, *pick.picture.shape), np.uint8)
-            start_ms = pick.ms
+            start_ms, looks = pick.ms, {}
         frames[filled] = pick.picture
+        looks[pick.look] = None
         filled += 1

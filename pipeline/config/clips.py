@@ -25,6 +25,8 @@ class ClipConfig(Section, name="clips"):
     """Rows of pixels."""
     aspect: Literal["pad", "crop", "stretch"] = "pad"
     """What to do with another aspect; pad keeps the whole picture and adds black bars."""
+    hdr: Literal["drop-flag", "tone-map"] = "drop-flag"
+    """HDR pictures (PQ, HLG): leave them as they are and flag their clips `hdr`, or tone-map them to SDR."""
     crf: Annotated[int, Field(ge=0, le=51)] = 18
     """H.264 quality (0 is lossless, lower is better; 18 takes 121 kB a clip)."""
     gop: Count = 16

@@ -78,7 +78,7 @@ class DecisionConfig(Section, name="decision"):
     """Probability below which a clip is dropped; from here to the keep threshold, `middle` decides."""
     middle: Literal["drop", "keep", "review"] = "review"
     """Decision on clips between `drop_below` and the keep threshold."""
-    drop_flags: tuple[str, ...] = ("black", "still", "cuts")
+    drop_flags: tuple[str, ...] = ("black", "still", "cuts", "hdr")
     """Flags that drop a clip whatever its score (scores see single frames, which cannot show cuts or standstill)."""
     keep_duplicates: bool = False
     """Whether near-duplicates are decided like other clips; if not, only a group's representative can be kept."""

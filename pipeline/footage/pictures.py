@@ -15,6 +15,7 @@ from typing import Any
 import av
 
 from pipeline.footage.clock import Clock
+from pipeline.footage.look import LookReader
 
 DELAY = 17
 """Pictures after which damage is known: one of H.264 or HEVC is decoded at most 16 pictures before it is shown."""
@@ -46,6 +47,7 @@ class Pictures:
     def __init__(self, stream: Any, clock: Clock) -> None:
         self.clock = clock
         self.context = stream.codec_context
+        self.looks = LookReader(stream)
         self.zero: int | None = None
         """When the time line starts, in the stream's own time; None before the first picture."""
         self.error = ""
@@ -106,13 +108,15 @@ class Pictures:
     def _decoded(self, packet: Any) -> tuple[list[av.VideoFrame], str]:
         """Return the frames of a packet, or the last ones for None, and the text of an error ("" for none)."""
         try:
-            return self.context.decode(packet), ""
+            frames = self.context.decode(packet)
         except av.error.FFmpegError as exc:
             if isinstance(exc, MemoryError):
                 raise
             text = exc.strerror or type(exc).__name__
             self.error = self.error or text
             return [], text
+        self.looks.note(packet, frames)
+        return frames, ""
 
     def _damaged(self, since: int | None) -> None:
         if self._reason:

@@ -19,6 +19,7 @@ from typing import Any
 
 from pipeline.errors import PermanentError
 from pipeline.footage.clock import Clock
+from pipeline.footage.look import LookReader
 from pipeline.footage.packets import read_packets
 from pipeline.footage.pictures import Lost, Picture, Pictures
 from pipeline.footage.stream import video_stream
@@ -33,8 +34,8 @@ class Footage:
     def __init__(self, path: Path, error_class: str = "decode_error", no_stream: str = "no_video") -> None:
         self.path, self.error_class, self.no_stream = path, error_class, no_stream
         self.time_base = Fraction(1, 90000)
-        self.sample_aspect = Fraction(1)
-        """Width of a pixel over its height, as the stream says."""
+        self.looks: LookReader | None = None
+        """How its pictures are to be shown; None before the first one."""
         self.end = 0
         """Length of the time line (units of the time base), known at the end."""
         self.missing = 0
@@ -59,8 +60,8 @@ class Footage:
             stream.codec_context.thread_count = 1
             clock = Clock(container, stream)
             self.time_base = clock.time_base
-            self.sample_aspect = stream.sample_aspect_ratio or Fraction(1)
             pictures = Pictures(stream, clock)
+            self.looks = pictures.looks
             for event in _read(container, stream, clock, pictures):
                 if isinstance(event, Lost):
                     self.lost.append(event)

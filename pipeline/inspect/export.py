@@ -28,7 +28,8 @@ from pipeline.storage.store import Store
 from pipeline.storage.takedown import repeat_after_takedown
 
 _MEASURED = [
-    "display_aspect", "black_share", "still_share", "letterbox_share", "num_cuts", "longest_shot_share",
+    "display_aspect", "transfer", "changes", "black_share", "still_share", "letterbox_share", "num_cuts",
+    "longest_shot_share",
     "overlay_share", "motion",
 ]  # fmt: skip
 _STORED = [
@@ -37,8 +38,8 @@ _STORED = [
 
 
 def _schema() -> pa.Schema:
-    own = {name: SCHEMAS["clips"].field(name).type for name in [*_STORED, *_MEASURED]}
     text, number, whole, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+    own = {name: SCHEMAS["clips"].field(name).type for name in [*_STORED, *_MEASURED]} | {"changes": text}
     columns = {
         "clip_id": text, "video_id": text, "source": text, "title": text, "channel": text, "licence": text,
         "retrieved_at": SCHEMAS["downloads"].field("finished_at").type, "start_s": number, "end_s": number, **own,
@@ -50,7 +51,7 @@ def _schema() -> pa.Schema:
 
 
 EXPORT_SCHEMA = _schema()
-"""Columns of the export; `flags` lists the flags that are set, separated by commas."""
+"""Columns of the export; `flags` and `changes` are lists, separated by commas."""
 
 
 def export_clips(store: Store, config: Config, path: str | Path) -> int:
@@ -91,7 +92,7 @@ def _write_rows(store: Store, config: Config, path: Path) -> int:
 
 def _batch_rows(store: Store, config: Config, batch: str, labels: pa.Table) -> pa.Table:
     columns = ["clip_id", "video_id", "start_ms", "end_ms", "batch", "clip_spec", *_STORED, *_MEASURED]
-    clips = read_clips(store, config, columns, batch=batch)
+    clips = _flagged(read_clips(store, config, columns, batch=batch), config)
     here = pc.field("batch") == batch
     columns = ["video_id", "extractor", "channel_id", "url", "title", "channel", "licence"]
     videos = store.read("videos", columns, here)
@@ -102,17 +103,25 @@ def _batch_rows(store: Store, config: Config, batch: str, labels: pa.Table) -> p
     for more in (labels, _scores(store, here), decided, copies):
         rows = rows.join(more, "clip_id", join_type="left outer")
     rows = rows.sort_by([("video_id", "ascending"), ("start_ms", "ascending")])
-    masks = flag_masks(rows, config.clips)
-    flags = [",".join(flag for flag in FLAGS if masks[flag][index]) for index in range(len(rows))]
     derived: dict[str, Any] = {
         "start_s": pc.divide(rows["start_ms"].cast(pa.float64()), pa.scalar(1000.0)),
         "end_s": pc.divide(rows["end_ms"].cast(pa.float64()), pa.scalar(1000.0)),
-        "flags": pa.array(flags, pa.string()),
         "duplicate_of": rows["representative"],
-        **{f"flag_{flag}": pa.array(mask) for flag, mask in masks.items()},
     }
     found = {name: derived[name] if name in derived else rows[name] for name in EXPORT_SCHEMA.names}
     return pa.Table.from_pydict(found).cast(EXPORT_SCHEMA)
+
+
+def _flagged(clips: pa.Table, config: Config) -> pa.Table:
+    """Return clips with their flags under the present thresholds, and lists as texts."""
+    masks = flag_masks(clips, config.clips)
+    flags = [",".join(flag for flag in FLAGS if masks[flag][index]) for index in range(len(clips))]
+    changes = [None if names is None else ",".join(names) for names in clips["changes"].to_pylist()]
+    clips = clips.drop_columns("changes").append_column("changes", pa.array(changes, pa.string()))
+    clips = clips.append_column("flags", pa.array(flags, pa.string()))
+    for flag, mask in masks.items():
+        clips = clips.append_column(f"flag_{flag}", pa.array(mask))
+    return clips
 
 
 def _sources(videos: pa.Table, config: Config) -> pa.Table:

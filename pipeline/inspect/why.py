@@ -21,7 +21,7 @@ from pipeline.storage.takedown import taken_down
 
 _CLIP_COLUMNS = [
     "clip_id", "video_id", "batch", "clip_spec", "start_ms", "end_ms", "tar", "offset", "size", "sha256", "num_frames",
-    "black_share", "still_share", "letterbox_share", "num_cuts", "cut_ms", "longest_shot_share",
+    "transfer", "changes", "black_share", "still_share", "letterbox_share", "num_cuts", "cut_ms", "longest_shot_share",
     "overlay_share", "motion", "flags",
 ]  # fmt: skip
 

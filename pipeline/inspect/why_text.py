@@ -71,6 +71,9 @@ def _of_clip(found: Row) -> Iterator[tuple[str, str]]:
             if clip[name] is not None
         ),
     )
+    if clip["transfer"] is not None:
+        changes = ", ".join(clip["changes"] or []) or "nothing changed but its size"
+        yield "picture", f"transfer function {clip['transfer']}; {changes}"
     yield "flags", ", ".join(clip["flags"] or []) or "none"
     group = found["duplicates"]
     if group is None:

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.clips.decode import frames_before, open_video
-from pipeline.clips.geometry import fit_box
 from pipeline.config.clips import ClipConfig
 from pipeline.errors import PermanentError
 from tests.media import run_ffmpeg, write_video
@@ -130,81 +129,6 @@ def test_a_last_frame_that_leaves_too_early_makes_no_clip(tmp_path: Path) -> Non
     # all of 0, 0.1 ... 1.9 s are on screen, but the video ends at 1.95 s
     video = open_video(write_counter(tmp_path / "v.mp4", constant(20, 1.95), rate=20), SHORT)
     assert list(video.clips()) == []
-
-
-# -- geometry -----------------------------------------------------------------------------------------------------
-
-
-def white_box(frames: np.ndarray) -> tuple[int, int, int, int]:
-    """Return (top, bottom, left, right) of what is not black in the first frame."""
-    bright = frames[0].max(axis=2) > 40
-    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-
-
-def write_white(path: Path, width: int, height: int, sar: Fraction | None = None) -> Path:
-    frames = np.full((20, height, width, 3), 255, np.uint8)
-    return write_video(path, frames, fps=10, pix_fmt="yuv444p", sample_aspect_ratio=sar)
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "sar", "box"),
-    [
-        (320, 180, None, (0, 90, 0, 160)),
-        (320, 240, None, (0, 90, 20, 140)),  # 4:3 between bars
-        (90, 160, None, (0, 90, 54, 105)),  # vertical
-        (420, 180, None, (10, 79, 0, 160)),  # 21:9
-        (240, 180, Fraction(4, 3), (0, 90, 0, 160)),  # 4:3 pixels shown as 16:9
-        (161, 91, None, (0, 90, 0, 159)),  # odd sizes
-    ],
-)
-def test_padding_keeps_the_whole_picture_and_its_aspect(
-    tmp_path: Path, width: int, height: int, sar: Fraction | None, box: tuple[int, int, int, int]
-) -> None:
-    video = open_video(write_white(tmp_path / "v.mp4", width, height, sar), SHORT)
-    [(_, frames)] = list(video.clips())
-    assert white_box(frames) == box
-    assert video.display_aspect == pytest.approx(width / height * float(sar or 1), rel=1e-3)
-
-
-@pytest.mark.parametrize("aspect", ["crop", "stretch"])
-@pytest.mark.parametrize("size", [(320, 240), (90, 160), (420, 180)])
-def test_cropping_and_stretching_fill_the_frame(tmp_path: Path, aspect: str, size: tuple[int, int]) -> None:
-    config = ClipConfig(seconds=2, aspect=aspect)
-    [(_, frames)] = list(open_video(write_white(tmp_path / "v.mp4", *size), config).clips())
-    assert white_box(frames) == (0, 90, 0, 160)
-
-
-@pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_a_rotated_video_is_shown_as_players_show_it(tmp_path: Path, degrees: int) -> None:
-    upright = write_counter(tmp_path / "v.mp4", constant(10, 2), rate=10)
-    turned = tmp_path / "turned.mp4"
-    run_ffmpeg("-display_rotation", str(degrees), "-i", upright, "-c", "copy", turned)
-    shown = run_ffmpeg("-i", turned, "-frames:v", "1", "-vf", "format=rgb24", "-f", "rawvideo", "-")
-    shape = (160, 96) if degrees % 180 else (96, 160)
-    truth = np.frombuffer(shown, np.uint8).reshape(*shape, 3)
-    config = ClipConfig(seconds=2, width=shape[1], height=shape[0])
-    [(_, frames)] = list(open_video(turned, config).clips())
-    assert np.abs(frames[0].astype(int) - truth).mean() < 4
-
-
-@given(
-    st.integers(1, 5000),
-    st.integers(1, 5000),
-    st.sampled_from(["pad", "crop", "stretch"]),
-    st.sampled_from([0, 90, 180, -90]),
-)
-def test_a_box_touches_the_frame_or_covers_it(width: int, height: int, aspect: str, rotation: int) -> None:
-    box, _ = fit_box(width, height, Fraction(1), rotation, ClipConfig(aspect=aspect))
-    shown = (box.height, box.width) if box.turns % 2 else (box.width, box.height)
-    if aspect == "pad":
-        assert shown[0] <= 160
-        assert shown[1] <= 90
-        assert shown[0] == 160 or shown[1] == 90
-    else:
-        assert shown[0] >= 160
-        assert shown[1] >= 90
-    assert min(shown) >= 1
 
 
 # -- broken videos --------------------------------------------------------------------------------------------------

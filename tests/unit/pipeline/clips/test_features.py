@@ -145,11 +145,14 @@ def test_a_game_that_does_not_scroll_is_no_overlay() -> None:
 
 
 def test_flags_of_a_row_and_of_a_table_agree() -> None:
-    clips = [measured(scrolling(3)), measured(np.zeros((T, H, W, 3), np.uint8))]
-    table = pa.Table.from_pylist([vars(clip) for clip in clips])
+    hdr, mapped = {"transfer": "smpte2084", "changes": []}, {"transfer": "arib-std-b67", "changes": ["tone-mapped"]}
+    clips = [vars(measured(scrolling(3))) | hdr, vars(measured(np.zeros((T, H, W, 3), np.uint8))) | mapped]
+    clips.append(clips[0] | {"transfer": None, "changes": None})  # as older versions wrote them
+    table = pa.Table.from_pylist(clips)
     masks = flag_masks(table, CONFIG)
     for index, clip in enumerate(clips):
         assert [flag for flag, mask in masks.items() if mask[index]] == flags_of(clip, CONFIG)
+    assert masks["hdr"].tolist() == [True, False, False]
 
 
 @settings(max_examples=12, deadline=None)
