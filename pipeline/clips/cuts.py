@@ -3,23 +3,53 @@
 A cut is named by the first frame of the new shot. A cut between two clips is in neither of them, so frame 0 is never
 a cut. Times of cuts are kept in ms from the clip's start; frame k lies at k / fps seconds.
 
+`detect_cuts` is adaptive. A frame begins a new shot where it differs from the one before by several times what its
+neighbours do, and shows another picture: not the same one moved (scrolling, shake), dimmed (a pause menu) or lit up.
+Where the old picture is back within 0.3 s, it was a flash. A picture without contrast (black, white) is no shot: one
+that lasts longer than a flash, or that a fade leads to or from, is one cut, at the first frame that shows something
+again. docs/clips.md has the rules, and how they compare with other detectors.
+
 Shapes: T frames, H rows, W columns. luma (T, H, W), chroma (T, 2, H/2, W/2), both uint8 in video range (16..235).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 
-from pipeline.clips.samples import Floats, Planes
+from pipeline.clips.coarse import (
+    Numbers,
+    Pictures,
+    coarse_pictures,
+    contrasts,
+    correlation,
+    likeness,
+    regional_correlation,
+    steps,
+)
+from pipeline.clips.samples import Planes
 
-CutDetector = Callable[[Planes, Planes], list[int]]
-"""Returns the first frame of each new shot from a clip's luma and chroma, ascending, each in 1..T-1."""
+CutDetector = Callable[[Planes, Planes, int], list[int]]
+"""Returns the first frame of each new shot, ascending, each in 1..T-1, from a clip's luma, chroma and frame rate."""
 
-_ROWS, _COLUMNS = 9, 16  # coarse grid of the cut score
-_CUT_SCORE, _CUT_RATIO, _CUT_HISTOGRAM = 6.0, 3.0, 0.12
+_MIN_STEP = 6.0
+"""Levels by which a cut changes the coarse picture at least: the sum of three planes' mean differences."""
+_MIN_RATIO = 3.0
+"""How many times greater than its neighbours' mean (plus one level) the step of a cut is."""
+_SAME = 0.7
+"""Likeness from which two pictures show the same scene (99 % of neighbouring frames reach 0.85; measured)."""
+_OTHER = 0.5
+"""Likeness below which they show different scenes even in fast movement."""
+_MOVED = 0.8
+"""Likeness from which a picture is the one before, moved; also of the ninths of a picture under a window."""
+_BLANK = 2.0
+"""Contrast, in levels, below which a picture shows nothing; twice as much shows something."""
+_FLASH_S = 0.3
+"""Longest flash; also the shortest shot: of cuts that are closer, the last one counts."""
+_NEIGHBOURS = 2
+"""Steps on each side that a step is compared with."""
 
 
 def cut_ms(frames: Sequence[int], fps: int) -> list[int]:
@@ -33,48 +63,80 @@ def longest_shot_share(frames: Sequence[int], num_frames: int) -> float:
     return max(after - before for before, after in pairwise(edges)) / num_frames
 
 
-def frame_histograms(luma: Planes) -> Floats:
-    """Return each frame's histogram over 16 levels of luma, of every ninth pixel; rows sum to 1."""
-    levels = (luma[:, ::3, ::3] >> 4).reshape(len(luma), -1).astype(np.int32)
-    levels += np.arange(len(luma), dtype=np.int32)[:, None] * 16
-    counts = np.bincount(levels.ravel(), minlength=len(luma) * 16).reshape(len(luma), 16)
-    return np.asarray(counts / levels.shape[1], np.float32)
+def detect_cuts(luma: Planes, chroma: Planes, fps: int) -> list[int]:
+    """Return the first frame of each new shot."""
+    return cuts_of(coarse_pictures(luma, chroma), fps)
 
 
-def detect_cuts(luma: Planes, chroma: Planes) -> list[int]:
-    """Return the first frame of each new shot.
-
-    A cut is a step of the coarse picture that is large, is several times its neighbours, and changes the histogram. A
-    fast scroll has steps that are as large, but all of them are, and the colours stay.
-    """
-    step = _steps(luma, chroma)
-    palette = np.abs(np.diff(frame_histograms(luma), axis=0)).sum(axis=1) / 2
-    cut = (step >= _CUT_SCORE) & (_ratios(step) >= _CUT_RATIO) & (palette >= _CUT_HISTOGRAM)
-    return [int(frame) + 1 for frame in np.flatnonzero(cut)]
+def cuts_of(pictures: Pictures, fps: int) -> list[int]:
+    """Return the first frame of each new shot of the coarse pictures (T, 3, h, w)."""
+    contrast = contrasts(pictures)
+    flash = max(1, round(_FLASH_S * fps))
+    found = sorted({*_hard_cuts(pictures, contrast, flash), *_ends_of_blanks(pictures, contrast, flash, fps)})
+    return [frame for frame, later in pairwise([*found, len(pictures) + flash]) if later - frame >= flash]
 
 
-def cut_peak(luma: Planes, chroma: Planes) -> float:
+def cut_peak(pictures: Pictures) -> float:
     """Return the greatest ratio of a step of the coarse picture to its neighbours."""
-    return float(_ratios(_steps(luma, chroma)).max())
+    return float(_ratios(steps(pictures)).max())
 
 
-def _steps(luma: Planes, chroma: Planes) -> Floats:
-    """Return by how much the coarse picture changes at each of the T - 1 steps, in levels."""
-    step = np.zeros(len(luma) - 1, np.float32)
-    for plane in (luma, chroma[:, 0], chroma[:, 1]):
-        step += np.abs(np.diff(_coarse(plane), axis=0)).mean(axis=(1, 2))
-    return step
+def _ratios(step: Numbers) -> Numbers:
+    """Return each step over the mean of its neighbours plus one level; at the ends there are fewer neighbours."""
+    reach = range(-_NEIGHBOURS, _NEIGHBOURS + 1)
+    padded, inside = np.pad(step, _NEIGHBOURS), np.pad(np.ones_like(step), _NEIGHBOURS)
+    places = [slice(_NEIGHBOURS + by, _NEIGHBOURS + by + len(step)) for by in reach if by]
+    total, count = sum(padded[place] for place in places), sum(inside[place] for place in places)
+    return np.asarray(step / (total / np.maximum(count, 1) + 1))
 
 
-def _ratios(step: Floats) -> Floats:
-    padded = np.pad(step, 2, mode="reflect") if len(step) > 2 else np.pad(step, 2)
-    neighbours = (padded[:-4] + padded[1:-3] + padded[3:-1] + padded[4:]) / 4
-    return np.asarray(step / (neighbours + 1), np.float32)
+def _hard_cuts(pictures: Pictures, contrast: Numbers, flash: int) -> Iterator[int]:
+    """Yield the frames that suddenly show another picture than the frames before, which does not come back."""
+    step = steps(pictures)
+    ratio = _ratios(step)
+    shown = contrast >= _BLANK
+    for index in np.flatnonzero((step >= _MIN_STEP) & (ratio >= 1) & shown[:-1] & shown[1:]):
+        frame = int(index) + 1
+        if ratio[index] < _MIN_RATIO and not _breaks_a_movement(pictures, frame):
+            continue
+        later = range(frame, min(frame + flash + 1, len(pictures)))
+        earlier = range(frame - 2, max(frame - 2 - flash, -1), -1)
+        pairs = [*((frame - 1, index) for index in later), *((index, frame) for index in earlier)]
+        if not any(_alike(pictures, a, b) for a, b in pairs if shown[a] and shown[b]):
+            yield frame
 
 
-def _coarse(plane: Planes) -> Floats:
-    """Return means over a 9x16 grid (pixels beyond whole cells are left out)."""
-    height, width = plane.shape[1] // _ROWS, plane.shape[2] // _COLUMNS
-    cut = plane[:, : height * _ROWS, : width * _COLUMNS]
-    rows = cut.reshape(len(plane), _ROWS, height, -1).sum(axis=2, dtype=np.uint16)
-    return rows.reshape(len(plane), _ROWS, _COLUMNS, width).sum(axis=3, dtype=np.float32) / (height * width)
+def _breaks_a_movement(pictures: Pictures, frame: int) -> bool:
+    """Tell whether the camera moves before and after a frame, and not from the one before to it.
+
+    Where the picture scrolls fast, all steps are as large as that of a cut.
+    """
+    if correlation(pictures[frame - 1], pictures[frame]) >= _OTHER:
+        return False
+    around = [(a, a + 1) for a in (frame - 2, frame) if 0 <= a < len(pictures) - 1]
+    return likeness(pictures[frame - 1], pictures[frame]) < _OTHER and all(
+        likeness(pictures[a], pictures[b]) >= _MOVED for a, b in around
+    )
+
+
+def _ends_of_blanks(pictures: Pictures, contrast: Numbers, flash: int, fps: int) -> Iterator[int]:
+    """Yield the first frame after each run of blank ones, unless the run was a flash."""
+    blank = np.concatenate([[False], contrast < _BLANK, [False]])
+    edges = np.flatnonzero(blank[1:] != blank[:-1])
+    for start, end in ((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)):
+        if end == len(pictures) or contrast[end : end + fps // 2].max() < 2 * _BLANK:
+            continue
+        if end - start > flash:
+            yield end
+        elif start > 0:
+            around = contrast[max(0, start - fps) : end + fps].max()
+            faded = 2 * min(contrast[start - 1], contrast[end]) < around
+            if faded or not _alike(pictures, start - 1, end):
+                yield end
+
+
+def _alike(pictures: Pictures, one: int, other: int) -> bool:
+    """Tell whether two frames show the same scene: moved, dimmed, lit up, or under a window that has opened."""
+    a, b = pictures[one], pictures[other]
+    # the cheapest first
+    return correlation(a, b) >= _SAME or regional_correlation(a, b, _BLANK) >= _MOVED or likeness(a, b) >= _SAME

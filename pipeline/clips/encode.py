@@ -39,8 +39,7 @@ class EncodedClip:
 def encode_clip(frames: Frames, config: ClipConfig) -> EncodedClip:
     """Return frames (T, H, W, 3) uint8 RGB as an mp4 with a key frame every `gop` frames."""
     count, height, width, _ = frames.shape
-    luma = np.empty((count, height, width), np.uint8)
-    chroma = np.empty((count, 2, height // 2, width // 2), np.uint8)
+    luma, chroma = _empty_planes(frames)
     buffer = io.BytesIO()
     packets = 0
     reformatter = VideoReformatter()
@@ -55,9 +54,7 @@ def encode_clip(frames: Frames, config: ClipConfig) -> EncodedClip:
         context.colorspace = context.color_primaries = context.color_trc = _COLOUR
         context.color_range = _VIDEO_RANGE
         for index, picture in enumerate(frames):
-            frame = reformatter.reformat(
-                av.VideoFrame.from_ndarray(picture, format="rgb24"), format="yuv420p", threads=1
-            )
+            frame = _in_planes(reformatter, picture)
             luma[index] = _plane(frame, 0)
             chroma[index, 0], chroma[index, 1] = _plane(frame, 1), _plane(frame, 2)
             frame.pts, frame.time_base = index, context.time_base
@@ -71,12 +68,32 @@ def encode_clip(frames: Frames, config: ClipConfig) -> EncodedClip:
     return EncodedClip(buffer.getvalue(), luma, chroma)
 
 
+def planes_of(frames: Frames) -> tuple[Planes, Planes]:
+    """Return the planes that the encoder would be given for frames: luma (T, H, W) and chroma (T, 2, H/2, W/2)."""
+    luma, chroma = _empty_planes(frames)
+    reformatter = VideoReformatter()
+    for index, picture in enumerate(frames):
+        frame = _in_planes(reformatter, picture)
+        luma[index] = _plane(frame, 0)
+        chroma[index, 0], chroma[index, 1] = _plane(frame, 1), _plane(frame, 2)
+    return luma, chroma
+
+
 def encode_frames(frames: Frames) -> bytes:
     """Return the eight sampled frames of a clip, side by side, as one JPEG (quality 90, full colour)."""
     strip = np.concatenate(list(frames[sample_indices(len(frames))]), axis=1)
     buffer = io.BytesIO()
     Image.fromarray(strip).save(buffer, "jpeg", quality=90, subsampling=0)
     return buffer.getvalue()
+
+
+def _empty_planes(frames: Frames) -> tuple[Planes, Planes]:
+    count, height, width, _ = frames.shape
+    return np.empty((count, height, width), np.uint8), np.empty((count, 2, height // 2, width // 2), np.uint8)
+
+
+def _in_planes(reformatter: VideoReformatter, picture: Frames) -> av.VideoFrame:
+    return reformatter.reformat(av.VideoFrame.from_ndarray(picture, format="rgb24"), format="yuv420p", threads=1)
 
 
 def _plane(frame: av.VideoFrame, index: int) -> Planes:

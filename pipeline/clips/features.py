@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.clips.cuts import CutDetector, cut_ms, cut_peak, detect_cuts, frame_histograms, longest_shot_share
+from pipeline.clips.coarse import coarse_pictures
+from pipeline.clips.cuts import CutDetector, cut_ms, cut_peak, cuts_of, longest_shot_share
 from pipeline.clips.hashes import hash_frames
-from pipeline.clips.motion import longest_run, scroll_of
+from pipeline.clips.motion import frame_histograms, longest_run, scroll_of
 from pipeline.clips.samples import NUM_SAMPLES, Floats, Planes, sample_indices
 from pipeline.config.clips import ClipConfig
 
@@ -64,7 +65,7 @@ class Measurements:
 
 
 def measure(
-    luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig, detect: CutDetector = detect_cuts
+    luma: Planes, chroma: Planes, num_bytes: int, config: ClipConfig, detect: CutDetector | None = None
 ) -> Measurements:
     """Measure one clip.
 
@@ -73,7 +74,7 @@ def measure(
         chroma: (T, 2, H/2, W/2) uint8.
         num_bytes: size of the encoded clip.
         config: holds `black_luma` and `fps`.
-        detect: finds the scene cuts.
+        detect: finds the scene cuts; the adaptive detector where there is none.
     """
     samples = luma[sample_indices(len(luma))]
     diff = np.maximum(luma[1:], luma[:-1]) - np.minimum(luma[1:], luma[:-1])
@@ -89,7 +90,8 @@ def measure(
     black_share = _black_share(shown, config.black_luma)
     overlay, static = _overlay(activity, samples[NUM_SAMPLES // 2], (top, bottom, left, right))
     histograms = frame_histograms(luma)
-    cuts = detect(luma, chroma)
+    pictures = coarse_pictures(luma, chroma)
+    cuts = cuts_of(pictures, config.fps) if detect is None else detect(luma, chroma, config.fps)
     motion = float(changed_share.mean())
     diff_mean = diff.reshape(len(diff), -1).sum(axis=1, dtype=np.uint32) / pixels
     corners, centre = _corner_motion(activity)
@@ -98,7 +100,7 @@ def measure(
         float(samples.mean()), float(samples.std()), _saturation(chroma), sharpness,
         float(edges.mean()), float(edges.std()), _entropy(histograms),
         float(diff_mean.mean()), float(np.percentile(diff_mean, 95)), motion, float(np.percentile(changed_share, 95)),
-        float(still.mean()), longest_run(still), float(len(cuts)), cut_peak(luma, chroma),
+        float(still.mean()), longest_run(still), float(len(cuts)), cut_peak(pictures),
         black_share, letterbox, overlay, static, max(corners), min(corners), centre, _corner_variance(samples),
         *scroll_of(luma), float(np.abs(histograms[0] - histograms[-1]).sum() / 2), num_bytes / len(luma),
     ]  # fmt: skip

@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clips.samples import Planes
+from pipeline.clips.samples import Floats, Planes
+
+
+def frame_histograms(luma: Planes) -> Floats:
+    """Return each frame's histogram over 16 levels of luma, of every ninth pixel; rows sum to 1."""
+    levels = (luma[:, ::3, ::3] >> 4).reshape(len(luma), -1).astype(np.int32)
+    levels += np.arange(len(luma), dtype=np.int32)[:, None] * 16
+    counts = np.bincount(levels.ravel(), minlength=len(luma) * 16).reshape(len(luma), 16)
+    return np.asarray(counts / levels.shape[1], np.float32)
 
 
 def longest_run(still: npt.NDArray[np.bool_]) -> float:

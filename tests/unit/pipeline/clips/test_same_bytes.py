@@ -59,13 +59,14 @@ REDUCED = {
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Play six games of 2 s and then show 4 s of noise that scrolls: eight clips, so that every feature varies."""
+    """Play six games of 2 s, then show 4 s of scrolling noise with a cut: eight clips, so that every feature varies."""
     played = np.stack([frame for seed in (1, 2, 6, 7, 9, 10) for frame in record_platformer(seed, 20, fps=10)])
     played = played.repeat(2, 1).repeat(2, 2)
     rng = np.random.default_rng(0)
     level = np.kron(rng.integers(0, 230, (12, 45, 3), dtype=np.uint8), np.ones((15, 15, 1), np.uint8))
     noise = np.stack([level[:, 5 * index : 5 * index + 320] for index in range(41)])
     noise += rng.integers(0, 25, noise.shape, dtype=np.uint8)
+    noise[30:] = noise[30:, ::-1]
     path = tmp_path_factory.mktemp("level") / "level.mp4"
     return write_video(path, np.concatenate([played, noise]), fps=10).read_bytes()
 
@@ -97,6 +98,7 @@ def test_an_old_and_a_new_processor_cut_the_same_tar_and_measure_the_same_rows(t
     assert not set(NUMPY_KERNELS) & set(old["cpu"]["numpy"])
     assert old["cpu"]["libav"] < 1024, "libav uses more than SSE4.2"
     assert len(new["clips"]) == 8
+    assert new["clips"][7]["cut_ms"] == [1000]
     for one, other in zip(new["clips"], old["clips"], strict=True):
         assert one == other
     assert new["clipping"] == old["clipping"]
