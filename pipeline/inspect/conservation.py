@@ -74,6 +74,10 @@ def violations(status: StoreStatus) -> list[str]:
             equal(f"{split} samples of the manifest", shards.announced[split], {"in shards": count})
     if shards.current:
         equal("clips kept", curated.keep, {f"in {split} shards": count for split, count in samples.items()})
+    tokens = status.tokens
+    if tokens.current and shards.current:
+        parts = {"with tokens": tokens.clips, "without": tokens.left_out}
+        equal("clips in shards", sum(samples.values()), parts)
     for missing in status.models.dangling:
         found.append(f"models: {missing} is referred to by a later row and has no row itself")
     for table, rows in status.deleted_rows.items():

@@ -37,6 +37,7 @@ from pipeline.inspect.status_types import (
     SiteStatus,
     SplitStatus,
     StoreStatus,
+    TokensStatus,
     VideosStatus,
 )
 from pipeline.label_events import load_labels
@@ -83,6 +84,7 @@ def status(store: Store, config: Config, used: ModelsInUse | None = None) -> Sto
         labels=_labels(store, config),
         curated=_curated(store, decision, undecided),
         shards=_shards(store, config),
+        tokens=_tokens(store),
         models=_models(store, used, decision.model_version),
         evaluation=_evaluation(used.evaluation),
         evaluation_current=used.evaluation is None or used.evaluation_is_current,
@@ -285,6 +287,23 @@ def _shards(store: Store, config: Config) -> ShardsStatus:
         train=SplitStatus(shards=len(samples["train"]), samples=sum(samples["train"])),
         val=SplitStatus(shards=len(samples["val"]), samples=sum(samples["val"])),
         test=SplitStatus(shards=len(samples["test"]), samples=sum(samples["test"])),
+    )
+
+
+def _tokens(store: Store) -> TokensStatus:
+    rows = store.read("tokens").to_pylist()
+    first: dict[str, Any] = rows[0] if rows else {"version": None, "tokenizer": None, "window": 0}
+    made_from = {"shards": store.version("shards"), "takedowns": store.version("takedowns")}
+    recorded = store.inputs("tokens")
+    return TokensStatus(
+        version=first["version"],
+        tokenizer=first["tokenizer"],
+        current=bool(rows) and all(recorded.get(name) == version for name, version in made_from.items()),
+        clips=sum(row["clips"] for row in rows),
+        left_out=sum(row["left_out"] for row in rows),
+        windows=sum(row["windows"] for row in rows),
+        window=first["window"],
+        tars=len(rows),
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.inspect.status_types import (
     ShardsStatus,
     SiteStatus,
     StoreStatus,
+    TokensStatus,
 )
 from pipeline.outside import shown_text
 from pipeline.shards.splits import MAY_BE_EMPTY, SPLITS
@@ -47,6 +48,7 @@ def format_status(status: StoreStatus) -> str:
         *_labels(status.labels),
         *_curated(status.curated),
         *_shards(status.shards),
+        *_tokens(status.tokens),
         *_models(status.models),
         *_evaluation(status.evaluation, status.evaluation_current),
         *_accounting(status),
@@ -139,6 +141,17 @@ def _shards(shards: ShardsStatus) -> list[str]:
     splits = [(split, shards.of(split)) for split in SPLITS if split not in MAY_BE_EMPTY or shards.of(split).samples]
     sizes = ", ".join(f"{split} {own.samples} clips in {_tars(own.shards)}" for split, own in splits)
     return [_line("shards", f"{shards.version}: {sizes}" + ("" if shards.current else " (outdated)"))]
+
+
+def _tokens(tokens: TokensStatus) -> list[str]:
+    if tokens.version is None:
+        return []
+    left_out = f", {tokens.left_out} clips without tokens" if tokens.left_out else ""
+    counts = (
+        f"{tokens.clips} clips, {tokens.windows} windows of {tokens.window} frames in {_tars(tokens.tars)}{left_out}"
+    )
+    outdated = "" if tokens.current else " (outdated)"
+    return [_line("tokens", f"{tokens.version}: {counts}{outdated}"), _line("", f"by tokenizer {tokens.tokenizer}")]
 
 
 def _tars(count: int) -> str:

@@ -144,6 +144,23 @@ class ShardsStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokensStatus:
+    """The token shards, which are made on request."""
+
+    version: str | None
+    tokenizer: str | None
+    current: bool
+    """Whether they were made from the shards and takedowns as they are now."""
+    clips: int
+    left_out: int
+    """Clips that could not be encoded."""
+    windows: int
+    window: int
+    """Frames of one."""
+    tars: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelStatus:
     """A published model."""
 
@@ -184,6 +201,7 @@ class StoreStatus:
     labels: LabelsStatus
     curated: CuratedStatus
     shards: ShardsStatus
+    tokens: TokensStatus
     models: ModelsStatus
     evaluation: Mapping[str, MetricStatus]
     """Of the configured world's evaluation, by name; empty without one."""

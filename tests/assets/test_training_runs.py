@@ -14,9 +14,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from assets.cli.main import main
+from assets.passes.driver import PassOptions, full_pass
 from assets.passes.instance import open_instance
 from assets.settings import Settings, load_settings, save_config
 from pipeline.storage.models_table import ModelRecord, models_of_kind
+from pipeline.storage.takedown import request_takedown
 from tests.synthetic import finished_store
 from tests.trainings import CONFIG, add_training_shards
 
@@ -150,3 +152,32 @@ def test_what_the_error_of_a_floor_says_passes_the_check(
     assert newest(settings).inputs["lineage"] == [{"how": "extended", "model": first.model_id, "step": 4}]
     assert run(settings, "--set", "tokenizer.min_psnr=1", "--set", "tokenizer.steps=4") == 0
     assert newest(settings).steps == 6, "nothing was trained"
+
+
+def test_tokens_are_made_where_they_are_asked_for_and_a_takedown_takes_theirs_at_the_next_pass(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(settings) == 0
+    assert not settings.store.list_blobs("tokens")
+    tokens = ["run", "--root", settings.store.root, "--select", "token_shards"]
+    assert main(tokens) == 0
+    with open_instance(settings.home) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("token_shards"))
+        checks = instance.event_log_storage.get_latest_asset_check_execution_by_key(
+            [dg.AssetCheckKey(dg.AssetKey("token_shards"), name) for name in ("conservation", "same_as_encoding")]
+        )
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["windows"].value == 18
+    assert len(checks) == 2
+    assert all(check.status.value == "SUCCEEDED" for check in checks.values())
+    capsys.readouterr()
+    assert main(tokens) == 0
+    assert "everything is done" in capsys.readouterr().out
+    assert main(["status", "--root", settings.store.root]) == 0
+    assert "6 clips, 18 windows of 4 frames in 2 tars" in capsys.readouterr().out
+    request_takedown(settings.store, "video", "site-v1", "asked by the owner")
+    full_pass(settings, ["video_tokenizer"], on_progress=lambda text: None, options=PassOptions(report=False))
+    blobs = {key: settings.store.read_blob(key) for key in settings.store.list_blobs("tokens")}
+    assert blobs
+    assert not [key for key, data in blobs.items() if b"site-v1" in data]
