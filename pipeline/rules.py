@@ -4,7 +4,8 @@ A video is kept when its TITLE has a keyword, its TITLE has no negation, and its
 word. Words are compared whole: `ost` is not in "lost", `movie` is not in "movielike". Case, accents, styled letters,
 apostrophes, hyphens and emoji make no difference; in scripts without spaces every character counts as a word.
 
-Rights are checked for every video, the words are not where `words=False` (your own folder or list).
+The words are not checked where `words=False` (your own folder or list). Rights are, but for `rights=False` (your own
+folder): a file on your own disk is neither live nor shown to anybody, whatever the sidecar beside it says.
 
     judge("2D PLATFORMÉR speed-run!", "", RulesConfig())  # kept:platformer+speed run
     judge_row({"title": "platformer speedrun", "age_limit": 18}, RulesConfig())  # age:18
@@ -23,10 +24,13 @@ Rights are checked for every video, the words are not where `words=False` (your 
 | `action: ...` | neither title nor description |
 | `no metadata: <class>` | the page failed; the next search requests it again where that may help |
 | `kept:<keyword>+<action>`, `off` | kept; `off` where the words are not checked |
+
+`blocked`, `opt_out` and `odd_file` are checked in any case.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
@@ -121,7 +125,7 @@ def judge(title: str, description: str, rules: RulesConfig) -> Verdict:
     return Verdict(True, f"{verdict.rule}+{action}")
 
 
-def judge_row(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = True) -> Verdict:
+def judge_row(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = True, rights: bool = True) -> Verdict:
     """Return the verdict on a video whose page was read.
 
     Args:
@@ -130,9 +134,16 @@ def judge_row(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = True)
             stands in `rule`: metadata that could not be had, and an opt-out, which is upheld while its word is in
             `rules.opt_out`.
         rules: the lists.
-        words: whether title, description, duration and language are checked; rights always are.
+        words: whether title, description, duration and language are checked.
+        rights: whether live status, age and licence are checked; `rules.blocked` always is.
     """
-    for rule in (*_FIRST_RIGHTS, *(_LISTED_WORDS if words else ()), _licence, *(_PAGE_WORDS if words else ())):
+    for rule in (
+        *_ALWAYS,
+        *(_LISTED_RIGHTS if rights else ()),
+        *(_LISTED_WORDS if words else ()),
+        *(_PAGE_RIGHTS if rights else ()),
+        *(_PAGE_WORDS if words else ()),
+    ):
         reason = rule(row, rules)
         if reason is not None:
             return Verdict(False, reason)
@@ -144,17 +155,24 @@ def judge_listed(row: Mapping[str, Any], rules: RulesConfig, *, words: bool = Tr
 
     A list may lack the title, and holds neither licence nor description nor language.
     """
-    asked = [*_FIRST_RIGHTS, *(_LISTED_WORDS if words and row.get("title") else ())]
+    asked = [*_ALWAYS, *_LISTED_RIGHTS, *(_LISTED_WORDS if words and row.get("title") else ())]
     reason = next((reason for rule in asked if (reason := rule(row, rules)) is not None), None)
     return Verdict(reason is None, reason or "listed")
 
 
-def rules_version(rules: RulesConfig, *, words: bool = True) -> str:
+def rules_version(rules: RulesConfig, *, words: bool = True, rights: bool = True) -> str:
     """Return a short hash of the rules that decide (without the words: of the rights alone); each verdict stores it."""
-    if words:
+    if words and rights:
         return fingerprint(rules)
-    rights = {name: getattr(rules, name) for name in ("licences", "max_age", "live", "blocked", "opt_out")}
-    return f"{OFF}-{fingerprint(rights)}"
+    if words:
+        fixed = {name: getattr(RulesConfig(), name) for name in ("licences", "max_age", "live")}
+        return f"words-{fingerprint(dataclasses.replace(rules, **fixed))}"
+    return f"{OFF if rights else 'own'}-{fingerprint({name: getattr(rules, name) for name in _deciding(rights)})}"
+
+
+def _deciding(rights: bool) -> tuple[str, ...]:
+    """Return the settings that decide without the words."""
+    return ("licences", "max_age", "live", "blocked", "opt_out") if rights else ("blocked", "opt_out")
 
 
 # -- one rule each: the reason of a rejection, or None ------------------------------------------------------------
@@ -233,6 +251,8 @@ def _language(row: Mapping[str, Any], rules: RulesConfig) -> str | None:
 
 _Rule = Callable[[Mapping[str, Any], RulesConfig], str | None]
 # a list's entry has what these check, so they come first: the page would be rejected for the same reason
-_FIRST_RIGHTS: tuple[_Rule, ...] = (_blocked, _told, _live, _age)
+_ALWAYS: tuple[_Rule, ...] = (_blocked, _told)
+_LISTED_RIGHTS: tuple[_Rule, ...] = (_live, _age)
 _LISTED_WORDS: tuple[_Rule, ...] = (_title, _duration)
+_PAGE_RIGHTS: tuple[_Rule, ...] = (_licence,)
 _PAGE_WORDS: tuple[_Rule, ...] = (_language,)

@@ -86,6 +86,7 @@ def _searched(work: Work, report: "SearchReport") -> Result:
             "queries that failed": table(
                 [{"query": query, "message": message} for query, message in report.failures.items()]
             ),
+            "not read": table([{"note": note} for note in report.notes]),
             "spot check": picture(work.store, write_spot_check(work.job)),
             "batches": len(unique(videos["batch"])),
         },
@@ -116,15 +117,15 @@ def rules_hold(work: Work) -> dg.AssetCheckResult:
     from pipeline.rules import JUDGED, NO_METADATA, judge_row, rules_version
 
     wrong = judged = moved = 0
-    words = work.config.source.rules_apply
-    version = rules_version(work.config.rules, words=words)
+    words, rights = work.config.source.rules_apply, work.config.source.rights_apply
+    version = rules_version(work.config.rules, words=words, rights=rights)
     for rows in work.store.scan("videos", [*JUDGED, "verdict", "batch", "rules_version"]):
         # verdicts of other rules (an older list, rules switched off) were made by what they name
         for row in rows.filter(pc.equal(rows["rules_version"], version)).to_pylist():
             if row["rule"].startswith(NO_METADATA):
                 continue
             judged += 1
-            if judge_row(row, work.config.rules, words=words).kept == (row["verdict"] == "kept"):
+            if judge_row(row, work.config.rules, words=words, rights=rights).kept == (row["verdict"] == "kept"):
                 continue
             # an assigned batch never changes, and its uploader may have changed the title since
             moved, wrong = (moved + 1, wrong) if row["batch"] else (moved, wrong + 1)

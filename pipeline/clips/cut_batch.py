@@ -17,7 +17,7 @@ from pipeline.clip_spec import clip_spec
 from pipeline.clips.cut_video import CutJob, CutVideo, cut_or_blame
 from pipeline.clips.report import ClipReport, clip_report, due_for_cutting
 from pipeline.clips.row_writer import RowWriter
-from pipeline.download.disk_space import drop_cut_raw
+from pipeline.download.disk_space import drop_cut_raw, drop_superseded_raw
 from pipeline.download.due import CUTTING
 from pipeline.download.ledger import State
 from pipeline.errors import UserError
@@ -40,6 +40,7 @@ def cut_batch(job: BatchJob, *, retry_failed: bool = False) -> ClipReport:
     """
     store, config, batch = job.store, job.config, job.batch
     new = _cut_due(job, retry_failed)
+    drop_superseded_raw(store, batch)
     drop_cut_raw(store, config, batch)
     return clip_report(store, config, batch, new=new)
 

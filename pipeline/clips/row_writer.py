@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.clips.cut_video import CutVideo
 from pipeline.sources.faults import clean_message
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import is_one_of, pc
 from pipeline.storage.rows import fitting_rows
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -56,10 +56,18 @@ class RowWriter:
             # ids hold no quotes: see pipeline.ids
             ids = ", ".join(f"'{cut.clipping['video_id']}'" for cut in shown)
             where = f"batch = '{self.batch}' AND clip_spec = '{self.clip_spec}' AND video_id IN ({ids})"
+            if len(self.store.read("clippings", ["video_id"], self._rows_of(shown))):
+                # a kill between the next two commits leaves videos that are due, not clips that nobody counts
+                self.store.replace("clippings", [], where=where)
             self.store.replace("clips", [row for cut in shown for row in cut.clips], where=where)
             self.store.replace("clippings", [cut.clipping for cut in shown], where=where)
         self.added += len(shown)
         self.waiting, self.since = [], time.monotonic()
+
+    def _rows_of(self, cuts: list[CutVideo]) -> pc.Expression:
+        names = [cut.clipping["video_id"] for cut in cuts]
+        mine = (pc.field("batch") == self.batch) & (pc.field("clip_spec") == self.clip_spec)
+        return mine & is_one_of("video_id", names)
 
     def _cut(self) -> set[tuple[str, str]]:
         """Return the videos of the batch that have their clips, each with the hash of the file they are from."""

@@ -47,11 +47,18 @@ class SourceConfig(Section, name="source"):
     max_search_s: PositiveFloat = 21600.0
     """Longest time in seconds that a search of `urls` or `youtube` asks. What it did not ask by then is asked by the
     next search."""
+    settle_s: NonNegativeFloat = 60.0
+    """Seconds without a change after which a file of a `folder` counts as written. A file that changes while it is
+    read, or changed less long ago and has no end yet (an MP4 without its index), is pending until then; 0: none is."""
     batch_size: Count = 250
     """Videos per batch, the unit of partitions."""
     apply_rules: bool | None = None
     """Whether the search rules decide. Unset: they do for `arcade` and `youtube`, and your own `folder` or `urls`
     are taken whole."""
+    apply_rights: bool | None = None
+    """Whether the rights decide: `rules.live`, `max_age` and `licences`. Unset: they do, but not for a `folder`, whose
+    files are on your own disk whatever their sidecars say, unless `apply_rules` is true. `rules.blocked` always
+    decides."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,6 +67,11 @@ class SourceConfig(Section, name="source"):
             raise UserError(f"source.spec = {self.spec!r}: unknown source; choose one of {', '.join(SOURCE_KINDS)}")
         if kind in {"folder", "urls"} and not argument:
             raise UserError(f"source.spec = {self.spec!r}: say where, as {kind}:PATH")
+        if self.apply_rights is False and kind != "folder":
+            raise UserError(
+                f"source.apply_rights = false, with source.spec = {self.spec!r}: this is for your own files "
+                "(folder:DIR); of a site, allow what you may use by rules.licences, rules.max_age and rules.live"
+            )
         if kind == "youtube" and not (self.all_queries or self.channels or self.playlists):
             raise UserError(
                 "source.queries, channels and playlists are empty, and so is the grid of query_subjects and "
@@ -78,6 +90,13 @@ class SourceConfig(Section, name="source"):
     def rules_apply(self) -> bool:
         """Whether the search rules decide, after the default for this kind of source."""
         return self.kind in {"arcade", "youtube"} if self.apply_rules is None else self.apply_rules
+
+    @property
+    def rights_apply(self) -> bool:
+        """Whether the rights decide, after the default for this kind of source."""
+        if self.apply_rights is not None:
+            return self.apply_rights
+        return self.kind != "folder" or self.apply_rules is True
 
     @property
     def kind(self) -> str:
@@ -110,7 +129,7 @@ class RulesConfig(Section, name="rules"):
 
     The words of titles and descriptions are compared whole, blind to case and accents. An empty list switches its rule
     off. `source.apply_rules: false` switches all off but the rights: `licences`, `max_age`, `live`, `blocked` and
-    `opt_out`.
+    `opt_out`. Of a `folder`, only `blocked` decides (see `source.apply_rights`).
 
     Words that say little alone ("run", "level", "game") are left out on purpose: "jump and run" would then be
     its own action word.

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import DownloadConfig
+from pipeline.download.file_versions import file_version
 from pipeline.errors import PermanentError, RejectedError, RetryableError, TooLongError
 from pipeline.sources.base import Fetched, Source, site_of
-from pipeline.sources.faults import BLOCKING, RETRYABLE, classify, clean_message
+from pipeline.sources.faults import BLOCKING, RETRYABLE, UNFINISHED, classify, clean_message
 from pipeline.sources.politeness import pause_after_failure
 from pipeline.storage.store import Store
 from pipeline.workers.outcome import ENDED, Outcome
@@ -39,7 +40,7 @@ class DownloadTask:
     number: int
     """1 for the first attempt."""
     refused: int
-    """Attempts among the earlier ones that the site refused as a whole: they do not count against the video."""
+    """Attempts among the earlier ones that do not count against the video."""
 
     @property
     def site(self) -> str:
@@ -108,6 +109,7 @@ def _new_row(task: DownloadTask, batch: str) -> dict[str, Any]:
         "error_class": None,
         "message": None,
         "path": None,
+        "file_version": file_version(task.video),
         "started_at": datetime.now(UTC),
         "site": task.site,
     }
@@ -125,6 +127,8 @@ def _after(
         # the site's circuit breaker says when: see `pipeline.download.circuit_breaker`
         return {"state": "pending", "finished_at": now, "next_try_at": None}
     count = task.number - task.refused
+    if row["error_class"] == UNFINISHED:
+        return {"state": "pending", "finished_at": now, "next_try_at": now + timedelta(seconds=retry_after_s or 0.0)}
     if row["error_class"] not in RETRYABLE or count >= config.max_attempts:
         return {"state": "failed", "finished_at": now, "next_try_at": None}
     base = max(config.backoff_s, _LIVE_S) if row["error_class"] == "live" else config.backoff_s
@@ -139,19 +143,33 @@ def _stored(fetched: Fetched, video: Mapping[str, Any], context: AttemptContext)
 
     claimed = fetched.duration_claimed_s
     config = context.config
-    media = verify_media(
-        fetched.path,
-        claimed_s=claimed,
-        tolerance=config.duration_tolerance,
-        most_s=config.max_duration_s,
-        own_file=fetched.own_file,
-    )
+    original = fetched.original
+    try:
+        media = verify_media(
+            fetched.path,
+            claimed_s=claimed,
+            tolerance=config.duration_tolerance,
+            most_s=config.max_duration_s,
+            own_file=fetched.own_file,
+        )
+    except PermanentError:
+        if original is not None:
+            original.require_finished(fetched.path)
+        raise
     digest, size = _sha256(fetched.path), fetched.path.stat().st_size
     suffix = re.sub(r"[^a-z0-9]", "", fetched.path.suffix.lower())[:5] or "bin"
+    if original is not None:
+        original.require_rest()
     key = f"raw/{context.batch}/{video['video_id']}-{digest[:12]}.{suffix}"
     try:
         if not context.store.exists(key):
             context.store.take_file(key, fetched.path)
+            if original is not None and original.has_changed():
+                # what was copied may be bytes that were never hashed
+                context.store.delete(key)
+                original.require_rest()
+    except RetryableError:
+        raise
     except Exception as error:  # clients of object stores raise many types; none is this video's fault
         text = f"the store cannot take the file: {type(error).__name__}: {error}"
         raise RetryableError(text, error_class="environment") from error

@@ -17,12 +17,14 @@ from typing import Any
 from pipeline.download.attempt import DownloadTask
 from pipeline.download.circuit_breaker import Breaker, breakers, paused_until
 from pipeline.download.due import dropped_and_uncut, due_videos, short_enough_by_now
+from pipeline.download.file_versions import VERSION_COLUMNS
 from pipeline.download.ledger import State, download_states
 from pipeline.download.report import DownloadReport, PassTotals, download_report
 from pipeline.download.run_pass import run_pass
 from pipeline.errors import TOO_LONG, UserError
 from pipeline.job import BatchJob
 from pipeline.sources.base import site_of
+from pipeline.sources.faults import UNFINISHED
 from pipeline.storage.arrow import pc
 
 _MAX_REFUSALS = 3
@@ -30,6 +32,7 @@ _MAX_REFUSALS = 3
 # what a source needs to fetch a video: descriptions and tags would be most of the bytes of a batch
 _COLUMNS = [
     "video_id", "source", "extractor", "native_id", "url", "title", "licence", "age_limit", "channel_id", "channel",
+    *VERSION_COLUMNS,
 ]  # fmt: skip
 
 Videos = Mapping[str, Mapping[str, Any]]
@@ -111,7 +114,8 @@ def _seconds_to_next(states: Mapping[str, State], videos: Videos, known: Mapping
     now = datetime.now(UTC)
     times = []
     for name, state in states.items():
-        if state.state != "pending" or name not in videos:
+        # a file that is still being written could keep this run waiting for as long as it grows
+        if state.state != "pending" or state.error_class == UNFINISHED or name not in videos:
             continue
         at = state.next_try_at or now
         breaker = known.get(_site(videos[name]))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
-from pipeline.download.ledger import download_states
+from pipeline.download.ledger import download_states, superseded_files
 from pipeline.storage.arrow import pc, rows_with, total
 from pipeline.storage.home import Home
 from pipeline.storage.moments import moment_after
@@ -46,8 +47,38 @@ class DiskBudget:
 
 def raw_bytes(store: Store) -> int:
     """Return the bytes of all raw files that are kept: those stored, less those dropped."""
-    rows = store.read("downloads", ["state", "bytes"], pc.field("state").isin(["ok", "dropped"]))
-    return total(rows_with(rows, "state", "ok")["bytes"]) - total(rows_with(rows, "state", "dropped")["bytes"])
+    columns = ["path", "finished_at", "state", "bytes"]
+    rows = store.read("downloads", columns, pc.field("state").isin(["ok", "dropped"])).sort_by("finished_at")
+    # by file: one that was fetched again with the same bytes is one file
+    last = rows.group_by("path", use_threads=False).aggregate([("state", "last"), ("bytes", "last")])
+    return total(rows_with(last, "state_last", "ok")["bytes_last"])
+
+
+def drop_superseded_raw(store: Store, batch: str) -> int:
+    """Remove the raw files of a batch whose source has another file since, which is fetched; return the bytes removed.
+
+    As `drop_cut_raw` does, whatever `download.keep_raw` says: a new clip format is cut from the newer file.
+    """
+    gone = [row for row in superseded_files(store, batch) if row["path"] and row["path"] != row["current_path"]]
+    kept = ("video_id", "attempt", "sha256", "path", "bytes")
+    store.append(
+        "downloads",
+        [
+            {name: row[name] for name in kept}
+            | {
+                "attempt_id": str(uuid.uuid4()),
+                "batch": batch,
+                "state": "dropped",
+                # right after the attempt that fetched it, and before that of the newer file
+                "finished_at": row["finished_at"] + timedelta(microseconds=1),
+                "message": "its folder has a newer file since",
+            }
+            for row in gone
+        ],
+    )
+    for row in gone:
+        store.delete(row["path"])
+    return sum(row["bytes"] or 0 for row in gone)
 
 
 def drop_cut_raw(store: Store, config: Config, batch: str) -> int:

@@ -6,6 +6,11 @@
     rejected    the download showed that the video must not be used (an opt-out)
     taken_down  hidden by a takedown, whatever the attempts were
 
+Only attempts at the file as its folder has it now count. A file that changed since it was tried (`file_version`: its
+size with its time or its object store's tag) is pending again, with all its attempts, and so is a video that
+`lampworks retry` made due again (a row of the state `retried`). The clips of an earlier file stay until those of the
+new one replace them.
+
 Two runs of one batch at once append attempts side by side. The earliest success counts, so that every reader finds the
 same file. States are computed in columns, for all videos at once: a million videos take seconds.
 """
@@ -20,17 +25,18 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from pipeline.sources.faults import BLOCKING
+from pipeline.download.file_versions import VERSION_COLUMNS, file_versions
+from pipeline.sources.faults import UNCOUNTED
 from pipeline.storage.arrow import pc
 from pipeline.storage.moments import is_over
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
-_VIDEOS = ["video_id", "batch", "source", "channel_id"]
-_ATTEMPTS = ["video_id", "attempt", "state", "error_class", "finished_at", "next_try_at"]
+_VIDEOS = ["video_id", "batch", "source", "channel_id", *VERSION_COLUMNS]
+_ATTEMPTS = ["video_id", "attempt", "state", "error_class", "finished_at", "next_try_at", "file_version"]
 _DETAILS = ["message", "bytes", "sha256", "path", "duration_s", "site", "bytes_360p", "bytes_720p"]
 _LAST, _OF_FILE = ("error_class", "message", "next_try_at"), _DETAILS[1:]
-_STATES = ("pending", "ok", "failed", "rejected", "taken_down", "dropped")
+_STATES = ("pending", "ok", "failed", "rejected", "taken_down", "dropped", "retried")
 _NEVER = np.iinfo(np.int64).min
 
 
@@ -43,7 +49,8 @@ class State:
     state: Literal["pending", "ok", "failed", "rejected", "taken_down"]
     attempts: int = 0
     refused: int = 0
-    """Attempts that the site refused as a whole: they do not count against the video."""
+    """Attempts that do not count against the video: refusals of the site as a whole, files that were not at rest, and
+    all attempts at an earlier file or before a retry."""
     error_class: str | None = None
     """Of the last attempt, where it did not succeed."""
     message: str | None = None
@@ -52,6 +59,8 @@ class State:
     path: str | None = None
     """Blob key of the file, where ok and not dropped."""
     sha256: str | None = None
+    earlier_file: bool = False
+    """Whether a file was fetched that is another now, and the present one is not: its clips are of the earlier one."""
     dropped: bool = False
     """Whether the raw file was removed after it was cut."""
     bytes: int = 0
@@ -79,7 +88,8 @@ def download_states(store: Store, batch: str | None = None) -> dict[str, State]:
 def fold_all(store: Store) -> pa.Table:
     """Return the state of every kept video of the store, a row each, without the details of its file.
 
-    Columns: video_id, batch, source, state, attempts, refused, dropped, error_class, next_try_at, path, sha256.
+    Columns: video_id, batch, source, state, attempts, refused, earlier_file, dropped, error_class, next_try_at, path,
+    sha256.
     """
     videos = store.read("videos", _VIDEOS, pc.field("verdict") == "kept")
     # paths and hashes are read only for attempts that have a file
@@ -89,30 +99,64 @@ def fold_all(store: Store) -> pa.Table:
 
 
 def fold_attempts(store: Store) -> pa.Table:
-    """Return the state of every video that has an attempt, computed without the table `videos`.
+    """Return the state of every video that has an attempt, computed from attempts alone (and from what files are now).
 
-    The accounting compares it with `fold_all`. Columns: video_id, state, error_class, dropped.
+    The accounting compares it with the table `videos`. Columns: video_id, state, error_class, earlier_file, dropped.
     """
     attempts = store.read("downloads", _ATTEMPTS)
     ids = pc.unique(attempts["video_id"])
     nothing = pa.nulls(len(ids), pa.string())
     tried = pa.table({"video_id": ids, "batch": nothing, "source": nothing})
-    return fold(tried, attempts).select(["video_id", "state", "error_class", "dropped"])
+    known = store.read("videos", ["video_id", *VERSION_COLUMNS], pc.is_valid(pc.field("size_bytes")))
+    if len(known):
+        place = pc.index_in(ids, value_set=known["video_id"].combine_chunks())
+        for name in VERSION_COLUMNS:
+            tried = tried.append_column(name, known[name].combine_chunks().take(place))
+    return fold(tried, attempts).select(["video_id", "state", "error_class", "earlier_file", "dropped"])
+
+
+def superseded_files(store: Store, batch: str) -> list[dict[str, Any]]:
+    """Return the rows of `downloads` whose file was replaced by a newer one that is fetched, and was not dropped yet.
+
+    Columns: video_id, attempt, finished_at, sha256, path, bytes, and `current_path`: the path of the newer file.
+    """
+    mine = pc.field("batch") == batch
+    videos = store.read("videos", _VIDEOS, mine & (pc.field("verdict") == "kept"))
+    rows = store.read("downloads", [*_ATTEMPTS, *_DETAILS], mine)
+    states = fold(videos, rows).select(["video_id", "state", "path"]).to_pylist()
+    current = {row["video_id"]: row["path"] for row in states if row["state"] == "ok"}
+    tried = _Attempts(videos, rows)
+    ended = tried.place[~tried.after(tried.barriers(videos))]
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows.take(pa.array(ended, pa.int64())).to_pylist():  # in the order of the attempts
+        key = row["video_id"], row["path"]
+        if row["state"] == "ok" and row["video_id"] in current:
+            found[key] = row | {"current_path": current[row["video_id"]]}
+    dropped = rows.filter(pc.equal(rows["state"], "dropped")).select(["video_id", "path", "finished_at"]).to_pylist()
+    for row in dropped:
+        known = found.get((row["video_id"], row["path"]))
+        if known is not None and row["finished_at"] > known["finished_at"]:
+            del found[row["video_id"], row["path"]]
+    return list(found.values())
 
 
 def fold(videos: pa.Table, attempts: pa.Table, files: pa.Table | None = None, *, hidden: Any = None) -> pa.Table:
     """Return the state of each video, computed from attempts in any order.
 
     Args:
-        videos: video_id, batch, source, channel_id.
-        attempts: rows of `downloads`: video_id, attempt, state, error_class, finished_at, next_try_at, and further
-            columns of the last attempt that the result shall have.
+        videos: video_id, batch, source, channel_id, and of files the columns of `file_versions`.
+        attempts: rows of `downloads`: video_id, attempt, state, error_class, finished_at, next_try_at, file_version,
+            and further columns of the last attempt that the result shall have.
         files: rows of `downloads` with the states `ok` and `dropped`, and the columns of the file that the result
             shall have; None: they are among the attempts.
         hidden: a mask of the videos that were taken down.
     """
     tried = _Attempts(videos, attempts)
     fetched = tried if files is None else _Attempts(videos, files)
+    highest, barriers = tried.highest_number(), tried.barriers(videos)
+    had_file = tried.counts(tried.are("ok")) > 0
+    for one in {id(each): each for each in (tried, fetched)}.values():
+        one.count_from(barriers)
     good, last = fetched.first_kept_file(), tried.last(~tried.are("dropped"))
     states = np.full(len(videos), _STATES.index("pending"), np.int8)
     states[last >= 0] = tried.states[last[last >= 0]]
@@ -122,8 +166,9 @@ def fold(videos: pa.Table, attempts: pa.Table, files: pa.Table | None = None, *,
     is_ok = states == _STATES.index("ok")
     columns: dict[str, Any] = {
         "state": pa.array(_STATES, pa.string()).take(states),
-        "attempts": pa.array(np.maximum(tried.highest_number(), tried.counts(~tried.are("dropped")))),
-        "refused": pa.array(tried.counts(tried.refusals)),
+        "attempts": pa.array(np.maximum(highest, tried.counts(~tried.are("dropped")))),
+        "refused": pa.array(tried.counts(tried.refusals) + np.maximum(barriers.numbers, 0)),
+        "earlier_file": pa.array(had_file & ~is_ok & (states != _STATES.index("taken_down"))),
         "dropped": pa.array(is_ok & (good < 0)),
     }
     # the last error is shown only where no attempt succeeded
@@ -137,6 +182,14 @@ def fold(videos: pa.Table, attempts: pa.Table, files: pa.Table | None = None, *,
     for name, column in columns.items():
         result = result.append_column(name, column)
     return result
+
+
+@dataclass(frozen=True)
+class _Barriers:
+    """The last attempt of each video that counts no more, as its number and time; -1 where all attempts count."""
+
+    numbers: Any
+    times: Any
 
 
 class _Attempts:
@@ -155,11 +208,41 @@ class _Attempts:
         # attempts of other videos come first: leave them out
         order = order[np.searchsorted(codes[order], 0) :]
         states = pc.index_in(rows["state"], value_set=pa.array(_STATES, pa.string()))
-        refusals = pc.is_in(rows["error_class"], value_set=pa.array(sorted(BLOCKING), pa.string()))
+        refusals = pc.is_in(rows["error_class"], value_set=pa.array(sorted(UNCOUNTED), pa.string()))
         self.size, self.rows, self.place = len(videos), rows, order
         self.codes, self.times, self.numbers = codes[order], times[order], numbers[order]
         self.states = pc.fill_null(states, _STATES.index("pending")).to_numpy()[order].astype(np.int8)
         self.refusals = pc.fill_null(refusals, False).to_numpy()[order]
+
+    def barriers(self, videos: pa.Table) -> _Barriers:
+        """Return the last attempt of each video at another file than its present one, or the last retry of it."""
+        ended = self.are("retried")
+        if "size_bytes" in videos.column_names and "file_version" in self.rows.column_names:
+            ended = ended | self._at_another_file(videos)
+        last = self.last(ended)
+        numbers, times = np.full(self.size, -1), np.full(self.size, _NEVER)
+        numbers[last >= 0], times[last >= 0] = self.numbers[last[last >= 0]], self.times[last[last >= 0]]
+        return _Barriers(numbers, times)
+
+    def _at_another_file(self, videos: pa.Table) -> Any:
+        present = file_versions(videos).take(pa.array(self.codes, pa.int64()))
+        tried = self.rows["file_version"].combine_chunks().take(pa.array(self.place, pa.int64()))
+        differs = pc.fill_null(pc.not_equal(present, tried), False).to_numpy(zero_copy_only=False)
+        # rows from before versions were kept: the file changed after the attempt
+        moments = pc.fill_null(videos["modified_at"].cast(pa.int64()), _NEVER).to_numpy()[self.codes]
+        unknown = pc.is_null(tried).to_numpy(zero_copy_only=False) & pc.is_valid(present).to_numpy(zero_copy_only=False)
+        return differs | (unknown & ~self.are("dropped") & (moments > self.times))
+
+    def after(self, barriers: _Barriers) -> Any:
+        """Return which rows come after the barrier of their video."""
+        numbers, times = barriers.numbers[self.codes], barriers.times[self.codes]
+        return (self.numbers > numbers) | ((self.numbers == numbers) & (self.times > times))
+
+    def count_from(self, barriers: _Barriers) -> None:
+        """Forget the rows up to the barrier of their video."""
+        kept = self.after(barriers)
+        self.place, self.codes, self.times = self.place[kept], self.codes[kept], self.times[kept]
+        self.numbers, self.states, self.refusals = self.numbers[kept], self.states[kept], self.refusals[kept]
 
     def are(self, state: str) -> Any:
         """Return which rows have a state."""

@@ -158,6 +158,8 @@ def _clips(
     spec = clip_spec(config.clips)
     cuts = rows_without(store.read("clippings", _CUT_COLUMNS, pc.field("clip_spec") == spec), "video_id", hidden)
     good = rows_with(cuts, "state", "ok")
+    # their file changed, and the present one is not fetched: what was cut of the earlier one stays until then
+    present = rows_without(cuts, "video_id", attempts.filter(attempts["earlier_file"])["video_id"])
     fetched = rows_without(rows_with(attempts, "state", "ok"), "video_id", hidden)
     num_clips = clip_ms = undecided = 0
     flagged: Counter[str] = Counter()
@@ -171,9 +173,10 @@ def _clips(
         clip_spec=spec,
         total=num_clips,
         announced=total(good["num_clips"]),
-        videos_cut=len(good),
+        videos_cut=len(rows_with(present, "state", "ok")),
+        videos_earlier=len(good) - len(rows_with(present, "state", "ok")),
         videos_pending=len(rows_without(fetched, "video_id", cuts["video_id"])),
-        failed=counts(rows_without(cuts, "state", "ok")["error_class"]),
+        failed=counts(rows_without(present, "state", "ok")["error_class"]),
         flagged=dict(sorted(flagged.items())),
         source_seconds=total(good["source_ms"]) / 1000,
         clip_seconds=clip_ms / 1000,

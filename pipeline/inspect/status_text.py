@@ -102,8 +102,10 @@ def _clips(clips: ClipsStatus) -> list[str]:
     outdated = " (outdated)" if clips.duplicates is not None and clips.grouped is None else ""
     pending = f", {clips.videos_pending} videos not yet cut" if clips.videos_pending else ""
     lost = sum(clips.lost_seconds.values())
+    earlier = f" ({clips.videos_earlier} as their file was before it changed)" if clips.videos_earlier else ""
+    videos = clips.videos_cut + clips.videos_earlier
     lines = [
-        _line("clips", f"{clips.total} of {clips.videos_cut} videos, {copies}{outdated}{pending}"),
+        _line("clips", f"{clips.total} of {videos} videos{earlier}, {copies}{outdated}{pending}"),
         _line(
             "", f"{clips.source_seconds:,.0f} s of video = {clips.clip_seconds:,.0f} s in clips"
             f" + {clips.remainder_seconds:,.0f} s left over" + (f" + {lost:,.0f} s lost" if clips.lost_seconds else ""),

@@ -66,6 +66,8 @@ class ClipsStatus:
     announced: int
     """As the cuts counted them."""
     videos_cut: int
+    videos_earlier: int
+    """Cut from a file that changed since and whose present state is not fetched (yet)."""
     videos_pending: int
     """Downloaded and not yet cut."""
     failed: Counts

@@ -66,7 +66,14 @@ def _of_video(store: Store, config: Config, video_id: str) -> dict[str, Any]:
         "video": video,
         "taken_down": gone.hides(video_id, channel),
         "takedowns": tombstones,
-        "download": None if state is None else {"state": state.state, "attempts": state.attempts, "path": state.path},
+        "download": None
+        if state is None
+        else {
+            "state": state.state,
+            "attempts": state.attempts,
+            "path": state.path,
+            "earlier_file": state.earlier_file,
+        },
         "attempts": attempts,
         "cuts": [
             {**row, "current": row["clip_spec"] == clip_spec(config.clips)} for row in _rows(store, "clippings", mine)

@@ -45,7 +45,12 @@ def _lines(found: Row) -> Iterator[tuple[str, str]]:
         )
     if found["download"] is not None:
         tries = found["download"]["attempts"]
-        yield "download", f"{found['download']['state']} after {tries} {'attempt' if tries == 1 else 'attempts'}"
+        earlier = found["download"]["earlier_file"]
+        yield (
+            "download",
+            f"{found['download']['state']} after {tries} {'attempt' if tries == 1 else 'attempts'}"
+            + ("; the file changed since it was fetched, and its clips are of the earlier one" if earlier else ""),
+        )
     for attempt in found["attempts"]:
         yield "", _attempt(attempt)
     for cut in found["cuts"]:
@@ -103,6 +108,8 @@ def _attempt(row: Row) -> str:
     when = f"{row['attempt']}. {_day(row['finished_at'])} {row['state']}"
     if row["state"] == "ok":
         return f"{when}: {row['format']}, {row['width']}x{row['height']}, {row['bytes']:,} bytes -> {row['path']}"
+    if row["state"] == "retried":
+        return f"{when}: due again by `lampworks retry`"
     again = f"; next try {row['next_try_at']}" if row["next_try_at"] else ""
     return f"{when}: {row['error_class']}: {row['message']}{again}"
 

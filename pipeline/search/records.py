@@ -31,7 +31,7 @@ def search_is_done(store: Store, config: Config, round: int | None = None) -> bo
 
 def current_rules_version(config: Config) -> str:
     """Return the version of the rules that decide under a configuration."""
-    return rules_version(config.rules, words=config.source.rules_apply)
+    return rules_version(config.rules, words=config.source.rules_apply, rights=config.source.rights_apply)
 
 
 def _inputs(config: Config) -> str:
@@ -40,11 +40,13 @@ def _inputs(config: Config) -> str:
         config.source,
         batch_size=1,
         apply_rules=config.source.rules_apply,
+        apply_rights=config.source.rights_apply,
         cookies="",
         proxy="",
         max_rate_kb_s=0.0,
         check_certificates=True,
         max_search_s=1.0,
+        settle_s=0.0,
     )
     return fingerprint(source, config.arcade if config.source.kind == "arcade" else None)
 

@@ -22,6 +22,7 @@ _LOGGER = logging.getLogger(__name__)
 _METADATA = (
     "video_id", "extractor", "native_id", "url", "title", "description", "tags", "channel_id", "channel",
     "duration_s", "upload_date", "licence", "age_limit", "live_status", "language", "thumbnail",
+    "size_bytes", "modified_at", "etag",
 )  # fmt: skip
 _DECISION = ("verdict", "rule", "rules_version", "batch", "message")
 _WIDE = {"description", "tags"}
@@ -75,7 +76,7 @@ def _verdict(row: Mapping[str, Any], error_class: str | None, message: str, conf
         return Verdict(False, f"{OPT_OUT}{message.rpartition(':')[2].strip()}")
     if error_class == ODD_FILE:
         return Verdict(False, f"{ODD_FILE}: {message}")
-    verdict = judge_row(row, config.rules, words=words)
+    verdict = judge_row(row, config.rules, words=words, rights=config.source.rights_apply)
     # without its page a video may be kept; a list that cannot be read is no video
     unread = error_class != MALFORMED_FEED
     if error_class is None or (verdict.kept and not words and unread) or verdict.rule.startswith(("live:", "blocked:")):

@@ -57,6 +57,8 @@ class SearchReport:
     """Queries that failed, with the message, and those that found nothing."""
     unknown_licence: int = 0
     """Kept videos whose source names no licence."""
+    notes: tuple[str, ...] = ()
+    """What a folder's search left out or took by another way: files that are not read, by their ending; links."""
 
 
 def search_videos(job: Job, *, round: int | None = None, now: datetime | None = None) -> SearchReport:
@@ -87,8 +89,10 @@ def search_videos(job: Job, *, round: int | None = None, now: datetime | None = 
             return SearchReport(found=0, kept=0, rejected={}, new=0, batches=[], failures=dict(source.failures))
         if not found:
             raise UserError(_nothing_found(config, source.failures))
+        notes: tuple[str, ...] = ()
         if isinstance(source, FolderSource):
             found = separate_folders(store, source, found)
+            notes = _tell_notes(source, job)
         hidden = taken_down(store)
         visible = {name: one for name, one in found.items() if not hidden.hides(name, one.candidate.channel_id)}
         known = known_videos(store, visible, config)
@@ -121,6 +125,7 @@ def search_videos(job: Job, *, round: int | None = None, now: datetime | None = 
         taken_down=len(found) - len(visible),
         failures={**dict.fromkeys(empty, "found nothing"), **source.failures},
         unknown_licence=sum(not row["licence"] for row in kept),
+        notes=notes,
     )
 
 
@@ -129,6 +134,14 @@ def _tell_failures(failures: Mapping[str, str], on_progress: ProgressCallback | 
         notify(f"search: {shown_text(query)}: {shown_text(message)}", on_progress)
     if len(failures) > _TOLD_FAILURES:
         notify(f"search: {len(failures) - _TOLD_FAILURES} more queries or lines failed", on_progress)
+
+
+def _tell_notes(source: FolderSource, job: Job) -> tuple[str, ...]:
+    """Return the notes of a folder's search, shown on the console where somebody follows the job."""
+    if job.on_progress is not None:
+        for note in source.notes:
+            notify(f"search: {shown_text(note)}", job.on_progress)
+    return tuple(source.notes)
 
 
 def _nothing_found(config: Config, failures: Mapping[str, str]) -> str:

@@ -29,7 +29,7 @@ from pipeline.search.spot_check_choice import Row
 from pipeline.sources import open_source
 from pipeline.sources.arcade import ArcadeSource
 from pipeline.sources.faults import RETRYABLE, clean_message
-from pipeline.sources.folder import path_of
+from pipeline.sources.folder_fetch import path_of
 from pipeline.sources.ytdlp_read import read_picture
 from pipeline.workers.ask import Asked
 from pipeline.workers.engine import make_engine

@@ -31,7 +31,7 @@ def open_source(config: Config, home: Home, storage_options: Mapping[str, str] |
     if kind == "folder":
         from pipeline.sources.folder import FolderSource
 
-        return FolderSource(config.source.argument, storage_options)
+        return FolderSource(config.source.argument, storage_options, settle_s=config.source.settle_s)
     if kind == "urls":
         from pipeline.sources.urls import UrlsSource
 

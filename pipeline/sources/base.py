@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -23,6 +24,7 @@ from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import RetryableError
 from pipeline.outside import clean_text
 from pipeline.rules import judge_listed
+from pipeline.sources.settling import Original
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,12 @@ class Candidate:
     """Why the metadata is missing, where the page was requested and failed (see `pipeline.sources.faults`)."""
     message: str = ""
     """The message that came with it."""
+    size_bytes: int | None = None
+    """Of a file of a folder, or an object."""
+    modified_at: datetime | None = None
+    """When it was last changed."""
+    etag: str | None = None
+    """What its object store says that changes with the bytes."""
     listed: bool = False
     """Whether this comes from a list alone, and its page was not requested."""
 
@@ -98,6 +106,8 @@ class Fetched:
     """Size of the usual format (at most 360 rows, with sound); None where the source gives no size."""
     bytes_720p: int | None = None
     """The same of at most 720 rows."""
+    original: Original | None = None
+    """The file of a folder that it is a link to or a copy of, as it was before; None for anything else."""
 
 
 def site_of(source: str, url: str) -> str:

@@ -15,6 +15,7 @@ Retry-After. So the classes, the pause and the decision to retry are made here.
 | environment | yes | this machine and its network: disk, proxy, ffmpeg, JavaScript runtime |
 | private_address | no | not on the public internet; due again once `source.allow_private` is set |
 | invalid_media | no | fetched, and not a video of which anything plays, or not as long as its source claims |
+| unfinished | yes | a file of a folder that is still being written: tried again once it is at rest |
 | too_long | no | it lasts longer than `download.max_duration_s`: rejected, and due again when that allows it |
 | malformed_feed | no | a feed, and no parser reads it; each search asks for it again |
 | extractor_bug | no | yt-dlp itself failed: a newer release may not |
@@ -38,11 +39,17 @@ from pipeline.outside import clean_moment, clean_number, shown_text
 MESSAGE_LENGTH = 300
 PRIVATE_ADDRESS = "private_address"
 MALFORMED_FEED = "malformed_feed"
+UNFINISHED = "unfinished"
 RETRYABLE = frozenset(
-    {"transient", "rate_limited", "source_blocked", "live", "environment", "worker_died", "timeout", "out_of_memory"}
-)
+    {
+        "transient", "rate_limited", "source_blocked", "live", "environment", "worker_died", "timeout",
+        "out_of_memory", UNFINISHED,
+    }
+)  # fmt: skip
 BLOCKING = frozenset({"source_blocked", "rate_limited"})
 """Classes that concern the whole site and not the video: the site is paused, and no attempt is counted."""
+UNCOUNTED = BLOCKING | {UNFINISHED}
+"""Classes of attempts that do not count against a video: nothing is wrong with it."""
 _MAX_RETRY_AFTER_S = 86400.0
 
 # the first match decides: first refusals of us, then the network, then the video, then its viewers

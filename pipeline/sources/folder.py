@@ -7,39 +7,50 @@ like; without one the title is the file's name.
     folder:s3://bucket/prefix        # with the storage options of the store
 
 Only regular files are opened. A pipe, a device or a socket that is named like a video becomes a row that is rejected
-with what it is; one that is named like a sidecar, a folder that cannot be read and a link to a folder are failures of
-the search, by name. A link to a regular file is followed, because the folder is the user's own; one that leads out of
-the folder is named in the log.
+with what it is; one that is named like a sidecar and a folder that cannot be read are failures of the search, by name.
+Links to files and to folders are followed, because the folder is the user's own; one that leads out of the folder is
+named (`pipeline.sources.folder_walk` ends loops of links). Files that are not read are counted by their ending
+(`pipeline.sources.endings`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import errno
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from pipeline.config.source import DownloadConfig
-from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.errors import RetryableError, UserError
 from pipeline.ids import file_video_id
 from pipeline.outside import clean_age, clean_date, clean_seconds, clean_text, clean_texts, parse_json
-from pipeline.regular_file import OddFileError, open_regular, read_regular, too_large, what_it_is
+from pipeline.regular_file import open_regular, read_regular, too_large, what_it_is
 from pipeline.rules import ODD_FILE
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, unknown
+from pipeline.sources.endings import (
+    HEAD_BYTES,
+    SUFFIXES,
+    Unread,
+    ending_of,
+    is_ambiguous,
+    is_other_content,
+    is_video_name,
+)
+from pipeline.sources.folder_fetch import fetch_object, is_remote, link_file, path_of, real_path
+from pipeline.sources.folder_walk import FolderWalk
+from pipeline.sources.settling import Original, file_moment
+from pipeline.storage.blobs import BlobStat
 from pipeline.storage.store import Store
 
-SUFFIXES = (
-    ".3gp", ".avi", ".f4v", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
-    ".vob", ".webm", ".wmv",
-)  # fmt: skip
 _LARGEST_SIDECAR = 16 << 20
+_MOST_FAILURES = 100
+"""Sidecars and folders that cannot be read, which are named; further ones are counted."""
 _LOGGER = logging.getLogger(__name__)
-_MOST_LINKS = 20
-"""Links out of the folder that are named; the others are counted."""
+_MOST_NAMED = 20
+"""Links of a kind that are named; further ones are counted."""
 
 
 class FolderSource(ReadySource):
@@ -47,9 +58,18 @@ class FolderSource(ReadySource):
 
     kind = "folder"
 
-    def __init__(self, folder: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
-        text = str(folder)
-        self.store = Store(text, storage_options) if _is_remote(text) else None
+    def __init__(
+        self, folder: str | Path, storage_options: Mapping[str, str] | None = None, *, settle_s: float = 0.0
+    ) -> None:
+        """Prepare a folder.
+
+        Args:
+            folder: of this machine, or the URL of a prefix.
+            storage_options: of the prefix.
+            settle_s: seconds without a change after which a file counts as written; 0: at once.
+        """
+        text, self.settle_s = str(folder), settle_s
+        self.store = Store(text, storage_options) if is_remote(text) else None
         self.folder = self.store.root if self.store else str(Path(text).expanduser().absolute())
         self.storage_options = dict(storage_options or {})
         self.failures: dict[str, str] = {}
@@ -57,76 +77,119 @@ class FolderSource(ReadySource):
         self.asked: list[str] = []
         self.links: dict[str, str] = {}
         """Links of the last search that lead out of the folder, by path, with where they lead."""
+        self.notes: list[str] = []
+        """What the last search left out or took by another way, a sentence each."""
+        self.unread = Unread()
+        self._more_failures = 0
 
     def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield the folder's videos by path; UserError where there is no folder, or none in it."""
         self.failures, self.asked, self.links = {}, [self.folder], {}
+        self.notes, self.unread, self._more_failures = [], Unread(), 0
         found = False
-        for relative in self._prefix_videos(self.store) if self.store else self._videos():
+        for relative, about in self._objects(self.store) if self.store else self._files():
             found = True
             candidate = self._candidate(relative)
-            odd = "" if self.store else self._odd_file(relative)
-            yield dataclasses.replace(candidate, error_class=ODD_FILE, message=odd) if odd else candidate
-        self._log_links()
+            if isinstance(about, str):
+                yield dataclasses.replace(candidate, error_class=ODD_FILE, message=about)
+            else:
+                yield dataclasses.replace(candidate, size_bytes=about.size, modified_at=about.modified, etag=about.etag)
+        if self._more_failures:
+            self.failures[f"{self._more_failures} more in {self.folder}"] = "they failed likewise"
+        for link in self._named_links():
+            _LOGGER.warning("%s", link)
+        if sentence := self.unread.sentence():
+            self.notes.append(sentence)
         if not found:
-            raise UserError(f"source.spec = 'folder:{self.folder}': no video in it (looked for {' '.join(SUFFIXES)})")
+            also = f"; {sentence}" if sentence else ""
+            raise UserError(
+                f"source.spec = 'folder:{self.folder}': no video in it (looked for {' '.join(SUFFIXES)}){also}"
+            )
 
-    def _prefix_videos(self, store: Store) -> Iterator[str]:
+    def _objects(self, store: Store) -> Iterator[tuple[str, BlobStat]]:
+        """Yield the keys of a prefix's videos, with what the listing says of them."""
         try:
-            keys = store.list_blobs("")
+            listed = store.stat_blobs("")
         except Exception as error:  # each object store has its own exceptions for "no"
             raise UserError(f"source.spec = 'folder:{self.folder}': cannot be listed: {error}") from error
-        for key in keys:
-            parts = key.split("/")
-            if Path(parts[-1]).suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in parts):
-                yield key
+        for key, about in listed.items():
+            if any(part.startswith(".") for part in key.split("/")):
+                self.unread.hidden += 1
+            elif self._is_video(key):
+                yield key, about
 
-    def _videos(self) -> Iterator[str]:
-        """Yield the paths of a folder's videos, relative to it."""
+    def _files(self) -> Iterator[tuple[str, BlobStat | str]]:
+        """Yield the paths of a folder's videos, relative to it, each with its state, or what it is if no file."""
         folder = Path(self.folder)
         if not folder.is_dir():
             what = "is not a folder" if folder.exists() else "does not exist"
             raise UserError(f"source.spec = 'folder:{folder}': {what}; name the folder that holds your videos")
+        walk = FolderWalk(folder)
+        for path in walk.files():
+            relative = path.relative_to(folder).as_posix()
+            if self._is_video(relative):
+                yield relative, self._state(path)
+        for place, why in walk.problems.items():
+            self._fail(place, why)
+        self.unread.hidden = walk.hidden
+        self.notes += _first(f"{_shown_path(link)!r}: {why}" for link, why in walk.loops.items())
+        self.links |= {_shown_path(link): _shown_path(target) for link, target in walk.links.items()}
 
-        def unreadable(error: OSError) -> None:
-            self._fail(os.fsdecode(error.filename or folder), f"the folder cannot be read: {error.strerror}")
+    def _is_video(self, relative: str) -> bool:
+        """Tell whether a file is read as a video; count it by its ending where it is not."""
+        ending = ending_of(relative)
+        if not is_video_name(relative):
+            self.unread.count(relative)
+            return False
+        if is_ambiguous(ending) and (head := self._head(relative)) is not None and is_other_content(ending, head):
+            self.unread.other_content[ending] += 1
+            return False
+        return True
 
-        for parent, folders, files in os.walk(folder, onerror=unreadable):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for path in (Path(parent, name) for name in folders):
-                if path.is_symlink():
-                    # it may lead back to a folder above it
-                    self._fail(str(path), "a link to a folder is not followed: move that folder here")
-            for name in sorted(files):
-                path = Path(parent, name)
-                if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
-                    yield path.relative_to(folder).as_posix()
+    def _head(self, relative: str) -> bytes | None:
+        """Return the first bytes of a file; None where they cannot be read, which its download says by name."""
+        try:
+            if self.store is None:
+                with open_regular(Path(self.folder, relative)) as file:
+                    return file.read(HEAD_BYTES)
+            size = min(self.store.size(relative), HEAD_BYTES)
+            return self.store.read_range(relative, 0, size) if size else b""
+        except OSError:
+            return None
+        except Exception as error:  # each object store has its own exceptions for "not now"
+            _LOGGER.info("the first bytes of %r cannot be read: %s", relative, error)
+            return None
 
     def _fail(self, path: str, why: str) -> None:
-        self.failures[clean_text(path, 4000)] = why
+        if len(self.failures) < _MOST_FAILURES:
+            self.failures[_shown_path(path)] = why
+        else:
+            self._more_failures += 1
 
-    def _odd_file(self, relative: str) -> str:
-        """Return what a video is where it is no regular file, else ""; note a link that leads out of the folder."""
-        path = Path(self.folder, relative)
+    def _state(self, path: Path) -> BlobStat | str:
+        """Return size and time of a video, or what it is where it is no regular file; note a link out of the folder."""
         try:
-            odd = what_it_is(path.stat().st_mode)
+            about = path.stat()
         except OSError as error:
             return f"a link that leads nowhere ({error.strerror})" if path.is_symlink() else str(error.strerror)
-        if not odd:
-            self._note_link(path)
-        return odd
+        if odd := what_it_is(about.st_mode):
+            return odd
+        self._note_link(path)
+        return BlobStat(about.st_size, file_moment(about))
 
     def _note_link(self, path: Path) -> None:
         if path.is_symlink():
-            target = _real(path)
-            if not target.is_relative_to(_real(Path(self.folder))):
-                self.links[clean_text(str(path), 4000)] = clean_text(str(target), 4000)
+            target = real_path(path)
+            if not target.is_relative_to(real_path(Path(self.folder))):
+                self.links[_shown_path(path)] = _shown_path(target)
 
-    def _log_links(self) -> None:
-        for path, target in list(self.links.items())[:_MOST_LINKS]:
-            _LOGGER.warning("%r is a link out of its folder, to %r: it is read", path, target)
-        if len(self.links) > _MOST_LINKS:
-            _LOGGER.warning("%d more links lead out of %r: they are read", len(self.links) - _MOST_LINKS, self.folder)
+    def _named_links(self) -> list[str]:
+        """Return a sentence for each link that leads out of the folder, as far as they are named."""
+        inside = real_path(Path(self.folder))
+        out = {path: target for path, target in self.links.items() if not Path(target).is_relative_to(inside)}
+        return _first(
+            f"{path!r} is a link out of its folder, to {target!r}: it is read" for path, target in sorted(out.items())
+        )
 
     def _candidate(self, relative: str) -> Candidate:
         info = self._sidecar(relative)
@@ -151,7 +214,7 @@ class FolderSource(ReadySource):
             upload_date=clean_date(info.get("upload_date")),
             licence=named("license") or None,
             age_limit=clean_age(info.get("age_limit")),
-            live_status=clean_text(info.get("live_status"), 40) or None,
+            live_status=clean_text(info.get("live_status"), 40) or ("is_live" if info.get("is_live") is True else None),
             language=clean_text(info.get("language"), 40) or None,
             thumbnail=thumbnail if thumbnail.startswith(("http://", "https://")) else None,
         )
@@ -197,30 +260,26 @@ class FolderSource(ReadySource):
         """Link (or copy) the file into the attempt's folder; a file that is gone is a PermanentError."""
         url = str(video["url"])
         target = folder / f"media{Path(url).suffix.lower()}"
-        if _is_remote(url):
-            self._fetch_remote(url, target)
+        original = None
+        if is_remote(url):
+            fetch_object(url, target, self.storage_options)
         else:
-            _link(_real(path_of(url)), target)
+            path = real_path(path_of(url))
+            with suppress(OSError):  # what is wrong with it is said where it is opened
+                original = Original.of(path, self.settle_s)
+            link_file(path, target)
         return Fetched(
             path=target,
             format="file",
             own_file=True,
             tool_version="file",
             duration_claimed_s=clean_seconds(video.get("duration_s")),
+            original=original,
         )
-
-    def _fetch_remote(self, url: str, target: Path) -> None:
-        parent, _, name = url.rpartition("/")
-        try:
-            Store(parent, self.storage_options).copy_to(name, target)
-        except FileNotFoundError as error:
-            raise PermanentError("the file is gone from its folder", error_class="permanent") from error
-        except Exception as error:  # each object store has its own exceptions for "not now"
-            raise RetryableError(f"{type(error).__name__}: {error}", error_class="transient") from error
 
     def exists(self, url: str) -> bool:
         """Tell whether a folder video's `url`, of this folder or another, still names a file."""
-        if not _is_remote(url):
+        if not is_remote(url):
             return path_of(url).is_file()
         parent, _, name = url.rpartition("/")
         try:
@@ -252,60 +311,21 @@ def other_id(candidate: Candidate) -> str:
     return file_video_id(candidate.native_id, candidate.query)
 
 
-def path_of(url: str) -> Path:
-    """Return the path that a folder video's `url` names."""
-    if url.startswith("file://"):
-        return Path(os.fsdecode(unquote_to_bytes(url.removeprefix("file://"))))
-    return Path(url)
+def _shown_path(path: str | Path) -> str:
+    return clean_text(str(path), 4000)
 
 
-def _is_remote(url: str) -> bool:
-    return "://" in url and not url.startswith("file:")
+def _first(sentences: Iterable[str]) -> list[str]:
+    """Return the first sentences of a kind, and the number of the others."""
+    found = list(sentences)
+    more = len(found) - _MOST_NAMED
+    return found if more <= 0 else [*found[:_MOST_NAMED], f"{more} more links like the last one"]
 
 
 def _same(one: str, other: str) -> bool:
-    if one == other or _is_remote(one) or _is_remote(other):
+    if one == other or is_remote(one) or is_remote(other):
         return one == other
-    return _real(path_of(one)) == _real(path_of(other))
-
-
-def _real(path: Path) -> Path:
-    """Return a path without links; `Path.resolve` would raise for a link to itself."""
-    return Path(os.path.realpath(path))
-
-
-def _link(path: Path, target: Path) -> None:
-    """Link a regular file to a new name, or copy it where it cannot be linked."""
-    try:
-        with open_regular(path) as file:
-            if _linked(path, target, os.fstat(file.fileno())):
-                return
-            # as much as there was when it was opened: some files of a system have no end
-            left = os.fstat(file.fileno()).st_size
-            with target.open("wb") as copy:
-                while left > 0 and (part := file.read(min(left, 1 << 20))):
-                    copy.write(part)
-                    left -= len(part)
-    except OddFileError as error:
-        raise PermanentError(str(error.strerror), error_class="invalid_media") from error
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise PermanentError("the file is gone from its folder", error_class="permanent") from error
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise PermanentError(str(error.strerror), error_class="invalid_media") from error
-
-
-def _linked(path: Path, target: Path, opened: os.stat_result) -> bool:
-    """Return whether the file that was opened could be linked to a new name."""
-    try:
-        os.link(path, target)
-    except OSError:  # another file system, or one without links
-        return False
-    if os.path.samestat(target.lstat(), opened):
-        return True
-    target.unlink()  # the name was given to another file meanwhile
-    return False
+    return real_path(path_of(one)) == real_path(path_of(other))
 
 
 def _reason(error: Exception) -> str:

@@ -25,6 +25,8 @@ class BlobStat(NamedTuple):
     """In bytes."""
     modified: datetime
     """When it was written, UTC."""
+    etag: str | None = None
+    """A text of the object store that changes with the bytes; None in a folder."""
 
 
 class Blobs(Root):
@@ -160,7 +162,9 @@ class Blobs(Root):
         for path, about in sorted(self._fs.find(base, detail=True).items()):
             written = about.get("LastModified", about.get("mtime", 0.0))
             at = written if isinstance(written, datetime) else datetime.fromtimestamp(float(written), UTC)
-            found[str(path)[len(start) :].lstrip("/")] = BlobStat(int(about["size"]), at.astimezone(UTC))
+            found[str(path)[len(start) :].lstrip("/")] = BlobStat(
+                int(about["size"]), at.astimezone(UTC), str(about["ETag"]).strip('"') if about.get("ETag") else None
+            )
         return found
 
     def delete(self, key: str) -> None:

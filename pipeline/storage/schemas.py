@@ -32,14 +32,15 @@ SCHEMAS: dict[str, pa.Schema] = {
         tags=_TEXTS, channel_id=_STR, channel=_STR, duration_s=_FLOAT, upload_date=_STR, licence=_STR,
         age_limit=_INT, live_status=_STR, language=_STR, queries=_TEXTS, verdict=_STR, rule=_STR,
         rules_version=_STR, batch=_STR, found_at=_TIME, thumbnail=_STR, message=_STR,
+        size_bytes=_INT, modified_at=_TIME, etag=_STR,
     ),
-    # one attempt to download (append-only; state ok | pending | failed | rejected, or dropped: the raw file is gone
-    # on purpose); a video's state is computed from its attempts
+    # one attempt to download (append-only; state ok | pending | failed | rejected; or dropped: the raw file is gone on
+    # purpose; or retried: due again by `lampworks retry`); a video's state is computed from its attempts
     "downloads": _schema(
         attempt_id=_STR, video_id=_STR, batch=_STR, attempt=_INT, state=_STR, error_class=_STR, message=_STR,
         started_at=_TIME, finished_at=_TIME, next_try_at=_TIME, http_status=_INT, bytes=_INT, sha256=_STR,
         path=_STR, format=_STR, codec=_STR, width=_INT, height=_INT, fps=_FLOAT, duration_claimed_s=_FLOAT,
-        duration_s=_FLOAT, tool_version=_STR, site=_STR, bytes_360p=_INT, bytes_720p=_INT,
+        duration_s=_FLOAT, tool_version=_STR, site=_STR, bytes_360p=_INT, bytes_720p=_INT, file_version=_STR,
     ),
     # one change of a site's circuit breaker (append-only; state open | closed): while it is open, downloads from the
     # site pause

@@ -69,7 +69,7 @@ def test_a_verdict_that_the_rules_do_not_give_fails_and_blocks(
 
 
 def test_a_right_that_was_ignored_fails_also_where_the_words_are_not_asked(settings: Settings) -> None:
-    config = replace(settings.config, source=replace(settings.config.source, apply_rules=False))
+    config = replace(settings.config, source=replace(settings.config.source, apply_rules=False, apply_rights=True))
     version = rules_version(config.rules, words=False)
     put(settings.store, config, title="holidays", rules_version=version)
     assert check(replace(settings, config=config)).passed

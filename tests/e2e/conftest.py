@@ -17,6 +17,7 @@ import pytest
 
 from assets.cli.main import main
 from pipeline.arcade.platformer import record_platformer
+from tests.media import at_rest
 
 SECONDS = 5
 """Length of a good recording: one clip of 4 s, and something left over."""
@@ -54,7 +55,7 @@ def trap_folder(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[.
     (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
     hostile = folder / "sub" / ("x 'quote\" \n newline 🎮 " + "w" * 150 + ".mp4")
     make_video(hostile, gameplay(11, SECONDS, fps=10), fps=10)
-    return folder
+    return at_rest(folder)
 
 
 TINY_STACK = {"layers": 1, "d_model": 32, "heads": 2, "head_dim": 16, "kv_heads": 2}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.media import run_ffmpeg
+from tests.media import at_rest, run_ffmpeg
 
 
 @pytest.fixture(scope="session")
@@ -37,4 +37,4 @@ def traps(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Pa
     start, stop = damaged.index(b"mdat") + 8, damaged.index(b"moov") - 4
     damaged[start:stop] = bytes(stop - start)
     (folder / "blank.mp4").write_bytes(bytes(damaged))
-    return folder
+    return at_rest(folder)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import multiprocessing
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config, SourceConfig
+from pipeline.config import Config, RulesConfig, SourceConfig
 from pipeline.download.batch import download_batch
+from pipeline.errors import UserError
 from pipeline.ids import file_video_id
 from pipeline.job import BatchJob, Job
 from pipeline.search.search import search_videos
@@ -114,3 +117,55 @@ def test_recordings_under_a_prefix_of_an_object_store_are_searched_and_fetched(
     store.add_to_lists("videos", "video_id", "queries", {video["video_id"]: ["another"]})
     (found,) = store.read("videos").to_pylist()
     assert found == {**video, "queries": [recordings.root, "another"]}
+
+
+LIVE = {"is_live": True, "live_status": "is_live", "age_limit": 18, "license": "All rights reserved"}
+
+
+def _with_sidecar(folder: Path, **source: object) -> Config:
+    settings = recordings(folder, "level.mp4")
+    (folder / "level.info.json").write_text(json.dumps(LIVE))
+    return dataclasses.replace(settings, source=dataclasses.replace(settings.source, **source))
+
+
+def test_a_sidecar_rejects_no_file_of_ones_own_disk(store: Store, tmp_path: Path) -> None:
+    settings = _with_sidecar(tmp_path / "a")
+    assert search_videos(Job(store, settings, home_of(store)), now=NOW).kept == 1
+    (video,) = store.read("videos").to_pylist()
+    assert (video["rule"], video["age_limit"], video["licence"]) == ("off", 18, "All rights reserved")
+
+
+@pytest.mark.parametrize("asked", [{"apply_rights": True}, {"apply_rules": True}], ids=str)
+def test_a_sidecar_rejects_where_that_is_asked_for(store: Store, tmp_path: Path, asked: dict[str, bool]) -> None:
+    settings = _with_sidecar(tmp_path / "a", **asked)
+    assert search_videos(Job(store, settings, home_of(store)), now=NOW).rejected == {"live:is_live": 1}
+    # the same folder without it is kept, although it was rejected before
+    assert search_videos(Job(store, _with_sidecar(tmp_path / "a"), home_of(store)), now=NOW).kept == 1
+
+
+def test_the_word_rules_can_be_asked_for_without_the_rights(store: Store, tmp_path: Path) -> None:
+    settings = _with_sidecar(tmp_path / "a", apply_rules=True, apply_rights=False)
+    rejected = search_videos(Job(store, settings, home_of(store)), now=NOW).rejected
+    assert rejected == {"keyword: no platformer word in title": 1}
+
+
+def test_a_file_that_is_blocked_by_name_stays_out_of_a_folder_too(store: Store, tmp_path: Path) -> None:
+    settings = dataclasses.replace(_with_sidecar(tmp_path / "a"), rules=RulesConfig(blocked=("level.mp4",)))
+    assert search_videos(Job(store, settings, home_of(store)), now=NOW).rejected == {"blocked:level.mp4": 1}
+
+
+def test_the_rights_of_a_site_cannot_be_switched_off_as_a_whole() -> None:
+    with pytest.raises(UserError, match=r"source\.apply_rights = false.*rules\.licences"):
+        SourceConfig(spec="urls:list.txt", apply_rights=False)
+
+
+def test_what_a_folder_leaves_out_is_told_on_the_console(store: Store, tmp_path: Path) -> None:
+    settings = recordings(tmp_path / "a", "level.mp4", "level.nfo", "level.srt", "code.ts")
+    (tmp_path / "a" / "again").symlink_to(".")
+    (tmp_path / "a" / "level.info.json").write_text("{")
+    told: list[str] = []
+    report = search_videos(Job(store, settings, home_of(store), told.append), now=NOW)
+    assert "search: 3 files not read: 1 .nfo, 1 .srt, 1 .ts (no video by its content)" in told
+    assert any("again" in line and "not entered again" in line for line in told)
+    assert any("level.info.json" in line and "sidecar" in line for line in told)
+    assert report.notes[-1].startswith("3 files not read")

@@ -54,7 +54,7 @@ def folder(tmp_path: Path, clip_file: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def settings(folder: Path) -> Config:
-    source, download = SourceConfig(spec=f"folder:{folder}"), DownloadConfig(min_free_gb=0.0)
+    source, download = SourceConfig(spec=f"folder:{folder}", apply_rights=True), DownloadConfig(min_free_gb=0.0)
     return Config(source=source, download=download, clips=ClipConfig(seconds=2, fps=10))
 
 
@@ -215,25 +215,24 @@ def test_an_odd_value_in_a_sidecar_costs_neither_its_video_nor_the_others(
 def test_links_to_folders_and_folders_that_cannot_be_read_are_told(store: Store, tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     (videos / "deep").mkdir(parents=True)
+    (videos / "locked").mkdir()
     (videos / "good.mp4").write_bytes(b"x")
     (videos / "deep" / "again").symlink_to(videos)
     (videos / "bytes\udcff").symlink_to(videos)
     source = FolderSource(videos)
-    walk = os.walk
+    scan = os.scandir
 
-    def denied(top: Any, onerror: Any) -> Any:
-        onerror(PermissionError(13, "Permission denied", str(videos / "locked")))
-        return walk(top, onerror=onerror)
+    def denied(folder: str) -> Any:
+        if folder.endswith("locked"):
+            raise PermissionError(13, "Permission denied", folder)
+        return scan(folder)
 
     with pytest.MonkeyPatch.context() as patch:  # root may read every folder
-        patch.setattr("pipeline.sources.folder.os.walk", denied)
+        patch.setattr("pipeline.sources.folder_walk.os.scandir", denied)
         assert [one.native_id for one in source.search()] == ["good.mp4"]
-    not_followed = "a link to a folder is not followed: move that folder here"
-    assert source.failures == {
-        str(videos / "locked"): "the folder cannot be read: Permission denied",
-        str(videos / "deep" / "again"): not_followed,
-        str(videos / "bytes?"): not_followed,
-    }
+    assert source.failures == {str(videos / "locked"): "the folder cannot be read: Permission denied"}
+    back = f"a link back to {str(videos)!r}, which holds it: not entered again"
+    assert source.notes == [f"{str(videos / name)!r}: {back}" for name in ("bytes?", "deep/again")]
 
 
 def test_a_link_out_of_the_folder_is_read_and_named_in_the_log(

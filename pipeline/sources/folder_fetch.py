@@ -1,0 +1,85 @@
+"""Bring one file of a folder, or one object of a prefix, into the folder of an attempt."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from pipeline.errors import PermanentError, RetryableError
+from pipeline.regular_file import OddFileError, open_regular
+from pipeline.storage.store import Store
+
+
+def path_of(url: str) -> Path:
+    """Return the path that a folder video's `url` names."""
+    if url.startswith("file://"):
+        return Path(os.fsdecode(unquote_to_bytes(url.removeprefix("file://"))))
+    return Path(url)
+
+
+def is_remote(url: str) -> bool:
+    """Tell whether a folder, or a folder video's `url`, lies in an object store."""
+    return "://" in url and not url.startswith("file:")
+
+
+def real_path(path: Path) -> Path:
+    """Return a path without links; `Path.resolve` would raise for a link to itself."""
+    return Path(os.path.realpath(path))
+
+
+def fetch_object(url: str, target: Path, options: Mapping[str, str]) -> None:
+    """Copy an object to a local path.
+
+    Raises:
+        PermanentError: it is gone.
+        RetryableError: the object store does not give it now.
+    """
+    parent, _, name = url.rpartition("/")
+    try:
+        Store(parent, options).copy_to(name, target)
+    except FileNotFoundError as error:
+        raise PermanentError("the file is gone from its folder", error_class="permanent") from error
+    except Exception as error:  # each object store has its own exceptions for "not now"
+        raise RetryableError(f"{type(error).__name__}: {error}", error_class="transient") from error
+
+
+def link_file(path: Path, target: Path) -> None:
+    """Link a regular file to a new name, or copy it where it cannot be linked.
+
+    Raises:
+        PermanentError: it is gone, or no regular file.
+        OSError: this machine cannot read it now.
+    """
+    try:
+        with open_regular(path) as file:
+            if _linked(path, target, os.fstat(file.fileno())):
+                return
+            # as much as there was when it was opened: some files of a system have no end
+            left = os.fstat(file.fileno()).st_size
+            with target.open("wb") as copy:
+                while left > 0 and (part := file.read(min(left, 1 << 20))):
+                    copy.write(part)
+                    left -= len(part)
+    except OddFileError as error:
+        raise PermanentError(str(error.strerror), error_class="invalid_media") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PermanentError("the file is gone from its folder", error_class="permanent") from error
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise PermanentError(str(error.strerror), error_class="invalid_media") from error
+
+
+def _linked(path: Path, target: Path, opened: os.stat_result) -> bool:
+    """Return whether the file that was opened could be linked to a new name."""
+    try:
+        os.link(path, target)
+    except OSError:  # another file system, or one without links
+        return False
+    if os.path.samestat(target.lstat(), opened):
+        return True
+    target.unlink()  # the name was given to another file meanwhile
+    return False
