@@ -95,15 +95,16 @@ def _cut(work: Work, batch: str, spec: str) -> Result:
 
 
 def _format(work: Work, rows: pa.Table) -> dg.AssetCheckResult:
-    wanted = (work.config.clips.num_frames, work.config.clips.width, work.config.clips.height, work.config.clips.fps)
+    clips = work.config.clips
+    wanted, (least, most) = (clips.width, clips.height, clips.fps), clips.frames_range
     found = zip(*(rows[name].to_pylist() for name in ("num_frames", "width", "height", "fps")), strict=True)
-    wrong = sum(shape != wanted for shape in found)
-    frames, width, height, fps = wanted
+    wrong = sum(tuple(shape) != wanted or not least <= frames <= most for frames, *shape in found)
+    frames = str(most) if least == most else f"{least} to {most}"
     return verdict(
         "clips",
         "clip_format",
         wrong == 0,
-        f"{len(rows)} clips, {wrong} not {frames} frames of {width}x{height} at {fps}",
+        f"{len(rows)} clips, {wrong} not {frames} frames of {clips.width}x{clips.height} at {clips.fps}",
     )
 
 

@@ -18,7 +18,7 @@ from pipeline.storage.store import Store
 
 # the smallest sufficient format (144p, video only) of real sites, measured; and what a clip of 16 s weighs
 _BYTES_PER_SECOND = 12_000
-_CLIP_BYTES = 121_000
+_CLIP_S, _CLIP_BYTES = 16, 121_000
 # polite limits of one address, and the clipping of one core, in seconds of work per second of video
 _FETCH_SHARE, _CUT_SHARE = 0.02, 0.02
 
@@ -108,7 +108,8 @@ def _work(store: Store, video_ids: list[str]) -> Work:
 
 def _plan(fetch: Work, cut: Work, *, batches: int, config: Config, searched: bool) -> Plan:
     fetched_s, cut_s = fetch.hours * 3600, (fetch.hours + cut.hours) * 3600
-    clips = int(cut_s // config.clips.seconds)
+    episodes = config.clips.mode == "episodes"
+    clips = fetch.videos + cut.videos if episodes else int(cut_s // config.clips.seconds)
     return Plan(
         searched=searched,
         videos=fetch.videos,
@@ -118,7 +119,7 @@ def _plan(fetch: Work, cut: Work, *, batches: int, config: Config, searched: boo
         hours=fetch.hours + cut.hours,
         fetch_bytes=int(fetched_s * _BYTES_PER_SECOND),
         clips=clips,
-        clip_bytes=clips * _CLIP_BYTES,
+        clip_bytes=int(cut_s / _CLIP_S) * _CLIP_BYTES if episodes else clips * _CLIP_BYTES,
         work_hours=(fetched_s * _FETCH_SHARE + cut_s * _CUT_SHARE) / 3600,
     )
 

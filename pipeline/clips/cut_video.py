@@ -32,6 +32,9 @@ from pipeline.storage.store import Store
 # errors of the machine, not of the video: nothing is recorded, and the run stops with the reason
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE}
 
+_REMAINDERS = {"windows": "rest", "episodes": "short"}
+"""Why seconds are in no clip and yet not lost: less than a clip was left, or the recording is below the minimum."""
+
 
 @dataclass(frozen=True)
 class CutJob:
@@ -109,6 +112,7 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
         "source_ms": video.source_ms,
         "clip_ms": clip_ms,
         "remainder_ms": remainder_ms,
+        "remainder_reason": _REMAINDERS[job.config.mode] if remainder_ms else None,
         "lost_ms": lost_ms,
         "lost": losses_to_text(video.lost),
         "packets_ms": video.packets_ms,

@@ -55,7 +55,7 @@ class Window:
 
 def consecutive(picks: Iterable[Pick | RunEnd], config: ClipConfig) -> Iterator[Window]:
     """Yield whole clips that follow each other from the start of each run; what is left of a run is no clip."""
-    size, length_ms = config.num_frames, config.seconds * 1000
+    size, length_ms = config.num_frames, config.length_ms
     filled = start_ms = 0
     frames = np.empty((0,), np.uint8)
     looks: dict[ClipLook, None] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,13 +11,22 @@ from pydantic import Field
 from pipeline.config.section import Count, Section
 from pipeline.errors import UserError
 
+_LEAST_FRAMES = 16
+"""Of a clip: its measurements and the windows of a training need as many."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig(Section, name="clips"):
     """What a clip is and how it is stored (Genie App. B.1: 16 s, 10 FPS, 160x90)."""
 
-    seconds: Count = 16
-    """Length of a clip."""
+    mode: Literal["windows", "episodes"] = "windows"
+    """`windows` cuts a video into clips of `seconds`; `episodes` makes each recording one clip of its own length."""
+    seconds: Annotated[float, Field(gt=0)] = 16
+    """Length of a clip in mode windows; a whole number of frames."""
+    min_seconds: Annotated[float, Field(gt=0)] = 2
+    """Shortest recording that becomes a clip in mode episodes."""
+    max_seconds: Annotated[float, Field(gt=0)] = 120
+    """Longest clip in mode episodes; a longer recording becomes several. A worker holds all frames of one in memory."""
     fps: Count = 10
     """Frames per second."""
     width: Annotated[int, Field(ge=48, multiple_of=2)] = 160
@@ -46,13 +56,50 @@ class ClipConfig(Section, name="clips"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_frames < 16:
-            raise UserError(f"clips.seconds x clips.fps = {self.num_frames} frames: must be at least 16")
+        if self.mode == "episodes":
+            self._check_episodes()
+            return
+        frames = self.seconds * self.fps
+        if round(frames) < _LEAST_FRAMES:
+            raise UserError(f"clips.seconds x clips.fps = {frames:g} frames: must be at least {_LEAST_FRAMES}")
+        if not (_whole(frames) and _whole(self.seconds * 1000)):
+            raise UserError(
+                f"clips.seconds = {self.seconds:g}: must be a whole number of frames (of 1/{self.fps} s) and of "
+                f"milliseconds, such as {math.ceil(self.seconds)}"
+            )
+
+    def _check_episodes(self) -> None:
+        if self.frames_range[0] < _LEAST_FRAMES:
+            raise UserError(
+                f"clips.min_seconds = {self.min_seconds:g}: must hold at least {_LEAST_FRAMES} frames, which are "
+                f"{_LEAST_FRAMES / self.fps:g} s at clips.fps = {self.fps}"
+            )
+        if self.max_seconds < 2 * self.min_seconds:
+            raise UserError(
+                f"clips.max_seconds = {self.max_seconds:g}: must be at least twice clips.min_seconds = "
+                f"{self.min_seconds:g}, so that what is left of a long recording fills a clip"
+            )
 
     @property
     def num_frames(self) -> int:
-        """Frames of a clip: 160 in the paper."""
-        return self.seconds * self.fps
+        """Frames of a clip, 160 in the paper; in mode episodes those of the longest."""
+        return self.frames_range[1]
+
+    @property
+    def frames_range(self) -> tuple[int, int]:
+        """Frames of the shortest and of the longest clip."""
+        if self.mode == "windows":
+            return round(self.seconds * self.fps), round(self.seconds * self.fps)
+        return math.ceil(self.min_seconds * self.fps), math.floor(self.max_seconds * self.fps)
+
+    @property
+    def length_ms(self) -> int:
+        """Length of a clip in mode windows."""
+        return round(self.seconds * 1000)
+
+
+def _whole(number: float) -> bool:
+    return abs(number - round(number)) < 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
