@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from assets.cli.bench_clips import run_clips
 from assets.cli.options import Parsers
 from assets.cli.sizes import run_sizes
 from pipeline.errors import UserError
@@ -23,6 +24,8 @@ def add_commands(commands: Parsers) -> None:
         "Measure what a stage costs, side by side with a limit.",
         "acquisition: CPU-seconds of our download (fetch, verify, hash, store, ledger) beside those of bare yt-dlp,\n"
         "on small videos that are published on loopback; in turns, all children counted, medians compared.\n"
+        "clips: CPU-seconds of cutting beside ffmpeg -f null on the same films, memory of a worker at 1080 rows, and\n"
+        "after many videos.\n"
         "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.\n"
         "model: training steps and played frames at given sizes, beside what this machine can multiply, and beside\n"
         "computing the whole window at every step.\n"
@@ -33,8 +36,12 @@ def add_commands(commands: Parsers) -> None:
         "  lampworks bench model --preset cc-small --dtype bf16 --task dynamics --task play",
         root=False,
     )
-    bench.add_argument("what", choices=["acquisition", "start", "model", "tokenizers", "sizes"], help="what to measure")
-    bench.add_argument("--videos", type=int, metavar="N", help="videos to fetch (500), or of the store (1000000)")
+    bench.add_argument(
+        "what", choices=["acquisition", "start", "clips", "model", "tokenizers", "sizes"], help="what to measure"
+    )
+    bench.add_argument(
+        "--videos", type=int, metavar="N", help="videos to fetch (500), of the store (1000000), or to cut (100)"
+    )
     bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
     bench.add_argument(
         "--preset", default="cc-small", metavar="NAME", help="of model: cc-small (default), cc-90p, platformers-192m..."
@@ -61,6 +68,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return run_sizes(args)
     if args.what == "model":
         return _model(args)
+    if args.what == "clips":
+        return run_clips(args)
     if args.what == "tokenizers":
         return _tokenizers(args)
     videos = args.videos if args.videos is not None else 500 if args.what == "acquisition" else 1_000_000

@@ -109,6 +109,7 @@ class _Run:
 
     def __init__(self, start: int, footage: Footage, fps: int, scaler: Scaler) -> None:
         self.start, self.footage, self.fps, self.scaler = start, footage, fps, scaler
+        self.start_ms = round(start * footage.time_base * 1000)
         self._held: Picture | None = None
         self._pictures = self._counted = 0
         self._waiting: deque[tuple[int, Pick]] = deque()
@@ -141,9 +142,8 @@ class _Run:
         canvas = np.empty((config.height, config.width, 3), np.uint8)
         assert self.footage.looks is not None
         look = self.scaler.draw(self._held.frame, self.footage.looks.of(self._held.frame), canvas)
-        start_ms = self.start * self.footage.time_base * 1000
         for index in range(self._counted, before):
-            ms = round(start_ms + Fraction(index * 1000, self.fps))
+            ms = self.start_ms + index * 1000 // self.fps
             self._waiting.append((self._pictures, Pick(canvas, index, ms, look)))
         self._counted = before
 

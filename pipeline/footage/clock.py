@@ -58,6 +58,9 @@ class Clock:
         """Whether the container broke before the next packet, or doubts the last one."""
         self.doubts: deque[int] = deque(maxlen=_MOST_DOUBTS)
         """When pictures are shown beside which the container is damaged: a gap there is a loss, not a still picture."""
+        self._longest_reorder = int(_LONGEST_REORDER_S / self.time_base)
+        # times of showing go back and forth by the pictures that are decoded early
+        self._back = {"dts": round(2.5 * self.usual), "pts": max(round(1 / self.time_base), 16 * self.usual)}
         self._offset = 0
         self._last: dict[str, int] = {}
         self._standing = 0
@@ -68,7 +71,7 @@ class Clock:
         pts, dts = packet.pts, packet.dts
         if not packet.is_discard:
             self.read.add(pts if dts is None else dts, self.lasts(packet.duration))
-        if dts is not None and pts is not None and abs(pts - dts) * self.time_base > _LONGEST_REORDER_S:
+        if dts is not None and pts is not None and abs(pts - dts) > self._longest_reorder:
             packet.pts = pts = dts
         time = pts if dts is None else dts
         if time is None:
@@ -105,10 +108,8 @@ class Clock:
         if last is None:
             return self._offset
         step = placed - last
-        # times of showing go back and forth by the pictures that are decoded early
-        back = round(2.5 * self.usual) if kind == "dts" else max(round(1 / self.time_base), 16 * self.usual)
         self._standing = self._standing + 1 if step == 0 else 0
-        if -back <= step <= self.longest_step and self._standing < _MOST_STANDING:
+        if -self._back[kind] <= step <= self.longest_step and self._standing < _MOST_STANDING:
             return self._offset
         self.jumps += 1
         self._offset += self.usual - step
