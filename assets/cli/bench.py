@@ -11,9 +11,11 @@ import tempfile
 from pathlib import Path
 
 from assets.cli.bench_clips import run_clips
-from assets.cli.options import Parsers
+from assets.cli.options import Parsers, used_settings
 from assets.cli.sizes import run_sizes
 from pipeline.errors import UserError
+
+_WHAT = ["acquisition", "start", "clips", "model", "tokenizers", "measurements", "sizes"]
 
 
 def add_commands(commands: Parsers) -> None:
@@ -31,14 +33,12 @@ def add_commands(commands: Parsers) -> None:
         "computing the whole window at every step.\n"
         "tokenizers: small tokenizers of the three architectures of Genie's table 3, of equal size, after as many\n"
         "steps on the embedded platformer.\n"
+        "measurements: the AUC of each measurement and flag of clips on the rated clips of --root.\n"
         "sizes: parameters of every preset's networks beside the published counts (nothing is measured).",
         "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000\n"
         "  lampworks bench model --preset cc-small --dtype bf16 --task dynamics --task play",
-        root=False,
     )
-    bench.add_argument(
-        "what", choices=["acquisition", "start", "clips", "model", "tokenizers", "sizes"], help="what to measure"
-    )
+    bench.add_argument("what", choices=_WHAT, help="what to measure")
     bench.add_argument(
         "--videos", type=int, metavar="N", help="videos to fetch (500), of the store (1000000), or to cut (100)"
     )
@@ -66,6 +66,8 @@ def run_bench(args: argparse.Namespace) -> int:
     """Measure and print."""
     if args.what == "sizes":
         return run_sizes(args)
+    if args.what == "measurements":
+        return _measurements(args)
     if args.what == "model":
         return _model(args)
     if args.what == "clips":
@@ -120,6 +122,29 @@ def _model(args: argparse.Namespace) -> int:
     found = bench_model(request, on_progress=_print_progress if args.json else print)
     if args.json:
         print(json.dumps(found))
+    return 0
+
+
+def _measurements(args: argparse.Namespace) -> int:
+    from classifier.pool import load_pool
+    from classifier.training.measurement_auc import measurement_table
+    from classifier.training.train import rated_clips
+
+    # --preset names a size of model here
+    settings = used_settings(argparse.Namespace(**{**vars(args), "preset": None}))
+    pool = load_pool(settings.store, settings.config)
+    found = measurement_table(pool, rated_clips(pool))
+    if args.json:
+        print(json.dumps({**vars(found), "rows": [vars(row) for row in found.rows]}))
+        return 0
+    print(f"{found.good} clips rated 4 or 5, {found.bad} rated 1 or 2, of {found.sources} sources:")
+    print(f"  {'measurement':<20}{'AUC':>6}  95 % by source   5 against 1")
+    for row in found.rows:
+        interval = "            " if row.interval is None else f"{row.interval[0]:.2f} to {row.interval[1]:.2f}"
+        print(f"  {row.name:<20}{row.auc:6.2f}  {interval:<15}{row.extremes:10.2f}")
+    print(f"  {'flag':<20}clips rated 4-5, 3, 1-2")
+    for flag, counts in found.flags.items():
+        print(f"  {flag:<20}{counts[0]}, {counts[1]}, {counts[2]}")
     return 0
 
 

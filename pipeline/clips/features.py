@@ -19,7 +19,9 @@ from pipeline.clips.coarse import coarse_pictures
 from pipeline.clips.cuts import CutDetector, cut_ms, cut_peak, cuts_of, longest_shot_share
 from pipeline.clips.hashes import hash_frames
 from pipeline.clips.motion import frame_histograms, longest_run, scroll_of
-from pipeline.clips.samples import NUM_SAMPLES, Floats, Planes, sample_indices
+from pipeline.clips.overlay import overlay_of
+from pipeline.clips.samples import Floats, Planes, sample_indices
+from pipeline.clips.texture import blockiness, sharpness_and_edges, text_density
 from pipeline.config.clips import ClipConfig
 
 _CHANGED = 6  # levels by which a pixel must differ to have changed: above what re-encoding a still picture leaves
@@ -33,7 +35,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     "diff_mean", "diff_p95", "changed_mean", "changed_p95", "still_share", "longest_still", "num_cuts", "cut_peak",
     "black_share", "letterbox_share", "overlay_share", "static_share", "corner_motion_max", "corner_motion_min",
     "centre_motion", "corner_variance", "scroll_share", "scroll_strength", "scroll_speed", "vertical_share",
-    "palette_drift", "bytes_per_frame",
+    "palette_drift", "bytes_per_frame", "panel_share", "text_density", "blockiness",
 )  # fmt: skip
 """What each number of `clips.features` is, in order: the input of the classifier's baseline."""
 
@@ -55,7 +57,19 @@ class Measurements:
     longest_shot_share: float
     """Share of the frames that the longest shot has."""
     overlay_share: float
-    """Share of the picture that does not change while most of the rest does."""
+    """Share of the picture that lies over the game: it keeps its place while the rest scrolls."""
+    panel_share: float
+    """Share of the picture in windows with straight borders over the game: face cameras, chat, panels."""
+    text_density: float
+    """Share of the picture that is as dense as text and stays where it is."""
+    sharpness: float
+    """Variance of the Laplacian of luma, in levels squared."""
+    blockiness: float
+    """By how much the differences at the lines of a grid of blocks exceed those beside them, as a share."""
+    scroll_share: float
+    """Share of the steps in which the picture scrolls sideways."""
+    scroll_speed: float
+    """Mean sideways scroll, in pixels of the clip a second."""
     motion: float
     """Mean share of pixels that change from frame to frame."""
     features: list[float]
@@ -88,21 +102,26 @@ def measure(
     letterbox = 1 - inner[0].size / pixels
     shown = inner if inner.size else luma
     black_share = _black_share(shown, config.black_luma)
-    overlay, static = _overlay(activity, samples[NUM_SAMPLES // 2], (top, bottom, left, right))
+    overlay = overlay_of(shown)
+    inside = shown[0].size / pixels
     histograms = frame_histograms(luma)
     pictures = coarse_pictures(luma, chroma)
     cuts = cuts_of(pictures, config.fps) if detect is None else detect(luma, chroma, config.fps)
     motion = float(changed_share.mean())
     diff_mean = diff.reshape(len(diff), -1).sum(axis=1, dtype=np.uint32) / pixels
     corners, centre = _corner_motion(activity)
-    sharpness, edges = _texture(samples)
+    sharpness, edges = sharpness_and_edges(samples)
+    sideways, strength, speed, upwards = scroll_of(luma)
+    text, blocks = text_density(shown), blockiness(samples)
     features = [
         float(samples.mean()), float(samples.std()), _saturation(chroma), sharpness,
         float(edges.mean()), float(edges.std()), _entropy(histograms),
         float(diff_mean.mean()), float(np.percentile(diff_mean, 95)), motion, float(np.percentile(changed_share, 95)),
         float(still.mean()), longest_run(still), float(len(cuts)), cut_peak(pictures),
-        black_share, letterbox, overlay, static, max(corners), min(corners), centre, _corner_variance(samples),
-        *scroll_of(luma), float(np.abs(histograms[0] - histograms[-1]).sum() / 2), num_bytes / len(luma),
+        black_share, letterbox, overlay.share * inside, _static_share(activity), max(corners), min(corners), centre,
+        _corner_variance(samples), sideways, strength, speed, upwards,
+        float(np.abs(histograms[0] - histograms[-1]).sum() / 2), num_bytes / len(luma),
+        overlay.panel_share * inside, text, blocks,
     ]  # fmt: skip
     return Measurements(
         black_share=black_share,
@@ -111,17 +130,17 @@ def measure(
         num_cuts=len(cuts),
         cut_ms=cut_ms(cuts, config.fps),
         longest_shot_share=longest_shot_share(cuts, len(luma)),
-        overlay_share=overlay,
+        overlay_share=overlay.share * inside,
+        panel_share=overlay.panel_share * inside,
+        text_density=text,
+        sharpness=sharpness,
+        blockiness=blocks,
+        scroll_share=sideways,
+        scroll_speed=speed * config.fps,
         motion=motion,
         features=features,
         hashes=hash_frames(samples) + hash_frames(samples[:, :, ::-1]),
     )
-
-
-# -- flags -----------------------------------------------------------------------------------------------------------
-
-
-# -- hashes ----------------------------------------------------------------------------------------------------------
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
@@ -143,34 +162,11 @@ def _black_share(luma: Planes, black_luma: float) -> float:
     return float(np.mean((means < black_luma) & (lit < _LIT_SHARE)))
 
 
-def _overlay(activity: Any, picture: Planes, inner: tuple[int, int, int, int]) -> tuple[float, float]:
-    """Return the share of the picture that is overlay, and the share that does not change at all.
-
-    Overlay is a still block with texture, or a still column of the picture, while the rest changes most of the time.
-    A flat sky above a scrolling level is no overlay, and neither is the scenery of a game that does not scroll, where
-    only small figures move.
-    """
-    top, bottom, left, right = (edge // _BLOCK for edge in inner)
-    height, width = picture.shape[0] // _BLOCK, picture.shape[1] // _BLOCK
-
-    def blocks(plane: Any) -> Any:
-        cut = plane[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK)
-        return cut.transpose(0, 2, 1, 3).reshape(height, width, -1)[top:bottom, left:right]
-
-    share = blocks(activity)
-    if not share.size:
-        return 0.0, 1.0
-    static = share.max(axis=2) <= 0.02
-    static_share = float(static.sum() / (height * width))
-    moving = share.mean(axis=2)[~static]
-    if moving.size < 0.1 * static.size or moving.mean() < 0.1:
-        return 0.0, static_share
-    values = blocks(picture)
-    overlay = static & (values.max(axis=2).astype(np.int16) - values.min(axis=2) > 24)
-    still_columns = static.all(axis=0)
-    from_left, from_right = np.logical_and.accumulate(still_columns), np.logical_and.accumulate(still_columns[::-1])
-    overlay[:, from_left | from_right[::-1]] = True
-    return float(overlay.sum() / (height * width)), static_share
+def _static_share(activity: Any) -> float:
+    """Return the share of blocks of 5x5 pixels that hardly change at all."""
+    height, width = activity.shape[0] // _BLOCK, activity.shape[1] // _BLOCK
+    cut = activity[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK)
+    return float((cut.max(axis=(1, 3)) <= 0.02).mean())
 
 
 def _corner_motion(activity: Any) -> tuple[list[float], float]:
@@ -186,16 +182,6 @@ def _corner_variance(samples: Planes) -> float:
     height, width = samples.shape[1] // 4, samples.shape[2] // 4
     return float(min(samples[:, y, x].std() for y in (slice(height), slice(-height, None))
                      for x in (slice(width), slice(-width, None))))  # fmt: skip
-
-
-def _texture(samples: Planes) -> tuple[float, Floats]:
-    """Return the variance of the Laplacian, and each sampled frame's share of edge pixels."""
-    values = samples.astype(np.float32)
-    centre = values[:, 1:-1, 1:-1]
-    down, across = values[:, 2:, 1:-1], values[:, 1:-1, 2:]
-    laplacian = values[:, :-2, 1:-1] + down + values[:, 1:-1, :-2] + across - 4 * centre
-    edges = np.abs(down - centre) + np.abs(across - centre) > 30
-    return float(laplacian.var()), edges.mean(axis=(1, 2), dtype=np.float32)
 
 
 def _saturation(chroma: Planes) -> float:

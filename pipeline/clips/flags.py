@@ -1,4 +1,6 @@
-"""Flags of clips: thresholds on their measurements (`black`, `still`, `letterbox`, `cuts`, `overlay`), and `hdr`."""
+    # rows of older versions lack some measurements
+    flags = [flag for flag, column, limit in _LIMITS if (values.get(column) or 0) > getattr(config, limit)]
+    return [*flags, HDR] if _is_hdr(values.get("transfer"), values.get("changes")) else flags
 
 from __future__ import annotations
 
@@ -19,6 +21,8 @@ _LIMITS = (
     ("letterbox", "letterbox_share", "max_letterbox_share"),
     ("cuts", "num_cuts", "max_cuts"),
     ("overlay", "overlay_share", "max_overlay_share"),
+    ("panel", "panel_share", "max_panel_share"),
+    ("text", "text_density", "max_text_density"),
 )
 HDR = "hdr"
 """Flag of clips whose picture is HDR (by transfer function or side data) and was not tone-mapped: it is washed out."""
@@ -28,7 +32,8 @@ FLAGS: tuple[str, ...] = (*(flag for flag, _, _ in _LIMITS), HDR)
 def flags_of(measurements: Measurements | Mapping[str, Any], config: ClipConfig) -> list[str]:
     """Return the flags of a clip's measurements (or of its row in `clips`, which adds `hdr`) under these thresholds."""
     values = vars(measurements) if isinstance(measurements, Measurements) else measurements
-    flags = [flag for flag, column, limit in _LIMITS if values[column] > getattr(config, limit)]
+    # rows of older versions lack some measurements
+    flags = [flag for flag, column, limit in _LIMITS if (values.get(column) or 0) > getattr(config, limit)]
     return [*flags, HDR] if _is_hdr(values.get("transfer"), values.get("changes")) else flags
 
 

@@ -51,8 +51,12 @@ class ClipConfig(Section, name="clips"):
     """Flag `letterbox`: a larger share of the picture is a border that stays dark."""
     max_cuts: int = 4
     """Flag `cuts`: more scene changes in one clip."""
-    max_overlay_share: float = 0.35
-    """Flag `overlay`: a larger share of the picture stands still while the rest moves."""
+    max_overlay_share: float = 0.25
+    """Flag `overlay`: a larger share of the picture keeps its place over a game that scrolls."""
+    max_panel_share: float = 0.03
+    """Flag `panel`: a larger share is windows over a game that scrolls (a face camera, chat, a panel)."""
+    max_text_density: float = 0.6
+    """Flag `text`: a larger share is as dense as text and stays where it is."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

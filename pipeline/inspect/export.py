@@ -29,8 +29,8 @@ from pipeline.storage.takedown import repeat_after_takedown
 
 _MEASURED = [
     "display_aspect", "transfer", "changes", "black_share", "still_share", "letterbox_share", "num_cuts",
-    "longest_shot_share",
-    "overlay_share", "motion",
+    "longest_shot_share", "overlay_share", "panel_share", "text_density", "sharpness", "blockiness", "scroll_share",
+    "scroll_speed", "motion",
 ]  # fmt: skip
 _STORED = [
     "tar", "offset", "size", "sha256", "frames_offset", "frames_size", "num_frames", "width", "height", "fps",

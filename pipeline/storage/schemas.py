@@ -62,7 +62,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         width=_INT, height=_INT, fps=_FLOAT, display_aspect=_FLOAT, transfer=_STR, changes=_TEXTS,
         black_share=_FLOAT, still_share=_FLOAT,
         letterbox_share=_FLOAT, num_cuts=_INT, cut_ms=pa.list_(pa.int32()), longest_shot_share=_FLOAT,
-        overlay_share=_FLOAT, motion=_FLOAT, flags=_TEXTS,
+        overlay_share=_FLOAT, panel_share=_FLOAT, text_density=_FLOAT, sharpness=_FLOAT, blockiness=_FLOAT,
+        scroll_share=_FLOAT, scroll_speed=_FLOAT, motion=_FLOAT, flags=_TEXTS,
         features=pa.list_(pa.float32()), hashes=pa.binary(),
     ),
     # one clip's group of near-duplicates, named by its representative
