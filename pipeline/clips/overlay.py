@@ -96,10 +96,11 @@ def _weights(samples: Any) -> Any:
     """Return the weight of each block, int (H / 5, W / 5)."""
     across, down = np.diff(samples, axis=2)[:, :-1], np.diff(samples, axis=1)[:, :, :-1]
     stays, textured = zip(*map(_same_texture, (across, down)), strict=True)
-    # a horizon is the same wherever it scrolls to: both directions must say that a block stays
-    kept = np.where(textured[0], np.where(textured[1], np.minimum(*stays), stays[0]), stays[1])
+    both = textured[0] & textured[1]
+    kept = np.where(both, np.minimum(*stays), np.where(textured[0], *stays))
     weights = np.where(kept > _STAYS, _STAYING, np.where(kept > _GOES, 0, _GOING))
-    return np.where(textured[0] | textured[1], weights, _PLAIN)
+    # a horizon is the same wherever it scrolls to: only a block with texture in both directions can be seen to stay
+    return np.where(both | ((textured[0] | textured[1]) & (weights == _GOING)), weights, _PLAIN)
 
 
 def _same_texture(differences: Any) -> tuple[Any, Mask]:
