@@ -57,7 +57,7 @@ def measurement_table(pool: Pool, ratings: Mapping[str, int]) -> MeasurementTabl
     Raises:
         UserError: there are no clips rated 4 or 5, or none rated 1 or 2.
     """
-    clips = pool.scan([*COLUMNS, "features"], clip_ids=ratings.keys())
+    clips = pool.scan([*COLUMNS, "transfer", "changes", "features"], clip_ids=ratings.keys())
     rating_N = np.array([ratings[str(clip_id)] for clip_id in clips["clip_id"].to_pylist()], np.int64)
     groups = [pool.group(str(video_id)) for video_id in clips["video_id"].to_pylist()]
     good_N, bad_N = rating_N >= 4, rating_N <= 2

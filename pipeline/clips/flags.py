@@ -1,6 +1,4 @@
-    # rows of older versions lack some measurements
-    flags = [flag for flag, column, limit in _LIMITS if (values.get(column) or 0) > getattr(config, limit)]
-    return [*flags, HDR] if _is_hdr(values.get("transfer"), values.get("changes")) else flags
+"""Flags of clips: thresholds on their measurements (`black`, `still`, `letterbox`, `cuts`, `overlay`), and `hdr`."""
 
 from __future__ import annotations
 
