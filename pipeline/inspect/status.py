@@ -118,7 +118,7 @@ def _downloads(videos: pa.Table, attempts: pa.Table, hidden: Column) -> Download
     shown = rows_without(kept, "video_id", hidden)
     tried = rows_without(attempts, "video_id", hidden)
     states = counts(tried["state"])
-    again = counts(rows_with(tried, "state", "pending")["error_class"])
+    again = counts(pc.fill_null(rows_with(tried, "state", "pending")["error_class"], "due again"))
     untried = len(rows_without(shown, "video_id", tried["video_id"]))
     return DownloadsStatus(
         ok=states.get("ok", 0),

@@ -52,6 +52,12 @@ EXCUSED = {
         [("pipeline/inspect/mend.py", table) for table in ("clips", "clippings", "shards", "tokens", "models")],
         "takes rows away, of files that are damaged",
     ),
+    ("pipeline/inspect/retry.py", "downloads"): "says that a video is due again",
+    ("pipeline/inspect/retry.py", "videos"): "says that a page is to be asked for again",
+    **dict.fromkeys(
+        [("pipeline/inspect/retry.py", table) for table in ("clippings", "scores")],
+        "takes rows away, of items that failed",
+    ),
     ("pipeline/inspect/mend.py", "downloads"): "says that a damaged file was set aside",
     ("pipeline/inspect/mend.py", "blob"): "the settings of a published model, as its row has them",
     ("pipeline/tokens/removal.py", "tokens"): "takes the tokens of videos that were taken down away",

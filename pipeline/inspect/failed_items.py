@@ -1,0 +1,84 @@
+"""Find every item of a store that failed, by kind and class: what `lampworks retry` can make due again.
+
+    pages       a video whose page the search could not read (rejected as `no metadata: <class>`)
+    downloads   a video whose last attempt failed for good
+    cuts        a downloaded video that could not be cut under the current clip_spec
+    scores      a clip that has no probability
+
+A download that waits for its next try has not failed; it is found apart, as one that can be tried at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import pyarrow as pa
+
+from pipeline.clip_spec import clip_spec
+from pipeline.config import Config
+from pipeline.download.ledger import fold_all
+from pipeline.rules import NO_METADATA
+from pipeline.storage.arrow import Column, pc, rows_with, rows_without, texts
+from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
+
+Kind = Literal["pages", "downloads", "cuts", "scores"]
+KINDS: tuple[Kind, ...] = ("pages", "downloads", "cuts", "scores")
+
+
+@dataclass(frozen=True)
+class FailedItem:
+    """One item that failed."""
+
+    kind: Kind
+    id: str
+    """A video's id, of a score the clip's."""
+    video_id: str
+    error_class: str
+    waits: bool = False
+    """Whether it has not failed: it is pending, and its next try is later."""
+
+
+def failed_items(store: Store, config: Config, now: datetime) -> list[FailedItem]:
+    """Return the items that failed, and the downloads that wait, of videos that are not taken down, by kind and id."""
+    hidden = texts(taken_down(store).hidden_videos(store))
+    found = [
+        *_pages(store, hidden),
+        *_downloads(store, now),
+        *_cuts(store, config, hidden),
+        *_scores(store, config, hidden),
+    ]
+    return sorted(found, key=lambda item: (KINDS.index(item.kind), item.id))
+
+
+def _pages(store: Store, hidden: Column) -> Iterable[FailedItem]:
+    rows = store.read("videos", ["video_id", "rule"], pc.field("verdict") == "rejected")
+    rows = rows_without(rows.filter(pc.starts_with(rows["rule"], NO_METADATA)), "video_id", hidden)
+    for row in rows.to_pylist():
+        yield FailedItem("pages", row["video_id"], row["video_id"], row["rule"].removeprefix(NO_METADATA))
+
+
+def _downloads(store: Store, now: datetime) -> Iterable[FailedItem]:
+    states = fold_all(store).select(["video_id", "state", "error_class", "next_try_at"])
+    for row in rows_with(states, "state", "failed").to_pylist():
+        yield FailedItem("downloads", row["video_id"], row["video_id"], row["error_class"] or "unknown")
+    later = states.filter(pc.greater(states["next_try_at"], pa.scalar(now, states["next_try_at"].type)))
+    for row in rows_with(later, "state", "pending").to_pylist():
+        yield FailedItem("downloads", row["video_id"], row["video_id"], row["error_class"] or "unknown", waits=True)
+
+
+def _cuts(store: Store, config: Config, hidden: Column) -> Iterable[FailedItem]:
+    where = (pc.field("clip_spec") == clip_spec(config.clips)) & (pc.field("state") == "failed")
+    rows = rows_without(store.read("clippings", ["video_id", "error_class"], where), "video_id", hidden)
+    for row in rows.to_pylist():
+        yield FailedItem("cuts", row["video_id"], row["video_id"], row["error_class"] or "unknown")
+
+
+def _scores(store: Store, config: Config, hidden: Column) -> Iterable[FailedItem]:
+    where = (pc.field("clip_spec") == clip_spec(config.clips)) & pc.is_valid(pc.field("error_class"))
+    rows = rows_without(store.read("scores", ["clip_id", "video_id", "error_class"], where), "video_id", hidden)
+    for row in rows.to_pylist():
+        yield FailedItem("scores", row["clip_id"], row["video_id"], row["error_class"])
