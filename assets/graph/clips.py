@@ -14,6 +14,7 @@ from assets.graph.partitions import VIDEO_BATCH
 from assets.graph.records import current_clips, same_ids
 from assets.graph.resources import Lampworks
 from pipeline.clip_spec import clip_spec
+from pipeline.clips.cuts import CutDetector
 from pipeline.config import fingerprint
 from pipeline.footage.losses import disagrees, lost_ms_by_reason
 from pipeline.storage.arrow import counts, pc
@@ -38,8 +39,16 @@ def clips(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     with working(context, lampworks) as work:
         from pipeline.clips.cut_batch import cut_batch
 
-        cut_batch(work.batch_job(batch))
+        cut_batch(work.batch_job(batch), detect_cuts=_cut_detector(work))
         return _cut(work, batch, clip_spec(work.config.clips))
+
+
+def _cut_detector(work: Work) -> CutDetector | None:
+    if work.config.clips.cut_detector == "adaptive":
+        return None
+    from models.cuts import choose_cut_detector  # torch is a second to import
+
+    return choose_cut_detector(work.config.clips)
 
 
 def _cut(work: Work, batch: str, spec: str) -> Result:

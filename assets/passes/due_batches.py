@@ -43,6 +43,8 @@ def collect_due(store: Store, config: Config, now: datetime) -> Due:
 
     videos = fold_all(store)
     spec = clip_spec(config.clips)
+    if config.clips.cut_detector != "adaptive":
+        spec = f"{spec}-{config.clips.cut_detector}"
     downloads = set(unique(due_rows(store, config, videos, now)["batch"]))
     # a dropped file that another clip format needs is downloaded again first
     cuts = frozenset(unique(uncut_rows(store, config, videos.filter(pc.invert(videos["dropped"])))["batch"]))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.cut_video import CutJob, CutVideo, cut_or_blame
+from pipeline.clips.cuts import CutDetector
 from pipeline.clips.report import ClipReport, clip_report, due_for_cutting
 from pipeline.clips.row_writer import RowWriter
 from pipeline.download.disk_space import drop_cut_raw, drop_superseded_raw
@@ -29,38 +30,55 @@ from pipeline.workers.engine import make_engine
 from pipeline.workers.outcome import ENDED, Outcome
 
 
-def cut_batch(job: BatchJob, *, retry_failed: bool = False) -> ClipReport:
+def cut_batch(job: BatchJob, *, retry_failed: bool = False, detect_cuts: CutDetector | None = None) -> ClipReport:
     """Cut every downloaded video of a batch that was not cut yet under the current clip_spec.
 
     A video that cannot be cut is recorded with its reason. It is tried again when it is downloaded again, or with
     `retry_failed`. Where nothing is due, nothing is written.
 
+    Args:
+        job: the batch.
+        retry_failed: whether videos that could not be cut are due too.
+        detect_cuts: the scene-cut detector that `clips.cut_detector` names, a top-level function; None: `adaptive`.
+
     Raises:
         UserError: the machine (a full or read-only disk) stopped the work; what was cut before it is committed.
     """
     store, config, batch = job.store, job.config, job.batch
-    new = _cut_due(job, retry_failed)
+    assert (detect_cuts is None) == (config.clips.cut_detector == "adaptive"), (
+        "another detector than the rows will name"
+    )
+    new = _cut_due(job, retry_failed, detect_cuts)
     drop_superseded_raw(store, batch)
     drop_cut_raw(store, config, batch)
     return clip_report(store, config, batch, new=new)
 
 
-def _cut_due(job: BatchJob, retry_failed: bool) -> int:
+def _cut_due(job: BatchJob, retry_failed: bool, detect_cuts: CutDetector | None) -> int:
     """Cut what is due and return the number of videos whose rows were committed."""
     due = due_for_cutting(job.store, job.config, job.batch, retry_failed=retry_failed)
     if not due:
         return 0
     with _work_folder(job.home) as tmp:
-        return _cut_all(job, due, tmp)
+        return _cut_all(job, due, tmp, detect_cuts)
 
 
-def _cut_all(job: BatchJob, due: list[State], tmp: Path) -> int:
+def _cut_all(job: BatchJob, due: list[State], tmp: Path, detect_cuts: CutDetector | None) -> int:
     cuts = [
-        CutJob(job.store, job.config.clips, job.batch, state.video_id, str(state.path), str(state.sha256), str(tmp))
+        CutJob(
+            job.store,
+            job.config.clips,
+            job.batch,
+            state.video_id,
+            str(state.path),
+            str(state.sha256),
+            str(tmp),
+            detect_cuts,
+        )
         for state in due
     ]
     spec = clip_spec(job.config.clips)
-    writer = RowWriter(job.store, job.batch, spec)
+    writer = RowWriter(job.store, job.batch, spec, job.config.clips.cut_detector)
     blocked = ""
     try:
         with Progress("clips", total=len(cuts), unit="videos", on_progress=job.on_progress) as progress:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clip_spec import clip_spec
+from pipeline.clips.cuts import CutDetector
 from pipeline.clips.decode import open_video
 from pipeline.clips.encode import encode_clip, encode_frames
 from pipeline.clips.features import measure
@@ -49,6 +50,8 @@ class CutJob:
     sha256: str
     tmp: str
     """Folder for the unfinished tar."""
+    detect_cuts: CutDetector | None = None
+    """Finds the scene cuts; None: the adaptive detector. A top-level function, which can travel."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
     with tempfile.NamedTemporaryFile(dir=job.tmp, prefix="cut-", suffix=".tar") as file:
         tar = TarWriter(file)
         for window in video.windows():
-            rows.append(_add_clip(tar, clip_id_of(job.video_id, window.start_ms, spec), window, job.config))
+            rows.append(_add_clip(tar, clip_id_of(job.video_id, window.start_ms, spec), window, job))
         tar.close()
         file.flush()
         file.seek(0)
@@ -116,17 +119,19 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
         "lost_ms": lost_ms,
         "lost": losses_to_text(video.lost),
         "packets_ms": video.packets_ms,
+        "cut_detector": job.config.cut_detector,
         "tar_bytes": size if rows else 0,
         "tar_sha256": digest if rows else None,
     }
     return CutVideo(clipping, rows)
 
 
-def _add_clip(tar: TarWriter, clip_id: str, window: Window, config: ClipConfig) -> dict[str, Any]:
+def _add_clip(tar: TarWriter, clip_id: str, window: Window, job: CutJob) -> dict[str, Any]:
+    config = job.config
     frames = window.frames
     encoded = encode_clip(frames, config)
     strip = encode_frames(frames)
-    measured = measure(encoded.luma, encoded.chroma, len(encoded.mp4), config)
+    measured = measure(encoded.luma, encoded.chroma, len(encoded.mp4), config, job.detect_cuts)
     offset = tar.add(f"{clip_id}.mp4", encoded.mp4)
     row = {
         "clip_id": clip_id,

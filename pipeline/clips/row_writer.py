@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.clips.cut_video import CutVideo
+from pipeline.download.due import with_detector
 from pipeline.sources.faults import clean_message
 from pipeline.storage.arrow import is_one_of, pc
 from pipeline.storage.rows import fitting_rows
@@ -27,6 +28,7 @@ class RowWriter:
     store: Store
     batch: str
     clip_spec: str
+    cut_detector: str
     added: int = 0
     """Videos whose rows were committed."""
     waiting: list[CutVideo] = field(default_factory=list)
@@ -72,6 +74,7 @@ class RowWriter:
     def _cut(self) -> set[tuple[str, str]]:
         """Return the videos of the batch that have their clips, each with the hash of the file they are from."""
         same = (pc.field("batch") == self.batch) & (pc.field("clip_spec") == self.clip_spec)
+        same &= with_detector(self.cut_detector)
         columns = ["video_id", "source_sha256"]
         rows = self.store.read("clippings", columns, same & (pc.field("state") == "ok")).to_pylist()
         return {(row["video_id"], row["source_sha256"]) for row in rows}

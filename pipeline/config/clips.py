@@ -49,8 +49,10 @@ class ClipConfig(Section, name="clips"):
     """Flag `still`: a larger share of frames that equal their predecessor."""
     max_letterbox_share: float = 0.4
     """Flag `letterbox`: a larger share of the picture is a border that stays dark."""
+    cut_detector: Literal["adaptive", "transnetv2"] = "adaptive"
+    """What finds scene cuts; `transnetv2` is a network: the extra `cuts`, and about 2 CPU-seconds a clip."""
     max_cuts: int = 4
-    """Flag `cuts`: more scene changes in one clip."""
+    """Flag `cuts`: more scene cuts in one clip."""
     max_overlay_share: float = 0.25
     """Flag `overlay`: a larger share of the picture keeps its place over a game that scrolls."""
     max_panel_share: float = 0.03

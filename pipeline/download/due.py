@@ -59,6 +59,7 @@ def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
     if not len(fetched):
         return fetched
     settled = (pc.field("clip_spec") == clip_spec(config.clips)) & ended_by_no_other_limit(config)
+    settled &= with_detector(config.clips.cut_detector)
     cut = store.read("clippings", ["video_id", "source_sha256"], settled)
     files = pc.binary_join_element_wise(fetched["video_id"], fetched["sha256"], " ")
     done = pc.binary_join_element_wise(cut["video_id"], cut["source_sha256"], " ")
@@ -76,6 +77,16 @@ def ended_by_no_other_limit(config: Config) -> Any:
         for text in (late_text(engine.deadline_s, "engine.deadline_s"), over_memory_text(engine.memory_mb))
     ]
     return ~is_one_of("error_class", (TIMEOUT, OUT_OF_MEMORY)) | is_one_of("message", present)
+
+
+def with_detector(cut_detector: str) -> Any:
+    """Return a filter of `clippings`: all but the videos whose scene cuts another detector found.
+
+    They are cut again, to the same clips with other cuts. Rows of older versions name none: it was the adaptive one.
+    """
+    name = pc.field("cut_detector")
+    same = (name == cut_detector) | name.is_null() if cut_detector == "adaptive" else name == cut_detector
+    return (pc.field("state") != "ok") | same
 
 
 def short_enough_by_now(store: Store, config: Config, refused: Collection[str]) -> list[str]:
@@ -122,6 +133,7 @@ def dropped_and_uncut(store: Store, config: Config, batch: str, states: Iterable
     if not dropped:
         return []
     where = (pc.field("batch") == batch) & (pc.field("clip_spec") == clip_spec(config.clips))
+    where &= with_detector(config.clips.cut_detector)
     rows = store.read("clippings", ["video_id", "source_sha256"], where).to_pylist()
     cut = {(row["video_id"], row["source_sha256"]) for row in rows}
     return [name for name, digest in dropped.items() if (name, digest) not in cut]

@@ -25,6 +25,7 @@ from pipeline.clips.cut_video import CutJob
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.clips.read import read_clip, read_clips, read_frames
 from pipeline.clips.report import clip_report
+from pipeline.clips.samples import Planes
 from pipeline.clips.stored import decode_clip
 from pipeline.config import ClipConfig, Config, EngineConfig
 from pipeline.errors import UserError
@@ -90,6 +91,36 @@ def test_a_video_becomes_clips_that_its_rows_describe(store: Store, clip_of_5s: 
         assert np.isfinite(row["features"]).all()
         assert len(row["hashes"]) == 128
         assert row["end_ms"] - row["start_ms"] == 2000
+
+
+def cut_in_the_middle(luma: Planes, chroma: Planes, fps: int) -> list[int]:
+    return [len(luma) // 2]
+
+
+@pytest.mark.usefixtures("inline")
+def test_another_cut_detector_makes_a_video_due_and_changes_its_cuts_alone(store: Store, clip_of_5s: bytes) -> None:
+    add_video(store, "folder-a", clip_of_5s)
+    add_video(store, "folder-page", b"<!doctype html>")
+    job = BatchJob(store, CONFIG, home_of(store), batch=BATCH)
+    cut_batch(job)
+    first = store.read("clips").sort_by("clip_id").to_pylist()
+    other = replace(job, config=replace(CONFIG, clips=replace(CONFIG.clips, cut_detector="transnetv2")))
+    # a page stays a page, whatever finds the cuts
+    assert (clip_report(store, other.config, BATCH).pending, clip_report(store, CONFIG, BATCH).pending) == (1, 0)
+    assert cut_batch(other, detect_cuts=cut_in_the_middle).new == 1
+    rows = store.read("clips").sort_by("clip_id").to_pylist()
+    assert [row["cut_ms"] for row in rows] == [[1000], [1000]]
+    assert [{name: row[name] for name in ("clip_id", "tar", "sha256", "hashes")} for row in rows] == [
+        {name: row[name] for name in ("clip_id", "tar", "sha256", "hashes")} for row in first
+    ]
+    detectors = store.read("clippings", ["video_id", "cut_detector"]).to_pylist()
+    assert {row["video_id"]: row["cut_detector"] for row in detectors} == {
+        "folder-a": "transnetv2",
+        "folder-page": None,
+    }
+    assert cut_batch(other, detect_cuts=cut_in_the_middle).new == 0
+    assert cut_batch(job).new == 1
+    assert store.read("clips").sort_by("clip_id").to_pylist() == first
 
 
 @pytest.mark.usefixtures("inline")
