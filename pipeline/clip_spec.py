@@ -10,7 +10,9 @@ _CODE_VERSION = 2  # raise it when a change in pipeline/clips changes pixels, by
 def clip_spec(config: ClipConfig) -> str:
     """Return 8 hex digits: equal settings give equal clips, byte for byte."""
     fixed = {"filter": "area", "pick": "last frame not later", "window": "consecutive", "codec": "libx264 veryfast"}
-    chosen = {name: getattr(config, name) for name in ("fps", "width", "height", "aspect", "hdr", "crf", "gop")}
+    chosen = {
+        name: getattr(config, name) for name in ("fps", "width", "height", "aspect", "crop_bars", "hdr", "crf", "gop")
+    }
     # numbers of frames, since 16 and 16.0 seconds are the same clips
     chosen |= {"mode": config.mode, "frames": config.frames_range}
     return fingerprint(_CODE_VERSION, fixed, chosen, length=8)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.clips.bars import find_bars
 from pipeline.clips.episodes import episodes
 from pipeline.clips.geometry import Frames, Scaler
 from pipeline.clips.windows import ROUNDING_MS, Pick, RunEnd, Window, consecutive
@@ -77,6 +78,8 @@ class SourceVideo:
 
     def windows(self) -> Iterator[Window]:
         """Yield each whole clip as `clips` does, with its end and what was done to its pictures."""
+        if self.config.crop_bars:
+            self._scaler.bars = find_bars(self._footage.path)
         rule = episodes if self.config.mode == "episodes" else consecutive
         for window in rule(self._picks(), self.config):
             self._clip_ends.append(window.end_ms)

@@ -145,9 +145,9 @@ def _whole(size: int, inner_start: int, inner: int, fit: int, start: int) -> tup
 class Scaler:
     """Scales decoded frames onto black canvases; one reformatter serves all frames."""
 
-    def __init__(self, config: ClipConfig, bars: Mapping[tuple[int, int], Area] | None = None) -> None:
+    def __init__(self, config: ClipConfig) -> None:
         self.config = config
-        self.bars = bars or {}
+        self.bars: Mapping[tuple[int, int], Area] = {}
         """The picture inside of baked-in bars, by decoded width and height."""
         self.display_aspect = 0.0
         """Width over height as shown, of the first frame that was drawn; 0 before it."""

@@ -35,6 +35,8 @@ class ClipConfig(Section, name="clips"):
     """Rows of pixels."""
     aspect: Literal["pad", "crop", "stretch"] = "pad"
     """What to do with another aspect; pad keeps the whole picture and adds black bars."""
+    crop_bars: bool = False
+    """Crop bars that are baked into the video (dark over its whole length) before `aspect` applies."""
     hdr: Literal["drop-flag", "tone-map"] = "drop-flag"
     """HDR pictures (PQ, HLG): leave them as they are and flag their clips `hdr`, or tone-map them to SDR."""
     crf: Annotated[int, Field(ge=0, le=51)] = 18
