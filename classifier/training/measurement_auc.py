@@ -63,8 +63,8 @@ def measurement_table(pool: Pool, ratings: Mapping[str, int]) -> MeasurementTabl
     good_N, bad_N = rating_N >= 4, rating_N <= 2
     if not good_N.any() or not bad_N.any():
         raise UserError(
-            f"{int(good_N.sum())} clips are rated 4 or 5 and {int(bad_N.sum())} rated 1 or 2: rate some of both "
-            "(`lampworks label`, `lampworks label import`)"
+            f"of the clips as they are cut now, {int(good_N.sum())} are rated 4 or 5 and {int(bad_N.sum())} rated "
+            "1 or 2: cut what is due (`lampworks run`), and rate some of both (`lampworks label`)"
         )
     values: dict[str, Floats] = {
         name: np.array([np.nan if value is None else value for value in clips[name].to_pylist()], np.float64)

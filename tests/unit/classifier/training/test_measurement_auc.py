@@ -23,5 +23,5 @@ def test_every_measurement_and_flag_has_its_row(store, config, pool_writer):
 
 def test_ratings_of_one_kind_are_refused_with_what_to_do(store, config, pool_writer):
     (clip,) = pool_writer.add("v", "g")
-    with pytest.raises(UserError, match="1 clips are rated 4 or 5 and 0 rated 1 or 2: rate some of both"):
+    with pytest.raises(UserError, match="1 are rated 4 or 5 and 0 rated 1 or 2: cut what is due"):
         measurement_table(load_pool(store, config), {clip: 5})
