@@ -15,4 +15,6 @@ def clip_spec(config: ClipConfig) -> str:
     }
     # numbers of frames, since 16 and 16.0 seconds are the same clips
     chosen |= {"mode": config.mode, "frames": config.frames_range}
+    if config.start_after_cut:  # else the detector changes measurements alone
+        chosen |= {"start_after_cut": config.cut_detector}
     return fingerprint(_CODE_VERSION, fixed, chosen, length=8)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clip_spec import clip_spec
-from pipeline.clips.cuts import CutDetector
+from pipeline.clips.cuts import CutDetector, detect_cuts
 from pipeline.clips.decode import open_video
 from pipeline.clips.encode import encode_clip, encode_frames
 from pipeline.clips.features import measure
@@ -32,9 +32,6 @@ from pipeline.storage.store import Store
 
 # errors of the machine, not of the video: nothing is recorded, and the run stops with the reason
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EMFILE}
-
-_REMAINDERS = {"windows": "rest", "episodes": "short"}
-"""Why seconds are in no clip and yet not lost: less than a clip was left, or the recording is below the minimum."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
             "`lampworks doctor --deep --mend` and `lampworks run`.",
             error_class="raw_damaged",
         )
-    video = open_video(source, job.config)
+    video = open_video(source, job.config, job.detect_cuts or detect_cuts)
     rows: list[dict[str, Any]] = []
     with tempfile.NamedTemporaryFile(dir=job.tmp, prefix="cut-", suffix=".tar") as file:
         tar = TarWriter(file)
@@ -115,7 +112,7 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
         "source_ms": video.source_ms,
         "clip_ms": clip_ms,
         "remainder_ms": remainder_ms,
-        "remainder_reason": _REMAINDERS[job.config.mode] if remainder_ms else None,
+        "remainder_reason": _remainder_reason(job.config) if remainder_ms else None,
         "lost_ms": lost_ms,
         "lost": losses_to_text(video.lost),
         "packets_ms": video.packets_ms,
@@ -124,6 +121,17 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
         "tar_sha256": digest if rows else None,
     }
     return CutVideo(clipping, rows)
+
+
+def _remainder_reason(config: ClipConfig) -> str:
+    """Return why seconds are in no clip and yet not lost.
+
+    Less than a clip was left (`rest`), the recording is below the minimum (`short`), or no clip fitted between two cuts
+    or after the last one (`shot`).
+    """
+    if config.mode == "episodes":
+        return "short"
+    return "shot" if config.start_after_cut else "rest"
 
 
 def _add_clip(tar: TarWriter, clip_id: str, window: Window, job: CutJob) -> dict[str, Any]:

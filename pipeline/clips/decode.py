@@ -24,8 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.clips.bars import find_bars
+from pipeline.clips.cuts import CutDetector, detect_cuts
 from pipeline.clips.episodes import episodes
 from pipeline.clips.geometry import Frames, Scaler
+from pipeline.clips.shots import shots
 from pipeline.clips.windows import ROUNDING_MS, Pick, RunEnd, Window, consecutive
 from pipeline.config.clips import ClipConfig
 from pipeline.footage.losses import Loss
@@ -41,8 +43,9 @@ def frames_before(time: int, time_base: Fraction, fps: int) -> int:
 class SourceVideo:
     """A video being cut; all but its clips is final once `clips` was read to its end."""
 
-    def __init__(self, path: Path, config: ClipConfig) -> None:
+    def __init__(self, path: Path, config: ClipConfig, detect: CutDetector = detect_cuts) -> None:
         self.config = config
+        self._detect_cuts = detect
         self._footage = Footage(path)
         self._scaler = Scaler(config)
         self._clip_ends: list[int] = []
@@ -80,10 +83,16 @@ class SourceVideo:
         """Yield each whole clip as `clips` does, with its end and what was done to its pictures."""
         if self.config.crop_bars:
             self._scaler.bars = find_bars(self._footage.path)
-        rule = episodes if self.config.mode == "episodes" else consecutive
-        for window in rule(self._picks(), self.config):
+        for window in self._grouped():
             self._clip_ends.append(window.end_ms)
             yield window
+
+    def _grouped(self) -> Iterator[Window]:
+        if self.config.mode == "episodes":
+            return episodes(self._picks(), self.config)
+        if self.config.start_after_cut:
+            return shots(self._picks(), self.config, self._detect_cuts)
+        return consecutive(self._picks(), self.config)
 
     def _picks(self) -> Iterator[Pick | RunEnd]:
         """Yield the picked frames of each run, once no damage can be found in them any more."""
@@ -151,6 +160,12 @@ class _Run:
         self._counted = before
 
 
-def open_video(path: Path, config: ClipConfig) -> SourceVideo:
-    """Return the video at a path, to be read by its `clips`; nothing is opened yet."""
-    return SourceVideo(path, config)
+def open_video(path: Path, config: ClipConfig, detect: CutDetector = detect_cuts) -> SourceVideo:
+    """Return the video at a path, to be read by its `clips`; nothing is opened yet.
+
+    Args:
+        path: the file.
+        config: what a clip is.
+        detect: finds scene cuts, where `config.start_after_cut` asks for them.
+    """
+    return SourceVideo(path, config, detect)

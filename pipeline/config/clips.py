@@ -53,6 +53,8 @@ class ClipConfig(Section, name="clips"):
     """Flag `letterbox`: a larger share of the picture is a border that stays dark."""
     cut_detector: Literal["adaptive", "transnetv2"] = "adaptive"
     """What finds scene cuts; `transnetv2` is a network: the extra `cuts`, and about 2 CPU-seconds a clip."""
+    start_after_cut: bool = False
+    """Begin clips with a shot, so that none holds a cut; what does not fill a clip between two cuts is left over."""
     max_cuts: int = 4
     """Flag `cuts`: more scene cuts in one clip."""
     max_overlay_share: float = 0.25
@@ -77,6 +79,11 @@ class ClipConfig(Section, name="clips"):
             )
 
     def _check_episodes(self) -> None:
+        if self.start_after_cut:
+            raise UserError(
+                "clips.start_after_cut = true: clips.mode = episodes keeps recordings whole; set one of the two back "
+                "(clips.start_after_cut = false, or clips.mode = windows)"
+            )
         if self.frames_range[0] < _LEAST_FRAMES:
             raise UserError(
                 f"clips.min_seconds = {self.min_seconds:g}: must hold at least {_LEAST_FRAMES} frames, which are "

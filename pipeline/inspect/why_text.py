@@ -118,7 +118,8 @@ def _cut(row: Row) -> str:
     stale = "" if row["current"] else f" (clip_spec {row['clip_spec']} is not the current one)"
     if row["state"] != "ok":
         return f"{row['state']}: {row['error_class']}: {row['message']}{stale}"
-    short = " (shorter than clips.min_seconds)" if row["remainder_reason"] == "short" else ""
+    reasons = {"short": " (shorter than clips.min_seconds)", "shot": " (of shots that no clip fits into)"}
+    short = reasons.get(row["remainder_reason"], "")
     return (
         f"{row['num_clips']} clips, {row['clip_ms'] / 1000:g} of {row['source_ms'] / 1000:g} s, "
         f"{row['remainder_ms'] / 1000:g} s left over{short}{_lost(row['lost'])}{stale}"
