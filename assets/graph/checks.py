@@ -38,7 +38,7 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
     },
     "near_duplicates": {
         "groups_cover_index": (True, "Every clip is in exactly one group, and every group has one representative."),
-        "members_close": (True, "No member is farther from its representative than the configured distance."),
+        "members_close": (True, "What moves in a copy agrees with its representative, all but 15 percent."),
     },
     "label_queue": {"strata_sizes": (False, "There are clips to label, from more than one source.")},
     "quality_labels": {

@@ -153,9 +153,10 @@ def _conservation(work: Work, batch: str, cuttings: list[dict[str, Any]], rows: 
     check_specs=check_specs("near_duplicates"),
 )
 def near_duplicates(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
-    """One row is one clip and the near-duplicate group it belongs to, named by the group's representative.
+    """One row is one clip and the group of copies it belongs to, named by the group's representative.
 
-    Over all batches at once: re-encodes, re-uploads and mirrored copies are found by the hashes of eight frames.
+    Over all batches at once: re-encodes, re-uploads, mirrored copies and copies that start at another moment, each
+    verified by its motion. A clip that only looks like another names it in `similar_to` and represents itself.
     """
     with working(context, lampworks) as work:
         from pipeline.clips.duplicates import find_duplicates
@@ -165,13 +166,16 @@ def near_duplicates(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
 
 
 def _grouped(work: Work) -> Result:
+    from pipeline.clips.duplicates import report_of
+    from pipeline.copies.alignment import LEAST_SHARE
+
     groups = work.store.read("duplicates")
     index = current_clips(work.store, work.config)
     heads = groups.filter(groups["is_representative"])
     covered = same_ids(groups["clip_id"], index) and same_ids(heads["clip_id"], pc.unique(groups["representative"]))
     farthest = int(pc.max(groups["distance"]).as_py() or 0)
     sizes = {int(size): count for size, count in counts(heads["group_size"]).items()}
-    limit = work.config.duplicates.max_distance
+    report, limit = report_of(groups, written=False), round(100 * (1 - LEAST_SHARE))
     return materialized(
         len(groups),
         work.store.version("duplicates"),
@@ -187,7 +191,10 @@ def _grouped(work: Work) -> Result:
         {
             "clips": len(groups),
             "groups": len(heads),
-            "duplicates": len(groups) - len(heads),
+            "duplicates": report.copies,
+            "mirrored": report.mirrored,
+            "shifted": report.shifted,
+            "look-alikes": report.look_alikes,
             "groups by size": bars({f"{size} clips": count for size, count in sorted(sizes.items())}, "groups by size"),
         },
     )

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.clips.coarse import coarse_pictures
 from pipeline.clips.cuts import CutDetector, cut_ms, cut_peak, cuts_of, longest_shot_share
-from pipeline.clips.hashes import hash_frames
+from pipeline.clips.hashes import look_of
 from pipeline.clips.motion import frame_histograms, longest_run, scroll_of
 from pipeline.clips.overlay import overlay_of
 from pipeline.clips.samples import Floats, Planes, sample_indices
@@ -75,7 +75,9 @@ class Measurements:
     features: list[float]
     """The numbers that FEATURE_NAMES names; all finite."""
     hashes: bytes
-    """Eight 64-bit difference hashes, then those of the mirrored frames."""
+    """Eight 64-bit difference hashes of the picture inside its dark bars, then those of the mirrored frames."""
+    signature: bytes
+    """Coarse pictures over time, by which copies are verified (`pipeline.copies.signature`)."""
 
 
 def measure(
@@ -139,7 +141,7 @@ def measure(
         scroll_speed=speed * config.fps,
         motion=motion,
         features=features,
-        hashes=hash_frames(samples) + hash_frames(samples[:, :, ::-1]),
+        **vars(look_of(luma, config.fps)),
     )
 
 

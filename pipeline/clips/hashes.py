@@ -1,14 +1,34 @@
-"""Difference hashes of sampled frames, by which near-duplicates are found."""
+"""What copies of a clip are found by: difference hashes of its sampled frames, and its signature over time."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from pipeline.clips.samples import NUM_SAMPLES, Floats, Planes
+from pipeline.clips.samples import NUM_SAMPLES, Floats, Planes, sample_indices
+from pipeline.copies.signature import shown_part, signature_of
 
 HASH_BYTES = NUM_SAMPLES * 8
 """Bytes of a clip's hashes: 64 bits for each sampled frame. As many follow for the mirrored frames."""
 _HASH_MARGIN = 1.0  # levels by which a neighbour must be brighter: flat areas hash to zeros, not to noise
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a clip looks, and how its picture moves; both of the picture inside its dark bars."""
+
+    hashes: bytes
+    """Eight 64-bit difference hashes, then those of the mirrored frames."""
+    signature: bytes
+    """Coarse pictures over time."""
+
+
+def look_of(luma: Planes, fps: float) -> Look:
+    """Return the look of a clip's frames (T, H, W) of video-range luma."""
+    shown = shown_part(luma)
+    samples = shown[sample_indices(len(shown))]
+    return Look(hash_frames(samples) + hash_frames(samples[:, :, ::-1]), signature_of(shown, fps))
 
 
 def hash_frames(luma: Planes) -> bytes:

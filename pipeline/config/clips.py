@@ -119,14 +119,14 @@ def _whole(number: float) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class DuplicateConfig(Section, name="duplicates"):
-    """When two clips are near-duplicates: 64-bit difference hashes of 8 frames, all within a distance."""
+    """When two clips look alike, and may be copies: 64-bit difference hashes of 8 frames. Motion then decides."""
 
     max_distance: Annotated[int, Field(ge=0, le=24)] = 8
-    """Largest mean Hamming distance of the 8 frame hashes (re-encodes 0-4, unrelated frames above 13; measured)."""
+    """Largest mean Hamming distance of 8 frame hashes of look-alikes (re-encodes 0-4, unrelated 13 up; measured)."""
     mirrored: bool = True
-    """Also match a clip against mirrored ones."""
+    """Also find copies that are mirror images."""
     min_texture: float = 12.0
-    """Mean number of differences (of 64) that a clip's frames must show; plainer clips match equal bytes only."""
+    """Mean number of differences (of 64) that a clip's frames must show to look like others."""
 
 
 @dataclass(frozen=True, kw_only=True)

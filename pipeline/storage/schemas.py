@@ -65,11 +65,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         overlay_share=_FLOAT, panel_share=_FLOAT, text_density=_FLOAT, sharpness=_FLOAT, blockiness=_FLOAT,
         scroll_share=_FLOAT, scroll_speed=_FLOAT, motion=_FLOAT, flags=_TEXTS,
         features=pa.list_(pa.float32()), hashes=pa.binary(),
+        signature=pa.binary(),
     ),
-    # one clip's group of near-duplicates, named by its representative
+    # one clip's group of copies, named by its representative; `similar_to` is a look-alike that is no copy
     "duplicates": _schema(
         clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, representative=_STR, is_representative=_BOOL,
-        distance=_INT, group_size=_INT,
+        distance=_INT, group_size=_INT, verified=_BOOL, mirrored=_BOOL, shift_ms=_INT, similar_to=_STR,
     ),
     # one label event (append-only, `kind` rate | skip | undo); a clip's label is computed from its events
     "labels": _schema(
