@@ -23,6 +23,7 @@ from assets.cli import label as cli_label
 from assets.cli import models as cli_models
 from assets.cli import retry as cli_retry
 from assets.cli import run as cli_run
+from assets.cli import shards as cli_shards
 from assets.cli import ui as cli_ui
 from assets.cli.logs import json_wanted, set_up_logging
 from assets.cli.options import Parsers
@@ -48,7 +49,19 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = Parsers(top.add_subparsers(title="commands", metavar="COMMAND", required=True))
-    for module in (cli_run, cli_ui, cli_label, cli_models, cli_data, cli_retry, cli_config, cli_doctor, cli_bench):
+    modules = (
+        cli_run,
+        cli_ui,
+        cli_label,
+        cli_models,
+        cli_data,
+        cli_retry,
+        cli_shards,
+        cli_config,
+        cli_doctor,
+        cli_bench,
+    )
+    for module in modules:
         module.add_commands(commands)
     return top
 

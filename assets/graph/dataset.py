@@ -45,11 +45,15 @@ def training_shards(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
 
 
 def _sharded(work: Work, version: str) -> Result:
+    from pipeline.shards.manifest import card_keys
+
     rows = work.store.read("shards", where=pc.field("version") == version).sort_by("path").to_pylist()
     samples: Counter[str] = Counter()
     for row in rows:
         samples[row["split"]] += row["samples"]
     kept = work.store.read("curated", ["clip_id", "video_id", "split"], pc.field("decision") == "keep")
+    # sets of older versions have none
+    card = work.store.read_blob(key).decode() if work.store.exists(key := card_keys(version)[0]) else "none"
     return materialized(
         sum(samples.values()),
         version,
@@ -61,6 +65,7 @@ def _sharded(work: Work, version: str) -> Result:
             "test samples": samples["test"],
             "megabytes": round(sum(row["bytes"] for row in rows) / 1e6, 2),
             "samples by split": bars(dict(samples), "samples by split"),
+            "data card": dg.MetadataValue.md(card),
             "shards": table([{name: row[name] for name in ("path", "samples", "bytes", "sha256")} for row in rows]),
             "path": dg.MetadataValue.path(work.store.url(f"shards/{version}")),
         },

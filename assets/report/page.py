@@ -31,6 +31,7 @@ from pipeline.ids import CLIP_ID_PATTERN, split_clip_id
 from pipeline.inspect.status import status
 from pipeline.model_choice import models_in_use, pick_model
 from pipeline.model_ids import WORLD
+from pipeline.shards.manifest import card_keys
 from pipeline.storage.models_table import ModelRecord, all_models
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import repeat_after_takedown, taken_down
@@ -89,6 +90,12 @@ def withdraw_pages(store: Store) -> list[str]:
     return withdrawn
 
 
+def _card(store: Store, version: str | None, up: str) -> str:
+    """Return the relative address of the data card of the shards; "" where there is none."""
+    key = card_keys(version)[0] if version else ""
+    return up + key if key and store.exists(key) else ""
+
+
 def _shown_clips(store: Store, key: str) -> list[str] | None:
     """Return the clips that a page shows; None where its list is gone or damaged."""
     try:
@@ -119,6 +126,7 @@ def report_html(store: Store, config: Config, model: str | None = None) -> tuple
         metric_unit=wording.metric_unit,
         style=Markup(files("assets.report").joinpath("static", "report.css").read_text("utf-8")),
         config=config,
+        card=_card(store, found.shards.version, "../../" if model is None else "../../../"),
         status=found,
         models=used.by_kind(),
         notes=used.notes,

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pipeline.download.ledger import fold_all
 from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback
+from pipeline.shards.manifest import LISTED
 from pipeline.shards.read import manifest_key
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
@@ -167,13 +168,25 @@ def _shard_files(store: Store) -> Iterator[_Expected]:
             yield _Expected("shards", row["index"], row["index_sha256"], needed_for, REMADE, row)
     for version in sorted({row["version"] for row in rows}):
         listed = sorted(_listed(row) for row in rows if row["version"] == version)
+        for card in _cards(store, version):
+            item = {"version": version, "path": card.get("path")}
+            yield _Expected("shards", str(card.get("path")), str(card.get("sha256")), f"shards {version}", REMADE, item)
         item = {"version": version, "path": manifest_key(version)}
         yield _Expected("shards", manifest_key(version), None, f"shards {version}", REMADE, item, listed)
 
 
+def _cards(store: Store, version: str) -> list[Mapping[str, Any]]:
+    """Return path and hash of the files of a set's data card; none where the manifest is damaged."""
+    try:
+        cards = json.loads(store.read_blob(manifest_key(version))).get("cards")
+    except (FileNotFoundError, ValueError, RecursionError, AttributeError):
+        return []
+    return [card for card in cards if isinstance(card, dict)] if isinstance(cards, list) else []
+
+
 def _listed(shard: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what the manifest and the rows of `shards` must both say of a tar, as texts that can be ordered."""
-    return tuple(str(shard.get(name)) for name in ("path", "sha256", "index", "index_sha256"))
+    return tuple(str(shard.get(name)) for name in LISTED)
 
 
 def _token_files(store: Store) -> Iterator[_Expected]:
@@ -200,8 +213,10 @@ def _difference(store: Store, expected: _Expected) -> str:
     """Return in what way a blob is not what its row says; "" where it is."""
     try:
         if expected.json_equals is not None:
-            shards = json.loads(store.read_blob(expected.key))["shards"]
-            listed = sorted(_listed(shard) for shard in shards)
+            manifest = json.loads(store.read_blob(expected.key))
+            listed = sorted(_listed(shard) for shard in manifest["shards"])
+            if not all(isinstance(card, dict) for card in manifest.get("cards", [])):
+                return "lists no data card"
             return "" if listed == expected.json_equals else "lists other shards than the table"
         if store.sha256(expected.key) == expected.sha256:
             return ""

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.download.ledger import fold_all
+from pipeline.shards.manifest import card_keys
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -59,6 +60,7 @@ def _named(store: Store) -> tuple[set[str], set[str]]:
     folders: set[str] = set()
     for row in store.read("shards", ["version", "path", "index"]).to_pylist():
         files.update((row["path"], row["index"] or row["path"], f"shards/{row['version']}/manifest.json"))
+        files.update(card_keys(row["version"]))
     for row in store.read("tokens", ["path", "index"]).to_pylist():
         files.update((row["path"], row["index"]))
     for path in store.read("models", ["path"])["path"].to_pylist():

@@ -44,6 +44,7 @@ from pipeline.label_events import load_labels
 from pipeline.model_choice import ModelsInUse, models_in_use
 from pipeline.model_ids import EVALUATION
 from pipeline.shards.read import current_shards, read_manifest
+from pipeline.shards.reasons import reason_families
 from pipeline.shards.splits import SPLITS
 from pipeline.shards.write import shards_are_current
 from pipeline.storage.arrow import Column, counts, pc, rows_with, rows_without, texts, total
@@ -53,11 +54,6 @@ from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
 _BATCH_ROWS = 1 << 20
-# what differs from clip to clip is cut off a reason, so that equal reasons can be counted
-_REASONS = (
-    (r"^duplicate of .*", "duplicate"),
-    (r"^score [0-9.]+ ", "score "),
-)
 
 
 def status(store: Store, config: Config, used: ModelsInUse | None = None) -> StoreStatus:
@@ -256,10 +252,7 @@ def _decision(store: Store, spec: str, hidden: Column) -> _Decision:
         found.decisions.update(counts(rows["decision"]))
         found.models.update(counts(rows["model_version"]))
         found.videos.update(pc.unique(rows["video_id"]).to_pylist())
-        reason = rows["reason"]
-        for pattern, family in _REASONS:
-            reason = pc.replace_substring_regex(reason, pattern, family)
-        found.reasons.update(counts(pc.binary_join_element_wise(rows["decision"], reason, ": ")))
+        found.reasons.update(counts(reason_families(rows)))
     return found
 
 

@@ -6,7 +6,7 @@ hash of them. So a set that is there already is not written again, and after a k
 were finished.
 
     shards/<version>/{train,val,test}/clips-000000.tar and clips-000000.index.parquet ...
-    shards/<version>/manifest.json (last)   rows of `shards`
+    shards/<version>/card.md   card.json   manifest.json (last)   rows of `shards`
 
 When the rows are committed, every clip's checksum was verified, every kept clip is in exactly one tar, none was taken
 down, and no source and no group of near-duplicates is in two splits.
@@ -16,20 +16,19 @@ down, and no source and no group of near-duplicates is in two splits.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.progress import notify
-from pipeline.shards.plan import FORMAT, plan_shards, shard_inputs
+from pipeline.shards.card import card_facts
+from pipeline.shards.manifest import write_manifest
+from pipeline.shards.plan import plan_shards, shard_inputs
 from pipeline.shards.read import current_shards, manifest_key
-from pipeline.shards.splits import SPLITS, empty_test_split
+from pipeline.shards.splits import SPLITS
 from pipeline.shards.tars import write_tars
 from pipeline.storage.store import Store
-
-_LISTED = ("split", "path", "samples", "bytes", "sha256", "index", "index_sha256")
 
 
 @dataclass(frozen=True)
@@ -80,20 +79,13 @@ def write_shards(job: Job) -> ShardReport:
         if current_shards(store) == plan.version and store.exists(manifest_key(plan.version)):
             return _report(store, written=False)
         rows = write_tars(store, config.shards, plan, job.on_progress)
+        card = card_facts(store, config, plan, rows)
         # read again just before publishing: after a takedown that arrived meanwhile, plan and write again
         if shard_inputs(store, config)["tables"]["takedowns"] == inputs["tables"]["takedowns"]:
             break
-    if config.split.test_share and not any(row["split"] == "test" for row in rows):
-        notify(empty_test_split(config), job.on_progress)
-    manifest = {
-        "version": plan.version,
-        "format": FORMAT,
-        "clip_spec": plan.spec,
-        "samples_per_shard": config.shards.samples_per_shard,
-        "seed": config.shards.seed,
-        "shards": [{name: row[name] for name in _LISTED} for row in rows],
-    }
-    store.write_blob(manifest_key(plan.version), json.dumps(manifest, sort_keys=True, indent=1).encode())
+    for note in card["notes"]:
+        notify(note, job.on_progress)
+    write_manifest(store, config, plan.version, plan.spec, rows, card)
     shared = {"version": plan.version, "curated_version": store.version("curated"), "curated_sha256": plan.kept_sha256}
     store.replace("shards", [row | shared for row in rows], inputs=inputs)
     return _report(store, written=True)

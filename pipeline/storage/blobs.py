@@ -130,6 +130,12 @@ class Blobs(Root):
         """Return the size of a blob in bytes; FileNotFoundError if absent."""
         return int(self._fs.size(self.url(key)))
 
+    @contextmanager
+    def open_blob(self, key: str) -> Iterator[IO[bytes]]:
+        """Yield a blob to be read from its first byte to its last, in pieces; FileNotFoundError if absent."""
+        with self._fs.open(self.url(key), "rb") as file:
+            yield file
+
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of a blob, read in pieces; FileNotFoundError if absent."""
         digest = hashlib.sha256()

@@ -324,7 +324,7 @@ def test_the_split_of_the_decision_is_what_counts(done: Store) -> None:
 
 def test_the_set_is_read_and_written_on_s3(done: Store, s3_options: dict[str, str]) -> None:
     remote = Store("s3://lampworks-test/shards", s3_options)
-    for name in ("videos", "clips", "clippings", "duplicates", "curated"):
+    for name in ("videos", "downloads", "clips", "clippings", "duplicates", "curated"):
         rows: pa.Table = done.read(name)
         remote.append(name, rows)
     for key in done.list_blobs("clips"):
