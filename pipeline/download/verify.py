@@ -127,7 +127,7 @@ def _decode_all(path: Path, seconds: float, tolerance: float) -> None:
         pass
     lost = sum(lost.stop - lost.start for lost in footage.lost if lost.reason in {"damaged", "gap"})
     lost_s = float(lost * footage.time_base)
-    if lost_s > max(tolerance * seconds, _SLACK_S):
+    if lost_s > tolerance * seconds:
         raise _invalid(f"it is cut off or damaged: {lost_s:.1f} s of its {seconds:.1f} s cannot be decoded")
 
 
