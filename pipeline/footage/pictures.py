@@ -15,6 +15,7 @@ from typing import Any
 import av
 
 from pipeline.footage.clock import Clock
+from pipeline.footage.continuity import Continuity
 from pipeline.footage.look import LookReader
 
 DELAY = 17
@@ -48,6 +49,7 @@ class Pictures:
         self.clock = clock
         self.context = stream.codec_context
         self.looks = LookReader(stream)
+        self._continuity = Continuity(stream.codec_context, clock)
         self.zero: int | None = None
         """When the time line starts, in the stream's own time; None before the first picture."""
         self.error = ""
@@ -67,6 +69,13 @@ class Pictures:
     def feed(self, packet: Any) -> Iterator[Picture | Lost]:
         """Yield what is known after one more packet."""
         pts: int | None = packet.dts if packet.pts is None else packet.pts
+        hole = self._continuity.hole(packet)
+        if hole is not None and self.zero is not None:
+            since = self._continuity.lost_since(hole)
+            if not self._continuity.complete:
+                self.clock.doubts.append(packet.dts if pts is None else pts)
+            if since is not None:
+                self._damaged(since, "gap")
         frames, error = self._decoded(packet)
         if pts is not None and not packet.is_discard:
             self._recent.append(pts)
@@ -118,13 +127,13 @@ class Pictures:
         self.looks.note(packet, frames)
         return frames, ""
 
-    def _damaged(self, since: int | None) -> None:
+    def _damaged(self, since: int | None, reason: str = "damaged") -> None:
         if self._reason:
             if self._reason == "head" or since is None or self._lost_from is None:
                 return
             self._lost_from = min(self._lost_from, since)
         else:
-            self._reason = "damaged"
+            self._reason = reason
             self._lost_from = since if since is not None else (self._last or 0) + self._step
         self._key_packet = False
 
@@ -141,8 +150,11 @@ class Pictures:
             yield self._picture(frame, at)
             return
         if not self._reason:
-            yield from self._after_gap(at)
-            yield self._picture(frame, at)
+            gap = self._gap_before(frame, at)
+            if gap is not None:
+                yield gap
+            if not self._reason:
+                yield self._picture(frame, at)
             return
         if not self._recovers(frame):
             return
@@ -154,7 +166,8 @@ class Pictures:
             start = self._begin(self._lost_from or 0)
         if at - self.zero - start > (self._step if self._reason == "head" else 0):
             head = self._reason == "head" and not self._starts_with_key
-            yield Lost(start, at - self.zero, "head" if head else "damaged")
+            reason = "damaged" if self._reason == "head" and not head else self._reason
+            yield Lost(start, at - self.zero, reason)
         elif self._reason == "head":
             self.zero = at
         self._reason, self._lost_from = "", None
@@ -184,24 +197,25 @@ class Pictures:
         assert self.zero is not None
         return max(time - self.zero, self._shown[0] if len(self._shown) == DELAY else 0)
 
-    def _after_gap(self, at: int) -> Iterator[Lost]:
-        """Yield the gap before a picture where it is no still picture."""
+    def _gap_before(self, frame: av.VideoFrame, at: int) -> Lost | None:
+        """Return the gap before a picture where it is no still picture, or begin a loss that it does not end."""
         assert self._last is not None
         assert self.zero is not None
         gap = at - self._last
-        if gap <= 2 * self._step or gap * self.clock.time_base <= _GAP_S:
-            return
-        start = self._last + self._step
-        near = 2 * self._step
+        if gap <= 2 * self._step:
+            return None
+        start, near = self._last + self._step, 2 * self._step
         if gap > self.clock.longest_duration:
-            reason = "still"
-        elif sum(start <= time < at for time in self._recent) > 1:
-            reason = "damaged"  # there are packets of which the decoder made nothing
-        elif any(self._last - near <= doubt <= at + near for doubt in self.clock.doubts):
-            reason = "gap"
-        else:
-            return
-        yield Lost(start - self.zero, at - self.zero, reason)
+            return Lost(start - self.zero, at - self.zero, "still")
+        if sum(start <= time < at for time in self._recent) > 1 and gap * self.clock.time_base > _GAP_S:
+            # there are packets of which the decoder made nothing
+            if not frame.key_frame:
+                self._damaged(start)
+                return None
+            return Lost(start - self.zero, at - self.zero, "damaged")
+        if any(self._last - near <= doubt <= at + near for doubt in self.clock.doubts):
+            return Lost(start - self.zero, at - self.zero, "gap")
+        return None
 
     def _touched_since(self, at: int) -> int:
         """Return when the first picture is shown that was decoded after the picture of a time."""
