@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clip_spec import clip_spec
+from pipeline.clips.actions import publish_actions
 from pipeline.clips.cuts import CutDetector, detect_cuts
 from pipeline.clips.decode import open_video
 from pipeline.clips.encode import encode_clip, encode_frames
@@ -94,12 +95,14 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
         key = f"clips/{spec}/{job.batch}/{job.video_id}-{digest[:12]}.tar"
         if rows and not job.store.exists(key):
             job.store.put_file(key, Path(file.name))
+    actions = publish_actions(job.store, job.path, key) if rows else None
     shared = {
         "video_id": job.video_id,
         "batch": job.batch,
         "clip_spec": spec,
         "source_sha256": job.sha256,
         "tar": key if rows else None,
+        "actions": actions,
     }
     for row in rows:
         row.update(shared, display_aspect=video.display_aspect)

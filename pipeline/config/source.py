@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
@@ -235,6 +235,9 @@ class DownloadConfig(Section, name="download"):
     """Downloads pause with less room on the disk of the root (or, for a root elsewhere, of the home)."""
     max_raw_gb: NonNegativeFloat = 0.0
     """Downloads pause when the raw files of the root take more; 0: no limit."""
+    actions: Literal["drop", "keep"] = "drop"
+    """True actions beside the videos of a folder (`<name>.actions.jsonl`): drop them, or keep them beside the clips as
+    truth, which no training reads. Holds for videos fetched from then on."""
     keep_raw: bool = True
     """Whether a raw file stays once its clips are cut. Without it a new clip format downloads again."""
 

@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.config import DownloadConfig
 from pipeline.download.file_versions import file_version
 from pipeline.errors import PermanentError, RejectedError, RetryableError, TooLongError
+from pipeline.sources.actions import raw_actions
 from pipeline.sources.base import Fetched, Source, site_of
 from pipeline.sources.faults import BLOCKING, RETRYABLE, UNFINISHED, classify, clean_message
 from pipeline.sources.politeness import pause_after_failure
@@ -162,6 +163,8 @@ def _stored(fetched: Fetched, video: Mapping[str, Any], context: AttemptContext)
         original.require_rest()
     key = f"raw/{context.batch}/{video['video_id']}-{digest[:12]}.{suffix}"
     try:
+        if fetched.actions is not None:
+            context.store.write_blob(raw_actions(key), fetched.actions)
         if not context.store.exists(key):
             context.store.take_file(key, fetched.path)
             if original is not None and original.has_changed():
@@ -175,6 +178,7 @@ def _stored(fetched: Fetched, video: Mapping[str, Any], context: AttemptContext)
         raise RetryableError(text, error_class="environment") from error
     return {
         "path": key,
+        "message": clean_message(fetched.note) or None,
         "sha256": digest,
         "bytes": size,
         "format": fetched.format,

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.download.ledger import download_states, superseded_files
+from pipeline.sources.actions import raw_actions
 from pipeline.storage.arrow import pc, rows_with, total
 from pipeline.storage.home import Home
 from pipeline.storage.moments import moment_after
@@ -78,6 +79,7 @@ def drop_superseded_raw(store: Store, batch: str) -> int:
     )
     for row in gone:
         store.delete(row["path"])
+        store.delete(raw_actions(row["path"]))
     return sum(row["bytes"] or 0 for row in gone)
 
 
@@ -116,4 +118,5 @@ def drop_cut_raw(store: Store, config: Config, batch: str) -> int:
     for state in gone:
         assert state.path is not None
         store.delete(state.path)
+        store.delete(raw_actions(state.path))
     return sum(state.bytes for state in gone)

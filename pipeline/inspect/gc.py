@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pipeline.download.ledger import fold_all
 from pipeline.shards.manifest import card_keys
+from pipeline.sources.actions import raw_actions
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -51,12 +52,14 @@ def _named(store: Store) -> tuple[set[str], set[str]]:
     """Return the blob keys that rows name, and the folders (with a final slash) of which they name every blob."""
     hidden = taken_down(store).hidden_videos(store)
     files: set[str] = set()
-    rows = store.read("clippings", ["video_id", "tar"]).rename_columns(["video_id", "key"])
+    cuts = store.read("clippings", ["video_id", "tar", "actions"])
+    columns = [cuts.select(["video_id", name]).rename_columns(["video_id", "key"]) for name in ("tar", "actions")]
     # the ledger names the one file of a video that counts, and none where it was dropped
     raw = fold_all(store).select(["video_id", "path"]).rename_columns(["video_id", "key"])
-    for table in (rows, raw):
+    for table in (*columns, raw):
         named = zip(table["video_id"].to_pylist(), table["key"].to_pylist(), strict=True)
-        files.update(key for video_id, key in named if key and video_id not in hidden)
+        keys = [key for video_id, key in named if key and video_id not in hidden]
+        files.update(keys, map(raw_actions, keys) if table is raw else ())
     folders: set[str] = set()
     for row in store.read("shards", ["version", "path", "index"]).to_pylist():
         files.update((row["path"], row["index"] or row["path"], f"shards/{row['version']}/manifest.json"))

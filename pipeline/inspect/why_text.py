@@ -107,7 +107,8 @@ def _of_clip(found: Row) -> Iterator[tuple[str, str]]:
 def _attempt(row: Row) -> str:
     when = f"{row['attempt']}. {_day(row['finished_at'])} {row['state']}"
     if row["state"] == "ok":
-        return f"{when}: {row['format']}, {row['width']}x{row['height']}, {row['bytes']:,} bytes -> {row['path']}"
+        note = f"; {row['message']}" if row["message"] else ""
+        return f"{when}: {row['format']}, {row['width']}x{row['height']}, {row['bytes']:,} bytes -> {row['path']}{note}"
     if row["state"] == "retried":
         return f"{when}: due again by `lampworks retry`"
     again = f"; next try {row['next_try_at']}" if row["next_try_at"] else ""

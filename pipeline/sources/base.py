@@ -106,6 +106,10 @@ class Fetched:
     """Size of the usual format (at most 360 rows, with sound); None where the source gives no size."""
     bytes_720p: int | None = None
     """The same of at most 720 rows."""
+    actions: bytes | None = None
+    """True actions that lay beside it, one JSON object a line; None where there are none, or none are kept."""
+    note: str = ""
+    """What was left out and why; "" where nothing was."""
     original: Original | None = None
     """The file of a folder that it is a link to or a copy of, as it was before; None for anything else."""
 

@@ -29,6 +29,7 @@ from pipeline.ids import file_video_id
 from pipeline.outside import clean_age, clean_date, clean_seconds, clean_text, clean_texts, parse_json
 from pipeline.regular_file import open_regular, read_regular, too_large, what_it_is
 from pipeline.rules import ODD_FILE
+from pipeline.sources.actions import actions_beside
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, unknown
 from pipeline.sources.endings import (
     HEAD_BYTES,
@@ -268,9 +269,14 @@ class FolderSource(ReadySource):
             with suppress(OSError):  # what is wrong with it is said where it is opened
                 original = Original.of(path, self.settle_s)
             link_file(path, target)
+        actions, why = (None, "")
+        if config.actions == "keep":
+            actions, why = actions_beside(url, self.folder, self.storage_options)
         return Fetched(
             path=target,
             format="file",
+            actions=actions,
+            note=f"actions are left out: {clean_text(why, 500)}" if why else "",
             own_file=True,
             tool_version="file",
             duration_claimed_s=clean_seconds(video.get("duration_s")),

@@ -52,7 +52,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "clippings": _schema(
         video_id=_STR, batch=_STR, clip_spec=_STR, source_sha256=_STR, state=_STR, error_class=_STR, message=_STR,
         num_clips=_INT, source_ms=_INT, clip_ms=_INT, remainder_ms=_INT, tar=_STR, tar_bytes=_INT, tar_sha256=_STR,
-        remainder_reason=_STR, lost_ms=_INT, lost=_STR, packets_ms=_INT, cut_detector=_STR,
+        actions=_STR, remainder_reason=_STR, lost_ms=_INT, lost=_STR, packets_ms=_INT, cut_detector=_STR,
     ),
     # one clip: span, bytes in its tar, what was measured of it (flags are columns, never deletions)
     "clips": _schema(
@@ -64,8 +64,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         letterbox_share=_FLOAT, num_cuts=_INT, cut_ms=pa.list_(pa.int32()), longest_shot_share=_FLOAT,
         overlay_share=_FLOAT, panel_share=_FLOAT, text_density=_FLOAT, sharpness=_FLOAT, blockiness=_FLOAT,
         scroll_share=_FLOAT, scroll_speed=_FLOAT, motion=_FLOAT, flags=_TEXTS,
-        features=pa.list_(pa.float32()), hashes=pa.binary(),
-        signature=pa.binary(),
+        features=pa.list_(pa.float32()), hashes=pa.binary(), signature=pa.binary(), actions=_STR,
     ),
     # one clip's group of copies, named by its representative; `similar_to` is a look-alike that is no copy
     "duplicates": _schema(

@@ -65,7 +65,7 @@ _FRAME_STACK = dataclasses.replace(_STACK, temporal_attention=False)
 _OPTIMIZER = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-4, warmup_steps=1)
 CONFIG = Config(
     source=SourceConfig(spec="folder:.", batch_size=50),
-    download=DownloadConfig(workers=1, min_free_gb=0.0),
+    download=DownloadConfig(workers=1, min_free_gb=0.0, actions="keep"),
     engine=EngineConfig(workers=1),
     clips=ClipConfig(seconds=2, fps=10),
     split=SplitConfig(val_share=0.5),
@@ -208,6 +208,7 @@ def _write_videos(folder: Path) -> None:
     """Write fifteen videos of 4 s: ten that scroll through a level, one of them a second encode, and five menus."""
     for number in range(9):
         write_video(folder / f"level-{number}.mp4", _level(number), fps=10)
+        (folder / f"level-{number}.actions.jsonl").write_text(f'{{"t": 0.0, "action": "{number}"}}\n', "utf-8")
     write_video(folder / "level-copy.mp4", np.clip(_level(0).astype(int) + 2, 0, 255).astype(np.uint8), fps=10)
     for number in range(5):
         write_video(folder / f"menu-{number}.mp4", _menu(number), fps=10)
