@@ -329,8 +329,10 @@ def _plain(value: Any) -> Any:
 def _absolute(config: Config) -> Config:
     # the schedule and the UI run from other folders: what is remembered must not depend on this one
     source = config.source
-    if source.kind in {"folder", "urls"} and "://" not in source.argument:
+    if source.kind in {"folder", "recipe", "urls"} and "://" not in source.argument:
         source = dataclasses.replace(source, spec=f"{source.kind}:{Path(source.argument).expanduser().absolute()}")
+    if source.files:
+        source = dataclasses.replace(source, files=str(Path(source.files).expanduser().absolute()))
     if source.cookies:
         source = dataclasses.replace(source, cookies=str(Path(source.cookies).expanduser().absolute()))
     return dataclasses.replace(config, source=source)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from assets.cli.options import Parsers, add_model_option, used_settings
+from assets.settings import Settings
 from pipeline.errors import UserError
 from pipeline.outside import shown_values
 
@@ -45,14 +46,17 @@ def add_commands(commands: Parsers) -> None:
     export = commands.add(
         "export",
         run_export,
-        "Write one flat row per clip as Parquet, or a world as one tar.",
+        "Write one flat row per clip as Parquet, a world as one tar, or the training set as a recipe.",
         "FILE.parquet: clip_id, video, source, title, span, tar with byte range, every flag, rating, score, decision,\n"
         "reason, split. FILE.tar: weights, settings, curves and metrics of the configured world and its tokenizer, or\n"
-        "of the world that --model names.",
+        "of the world that --model names. With --recipe: ids, addresses, spans, hashes, licences and rules of the\n"
+        "training set, without a pixel; `lampworks rebuild FILE` fetches it again elsewhere.",
+        "  lampworks export set.recipe.jsonl.gz --recipe --root DIR\n"
         "  lampworks export clips.parquet --root DIR\n  lampworks export world.tar --model 3f0c --root DIR\n"
         "  duckdb -c \"select decision, count(*) from 'clips.parquet' group by 1\"",
     )
     export.add_argument("file", metavar="FILE", help="FILE.tar for a world, any other ending for the clips")
+    export.add_argument("--recipe", action="store_true", help="write the training set as a recipe (.gz: packed)")
     add_model_option(export)
     takedown = commands.add(
         "takedown",
@@ -156,6 +160,8 @@ def run_export(args: argparse.Namespace) -> int:
     path = Path(args.file)
     if not path.absolute().parent.is_dir():
         raise UserError(f"folder {str(path.absolute().parent)!r} does not exist: make it, or choose another FILE.")
+    if args.recipe:
+        return _export_recipe(settings, path)
     if path.suffix == ".tar":
         world = pack_world(settings.store, settings.config, path, args.model)
         print(f"world {world} written to {path}")
@@ -166,6 +172,20 @@ def run_export(args: argparse.Namespace) -> int:
     import pyarrow.parquet as pq
 
     print(f"{pq.read_metadata(path).num_rows} clips written to {path}")
+    return 0
+
+
+def _export_recipe(settings: Settings, path: Path) -> int:
+    from pipeline.inspect.export_recipe import export_recipe
+
+    found = export_recipe(settings.store, settings.config, path)
+    print(f"recipe of {found.clips} clips of {found.videos} videos written to {path}")
+    if found.own_files:
+        print(f"  {found.own_files} videos are files of this machine: who rebuilds it needs copies (--files DIR)")
+    if found.secrets:
+        print(
+            f"  {found.secrets} addresses hold a password or a query, which is left out: they may not answer without it"
+        )
     return 0
 
 

@@ -21,6 +21,7 @@ from assets.cli import data as cli_data
 from assets.cli import doctor as cli_doctor
 from assets.cli import label as cli_label
 from assets.cli import models as cli_models
+from assets.cli import rebuild as cli_rebuild
 from assets.cli import retry as cli_retry
 from assets.cli import run as cli_run
 from assets.cli import shards as cli_shards
@@ -55,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
         cli_label,
         cli_models,
         cli_data,
+        cli_rebuild,
         cli_retry,
         cli_shards,
         cli_config,

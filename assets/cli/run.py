@@ -85,7 +85,7 @@ def run_demo(args: argparse.Namespace) -> int:
             f"root {settings.store.root!r} belongs to source {settings.config.source.spec!r}: go on with `lampworks "
             f"run --root {shlex.quote(settings.store.root)}`, or give the demo a --root of its own."
         )
-    return _pass(args, settings)
+    return take_pass(args, settings)
 
 
 def run_pass(args: argparse.Namespace) -> int:
@@ -104,10 +104,11 @@ def run_pass(args: argparse.Namespace) -> int:
     labels = Path(args.labels) if args.labels else None
     if labels is not None and not labels.is_file():
         raise UserError(f"label file {args.labels!r} does not exist: check --labels.")
-    return _pass(args, settings, labels)
+    return take_pass(args, settings, labels)
 
 
-def _pass(args: argparse.Namespace, settings: Settings, labels: Path | None = None) -> int:
+def take_pass(args: argparse.Namespace, settings: Settings, labels: Path | None = None) -> int:
+    """Run one pass with `args.select`, or print its plan, and return the exit code."""
     if args.plan:
         from assets.passes.plan import format_plan, plan_pass
 

@@ -19,6 +19,8 @@ from pipeline.storage.models_table import ModelRecord, newest_model
 GENIE_KEEP_RATE = 0.124
 """Share of the paper's clips that its classifier kept (Genie App. B.1)."""
 
+_DECIDED_BY = {"classifier": "classifier and flags", "flags": "technical flags alone", "recipe": "a recipe"}
+
 
 @dg.asset(
     owners=OWNERS,
@@ -193,7 +195,7 @@ def _decided(work: Work, reasons: Mapping[str, int], before: float | None) -> Re
         {
             **{name: found.get(name, 0) for name in ("keep", "drop", "review")},
             "keep rate": rate,
-            "decided by": "technical flags alone" if work.config.decision.mode == "flags" else "classifier and flags",
+            "decided by": _DECIDED_BY[work.config.decision.mode],
             "reasons": bars(reasons, "reasons"),
             "splits of kept": bars(counts(kept["split"]), "splits of kept"),
         },

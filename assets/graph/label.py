@@ -127,7 +127,7 @@ def _checks(
         verdict(
             "quality_labels",
             "coverage",
-            work.config.decision.mode == "flags" or min(by_rating.get(5, 0), by_rating.get(1, 0)) >= need,
+            work.config.decision.mode != "classifier" or min(by_rating.get(5, 0), by_rating.get(1, 0)) >= need,
             f"{by_rating.get(5, 0)} clips rated 5, {by_rating.get(1, 0)} rated 1; the classifier needs {need} of each",
         ),
         verdict(

@@ -197,9 +197,11 @@ def _no_clips(settings: Settings) -> str:
 def _curate(runner: Runner, options: PassOptions) -> None:
     settings, labels = runner.settings, options.labels
     runner.run_due("compare_clips", "near-duplicates")
-    if settings.config.decision.mode == "flags" and runner.wants("curated_clips"):
-        runner.result.flags_only = True
-        runner.on_progress("flags-only decision (decision.mode: flags): no classifier and no scores")
+    mode = settings.config.decision.mode
+    if mode != "classifier" and runner.wants("curated_clips"):
+        if mode == "flags":
+            runner.result.flags_only = True
+            runner.on_progress("flags-only decision (decision.mode: flags): no classifier and no scores")
         runner.leave_out(_LEARNED)
     config, force = {}, []
     if labels is not None and not runner.wants("quality_labels"):

@@ -30,7 +30,7 @@ def rounds_due(settings: Settings) -> Iterator[int | None]:
             if not search_is_done(store, config, number):
                 yield number
         return
-    if config.source.kind in {"folder", "urls"}:
+    if config.source.kind in {"folder", "recipe", "urls"}:
         dry_run = DryRunStore(store.root, store.storage_options)
         search_videos(Job(dry_run, config, settings.home))
         if not dry_run.touched:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from classifier.decision.by_recipe import RecipeRule, recipe_of, recipe_rule
 from classifier.decision.rule import DECISIONS, Rule
 from classifier.decision.scoring import unscored_batches
 from classifier.pool import Pool, load_pool
@@ -52,7 +53,7 @@ class DecisionReport:
     reasons: Mapping[str, int]
     """Clips per kind of reason, such as `drop: flag still`."""
     threshold: KeepThreshold | None
-    """None in mode flags."""
+    """None unless the classifier decides."""
     written: bool
     """False where nothing changed."""
 
@@ -78,7 +79,8 @@ def decide(job: Job) -> DecisionReport:
     pool = load_pool(store, config)
     model = _scoring_model(pool) if config.decision.mode == "classifier" else None
     threshold = _keep_threshold(store, model, config) if model is not None else None
-    rule = _rule(pool, labels, threshold)
+    by_recipe = config.decision.mode == "recipe"
+    rule = recipe_rule(config, labels) if by_recipe else _rule(pool, labels, threshold)
     parts, kinds = [rows_table("curated", [])], Counter[str]()
     for rows, found in _decided_batches(pool, rule, model):
         parts.append(rows_table("curated", rows))
@@ -97,7 +99,9 @@ def _inputs(store: Store, config: Config, labels: Labels) -> dict[str, Any]:
     by_people = {clip_id: labels.ratings[clip_id] for clip_id in sorted(labels.by_people)}
     model = latest_classifier(store) if config.decision.mode == "classifier" else None
     tables = ["clips", "clippings", "duplicates", "takedowns"] + (["scores"] if model else [])
+    recipe = {"recipe": recipe_of(config).sha256()} if config.decision.mode == "recipe" else {}
     return {
+        **recipe,
         "rule_version": _rule_version(config),
         "model_version": model.model_id if model else NO_MODEL,
         "labels": fingerprint(labels.ratings, by_people),
@@ -164,19 +168,19 @@ def _copies(pool: Pool) -> dict[str, str]:
 
 
 def _decided_batches(
-    pool: Pool, rule: Rule, model: ModelRecord | None
+    pool: Pool, rule: Rule | RecipeRule, model: ModelRecord | None
 ) -> Iterator[tuple[list[dict[str, Any]], Counter[str]]]:
     """Yield the rows of `curated` of each batch, with the number of clips by decision and kind of reason."""
     splits = {video_id: pool.split(video_id) for video_id in pool.videos}
     rule_version, model_version = _rule_version(pool.config), model.model_id if model else NO_MODEL
-    for batch, clips in pool.by_batch(["flags"]):
+    for batch, clips in pool.by_batch(rule.columns):
         where = pc.field("batch") == batch
         scores = pool.store.read("scores", where=where).to_pylist() if model is not None else []
         score_of = {row["clip_id"]: row for row in scores}
         rows, kinds = [], Counter[str]()
         for clip in clips.to_pylist():
             clip_id, score = clip["clip_id"], score_of.get(clip["clip_id"])
-            verdict = rule.decide(clip_id, list(clip["flags"] or ()), score)
+            verdict = rule.verdict(clip, score)
             kinds[f"{verdict.decision}: {verdict.kind}"] += 1
             rows.append({
                 "clip_id": clip_id, "video_id": clip["video_id"], "batch": batch, "decision": verdict.decision,

@@ -52,6 +52,13 @@ class Rule:
     """Representative by clip, of clips that are copies."""
     labels: Labels
 
+    columns = ("flags",)
+    """Columns of `clips` that the rule reads."""
+
+    def verdict(self, clip: Mapping[str, Any], score: Mapping[str, Any] | None) -> Verdict:
+        """Return the verdict on a clip: its row of `clips` with `columns`, and its row of `scores`."""
+        return self.decide(clip["clip_id"], list(clip["flags"] or ()), score)
+
     def decide(self, clip_id: str, flags: Sequence[str], score: Mapping[str, Any] | None) -> Verdict:
         """Return the verdict on a clip.
 

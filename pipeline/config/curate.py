@@ -68,8 +68,9 @@ class ClassifierConfig(Section, name="classifier"):
 class DecisionConfig(Section, name="decision"):
     """How scores and flags become keep, drop or review."""
 
-    mode: Literal["classifier", "flags"] = "classifier"
-    """`classifier` decides by score; `flags` needs no labels and decides by technical flags alone."""
+    mode: Literal["classifier", "flags", "recipe"] = "classifier"
+    """`classifier` decides by score; `flags` needs no labels and decides by technical flags alone; `recipe` keeps what
+    the recipe of `source.spec` lists (`lampworks rebuild` sets it)."""
     target_precision: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Precision that the keep threshold must reach on out-of-fold scores."""
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pipeline.config.section import Count, Section, Share
 from pipeline.errors import UserError
 
-SOURCE_KINDS = ("arcade", "folder", "urls", "youtube")
+SOURCE_KINDS = ("arcade", "folder", "recipe", "urls", "youtube")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class SourceConfig(Section, name="source"):
     """Where videos come from, and how many at a time."""
 
     spec: str = "youtube"
-    """`arcade`, `folder:DIR`, `urls:FILE` or `youtube`."""
+    """`arcade`, `folder:DIR`, `urls:FILE`, `youtube`, or `recipe:FILE` (see `lampworks rebuild`)."""
     queries: tuple[str, ...] = ()
     """Search queries of `youtube`, as you would type them."""
     query_subjects: tuple[str, ...] = ("platformer", "2d platformer", "platform game", "metroidvania")
@@ -50,6 +50,8 @@ class SourceConfig(Section, name="source"):
     settle_s: NonNegativeFloat = 60.0
     """Seconds without a change after which a file of a `folder` counts as written. A file that changes while it is
     read, or changed less long ago and has no end yet (an MP4 without its index), is pending until then; 0: none is."""
+    files: str = ""
+    """Folder in which the files of a `recipe` that have no address lie, by the recipe's relative paths."""
     batch_size: Count = 250
     """Videos per batch, the unit of partitions."""
     apply_rules: bool | None = None
@@ -65,7 +67,7 @@ class SourceConfig(Section, name="source"):
         kind, _, argument = self.spec.partition(":")
         if kind not in SOURCE_KINDS:
             raise UserError(f"source.spec = {self.spec!r}: unknown source; choose one of {', '.join(SOURCE_KINDS)}")
-        if kind in {"folder", "urls"} and not argument:
+        if kind in {"folder", "recipe", "urls"} and not argument:
             raise UserError(f"source.spec = {self.spec!r}: say where, as {kind}:PATH")
         if self.apply_rights is False and kind != "folder":
             raise UserError(

@@ -309,7 +309,7 @@ def _tokens(store: Store) -> TokensStatus:
 def _models(store: Store, used: ModelsInUse, deciding: str | None) -> ModelsStatus:
     every, rows = all_models(store), used.by_kind()
     known = {record.model_id for record in every}
-    named = {model for record in every for model in _made_from(record.inputs)} | ({deciding} - {None})
+    named = {model for record in every for model in _made_from(record.inputs)} | ({deciding} - {None, "none"})
     return ModelsStatus(
         in_use={
             kind: ModelStatus(model_id=record.model_id, parameters=record.parameters, steps=record.steps)

@@ -9,13 +9,13 @@ from typing import Any
 from pipeline.config import Config
 from pipeline.download.circuit_breaker import Breaker, Refusal, opened, paused_until
 from pipeline.errors import RetryableError
-from pipeline.sources.base import Source
+from pipeline.sources.base import HOSTED, Source
 from pipeline.sources.faults import clean_message
 
 
 def paused_sites(known: Mapping[str, Breaker], kind: str, now: datetime) -> dict[str, RetryableError]:
     """Return the sites that are paused by the circuit breaker, each with the error that a search of it reports."""
-    mine = known if kind == "urls" else {kind}
+    mine = known if kind in HOSTED else {kind}
     return {
         site: RetryableError(
             f"{site} refused ({known[site].message}) and is paused by the circuit breaker until "
@@ -30,7 +30,7 @@ def breaker_changes(
     before: Mapping[str, Breaker], source: Source, config: Config, now: datetime
 ) -> list[dict[str, Any]]:
     """Return rows of `breakers` for the sites that refused this search, where the breaker was not open already."""
-    met = {site if source.kind == "urls" else source.kind: error for site, error in source.refused.items()}
+    met = {site if source.kind in HOSTED else source.kind: error for site, error in source.refused.items()}
     return [
         opened(
             before.get(site),

@@ -1,4 +1,4 @@
-"""Sources of videos: the embedded arcade, a folder, a list of URLs or a feed, YouTube."""
+"""Sources of videos: the embedded arcade, a folder, a list of URLs or a feed, YouTube, a recipe."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def open_source(config: Config, home: Home, storage_options: Mapping[str, str] |
         from pipeline.sources.folder import FolderSource
 
         return FolderSource(config.source.argument, storage_options, settle_s=config.source.settle_s)
+    if kind == "recipe":
+        from pipeline.sources.recipe import RecipeSource
+
+        return RecipeSource(config.source, config.rules)
     if kind == "urls":
         from pipeline.sources.urls import UrlsSource
 

@@ -12,6 +12,7 @@ and URLs come from strangers: no path is ever built from them, except from a `vi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,22 +115,31 @@ class Fetched:
     """The file of a folder that it is a link to or a copy of, as it was before; None for anything else."""
 
 
+HOSTED = frozenset({"urls", "recipe"})
+"""Sources whose videos lie on many sites."""
+
+
 def site_of(source: str, url: str) -> str:
-    """Return the site that limits and the circuit breaker count by: the host for `urls`, else the source."""
-    if source != "urls":
+    """Return the site that limits and the circuit breaker count by: the host for `urls` and `recipe`, else the source.
+
+    YouTube is one site under its own name, whatever names it.
+    """
+    if source not in HOSTED:
         return source
     try:
         host = urlsplit(url).hostname
     except ValueError:
         host = None
-    return clean_text(host or "urls", 253).lower()
+    if source == "recipe" and host and re.fullmatch(r"(?:.+\.)?(?:youtube\.com|youtu\.be)", host):
+        return "youtube"
+    return clean_text(host or source, 253).lower()
 
 
 class Source(Protocol):
     """Search and fetch; picklable, usable in worker processes once entered."""
 
     kind: str
-    """First part of `source.spec`: arcade, folder, urls, youtube."""
+    """First part of `source.spec`."""
     failures: dict[str, str]
     """Queries of the last search that were refused, in whole or from some item on, with the message."""
     asked: list[str]

@@ -122,7 +122,7 @@ def connection(source: SourceConfig, rules: RulesConfig) -> dict[str, Any]:
         found["nocheckcertificate"] = True
     if source.allow_private:
         found[PRIVATE_KEY] = True
-    if source.kind == "urls" and rules.opt_out:
+    if source.kind in {"urls", "recipe"} and rules.opt_out:
         found[OPT_OUT_KEY] = list(rules.opt_out)
     return found
 
