@@ -50,12 +50,14 @@ class Clock:
         """Packets read, those that an edit list takes away included."""
         self.first: int | None = None
         """When the first picture is shown, as far as packets were read."""
+        self.last: int | None = None
+        """When the last picture is shown, as far as packets were read."""
         self.end: int | None = None
         """When the last picture leaves the screen, as far as packets were read."""
         self.jumps = 0
         """Times that the clock was carried on."""
         self.suspect = False
-        """Whether the container broke before the next packet, or doubts the last one."""
+        """Whether the container broke or left out bytes before the next packet, or doubts the last one."""
         self.doubts: deque[int] = deque(maxlen=_MOST_DOUBTS)
         """When pictures are shown beside which the container is damaged: a gap there is a loss, not a still picture."""
         self._longest_reorder = int(_LONGEST_REORDER_S / self.time_base)
@@ -90,9 +92,9 @@ class Clock:
             return
         if self.first is None or shown < self.first:
             self.first = shown
-        end = shown + self.lasts(packet.duration)
-        if self.end is None or end > self.end:
-            self.end = end
+        if self.last is None or shown >= self.last:
+            # packets carry the step to the next one in the file, which is another picture than the next one shown
+            self.last, self.end = shown, shown + self.lasts(packet.duration)
 
     def lasts(self, duration: int | None) -> int:
         """Return how long a picture stays on the screen that says so itself (None or 0 where it does not)."""

@@ -1,8 +1,9 @@
-"""Find packets that are missing before a packet: a hole in time in a stream whose rate is steady, or that is damaged.
+"""Find packets that are missing before a packet: a hole in the times of decoding, with evidence that it is a loss.
 
 A demuxer that meets damaged bytes goes on at the next place that it understands, and says nothing. What is missing is a
-hole in the times of decoding. Where the rate varies, a hole is a picture that stands still; where it was steady for a
-while, or beside a place that the container itself doubts, pictures are missing.
+hole in the times of decoding; but a picture that stands still is such a hole too, where the rate varies. What tells
+them apart: the container doubts a packet there or passed bytes over (`Clock.doubts`), the numbers that H.264 gives its
+pictures do not go on, or what comes after it is damaged.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from typing import Any
 from pipeline.footage.clock import Clock
 from pipeline.footage.h264 import numbering
 
-_STEADY = 100
-"""Equal steps after which a rate is steady."""
 # Matroska stores no times of decoding: what stands for them shows a hole some pictures late
 _LOOK_BACK = 20
 
@@ -28,48 +27,50 @@ class Continuity:
         self._codec: str = context.name
         self._numbering = numbering(context.extradata) if context.name == "h264" else None
         self._packets: deque[Any] = deque(maxlen=_LOOK_BACK)
+        self._unchecked = 0
         self._last_dts: int | None = None
         self._step = clock.usual
-        self._missing = 0
-        self.complete = False
-        """Whether the last hole is a picture that stands still: the numbers of its pictures go on."""
-        self._steady = self._count = self._holes = 0
+        self._hole: int | None = None
+        self._since_hole = 0
 
-    def hole(self, packet: Any) -> int | None:
-        """Return since when pictures are missing before the next packet; None where none are."""
+    def lost_before(self, packet: Any) -> int | None:
+        """Return since when pictures are lost to which the next packet, or one after it, refers; None for none."""
         dts: int | None = packet.dts
         last, self._last_dts = self._last_dts, dts
         self._packets.append(packet)
-        self._count += 1
+        self._since_hole += 1
+        self._unchecked = min(self._unchecked + 1, _LOOK_BACK)
         if dts is None or last is None:
             return None
-        step = dts - last
-        if abs(step - self._step) <= max(1, self._step // 8):
-            self._steady += 1
+        step, usual = dts - last, self._step
+        self._step = max(step, 1)
+        if step * 5 <= usual * 8:
             return None
+        hole, missing = last + usual, step // usual - 1
+        self._hole, self._since_hole = hole, 0
         doubts = self.clock.doubts
-        doubted = bool(doubts) and doubts[-1] in {packet.pts, self._packets[-2].pts}
-        # a steady rate with holes all the time is none
-        steady = self._steady >= _STEADY and self._holes <= 2 + self._count // 120
-        if step > 1.6 * self._step and (steady or doubted):
-            self._holes += 1
-            self._missing = round(step / self._step) - 1
-            return last + self._step
-        self._step, self._steady = max(step, 1), 0
-        return None
-
-    def lost_since(self, hole: int) -> int | None:
-        """Return since when pictures refer to missing ones, of which some belong into a hole; None where none do."""
-        packet, self.complete = self._packets[-1], False
+        doubted = bool(doubts) and any(doubts[-1] == known.pts for known in self._packets)
+        broken = self._numbers_broken()
         if packet.is_keyframe or self._codec == "hevc":  # the decoder of HEVC says so itself
             return None
-        if self._numbering is None or self._missing >= self._numbering.count // 2:
-            return hole
-        for before, after in pairwise(self._packets):
-            lost = self._numbering.lost_between(bytes(before), bytes(after))
-            if lost is None:
-                return hole
-            if lost:
-                return min(hole, hole if before.dts is None else before.dts + self._step)
-        self.complete = True
+        if broken is not None:
+            return min(hole, broken)
+        # numbers begin again: many missing pictures may hide in them
+        known = self._numbering is not None and missing < self._numbering.count // 2
+        return hole if doubted and not known else None
+
+    @property
+    def late_hole(self) -> int | None:
+        """Since when pictures are missing a few packets ago, if any are: with damage here, they are a loss too."""
+        return self._hole if self._since_hole < _LOOK_BACK else None
+
+    def _numbers_broken(self) -> int | None:
+        """Return after which packet the numbers of H.264 do not go on, among those that were not looked at yet."""
+        if self._numbering is None:
+            return None
+        recent = list(self._packets)[-self._unchecked - 1 :]
+        self._unchecked = 0
+        for before, after in pairwise(recent):
+            if self._numbering.lost_between(bytes(before), bytes(after)):
+                return self._last_dts if before.dts is None else before.dts
         return None

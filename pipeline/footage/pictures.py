@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import av
@@ -60,6 +61,7 @@ class Pictures:
         self._starts_with_key: bool | None = None
         self._recent: deque[int] = deque(maxlen=_MOST_RECENT)
         self._shown: deque[int] = deque(maxlen=DELAY)
+        self._before: set[int] = set()
         self._step = clock.usual
         self._last: int | None = None
         self._last_dts: int | None = None
@@ -69,13 +71,9 @@ class Pictures:
     def feed(self, packet: Any) -> Iterator[Picture | Lost]:
         """Yield what is known after one more packet."""
         pts: int | None = packet.dts if packet.pts is None else packet.pts
-        hole = self._continuity.hole(packet)
-        if hole is not None and self.zero is not None:
-            since = self._continuity.lost_since(hole)
-            if not self._continuity.complete:
-                self.clock.doubts.append(packet.dts if pts is None else pts)
-            if since is not None:
-                self._damaged(since, "gap")
+        lost = self._continuity.lost_before(packet)
+        if lost is not None and self.zero is not None:
+            self._damaged(lost, "gap")
         frames, error = self._decoded(packet)
         if pts is not None and not packet.is_discard:
             self._recent.append(pts)
@@ -110,9 +108,9 @@ class Pictures:
         """The length of the time line."""
         if self.zero is None:
             return 0
-        packets_end = (self.clock.end or 0) - self.zero
-        # packets may be cut a little short where pictures say more, and the other way round
-        return self._ends if abs(packets_end - self._ends) <= 2 * self._step else max(packets_end, self._ends)
+        latest = (self.clock.last or 0) - self.zero
+        # packets after the last picture: the decoder made nothing of them
+        return self._ends if latest < self._ends else latest + self._step
 
     def _decoded(self, packet: Any) -> tuple[list[av.VideoFrame], str]:
         """Return the frames of a packet, or the last ones for None, and the text of an error ("" for none)."""
@@ -134,7 +132,10 @@ class Pictures:
             self._lost_from = min(self._lost_from, since)
         else:
             self._reason = reason
-            self._lost_from = since if since is not None else (self._last or 0) + self._step
+            self._before = set(islice(reversed(self._recent), 2 * DELAY))
+            hole = self._continuity.late_hole
+            known = [time for time in (since, hole) if time is not None]
+            self._lost_from = min(known) if known else (self._last or 0) + self._step
         self._key_packet = False
 
     def _look(self, frame: av.VideoFrame) -> Iterator[Picture | Lost]:
@@ -156,7 +157,8 @@ class Pictures:
             if not self._reason:
                 yield self._picture(frame, at)
             return
-        if not self._recovers(frame):
+        # a key frame that was decoded before the damage ends nothing
+        if at in self._before or not self._recovers(frame):
             return
         if self.zero is None:
             first = self.clock.first

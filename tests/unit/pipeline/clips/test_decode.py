@@ -210,7 +210,8 @@ def test_a_last_second_that_is_broken_costs_only_itself(tmp_path: Path) -> None:
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) - len(data) // 20])
     video = open_video(tmp_path / "cut.mp4", SHORT)
     assert [start for start, _ in video.clips()] == [0, 2000]
-    assert 4000 < video.source_ms < 5000
+    assert video.source_ms == pytest.approx(5000, abs=100)  # its index names what is missing
+    assert 0 < sum(loss.ms for loss in video.lost) <= 1000
 
 
 def test_a_picture_that_stands_for_long_is_not_filled_with_copies(tmp_path: Path) -> None:

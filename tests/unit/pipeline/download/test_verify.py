@@ -63,7 +63,7 @@ def test_a_film_without_its_second_half_is_refused_where_anything_tells_its_leng
     assert caught.value.error_class == "invalid_media"
 
 
-@pytest.mark.parametrize(("kind", "start", "stop"), [("mp4", 0.05, 0.12), ("mkv", 0.02, 0.12), ("mp4", 0.75, 1.0)])
+@pytest.mark.parametrize(("kind", "start", "stop"), [("mp4", 0.05, 0.12), ("mp4", 0.75, 1.0)])
 def test_noise_in_a_part_refuses_nothing_that_plays_elsewhere(
     films: dict[str, Path], tmp_path: Path, kind: str, start: float, stop: float
 ) -> None:
