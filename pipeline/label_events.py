@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
+from pipeline.label_pictures import BY_NAME, of_earlier_pictures
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 from pipeline.video_names import find_videos
@@ -74,6 +75,8 @@ class Labels:
     """Current labels whose clip does not exist."""
     events: Mapping[str, Mapping[str, Event]]
     """The events that count, by clip and annotator."""
+    left_behind: frozenset[str] = frozenset()
+    """Clips with a rating of an earlier picture, which does not count: the clip shows another one since."""
 
     @property
     def by_rating(self) -> dict[int, int]:
@@ -91,6 +94,9 @@ def load_labels(store: Store, config: Config | None = None) -> Labels:
             of any, the first by id.
     """
     events = _resolved(store, store.read("labels").to_pylist(), config)
+    earlier = of_earlier_pictures(store, events)
+    left_behind = frozenset(e["clip_id"] for e in events if e["event_id"] in earlier and e["kind"] == "rate")
+    events = [event for event in events if event["event_id"] not in earlier]
     lost = {(e["video"], e["start_s"], e["annotator"]) for e in events if not e["clip_id"] and e["kind"] == "rate"}
     current = fold(events)
     there = existing_clips(store, current, config)
@@ -101,6 +107,7 @@ def load_labels(store: Store, config: Config | None = None) -> Labels:
         annotators=dict(sorted(Counter(name for by in known.values() for name in by).items())),
         unresolved=len(lost) + sum(len(by) for clip_id, by in current.items() if clip_id not in there),
         events=known,
+        left_behind=left_behind - known.keys(),
     )
 
 
@@ -117,11 +124,11 @@ def _resolved(store: Store, events: list[dict[str, Any]], config: Config | None)
             resolved.append(event)
         elif event["start_s"] is None and whole.get(event["video"]):
             resolved += [
-                {**event, "clip_id": clip_id, "event_id": f"{event['event_id']} {clip_id}"}
+                {**event, "clip_id": clip_id, BY_NAME: True, "event_id": f"{event['event_id']} {clip_id}"}
                 for clip_id in whole[event["video"]]
             ]
         else:
-            resolved.append({**event, "clip_id": found.get((event["video"], event["start_s"]))})
+            resolved.append({**event, BY_NAME: True, "clip_id": found.get((event["video"], event["start_s"]))})
     return resolved
 
 

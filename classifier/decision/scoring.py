@@ -31,6 +31,7 @@ from pipeline.storage.arrow import pc
 from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
 
+_COVER_COLUMNS = ("clip_id", "model_version", "clip_sha256")
 CHUNK = 256
 """Clips whose frames are in memory at a time (29 MB at 8 frames of 160x90)."""
 
@@ -68,7 +69,7 @@ def score_batch(job: BatchJob) -> ScoreReport:
     found = _score(job, model, clips)
     hidden = pool.taken_down_since()
     rows = [
-        {**row, "batch": batch, "model_version": model.model_id}
+        {**row, "batch": batch, "model_version": model.model_id, "clip_sha256": clip["sha256"]}
         for clip, row in zip(clips, found, strict=True)
         if clip["video_id"] not in hidden
     ]
@@ -89,7 +90,8 @@ def batch_is_scored(store: Store, batch: str, config: Config | None = None) -> b
     model = latest_classifier(store)
     if model is None:
         return False
-    clips = load_pool(store, config or Config(clips=ClipConfig(**model.inputs["clips"]))).scan([], batch).to_pylist()
+    pool = load_pool(store, config or Config(clips=ClipConfig(**model.inputs["clips"])))
+    clips = pool.scan(["sha256"], batch).to_pylist()
     rows = store.read("scores", where=pc.field("batch") == batch).to_pylist()
     return _covers(rows, clips, model.model_id)
 
@@ -97,9 +99,9 @@ def batch_is_scored(store: Store, batch: str, config: Config | None = None) -> b
 def unscored_batches(pool: Pool, model_version: str) -> list[str]:
     """Return the batches in which a clip has no row of a model version, or a row of another version is left."""
     missing = []
-    for batch, clips in pool.by_batch([]):
-        rows = pool.store.read("scores", ["clip_id", "model_version"], pc.field("batch") == batch).to_pylist()
-        if not _covers(rows, clips.to_pylist(), model_version):
+    for batch, clips in pool.by_batch(["sha256"]):
+        rows = pool.store.read("scores", _COVER_COLUMNS, pc.field("batch") == batch)
+        if not _covers(rows.to_pylist(), clips.to_pylist(), model_version):
             missing.append(batch)
     return missing
 
@@ -122,8 +124,9 @@ def _usable_model(pool: Pool) -> ModelRecord:
 def _covers(scored: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], model_version: str) -> bool:
     if any(row["model_version"] != model_version for row in scored):
         return False
-    # rows of clips that were taken down later do no harm
-    return {clip["clip_id"] for clip in clips} <= {row["clip_id"] for row in scored}
+    # rows of clips that were taken down later do no harm; those without a hash are older than the column
+    of = {row["clip_id"]: row["clip_sha256"] for row in scored}
+    return all(clip["clip_id"] in of and of[clip["clip_id"]] in (None, clip["sha256"]) for clip in clips)
 
 
 def _score(job: BatchJob, model: ModelRecord, clips: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.ids import short_hash
 from pipeline.label_events import Place, existing_clips, find_clips, find_places
+from pipeline.label_pictures import latest_label_moment
 from pipeline.storage.moments import moment_after
 from pipeline.storage.store import Store
 from pipeline.video_names import find_videos
@@ -109,7 +110,7 @@ def _events(store: Store, file: LabelFile, annotator: str, config: Config | None
         store, {row.video for row in file.rows if row.video and row.clip_id is None and row.start_s is None}, config
     )
     # after every event that is there, also where the clock was set back: of several ratings the last one counts
-    now = moment_after(store.latest("labels", "labelled_at"))
+    now = moment_after(latest_label_moment(store))
     return [
         _event(row, file, row.annotator or annotator, _clip_of(row, places, there, whole))
         # microseconds keep the order of lines: of several ratings of a clip in a file the last one counts

@@ -29,6 +29,7 @@ from pipeline.http_json import read_object
 from pipeline.ids import short_hash
 from pipeline.job import Job
 from pipeline.label_events import STAND_IN, fold
+from pipeline.label_pictures import latest_label_moment, of_earlier_pictures
 
 PAGE = Path(__file__).with_name("static") / "label.html"
 _CLIP_COLUMNS = ["tar", "offset", "size", "sha256", "frames_offset", "frames_size", "start_ms", "end_ms"]
@@ -88,7 +89,7 @@ class Labelling:
             if item["clip_id"] in self._rows
         ]
         self._store, self._annotator = job.store, annotator
-        self.journal = Journal(job.home.journal, after=job.store.latest("labels", "labelled_at"))
+        self.journal = Journal(job.home.journal, after=latest_label_moment(job.store))
 
     def page(self, request: Request) -> Response:
         """Return the page itself."""
@@ -98,6 +99,9 @@ class Labelling:
         """Return the queue, and what this annotator answered so far, oldest first (0 is a skip)."""
         stored = [event for event in self._store.read("labels").to_pylist() if event["annotator"] == self._annotator]
         mine = [event for event in self.journal.events() if event["annotator"] == self._annotator]
+        # a clip that shows another picture since is offered again
+        earlier = of_earlier_pictures(self._store, stored + mine)
+        stored, mine = ([event for event in some if event["event_id"] not in earlier] for some in (stored, mine))
         # here a skip is an answer too: the clip is not offered again
         events = [{**event, "kind": "rate" if event["kind"] == "skip" else event["kind"]} for event in stored + mine]
         current = [by_annotator[self._annotator] for by_annotator in fold(events).values()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.clips.cut_video import CutVideo
+from pipeline.clips.replaced import record_replaced
 from pipeline.download.due import with_detector
 from pipeline.sources.faults import clean_message
 from pipeline.storage.arrow import is_one_of, pc
@@ -58,10 +59,12 @@ class RowWriter:
             # ids hold no quotes: see pipeline.ids
             ids = ", ".join(f"'{cut.clipping['video_id']}'" for cut in shown)
             where = f"batch = '{self.batch}' AND clip_spec = '{self.clip_spec}' AND video_id IN ({ids})"
+            rows = [row for cut in shown for row in cut.clips]
+            record_replaced(self.store, self._rows_of(shown), rows)
             if len(self.store.read("clippings", ["video_id"], self._rows_of(shown))):
                 # a kill between the next two commits leaves videos that are due, not clips that nobody counts
                 self.store.replace("clippings", [], where=where)
-            self.store.replace("clips", [row for cut in shown for row in cut.clips], where=where)
+            self.store.replace("clips", rows, where=where)
             self.store.replace("clippings", [cut.clipping for cut in shown], where=where)
         self.added += len(shown)
         self.waiting, self.since = [], time.monotonic()

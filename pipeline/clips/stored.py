@@ -14,7 +14,7 @@ from pipeline.clips.samples import BAD_SAMPLE, NUM_SAMPLES
 from pipeline.errors import PermanentError
 
 # what PyAV and numpy raise for bytes that are no video, and for videos whose frames have several sizes
-_DAMAGED = (av.FFmpegError, ValueError, IndexError, AttributeError, TypeError, KeyError, OverflowError)
+DAMAGED = (av.FFmpegError, ValueError, IndexError, AttributeError, TypeError, KeyError, OverflowError)
 
 
 def decode_clip(mp4: bytes) -> Frames:
@@ -39,7 +39,7 @@ def decode_stored_clip(mp4: bytes) -> Frames:
     """
     try:
         return decode_clip(mp4)
-    except _DAMAGED as exc:
+    except DAMAGED as exc:
         why = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         raise PermanentError(f"its {len(mp4)} bytes cannot be decoded ({why})", error_class=BAD_SAMPLE) from exc
 

@@ -223,6 +223,7 @@ def _labels(store: Store, config: Config) -> LabelsStatus:
         total=len(labels.ratings),
         by_rating={str(rating): count for rating, count in labels.by_rating.items()},
         unresolved=labels.unresolved,
+        left_behind=len(labels.left_behind),
         annotators=dict(labels.annotators),
     )
 

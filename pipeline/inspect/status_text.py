@@ -120,12 +120,15 @@ def _clips(clips: ClipsStatus) -> list[str]:
 
 
 def _labels(labels: LabelsStatus) -> list[str]:
-    if not labels.total and not labels.unresolved:
+    if not labels.total and not labels.unresolved and not labels.left_behind:
         return [_line("labels", "none")]
     rated = ", ".join(f"{count} rated {rating}" for rating, count in labels.by_rating.items() if count)
     annotators = ", ".join(f"{name} {count}" for name, count in labels.annotators.items())
     unresolved = f", {labels.unresolved} labels without a clip" if labels.unresolved else ""
-    return [_line("labels", f"{labels.total} clips{unresolved}: {rated}"), _line("", f"by {annotators}")]
+    lines = [_line("labels", f"{labels.total} clips{unresolved}: {rated}"), _line("", f"by {annotators}")]
+    if labels.left_behind:
+        lines.append(_line("", f"{labels.left_behind} clips show another picture than the one that was rated"))
+    return lines
 
 
 def _curated(curated: CuratedStatus) -> list[str]:

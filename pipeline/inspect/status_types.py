@@ -98,6 +98,8 @@ class LabelsStatus:
     """`1` to `5`."""
     unresolved: int
     """Labels whose clip does not exist."""
+    left_behind: int
+    """Clips whose label does not count: it is of an earlier picture, which another one replaced."""
     annotators: Counts
     """Clips by annotator."""
 

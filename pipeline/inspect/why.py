@@ -14,6 +14,7 @@ from pipeline.config import Config
 from pipeline.download.ledger import download_states
 from pipeline.inspect.find_id import find_id
 from pipeline.label_events import load_labels
+from pipeline.label_pictures import of_earlier_pictures
 from pipeline.shards.read import current_shards, find_samples
 from pipeline.storage.arrow import pc, rows_with, texts
 from pipeline.storage.store import Store
@@ -109,10 +110,15 @@ def _of_clip(store: Store, config: Config, clip: Mapping[str, Any]) -> dict[str,
     decisions = _rows(store, "curated", mine)
     held = _shards_of(store, [clip_id])
     events = _rows(store, "labels", mine)
+    earlier = of_earlier_pictures(store, store.read("labels", where=mine).to_pylist())
     return {
         "clip": {**clip, "current": clip["clip_spec"] == clip_spec(config.clips)},
         "duplicates": {**group[0], "members": members} if group else None,
-        "labels": sorted(events, key=lambda row: (row["labelled_at"] or "", row["event_id"])),
+        "labels": [
+            {**row, "of_earlier_picture": row["event_id"] in earlier}
+            for row in sorted(events, key=lambda row: (row["labelled_at"] or "", row["event_id"]))
+        ],
+        "replaced": sorted(_rows(store, "replaced", mine), key=lambda row: str(row["replaced_at"])),
         "rating": load_labels(store, config).ratings.get(clip_id) if events else None,
         "scores": _rows(store, "scores", mine),
         "decision": decisions[0] if decisions else None,

@@ -94,7 +94,10 @@ def _of_clip(found: Row) -> Iterator[tuple[str, str]]:
         )
     for event in found["labels"]:
         rated = f"rated {event['rating']}" if event["kind"] == "rate" else event["kind"]
-        yield "label", f"{rated} by {event['annotator']}, {_day(event['labelled_at'])}, {event['origin']}"
+        left = "; of an earlier picture of this clip, so it does not count" if event["of_earlier_picture"] else ""
+        yield "label", f"{rated} by {event['annotator']}, {_day(event['labelled_at'])}, {event['origin']}{left}"
+    for change in found["replaced"]:
+        yield "replaced", _replaced(change)
     for score in found["scores"]:
         value = "no score" if score["probability"] is None else f"{score['probability']:.4f}"
         yield "score", f"{value} by {score['model_version']}"
@@ -102,6 +105,13 @@ def _of_clip(found: Row) -> Iterator[tuple[str, str]]:
     yield "decision", f"{decision['decision']}: {decision['reason']}" if decision else "none yet"
     if found["shard"]:
         yield "shard", f"{found['shard']['split']}: {found['shard']['path']}"
+
+
+def _replaced(row: Row) -> str:
+    what = "the same picture in other bytes" if row["same_picture"] else "another picture"
+    if row["new_sha256"] is None:
+        what = "nothing: the new file does not reach that far"
+    return f"{_day(row['replaced_at'])} by {what}, as its file changed"
 
 
 def _attempt(row: Row) -> str:

@@ -30,6 +30,7 @@ IDS: dict[str, tuple[str, ...]] = {
     "breakers": ("event_id",),
     "clippings": ("video_id", "clip_spec"),
     "clips": ("clip_id",),
+    "replaced": ("clip_id", "old_sha256", "replaced_at"),
     "labels": ("event_id",),
     "scores": ("clip_id", "model_version"),
     "models": ("model_id",),

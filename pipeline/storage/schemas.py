@@ -66,6 +66,11 @@ SCHEMAS: dict[str, pa.Schema] = {
         scroll_share=_FLOAT, scroll_speed=_FLOAT, motion=_FLOAT, flags=_TEXTS,
         features=pa.list_(pa.float32()), hashes=pa.binary(), signature=pa.binary(), actions=_STR,
     ),
+    # one clip that shows other bytes than before under its id, or is gone, since its video was cut again (append-only)
+    "replaced": _schema(
+        clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, old_sha256=_STR, new_sha256=_STR, same_picture=_BOOL,
+        replaced_at=_TIME,
+    ),
     # one clip's group of copies, named by its representative; `similar_to` is a look-alike that is no copy
     "duplicates": _schema(
         clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, representative=_STR, is_representative=_BOOL,
@@ -79,7 +84,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     # one clip's calibrated probability of being good, under one model version (null where its frames are unreadable)
     "scores": _schema(
         clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, model_version=_STR, probability=_FLOAT,
-        logit_mean=_FLOAT, logit_min=_FLOAT, logit_std=_FLOAT, error_class=_STR, message=_STR,
+        logit_mean=_FLOAT, logit_min=_FLOAT, logit_std=_FLOAT, error_class=_STR, message=_STR, clip_sha256=_STR,
     ),
     # one clip's decision (keep | drop | review) and reason, under one rule and one model version
     "curated": _schema(
