@@ -1,4 +1,4 @@
-"""Record which clips of a video that is cut again show another picture than before under the same id.
+"""Tell which clips of a video that is cut again show another picture than before under the same id.
 
 A row of `replaced` is written before the new rows of `clips`, so labels of the earlier picture never count for the new
 one (`pipeline.label_pictures`). A clip whose bytes are the same gets no row. One whose bytes differ is decoded and
@@ -20,8 +20,8 @@ from pipeline.storage.store import Store
 _COLUMNS = ["clip_id", "video_id", "batch", "clip_spec", "tar", "offset", "size", "sha256"]
 
 
-def record_replaced(store: Store, mine: pc.Expression, new: Sequence[Mapping[str, Any]]) -> int:
-    """Append a row for each clip that is gone or has other bytes, and return the number of rows.
+def replaced_clips(store: Store, mine: pc.Expression, new: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row of `replaced` for each clip that is gone or has other bytes; the caller appends them.
 
     Args:
         store: the tars of both must be there.
@@ -30,12 +30,12 @@ def record_replaced(store: Store, mine: pc.Expression, new: Sequence[Mapping[str
     """
     old = store.read("clips", _COLUMNS, mine).to_pylist()
     if not old:
-        return 0
+        return []
     now = {row["clip_id"]: row for row in new}
     changed = [row for row in old if row["clip_id"] not in now or now[row["clip_id"]]["sha256"] != row["sha256"]]
     # after every label that is there, also where the clock was set back
     moment = moment_after(store.latest("labels", "labelled_at"))
-    rows = [
+    return [
         {
             **{name: row[name] for name in ("clip_id", "video_id", "batch", "clip_spec")},
             "old_sha256": row["sha256"],
@@ -46,8 +46,6 @@ def record_replaced(store: Store, mine: pc.Expression, new: Sequence[Mapping[str
         for row in changed
         for after in [now.get(row["clip_id"])]
     ]
-    store.append("replaced", rows)
-    return len(rows)
 
 
 def _are_same(store: Store, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.clips.cut_video import CutVideo
-from pipeline.clips.replaced import record_replaced
+from pipeline.clips.replaced import replaced_clips
 from pipeline.download.due import with_detector
 from pipeline.sources.faults import clean_message
 from pipeline.storage.arrow import is_one_of, pc
@@ -47,24 +47,29 @@ class RowWriter:
 
     def flush(self) -> None:
         """Commit the waiting rows, without those of videos that were taken down, or cut by another run, meanwhile."""
+        if not self.waiting:
+            return
+        fitting = [_fitting(cut) for cut in self.waiting]
+        mine = self._rows_of(fitting)
+        replaced = replaced_clips(self.store, mine, [row for cut in fitting for row in cut.clips])
+        was_cut = set(self.store.read("clippings", ["video_id"], mine)["video_id"].to_pylist())
         hidden, cut_meanwhile = taken_down(self.store), self._cut()
         shown = [
             cut
-            for cut in self.waiting
+            for cut in fitting
             if not hidden.hides(cut.clipping["video_id"], self.channels.get(cut.clipping["video_id"]))
             and (cut.clipping["video_id"], cut.clipping["source_sha256"]) not in cut_meanwhile
         ]
-        shown = [_fitting(cut) for cut in shown]
         if shown:
+            names = {cut.clipping["video_id"] for cut in shown}
             # ids hold no quotes: see pipeline.ids
             ids = ", ".join(f"'{cut.clipping['video_id']}'" for cut in shown)
             where = f"batch = '{self.batch}' AND clip_spec = '{self.clip_spec}' AND video_id IN ({ids})"
-            rows = [row for cut in shown for row in cut.clips]
-            record_replaced(self.store, self._rows_of(shown), rows)
-            if len(self.store.read("clippings", ["video_id"], self._rows_of(shown))):
+            self.store.append("replaced", [row for row in replaced if row["video_id"] in names])
+            if was_cut & names:
                 # a kill between the next two commits leaves videos that are due, not clips that nobody counts
                 self.store.replace("clippings", [], where=where)
-            self.store.replace("clips", rows, where=where)
+            self.store.replace("clips", [row for cut in shown for row in cut.clips], where=where)
             self.store.replace("clippings", [cut.clipping for cut in shown], where=where)
         self.added += len(shown)
         self.waiting, self.since = [], time.monotonic()

@@ -41,6 +41,20 @@ def test_scores_do_not_depend_on_what_is_scored_beside(scored, scored_writer):
     assert {clip: after[clip] for clip in before} == before
 
 
+def test_a_clip_that_shows_another_picture_since_is_scored_again(scored):
+    rows = scored.store.read("clips").to_pylist()
+    changed = next(row for row in rows if row["batch"] == FIRST)
+    assert batch_is_scored(scored.store, FIRST)
+    scored.store.replace("clips", [row | {"sha256": "0" * 64} if row is changed else row for row in rows])
+    assert not batch_is_scored(scored.store, FIRST)
+    assert score_batch(scored.of_batch(FIRST)).written
+    assert batch_is_scored(scored.store, FIRST)
+    # a score from before the hash was kept counts
+    scores = scored.store.read("scores").to_pylist()
+    scored.store.replace("scores", [row | {"clip_sha256": None} for row in scores])
+    assert batch_is_scored(scored.store, FIRST)
+
+
 def test_a_clip_with_unreadable_frames_gets_a_row_with_the_reason(trained, damage_frames):
     damaged = damage_frames(trained.store)
     report = score_batch(trained.of_batch(damaged["batch"]))
