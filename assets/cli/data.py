@@ -1,4 +1,4 @@
-"""Commands about the data: status, why, spot-check, export, takedown, gc, reconcile, arcade."""
+"""Commands about the data: status, why, spot-check, export, gc, reconcile, arcade."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from assets.cli.options import Parsers, add_model_option, used_settings
 from assets.settings import Settings
 from pipeline.errors import UserError
-from pipeline.outside import shown_values
+from pipeline.outside import shown_text, shown_values
 
 
 def add_commands(commands: Parsers) -> None:
@@ -25,11 +25,18 @@ def add_commands(commands: Parsers) -> None:
     why = commands.add(
         "why",
         run_why,
-        "Show everything that is known of one video or clip.",
-        "Query, rule, attempts, flags, labels, score, decision, shards, models. Several matches are listed.",
-        "  lampworks why folder-level-1-0123456789 --root DIR",
+        "Say whether a video, clip, channel or file is in it, and show everything that is known of it.",
+        "Query, rule, attempts, flags, labels, score, decision, shards, models. Several matches are listed. A file is\n"
+        "compared by its bytes, then by its pictures. Exit code: 0 when it is in, 1 when it is not, 2 for a name that\n"
+        "several have.",
+        "  lampworks why folder-level-1-0123456789 --root DIR\n"
+        "  lampworks why 'https://youtu.be/dQw4w9WgXcQ' --root DIR\n  lampworks why my-video.mp4 --root DIR",
     )
-    why.add_argument("id", metavar="ID", help="a video id or clip id, the unique start of one, a URL or a file name")
+    why.add_argument(
+        "id",
+        metavar="NAME",
+        help="a video id or clip id, the unique start of one, a URL, a channel's id, URL or name, or a file",
+    )
     why.add_argument("--json", action="store_true", help="print one JSON object")
     spot = commands.add(
         "spot-check",
@@ -58,18 +65,6 @@ def add_commands(commands: Parsers) -> None:
     export.add_argument("file", metavar="FILE", help="FILE.tar for a world, any other ending for the clips")
     export.add_argument("--recipe", action="store_true", help="write the training set as a recipe (.gz: packed)")
     add_model_option(export)
-    takedown = commands.add(
-        "takedown",
-        run_takedown,
-        "Take a video or a channel out of everything that is published from now on.",
-        "Records a tombstone that every stage reads just before it publishes. Then `lampworks run` decides and shards\n"
-        "again without it, and `lampworks gc` deletes what nothing names any more.",
-        "  lampworks takedown --video youtube-abc123 --reason 'asked by its owner'",
-    )
-    target = takedown.add_mutually_exclusive_group(required=True)
-    target.add_argument("--video", metavar="ID", help="a video id or URL")
-    target.add_argument("--channel", metavar="ID", help="a channel id: all its videos")
-    takedown.add_argument("--reason", required=True, metavar="TEXT", help="who asked, and when")
     gc = commands.add(
         "gc",
         run_gc,
@@ -123,12 +118,18 @@ def run_status(args: argparse.Namespace) -> int:
 
 
 def run_why(args: argparse.Namespace) -> int:
-    """Print everything that is known of one video or clip."""
+    """Print everything that is known of one video, clip, channel or file."""
     settings = used_settings(args)
+    from pipeline.inspect.find_id import NotInItError
     from pipeline.inspect.why import why
     from pipeline.inspect.why_text import format_why
 
-    found = why(settings.store, settings.config, args.id)
+    try:
+        found = why(settings.store, settings.config, args.id)
+    except NotInItError as exc:
+        about = {"kind": "none", "id": args.id, "message": str(exc)}
+        print(json.dumps(shown_values(about), indent=2) if args.json else f"not in it: {shown_text(exc)}")
+        return 1
     print(json.dumps(shown_values(found), indent=2, default=str) if args.json else format_why(found))
     return 0
 
@@ -186,22 +187,6 @@ def _export_recipe(settings: Settings, path: Path) -> int:
         print(
             f"  {found.secrets} addresses hold a password or a query, which is left out: they may not answer without it"
         )
-    return 0
-
-
-def run_takedown(args: argparse.Namespace) -> int:
-    """Record a tombstone."""
-    settings = used_settings(args)
-    from pipeline.search.spot_check import withdraw_spot_check
-    from pipeline.storage.takedown import request_takedown
-
-    kind, target = ("video", args.video) if args.video else ("channel", args.channel)
-    if request_takedown(settings.store, kind, target, args.reason):
-        print(f"{kind} {target} is taken down. `lampworks run` publishes without it; `lampworks gc` frees its space.")
-    else:
-        print(f"{kind} {target} was taken down before")
-    if withdraw_spot_check(settings.store):
-        print("the spot check showed it and is deleted; `lampworks spot-check` draws another")
     return 0
 
 

@@ -35,6 +35,8 @@ class Funnel:
 def funnel_of(status: StoreStatus) -> Funnel:
     """Return the funnel of a store's status."""
     videos, downloads, clips, curated = status.videos, status.downloads, status.clips, status.curated
+    removed = {"removed by takedowns": videos.removed} if videos.removed else {}
+    not_kept_by_rules = _by_family(videos.rejected) | removed
     not_downloaded = {
         **_prefixed("failed", downloads.failed),
         **_prefixed("rejected", downloads.rejected),
@@ -46,7 +48,7 @@ def funnel_of(status: StoreStatus) -> Funnel:
     return Funnel(
         _stages([
             ("found", videos.found, {}),
-            ("kept by the rules", videos.kept, _by_family(videos.rejected)),
+            ("kept by the rules", videos.kept, not_kept_by_rules),
             ("downloaded", downloads.ok, not_downloaded),
             ("cut into clips", clips.videos_cut, not_cut),
         ]),

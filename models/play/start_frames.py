@@ -9,13 +9,13 @@ from models.evaluation.pictures import frame_of
 from models.play.games import StartFrame
 from pipeline.config import Config
 from pipeline.model_choice import models_in_use
-from pipeline.storage.models_table import read_model_file
+from pipeline.storage.models_table import ModelRecord, read_model_file
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
 
 def start_frames(store: Store, config: Config, world: str | None = None) -> list[StartFrame]:
-    """Return the start frames of a world's evaluation, or middle frames of held-out clips where it has none.
+    """Return the start frames of a world's evaluation, or middle frames of held-out clips where it has none left.
 
     Args:
         store: holds evaluations and shards.
@@ -25,9 +25,13 @@ def start_frames(store: Store, config: Config, world: str | None = None) -> list
     Frames of videos that were taken down since are left out.
     """
     evaluation = models_in_use(store, config, world).evaluation
-    if evaluation is None:
-        clips = held_out_clips(store, config, None)[: config.evaluation.start_frames]
-        return [StartFrame(clip.frames_THWC[len(clip.frames_THWC) // 2], clip.clip_id) for clip in clips]
+    if evaluation is not None and (found := _of_evaluation(store, evaluation)):
+        return found
+    clips = held_out_clips(store, config, None)[: config.evaluation.start_frames]
+    return [StartFrame(clip.frames_THWC[len(clip.frames_THWC) // 2], clip.clip_id) for clip in clips]
+
+
+def _of_evaluation(store: Store, evaluation: ModelRecord) -> list[StartFrame]:
     gone = taken_down(store).hidden_videos(store)
     about = json.loads(read_model_file(store, evaluation, "pictures.json"))
     return [

@@ -19,6 +19,7 @@ from pipeline.arcade.catalog import DUPLICATES, GOOD, Recording, catalog, media_
 from pipeline.arcade.encode import encode_recording
 from pipeline.arcade.platformer import record_platformer
 from pipeline.arcade.platformer_art import Picture
+from pipeline.arcade.removal import Removed
 from pipeline.arcade.scenes import SCENES, with_sides
 from pipeline.arcade.truth import read_truth, truth_of, write_truth
 from pipeline.config.source import ArcadeConfig, EngineConfig
@@ -39,7 +40,7 @@ _CABINETS = {
 def record_arcade(
     config: ArcadeConfig, folder: Path, *, workers: int | None = None, on_progress: ProgressCallback | None = None
 ) -> list[Recording]:
-    """Record what a folder lacks of a configuration's catalog, and return the whole catalog.
+    """Record what a folder lacks of a configuration's catalog, and return the catalog, without what was taken down.
 
     Args:
         config: what to record.
@@ -50,7 +51,8 @@ def record_arcade(
     Raises:
         UserError: the folder cannot be written, or a game cannot be played, naming which and why.
     """
-    recordings = catalog(config)
+    removed = Removed(folder)
+    recordings = [recording for recording in catalog(config) if recording.native_id not in removed]
     missing = [recording for recording in recordings if not is_recorded(folder, recording)]
     if missing:
         _make_folders(folder)

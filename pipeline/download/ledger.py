@@ -80,7 +80,7 @@ def download_states(store: Store, batch: str | None = None) -> dict[str, State]:
     videos = store.read("videos", _VIDEOS, kept if mine is None else kept & mine)
     attempts = store.read("downloads", [*_ATTEMPTS, *_DETAILS], mine)
     names = [field for field in State.__dataclass_fields__ if field != "duration_s"]
-    rows = fold(videos, attempts, hidden=_hidden(store, videos)).select([*names, "duration_s"]).to_pylist()
+    rows = fold(videos, attempts, hidden=taken_down(store).mask(videos)).select([*names, "duration_s"]).to_pylist()
     rows.sort(key=lambda row: str(row["video_id"]))
     return {row["video_id"]: State(**{**row, "bytes": row["bytes"] or 0}) for row in rows}
 
@@ -95,7 +95,7 @@ def fold_all(store: Store) -> pa.Table:
     # paths and hashes are read only for attempts that have a file
     attempts = store.read("downloads", _ATTEMPTS)
     files = store.read("downloads", [*_ATTEMPTS, "path", "sha256"], pc.field("state").isin(["ok", "dropped"]))
-    return fold(videos, attempts, files, hidden=_hidden(store, videos))
+    return fold(videos, attempts, files, hidden=taken_down(store).mask(videos))
 
 
 def fold_attempts(store: Store) -> pa.Table:
@@ -285,12 +285,3 @@ class _Attempts:
 
 def _taken(column: Any, rows: Any) -> Any:
     return column.take(pa.array(rows, pa.int64(), mask=rows < 0))
-
-
-def _hidden(store: Store, videos: pa.Table) -> Any:
-    hidden = taken_down(store)
-    if not (hidden.videos or hidden.channels):
-        return None
-    by_name = pc.is_in(videos["video_id"], value_set=pa.array(sorted(hidden.videos), pa.string()))
-    by_channel = pc.is_in(videos["channel_id"], value_set=pa.array(sorted(hidden.channels), pa.string()))
-    return pc.or_(by_name, pc.fill_null(by_channel, False)).to_numpy(zero_copy_only=False)

@@ -1,16 +1,18 @@
-"""Find the one video or clip that a person means by an id, the start of an id, a URL, a native id or a file name."""
+"""Find the one video, clip or channel that a person means: by an id or the start of one, an address, or a name."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
+from pipeline.storage.takedown import stands_for
+from pipeline.takedown.targets import Target, find_target
 from pipeline.video_names import find_videos
 
 _MOST_SHOWN, _MOST_COMPARED = 5, 20_000
@@ -18,42 +20,68 @@ _MOST_SHOWN, _MOST_COMPARED = 5, 20_000
 
 @dataclass(frozen=True)
 class FoundId:
-    """The id of a video or a clip."""
+    """The id of a video, a clip or a channel."""
 
-    kind: Literal["video", "clip"]
+    kind: Literal["video", "clip", "channel"]
     id: str
 
 
-def find_id(store: Store, name: str) -> FoundId:
-    """Return the video or clip that `name` identifies.
+class NotInItError(UserError):
+    """Nothing in the store has a name; the message lists similar ones, or says that it was taken down."""
 
-    A clip's full id comes first, then a video's id, native id, URL or file name, then the start of an id.
+
+def find_id(store: Store, name: str) -> FoundId:
+    """Return the video, clip or channel that `name` identifies.
+
+    A clip's full id comes first, then a video's id, native id, URL (in any spelling from which yt-dlp reads the same
+    id) or file name, then a channel's id, URL or name, then the start of an id.
 
     Raises:
-        UserError: nothing has that name (the message lists similar ones), or several have it (it lists them).
+        NotInItError: nothing has that name.
+        UserError: several have it (the message lists them).
     """
     if _is_clip(store, name):
         return FoundId("clip", name)
-    videos = sorted(find_videos(store, [name]).get(name, ()))
-    if len(videos) > 1:
-        raise UserError(f"{name!r} names {len(videos)} videos; give the id of one: {_shown(videos)}")
-    if videos:
-        return FoundId("video", videos[0])
+    if name:
+        target = find_target(store, name)
+        if target.is_known and not _is_clip_id(name):
+            return FoundId(target.kind, target.names[0][1])
+        # as people write the names of files; an address is exact
+        loose = set() if "://" in name else find_videos(store, [name]).get(name, set())
+        if len(loose) == 1:
+            return FoundId("video", *loose)
+        if loose:
+            raise UserError(f"{name!r} names {len(loose)} videos; give the id of one: {_shown(sorted(loose))}")
+        if stone := _tombstone(store, target):
+            raise NotInItError(
+                f"{name!r} was taken down on {stone['requested_at']:%Y-%m-%d}: nothing of it is in {store.root}, and "
+                "no search brings it back"
+            )
     found = _with_prefix(store, name) if name else []
     if len(found) > 1:
         ids = [one.id for one in found]
         raise UserError(f"{name!r} is the start of {len(ids)} ids; give more of it, or one of: {_shown(ids)}")
     if not found:
-        raise UserError(_unknown(store, name))
+        raise NotInItError(_unknown(store, name))
     return found[0]
 
 
-def _is_clip(store: Store, name: str) -> bool:
+def _tombstone(store: Store, target: Target) -> dict[str, Any] | None:
+    """Return the row of `takedowns` that stands for a target; None where it was not taken down."""
+    rows = store.read("takedowns").to_pylist()
+    return next((row for row in rows for kind, name in target.names if stands_for(row, kind, name)), None)
+
+
+def _is_clip_id(name: str) -> bool:
     try:
         split_clip_id(name)
     except ValueError:
         return False
-    return len(store.read("clips", ["clip_id"], pc.field("clip_id") == name)) > 0
+    return True
+
+
+def _is_clip(store: Store, name: str) -> bool:
+    return _is_clip_id(name) and len(store.read("clips", ["clip_id"], pc.field("clip_id") == name)) > 0
 
 
 def _with_prefix(store: Store, prefix: str) -> list[FoundId]:

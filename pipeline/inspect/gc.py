@@ -1,7 +1,8 @@
-"""Delete blobs that no row names: those of killed runs, of replaced shards and models, and of takedowns.
+"""Delete blobs that no row names: those of killed runs, of replaced shards and models.
 
 Readers ignore such blobs, so deleting them changes nothing for them. Rows of videos that were taken down do not count:
-the downloads and clips of these videos are deleted. Tables, the Dagster home, the recordings of the embedded source,
+the downloads and clips of these videos are deleted. Of replaced shards that a model names, the manifest and the indexes
+stay: they say what the model has seen. Tables, the Dagster home, the recordings of the embedded source,
 reports and labels are kept; of the latter two, only temporary files of unfinished writes are deleted.
 
 Run it while nothing else writes to the root, because a blob is written before the rows that name it.
@@ -13,10 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.download.ledger import fold_all
+from pipeline.shards.index import index_key
 from pipeline.shards.manifest import card_keys
+from pipeline.shards.read import manifest_key
 from pipeline.sources.actions import raw_actions
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
+from pipeline.takedown.shards import tars_of
 
 _SWEPT = ("raw", "clips", "shards", "tokens", "models")
 _KEPT = ("reports", "labels")
@@ -62,8 +66,10 @@ def _named(store: Store) -> tuple[set[str], set[str]]:
         files.update(keys, map(raw_actions, keys) if table is raw else ())
     folders: set[str] = set()
     for row in store.read("shards", ["version", "path", "index"]).to_pylist():
-        files.update((row["path"], row["index"] or row["path"], f"shards/{row['version']}/manifest.json"))
+        files.update((row["path"], row["index"] or row["path"], manifest_key(row["version"])))
         files.update(card_keys(row["version"]))
+    for version in filter(None, store.read("models", ["shards_version"])["shards_version"].unique().to_pylist()):
+        files.update((manifest_key(version), *map(index_key, tars_of(store, version))))
     for row in store.read("tokens", ["path", "index"]).to_pylist():
         files.update((row["path"], row["index"]))
     for path in store.read("models", ["path"])["path"].to_pylist():

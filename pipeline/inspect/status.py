@@ -99,9 +99,11 @@ def _videos(store: Store, videos: pa.Table) -> VideosStatus:
     one where there are fewer rows than the searches counted.
     """
     announced = total(store.read("searches", ["new"])["new"])
+    removed = total(store.read("takedowns", ["removed"])["removed"])
     kept = rows_with(videos, "verdict", "kept")
     return VideosStatus(
-        found=max(announced, len(videos)),
+        removed=removed,
+        found=max(announced, len(videos) + removed),
         kept=len(kept),
         licences=counts(pc.fill_null(kept["licence"], "unknown")),
         rejected=counts(rows_without(videos, "verdict", "kept")["rule"]),

@@ -38,9 +38,10 @@ def format_status(status: StoreStatus) -> str:
     """Return a status as lines of text."""
     videos = status.videos
     rejected = sum(videos.rejected.values())
+    removed = f", {videos.removed} removed by takedowns" if videos.removed else ""
     return "\n".join([
         status.root,
-        _line("videos", f"{videos.found} found, {videos.kept} kept, {rejected} rejected"),
+        _line("videos", f"{videos.found} found, {videos.kept} kept, {rejected} rejected{removed}"),
         *_reasons(videos.rejected),
         *_downloads(status.downloads),
         *_sites(status.sites),

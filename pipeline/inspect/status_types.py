@@ -24,6 +24,8 @@ class VideosStatus:
     """Kept videos by licence."""
     rejected: Counts
     """By the rule that decided."""
+    removed: int = 0
+    """Videos of which a takedown removed every row."""
 
 
 @dataclass(frozen=True, kw_only=True)

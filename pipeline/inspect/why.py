@@ -1,4 +1,4 @@
-"""Collect everything that the store knows of one video or clip, in the order in which it happened.
+"""Collect everything that the store knows of one video, clip or channel, in the order in which it happened.
 
 print(format_why(why(store, config, "youtube-dQw4w9WgXcQ")))
 """
@@ -18,7 +18,7 @@ from pipeline.label_pictures import of_earlier_pictures
 from pipeline.shards.read import current_shards, find_samples
 from pipeline.storage.arrow import pc, rows_with, texts
 from pipeline.storage.store import Store
-from pipeline.storage.takedown import taken_down
+from pipeline.storage.takedown import stands_for, taken_down
 
 _CLIP_COLUMNS = [
     "clip_id", "video_id", "batch", "clip_spec", "start_ms", "end_ms", "tar", "offset", "size", "sha256", "num_frames",
@@ -28,17 +28,21 @@ _CLIP_COLUMNS = [
 
 
 def why(store: Store, config: Config, name: str) -> dict[str, Any]:
-    """Return everything known of a video or a clip as one object for JSON.
+    """Return everything known of a video, a clip or a channel as one object for JSON.
 
     Args:
         store: the store.
         config: its clip settings say which clip_spec is current.
-        name: a video id or a clip id, the start of either if it is unique, a URL, a native id, or a file name.
+        name: a video id or a clip id, the start of either if it is unique, a URL, a native id, or a file name; or a
+            channel's id, URL or name.
 
     Raises:
-        UserError: nothing has that name (the message lists similar ones), or several have it (it lists them).
+        NotInItError: nothing has that name (the message lists similar ones).
+        UserError: several have that name (it lists them).
     """
     found = find_id(store, name.strip())
+    if found.kind == "channel":
+        return {"kind": "channel", "id": found.id, **_of_channel(store, config, found.id)}
     if found.kind == "video":
         of_video = _of_video(store, config, found.id)
         return {"kind": "video", "id": found.id, **of_video, **_clips_of(store, config, found.id)}
@@ -61,7 +65,7 @@ def _of_video(store: Store, config: Config, video_id: str) -> dict[str, Any]:
     tombstones = [
         row
         for row in _rows(store, "takedowns")
-        if row["target"] == (video_id if row["kind"] == "video" else channel) and row["target"] is not None
+        if stands_for(row, "video", video_id) or stands_for(row, "channel", channel)
     ]
     return {
         "video": video,
@@ -134,6 +138,20 @@ def _shards_of(store: Store, clip_ids: Collection[str]) -> dict[str, dict[str, A
         return {}
     found = find_samples(store, version, clip_ids)
     return {clip_id: {"version": version, "split": row["split"], "path": row["path"]} for clip_id, row in found.items()}
+
+
+def _of_channel(store: Store, config: Config, channel_id: str) -> dict[str, Any]:
+    """Return each video of a channel with its counts, and the models that were trained or evaluated on one."""
+    columns = ["video_id", "title", "channel", "verdict", "rule"]
+    videos = _rows(store, "videos", pc.field("channel_id") == channel_id, columns)
+    models: dict[str, dict[str, Any]] = {}
+    for video in videos:
+        found = _clips_of(store, config, video["video_id"])
+        video["clips"] = len(found["clips"])
+        video["kept"] = sum(clip["decision"] == "keep" for clip in found["clips"])
+        video["in_shards"] = sum(clip["shard"] is not None for clip in found["clips"])
+        models |= {model["model_id"]: model for model in found["models"]}
+    return {"videos": videos, "models": list(models.values())}
 
 
 def _models_that_saw(store: Store, shards: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -21,6 +21,9 @@ def format_why(found: Row) -> str:
 
 
 def _lines(found: Row) -> Iterator[tuple[str, str]]:
+    if found["kind"] == "channel":
+        yield from _of_channel(found)
+        return
     video = found["video"]
     if video is not None:
         yield "title", video["title"] or "(none)"
@@ -41,7 +44,7 @@ def _lines(found: Row) -> Iterator[tuple[str, str]]:
     for tombstone in found["takedowns"]:
         yield (
             "taken down",
-            f"{tombstone['kind']} {tombstone['target']}, {_day(tombstone['requested_at'])}: {tombstone['reason']}",
+            f"as a {tombstone['kind']}, {_day(tombstone['requested_at'])}: {tombstone['reason']}",
         )
     if found["download"] is not None:
         tries = found["download"]["attempts"]
@@ -112,6 +115,14 @@ def _replaced(row: Row) -> str:
     if row["new_sha256"] is None:
         what = "nothing: the new file does not reach that far"
     return f"{_day(row['replaced_at'])} by {what}, as its file changed"
+
+
+def _of_channel(found: Row) -> Iterator[tuple[str, str]]:
+    for video in found["videos"]:
+        counted = f"{video['clips']} clips, {video['kept']} kept, {video['in_shards']} in training shards"
+        yield "video", f"{video['video_id']}: {video['title'] or '(no title)'}; {video['verdict']}; {counted}"
+    if found["models"]:
+        yield "models", "trained or evaluated: " + ", ".join(model["model_id"] for model in found["models"])
 
 
 def _attempt(row: Row) -> str:

@@ -13,6 +13,7 @@ from pipeline.sources.base import Candidate, Source
 from pipeline.sources.folder import FolderSource, other_id
 from pipeline.storage.arrow import is_one_of
 from pipeline.storage.store import Store
+from pipeline.storage.takedown import TakenDown
 
 
 @dataclass
@@ -26,13 +27,19 @@ class Found:
 
 
 def ask_source(
-    source: Source, known: SettledVideos, journal: SearchJournal, round: int | None, progress: Progress
+    source: Source,
+    known: SettledVideos,
+    hidden: TakenDown,
+    journal: SearchJournal,
+    round: int | None,
+    progress: Progress,
 ) -> dict[str, Found]:
     """Search a source and return what it offers by `video_id`, in the source's order.
 
     Args:
         source: entered.
         known: the videos whose pages need not be asked.
+        hidden: the tombstones: pages of these videos are not asked, and nothing of them is written to the journal.
         journal: what an unfinished search was answered; this one's answers are added.
         round: which growth of a closed world to see; None for all of it.
         progress: advances by one for each candidate.
@@ -42,7 +49,9 @@ def ask_source(
 
     def is_known(candidate: Candidate) -> bool:
         # nor is a page asked twice by two queries of this search, or again after a search that was killed
-        return candidate.video_id in asked or candidate.video_id in journal or known(candidate)
+        if candidate.video_id in asked or candidate.video_id in journal:
+            return True
+        return hidden.hides(vars(candidate)) or known(candidate)
 
     for candidate in source.search(round, is_known):
         if candidate.listed and candidate.video_id in journal:
@@ -54,7 +63,7 @@ def ask_source(
             one.queries.append(candidate.query)
         if not candidate.listed:
             asked.add(candidate.video_id)
-        if _quality(candidate) == 2:
+        if _quality(candidate) == 2 and not hidden.hides(vars(candidate)):
             journal.note(candidate)
         progress.advance()
     return found

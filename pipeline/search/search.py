@@ -82,7 +82,8 @@ def search_videos(job: Job, *, round: int | None = None, now: datetime | None = 
     journal = SearchJournal(job.home.search_journal if config.source.kind in {"urls", "youtube"} else None)
     with journal:
         with source, Progress("search", unit="videos", on_progress=job.on_progress) as progress:
-            found = ask_source(source, SettledVideos(store, current_rules_version(config)), journal, round, progress)
+            settled = SettledVideos(store, current_rules_version(config))
+            found = ask_source(source, settled, taken_down(store), journal, round, progress)
         store.append("breakers", breaker_changes(before, source, config, moment))
         if not found and source.refused:
             # not the user's fault, and it passes: the stages after this one go on with the videos that are there
@@ -94,7 +95,7 @@ def search_videos(job: Job, *, round: int | None = None, now: datetime | None = 
             found = separate_folders(store, source, found)
             notes = _tell_notes(source, job)
         hidden = taken_down(store)
-        visible = {name: one for name, one in found.items() if not hidden.hides(name, one.candidate.channel_id)}
+        visible = {name: one for name, one in found.items() if not hidden.hides(vars(one.candidate))}
         known = known_videos(store, visible, config)
         judged = [judged_row(one, known.get(name), config, moment) for name, one in visible.items()]
         rows = fitting_videos(judged, config)

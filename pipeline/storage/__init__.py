@@ -1,1 +1,1 @@
-"""The store: Delta tables and immutable blobs, their schemas, the local home, takedowns."""
+"""The store: Delta tables and immutable blobs, their schemas, the local home, tombstones of takedowns."""

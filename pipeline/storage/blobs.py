@@ -157,6 +157,15 @@ class Blobs(Root):
         start = self._fs._strip_protocol(self.root)
         return sorted(str(path)[len(start) :].lstrip("/") for path in self._fs.find(base))
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """Return the sorted names of the folders in a folder."""
+        base = self.url(prefix)
+        self._fs.invalidate_cache()
+        if not self._fs.exists(base):
+            return []
+        found = self._fs.ls(base, detail=True)
+        return sorted(str(one["name"]).rstrip("/").rsplit("/", 1)[-1] for one in found if one["type"] == "directory")
+
     def stat_blobs(self, prefix: str) -> dict[str, BlobStat]:
         """Return key -> size and time of the blobs in a folder, in the order of their keys."""
         base = self.url(prefix)
@@ -177,6 +186,17 @@ class Blobs(Root):
         """Delete a blob, if it exists."""
         if self._fs.exists(self.url(key)):
             self._fs.rm_file(self.url(key))
+
+    def bucket_versioning(self) -> str | None:
+        """Return the versioning of a bucket (`Enabled`, `Suspended`), "" where there is none, None if not known."""
+        ask = getattr(self._fs, "call_s3", None)
+        if ask is None:
+            return None
+        try:
+            answer = ask("get_bucket_versioning", Bucket=self._fs._strip_protocol(self.root).partition("/")[0])
+        except Exception:  # each object store raises its own exceptions, and many do not answer this
+            return None
+        return str(answer.get("Status") or "")
 
     def check_writable(self) -> None:
         """Write and delete a probe; UserError names the root and the fix where that fails."""

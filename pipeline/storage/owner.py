@@ -40,16 +40,24 @@ def scratch_folder(parent: Path, kind: str) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    for leftover in parent.glob("*-*-*"):
-        _, pid, started, *_ = leftover.name.split("-")
-        if pid.isdigit() and not _lives(int(pid), started):
-            shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in dead_scratch_folders(parent):
+        shutil.rmtree(leftover, ignore_errors=True)
     folder = parent / f"{kind}-{_mark(os.getpid())}-{uuid.uuid4().hex[:8]}"
     folder.mkdir()
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def dead_scratch_folders(parent: Path) -> list[Path]:
+    """Return the scratch folders in `parent` whose process is gone."""
+    found = []
+    for leftover in sorted(parent.glob("*-*-*")):
+        _, pid, started, *_ = leftover.name.split("-")
+        if pid.isdigit() and not _lives(int(pid), started):
+            found.append(leftover)
+    return found
 
 
 def sweep_unfinished(folder: Path) -> int:

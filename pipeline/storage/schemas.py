@@ -107,8 +107,11 @@ SCHEMAS: dict[str, pa.Schema] = {
         model_id=_STR, kind=_STR, path=_STR, parameters=_INT, steps=_INT, config=_STR, figures=_STR, inputs=_STR,
         shards_version=_STR, created_at=_TIME, files=_STR,
     ),
-    # one tombstone (kind video | channel): every writer reads these again just before it publishes
-    "takedowns": _schema(takedown_id=_STR, kind=_STR, target=_STR, reason=_STR, requested_at=_TIME),
+    # one tombstone (kind video | url | channel), a keyed hash: every writer reads these just before it publishes
+    "takedowns": _schema(
+        takedown_id=_STR, kind=_STR, target=_STR, target_hash=_STR, salt=_STR, part_of=_STR, removed=_INT, reason=_STR,
+        requested_at=_TIME,
+    ),
 }
 # fmt: on
 

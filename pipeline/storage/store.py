@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from pipeline.storage.arrow import pc
 from pipeline.storage.blobs import Blobs
+from pipeline.storage.purge import PurgedTables
 from pipeline.storage.schemas import SCHEMAS
-from pipeline.storage.tables import Tables
 
 
-class Store(Tables, Blobs):
+class Store(PurgedTables, Blobs):
     """A root of tables and blobs. Cheap to make, safe to pickle into worker processes."""
 
     def latest(self, name: str, column: str, where: pc.Expression | None = None) -> datetime | None:

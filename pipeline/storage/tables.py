@@ -33,7 +33,9 @@ from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMA_VERSION, SCHEM
 from pipeline.storage.upkeep import WRITER_PROPERTIES, compact_if_due, retry_commit
 
 _DESCRIPTION = "lampworks schema {}"
-_INPUTS_KEY = "lampworks.inputs"
+INPUTS_KEY = "lampworks.inputs"
+TAKEDOWN_KEY = "lampworks.takedown"
+"""Marks the commits of a takedown, which say nothing of what the rows were made from."""
 _HISTORY = 10  # commits that are looked through for the last one that changed rows
 
 
@@ -53,8 +55,9 @@ class Tables(Root):
         if table is None:
             return {}
         for commit in self._history(name, table, _HISTORY):
-            if str(commit.get("operation")).startswith(("OPTIMIZE", "VACUUM")):
-                continue  # it moved the same rows into other files
+            moved = str(commit.get("operation")).startswith(("OPTIMIZE", "VACUUM"))  # the same rows in other files
+            if moved or (TAKEDOWN_KEY in commit and INPUTS_KEY not in commit):
+                continue
             return self._recorded(name, commit)
         return {}
 
@@ -64,7 +67,7 @@ class Tables(Root):
 
     def _recorded(self, name: str, commit: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            return dict(json.loads(commit[_INPUTS_KEY])) if _INPUTS_KEY in commit else {}
+            return dict(json.loads(commit[INPUTS_KEY])) if INPUTS_KEY in commit else {}
         except ValueError as exc:
             raise DamagedError(
                 f"table {name!r} of {self.root}: its last commit says in damaged words what it was made from. Restore "
@@ -72,10 +75,11 @@ class Tables(Root):
             ) from exc
 
     def deleted_rows(self, name: str, commits: int = _HISTORY) -> int:
-        """Return how many rows the last commits deleted; lampworks itself deletes none."""
+        """Return how many rows the last commits deleted; those of a takedown are not counted."""
         table = self._open(name)
         history = [] if table is None else self._history(name, table, commits)
-        gone = [commit["operationMetrics"] for commit in history if commit.get("operation") == "DELETE"]
+        deletions = [one for one in history if one.get("operation") == "DELETE" and TAKEDOWN_KEY not in one]
+        gone = [commit["operationMetrics"] for commit in deletions]
         return sum(int(metrics.get("num_deleted_rows") or 0) for metrics in gone)
 
     def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
@@ -358,4 +362,4 @@ def _lacks_columns(table: DeltaTable, data: pa.Table) -> bool:
 def _commit_properties(inputs: Mapping[str, Any] | None) -> CommitProperties | None:
     if inputs is None:
         return None
-    return CommitProperties(custom_metadata={_INPUTS_KEY: json.dumps(inputs, sort_keys=True)})
+    return CommitProperties(custom_metadata={INPUTS_KEY: json.dumps(inputs, sort_keys=True)})

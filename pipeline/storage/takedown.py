@@ -1,23 +1,31 @@
-"""Tombstones: videos and channels that must not be published from now on.
+"""Tombstones: videos, addresses and channels that must not be published from now on.
 
-`request_takedown` records one. Every writer reads them again just before it publishes, so that a request that arrives
-while a batch is processed still counts. What was published before is replaced by the next pass (near-duplicates,
-decision and shards depend on the version of the table `takedowns`), and then `lampworks gc` deletes the blobs.
+A tombstone holds a keyed hash of what was taken down and not its id, so that a later search recognizes it and nobody
+can read it in the table. `pipeline.takedown` records one and then removes everything that the root holds of it. Every
+writer reads the tombstones again just before it publishes, so that a request that arrives while a batch is processed
+still counts.
 """
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
+
+import pyarrow as pa
 
 from pipeline.errors import UserError
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
 
-KINDS = ("video", "channel")
+Kind = Literal["video", "url", "channel"]
+KINDS: tuple[Kind, ...] = ("video", "url", "channel")
+_COLUMN: dict[Kind, str] = {"video": "video_id", "url": "url", "channel": "channel_id"}
+_BATCH_ROWS = 1 << 16
 Made = TypeVar("Made")
 
 
@@ -25,10 +33,12 @@ Made = TypeVar("Made")
 class TakenDown:
     """The tombstones as of one read of the table."""
 
-    videos: frozenset[str]
-    """Ids of videos that were taken down themselves."""
-    channels: frozenset[str]
-    """Ids of channels that were taken down with all their videos."""
+    version: int
+    """Of the table."""
+    hashes: Mapping[tuple[Kind, str], frozenset[str]]
+    """Kind and salt -> hashes."""
+    plain: Mapping[Kind, frozenset[str]]
+    """Kind -> ids that an older version recorded in clear."""
 
     def hides(self, video: str | Mapping[str, Any], channel_id: str | None = None) -> bool:
         """Tell whether a video must not be published.
@@ -37,24 +47,80 @@ class TakenDown:
             video: its row of `videos`, or its id.
             channel_id: its channel's id, where `video` is an id.
         """
-        if not isinstance(video, str):
-            channel_id = video.get("channel_id") or channel_id
-            video = str(video["video_id"])
-        return video in self.videos or (channel_id is not None and channel_id in self.channels)
+        if isinstance(video, str):
+            return self.names("video", video) or self.names("channel", channel_id)
+        return (
+            self.names("video", str(video["video_id"]))
+            or self.names("channel", video.get("channel_id") or channel_id)
+            or self.names("url", video.get("url"))
+        )
+
+    def names(self, kind: Kind, name: str | None) -> bool:
+        """Tell whether a tombstone of a kind stands for a name."""
+        if not name:
+            return False
+        return name in self.plain.get(kind, ()) or any(
+            hash_of(salt, kind, name) in known for (of, salt), known in self.hashes.items() if of == kind
+        )
 
     def hidden_videos(self, store: Store) -> frozenset[str]:
-        """Return the ids of all videos that must not be published, those of the channels included."""
-        if not self.channels:
-            return self.videos
-        rows = store.read("videos", ["video_id"], pc.field("channel_id").isin(sorted(self.channels)))
-        return self.videos | frozenset(str(video) for video in rows["video_id"].to_pylist())
+        """Return the ids of all stored videos that must not be published, those of the channels included."""
+        if not self.hashes and not any(self.plain.values()):
+            return frozenset()
+        # readers ask for every batch: a million ids are hashed once for a version of the two tables
+        key = (store.root, self.version, store.version("videos"))
+        if _hidden.get(store.root, (None, frozenset()))[0] != key:
+            _hidden[store.root] = (key, self._hidden_among(store))
+        return _hidden[store.root][1]
+
+    def _hidden_among(self, store: Store) -> frozenset[str]:
+        found = set(self.plain.get("video", ()))
+        columns = ["video_id", *(_COLUMN[kind] for kind in KINDS[1:] if self._has(kind))]
+        for batch in store.scan("videos", columns, batch_rows=_BATCH_ROWS):
+            found.update(str(row["video_id"]) for row in batch.to_pylist() if self.hides(row))
+        return frozenset(found)
+
+    def mask(self, videos: pa.Table) -> Any:
+        """Return which rows of a table (video_id, channel_id) are hidden, as a numpy mask; None where none can be."""
+        if not self.hashes and not any(self.plain.values()):
+            return None
+        rows = videos.select([name for name in _COLUMN.values() if name in videos.column_names])
+        hidden = [self.hides(row) for batch in rows.to_batches(_BATCH_ROWS) for row in batch.to_pylist()]
+        return pa.array(hidden, pa.bool_()).to_numpy(zero_copy_only=False)
+
+    def _has(self, kind: Kind) -> bool:
+        return bool(self.plain.get(kind)) or any(of == kind for of, _ in self.hashes)
+
+
+_hidden: dict[str, tuple[tuple[str, int, int] | None, frozenset[str]]] = {}
+
+
+def hash_of(salt: str, kind: Kind, name: str) -> str:
+    """Return the keyed hash by which a tombstone stands for a name."""
+    text = f"{kind}\0{name}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, key=bytes.fromhex(salt), digest_size=16).hexdigest()
+
+
+def stands_for(row: Mapping[str, Any], kind: Kind, name: str | None) -> bool:
+    """Tell whether a row of `takedowns` stands for a name."""
+    if name is None or row["kind"] != kind:
+        return False
+    return bool(row["target"] == name or (row["salt"] and hash_of(row["salt"], kind, name) == row["target_hash"]))
 
 
 def taken_down(store: Store) -> TakenDown:
     """Return the tombstones as committed now."""
-    rows = store.read("takedowns", ["kind", "target"]).to_pylist()
-    named = {kind: frozenset(row["target"] for row in rows if row["kind"] == kind) for kind in KINDS}
-    return TakenDown(videos=named["video"], channels=named["channel"])
+    version = store.version("takedowns")
+    rows = store.read("takedowns", ["kind", "target", "target_hash", "salt"]).to_pylist()
+    hashes: dict[tuple[Kind, str], set[str]] = {}
+    for row in rows:
+        if row["target_hash"]:
+            hashes.setdefault((row["kind"], row["salt"]), set()).add(row["target_hash"])
+    return TakenDown(
+        version,
+        {key: frozenset(found) for key, found in hashes.items()},
+        {kind: frozenset(row["target"] for row in rows if row["kind"] == kind and row["target"]) for kind in KINDS},
+    )
 
 
 def repeat_after_takedown(store: Store, make: Callable[[], Made]) -> Made:
@@ -71,7 +137,7 @@ def request_takedown(store: Store, kind: str, target: str, reason: str) -> bool:
 
     Args:
         store: the store.
-        kind: `video` or `channel`.
+        kind: `video`, `url` or `channel`.
         target: a video's id or URL, or a channel's id. An unknown one is recorded too, so that it stays out if a later
             search finds it.
         reason: who asked and why, for readers of the table.
@@ -84,22 +150,44 @@ def request_takedown(store: Store, kind: str, target: str, reason: str) -> bool:
     target, reason = target.strip(), reason.strip()
     if not target or not reason:
         raise UserError(f"takedown of a {kind} needs a target and a reason; got target {target!r}, reason {reason!r}")
-    if kind == "video":
+    chosen: Kind = "url" if kind == "video" and "://" in target else kind
+    if chosen == "url":
         known = store.read("videos", ["video_id"], pc.field("url") == target)["video_id"].to_pylist()
-        target = str(known[0]) if known else target
-    hidden = taken_down(store)
-    if target in (hidden.videos if kind == "video" else hidden.channels):
-        return False
-    store.append(
-        "takedowns",
-        [
-            {
-                "takedown_id": str(uuid.uuid4()),
-                "kind": kind,
-                "target": target,
-                "reason": reason,
-                "requested_at": datetime.now(UTC),
-            }
-        ],
-    )
-    return True
+        chosen, target = ("video", str(known[0])) if known else ("url", target)
+    return bool(record_tombstones(store, [(chosen, target)], reason))
+
+
+def record_tombstones(
+    store: Store, names: Iterable[tuple[Kind, str]], reason: str, part_of: str | None = None
+) -> list[str]:
+    """Record tombstones in one commit, those that are not there yet; return their `takedown_id`s.
+
+    Args:
+        store: the store.
+        names: kind and name of each.
+        reason: for readers of the table; it must not repeat the names.
+        part_of: `takedown_id` of the takedown that they belong to, where that is another.
+    """
+    now, hidden, salt = datetime.now(UTC), taken_down(store), salt_of(store)
+    rows = [
+        {
+            "takedown_id": str(uuid.uuid4()),
+            "kind": kind,
+            "target_hash": hash_of(salt, kind, name),
+            "salt": salt,
+            "part_of": part_of,
+            "reason": reason,
+            "requested_at": now,
+        }
+        for kind, name in dict.fromkeys(names)
+        if not hidden.names(kind, name)
+    ]
+    store.append("takedowns", rows)
+    return [str(row["takedown_id"]) for row in rows]
+
+
+def salt_of(store: Store) -> str:
+    """Return the key of a store's tombstones, 32 hex digits; a new one where it has none yet."""
+    # in the rows themselves: a file of its own could be lost, and every tombstone with it
+    known = [salt for salt in store.read("takedowns", ["salt"])["salt"].to_pylist() if salt]
+    return str(min(known)) if known else secrets.token_hex(16)

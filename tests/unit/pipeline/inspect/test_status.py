@@ -55,6 +55,7 @@ def test_a_finished_store_is_counted_stage_by_stage(finished: Store):
     assert found["videos"] == {
         "found": 20,
         "kept": 12,
+        "removed": 0,
         "licences": {"unknown": 12},
         "rejected": {
             "action: no action word": 2,

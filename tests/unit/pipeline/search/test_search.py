@@ -151,6 +151,20 @@ def test_what_was_taken_down_is_not_brought_in_again(store: Store, source: FakeS
     report = search(store)
     assert (report.found, report.taken_down) == (1, 2)
     assert set(rows(store)) == {"c"}
+    assert source.pages == ["c"], "nobody asks for what would be thrown away"
+
+
+def test_a_url_that_was_taken_down_before_any_search_found_it_stays_out(store: Store, source: FakeSource) -> None:
+    request_takedown(store, "url", "http://x/a", "asked")
+    source.world = [candidate("a"), candidate("b"), candidate("c")]
+    source.killed_at = "c"
+    with pytest.raises(KeyboardInterrupt):
+        search(store)
+    journal = home_of(store).search_journal.read_text("utf-8")
+    assert ("http://x/a" in journal, "http://x/b" in journal) == (False, True)
+    source.killed_at = None
+    assert search(store).taken_down == 1
+    assert set(rows(store)) == {"b", "c"}
 
 
 def test_every_search_after_the_first_asks_only_the_pages_that_can_tell_more(store: Store, source: FakeSource) -> None:

@@ -141,6 +141,10 @@ def test_an_arrow_table_takes_the_order_of_the_schema():
         "takedown_id": "1",
         "kind": None,
         "target": None,
+        "target_hash": None,
+        "salt": None,
+        "part_of": None,
+        "removed": None,
         "reason": "r",
         "requested_at": None,
     }

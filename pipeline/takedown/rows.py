@@ -1,0 +1,118 @@
+"""Delete the rows about videos from every table, and take their names out of the rows about others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from pipeline.storage.purge import texts_of_column
+from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.store import Store
+from pipeline.takedown.mentions import CLIP_SUFFIX, Mentions
+
+KEPT = "takedowns"
+"""The one table that keeps something: a keyed hash."""
+LAST = "videos"
+"""Their rows go last: as long as they are there, a takedown that was killed finds the rest by them."""
+_OF_CLIPS = ("clip_id", "representative")
+_LINKS = ("similar_to",)
+"""Columns that name another clip, of which a row can do without."""
+
+
+def delete_rows(store: Store, mentions: Mentions) -> dict[str, int]:
+    """Delete the rows about the videos from all tables but `videos`; return table -> rows deleted."""
+    deleted: Counter[str] = Counter()
+    for table in (name for name in SCHEMAS if name not in {KEPT, LAST}):
+        deleted[table] += _delete_from(store, table, mentions)
+    return {name: count for name, count in deleted.items() if count}
+
+
+def delete_videos(store: Store, mentions: Mentions) -> int:
+    """Delete the rows of `videos`, and return their number."""
+    return store.delete_rows(LAST, "video_id", mentions.videos)
+
+
+def count_rows(store: Store, mentions: Mentions) -> dict[str, int]:
+    """Return how many rows of each table are about the videos; nothing is written."""
+    found: Counter[str] = Counter()
+    for table, schema in SCHEMAS.items():
+        columns = [name for name in ("video_id", *_OF_CLIPS) if name in schema.names]
+        if table == KEPT or not columns:
+            continue
+        for batch in store.scan(table, columns):
+            rows = batch.to_pylist()
+            found[table] += sum(any(_names(mentions, name, row[name]) for name in columns) for row in rows)
+    return {name: count for name, count in found.items() if count}
+
+
+def _names(mentions: Mentions, column: str, value: str | None) -> bool:
+    if value is None:
+        return False
+    return value in mentions.videos if column == "video_id" else mentions.has_clip(value)
+
+
+def _delete_from(store: Store, table: str, mentions: Mentions) -> int:
+    names = SCHEMAS[table].names
+    deleted = 0
+    if "video_id" in names:
+        deleted += store.delete_rows(table, "video_id", mentions.videos)
+    for column in _OF_CLIPS:
+        if column in names:
+            deleted += store.delete_rows(table, column, mentions.videos, cut=CLIP_SUFFIX)
+    if table == "labels":
+        # an import may name a video in another way, and a clip that was never cut
+        named = {text for text in _texts(store, table, "video") if mentions.in_text(text)}
+        deleted += store.delete_rows(table, "video", named)
+    return deleted
+
+
+def take_names_out(store: Store, mentions: Mentions) -> int:
+    """Replace the names of the videos in the texts of rows about others; return the number of rows."""
+    changed = 0
+    for table in (name for name in SCHEMAS if name != KEPT):
+        for column in _free_texts(table):
+            named = {text for text in _texts(store, table, column) if mentions.in_text(text)}
+            if named and column in _LINKS:
+                changed += store.replace_texts(table, column, dict.fromkeys(named))
+            elif named:
+                changed += store.replace_texts(table, column, {text: mentions.taken_out(text) for text in named})
+    return changed
+
+
+def _free_texts(table: str) -> Iterator[str]:
+    """Yield the columns of a table that hold texts which identify nothing."""
+    for field in SCHEMAS[table]:
+        is_text = pa.types.is_string(field.type) or pa.types.is_list(field.type)
+        identifies = field.name.endswith(("_id", "_sha256")) or field.name in _IDENTITY
+        if is_text and not identifies:
+            yield field.name
+
+
+_IDENTITY = frozenset(
+    {"url", "thumbnail", "title", "channel", "path", "tar", "sha256", "representative", "kind", "state", "batch",
+     "clip_spec", "video", "split", "version", "index"}
+)  # fmt: skip
+
+
+def _texts(store: Store, table: str, column: str) -> Iterator[str]:
+    """Yield the distinct texts of a column, of each part of the table."""
+    for batch in store.scan(table, [column]):
+        yield from texts_of_column(batch.column(0))
+
+
+def delete_stray_files(store: Store, mentions: Mentions) -> int:
+    """Delete files that a killed writer left in the folders of tables, where they name one of the videos."""
+    deleted = 0
+    for table in SCHEMAS:
+        for key in store.stray_files(table):
+            if any(mentions.in_text(text) for text in store.texts_of_stray(key)):
+                store.delete(key)
+                deleted += 1
+    return deleted
+
+
+def purge_tables(store: Store) -> list[str]:
+    """Delete all old versions of every table; return the tables of which there were any."""
+    return [table for table in SCHEMAS if store.purge(table)]

@@ -1,0 +1,264 @@
+"""A takedown leaves nothing of a video in the root and its home, and every other byte as it was.
+
+On the root in which every stage ran once, with what people and other programs add to it: labels of the page, an
+unfinished search, Dagster's logs, a killed download, files that a mending set aside.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from classifier.labels.journal import Journal
+from classifier.labels.queue import load_queue
+from pipeline.inspect.deep import find_faults
+from pipeline.inspect.gc import collect_garbage
+from pipeline.inspect.status import status
+from pipeline.job import Job
+from pipeline.shards.read import current_shards, read_samples
+from pipeline.shards.write import shards_are_current, write_shards
+from pipeline.storage.arrow import pc
+from pipeline.storage.home import home_of
+from pipeline.storage.store import Store
+from pipeline.takedown.mentions import MARK
+from pipeline.takedown.receipt import Receipt, receipt_key
+from pipeline.takedown.takedown import take_down
+from pipeline.takedown.targets import find_target
+from tests.grep import digests, find_bytes
+from tests.laws.stages import World
+
+
+def needles_of(store: Store, video_id: str) -> list[bytes]:
+    """Return what must not be found: names, hashes, and bytes out of the middle of each medium."""
+    mine = pc.field("video_id") == video_id
+    (video,) = store.read("videos", None, mine).to_pylist()
+    names = [video[name] for name in ("video_id", "native_id", "url", "title")]
+    hashes: list[str] = []
+    media: list[bytes] = []
+    for row in store.read("downloads", None, mine & (pc.field("state") == "ok")).to_pylist():
+        hashes.append(row["sha256"])
+        media.append(_middle(store.read_blob(row["path"])))
+    for row in store.read("clips", None, mine).to_pylist():
+        hashes.append(row["sha256"])
+        media.append(_middle(store.read_range(row["tar"], row["offset"], row["size"])))
+        media.append(_middle(store.read_range(row["tar"], row["frames_offset"], row["frames_size"])))
+        media.append(row["hashes"])
+    return [*(name.encode() for name in names + hashes), *media]
+
+
+def _middle(data: bytes) -> bytes:
+    return data[len(data) // 2 :][:48]
+
+
+def add_what_others_write(store: Store, video_id: str, other_id: str) -> None:
+    """Add to a home what the labelling page, a search, Dagster, a killed download and a mending leave of two videos."""
+    home = home_of(store)
+    rows = {row["video_id"]: row for row in store.read("videos").to_pylist()}
+    clips = store.read("clips").to_pylist()
+    journal = Journal(home.journal)
+    for number, one in enumerate((video_id, other_id)):
+        clip_id = next(row["clip_id"] for row in clips if row["video_id"] == one)
+        event_id = f"00000000-0000-0000-0000-00000000000{number}"
+        event = {"event_id": event_id, "clip_id": clip_id, "kind": "rate", "rating": 4, "stream": "", "seconds": 1.0}
+        journal.append([event], "ann")  # type: ignore[list-item]
+    journal._db.close()
+    lines = [json.dumps({"at": 1.0, **{k: str(v) for k, v in rows[one].items()}}) for one in (video_id, other_id)]
+    home.search_journal.write_text("\n".join(lines) + "\n", "utf-8")
+    events = home.dagster / "history" / "runs.db"
+    events.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(events)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE event_logs (id INTEGER PRIMARY KEY, event TEXT)")
+        texts = [(json.dumps({"failures": [one, rows[one]["url"]]}),) for one in (video_id, other_id)]
+        database.executemany("INSERT INTO event_logs (event) VALUES (?)", texts)
+        database.commit()
+    log = home.dagster / "storage" / "run" / "compute_logs" / "x.err"
+    log.parent.mkdir(parents=True)
+    log.write_text(f"cut {video_id}\ncut {other_id}\n", "utf-8")
+    raw = store.read("downloads", ["path"], pc.field("video_id") == video_id)["path"].to_pylist()[0]
+    killed = home.tmp / "download-999999999-1-abcdef" / "0" / "level.mp4.part"
+    killed.parent.mkdir(parents=True)
+    killed.write_bytes(store.read_blob(raw))
+    store.write_blob(f"damaged/2026-11-26T00-00-00Z-0000/{raw}", store.read_blob(raw))
+    store.write_blob(raw.replace("raw/", "raw/.tmp-unknown-"), b"")
+    store.delete(raw.replace("raw/", "raw/.tmp-unknown-"))
+
+
+def job_on(root: Path, world: World) -> Job:
+    store = Store(root)
+    return Job(store, world.config, home_of(store))
+
+
+def copied(world: World, root: Path, video_id: str) -> tuple[Job, str]:
+    """Return a job on a copy of the finished root with what others write, and the id of another video of it."""
+    shutil.copytree(world.finished.root, root)
+    job = job_on(root, world)
+    kept = job.store.read("curated", ["video_id"], pc.field("decision") == "keep")["video_id"].unique().to_pylist()
+    other = min(name for name in kept if name != video_id)
+    add_what_others_write(job.store, video_id, other)
+    return job, other
+
+
+def rows_of_others(store: Store, video_id: str) -> dict[str, list[str]]:
+    """Return the rows of each table that are about other videos alone."""
+    found = {}
+    for table in ("videos", "downloads", "clippings", "clips", "labels", "scores", "curated"):
+        rows = store.read(table).to_pylist()
+        found[table] = sorted(str(row) for row in rows if video_id not in str(row) and MARK not in str(row))
+    return found
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_nothing_of_the_video_is_left_and_every_other_byte_stays(split: str, world: World, tmp_path: Path) -> None:
+    video_id = world.video(split)
+    job, other = copied(world, tmp_path / "root", video_id)
+    store, needles = job.store, needles_of(job.store, video_id)
+    of_other = needles_of(store, other)
+    assert all(find_bytes(Path(store.root), [needle]) for needle in needles), "each is there before"
+    before, rows = digests(Path(store.root)), rows_of_others(store, video_id)
+    bystanders = {
+        key for key in before if key.startswith(("raw/", "clips/", "shards/")) and key.endswith((".mp4", ".tar"))
+    }
+
+    receipt = take_down(job, find_target(store, video_id), f"the owner of {video_id} asked")
+
+    assert receipt.finished, receipt.left
+    assert find_bytes(Path(store.root), needles) == []
+    after = digests(Path(store.root))
+    gone = bystanders - after.keys()
+    assert {key.partition("/")[0] for key in gone} == {"raw", "clips", "shards"}
+    assert {key: after[key] for key in bystanders - gone} == {key: before[key] for key in bystanders - gone}
+    assert len([key for key in gone if key.startswith("shards/")]) == len(receipt.tars_rewritten) == 1
+    assert [key for key in after if key.endswith(".g2.tar")] == receipt.tars_rewritten
+    assert rows_of_others(store, video_id) == rows
+    assert all(find_bytes(Path(store.root), [needle]) for needle in of_other), "the other video lost nothing"
+    check_sound(job)
+
+
+def check_sound(job: Job) -> None:
+    """Check that all totals balance, no file is damaged, and the published set is the one that the next pass plans."""
+    store = job.store
+    assert status(store, job.config).violations == []
+    assert find_faults(store, job.home) == []
+    assert shards_are_current(store, job.config)
+    version = current_shards(store)
+    assert version is not None
+    assert all(sample.read_mp4(store) for split in ("train", "val") for sample in read_samples(store, version, split))
+    assert write_shards(job).written is False
+    load_queue(store)
+    listed = json.loads(store.read_blob(f"shards/{version}/manifest.json"))["shards"]
+    assert sorted(shard["path"] for shard in listed) == sorted(store.read("shards", ["path"])["path"].to_pylist())
+
+
+def test_the_receipt_says_which_models_had_seen_it(world: World, tmp_path: Path) -> None:
+    rows = world.finished.read("models").to_pylist()
+    held = {split: _receipt(world, tmp_path / split, split) for split in ("train", "val")}
+    trained = {one.kind: one.how for one in held["train"].models}
+    assert trained["video_tokenizer"] == trained["world_model"] == trained["quality_classifier"] == "trained"
+    assert {one.kind: one.how for one in held["val"].models}["world_evaluation"] == "measured"
+    (tokenizer,) = [row["model_id"] for row in rows if row["kind"] == "video_tokenizer"]
+    assert held["val"].last_unseen["video_tokenizer"] == tokenizer
+    assert "video_tokenizer" not in held["train"].last_unseen
+    assert held["train"].unfinished_runs
+    for receipt in held.values():
+        assert receipt.shards_before == current_shards(world.finished) != receipt.shards_after
+        assert list(receipt.shard_versions) == [receipt.shards_before]
+
+
+def _receipt(world: World, root: Path, split: str) -> Receipt:
+    shutil.copytree(world.finished.root, root)
+    job = job_on(root, world)
+    receipt = take_down(job, find_target(job.store, world.video(split)), "asked")
+    assert json.loads(job.store.read_blob(receipt_key(receipt.takedown_id))) == receipt.to_json()
+    # what is garbage now is not what says which model saw what: a later takedown is answered too
+    collect_garbage(job.store, dry_run=False)
+    version = str(receipt.shards_before)
+    kept = job.store.list_blobs(f"shards/{version}")
+    assert f"shards/{version}/manifest.json" in kept
+    other = next(name for name in sorted(world.native) if name in _in_shards(job.store))
+    later = take_down(job, find_target(job.store, other), "asked too")
+    assert version in later.shard_versions
+    assert len(later.tars_rewritten) == 1
+    return receipt
+
+
+def _in_shards(store: Store) -> set[str]:
+    version = str(current_shards(store))
+    return {sample.origin["video_id"] for split in ("train", "val") for sample in read_samples(store, version, split)}
+
+
+class KilledError(BaseException):
+    """Stands for a signal that ends the process."""
+
+
+class DyingStore(Store):
+    """A store whose process is killed before its n-th change."""
+
+    def __init__(self, root: str | Path, after: int) -> None:
+        super().__init__(root)
+        self.left, self.changes = after, 0
+
+    def _change_counts(self) -> None:
+        self.changes += 1
+        self.left -= 1
+        if self.left < 0:
+            raise KilledError
+
+    def delete(self, key: str) -> None:
+        self._change_counts()
+        super().delete(key)
+
+    def write_blob(self, key: str, data: bytes) -> None:
+        self._change_counts()
+        super().write_blob(key, data)
+
+    def _commit(self, name: str, commit: Any) -> None:
+        self._change_counts()
+        super()._commit(name, commit)
+
+
+def _kill_points(changes: int, count: int) -> Iterator[int]:
+    yield from sorted({round(changes * (k + 0.5) / count) for k in range(count)})
+
+
+def _killed_and_finished(world: World, root: Path, count: int) -> None:
+    video_id = world.video("train")
+    job, _ = copied(world, root / "whole", video_id)
+    needles = needles_of(job.store, video_id)
+    whole = DyingStore(job.store.root, 10**9)
+    take_down(Job(whole, job.config, job.home), find_target(whole, video_id), "asked")
+    for after in _kill_points(whole.changes, count):
+        job, _ = copied(world, root / str(after), video_id)
+        dying = DyingStore(job.store.root, after)
+        with pytest.raises(KilledError):
+            take_down(Job(dying, job.config, job.home), find_target(dying, video_id), "asked")
+        assert take_down(job, find_target(job.store, video_id), "asked").finished
+        assert find_bytes(Path(job.store.root), needles) == [], f"killed before change {after}"
+        check_sound(job)
+        shutil.rmtree(job.store.root)
+
+
+def test_a_takedown_that_was_killed_is_finished_by_the_same_command(world: World, tmp_path: Path) -> None:
+    _killed_and_finished(world, tmp_path, 3)
+
+
+@pytest.mark.slow
+def test_a_takedown_may_be_killed_anywhere(world: World, tmp_path: Path) -> None:
+    _killed_and_finished(world, tmp_path, 16)
+
+
+def test_the_same_command_again_changes_nothing(world: World, tmp_path: Path) -> None:
+    video_id = world.video("val")
+    job, _ = copied(world, tmp_path / "root", video_id)
+    first = take_down(job, find_target(job.store, video_id), "asked")
+    before = digests(Path(job.store.root))
+    again = take_down(job, find_target(job.store, video_id), "asked once more")
+    assert again == first
+    assert digests(Path(job.store.root)) == before
