@@ -122,10 +122,15 @@ def run_why(args: argparse.Namespace) -> int:
     settings = used_settings(args)
     from pipeline.inspect.find_id import NotInItError
     from pipeline.inspect.why import why
+    from pipeline.inspect.why_file import why_file
     from pipeline.inspect.why_text import format_why
 
+    path = Path(args.id)
     try:
-        found = why(settings.store, settings.config, args.id)
+        if path.is_file():
+            found = why_file(settings.store, settings.config, path)
+        else:
+            found = why(settings.store, settings.config, args.id)
     except NotInItError as exc:
         about = {"kind": "none", "id": args.id, "message": str(exc)}
         print(json.dumps(shown_values(about), indent=2) if args.json else f"not in it: {shown_text(exc)}")

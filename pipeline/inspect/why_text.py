@@ -24,6 +24,9 @@ def _lines(found: Row) -> Iterator[tuple[str, str]]:
     if found["kind"] == "channel":
         yield from _of_channel(found)
         return
+    if found["kind"] == "file":
+        yield from _of_file(found)
+        return
     video = found["video"]
     if video is not None:
         yield "title", video["title"] or "(none)"
@@ -115,6 +118,19 @@ def _replaced(row: Row) -> str:
     if row["new_sha256"] is None:
         what = "nothing: the new file does not reach that far"
     return f"{_day(row['replaced_at'])} by {what}, as its file changed"
+
+
+def _of_file(found: Row) -> Iterator[tuple[str, str]]:
+    for name in found["same_bytes"]:
+        yield "same bytes", name
+    for match in found["matches"]:
+        later = f", {match['shift_ms'] / 1000:g} s later" if match["shift_ms"] else ""
+        how = f"{match['match']} of {match['clip_id']}{' (mirrored)' if match['mirrored'] else ''}{later}"
+        yield "match", f"from {match['start_ms'] / 1000:g} s: {how}"
+    for video in found["videos"]:
+        yield "video", video["id"]
+        for name, text in _lines(video):
+            yield name, f"  {text}"
 
 
 def _of_channel(found: Row) -> Iterator[tuple[str, str]]:

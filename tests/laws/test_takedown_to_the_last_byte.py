@@ -23,6 +23,7 @@ from pipeline.inspect.gc import collect_garbage
 from pipeline.inspect.status import status
 from pipeline.job import Job
 from pipeline.shards.read import current_shards, read_samples
+from pipeline.shards.verify import verify_shards
 from pipeline.shards.write import shards_are_current, write_shards
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import home_of
@@ -148,6 +149,7 @@ def check_sound(job: Job) -> None:
     assert status(store, job.config).violations == []
     assert find_faults(store, job.home) == []
     assert shards_are_current(store, job.config)
+    assert verify_shards(store).damaged == []
     version = current_shards(store)
     assert version is not None
     assert all(sample.read_mp4(store) for split in ("train", "val") for sample in read_samples(store, version, split))
