@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.download.attempt import DownloadTask
 from pipeline.download.circuit_breaker import Breaker
 from pipeline.download.schedule import Feed
+from pipeline.sources.actions import raw_actions
 from pipeline.sources.faults import clean_message
 from pipeline.storage.rows import fitting_rows
 from pipeline.storage.store import Store
@@ -63,6 +64,7 @@ class RowWriter:
         for row in rows:
             if row["video_id"] in hidden and row["path"]:
                 self.store.delete(row["path"])
+                self.store.delete(raw_actions(row["path"]))
         shown = [row for row in rows if row["video_id"] not in hidden]
         self.store.append("downloads", fitting_rows("downloads", shown, _not_written))
 
