@@ -45,7 +45,6 @@ class Clock:
         longest_s = LONGEST_STEP_OF_BROADCAST_S if broadcast else LONGEST_STEP_S
         self.longest_step = int(longest_s / self.time_base)
         self.longest_duration = int(LONGEST_STILL_S / self.time_base)
-        self.read = PacketTime(self.time_base, self.longest_step)
         self.packets = 0
         """Packets read, those that an edit list takes away included."""
         self.first: int | None = None
@@ -63,6 +62,7 @@ class Clock:
         self._longest_reorder = int(_LONGEST_REORDER_S / self.time_base)
         # times of showing go back and forth by the pictures that are decoded early
         self._back = {"dts": round(2.5 * self.usual), "pts": max(round(1 / self.time_base), 16 * self.usual)}
+        self.read = PacketTime(self.time_base, self._back["dts"], self.longest_step)
         self._offset = 0
         self._last: dict[str, int] = {}
         self._standing = 0

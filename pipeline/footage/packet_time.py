@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+# packets of one time in a row, after which the clock stands still
+_MOST_AT_ONCE = 16
+
 
 class PacketTime:
     """The picture time of a stream, added up from the steps between its packets in the order of the file.
@@ -11,21 +14,31 @@ class PacketTime:
     This is a second count beside the time line of the pictures that were shown: see `pipeline.inspect.conservation`.
     """
 
-    def __init__(self, time_base: Fraction, longest_step: int) -> None:
+    def __init__(self, time_base: Fraction, back: int, longest_step: int) -> None:
         self.time_base = time_base
-        self.longest_step = longest_step
+        self.back, self.longest_step = back, longest_step
         self.packets = 0
         self.total = 0
         """In units of the time base."""
-        self._last: int | None = None
+        self._latest: int | None = None
+        self._standing = 0
 
     def add(self, time: int | None, duration: int) -> None:
         """Count one packet by its decoding time as the file says it, and how long its picture lasts."""
-        step = None if time is None or self._last is None else time - self._last
         self.packets += 1
-        # a clock that jumps or stands still says nothing: then a picture lasts as long as it says itself
-        self.total += step if step is not None and 0 < step <= self.longest_step else duration
-        self._last = time if time is not None else self._last
+        if time is None or self._latest is None:
+            self.total += duration
+            self._latest = time if time is not None else self._latest
+            return
+        step = time - self._latest
+        self._standing = 0 if step else self._standing + 1
+        if 0 < step <= self.longest_step:
+            self.total += step
+        elif -self.back <= step <= 0 and self._standing < _MOST_AT_ONCE:
+            return  # beside or before a picture that is counted already
+        else:
+            self.total += duration  # the clock jumps or stands still: a picture lasts as long as it says itself
+        self._latest = time
 
     @property
     def ms(self) -> int:

@@ -14,7 +14,7 @@ _STILL_CODECS = {"mjpeg", "png", "bmp", "webp", "gif", "tiff", "ppm", "jpeg2000"
 def video_stream(container: Any, error_class: str) -> Any:
     """Return the video stream that a player shows: no cover picture, marked as default, of the most pixels.
 
-    A picture that is not marked as a cover, but is a single frame beside a film, comes last.
+    A single picture, or one in a format of pictures, comes after a film although nobody marked it as a cover.
 
     Raises:
         PermanentError: there is no video stream, or no decoder for it.
@@ -30,10 +30,10 @@ def video_stream(container: Any, error_class: str) -> Any:
 
 
 def _preference(stream: Any) -> tuple[bool, bool, bool, int, int]:
-    """Return what is compared: has pictures, is a film, is marked as default, has more pixels, comes first."""
+    """Return what is compared: has pixels, is a film, is marked as default, has more pixels, comes first."""
     context = stream.codec_context
     pixels = (context.width or 0) * (context.height or 0)
-    single = stream.frames == 1 or (context.name in _STILL_CODECS and not stream.average_rate)
+    picture = stream.frames == 1 or context.name in _STILL_CODECS
     extra = av.stream.Disposition.still_image | av.stream.Disposition.timed_thumbnails
     default = bool(stream.disposition & av.stream.Disposition.default)
-    return pixels > 0, not single and not stream.disposition & extra, default, pixels, -stream.index
+    return pixels > 0, not picture and not stream.disposition & extra, default, pixels, -stream.index
