@@ -243,3 +243,13 @@ def test_frames_that_follow_each_other_at_any_distance_are_picked_by_their_time(
     pictures = np.stack([counter_frame(index) for index in range(len(pts))])
     path = make_video(tmp_path / "v.mp4", pictures, pts=pts)
     assert counters(path) == [on_screen([Fraction(time, 90000) for time in pts], 20)]
+
+
+def test_clips_go_on_across_a_clock_that_starts_again(tmp_path: Path) -> None:
+    part = tmp_path / "part.ts"
+    write_counter(part, constant(30, 1.5))
+    (tmp_path / "joined.ts").write_bytes(part.read_bytes() * 4)
+    video = open_video(tmp_path / "joined.ts", SHORT)
+    assert [start for start, _ in video.clips()] == [0, 2000, 4000]
+    assert video.source_ms == pytest.approx(6000, abs=100)
+    assert video.lost == []

@@ -52,7 +52,7 @@ def test_the_numbers_of_h264_tell_a_recorder_that_left_out_pictures_from_a_loss(
     assert len(found.times) == 12 * RATE - 6
 
 
-@pytest.mark.parametrize(("ending", "encoder"), [("mkv", "libx264"), ("flv", "libx264"), ("webm", "libvpx")])
+@pytest.mark.parametrize(("ending", "encoder"), [("mkv", "libx264"), ("flv", "libx264"), ("webm", "libvpx-vp9")])
 def test_bytes_that_a_demuxer_passes_over_leave_no_frozen_picture(tmp_path: Path, ending: str, encoder: str) -> None:
     path = tmp_path / f"noise.{ending}"
     picture = ("-f", "lavfi", "-i", "testsrc2=size=160x96:rate=15:duration=12")
