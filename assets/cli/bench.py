@@ -11,11 +11,12 @@ import tempfile
 from pathlib import Path
 
 from assets.cli.bench_clips import run_clips
+from assets.cli.bench_dedup import run_dedup
 from assets.cli.options import Parsers, used_settings
 from assets.cli.sizes import run_sizes
 from pipeline.errors import UserError
 
-_WHAT = ["acquisition", "start", "clips", "model", "tokenizers", "measurements", "sizes"]
+_WHAT = ["acquisition", "start", "clips", "dedup", "model", "tokenizers", "measurements", "sizes"]
 
 
 def add_commands(commands: Parsers) -> None:
@@ -28,6 +29,8 @@ def add_commands(commands: Parsers) -> None:
         "on small videos that are published on loopback; in turns, all children counted, medians compared.\n"
         "clips: CPU-seconds of cutting beside ffmpeg -f null on the same films, memory of a worker at 1080 rows, and\n"
         "after many videos.\n"
+        "dedup: the search for copies among made-up clips, with how time and memory grow; or, with --root, among the\n"
+        "clips of a root, with the groups and look-alikes (nothing is written).\n"
         "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.\n"
         "model: training steps and played frames at given sizes, beside what this machine can multiply, and beside\n"
         "computing the whole window at every step.\n"
@@ -36,12 +39,14 @@ def add_commands(commands: Parsers) -> None:
         "measurements: the AUC of each measurement and flag of clips on the rated clips of --root.\n"
         "sizes: parameters of every preset's networks beside the published counts (nothing is measured).",
         "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000\n"
+        "  lampworks bench dedup --clips 200000\n"
         "  lampworks bench model --preset cc-small --dtype bf16 --task dynamics --task play",
     )
     bench.add_argument("what", choices=_WHAT, help="what to measure")
     bench.add_argument(
         "--videos", type=int, metavar="N", help="videos to fetch (500), of the store (1000000), or to cut (100)"
     )
+    bench.add_argument("--clips", type=int, metavar="N", help="of dedup: made-up clips (5000000)")
     bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
     bench.add_argument(
         "--preset", default="cc-small", metavar="NAME", help="of model: cc-small (default), cc-90p, platformers-192m..."
@@ -72,6 +77,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return _model(args)
     if args.what == "clips":
         return run_clips(args)
+    if args.what == "dedup":
+        return run_dedup(args)
     if args.what == "tokenizers":
         return _tokenizers(args)
     videos = args.videos if args.videos is not None else 500 if args.what == "acquisition" else 1_000_000

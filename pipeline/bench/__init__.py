@@ -1,1 +1,1 @@
-"""Benchmarks of the data path: acquisition beside bare yt-dlp, and the start of a batch in a large store."""
+"""Benchmarks of the data path: acquisition beside bare yt-dlp, the start of a batch in a large store, copies."""

@@ -84,7 +84,7 @@ def find_duplicates(job: Job) -> DuplicateReport:
             loaded = load_looks(store, config, folder)
             advance = partial(progress.advance, note=f"{len(loaded.clips)} clips")
             found = copies_among(loaded, config.duplicates, advance)
-            rows = rows_table("duplicates", _rows(loaded, found))
+            rows = rows_table("duplicates", duplicate_rows(loaded, found))
         # where a takedown or a batch arrived meanwhile, group again: what is published must hold it
         if inputs == _inputs(store, config):
             break
@@ -107,7 +107,8 @@ def _inputs(store: Store, config: Config) -> dict[str, Any]:
     }
 
 
-def _rows(loaded: LoadedLooks, found: Found) -> pa.Table:
+def duplicate_rows(loaded: LoadedLooks, found: Found) -> pa.Table:
+    """Return the rows of `duplicates`, without the columns that repeat a part of `clip_id`."""
     own = np.arange(len(loaded.clips))
     copy, alike = found.representative != own, found.similar_to != own
     sizes = np.bincount(found.representative, minlength=len(own))

@@ -29,6 +29,7 @@ Levels = npt.NDArray[np.int32]
 
 WINDOW = 10
 """Steps of a window: two seconds."""
+_STRIDE = WINDOW - 1  # two windows share a picture, so that a change between them is in one of them
 _LEAST_MOVE = 1.5  # levels of standard deviation by which a block must change to count: above what encoders do
 _MOST_MOVE = 8  # levels beyond which a block counts no more: a flash is one event, however bright
 _NOISE = 0.5  # squared levels that encoders add to both
@@ -138,13 +139,13 @@ def overlap(line: Timeline, first: Ints, second: Ints, lag: Ints) -> tuple[Ints,
 def _add_windows(totals: Ints, line: Timeline, part: _Part, second: Ints, mirrored: Bools) -> None:
     copies = second[part.pair]
     start, steps = overlap(line, part.clip, copies, part.lag)
-    counts = steps // WINDOW
+    counts = np.maximum(0, steps - 1) // _STRIDE
     owner = np.repeat(np.arange(len(counts)), counts)
     number = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
     for begin in range(0, len(owner), _CHUNK):
         chunk = slice(begin, begin + _CHUNK)
         own = owner[chunk]
-        step = start[own] + number[chunk] * WINDOW
+        step = start[own] + number[chunk] * _STRIDE
         where = HALF * step + part.lag[own]
         original = _pictures(line, line.first[part.clip[own]] + where // HALF, where % HALF)
         copy = _pictures(line, line.first[copies[own]] + step, np.zeros_like(own))

@@ -16,7 +16,7 @@ from pipeline.copies.orders import adjacent, min_hash_keys
 from pipeline.copies.proof import Pairs, joined, prove
 from pipeline.copies.timeline import HALF, Ints, Timeline
 
-LOOK_ORDERS, LANDMARK_ORDERS = 24, 4
+LOOK_ORDERS, LANDMARK_ORDERS = 12, 4
 STEPS = LOOK_ORDERS + LANDMARK_ORDERS + 2
 """Times that `on_step` is called."""
 _MOST_TRIES = 16  # look-alikes of one clip that are compared: where hundreds look alike, landmarks find the copies

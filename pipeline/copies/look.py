@@ -36,10 +36,13 @@ def look_codes(hashes: Bytes) -> Words:
 
 
 def mirrored_codes(codes: Words) -> Words:
-    """Return the codes of the mirrored clips: what rises falls, at the mirrored place."""
-    data = _REVERSED[np.ascontiguousarray(codes).view(np.uint8)]
-    half = data.shape[1] // 2
-    return np.concatenate([data[:, half:], data[:, :half]], axis=1).view(np.uint64)
+    """Return the codes of the mirrored clips: what rises falls, at the mirrored place of its row (a row is a byte)."""
+    half = codes.shape[1] // 2
+    turned = np.concatenate([codes[:, half:], codes[:, :half]], axis=1)
+    for shift, mask in ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F)):
+        bits, by = np.uint64(mask), np.uint64(shift)
+        turned = ((turned >> by) & bits) | ((turned & bits) << by)
+    return turned
 
 
 @dataclass(frozen=True)
@@ -63,40 +66,51 @@ class Looks:
         return shown / self.frames
 
     def alike(self, first: Ints, second: Ints) -> tuple[Bools, Bools]:
-        """Tell which pairs look alike, and which of them do so as mirror images."""
-        near, flipped = np.zeros(len(first), bool), np.zeros(len(first), bool)
+        """Tell which pairs look alike, and which of them do so as mirror images alone."""
+        near = self._near(first, second, np.zeros(len(first), bool))
+        flipped = np.zeros(len(first), bool)
+        if self.mirrored:
+            rest = np.flatnonzero(~near)
+            flipped[rest] = self._near(first[rest], second[rest], np.ones(len(rest), bool))
+        return near | flipped, flipped
+
+    def _near(self, first: Ints, second: Ints, flipped: Bools) -> Bools:
+        """Tell which pairs look alike, as they are or (`flipped`) with the second one as its mirror image."""
+        near = np.zeros(len(first), bool)
         for start in range(0, len(first), CHUNK):
             part = slice(start, start + CHUNK)
             one, other = self.codes[first[part]], self.codes[second[part]]
-            distance = _bits(one ^ other)
-            if self.mirrored:
-                turned = _bits(one ^ mirrored_codes(other))
-                flipped[part] = turned < distance
-                distance = np.minimum(distance, turned)
             shown = np.maximum(1, _bits(one) + _bits(other))
+            turned = flipped[part]
+            other[turned] = mirrored_codes(other[turned])
+            distance = _bits(one ^ other)
             # rises and falls are counted apart, so a place that changes from one to the other counts once on the mean
             near[part] = (distance <= 2 * self.frames * self.max_distance) & (distance <= _RELATIVE * shown)
-        return near, flipped & near
+        return near
 
     def alike_pairs(self, clips: Ints, seed: int) -> tuple[Ints, Ints, Bools]:
         """Return pairs among clips that look alike and stand close in one order; the lower number is first."""
-        keys, owners = bit_keys(self.codes, seed)[clips], clips
-        if self.mirrored:
-            turned = np.empty_like(keys)
-            for start in range(0, len(clips), CHUNK):
-                part = clips[start : start + CHUNK]
-                turned[start : start + CHUNK] = bit_keys(mirrored_codes(self.codes[part]), seed)
-            keys, owners = np.concatenate([keys, turned]), np.concatenate([clips, clips])
-        found = []
+        keys = self._keys(clips, seed)
+        found = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, bool))]
         for one, other in adjacent(keys):
-            first, second = np.minimum(owners[one], owners[other]), np.maximum(owners[one], owners[other])
-            near, flipped = self.alike(first, second)
-            near &= first != second
+            # the second half of the keys is that of the mirrored clips
+            flipped = (one < len(clips)) != (other < len(clips))
+            one, other = clips[one % len(clips)], clips[other % len(clips)]
+            first, second = np.minimum(one, other), np.maximum(one, other)
+            near = (first != second) & self._near(first, second, flipped)
             found.append((first[near], second[near], flipped[near]))
-        if not found:
-            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, bool)
         first, second, flipped = (np.concatenate(side) for side in zip(*found, strict=True))
         return first, second, flipped
+
+    def _keys(self, clips: Ints, seed: int) -> Words:
+        """Return the keys of clips in one order, and then those of their mirror images if these count."""
+        keys = np.empty((2 if self.mirrored else 1, len(clips)), np.uint64)
+        for start in range(0, len(clips), CHUNK):
+            part = self.codes[clips[start : start + CHUNK]]
+            keys[0, start : start + CHUNK] = bit_keys(part, seed)
+            if self.mirrored:
+                keys[1, start : start + CHUNK] = bit_keys(mirrored_codes(part), seed)
+        return keys.ravel()
 
 
 def _bits(codes: Words) -> Ints:

@@ -6,14 +6,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.copies.alignment import Bools, compare, enough, overlap
 from pipeline.copies.signature import MIRROR
 from pipeline.copies.timeline import HALF, Ints, Timeline
 
+Floats = npt.NDArray[np.float32]
+
 _CLIPPED = 12  # levels: a cell that flashes counts no more than one in which a figure walks
 _LEAST_CORRELATION = 0.2  # of the changes from step to step (copies: 0.25 up, measured)
-_ROWS = 1 << 15  # steps of pairs at a time: 12 MB
+_PAIRS = 512  # at a time: 32 MB
 _REPEATS_FROM_MS = 1000  # a lag below it is a slow movement, not a repetition
 
 
@@ -73,9 +76,10 @@ def prove(line: Timeline, candidates: Pairs, *, either_way: bool) -> tuple[Pairs
         tried = Pairs(candidates.first, candidates.second, candidates.lag + step, candidates.mirrored)
         proof = compare(line, tried.first, tried.second, tried.lag, tried.mirrored)
         share = np.floor(1000 * proof.share).astype(np.int64)
-        better = proof.agrees & covers_half(line, tried) & (share > best)
+        agrees = proof.agrees & covers_half(line, tried)
+        sure |= agrees & enough(proof.evidence, proof.windows, within)
+        better = agrees & (share > best)
         best[better], lag[better] = share[better], tried.lag[better]
-        sure[better] = enough(proof.evidence, proof.windows, within)[better]
     agreeing = np.flatnonzero(best >= 0)
     agreeing = agreeing[~repeats(line, candidates.first[agreeing])]
     found = Pairs(candidates.first, candidates.second, lag, candidates.mirrored).take(agreeing)
@@ -85,63 +89,84 @@ def prove(line: Timeline, candidates: Pairs, *, either_way: bool) -> tuple[Pairs
 def repeats(line: Timeline, clips: Ints) -> Bools:
     """Tell which clips agree with themselves at another time: what repeats proves nothing about when it was played."""
     own, inverse = np.unique(clips, return_inverse=True)
-    longest = int(line.steps[own].max(initial=0)) // 2
-    best, lag = np.full(len(own), _LEAST_CORRELATION), np.zeros(len(own), np.int64)
+    lag = np.zeros(len(own), np.int64)
+    for begin in range(0, len(own), _PAIRS):
+        lag[begin : begin + _PAIRS] = _own_lag(line, own[begin : begin + _PAIRS])
     straight = np.zeros(len(own), bool)
-    for steps in range(math.ceil(_REPEATS_FROM_MS / line.step_ms), longest + 1):
-        found = _correlation(line, Pairs(own, own, np.full(len(own), HALF * steps), straight))
-        better = (found > best) & (2 * steps <= line.steps[own])
-        best[better], lag[better] = found[better], HALF * steps
     agrees = compare(line, own, own, lag, straight, beyond=False).agrees & (lag > 0)
     return agrees[inverse]
 
 
+def _own_lag(line: Timeline, clips: Ints) -> Ints:
+    """Return the lag, of a second to half a clip, at which each clip's changes correlate best with themselves, or 0."""
+    steps = line.steps[clips]
+    changes = _changes(line, clips, np.zeros_like(clips), int(steps.max(initial=0)))
+    squares = np.cumsum(_dots(changes, changes), axis=1)
+    best, lag = np.full(len(clips), _LEAST_CORRELATION), np.zeros(len(clips), np.int64)
+    for shift in range(math.ceil(_REPEATS_FROM_MS / line.step_ms), int(steps.max(initial=0)) // 2 + 1):
+        both = np.einsum("ijk,ijk->i", changes[:, shift:], changes[:, :-shift])
+        found = both / np.sqrt((squares[:, -1] - squares[:, shift - 1]) * squares[:, -1 - shift] + 1)
+        better = (found > best) & (2 * shift <= steps)
+        best[better], lag[better] = found[better], HALF * shift
+    return lag
+
+
 def _likely(line: Timeline, candidates: Pairs, *, either_way: bool) -> Pairs:
     """Return the candidates whose changes correlate, each at the best of three lags and of its orientations."""
+    found = [
+        _likely_some(
+            line, candidates.take(np.arange(begin, min(begin + _PAIRS, len(candidates)))), either_way=either_way
+        )
+        for begin in range(0, len(candidates), _PAIRS)
+    ]
+    return joined(found) if found else candidates
+
+
+def _likely_some(line: Timeline, candidates: Pairs, *, either_way: bool) -> Pairs:
+    length = int(line.steps[candidates.second].max(initial=0))
+    # the first clip's changes from a step before to a step after what the second one shows
+    even = candidates.lag // HALF
+    original = _changes(line, candidates.first, even - 1, length + 2)
+    copy = _changes(line, candidates.second, np.zeros_like(even), length)
+    own, theirs = _dots(original, original), _dots(copy, copy)
     best = np.full(len(candidates), _LEAST_CORRELATION)
     lag, mirrored = candidates.lag.copy(), candidates.mirrored.copy()
     likely = np.zeros(len(candidates), bool)
+    copy[candidates.mirrored] = copy[candidates.mirrored][:, :, MIRROR]
     for turned in (False, True) if either_way else (False,):
-        for step in (0, -HALF, HALF):
-            # whole steps: what changes between them is compared
-            even = candidates.lag // HALF * HALF + step
-            tried = Pairs(candidates.first, candidates.second, even, candidates.mirrored ^ turned)
-            found = _correlation(line, tried)
+        shown = copy[:, :, MIRROR] if turned else copy
+        for shift in (0, -1, 1):
+            there = slice(1 + shift, length + shift)
+            both = np.einsum("ijk,ijk->i", original[:, there], shown)
+            common = _inside(line, candidates.first, even + shift, length)
+            found = both / np.sqrt(own[:, there].sum(axis=1) * (theirs * common).sum(axis=1) + 1)
             better = found > best
-            best[better], lag[better], mirrored[better] = found[better], even[better], tried.mirrored[better]
+            best[better], lag[better] = found[better], HALF * (even + shift)[better]
+            mirrored[better] = candidates.mirrored[better] ^ turned
             likely |= better
     return Pairs(candidates.first, candidates.second, lag, mirrored).take(likely)
 
 
-def _correlation(line: Timeline, pairs: Pairs) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Return how the changes from step to step correlate, for pairs at lags of whole steps: -1 to 1."""
-    start, steps = overlap(line, pairs.first, pairs.second, pairs.lag)
-    steps = np.maximum(0, steps - 1)
-    found = np.zeros(len(pairs))
-    ends = np.cumsum(steps)
-    for begin, end in _chunks(ends):
-        part = slice(begin, end)
-        counts = steps[part]
-        owner = np.repeat(np.arange(end - begin), counts)
-        offset = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-        row = line.first[pairs.second[part]] + start[part]
-        other = line.first[pairs.first[part]] + start[part] + pairs.lag[part] // HALF
-        copy, original = _changes(line, row[owner] + offset), _changes(line, other[owner] + offset)
-        turned = pairs.mirrored[part][owner]
-        copy[turned] = copy[turned][:, MIRROR]
-        products = [(one * two).sum(axis=1) for one, two in ((original, copy), (original, original), (copy, copy))]
-        both, own, theirs = (np.bincount(owner, product, end - begin) for product in products)
-        found[part] = both / np.sqrt(own * theirs + 1)
-    return found
+def _changes(line: Timeline, clips: Ints, start: Ints, length: int) -> Floats:
+    """Return what changes from step to step: (N, length - 1, CELLS), zeros beyond a clip's ends; integers, as floats.
+
+    Args:
+        line: the clips.
+        clips: their numbers.
+        start: each one's first step.
+        length: steps.
+    """
+    steps = np.clip(start[:, None] + np.arange(length), 0, line.steps[clips][:, None] - 1)
+    pictures = line.pictures[line.first[clips][:, None] + steps]
+    changes = np.subtract(pictures[:, 1:], pictures[:, :-1], dtype=np.int16)
+    return np.clip(changes, -_CLIPPED, _CLIPPED, out=changes).astype(np.float32)
 
 
-def _chunks(ends: Ints) -> list[tuple[int, int]]:
-    """Return ranges of pairs of about `_ROWS` steps each."""
-    marks = np.searchsorted(ends, np.arange(_ROWS, (int(ends[-1]) if len(ends) else 0) + _ROWS, _ROWS), "left")
-    edges = np.unique(np.minimum([0, *(marks + 1).tolist(), len(ends)], len(ends)))
-    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
+def _dots(first: Floats, second: Floats) -> npt.NDArray[np.float64]:
+    return np.einsum("ijk,ijk->ij", first, second).astype(np.float64)
 
 
-def _changes(line: Timeline, rows: Ints) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
-    after, before = line.pictures[rows + 1].astype(np.int32), line.pictures[rows].astype(np.int32)
-    return np.clip(after - before, -_CLIPPED, _CLIPPED)
+def _inside(line: Timeline, clips: Ints, start: Ints, length: int) -> Bools:
+    """Return which of the changes from a step on lie within each clip: (N, length - 1)."""
+    step = start[:, None] + np.arange(length - 1)
+    return (step >= 0) & (step < line.steps[clips][:, None] - 1)

@@ -90,10 +90,10 @@ def _of_clip(found: Row) -> Iterator[tuple[str, str]]:
     if group is None:
         yield "duplicates", "not searched yet"
     elif group["group_size"] == 1:
-        yield "duplicates", "none"
+        yield "duplicates", f"none, but looks like {group['similar_to']}" if group.get("similar_to") else "none"
     else:
         others = [member for member in group["members"] if member != found["id"]]
-        role = "represents" if group["is_representative"] else f"copy of {group['representative']}, with"
+        role = "represents" if group["is_representative"] else f"{_copy(group)} of {group['representative']}, with"
         yield (
             "duplicates",
             f"{role} {', '.join(others[:5])}" + (f" and {len(others) - 5} more" if len(others) > 5 else ""),
@@ -139,6 +139,12 @@ def _of_channel(found: Row) -> Iterator[tuple[str, str]]:
         yield "video", f"{video['video_id']}: {video['title'] or '(no title)'}; {video['verdict']}; {counted}"
     if found["models"]:
         yield "models", "trained or evaluated: " + ", ".join(model["model_id"] for model in found["models"])
+
+
+def _copy(group: Row) -> str:
+    shift_ms = group.get("shift_ms") or 0
+    shift = f" that starts {abs(shift_ms) / 1000:g} s {'later' if shift_ms > 0 else 'earlier'}" if shift_ms else ""
+    return f"{'mirrored ' if group.get('mirrored') else ''}copy{shift}"
 
 
 def _attempt(row: Row) -> str:

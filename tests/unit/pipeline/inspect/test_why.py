@@ -106,6 +106,10 @@ def test_a_copy_names_what_it_is_a_copy_of(finished: Store):
     assert found["shard"] is None
     assert found["models"] == []
     assert f"copy of {copy['representative']}" in format_why(found)
+    found["duplicates"] |= {"mirrored": True, "shift_ms": 3200}
+    assert f"mirrored copy that starts 3.2 s later of {copy['representative']}, with" in format_why(found)
+    found["duplicates"] |= {"group_size": 1, "similar_to": "v-a-000016000-00000000"}
+    assert "none, but looks like v-a-000016000-00000000" in format_why(found)
 
 
 def test_a_rejected_video_says_which_rule_and_has_no_more(finished: Store):
