@@ -74,7 +74,7 @@ def _settings(args: argparse.Namespace, recipe: Recipe) -> Settings:
     options = parse_storage_options(args.storage_options) if args.storage_options else None
     where: dict[str, Any] = {"config": args.config, "home": args.home, "storage_options": options, "base": "demo"}
     home = load_settings(args.root, **where).home
-    copy = home.folder / "recipes" / f"{recipe.sha256()[:12]}{'.gz' if recipe.path.suffix == '.gz' else ''}"
+    copy = home.recipes / f"{recipe.sha256()[:12]}{'.gz' if recipe.path.suffix == '.gz' else ''}"
     if not copy.is_file():
         # the root goes on without the original: `status`, the next pass, the schedule
         copy.parent.mkdir(parents=True, exist_ok=True)

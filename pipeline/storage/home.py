@@ -47,6 +47,11 @@ class Home:
         return self.folder / "tensorboard"
 
     @property
+    def recipes(self) -> Path:
+        """Copies of the recipes that this root was rebuilt from."""
+        return self.folder / "recipes"
+
+    @property
     def lock(self) -> Path:
         """The file that a running pass locks."""
         return self.folder / "lock"

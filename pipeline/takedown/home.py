@@ -1,4 +1,4 @@
-"""Take videos out of the files of a home: the labelling journal, the search journal, and what Dagster has logged.
+"""Take videos out of the files of a home: journals of labels and searches, copies of recipes, logs of Dagster.
 
 Pages and runs of this machine may have the databases open: a transaction waits for them, and a database that stays
 locked is named in the receipt.
@@ -6,6 +6,7 @@ locked is named in the receipt.
 
 from __future__ import annotations
 
+import gzip
 import os
 import sqlite3
 import uuid
@@ -40,6 +41,9 @@ def take_out_of_home(home: Home, mentions: Mentions, *, dry_run: bool = False) -
     """Take the videos out of the home's files; with `dry_run`, only count."""
     taken = HomeTaken()
     taken.lines = _search_journal(home.search_journal, mentions, dry_run=dry_run)
+    for path in sorted(home.recipes.glob("*")):
+        if _recipe(path, mentions, dry_run=dry_run):
+            taken.files.append(path)
     if _is_database(home.journal):
         try:
             taken.events = _label_journal(home.journal, mentions, dry_run=dry_run)
@@ -99,6 +103,18 @@ def _search_journal(path: Path, mentions: Mentions, *, dry_run: bool) -> int:
     if len(kept) < len(lines) and not dry_run:
         _replace(path, "".join(kept).encode())
     return len(lines) - len(kept)
+
+
+def _recipe(path: Path, mentions: Mentions, *, dry_run: bool) -> bool:
+    """Take the lines of the videos out of the copy of a recipe; tell whether there were any."""
+    packed = path.suffix == ".gz"
+    data = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
+    lines = data.splitlines(keepends=True)
+    kept = [line for line in lines if not mentions.in_text(line.decode("utf-8", "replace"), titles=True)]
+    if len(kept) == len(lines) or dry_run:
+        return len(kept) < len(lines)
+    _replace(path, gzip.compress(b"".join(kept), mtime=0) if packed else b"".join(kept))
+    return True
 
 
 # -- Dagster ------------------------------------------------------------------------------------------------------
