@@ -27,6 +27,7 @@ BLOBS = {
     "a training shard": "shards/*/train/*.tar",
     "the index of a training shard": "shards/*/train/*.index.parquet",
     "the manifest of the shards": "shards/*/manifest.json",
+    "the data card of the shards": "shards/*/card.md",
     "a tar of tokens": "tokens/*/train/*.tar",
     "the index of a tar of tokens": "tokens/*/train/*.index.parquet",
     "weights of the tokenizer": "models/video_tokenizer/*/weights.safetensors",
