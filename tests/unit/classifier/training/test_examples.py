@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from classifier.training.examples import clip_frames
+from classifier.pool import load_pool
+from classifier.training.examples import clip_frames, load_examples
 from pipeline.config import ClassifierConfig
+from pipeline.shards.splits import split_of
 
 
 def test_frames_are_chosen_evenly_and_averaged_down():
@@ -19,3 +21,14 @@ def test_frames_are_chosen_evenly_and_averaged_down():
     assert small.shape == (4, 3, 45, 80)
     assert [int(picture.unique()) for picture in small] == [12, 32, 52, 72]
     assert clip_frames(frames, replace(config, input_height=90, frames_per_clip=8)).shape == (8, 3, 90, 160)
+
+
+def test_labels_of_val_and_test_sources_are_held_out(store, config, pool_writer):
+    config = replace(config, split=replace(config.split, val_share=0.3, test_share=0.3))
+    clips = {f"video-{number:02d}": pool_writer.add(f"video-{number:02d}", "g") for number in range(12)}
+    ratings = {clip_id: 5 for found in clips.values() for clip_id in found}
+    examples = load_examples(load_pool(store, config), ratings, config.classifier)
+    held_out = dict(zip(examples.groups, examples.val_N.tolist(), strict=True))
+    splits = {name: split_of(name, config.split) for name in held_out}
+    assert set(splits.values()) == {"train", "val", "test"}
+    assert held_out == {name: split != "train" for name, split in splits.items()}

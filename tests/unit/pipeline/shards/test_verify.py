@@ -198,3 +198,26 @@ def test_the_command_prints_counts_damage_and_commands_that_mend_it(
     assert main(["shards", "verify", *root]) == 0
     assert main(["shards", "verify", "no-such", *root]) == 2
     assert main(["shards"]) == 2
+
+
+def test_a_tar_is_read_to_its_last_byte_in_pieces_of_any_size(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the end of a tar lies in a piece of its own where the tar is larger than one
+    monkeypatch.setattr("pipeline.shards.verify_tar._PIECE", 512)
+    assert verify_shards(store).damaged == []
+
+
+def test_a_sample_of_a_set_without_indexes_is_compared_with_the_hash_in_its_json(store: Store) -> None:
+    sample = next(read_samples(store, str(current_shards(store)), "train"))
+    damage(store, sample.tar, changed_byte(sample.offset + 5))
+    found = manifest(store)
+    for shard in found["shards"]:  # type: ignore[attr-defined]
+        shard |= {"index": None, "index_sha256": None, "sha256": store.sha256(shard["path"])}
+    store.write_blob(blob(store, "manifest.json"), json.dumps(found).encode())
+    hashes = {shard["path"]: shard["sha256"] for shard in found["shards"]}  # type: ignore[attr-defined]
+    rows = store.read("shards").to_pylist()
+    store.replace(
+        "shards", [{**row, "index": None, "index_sha256": None, "sha256": hashes[row["path"]]} for row in rows]
+    )
+    [found_damage] = verify_shards(store).damaged
+    assert found_damage.samples == (sample.clip_id,)
+    assert "its bytes are not those that were cut" in found_damage.why
