@@ -28,7 +28,10 @@ LONGEST_STEP_OF_BROADCAST_S = 10
 """The same for transport and program streams, whose format lets clocks jump (ffmpeg's own limit)."""
 _LONGEST_REORDER_S = 10
 """A picture is not shown longer than this after it was decoded: otherwise its time is wrong."""
+_LONGEST_USUAL_S = Fraction(1, 2)
 _MOST_STANDING = 16
+# beyond this, times cannot be moved within 64 bits
+_WILD = 1 << 60
 _MOST_DOUBTS = 1000
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT
 
@@ -39,7 +42,8 @@ class Clock:
     def __init__(self, container: Any, stream: Any) -> None:
         self.time_base: Fraction = stream.time_base or Fraction(1, 90000)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        self.usual = max(1, round(1 / (rate * self.time_base)))
+        # a stream may claim any rate: one that is too low would make a clock that starts again look like reordering
+        self.usual = max(1, round(min(1 / rate, _LONGEST_USUAL_S) / self.time_base))
         """The usual time from picture to picture."""
         broadcast = container.format.flags & _TS_DISCONT
         longest_s = LONGEST_STEP_OF_BROADCAST_S if broadcast else LONGEST_STEP_S
@@ -108,6 +112,9 @@ class Clock:
         last, placed = self._last.get(kind), time + self._offset
         self._last[kind] = placed
         if last is None:
+            if abs(placed) > _WILD:
+                self._offset -= placed
+                self._last = {kind: 0}
             return self._offset
         step = placed - last
         self._standing = self._standing + 1 if step == 0 else 0

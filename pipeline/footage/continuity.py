@@ -17,6 +17,8 @@ from pipeline.footage.h264 import numbering
 
 # Matroska stores no times of decoding: what stands for them shows a hole some pictures late
 _LOOK_BACK = 20
+# the first slice comes after parameter sets and messages
+_LONGEST_START = 1 << 16
 
 
 class Continuity:
@@ -71,6 +73,10 @@ class Continuity:
         recent = list(self._packets)[-self._unchecked - 1 :]
         self._unchecked = 0
         for before, after in pairwise(recent):
-            if self._numbering.lost_between(bytes(before), bytes(after)):
+            if self._numbering.lost_between(_start_of(before), _start_of(after)):
                 return self._last_dts if before.dts is None else before.dts
         return None
+
+
+def _start_of(packet: Any) -> bytes:
+    return bytes(memoryview(packet)[:_LONGEST_START])

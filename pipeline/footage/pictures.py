@@ -22,7 +22,7 @@ from pipeline.footage.look import LookReader
 DELAY = 17
 """Pictures after which damage is known: one of H.264 or HEVC is decoded at most 16 pictures before it is shown."""
 _GAP_S = 0.25
-_MOST_RECENT = 4096
+_MOST_RECENT = 1024
 
 
 @dataclass(slots=True)  # not frozen: that takes three times as long to make
@@ -60,6 +60,7 @@ class Pictures:
         self._seen_key = self._key_packet = False
         self._starts_with_key: bool | None = None
         self._recent: deque[int] = deque(maxlen=_MOST_RECENT)
+        self._longest_gap = int(_GAP_S / clock.time_base)
         self._shown: deque[int] = deque(maxlen=DELAY)
         self._before: set[int] = set()
         self._step = clock.usual
@@ -187,7 +188,8 @@ class Pictures:
     def _picture(self, frame: av.VideoFrame, at: int) -> Picture:
         assert self.zero is not None
         if self._last is not None:
-            self._step = at - self._last if at - self._last < 4 * self._step else self._step
+            # a rate that the stream claims may be wrong, and a still picture is no rate
+            self._step = min(at - self._last, 2 * self._step)
         self._last = at
         placed = at - self.zero
         self._ends = placed + self.clock.lasts(frame.duration or self._step)
@@ -209,7 +211,7 @@ class Pictures:
         start, near = self._last + self._step, 2 * self._step
         if gap > self.clock.longest_duration:
             return Lost(start - self.zero, at - self.zero, "still")
-        if sum(start <= time < at for time in self._recent) > 1 and gap * self.clock.time_base > _GAP_S:
+        if gap > self._longest_gap and sum(start <= time < at for time in self._recent) > 1:
             # there are packets of which the decoder made nothing
             if not frame.key_frame:
                 self._damaged(start)
