@@ -28,7 +28,7 @@ from pipeline.config import EvaluationConfig
 
 
 def infer_clip_actions(world: World, clips: Sequence[HeldOutClip]) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return the latent actions (T - 1,) of each clip, and the position (T - 1,) of each within its window.
+    """Return the latent actions (T - 1,) of each clip, and the position of each within its window, for the longest T.
 
     A clip is read in consecutive windows of the model's context; each starts at the last frame of the one before it.
     The model was trained on such windows and might have learned to count frames in them.
@@ -37,12 +37,12 @@ def infer_clip_actions(world: World, clips: Sequence[HeldOutClip]) -> tuple[list
     for clip in clips:
         frames, step = clip.frames_THWC, tile - 1
         whole = (len(frames) - 1) // step
-        tiles = np.stack([frames[index * step : index * step + tile] for index in range(whole)])
-        own = [infer_actions(world, tiles).reshape(-1)]
+        tiles = [frames[index * step : index * step + tile] for index in range(whole)]
+        own = [infer_actions(world, np.stack(tiles)).reshape(-1)] if tiles else []
         if rest := (len(frames) - 1) % step:
             own.append(infer_actions(world, frames[None, -rest - 1 :]).reshape(-1))
         codes.append(np.concatenate(own))
-    return codes, np.arange(len(codes[0])) % (tile - 1)
+    return codes, np.arange(max(map(len, codes))) % (tile - 1)
 
 
 def measure_codes(

@@ -66,8 +66,9 @@ def held_out_clips(store: Store, config: Config, home: Home | None) -> list[Held
     """Return clips of held-out sources, in the order of the shards.
 
     At most `evaluation.clips_per_source` clips of each of the first `evaluation.max_sources` sources are read. Clips of
-    taken-down videos are left out, and with a warning those that cannot be decoded, or have another length or size than
-    most. Without a home no true actions are looked up.
+    taken-down videos are left out, and with a warning those that cannot be decoded, have another size than most, or are
+    shorter than a window of the evaluation: lengths differ between episodes. Without a home no true actions are looked
+    up.
     """
     chosen: list[tuple[str, np.ndarray]] = []
     per_source: dict[str, int] = {}
@@ -83,10 +84,15 @@ def held_out_clips(store: Store, config: Config, home: Home | None) -> list[Held
             chosen.append((clip_id, frames))
     native = _native_ids(store, list(per_source)) if home is not None else {}
     clips = []
-    usual = Counter(frames.shape for _, frames in chosen).most_common(1)
+    usual = Counter(frames.shape[1:] for _, frames in chosen).most_common(1)
+    window = config.evaluation.prompt_frames + config.evaluation.horizon
+    long_enough = any(len(frames) >= window for _, frames in chosen)
     for clip_id, frames in chosen:
-        if frames.shape != usual[0][0]:
-            _warn_of(DamagedSample(clip_id, f"its frames are {frames.shape}, those of the others {usual[0][0]}"))
+        if frames.shape[1:] != usual[0][0]:
+            _warn_of(DamagedSample(clip_id, f"its frames are {frames.shape[1:]}, those of the others {usual[0][0]}"))
+            continue
+        if long_enough and len(frames) < window:  # an episode; where none is longer, the error says what to lower
+            _warn_of(DamagedSample(clip_id, f"it has {len(frames)} frames, and a window of the evaluation {window}"))
             continue
         source, start_ms, _ = split_clip_id(clip_id)
         actions = None
