@@ -115,7 +115,26 @@ def night() -> np.ndarray:
     return frames
 
 
-@pytest.mark.parametrize("scene", [dark_space, cave, subtitled, boxed_at_first, one_sided, black, night])
+def decorated() -> np.ndarray:
+    """Return a scene between two dark bands of vertical stripes that never change."""
+    frames = boxed(play(100, 100, 320), 40, 40, 0, 0)
+    frames[:, :40, ::16] = frames[:, -40:, ::16] = 25
+    frames[:, :, 8::16][:, :40] = frames[:, :, 8::16][:, -40:] = 25
+    return frames
+
+
+def pulsing() -> np.ndarray:
+    """Return a scene between two dark bands that brighten and darken."""
+    frames = boxed(play(100, 100, 320), 40, 40, 0, 0)
+    level = (12 + 12 * np.sin(np.arange(100) / 6)).astype(np.uint8)[:, None, None, None]
+    frames[:, :40] = frames[:, -40:] = level
+    return frames
+
+
+SCENES = [dark_space, cave, subtitled, boxed_at_first, one_sided, black, night, decorated, pulsing]
+
+
+@pytest.mark.parametrize("scene", SCENES)
 def test_dark_scenes_and_what_shows_something_are_not_cropped(tmp_path: Path, scene) -> None:
     frames = scene()
     for keys in KEYS.values():

@@ -178,6 +178,19 @@ def test_each_frame_has_its_own_pixel_aspect(tmp_path: Path) -> None:
     assert window.look.changes == ("pixel-aspect",)
 
 
+def test_a_pixel_aspect_that_changes_alone_changes_with_its_frame(tmp_path: Path) -> None:
+    options = {"preset": "veryfast", "crf": "18", "bf": "3", "g": "10"}
+    for index, sar in enumerate((Fraction(4, 3), Fraction(1))):
+        white = np.full((20, 180, 240, 3), 220, np.uint8)
+        write_video(tmp_path / f"{index}.ts", white, fps=10, options=options, sample_aspect_ratio=sar)
+    listed = tmp_path / "parts.txt"
+    listed.write_text("file 0.ts\nfile 1.ts\n")
+    run_ffmpeg("-f", "concat", "-i", listed, "-c", "copy", tmp_path / "joined.ts")
+    [window] = list(open_video(tmp_path / "joined.ts", ClipConfig(seconds=4)).windows())
+    boxes = [white_box(window.frames[index : index + 1]) for index in range(40)]
+    assert boxes == [(0, 90, 0, 160)] * 20 + [(0, 90, 20, 140)] * 20
+
+
 @real_cases
 def test_both_parts_of_a_file_whose_pixel_aspect_changes_fill_the_frame() -> None:
     assert CASES is not None
