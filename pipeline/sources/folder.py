@@ -116,7 +116,7 @@ class FolderSource(ReadySource):
         for key, about in listed.items():
             if any(part.startswith(".") for part in key.split("/")):
                 self.unread.hidden += 1
-            elif self._is_video(key):
+            elif self._is_video(key, about.size):
                 yield key, about
 
     def _files(self) -> Iterator[tuple[str, BlobStat | str]]:
@@ -136,24 +136,27 @@ class FolderSource(ReadySource):
         self.notes += _first(f"{_shown_path(link)!r}: {why}" for link, why in walk.loops.items())
         self.links |= {_shown_path(link): _shown_path(target) for link, target in walk.links.items()}
 
-    def _is_video(self, relative: str) -> bool:
+    def _is_video(self, relative: str, size: int = HEAD_BYTES) -> bool:
         """Tell whether a file is read as a video; count it by its ending where it is not."""
         ending = ending_of(relative)
         if not is_video_name(relative):
             self.unread.count(relative)
             return False
-        if is_ambiguous(ending) and (head := self._head(relative)) is not None and is_other_content(ending, head):
+        if (
+            is_ambiguous(ending)
+            and (head := self._head(relative, min(size, HEAD_BYTES))) is not None
+            and is_other_content(ending, head)
+        ):
             self.unread.other_content[ending] += 1
             return False
         return True
 
-    def _head(self, relative: str) -> bytes | None:
+    def _head(self, relative: str, size: int) -> bytes | None:
         """Return the first bytes of a file; None where they cannot be read, which its download says by name."""
         try:
             if self.store is None:
                 with open_regular(Path(self.folder, relative)) as file:
-                    return file.read(HEAD_BYTES)
-            size = min(self.store.size(relative), HEAD_BYTES)
+                    return file.read(size)
             return self.store.read_range(relative, 0, size) if size else b""
         except OSError:
             return None

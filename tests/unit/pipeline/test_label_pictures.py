@@ -47,6 +47,7 @@ def ratings(folder: Folder) -> dict[str, int]:
     return dict(load_labels(folder.store, folder.config).ratings)
 
 
+@pytest.mark.slow
 def test_the_labels_of_a_recording_that_grew_stay(folder: Folder) -> None:
     first, second = clip_ids(folder)
     rate(folder, "a", 5, clip_id=first)
@@ -100,6 +101,7 @@ def test_a_recording_that_was_encoded_again_keeps_its_labels(folder: Folder) -> 
     assert ratings(folder) == {}
 
 
+@pytest.mark.slow
 def test_a_clip_that_was_gone_for_a_while_keeps_its_label_if_it_comes_back_as_it_was(folder: Folder) -> None:
     first, second = clip_ids(folder)
     rate(folder, "a", 4, clip_id=second)
@@ -123,6 +125,7 @@ def _replaced(folder: Folder) -> list[dict[str, Any]]:
     return [{**row, "replaced_at": str(row["replaced_at"])} for row in folder.store.read("replaced").to_pylist()]
 
 
+@pytest.mark.slow
 def test_a_label_by_the_name_of_a_video_is_of_its_recording(folder: Folder) -> None:
     first, second = clip_ids(folder)
     rate(folder, "whole", 3, video="level.mp4")
@@ -138,6 +141,7 @@ def test_a_label_by_the_name_of_a_video_is_of_its_recording(folder: Folder) -> N
     assert ratings(folder) == {}
 
 
+@pytest.mark.slow
 def test_a_label_of_the_page_that_is_synced_after_the_replacement_is_of_the_earlier_picture(folder: Folder) -> None:
     first, _ = clip_ids(folder)
     before = datetime.now(UTC)
@@ -149,6 +153,7 @@ def test_a_label_of_the_page_that_is_synced_after_the_replacement_is_of_the_earl
     assert ratings(folder) == {first: 1}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_before_the_new_clips_are_there_costs_no_label(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,11 +37,11 @@ def folder(store: Store, tmp_path: Path) -> Folder:
 
 def test_a_recording_that_grew_gets_its_further_clips_and_keeps_the_first_ones(folder: Folder) -> None:
     folder.write(1, 4)
-    assert folder.collect() == 1
+    assert folder.collect(check=True) == 1
     before, old = folder.clips(), folder.state()
     assert len(before) == 2
     folder.write(1, 6)
-    assert folder.collect() == 1
+    assert folder.collect(check=True) == 1
     after = folder.clips()
     assert {start: after[start] for start in before} == before
     assert len(after) == 3
@@ -52,20 +52,21 @@ def test_a_recording_that_grew_gets_its_further_clips_and_keeps_the_first_ones(f
     assert raw_bytes(folder.store) == folder.state().bytes
     [tar] = collect_garbage(folder.store, dry_run=False)
     assert tar.startswith("clips/")
-    assert folder.collect() == 0
+    assert folder.collect(check=True) == 0
 
 
 def test_a_touched_file_with_the_same_bytes_is_read_once_and_nothing_follows(folder: Folder) -> None:
     folder.write(1, 4)
-    folder.collect()
+    folder.collect(check=True)
     versions = [folder.store.version(name) for name in ("clips", "clippings")]
     folder.touch()
-    assert folder.collect() == 1
+    assert folder.collect(check=True) == 1
     assert [folder.store.version(name) for name in ("clips", "clippings")] == versions
     assert raw_bytes(folder.store) == folder.state().bytes
-    assert folder.collect() == 0
+    assert folder.collect(check=True) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [-24, 24], ids=["clock back", "clock ahead"])
 def test_a_file_is_due_again_whichever_way_its_time_moved(folder: Folder, hours: int) -> None:
     path = folder.write(1, 4)
@@ -94,10 +95,10 @@ def test_a_file_that_was_replaced_by_a_broken_one_fails_by_name_and_the_earlier_
     folder: Folder,
 ) -> None:
     path = folder.write(1, 4)
-    folder.collect()
+    folder.collect(check=True)
     path.write_bytes(b"no video")
     folder.touch()
-    folder.collect()
+    folder.collect(check=True)
     found = folder.state()
     assert (found.state, found.error_class, found.earlier_file) == ("failed", "invalid_media", True)
     counted = status(folder.store, folder.config)
@@ -105,45 +106,48 @@ def test_a_file_that_was_replaced_by_a_broken_one_fails_by_name_and_the_earlier_
     assert "2 of 1 videos (1 as their file was before it changed)" in format_status(counted)
     assert "its clips are of the earlier one" in format_why(why(folder.store, folder.config, "level.mp4"))
     folder.write(1, 4)
-    folder.collect()
+    folder.collect(check=True)
     assert status(folder.store, folder.config).clips.videos_earlier == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_went_back_to_an_earlier_state_is_fetched_and_cut_again(folder: Folder) -> None:
     path = folder.write(1, 4)
     first, about = path.read_bytes(), path.stat()
-    folder.collect()
+    folder.collect(check=True)
     clips = folder.clips()
     folder.write(2, 4)
-    folder.collect()
+    folder.collect(check=True)
     path.write_bytes(first)
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
-    assert folder.collect() == 1
+    assert folder.collect(check=True) == 1
     assert folder.clips() == clips
     assert folder.store.list_blobs("raw") == [folder.state().path]
 
 
+@pytest.mark.slow
 def test_a_changed_file_whose_earlier_raw_file_was_dropped_is_fetched_and_cut(store: Store, tmp_path: Path) -> None:
     folder = Folder(store, tmp_path / "videos", keep_raw=False)
     folder.write(1, 4)
-    folder.collect()
+    folder.collect(check=True)
     assert store.list_blobs("raw") == []
     folder.write(2, 6)
-    assert folder.collect() == 1
+    assert folder.collect(check=True) == 1
     assert len(folder.clips()) == 3
     assert (store.list_blobs("raw"), raw_bytes(store)) == ([], 0)
     folder.touch()
-    folder.collect()
-    assert folder.collect() == 0
+    folder.collect(check=True)
+    assert folder.collect(check=True) == 0
 
 
+@pytest.mark.slow
 def test_a_deleted_file_changes_nothing(folder: Folder) -> None:
     folder.write(1, 4)
     folder.write(2, 4, "other.mp4")
-    folder.collect()
+    folder.collect(check=True)
     before = folder.clips()
     (folder.folder / "other.mp4").unlink()
-    assert folder.collect() == 0
+    assert folder.collect(check=True) == 0
     assert folder.clips() == before
     assert status(folder.store, folder.config).downloads.ok == 2
 
@@ -152,7 +156,7 @@ def test_a_run_that_is_killed_in_mid_replacement_is_completed_by_the_next(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder.write(1, 4)
-    folder.collect()
+    folder.collect(check=True)
     folder.write(2, 6)
     folder.search()
     replace = Store.replace
@@ -167,11 +171,12 @@ def test_a_run_that_is_killed_in_mid_replacement_is_completed_by_the_next(
         patch.setattr(Store, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             cut_batch(folder.job())
-    folder.collect()
+    folder.collect(check=True)
     assert len(folder.clips()) == 3
     assert folder.state().state == "ok"
 
 
+@pytest.mark.slow
 def test_a_search_that_no_download_followed_is_made_up_for(folder: Folder) -> None:
     folder.write(1, 4)
     folder.collect()
@@ -185,6 +190,7 @@ def test_a_search_that_no_download_followed_is_made_up_for(folder: Folder) -> No
     assert folder.collect() == 1
 
 
+@pytest.mark.slow
 def test_rows_from_before_states_of_files_were_kept_are_due_where_the_file_is_newer(folder: Folder) -> None:
     folder.write(1, 4)
     folder.collect()
@@ -196,6 +202,7 @@ def test_rows_from_before_states_of_files_were_kept_are_due_where_the_file_is_ne
     assert folder.collect() == 1
 
 
+@pytest.mark.slow
 def test_an_object_is_due_again_by_its_tag_and_not_by_its_time(
     tmp_path: Path, store: Store, s3_options: dict[str, str]
 ) -> None:

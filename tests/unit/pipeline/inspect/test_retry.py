@@ -83,6 +83,7 @@ def test_only_what_is_named_is_due_again(folder: Folder) -> None:
     assert download_batch(folder.job()).tried == 1
 
 
+@pytest.mark.slow
 def test_an_unknown_class_or_id_is_refused_with_what_there_is(folder: Folder) -> None:
     folder.write(1, 4, "c.mp4")
     folder.collect()
@@ -100,6 +101,7 @@ def test_an_unknown_class_or_id_is_refused_with_what_there_is(folder: Folder) ->
     assert retry(folder, classes=["invalid_media"]).counts == {"downloads": {"invalid_media": 1}}
 
 
+@pytest.mark.slow
 def test_a_download_that_waits_is_tried_at_once_where_it_is_named(folder: Folder) -> None:
     path = folder.folder / "a.mp4"
     path.write_bytes(folder.write(1, 4, "whole.mp4").read_bytes()[:2000])
@@ -113,7 +115,7 @@ def test_a_download_that_waits_is_tried_at_once_where_it_is_named(folder: Folder
     assert download_batch(folder.job(), now=now).tried == 1
 
 
-@pytest.mark.parametrize("damage", ["gone", "flipped"])
+@pytest.mark.parametrize("damage", [pytest.param("gone", marks=pytest.mark.slow), "flipped"])
 def test_a_cut_whose_raw_file_is_damaged_is_downloaded_and_cut_again(folder: Folder, damage: str) -> None:
     folder.write(1, 4)
     folder.search()
@@ -133,6 +135,7 @@ def test_a_cut_whose_raw_file_is_damaged_is_downloaded_and_cut_again(folder: Fol
     assert len(folder.clips()) == 2
 
 
+@pytest.mark.slow
 def test_a_cut_that_failed_by_itself_is_made_again_from_the_same_file(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +187,7 @@ def test_a_page_that_could_not_be_read_is_asked_for_again(store: Store, monkeypa
     assert {row["verdict"] for row in store.read("videos").to_pylist()} == {"kept"}
 
 
+@pytest.mark.slow
 def test_what_was_taken_down_is_not_due_again(folder: Folder) -> None:
     from pipeline.storage.takedown import request_takedown
 
@@ -193,6 +197,7 @@ def test_what_was_taken_down_is_not_due_again(folder: Folder) -> None:
     assert retry(folder).items == []
 
 
+@pytest.mark.slow
 def test_cuts_under_another_clip_format_are_left(folder: Folder) -> None:
     folder.write(1, 4)
     folder.search()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,23 +111,35 @@ def test_a_tree_deeper_than_any_path_is_read_as_far_as_paths_go_and_its_end_is_n
 ) -> None:
     monkeypatch.chdir(tmp_path)
     touch(tmp_path / "one.mp4")
-    depth = 2100
+    depth, name = 45, "d" * 100
     for level in range(depth):
-        os.mkdir("d")
-        os.chdir("d")
-        if level == 1500:
+        os.mkdir(name)
+        os.chdir(name)
+        if level == 30:
             Path("deep.mp4").write_bytes(b"bytes")
     source = FolderSource(tmp_path)
     try:
-        assert names(source) == ["one.mp4", "/".join([*["d"] * 1501, "deep.mp4"])]
+        assert names(source) == ["one.mp4", "/".join([*[name] * 31, "deep.mp4"])]
         (why,) = source.failures.values()
         assert why == "the folder cannot be read: File name too long"
     finally:
         for _ in range(depth):
             os.chdir("..")
-            if Path("d/deep.mp4").exists():
-                os.unlink("d/deep.mp4")
-            os.rmdir("d")
+            if Path(name, "deep.mp4").exists():
+                os.unlink(f"{name}/deep.mp4")
+            os.rmdir(name)
+
+
+def test_a_tree_of_more_folders_than_the_interpreter_has_stack_is_read(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d"] * 400)
+    touch(deep / "deep.mp4")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(250)
+    try:
+        found = [path.name for path in FolderWalk(tmp_path).files()]
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found == ["deep.mp4"]
 
 
 def test_names_in_any_encoding_are_walked(tmp_path: Path) -> None:
