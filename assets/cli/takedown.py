@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
 from assets.cli.options import Parsers, root_options, used_settings
@@ -68,15 +68,18 @@ def run_takedown(args: argparse.Namespace) -> int:
         return 0
     pages = _pages(settings)
     receipt = take_down(settings.job(), target, args.reason)
-    made = _redraw(settings, pages, receipt)
     if args.json:
         print(json.dumps(receipt.to_json(), indent=1))
     else:
-        print(shown_text("\n".join(_told(receipt, known=target.is_known, made=made, command=_command(args)))))
+        # before anything is drawn: what is gone is told whatever happens then
+        print(shown_text("\n".join(_told(receipt, known=target.is_known, command=_command(args)))))
         for other in unfinished_receipts(settings.store):
             if other.takedown_id != receipt.takedown_id:
                 when = other.requested_at[:16].replace("T", " ")
                 print(_line("unfinished", f"a takedown of {when}: run it again with the same name"))
+    for key in _redraw(settings, pages, receipt):
+        if not args.json:
+            print(_line("page", f"{key} is made again"))
     return 0 if receipt.finished else 1
 
 
@@ -130,7 +133,7 @@ def _planned(plan: dict[str, object]) -> Iterator[str]:
     yield _line("label events", str(plan["label_events"]))
 
 
-def _told(receipt: Receipt, *, known: bool, made: Sequence[str], command: str) -> Iterator[str]:
+def _told(receipt: Receipt, *, known: bool, command: str) -> Iterator[str]:
     """Yield the receipt, a line each."""
     gone = sum(receipt.blobs.values()) + sum(receipt.rows.values()) + receipt.samples + receipt.label_events
     if not known and not gone:
@@ -164,7 +167,7 @@ def _told(receipt: Receipt, *, known: bool, made: Sequence[str], command: str) -
         yield _line("tokens", f"those of {receipt.token_clips} clips out of token shards")
     for version, splits in receipt.shard_versions.items():
         yield _line("", f"version {version} held it in {', '.join(splits)}")
-    yield from _pages_told(receipt, made)
+    yield from _pages_told(receipt)
     yield from _models_told(receipt, command)
     for place in receipt.left[:_SHOWN]:
         yield _line("left", place)
@@ -172,10 +175,10 @@ def _told(receipt: Receipt, *, known: bool, made: Sequence[str], command: str) -
         yield _line("out of reach", sentence)
 
 
-def _pages_told(receipt: Receipt, made: Sequence[str]) -> Iterator[str]:
+def _pages_told(receipt: Receipt) -> Iterator[str]:
     for page in receipt.pages:
         if page.endswith((".html", ".jpg")):
-            yield _line("page", f"{page} {'is made again' if page in made else 'is deleted'}")
+            yield _line("page", f"{page} is deleted")
     if "reports/spot-check.html" in receipt.pages:
         yield _line("", "the spot check showed it and is deleted; `lampworks spot-check` draws another")
 

@@ -25,6 +25,8 @@ class TableReader:
     dataset: Dataset
     derived: Sequence[str] = ()
     """Columns that are filled from `clip_id`: files written before these columns existed lack them."""
+    lacking: Sequence[Any] = ()
+    """Fields that the schema has and the table has not yet: null in every row, in conditions too."""
     strangers: Callable[[str, set[str]], Exception] | None = None
     """Makes the error of a file (path, columns) with columns that the table does not have; None: do not look.
 
@@ -73,7 +75,8 @@ class TableReader:
         return [name for name in names if name in self.dataset.schema.names]
 
     def _names_derived(self, where: pc.Expression | None) -> bool:
-        return where is not None and any(_names(where, name) for name in self.derived)
+        late = (*self.derived, *(field.name for field in self.lacking))
+        return where is not None and any(_names(where, name) for name in late)
 
     def _matching(self, columns: list[str], where: pc.Expression | None, batch_rows: int) -> Iterator[pa.Table]:
         """Yield the rows that match in batches, whatever string type each file was written with.
@@ -87,19 +90,27 @@ class TableReader:
                 yield pa.Table.from_batches([batch])
             return
         derived = [name for name in self.derived if _names(where, name)]
+        lacking = [field for field in self.lacking if _names(where, field.name)]
         needed = [
             name
             for name in self.dataset.schema.names
             if name in columns or _names(where, name) or (derived and name == "clip_id")
         ]
         options = {"schema": self.dataset.schema, "batch_size": batch_rows}
-        for fragment in self.dataset.get_fragments(filter=None if derived else where):
-            if not derived and not any(pa.types.is_string_view(kind) for kind in fragment.physical_schema.types):
+        for fragment in self.dataset.get_fragments(filter=None if derived or lacking else where):
+            if (
+                not derived
+                and not lacking
+                and not any(pa.types.is_string_view(kind) for kind in fragment.physical_schema.types)
+            ):
                 for batch in fragment.to_batches(columns=columns, filter=where, **options):
                     yield pa.Table.from_batches([batch])
                 continue
             for batch in fragment.to_batches(columns=needed, **options):
-                rows = derive_columns(pa.Table.from_batches([batch]), derived).filter(where)
+                rows = derive_columns(pa.Table.from_batches([batch]), derived)
+                for field in lacking:
+                    rows = rows.append_column(field, pa.nulls(len(rows), field.type))
+                rows = rows.filter(where)
                 yield from (pa.Table.from_batches([part]) for part in rows.select(columns).to_batches())
 
 

@@ -276,11 +276,11 @@ class Tables(Root):
         # In a folder Arrow reads the files itself. delta-rs would read them through Python, and a thread that still
         # reads when the interpreter exits aborts the process (exit code 134 in 4 of 50 short programs).
         local = SubTreeFileSystem(self.url(f"tables/{name}"), LocalFileSystem()) if self.is_local else None
-        return TableReader(
-            table.to_pyarrow_dataset(filesystem=local),
-            DERIVED_FROM_CLIP_ID.get(name, ()),
-            functools.partial(stranger_columns, self.root, name) if self.is_local else None,
-        )
+        dataset = table.to_pyarrow_dataset(filesystem=local)
+        derived = DERIVED_FROM_CLIP_ID.get(name, ())
+        lacking = [field for field in SCHEMAS[name] if field.name not in {*dataset.schema.names, *derived}]
+        strangers = functools.partial(stranger_columns, self.root, name) if self.is_local else None
+        return TableReader(dataset, derived, lacking, strangers)
 
     def _create(self, name: str, schema: pa.Schema) -> None:
         # The table is created empty first: two writers that merge into a table that does not exist yet would

@@ -286,3 +286,13 @@ def test_a_writer_that_leaves_the_columns_out_still_writes_them(store: Store):
         {"event_id": "1", "video_id": "youtube-a-b", "clip_spec": "0a1b2c3d"},
         {"event_id": "2", "video_id": None, "clip_spec": None},
     ]
+
+
+def test_a_column_that_an_older_table_lacks_is_null_in_a_condition_too(tmp_path):
+    store = Store(tmp_path)
+    older = pa.table({"video_id": ["a", "b"], "title": ["t", "u"]})
+    write_deltalake(str(tmp_path / "tables" / "videos"), older, description="lampworks schema 1", mode="append")
+    assert store.read("videos", ["video_id"], pc.is_valid(pc.field("thumbnail")))["video_id"].to_pylist() == []
+    either = pc.is_null(pc.field("thumbnail")) & (pc.field("title") == "u")
+    assert store.read("videos", ["video_id"], either)["video_id"].to_pylist() == ["b"]
+    assert [row.to_pylist() for row in store.scan("videos", ["video_id"], either)] == [[{"video_id": "b"}]]
