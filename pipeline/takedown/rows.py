@@ -11,6 +11,7 @@ from pipeline.storage.purge import texts_of_column
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.takedown.mentions import CLIP_SUFFIX, Mentions
+from pipeline.video_names import find_videos
 
 KEPT = "takedowns"
 """The one table that keeps something: a keyed hash."""
@@ -62,8 +63,11 @@ def _delete_from(store: Store, table: str, mentions: Mentions) -> int:
         if column in names:
             deleted += store.delete_rows(table, column, mentions.videos, cut=CLIP_SUFFIX)
     if table == "labels":
-        # an import may name a video in another way, and a clip that was never cut
-        named = {text for text in _texts(store, table, "video") if mentions.in_text(text)}
+        # an import names a video as people do, and may name a clip that was never cut
+        written = set(_texts(store, table, "video"))
+        stands_for = find_videos(store, written)
+        named = {name for name in written if mentions.in_text(name)}
+        named |= {name for name, ids in stands_for.items() if ids and ids <= mentions.videos}
         deleted += store.delete_rows(table, "video", named)
     return deleted
 

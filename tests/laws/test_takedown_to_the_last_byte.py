@@ -142,7 +142,12 @@ def test_nothing_of_the_video_is_left_and_every_other_byte_stays(split: str, wor
     assert all(find_bytes(Path(store.root), [needle]) for needle in of_other), "the other video lost nothing"
     check_sound(job)
     assert take_down(job, find_target(store, video_id), "asked once more") == receipt
-    assert digests(Path(store.root)) == after, "the same command again changes nothing"
+    assert _settled(digests(Path(store.root))) == _settled(after), "the same command again changes nothing"
+
+
+def _settled(files: dict[str, str]) -> dict[str, str]:
+    """Leave out what a reader of a SQLite database writes beside it."""
+    return {name: digest for name, digest in files.items() if not name.endswith(("-wal", "-shm"))}
 
 
 def check_sound(job: Job) -> None:
