@@ -30,7 +30,6 @@ from pipeline.tokens.files import EncodedClip, TokenLayout, finished_file, write
 from pipeline.tokens.packing import MOST_BITS, bits_of, pack
 from pipeline.tokens.plan import (
     PlannedFile,
-    files_are_current,
     plan_token_files,
     settings_of,
     token_inputs,
@@ -58,7 +57,9 @@ class TokensReport:
 def tokens_are_current(store: Store, config: Config) -> bool:
     """Tell whether the token shards are those of the configured tokenizer, the present shards and settings."""
     tokenizer = models_in_use(store, config).tokenizer
-    return tokenizer is not None and files_are_current(store, tokens_version(config, tokenizer.model_id))
+    if tokenizer is None or not len(store.read("tokens", ["path"])):
+        return False
+    return store.inputs("tokens") == token_inputs(store, tokens_version(config, tokenizer.model_id))
 
 
 def write_tokens(job: Job) -> TokensReport:
@@ -123,11 +124,17 @@ def _layout(store: Store, config: Config, version: str, tokenizer: str, encoder:
 def _files(job: Job, layout: TokenLayout, encoder: WindowEncoder) -> tuple[list[dict[str, Any]], int]:
     """Return the rows of all files, and how many were not there yet."""
     store, rows, written = job.store, [], 0
+    # a published file is named by its clips, so that one of the same name is that of the plan
+    published = {row["path"]: row for row in store.read("tokens").to_pylist() if row["version"] == layout.version}
     total = total_of(store.read("shards", ["samples"])["samples"])
     left_out = _LeftOut(job, total)
     with Progress("token_shards", total=total, unit="clips", on_progress=job.on_progress) as progress:
         for planned in plan_token_files(store, layout.version):
-            row = finished_file(store, layout, planned.split, planned.key)
+            row = published.get(planned.key)
+            if row is not None and store.exists(planned.key):
+                row |= {"shards_version": layout.shards_version}
+            else:
+                row = finished_file(store, layout, planned.split, planned.key)
             if row is None:
                 clips = _encoded(job, layout, planned, encoder, left_out)
                 row = write_token_file(store, layout, planned.split, planned.key, clips)

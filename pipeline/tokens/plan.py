@@ -12,9 +12,11 @@ from pipeline.config.tokens import TokensConfig
 from pipeline.shards.index import read_shard
 from pipeline.shards.sample import DamagedSample
 from pipeline.shards.splits import SPLITS, Split
+from pipeline.storage.arrow import unique
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 from pipeline.tokens.files import file_key
+from pipeline.tokens.removal import hidden_among
 
 FORMAT = 1
 """Raise it when a change changes the bytes of the files."""
@@ -50,13 +52,15 @@ def tokens_version(config: Config, tokenizer: str) -> str:
 
 def plan_token_files(store: Store, version: str) -> Iterator[PlannedFile]:
     """Yield the files of a token set over the published shards, without the clips of videos that are taken down."""
-    hidden = taken_down(store).hidden_videos(store)
+    tombstones = taken_down(store)
+    known = tombstones.hidden_videos(store)
     rows = store.read("shards").sort_by("path").to_pylist()
     for split in SPLITS:
         for row in rows:
             if row["split"] == split:
                 damaged: list[DamagedSample] = []
                 index = read_shard(store, row, damaged.append)
+                hidden = hidden_among(tombstones, known, unique(index["video_id"]))
                 clips = [_source(entry) for entry in index.to_pylist() if entry["video_id"] not in hidden]
                 if clips:
                     yield PlannedFile(split, file_key(version, split, _number(row["path"]), clips), row["path"], clips)
@@ -65,17 +69,6 @@ def plan_token_files(store: Store, version: str) -> Iterator[PlannedFile]:
 def token_inputs(store: Store, version: str) -> dict[str, Any]:
     """Return what a set is made from; while it does not change, the set does not either."""
     return {"set": version, "shards": store.version("shards"), "takedowns": store.version("takedowns")}
-
-
-def files_are_current(store: Store, version: str) -> bool:
-    """Tell whether the rows of `tokens` name the files of a set over the shards as they are now."""
-    if store.version("tokens") < 0:
-        return False
-    if store.inputs("tokens") == token_inputs(store, version):
-        return True
-    return {planned.key for planned in plan_token_files(store, version)} == set(
-        store.read("tokens", ["path"])["path"].to_pylist()
-    )
 
 
 def _source(entry: dict[str, Any]) -> dict[str, Any]:

@@ -267,6 +267,19 @@ def test_what_is_written_again_is_what_encoding_without_the_video_gives(store: S
     assert tokens_are_current(store, CONFIG)
 
 
+def test_tokens_of_shards_without_the_video_are_those_that_are_left_and_count_as_current_again(store: Store) -> None:
+    write_tokens(job(store))
+    remove_videos(store, {"site-v2"})
+    before = blobs(store)
+    store.replace("shards", [{**row, "version": "v2"} for row in store.read("shards").to_pylist()])
+    request_takedown(store, "video", "site-v2", "asked by the owner")
+    assert not tokens_are_current(store, CONFIG)
+    assert write_tokens(job(store)).written == 0
+    assert blobs(store) == before
+    assert tokens_are_current(store, CONFIG)
+    assert set(store.read("tokens")["shards_version"].to_pylist()) == {"v2"}
+
+
 def test_a_file_of_taken_down_videos_alone_is_gone_with_its_row(store: Store) -> None:
     write_tokens(job(store))
     removed = remove_videos(store, {"site-v4", "site-v5"})
