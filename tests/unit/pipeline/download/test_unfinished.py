@@ -63,7 +63,7 @@ def test_an_mp4_without_its_index_is_pending_while_it_is_new_and_fails_with_what
     report = collect(store, config_of(folder))
     assert (report.ok, report.failed, report.pending) == (0, {}, 1)
     found = state(store)
-    assert (found.state, found.error_class) == ("pending", "unfinished")
+    assert (found.state, found.error_class, found.refused) == ("pending", "unfinished", 1)
     assert found.message is not None
     assert "still being written (its index (moov) is not written yet)" in found.message
     assert "source.settle_s = 60 s" in found.message
