@@ -31,6 +31,16 @@ def find_bytes(folder: Path, needles: Iterable[bytes], *, but: Iterable[str] = (
     return found
 
 
+def found_in(folder: Path, needles: Iterable[bytes]) -> set[bytes]:
+    """Return those of the needles that a file of a folder holds."""
+    wanted, found = set(needles), set[bytes]()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and found < wanted:
+            parts = [str(path.relative_to(folder)).encode(), *_contents(path.name, path.read_bytes(), path)]
+            found |= {needle for needle in wanted - found if _in(needle, parts)}
+    return found
+
+
 def _in(needle: bytes, parts: list[bytes]) -> bool:
     return any(needle in part for part in parts)
 

@@ -97,6 +97,7 @@ def test_a_wrong_call_is_refused(
     assert store.version("takedowns") == -1
 
 
+@pytest.mark.slow
 def test_nothing_is_left_in_a_bucket_but_what_its_versioning_keeps(tmp_path: Path, s3_options: dict[str, str]) -> None:
     local = finished_store(tmp_path / "root")
     wanted = needles(local, VIDEO)

@@ -106,6 +106,21 @@ def test_a_purge_keeps_what_the_rows_were_made_from_and_happens_once(store: Stor
     assert store.version("curated") == version + 1
 
 
+def test_old_versions_of_a_table_go_on_an_object_store_too(s3_options: dict[str, str]) -> None:
+    store = Store("s3://lampworks-test/purge", s3_options)
+    store.append("curated", [{"clip_id": CLIP}, {"clip_id": OTHERS}], inputs={"clips": 3})
+    assert store.delete_rows("curated", "clip_id", [CLIP]) == 1
+    assert store.purge("curated")
+    keys = store.list_blobs("tables/curated")
+    assert [key.rpartition("/")[2] for key in keys if key.endswith(".json")] == [
+        f"{store.version('curated'):020d}.json"
+    ]
+    assert not any(CLIP.encode() in store.read_blob(key) for key in keys)
+    assert store.read("curated")["clip_id"].to_pylist() == [OTHERS]
+    assert store.inputs("curated") == {"clips": 3}
+    assert not store.purge("curated")
+
+
 def test_a_file_that_a_killed_writer_left_goes_where_it_names_the_video(store: Store) -> None:
     store.append("clips", [{"clip_id": OTHERS}])
     folder = Path(store.url("tables/clips"))
