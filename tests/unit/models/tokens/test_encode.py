@@ -309,3 +309,19 @@ def test_a_root_without_tokens_is_left_alone(tmp_path: Path) -> None:
     assert withdraw_tokens(store).deleted == ()
     assert remove_videos(store, {"site-v9"}).clips == 0
     assert not Path(store.url("tables/tokens")).exists()
+
+
+def test_tokens_are_made_and_removed_on_s3_as_in_a_folder(store: Store, s3_options: dict[str, str]) -> None:
+    remote = Store("s3://lampworks-test/tokens", s3_options)
+    for key in [*store.list_blobs("shards"), *store.list_blobs("models")]:
+        if "/checkpoints/" not in key:
+            remote.write_blob(key, store.read_blob(key))
+    for table in ("shards", "models"):
+        remote.append(table, store.read(table))
+    for one in (store, remote):
+        write_tokens(job(one))
+    assert blobs(remote) == blobs(store)
+    assert next(read_token_clips(remote, "val")).read(remote).shape == (3, 4, 8)
+    for one in (store, remote):
+        assert remove_videos(one, {"site-v1"}).clips == 1
+    assert blobs(remote) == blobs(store)
