@@ -10,7 +10,7 @@ budget does not allow stay pending, and the report says until when.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from pipeline.download.report import DownloadReport, PassTotals, download_report
 from pipeline.download.run_pass import run_pass
 from pipeline.errors import TOO_LONG, UserError
 from pipeline.job import BatchJob
+from pipeline.progress import notify
 from pipeline.sources.base import site_of
 from pipeline.sources.faults import UNFINISHED
 from pipeline.storage.arrow import pc
@@ -77,8 +78,20 @@ def download_batch(job: BatchJob, *, now: datetime | None = None) -> DownloadRep
         if wait_s > 1 and job.on_progress is not None:
             job.on_progress(f"download {job.batch}: the next attempt may start in {wait_s:.0f} s")
         time.sleep(wait_s)
+    if attempts:
+        _tell_unfinished(job, states.values())
     sites = {_site(video) for video in videos.values()}
     return download_report(job, states, sites, PassTotals(attempts, paused, time.monotonic() - start))
+
+
+def _tell_unfinished(job: BatchJob, states: Iterable[State]) -> None:
+    """Say how many files are still being written, and when they are due again."""
+    times = [state.next_try_at for state in states if (state.state, state.error_class) == ("pending", UNFINISHED)]
+    if times:
+        what = "1 file is" if len(times) == 1 else f"{len(times)} files are"
+        when = max((time for time in times if time is not None), default=datetime.now(UTC))
+        text = f"download {job.batch}: {what} still being written: pending, and due again after {when:%H:%M:%S} UTC"
+        notify(text, job.on_progress)
 
 
 def _videos(job: BatchJob) -> Videos:

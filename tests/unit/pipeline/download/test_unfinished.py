@@ -55,7 +55,7 @@ def age(path: Path, seconds: float) -> None:
 
 
 def test_an_mp4_without_its_index_is_pending_while_it_is_new_and_fails_with_what_to_do_when_it_is_not(
-    store: Store, folder: Path, clip_file: Path
+    store: Store, folder: Path, clip_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = clip_file.read_bytes()
     (folder / "recording.mp4").write_bytes(good[: len(good) // 2])
@@ -69,6 +69,8 @@ def test_an_mp4_without_its_index_is_pending_while_it_is_new_and_fails_with_what
     assert "source.settle_s = 60 s" in found.message
     assert found.next_try_at is not None
     assert f"after {found.next_try_at:%H:%M:%S} UTC" in found.message
+    said = f"1 file is still being written: pending, and due again after {found.next_try_at:%H:%M:%S} UTC"
+    assert said in capsys.readouterr().err
     assert timedelta(seconds=50) < found.next_try_at - before < timedelta(seconds=62)
     # it is not asked before, and however often it is asked, it does not fail
     assert collect(store, config_of(folder)).tried == 0
