@@ -5,7 +5,8 @@
 
 Ids, from the inside out:
 
-- settings id: every setting that changes the path of the weights, seed and dtype included. Not a gate
+- settings id: every setting that changes the path of the weights, seed, dtype and the order of
+  windows included. Not a gate
   (`tokenizer.min_psnr`), not the number of steps (`tokenizer.steps`, `dynamics.steps`), nothing that changes numbers by
   rounding at most (device, threads, compilation, activation checkpointing), nothing that says how often something is
   saved, cached or measured. A setting of the networks that is new counts unless `OFF_PATH` names it.
@@ -32,7 +33,7 @@ WORLD: Final = "world_model"
 EVALUATION: Final = "world_evaluation"
 PLAYABLE: Final = "playable_world"
 TrainedKind = Literal["video_tokenizer", "world_model"]
-METHOD = 2
+METHOD = 3
 """Part of every settings id: rises when models of the same settings and shards must be trained again."""
 EVALUATION_METHOD = 1
 """Part of every evaluation's id: rises when a metric changes its meaning, so that worlds are measured again."""
@@ -138,5 +139,7 @@ def _on_path(section: TokenizerConfig | LatentActionConfig | DynamicsConfig) -> 
     return with_first_names(name, values)
 
 
-def _shared(config: Config) -> tuple[int, str]:
-    return config.training.seed, config.training.dtype
+def _shared(config: Config) -> tuple[int, str, int, int, int]:
+    training = config.training
+    order = (training.windows_per_clip, training.mixed_clips, training.shuffle_clips)
+    return training.seed, training.dtype, *order

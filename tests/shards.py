@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -12,8 +13,11 @@ import numpy as np
 from pipeline.arcade.platformer import platformer_actions, record_platformer
 from pipeline.arcade.truth import Truth, write_truth
 from pipeline.clips.encode import encode_clip
+from pipeline.clips.tar import TarWriter
 from pipeline.config import ClipConfig
-from pipeline.ids import clip_id_of
+from pipeline.ids import clip_id_of, split_clip_id
+from pipeline.shards.index import write_index
+from pipeline.shards.loader.decode import count_frames
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 
@@ -53,3 +57,29 @@ def add_platformer_shards(store: Store, home: Home, seeds: Mapping[str, Sequence
         videos.append({"video_id": video_id, "native_id": native_id, "source": "arcade"})
     store.append("videos", videos)
     add_shards(store, clips)
+
+
+def add_indexed_shards(
+    store: Store, tars: Sequence[Mapping[str, bytes]], *, split: str = "train", cut_ms: Mapping[str, Sequence[int]] = {}
+) -> None:
+    """Publish tars with their indexes; `tars` is clip id -> mp4 of each, `cut_ms` the scene cuts of some clips."""
+    rows = []
+    for number, samples in enumerate(tars):
+        buffer, entries = io.BytesIO(), []
+        tar = TarWriter(buffer)
+        for clip_id, mp4 in samples.items():
+            tar.add(f"{clip_id}.json", b"{}")
+            entries.append(
+                {
+                    "clip_id": clip_id, "video_id": split_clip_id(clip_id)[0], "offset": tar.add(f"{clip_id}.mp4", mp4),
+                    "size": len(mp4), "sha256": hashlib.sha256(mp4).hexdigest(), "num_frames": count_frames(mp4),
+                    "fps": 10.0, "cut_ms": list(cut_ms.get(clip_id, [])),
+                }
+            )  # fmt: skip
+        tar.close()
+        path = f"shards/v1/{split}/clips-{number:06d}.tar"
+        store.write_blob(path, buffer.getvalue())
+        index, digest = write_index(store, path, entries)
+        row = {"version": "v1", "split": split, "path": path, "samples": len(samples), "bytes": len(buffer.getvalue())}
+        rows.append(row | {"index": index, "index_sha256": digest})
+    store.append("shards", rows)

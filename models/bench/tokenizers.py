@@ -123,7 +123,7 @@ def _recordings(seeds: range) -> ClipWindows:
 
 def _kept_mb(training: TokenizerTraining) -> float:
     config, windows = training.config, training.windows
-    video, _ = windows.batch(seed=0, step=0, batch=config.batch, window=config.window)
+    video, _ = windows.batch(seed=0, batch=config.batch, window=config.window)
 
     def loss() -> Tensor:
         with training.compute.autocast():

@@ -10,33 +10,31 @@ steps show a tendency. They do not repeat the paper's comparison (Genie, appendi
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from models.evaluation.held_out import held_out_clips, training_frames
 from models.evaluation.measure import measure_world
 from models.evaluation.metric import Metrics
 from models.runtime.compute import Compute, choose_compute, intra_op_threads
-from models.training.data import Clip, ClipWindows, check_window, training_clips
+from models.training.data import ClipWindows, check_window, training_clips
 from models.training.loop import run
 from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining
 from models.world.world import WorldModel
-from pipeline.clips.read import read_clip, read_clips
-from pipeline.clips.stored import decode_stored_clip
+from pipeline.clips.read import read_clips
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.progress import ProgressCallback
+from pipeline.shards.loader.clips import Clip, ClipSet, ListedClips, clip_of
 from pipeline.shards.read import current_shards
 from pipeline.shards.splits import group_of, split_of
 from pipeline.storage.store import Store
 
 ARMS = ("curated", "random")
+_CLIP_COLUMNS = ["clip_id", "video_id", "tar", "offset", "size", "sha256", "num_frames", "fps", "cut_ms"]
 METRICS = ("psnr", "psnr_t1", "psnr_t1_above_copy", "delta_t_psnr_permuted")
 
 
@@ -69,7 +67,8 @@ def compare_curation(job: Job, *, steps: int) -> CurationComparison:
     store, config = job.store, job.config
     version = current_shards(store)
     curated, _ = training_clips(store, version)
-    chosen = {"curated": curated, "random": random_clips(store, config, len(curated))}
+    count = sum(curated.counts)
+    chosen: dict[str, ClipSet] = {"curated": curated, "random": ListedClips(random_clips(store, config, count), store)}
     settings = _with_steps(config, steps)
     held_out = held_out_clips(store, config, None)
     if not held_out:
@@ -84,7 +83,7 @@ def compare_curation(job: Job, *, steps: int) -> CurationComparison:
             metrics[arm] = {name: measured[name] for name in METRICS}
     return CurationComparison(
         version=fingerprint("ablation", version, settings.tokenizer, settings.dynamics, settings.latent_actions),
-        clips=len(curated),
+        clips=count,
         steps=steps,
         held_out=len({clip.video_id for clip in held_out}),
         metrics=metrics,
@@ -102,18 +101,10 @@ def random_clips(store: Store, config: Config, count: int) -> list[Clip]:
         for row in store.read("videos", columns).to_pylist()
         if split_of(group_of(row), config.split) == "train"
     }
-    rows = [
-        row
-        for row in read_clips(store, config, ["clip_id", "video_id", "tar", "offset", "size", "sha256"]).to_pylist()
-        if row["video_id"] in training
-    ]
+    rows = [row for row in read_clips(store, config, _CLIP_COLUMNS).to_pylist() if row["video_id"] in training]
     rng = np.random.default_rng((config.training.seed, len(ARMS)))
     drawn = rng.choice(len(rows), size=min(count, len(rows)), replace=False)
-    return [Clip(rows[index]["clip_id"], partial(_decoded, store, rows[index])) for index in sorted(drawn.tolist())]
-
-
-def _decoded(store: Store, row: dict[str, Any]) -> npt.NDArray[np.uint8]:
-    return decode_stored_clip(read_clip(store, row))
+    return [clip_of(rows[index], rows[index]["tar"]) for index in sorted(drawn.tolist())]
 
 
 def _with_steps(config: Config, steps: int) -> Config:
@@ -129,14 +120,19 @@ def _with_steps(config: Config, steps: int) -> Config:
 
 
 def _train(
-    clips: Sequence[Clip], config: Config, compute: Compute, stage: str, on_progress: ProgressCallback | None
+    clips: ClipSet, config: Config, compute: Compute, stage: str, on_progress: ProgressCallback | None
 ) -> WorldModel:
-    windows = ClipWindows(
-        clips,
-        cache_clips=config.training.cache_clips,
-        max_bad_share=config.training.max_bad_share,
-        on_progress=on_progress,
-    )
+    training = config.training
+    cache, most = training.cache_clips, training.max_bad_share
+    with ClipWindows(
+        clips, cache_clips=cache, max_bad_share=most, on_progress=on_progress, training=training
+    ) as windows:
+        return _train_on(windows, config, compute, stage, on_progress)
+
+
+def _train_on(
+    windows: ClipWindows, config: Config, compute: Compute, stage: str, on_progress: ProgressCallback | None
+) -> WorldModel:
     check_window(windows, config.tokenizer.window, "tokenizer.window")
     check_window(windows, config.dynamics.context, "dynamics.context")
     every, seed, accumulate = (

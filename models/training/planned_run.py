@@ -132,7 +132,8 @@ def plan_run(
     folder = run_folder(store, kind, run, steps)
     lineage = [*starts, *_extended(store, kind, run, steps, folder)]
     sections = (config.tokenizer,) if kind == TOKENIZER else (config.latent_actions, config.dynamics)
-    shared = {"seed": config.training.seed, "dtype": config.training.dtype}
+    names = ("seed", "dtype", "windows_per_clip", "mixed_clips", "shuffle_clips")
+    shared = {name: getattr(config.training, name) for name in names}
     return PlannedRun(
         store=store,
         kind=kind,

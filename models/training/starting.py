@@ -43,7 +43,7 @@ _MAY_CHANGE = {
 }  # fmt: skip
 # they make other tensors where they become 0 or cease to be
 _SWITCHES = ("ema_decay", "restart_below")
-_SHARED = ("seed", "dtype")
+_SHARED = ("seed", "dtype", "windows_per_clip", "mixed_clips", "shuffle_clips")
 
 
 def start_for(store: Store, config: Config, kind: TrainedKind) -> Start | None:
@@ -106,6 +106,8 @@ def begin(store: Store, config: Config, start: Start, training: Trainable) -> tu
         training.load(found.tensors)
     except WeightsError as exc:
         raise checkpoints.unfit(start.step, exc) from exc
+    # in another order of windows, or on another set, it goes on with the next epoch
+    training.load_about({"loader": found.about.get("loader")})
     return found.step, found.about["curve"]
 
 

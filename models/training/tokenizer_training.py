@@ -16,7 +16,7 @@ from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.weights import load_states, prefixed
 from models.training.checkpoint import step_generator
-from models.training.data import ClipWindows
+from models.training.data import Batches, ClipWindows
 from models.training.optimizer import Optimizer
 from pipeline.config.world import TokenizerConfig
 
@@ -62,6 +62,8 @@ class TokenizerTraining:
             self.tokenizer = VideoTokenizer(config, height, width).to(compute.device)
         self.optimizer = Optimizer(self.tokenizer, config.optimizer, config.steps, "tokenizer")
         self.parallel = CpuParallel(compute, config.batch)
+        self._batches: Batches | None = None
+        self._loader_state: Mapping[str, Any] | None = None
 
     def initialize(self) -> None:
         """Initialize codes and projections from data where configured."""
@@ -72,14 +74,22 @@ class TokenizerTraining:
             windows = self.windows.spread(count=_INITIAL_WINDOWS, window=self.config.window)
             start_tokenizer(self.tokenizer, windows.to(self.compute.device))
 
+    @property
+    def batches(self) -> Batches:
+        """Return the batches of the steps, which begin where the checkpoint was written."""
+        if self._batches is None:
+            self._batches = self.windows.batches(
+                seed=self.seed, stream=_STREAM, batch=self.config.batch, window=self.config.window,
+                state=self._loader_state, window_name="tokenizer.window",
+            )  # fmt: skip
+        return self._batches
+
     def step(self, step: int) -> dict[str, float]:
         """Take one step.
 
         Metrics: loss, gradient_norm, learning_rate, and psnr, codes_used and perplexity of the batch.
         """
-        video, _ = self.windows.batch(
-            seed=self.seed, stream=_STREAM, step=step, batch=self.config.batch, window=self.config.window
-        )
+        video, _ = next(self.batches)
         video = video.to(self.compute.device)
         loss, parts = self.parallel.backward(self.tokenizer, self._loss, video, self.accumulate)
         norm = self.optimizer.apply(step)
@@ -117,12 +127,14 @@ class TokenizerTraining:
         load_states({"tokenizer": self.tokenizer}, {"optimizer": self.optimizer}, tensors)
 
     def about(self) -> dict[str, Any]:
-        """Return the samples that were skipped."""
-        return {"bad_samples": self.windows.bad}
+        """Return the samples that were skipped, and the position in the order of windows."""
+        state = self._loader_state if self._batches is None else self._batches.state()
+        return {"bad_samples": self.windows.bad, "loader": state}
 
     def load_about(self, about: Mapping[str, Any]) -> None:
-        """Skip the samples that were skipped before."""
-        self.windows.skip(about.get("bad_samples", {}))
+        """Skip the samples that were skipped before, and go on in the order of windows."""
+        self.windows.tally.add_known(about.get("bad_samples", {}))
+        self._loader_state = about.get("loader")
 
 
 @torch.inference_mode()

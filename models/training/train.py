@@ -23,7 +23,7 @@ from torch import nn
 
 from models.registry import Curve, load_tokenizer, parameters_of, publish_model, require_configured
 from models.runtime.compute import Compute, choose_compute, hold_memory, intra_op_threads, prepare_training
-from models.training.data import Clip, ClipWindows, check_window, training_clips
+from models.training.data import ClipWindows, check_window, training_clips
 from models.training.event_files import EventFiles
 from models.training.finite import what_to_change
 from models.training.loop import OnStep, Trainable, run
@@ -36,11 +36,11 @@ from models.training.world_training import TruthActions, WorldTraining, world_me
 from models.world.world import WorldModel
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.ids import split_clip_id
 from pipeline.job import Job
 from pipeline.model_choice import is_trained
 from pipeline.model_ids import TOKENIZER, WORLD
 from pipeline.progress import ProgressCallback, notify
+from pipeline.shards.loader.clips import ListedClips, ShardClips
 from pipeline.shards.read import current_shards
 from pipeline.shards.sample import restore_advice
 from pipeline.storage.models_table import ModelRecord
@@ -93,10 +93,10 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None, make_tracker: Ma
     if tokenizer_is_current(store, config):
         return _report(require_configured(store, config, TOKENIZER), skipped=True)
     train, val = _clips(store, version)
+    has_val = sum(val.counts) > 0
     planned = plan_run(store, config, TOKENIZER, version, start=start_for(store, config, TOKENIZER))
     compute = choose_compute(config.training)
-    with intra_op_threads():
-        windows = _windows(job, version, train)
+    with intra_op_threads(), _windows(job, version, train) as windows:
         check_window(windows, config.tokenizer.window, "tokenizer.window")
         _check_memory(job, TOKENIZER, compute, windows)
         training = TokenizerTraining(
@@ -108,12 +108,12 @@ def train_tokenizer(job: Job, *, on_step: OnStep | None = None, make_tracker: Ma
         curve, run_about = _run(job, planned, training, compute, on_step, make_tracker)
         training.tokenizer.eval()
         count = config.training.eval_windows
-        held = _windows(job, version, val or train, cache_clips=1)
+        held = _windows(job, version, val if has_val else train, cache_clips=1)
         metrics = tokenizer_metrics(training.tokenizer, held, compute, count=count)
     _check_takedown(store, train)
     record = planned.record(
-        metrics={**metrics, "held_out": bool(val), **_bad_counts(windows, held), **run_about},
-        inputs={"clips": len(train), **_bad_samples(windows)},
+        metrics={**metrics, "held_out": has_val, **_left_out(training, windows, held), **run_about},
+        inputs={"clips": windows.num_clips, **_bad_samples(windows)},
         size=(training.tokenizer.height, training.tokenizer.width),
     )
     return _publish(planned, record, {"tokenizer": training.tokenizer}, curve)
@@ -132,10 +132,10 @@ def train_world_model(
         return _report(require_configured(store, config, WORLD), skipped=True)
     source = require_configured(store, config, TOKENIZER).model_id
     train, val = _clips(store, version)
+    has_val = sum(val.counts) > 0
     planned = plan_run(store, config, WORLD, version, tokenizer=source, start=start_for(store, config, WORLD))
     compute = choose_compute(config.training)
-    with intra_op_threads():
-        windows = _windows(job, version, train)
+    with intra_op_threads(), _windows(job, version, train) as windows:
         check_window(windows, config.dynamics.context, "dynamics.context")
         _check_memory(job, WORLD, compute, windows)
         training = _world_training(store, config, source, windows, compute)
@@ -143,14 +143,14 @@ def train_world_model(
         curve, run_about = _run(job, planned, training, compute, on_step, make_tracker)
         training.lam.eval()
         training.dynamics.eval()
-        held = _windows(job, version, val or train, cache_clips=1)
+        held = _windows(job, version, val if has_val else train, cache_clips=1)
         metrics = world_metrics(training, held, count=config.training.eval_windows)
     networks = {"latent_actions": training.lam, "dynamics": training.dynamics}
     parameters = {f"parameters_{name}": parameters_of(network) for name, network in networks.items()}
     _check_takedown(store, train)
     record = planned.record(
-        metrics={**metrics, "held_out": bool(val), **_bad_counts(windows, held), **parameters, **run_about},
-        inputs={"clips": len(train), **_bad_samples(windows)},
+        metrics={**metrics, "held_out": has_val, **_left_out(training, windows, held), **parameters, **run_about},
+        inputs={"clips": windows.num_clips, **_bad_samples(windows)},
     )
     return _publish(planned, record, networks, curve)
 
@@ -177,15 +177,18 @@ def train_oracle(
     """
     version = current_shards(store)
     train, _ = _clips(store, version)
-    known = [clip for clip in train if truth_actions(clip.clip_id) is not None]
+    clips = [clip for group in range(len(train.counts)) for clip in train.read(group) if not clip.damage]
+    known = [clip for clip in clips if truth_actions(clip.clip_id) is not None]
     if not known:
         raise UserError("no training clip has true actions: the oracle needs the embedded source (source.spec: arcade)")
     source = require_configured(store, config, TOKENIZER).model_id
     compute = choose_compute(config.training)
-    with intra_op_threads():
-        windows = ClipWindows(
-            known, cache_clips=config.training.cache_clips, max_bad_share=config.training.max_bad_share
-        )
+    cache, most = config.training.cache_clips, config.training.max_bad_share
+    source_clips = ListedClips(known, store)
+    with (
+        intra_op_threads(),
+        ClipWindows(source_clips, cache_clips=cache, max_bad_share=most, training=config.training) as windows,
+    ):
         training = _world_training(store, config, source, windows, compute, truth_actions)
         every = config.training.checkpoint_every
         curve = run(training, None, stage="oracle", checkpoint_every=every, on_progress=on_progress, on_step=on_step)
@@ -214,7 +217,7 @@ def _world_training(
 
 def _check_memory(job: Job, kind: Kind, compute: Compute, windows: ClipWindows) -> None:
     _, height, width = windows.shape
-    size, clips = FrameSize(height, width), len(windows.clips)
+    size, clips = FrameSize(height, width), windows.num_clips
     check_memory(job.config, kind, compute, size, clips=clips, on_progress=job.on_progress)
 
 
@@ -291,13 +294,13 @@ def _event_files(job: Job) -> MakeTracker:
     return lambda run: EventFiles(run, job.home.tensorboard)
 
 
-def _clips(store: Store, version: str | None) -> tuple[list[Clip], list[Clip]]:
+def _clips(store: Store, version: str | None) -> tuple[ShardClips, ShardClips]:
     train, val = training_clips(store, version)
     _check_takedown(store, train)
     return train, val
 
 
-def _windows(job: Job, version: str | None, clips: list[Clip], cache_clips: int | None = None) -> ClipWindows:
+def _windows(job: Job, version: str | None, clips: ShardClips, cache_clips: int | None = None) -> ClipWindows:
     training = job.config.training
     return ClipWindows(
         clips,
@@ -305,12 +308,15 @@ def _windows(job: Job, version: str | None, clips: list[Clip], cache_clips: int 
         max_bad_share=training.max_bad_share,
         on_progress=job.on_progress,
         restore=restore_advice(version),
+        training=training,
     )
 
 
-def _bad_counts(windows: ClipWindows, held: ClipWindows) -> dict[str, int]:
-    """Return how many samples the training and the metrics after it skipped."""
-    return {"bad_samples": len(windows.bad), "bad_samples_held_out": len(held.bad)}
+def _left_out(training: Trainable, windows: ClipWindows, held: ClipWindows) -> dict[str, int]:
+    """Return how many samples the training and the metrics after it skipped, and how many hold no window."""
+    passed = (training.about()["loader"] or {}).get("passed", {})
+    over = {f"clips_{name}": passed[name] for name in ("short", "cut") if passed.get(name)}
+    return {"bad_samples": len(windows.bad), "bad_samples_held_out": len(held.bad), **over}
 
 
 def _bad_samples(windows: ClipWindows) -> dict[str, Any]:
@@ -318,12 +324,13 @@ def _bad_samples(windows: ClipWindows) -> dict[str, Any]:
     return {"bad_samples": dict(list(windows.bad.items())[:_NAMED_BAD])} if windows.bad else {}
 
 
-def _check_takedown(store: Store, clips: list[Clip]) -> None:
+def _check_takedown(store: Store, clips: ShardClips) -> None:
     """Raise if a takedown was requested for a video of these clips: nothing of it may be learned."""
+    made_from = store.inputs("shards") or {}
+    if made_from.get("tables", {}).get("takedowns") == store.version("takedowns"):
+        return  # the set was made after the last takedown
     hidden = taken_down(store).hidden_videos(store)
-    # what a damaged tar has lost is not learned, and its id may be lost too
-    readable = [clip.clip_id for clip in clips if not clip.damage]
-    gone = sorted({video for clip_id in readable if (video := split_clip_id(clip_id)[0]) in hidden})
+    gone = sorted(clips.videos() & hidden) if hidden else []
     if gone:
         raise UserError(
             f"the training shards hold {len(gone)} taken-down videos ({', '.join(gone[:3])}): materialize "

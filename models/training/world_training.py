@@ -38,7 +38,7 @@ from models.runtime.cpu_parallel import CpuParallel, micro_batches
 from models.runtime.weights import load_states, prefixed
 from models.training.checkpoint import step_generator
 from models.training.code_metrics import code_metrics
-from models.training.data import ClipWindows, Place
+from models.training.data import Batches, ClipWindows, Place, TensorBatch
 from models.training.optimizer import Optimizer
 from models.training.tokenizer_training import mean_psnr
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
@@ -80,6 +80,8 @@ class WorldTraining:
         """
         self.lam_config, self.config, self.windows = latent_actions, dynamics, windows
         self.compute, self.seed, self.truth_actions, self.accumulate = compute, seed, truth_actions, accumulate
+        self._batches: Batches | None = None
+        self._loader_state: Mapping[str, Any] | None = None
         self.alone_steps = 0 if truth_actions else latent_actions.unquantized_steps
         self.total_steps = self.alone_steps + dynamics.steps
         self.tokenizer = tokenizer.to(compute.device).eval().requires_grad_(False)
@@ -125,7 +127,7 @@ class WorldTraining:
         lam_learning_rate; once it quantizes, those of `code_metrics`, and of the dynamics loss (its cross-entropy),
         gradient_norm and learning_rate.
         """
-        video, places = self._batch(_STREAM, step)
+        video, places = self._placed(next(self.batches))
         if self.truth_actions:
             rows = self.lam.quantizer.lookup(self._true_actions(places)).detach()
             return self._step_dynamics(video, [_done(part) for part in self._parts(rows)], step)
@@ -136,11 +138,21 @@ class WorldTraining:
             self._scale_actions()
         return self._step_both(video, step)
 
-    def _batch(self, stream: int, step: int) -> tuple[Tensor, list[Place]]:
-        video, places = self.windows.batch(
-            seed=self.seed, stream=stream, step=step, batch=self.config.batch, window=self.config.context
-        )
-        return video.to(self.compute.device), places
+    @property
+    def batches(self) -> Batches:
+        """Return the batches of the steps, which begin where the checkpoint was written."""
+        if self._batches is None:
+            self._batches = self._order(_STREAM, self._loader_state)
+        return self._batches
+
+    def _order(self, stream: int, state: Mapping[str, Any] | None = None) -> Batches:
+        return self.windows.batches(
+            seed=self.seed, stream=stream, batch=self.config.batch, window=self.config.context,
+            state=state, window_name="dynamics.context",
+        )  # fmt: skip
+
+    def _placed(self, batch: TensorBatch) -> tuple[Tensor, list[Place]]:
+        return batch.video_BTHWC.to(self.compute.device), batch.places
 
     def _parts(self, batch: Tensor) -> list[Tensor]:
         """Return the micro-batches of a batch (B, ...)."""
@@ -251,12 +263,14 @@ class WorldTraining:
     @torch.no_grad()
     def _many_latents(self) -> Tensor:
         found = []
-        for step in range(_CODES_BATCHES):
-            video, _ = self._batch(_CODES_STREAM, step)
+        batches = self._order(_CODES_STREAM)
+        for _ in range(_CODES_BATCHES):
+            video, _ = self._placed(next(batches))
             frames = self._read(video)
             with self.compute.autocast():
                 parts = [self.lam.latents(part) for part in self._parts(frames)]
             found += [part.flatten(0, 1).float().cpu() for part in parts]
+        batches.close()
         return torch.cat(found).to(self.compute.device)
 
     def _true_actions(self, places: list[Place]) -> Tensor:
@@ -286,12 +300,14 @@ class WorldTraining:
         load_states(self.networks(), {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, tensors)
 
     def about(self) -> dict[str, Any]:
-        """Return the samples that were skipped."""
-        return {"bad_samples": self.windows.bad}
+        """Return the samples that were skipped, and the position in the order of windows."""
+        state = self._loader_state if self._batches is None else self._batches.state()
+        return {"bad_samples": self.windows.bad, "loader": state}
 
     def load_about(self, about: Mapping[str, Any]) -> None:
-        """Skip the samples that were skipped before."""
-        self.windows.skip(about.get("bad_samples", {}))
+        """Skip the samples that were skipped before, and go on in the order of windows."""
+        self.windows.tally.add_known(about.get("bad_samples", {}))
+        self._loader_state = about.get("loader")
 
 
 def _done(rows: Tensor) -> Future[Tensor]:

@@ -40,8 +40,13 @@ def decode_stored_clip(mp4: bytes) -> Frames:
     try:
         return decode_clip(mp4)
     except DAMAGED as exc:
-        why = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-        raise PermanentError(f"its {len(mp4)} bytes cannot be decoded ({why})", error_class=BAD_SAMPLE) from exc
+        raise undecodable(mp4, exc) from exc
+
+
+def undecodable(mp4: bytes, exc: Exception) -> PermanentError:
+    """Return the error of a stored clip whose bytes cannot be decoded."""
+    why = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+    return PermanentError(f"its {len(mp4)} bytes cannot be decoded ({why})", error_class=BAD_SAMPLE)
 
 
 def decode_frames(jpeg: bytes) -> Frames:

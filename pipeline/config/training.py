@@ -53,7 +53,16 @@ class TrainingConfig(Section, name="training"):
     compile: bool = False
     """Compile each block with torch.compile (on a CPU that takes g++); `lampworks bench model` prints the gain."""
     cache_clips: Count = 64
-    """Decoded clips kept in memory, 6.9 MB each."""
+    """Decoded clips kept in memory, 6.9 MB each, where the set has no more; a larger set is decoded as it is read."""
+    decode_workers: NonNegativeInt = 0
+    """Processes that decode clips ahead of the steps; 0 means half of the cores, at most 8. None are started where
+    `cache_clips` holds all clips."""
+    windows_per_clip: NonNegativeInt = 0
+    """Windows of a clip in an epoch, for one decode; 0 means as many as lie in it side by side."""
+    mixed_clips: Count = 64
+    """Clips whose windows are mixed at a time; about half of them are held decoded."""
+    shuffle_clips: Count = 4096
+    """Clips whose order is random; a larger set is read in blocks of so many, from tars drawn at random."""
     eval_windows: NonNegativeInt = 64
     """Held-out windows measured after training."""
     tracker: Literal["tensorboard", "none"] = "tensorboard"

@@ -33,6 +33,8 @@ _STATE = 4 * _FP32
 """Bytes of a parameter: weight, gradient, two moments."""
 _SAVED = 3 * _FP32
 """Bytes of a parameter in a checkpoint; the file is built in memory."""
+_AHEAD = 16
+"""Clips that the loader asks for before their turn."""
 _BASE = 400_000_000
 """Bytes of libraries, threads and fragments."""
 
@@ -101,7 +103,7 @@ def estimate_training(
         kind: what is trained.
         size: of the frames; by default that of the configured clips.
         products: how products are computed; by default as `training.dtype` says, fp32 where it says `auto`.
-        clips: training clips; by default as many as are kept decoded.
+        clips: training clips; by default as many as are kept decoded, or more.
         pieces: threads that each hold gradients of their own (`models.runtime.cpu_parallel`).
     """
     size = size or FrameSize(config.clips.height, config.clips.width)
@@ -110,8 +112,8 @@ def estimate_training(
     counts = count_parameters(config, size)
     section = config.tokenizer if kind == "video_tokenizer" else config.dynamics
     frame = 3 * size.height * size.width
-    cached = min(config.training.cache_clips, clips or config.training.cache_clips)
-    data = frame * (cached * config.clips.num_frames + section.batch * _frames(config, kind))
+    held = _held_clips(config, section.batch, clips)
+    data = frame * (held * config.clips.num_frames + section.batch * _frames(config, kind))
     if kind == "video_tokenizer":
         trained, frozen = counts.tokenizer, 0
         kept = [tokenizer_activations(config, size, products, _checkpointed(config, counts.tokenizer))]
@@ -136,6 +138,16 @@ def estimate_training(
         window_bytes=sum(each.forward + each.passing for each in kept),
         brief_bytes=_SAVED * trained,
     )
+
+
+def _held_clips(config: Config, batch: int, clips: int | None) -> int:
+    """Return how many decoded clips the loader holds: all of a small set, else those that are in use or come next."""
+    cached = config.training.cache_clips
+    if clips is not None and clips <= cached:
+        return clips
+    # windows are held until their turn comes, on average half of those of the mixed clips
+    used = config.training.mixed_clips // 2 + max(_AHEAD, batch)
+    return used if clips is not None else max(cached, used)
 
 
 def _frames(config: Config, kind: Kind) -> int:

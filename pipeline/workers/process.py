@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
@@ -67,8 +68,13 @@ class WorkerProcess:
         return code
 
 
-def start_worker(tmp: str | None = None) -> WorkerProcess:
-    """Start a worker process that waits for its setup, and makes temporary files in `tmp`, as its children do."""
+def start_worker(tmp: str | None = None, fds: Sequence[int] = ()) -> WorkerProcess:
+    """Start a worker process that waits for its setup.
+
+    Args:
+        tmp: where it and its children make temporary files; None for the usual place.
+        fds: files that it shares with this process, under the same numbers.
+    """
     here, there = socket.socketpair()
     life, life_there = socket.socketpair()
     command = (
@@ -78,7 +84,7 @@ def start_worker(tmp: str | None = None) -> WorkerProcess:
     with there, life_there:
         process = subprocess.Popen(
             [sys.executable, "-c", command],
-            pass_fds=(there.fileno(), life_there.fileno()),
+            pass_fds=(there.fileno(), life_there.fileno(), *fds),
             stdin=subprocess.DEVNULL,
             # one thread each: processes are the parallelism, and sums do not depend on the number of cores
             env={**os.environ, **_ONE_THREAD, **({"TMPDIR": tmp} if tmp else {})},

@@ -77,7 +77,7 @@ def make_dynamics(grid=(3, 5), **changes):
 def patch_tokenizer(windows):
     """A tokenizer whose codes are spread over the clips' patches: frames have different tokens before any training."""
     torch.manual_seed(0)
-    tokenizer = VideoTokenizer(dataclasses.replace(TOKENIZER, start="patches"), *windows.video(0).shape[1:3])
+    tokenizer = VideoTokenizer(dataclasses.replace(TOKENIZER, start="patches"), *windows.shape[1:])
     initialize_from_patches(tokenizer, windows.spread(count=16, window=1))
     return tokenizer
 

@@ -93,7 +93,7 @@ def test_one_frame_is_followed_by_as_many_others_as_there_are_codes_and_by_no_mo
 def test_dynamics_learns_by_heart_what_actions_lead_to(injection):
     """Three windows begin alike: with all that follows masked, only the actions tell them apart."""
     windows = arcade_windows()
-    frames, tokenizer = torch.from_numpy(windows.video(0)), patch_tokenizer(windows)
+    frames, tokenizer = torch.from_numpy(windows.clips.read(0)[0].load()), patch_tokenizer(windows)
     tokens = tokenizer.encode(torch.stack([frames[[0, then, then + 1, then + 2]] for then in (1, 4, 7)]))
     torch.manual_seed(0)
     rows = torch.randn(8, 32)[torch.tensor([[0, 1, 2], [3, 4, 5], [6, 7, 0]])]

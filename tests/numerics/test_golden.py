@@ -55,7 +55,7 @@ def lam_curve(windows, double):
     optimizer = Optimizer(training.lam, LAM.optimizer, DYNAMICS.steps)
     with exact_if(double, training.lam):
         for step in range(DYNAMICS.steps):
-            video, _ = training._batch(2, step)
+            video, _ = next(training.batches)
             loss, _ = training.lam.loss(video)
             optimizer.step(loss, step)
             losses.append(loss.item())

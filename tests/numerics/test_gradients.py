@@ -39,7 +39,7 @@ def test_the_loss_of_the_dynamics_gives_no_gradient_to_latent_actions_and_tokeni
     """Even of a tokenizer that could learn, and of rows that come attached to the LAM."""
     training = make_world_training(windows, action_injection=injection)
     training.tokenizer.requires_grad_(True)
-    video, _ = windows.batch(seed=0, step=0, batch=2, window=DYNAMICS.context)
+    video, _ = windows.batch(seed=0, batch=2, window=DYNAMICS.context)
     rows = training.lam(video).quantized.straight
     assert rows.requires_grad
     tokens = training.tokenizer.encode(video)
@@ -56,7 +56,7 @@ def test_a_step_of_both_gives_the_lam_gradients_of_its_own_loss_alone(windows, m
     for training in (both, alone):
         monkeypatch.setattr(training.lam_optimizer, "apply", lambda *args: 0.0)
     both.step(0)
-    alone._step_lam(alone._batch(2, 0)[0], 0, [Future()])
+    alone._step_lam(next(alone.batches)[0], 0, [Future()])
     own = dict(alone.lam.named_parameters())
     for name, parameter in both.lam.named_parameters():
         assert parameter.grad is not None, name
@@ -70,7 +70,7 @@ def test_what_the_dynamics_must_predict_are_the_true_tokens_whatever_it_sees(win
     asked, loss = [], training.dynamics.loss
     monkeypatch.setattr(training.dynamics, "loss", lambda *args: asked.append(args) or loss(*args))
     training.step(0)
-    video, _ = training._batch(2, 0)
+    video, _ = windows.batch(seed=0, stream=2, batch=2, window=DYNAMICS.context)
     (targets, _, mask, seen), true = asked[0], training.tokenizer.encode(video)
     assert torch.equal(targets, true)
     assert len(true.unique()) > 8
@@ -94,7 +94,7 @@ QUANTIZED = {
 def test_the_picture_teaches_the_encoder_straight_through_the_codes(windows, name):
     """Without a commitment loss nothing else leads to the encoder."""
     network = QUANTIZED[name]()
-    video, _ = windows.batch(seed=0, step=0, batch=2, window=DYNAMICS.context)
+    video, _ = windows.batch(seed=0, batch=2, window=DYNAMICS.context)
     _, (drawn, latents, quantized) = network.loss(video)
     error = (drawn - video[:, -drawn.shape[1] :] / 255).square().mean()
     of_codes, of_latents = torch.autograd.grad(error, (quantized.straight, latents), retain_graph=True)
@@ -166,7 +166,7 @@ def fresh(kind, config, *args, **more):
 def test_every_parameter_of_the_tokenizer_learns(windows, changes):
     made = make_tokenizer(**changes)
     network = fresh(type(made), made.config, HEIGHT, WIDTH)
-    video, _ = windows.batch(seed=0, step=0, batch=2, window=DYNAMICS.context)
+    video, _ = windows.batch(seed=0, batch=2, window=DYNAMICS.context)
     assert_everything_learns(network, lambda: network.loss(video)[0])
 
 
@@ -176,7 +176,7 @@ def test_every_parameter_of_the_lam_learns(windows, changes):
     config = dataclasses.replace(LAM, **changes)
     made = type(make_lam())
     network = fresh(made, config, HEIGHT, WIDTH, DYNAMICS.context, num_codes=64, grid=tokenizer.grid)
-    frames, _ = windows.batch(seed=0, step=0, batch=2, window=DYNAMICS.context)
+    frames, _ = windows.batch(seed=0, batch=2, window=DYNAMICS.context)
     if network.reads_tokens:
         frames = tokenizer.encode(frames)
     assert_everything_learns(network, lambda: network.loss(frames)[0])

@@ -56,7 +56,7 @@ def tokenizer(windows):
 def test_a_tokenizer_learns_a_batch_by_heart(windows):
     training = TokenizerTraining(TOKENIZER, windows, CPU, seed=0)
     training.initialize()
-    video, _ = windows.batch(seed=0, step=0, batch=2, window=3)
+    video, _ = windows.batch(seed=0, batch=2, window=3)
     for step in range(TOKENIZER.steps):
         loss, result = training.tokenizer.loss(video)
         training.optimizer.step(loss, step)
@@ -85,7 +85,7 @@ def make_world(tokenizer, windows, truth=None, **changes):
 def test_latent_actions_learn_a_batch_by_heart(tokenizer, windows):
     training = make_world(tokenizer, windows)
     training.initialize()
-    video, _ = windows.batch(seed=0, step=0, batch=2, window=3)
+    video, _ = windows.batch(seed=0, batch=2, window=3)
     optimizer = Optimizer(training.lam, FAST, 150)
     for step in range(150):
         loss, result = training.lam.loss(video, continuous=True)
@@ -96,7 +96,7 @@ def test_latent_actions_learn_a_batch_by_heart(tokenizer, windows):
 def test_dynamics_learns_a_batch_by_heart(tokenizer, windows):
     training = make_world(tokenizer, windows, truth=lambda clip: platformer_actions(int(clip), 12))
     training.initialize()
-    video, places = windows.batch(seed=0, step=0, batch=2, window=3)
+    video, places = windows.batch(seed=0, batch=2, window=3)
     rows = training.lam.quantizer.lookup(training._true_actions(places))
     tokens = training.tokenizer.encode(video)
     mask = draw_mask(training.config, tuple(tokens.shape), torch.Generator().manual_seed(0))
@@ -110,7 +110,7 @@ def test_dynamics_learns_a_batch_by_heart(tokenizer, windows):
 def test_the_oracles_rows_name_the_true_actions(tokenizer, windows):
     training = make_world(tokenizer, windows, truth=lambda clip: platformer_actions(int(clip), 12))
     training.initialize()
-    _, places = windows.batch(seed=0, step=0, batch=2, window=3)
+    _, places = windows.batch(seed=0, batch=2, window=3)
     codes = training._true_actions(places)
     expected = [platformer_actions(int(p.clip_id), 12)[p.start : p.start + 2].tolist() for p in places]
     assert codes.tolist() == expected

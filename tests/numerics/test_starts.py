@@ -106,7 +106,7 @@ def lam_figures(training, windows):
 def learn_actions(training, steps):
     """Steps of the LAM alone, as it takes them beside the dynamics."""
     for step in range(steps):
-        video, _ = training._batch(2, step)
+        video, _ = next(training.batches)
         training._step_lam(training._read(video), step, [Future()])
 
 

@@ -4,8 +4,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from models.training.data import Clip, ClipWindows, check_window, shard_clips, training_clips
+from models.training.data import Clip, ClipWindows, check_window, training_clips
 from pipeline.errors import UserError
+from pipeline.shards.loader.clips import shard_clips
 from tests.media import video_bytes
 from tests.trainings import clip_id
 
@@ -58,17 +59,13 @@ def test_every_start_is_drawn_the_last_one_included():
     assert starts == {0, 1, 2}
 
 
-def test_decoded_clips_are_kept_up_to_the_bound():
+def test_a_set_that_fits_is_decoded_once():
     clips, decoded = counted_clips(3)
-    windows = ClipWindows(clips, cache_clips=2)
-    assert windows.shape == (20, 2, 3)
-    decoded.clear()  # 1 and 2 are kept from when the clips' size was found out
-    for index in (1, 2, 1, 2):
-        windows.video(index)
-    assert decoded == []
-    for index in (0, 2, 1):  # 0 pushes 1 out, the least recently used
-        windows.video(index)
-    assert decoded == [0, 1]
+    windows = ClipWindows(clips, cache_clips=3)
+    batches = windows.batches(seed=0, batch=2, window=5)
+    for _ in range(40):
+        next(batches)
+    assert sorted(decoded) == [0, 1, 2]
 
 
 def test_spread_windows_touch_every_clip_and_never_change():
@@ -83,7 +80,7 @@ def test_an_unreadable_clip_is_named():
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone") as caught:
-        ClipWindows([Clip("the-one", broken)], cache_clips=1).video(0)
+        _ = ClipWindows([Clip("the-one", broken)], cache_clips=1).shape
     assert caught.value.__notes__ == ["clip the-one"]
 
 
@@ -102,10 +99,10 @@ def test_clips_of_a_shard_are_found_by_their_bytes(store, mp4):
         {"version": "v0", "split": "train", "path": "shards/v0/train/clips-000000.tar"},
     ]
     store.append("shards", rows)
-    clips = shard_clips(store, "v1", "train")
-    assert [clip.clip_id for clip in clips] == [clip_id(0), clip_id(1)]
-    assert clips[0].load().shape == (6, 16, 32, 3)
-    windows = ClipWindows(clips, cache_clips=1)
+    windows = ClipWindows(shard_clips(store, "v1", "train"), cache_clips=1)
+    assert windows.num_clips == 2
+    assert windows.shape == (6, 16, 32)
+    assert {place.clip_id for place in windows.batch(seed=0, batch=2, window=6).places} == {clip_id(0), clip_id(1)}
     check_window(windows, 6, "tokenizer.window")
     with pytest.raises(UserError, match=r"6 frames hold no window of 16: lower tokenizer\.window, or raise clips\.sec"):
         check_window(windows, 16, "tokenizer.window")

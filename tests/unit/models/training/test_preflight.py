@@ -202,7 +202,7 @@ def test_coinrun_on_the_demos_clips_is_refused_on_22_gb_before_any_network_is_bu
         ("coinrun", "world_model", 16),
         ("platformers", "video_tokenizer", 64),
         ("platformers-41m", "world_model", 40),
-        ("demo", "video_tokenizer", 1.2),
+        ("demo", "video_tokenizer", 1.1),
     ],
 )
 def test_what_a_refusal_says_to_set_fits(tmp_path, name, kind, gigabytes):
