@@ -12,11 +12,12 @@ from pathlib import Path
 
 from assets.cli.bench_clips import run_clips
 from assets.cli.bench_dedup import run_dedup
+from assets.cli.bench_loader import add_options, run_loader
 from assets.cli.options import Parsers, used_settings
 from assets.cli.sizes import run_sizes
 from pipeline.errors import UserError
 
-_WHAT = ["acquisition", "start", "clips", "dedup", "model", "tokenizers", "measurements", "sizes"]
+_WHAT = ["acquisition", "start", "clips", "dedup", "loader", "model", "tokenizers", "measurements", "sizes"]
 
 
 def add_commands(commands: Parsers) -> None:
@@ -32,6 +33,8 @@ def add_commands(commands: Parsers) -> None:
         "dedup: the search for copies among made-up clips, with how time and memory grow; or, with --root, among the\n"
         "clips of a root, with the groups and look-alikes (nothing is written).\n"
         "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.\n"
+        "loader: frames a CPU-second from shards beside decoding alone and beside webdataset; the resume at sample\n"
+        "100,000; the start over --clips; how long training steps wait for their windows.\n"
         "model: training steps and played frames at given sizes, beside what this machine can multiply, and beside\n"
         "computing the whole window at every step.\n"
         "tokenizers: small tokenizers of the three architectures of Genie's table 3, of equal size, after as many\n"
@@ -46,7 +49,9 @@ def add_commands(commands: Parsers) -> None:
     bench.add_argument(
         "--videos", type=int, metavar="N", help="videos to fetch (500), of the store (1000000), or to cut (100)"
     )
-    bench.add_argument("--clips", type=int, metavar="N", help="of dedup: made-up clips (5000000)")
+    bench.add_argument(
+        "--clips", type=int, metavar="N", help="of dedup: made-up clips (5000000); of loader: of the set to start"
+    )
     bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
     bench.add_argument(
         "--preset", default="cc-small", metavar="NAME", help="of model: cc-small (default), cc-90p, platformers-192m..."
@@ -64,6 +69,7 @@ def add_commands(commands: Parsers) -> None:
     bench.add_argument("--compile", action="store_true", help="of model: the same with compiled blocks beside it")
     bench.add_argument("--checkpoint", action="store_true", help="of model: with activation checkpointing beside it")
     bench.add_argument("--steps", type=int, default=250, metavar="N", help="of tokenizers: training steps (250)")
+    add_options(bench)
     bench.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -75,6 +81,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return _measurements(args)
     if args.what == "model":
         return _model(args)
+    if args.what == "loader":
+        return run_loader(args)
     if args.what == "clips":
         return run_clips(args)
     if args.what == "dedup":

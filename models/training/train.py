@@ -329,8 +329,9 @@ def _check_takedown(store: Store, clips: ShardClips) -> None:
     made_from = store.inputs("shards") or {}
     if made_from.get("tables", {}).get("takedowns") == store.version("takedowns"):
         return  # the set was made after the last takedown
-    hidden = taken_down(store).hidden_videos(store)
-    gone = sorted(clips.videos() & hidden) if hidden else []
+    tombstones = taken_down(store)
+    hidden = tombstones.hidden_videos(store)
+    gone = sorted(video for video in clips.videos() if video in hidden or tombstones.hides(video))
     if gone:
         raise UserError(
             f"the training shards hold {len(gone)} taken-down videos ({', '.join(gone[:3])}): materialize "

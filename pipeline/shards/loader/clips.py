@@ -23,6 +23,7 @@ from pipeline.storage.store import Store
 Video = npt.NDArray[np.uint8]
 """Frames, uint8 (T, H, W, 3)."""
 _PARALLEL_READS = 8
+_COLUMNS = ["clip_id", "video_id", "offset", "size", "sha256", "num_frames", "fps", "cut_ms"]
 
 
 class Mp4(NamedTuple):
@@ -121,7 +122,9 @@ class ShardClips:
         """Return the clips of a tar, those that a damaged tar does not give with their `damage`."""
         row, damaged = self.rows[group], list[DamagedSample]()
         table, tar = read_shard(self._store, row, damaged.append), str(row["path"])
-        clips = [clip_of(entry, tar) for entry in table.to_pylist() if entry["video_id"] not in self._hidden]
+        clips = [
+            clip_of(entry, tar) for entry in table.select(_COLUMNS).to_pylist() if entry["video_id"] not in self._hidden
+        ]
         return clips + [Clip(sample.name, damage=sample.reason) for sample in damaged]
 
 

@@ -80,8 +80,11 @@ class WorkerDecoder:
             shape: of a window, (T, H, W, 3).
         """
         self.arena = Arena(shape)
-        self._setup = pickle.dumps((Decode(store, self.arena.fd, shape), None, 1))
+        self._decode = Decode(store, self.arena.fd, shape)
+        self._setup = pickle.dumps((self._decode, None, 1))
         self._asked: dict[int, _Asked] = {}
+        self._unsent: deque[int] = deque()
+        self._has_started = False
         self._starts = 0
         self.restarts = 0
         """Workers that died and were started again."""
@@ -94,18 +97,25 @@ class WorkerDecoder:
         return [worker.process.process.pid for worker in self._workers]
 
     def submit(self, request: Request) -> None:
-        """Send a request to the worker with the fewest of them."""
+        """Send a request to the worker with the fewest of them, once one has started."""
         assert request.clip.mp4 is not None
         asked = _Asked(request, self.arena.take(len(request.starts)), left=len(request.starts))
         self._asked[request.number] = asked
-        self._send(min(self._workers, key=lambda worker: len(worker.queue)), asked)
+        self._unsent.append(request.number)
         self._receive(0)
 
     def windows(self, number: int) -> Sequence[Video]:
-        """Wait for a request and return its frames; the views are those of the shared memory."""
+        """Wait for a request and return its frames; the views are those of the shared memory.
+
+        While no worker has started yet, this process decodes what is needed at once.
+        """
         asked = self._asked[number]
         while not asked.is_done:
-            self._receive(1.0)
+            if number in self._unsent and not self._has_started:
+                self._unsent.remove(number)
+                self._decode_here(asked)
+            else:
+                self._receive(1.0)
         if asked.error is not None:
             self.arena.give_back(asked.slots)
             del self._asked[number]
@@ -127,6 +137,13 @@ class WorkerDecoder:
             stop_workers([worker.process for worker in self._workers], grace_s=0)
             self.arena.close()
 
+    def _decode_here(self, asked: _Asked) -> None:
+        asked.is_done = True
+        try:
+            self._decode(_item(asked))
+        except PermanentError as exc:
+            asked.error = exc
+
     def _start(self) -> WorkerProcess:
         self._starts += 1
         process = start_worker(fds=(self.arena.fd,))
@@ -134,12 +151,10 @@ class WorkerDecoder:
         return process
 
     def _send(self, worker: _Worker, asked: _Asked) -> None:
-        clip = asked.request.clip
-        item: _Item = (clip.mp4, asked.request.starts, asked.slots)  # type: ignore[assignment]
         if not worker.queue:
             worker.asked_at = time.monotonic()
         worker.queue.append(asked.request.number)
-        message = asked.request.number.to_bytes(NUMBER_BYTES) + pickle.dumps(item)
+        message = asked.request.number.to_bytes(NUMBER_BYTES) + pickle.dumps(_item(asked))
         with suppress(OSError):  # dead already: it is noticed when its answer is received
             worker.process.connection.send_bytes(message)
 
@@ -155,6 +170,10 @@ class WorkerDecoder:
                     self._take(worker, worker.process.connection.recv_bytes())
             except (EOFError, OSError):
                 self._replace(worker, "ended")
+        ready_workers = [worker for worker in self._workers if worker.process.ready]
+        while ready_workers and self._unsent:
+            asked = self._asked[self._unsent.popleft()]
+            self._send(min(ready_workers, key=lambda worker: len(worker.queue)), asked)
         for worker in self._workers:
             if worker.queue and time.monotonic() - worker.asked_at > _DEADLINE_S:
                 self._replace(worker, f"gave no answer in {_DEADLINE_S:.0f} s")
@@ -164,7 +183,7 @@ class WorkerDecoder:
             state, text = pickle.loads(answer)
             if state == FAILED_START:
                 raise RuntimeError(f"a process that decodes clips cannot start: {text}")
-            worker.process.ready = True
+            worker.process.ready = self._has_started = True
             worker.asked_at = time.monotonic()
             return
         number = int.from_bytes(answer[:NUMBER_BYTES])
@@ -178,7 +197,7 @@ class WorkerDecoder:
             asked.error = _error(asked.request, error_class, text)
 
     def _replace(self, worker: _Worker, how: str) -> None:
-        """Start a worker in the place of one that died, and send it what that had not answered."""
+        """Start a worker in the place of one that died; what that had not answered goes out again first."""
         code = worker.process.kill()
         if self._starts >= _MOST_STARTS + len(self._workers):
             raise RuntimeError(
@@ -191,12 +210,19 @@ class WorkerDecoder:
         if unanswered:
             # it works on one after the other: the first was being decoded
             unanswered[0].deaths += 1
-        for asked in unanswered:
+        for asked in reversed(unanswered):
             if asked.deaths >= _MOST_DEATHS:
                 text = f"the process that decoded it {how} {asked.deaths} times (exit code {code})"
                 asked.is_done, asked.error = True, PermanentError(text, error_class=BAD_SAMPLE)
             else:
-                self._send(worker, asked)
+                self._unsent.appendleft(asked.request.number)
+
+
+def _item(asked: _Asked) -> _Item:
+    """Return what a worker is sent."""
+    mp4 = asked.request.clip.mp4
+    assert mp4 is not None
+    return mp4, asked.request.starts, asked.slots
 
 
 def _error(request: Request, error_class: str, text: str) -> Exception:

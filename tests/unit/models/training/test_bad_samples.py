@@ -205,7 +205,7 @@ def test_where_no_sample_can_be_used_no_setting_is_named(shards):
 
 
 def test_a_held_out_sample_that_cannot_be_used_is_left_out_of_the_evaluation_with_a_warning(store, caplog):
-    odd = video_bytes(np.zeros((9, 16, 32, 3), np.uint8), fps=10)
+    odd = video_bytes(np.zeros((12, 16, 48, 3), np.uint8), fps=10)
     val = {clip_id(4): b"no video", clip_id(5): mp4(5), clip_id(6): odd, clip_id(7): mp4(3)}
     add_shards(store, {"train": {clip_id(0): b"no video", clip_id(1): mp4(1)}, "val": val})
     assert [clip.clip_id for clip in held_out_clips(store, CONFIG, None)] == [clip_id(5), clip_id(7)]
