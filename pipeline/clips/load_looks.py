@@ -98,6 +98,7 @@ def gather_looks(parts: Iterable[pa.Table], length_ms: float, folder: Path) -> L
             kept = table.select(_KEPT)
             tables.append(kept.set_column(_KEPT.index("sha256"), schema.field("sha256"), short))
     clips = pa.concat_tables(tables).combine_chunks()
+    tables.clear()
     order = pc.sort_indices(clips, [("batch", "ascending"), ("clip_id", "ascending")]).to_numpy()
     clips = clips.take(pa.array(order))
     number = np.empty(len(order), np.int64)
