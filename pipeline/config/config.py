@@ -43,7 +43,7 @@ class Config:
     duplicates: DuplicateConfig = field(default_factory=DuplicateConfig)
     """When two clips are near-duplicates."""
     split: SplitConfig = field(default_factory=SplitConfig)
-    """How sources are divided into train and val."""
+    """How sources are divided into train, val and test."""
     labels: LabelConfig = field(default_factory=LabelConfig)
     """How clips are chosen for labelling."""
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
