@@ -172,7 +172,7 @@ class Scaler:
         picture = picture[area.top : area.top + area.height, area.left : area.left + area.width]
         if mapped:
             picture = tone_map(picture, look.colours.transfer, look.colours.primaries)
-        picture = _oriented(picture, box.orientation)
+        picture = oriented(picture, box.orientation)
         height, width = picture.shape[:2]
         if (height, width) != canvas.shape[:2]:
             canvas[:] = 0
@@ -198,7 +198,8 @@ class Scaler:
         return pixels_of(scaled, "<u2" if deep else "u1")
 
 
-def _oriented(picture: npt.NDArray[Any], orientation: Orientation) -> npt.NDArray[Any]:
+def oriented(picture: npt.NDArray[Any], orientation: Orientation) -> npt.NDArray[Any]:
+    """Return a view of a picture (H, W, 3) in an orientation."""
     if orientation.transposed:
         picture = picture.swapaxes(0, 1)
     rows = slice(None, None, -1 if orientation.flip_y else 1)

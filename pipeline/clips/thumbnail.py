@@ -6,8 +6,11 @@ import itertools
 from pathlib import Path
 
 import av
+import numpy as np
 from PIL import Image
 
+from pipeline.clips.geometry import oriented
+from pipeline.footage.look import LookReader
 from pipeline.footage.stream import video_stream
 from pipeline.media import open_media, reading_media
 
@@ -30,6 +33,7 @@ def frame_at_a_third(path: Path, seconds: float | None = None) -> Image.Image | 
     with reading_media("invalid_media"), open_media(path) as container:
         stream = video_stream(container, "invalid_media")
         stream.codec_context.thread_count = 1
+        looks = LookReader(stream)
         if seconds is None:
             seconds = (container.duration or 0) / av.time_base
         target = stream.start_time or 0
@@ -40,4 +44,7 @@ def frame_at_a_third(path: Path, seconds: float | None = None) -> Image.Image | 
         for found in itertools.islice(container.decode(stream), _MOST_DECODED):
             if found.pts is None or found.pts >= target:
                 break
-        return None if found is None else found.to_image()
+        if found is None:
+            return None
+        picture = oriented(np.asarray(found.to_image()), looks.of(found).orientation)
+        return Image.fromarray(np.ascontiguousarray(picture))
