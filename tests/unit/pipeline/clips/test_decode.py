@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from pipeline.clips.decode import frames_before, open_video
 from pipeline.config.clips import ClipConfig
 from pipeline.errors import PermanentError
+from pipeline.footage.pictures import Lost, Picture
+from pipeline.footage.read import Footage
 from tests.media import run_ffmpeg, write_video
 
 SHORT = ClipConfig(seconds=2, fps=10)
@@ -253,3 +255,20 @@ def test_clips_go_on_across_a_clock_that_starts_again(tmp_path: Path) -> None:
     assert [start for start, _ in video.clips()] == [0, 2000, 4000]
     assert video.source_ms == pytest.approx(6000, abs=100)
     assert video.lost == []
+
+
+def test_a_loss_that_is_known_late_takes_back_what_was_picked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_counter(tmp_path / "v.mp4", constant(20, 5), rate=20)
+    read = Footage.events
+
+    def late(footage: Footage) -> Iterator[Picture | Lost]:
+        for number, event in enumerate(read(footage)):
+            yield event
+            if number == 46:  # 2.3 s: a picture shown at 1.9 s is found to be damaged
+                footage.lost.append(Lost(round(1.9 / footage.time_base), round(2.35 / footage.time_base), "damaged"))
+                yield footage.lost[-1]
+
+    monkeypatch.setattr(Footage, "events", late)
+    video = open_video(path, SHORT)
+    assert [start for start, _ in video.clips()] == [2350]
+    assert video.source_ms - sum(loss.ms for loss in video.lost) - 2000 == 2550

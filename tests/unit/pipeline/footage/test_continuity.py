@@ -11,7 +11,7 @@ import pytest
 from pipeline.footage.h264 import numbering
 from tests.media import run_ffmpeg
 from tests.unit.pipeline.footage.conftest import RATE, SECONDS, read
-from tests.unit.pipeline.footage.test_damage import rewritten
+from tests.unit.pipeline.footage.test_damage import packets, rewritten
 
 Film = Callable[..., Path]
 
@@ -70,6 +70,21 @@ def test_bytes_that_a_demuxer_passes_over_leave_no_frozen_picture(tmp_path: Path
     assert all(
         next_one - time < 0.2 for time, next_one in steps if not any(s < next_one <= e for s, e, _ in found.lost)
     )
+
+
+@pytest.mark.parametrize(("ending", "encoder"), [("mkv", "mpeg4"), ("webm", "libvpx-vp9")])
+def test_bytes_that_are_passed_over_are_evidence_where_the_decoder_notices_nothing(
+    tmp_path: Path, film: Film, ending: str, encoder: str
+) -> None:
+    places = [packet.pos for packet in packets(film(ending, encoder))]
+    data = bytearray(film(ending, encoder).read_bytes())
+    data[places[35] : places[45]] = bytes(places[45] - places[35])
+    path = tmp_path / f"v.{ending}"
+    path.write_bytes(data)
+    found = read(path)
+    start, stop, _ = found.lost[0]
+    assert start == pytest.approx(35 / RATE, abs=0.15)
+    assert stop in {4.0, 6.0}
 
 
 def test_extra_data_that_cannot_be_read_numbers_nothing() -> None:

@@ -65,6 +65,15 @@ def test_damaged_pictures_cost_the_time_to_the_next_key_frame(tmp_path: Path, fi
     assert found.packets == pytest.approx(SECONDS, abs=0.3)
 
 
+def test_pictures_that_are_shown_before_a_damaged_one_and_refer_to_it_are_lost_too(tmp_path: Path, film: Film) -> None:
+    times = [float(packet.pts * packet.time_base) for packet in packets(film("mkv"))]
+    # decoded first, shown after the next ones, which refer both ways
+    damaged = next(number for number in range(38, 50) if times[number] > max(times[number + 1], times[number + 2]))
+    path = rewritten(film("mkv"), tmp_path / "v.mkv", lambda n, d: bytes(len(d)) if n == damaged else bytes(d))
+    ((start, _, _),) = read(path).lost
+    assert start <= round(min(times[damaged + 1 : damaged + 3]), 2) + 0.01
+
+
 def test_damage_in_every_group_of_pictures_is_booked_each_time(tmp_path: Path, film: Film) -> None:
     found = read(
         rewritten(film("mkv", "mpeg4"), tmp_path / "v.mkv", lambda n, d: noisy(range(n, n + (n % 30 == 9)))(n, d))
