@@ -335,3 +335,20 @@ def test_a_read_that_fails_is_tried_again_and_after_some_times_an_error_that_is_
     store.failures = 4
     with pytest.raises(RetryableError, match=r"clips-000003.tar, bytes .*: the store failed 4 times \(ConnectionError"):
         read_mp4(store, clip.mp4)
+
+
+@pytest.mark.timeout(120)
+def test_windows_come_from_s3_by_ranged_reads_and_no_tar_is_copied(
+    shards: Store, expected: list[Batch], s3_options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = Store("s3://lampworks-test/loader", s3_options)
+    for key in shards.list_blobs("shards"):
+        remote.write_blob(key, shards.read_blob(key))
+    remote.append("shards", shards.read("shards"))
+    monkeypatch.setattr(Store, "local_file", None)
+    whole, read = [], Store.read_blob
+    monkeypatch.setattr(Store, "read_blob", lambda self, key: whole.append(key) or read(self, key))
+    with source(remote) as windows:
+        assert same(take(windows.loader(SETTINGS), 10), expected[:10])
+    assert whole
+    assert all(key.endswith(".index.parquet") for key in whole)
