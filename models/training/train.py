@@ -40,6 +40,7 @@ from pipeline.job import Job
 from pipeline.model_choice import is_trained
 from pipeline.model_ids import TOKENIZER, WORLD
 from pipeline.progress import ProgressCallback, notify
+from pipeline.shards.enough import too_few_shards
 from pipeline.shards.loader.clips import ListedClips, ShardClips
 from pipeline.shards.read import current_shards
 from pipeline.shards.sample import restore_advice
@@ -302,7 +303,7 @@ def _clips(store: Store, version: str | None) -> tuple[ShardClips, ShardClips]:
 
 def _windows(job: Job, version: str | None, clips: ShardClips, cache_clips: int | None = None) -> ClipWindows:
     training = job.config.training
-    return ClipWindows(
+    windows = ClipWindows(
         clips,
         cache_clips=cache_clips or training.cache_clips,
         max_bad_share=training.max_bad_share,
@@ -310,6 +311,12 @@ def _windows(job: Job, version: str | None, clips: ShardClips, cache_clips: int 
         restore=restore_advice(version),
         training=training,
     )
+    per_shard, workers = job.config.shards.samples_per_shard, windows.num_workers
+    tars, samples = len(clips.rows), sum(clips.counts)
+    told = too_few_shards(split="train", shards=tars, samples=samples, samples_per_shard=per_shard, workers=workers)
+    if told and cache_clips is None:
+        notify(told, job.on_progress)
+    return windows
 
 
 def _left_out(training: Trainable, windows: ClipWindows, held: ClipWindows) -> dict[str, int]:

@@ -8,6 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from models.training import train as trainings
+from models.training.data import training_clips
 from models.training.train import (
     tokenizer_is_current,
     train_oracle,
@@ -226,3 +228,15 @@ def test_a_training_says_its_size_before_its_first_step_and_its_pace_after_a_few
     (pace,) = [index for index, line in enumerate(said) if " s a step, about " in line]
     assert size < pace
     assert said[pace].endswith("for the other 2")
+
+
+def test_fewer_tars_than_workers_that_decode_are_said_before_a_training_with_the_setting(store):
+    add_training_shards(store)
+    said = []
+    for workers in (1, 3):
+        few = dataclasses.replace(CONFIG.training, decode_workers=workers, cache_clips=1)
+        job = dataclasses.replace(job_of(store, dataclasses.replace(CONFIG, training=few)), on_progress=said.append)
+        trainings._windows(job, "v1", training_clips(store, "v1")[0]).close()
+    [sentence] = said
+    assert "the train split has 1 tar of up to 8 clips for 3 readers (1 rank x 3 workers)" in sentence
+    assert "set shards.samples_per_shard to 1" in sentence
