@@ -80,7 +80,9 @@ def download_states(store: Store, batch: str | None = None) -> dict[str, State]:
     videos = store.read("videos", _VIDEOS, kept if mine is None else kept & mine)
     attempts = store.read("downloads", [*_ATTEMPTS, *_DETAILS], mine)
     names = [field for field in State.__dataclass_fields__ if field != "duration_s"]
-    rows = fold(videos, attempts, hidden=taken_down(store).mask(videos)).select([*names, "duration_s"]).to_pylist()
+    rows = (
+        fold(videos, attempts, hidden=taken_down(store).mask(store, videos)).select([*names, "duration_s"]).to_pylist()
+    )
     rows.sort(key=lambda row: str(row["video_id"]))
     return {row["video_id"]: State(**{**row, "bytes": row["bytes"] or 0}) for row in rows}
 
@@ -95,7 +97,7 @@ def fold_all(store: Store) -> pa.Table:
     # paths and hashes are read only for attempts that have a file
     attempts = store.read("downloads", _ATTEMPTS)
     files = store.read("downloads", [*_ATTEMPTS, "path", "sha256"], pc.field("state").isin(["ok", "dropped"]))
-    return fold(videos, attempts, files, hidden=taken_down(store).mask(videos))
+    return fold(videos, attempts, files, hidden=taken_down(store).mask(store, videos))
 
 
 def fold_attempts(store: Store) -> pa.Table:

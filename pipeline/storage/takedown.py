@@ -14,12 +14,13 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 
 from pipeline.errors import UserError
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import among, pc
 from pipeline.storage.store import Store
 
 Kind = Literal["video", "url", "channel"]
@@ -60,7 +61,7 @@ class TakenDown:
         if not name:
             return False
         return name in self.plain.get(kind, ()) or any(
-            hash_of(salt, kind, name) in known for (of, salt), known in self.hashes.items() if of == kind
+            of == kind and hash_of(salt, kind, name) in known for (of, salt), known in self.hashes.items()
         )
 
     def hidden_videos(self, store: Store) -> frozenset[str]:
@@ -75,18 +76,24 @@ class TakenDown:
 
     def _hidden_among(self, store: Store) -> frozenset[str]:
         found = set(self.plain.get("video", ()))
-        columns = ["video_id", *(_COLUMN[kind] for kind in KINDS[1:] if self._has(kind))]
+        columns = [_COLUMN[kind] for kind in KINDS if kind == "video" or self._has(kind)]
         for batch in store.scan("videos", columns, batch_rows=_BATCH_ROWS):
-            found.update(str(row["video_id"]) for row in batch.to_pylist() if self.hides(row))
+            ids = batch.column("video_id")
+            for kind in KINDS:
+                if self._has(kind):
+                    column = batch.column(_COLUMN[kind])
+                    mine = ids.filter(among(column, self._named(kind, column.unique().to_pylist())))
+                    found.update(str(video_id) for video_id in mine.to_pylist())
         return frozenset(found)
 
-    def mask(self, videos: pa.Table) -> Any:
-        """Return which rows of a table (video_id, channel_id) are hidden, as a numpy mask; None where none can be."""
-        if not self.hashes and not any(self.plain.values()):
-            return None
-        rows = videos.select([name for name in _COLUMN.values() if name in videos.column_names])
-        hidden = [self.hides(row) for batch in rows.to_batches(_BATCH_ROWS) for row in batch.to_pylist()]
-        return pa.array(hidden, pa.bool_()).to_numpy(zero_copy_only=False)
+    def _named(self, kind: Kind, names: Iterable[str | None]) -> set[str]:
+        """Return those of some names that a tombstone of a kind stands for."""
+        return {name for name in names if self.names(kind, name) and name is not None}
+
+    def mask(self, store: Store, videos: pa.Table) -> Any:
+        """Return which rows of `videos` are hidden, as a numpy mask; None where none can be."""
+        hidden = self.hidden_videos(store)
+        return among(videos["video_id"], hidden).to_numpy(zero_copy_only=False) if hidden else None
 
     def _has(self, kind: Kind) -> bool:
         return bool(self.plain.get(kind)) or any(of == kind for of, _ in self.hashes)
@@ -97,8 +104,14 @@ _hidden: dict[str, tuple[tuple[str, int, int] | None, frozenset[str]]] = {}
 
 def hash_of(salt: str, kind: Kind, name: str) -> str:
     """Return the keyed hash by which a tombstone stands for a name."""
-    text = f"{kind}\0{name}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, key=bytes.fromhex(salt), digest_size=16).hexdigest()
+    keyed = _keyed(salt, kind).copy()
+    keyed.update(name.encode("utf-8", "surrogatepass"))
+    return keyed.hexdigest()
+
+
+@cache
+def _keyed(salt: str, kind: Kind) -> Any:
+    return hashlib.blake2b(f"{kind}\0".encode(), key=bytes.fromhex(salt), digest_size=16)
 
 
 def stands_for(row: Mapping[str, Any], kind: Kind, name: str | None) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from pipeline.storage.arrow import Column, among, pc, total
 from pipeline.storage.purge import texts_of_column
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
@@ -43,15 +44,18 @@ def count_rows(store: Store, mentions: Mentions) -> dict[str, int]:
         if table == KEPT or not columns:
             continue
         for batch in store.scan(table, columns):
-            rows = batch.to_pylist()
-            found[table] += sum(any(_names(mentions, name, row[name]) for name in columns) for row in rows)
+            found[table] += total(_are_about(pa.Table.from_batches([batch]), columns, mentions))
     return {name: count for name, count in found.items() if count}
 
 
-def _names(mentions: Mentions, column: str, value: str | None) -> bool:
-    if value is None:
-        return False
-    return value in mentions.videos if column == "video_id" else mentions.has_clip(value)
+def _are_about(rows: pa.Table, columns: Sequence[str], mentions: Mentions) -> Column:
+    """Return a mask: which rows name one of the videos, or a clip of one."""
+    mask: Column = pa.array([False] * len(rows), pa.bool_())
+    for name in columns:
+        ids = rows[name].cast(pa.string())
+        videos = ids if name == "video_id" else pc.utf8_slice_codeunits(ids, 0, -CLIP_SUFFIX)
+        mask = pc.or_(mask, among(videos, mentions.videos))
+    return mask
 
 
 def _delete_from(store: Store, table: str, mentions: Mentions) -> int:
