@@ -112,6 +112,7 @@ def test_nothing_outside_of_the_sources_folder_is_read_as_actions(demonstrations
     assert "a folder" in why_not
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("inline")
 def test_a_new_cut_keeps_the_actions_of_the_same_recording(store: Store, demonstrations: Path) -> None:
     job = collected(store, demonstrations, actions="keep")

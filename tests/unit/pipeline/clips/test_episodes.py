@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.clip_spec import clip_spec
@@ -38,6 +38,7 @@ def run_of(num_frames: int, start_ms: int) -> Iterator[Pick | RunEnd]:
     yield RunEnd(start_ms + max(100 * num_frames - 50, 0))
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(0, 200), max_size=4))
 def test_every_frame_of_a_recording_that_is_long_enough_is_in_one_clip(lengths: list[int]) -> None:
     starts = np.cumsum([0, *lengths]) * 100
