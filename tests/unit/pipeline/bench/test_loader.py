@@ -11,6 +11,7 @@ from pipeline.bench.loader import bench_resume, bench_speeds, bench_start, rows_
 from pipeline.storage.store import Store
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset leaves its file open
 def test_speeds_and_resume_are_measured_beside_their_limits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

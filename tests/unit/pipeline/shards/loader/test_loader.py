@@ -2,82 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 
 from pipeline.clips.encode import encode_clip
 from pipeline.clips.stored import decode_clip
 from pipeline.config import ClipConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
-from pipeline.ids import clip_id_of
 from pipeline.shards.loader import decode
-from pipeline.shards.loader.clips import Mp4, Video, shard_clips
+from pipeline.shards.loader.clips import Mp4, shard_clips
 from pipeline.shards.loader.decode import decode_windows, read_mp4
-from pipeline.shards.loader.loader import Batch, WindowLoader
+from pipeline.shards.loader.loader import Batch
 from pipeline.shards.loader.order import OrderSettings, blocks_of_epoch
-from pipeline.shards.loader.source import WindowSource
-from pipeline.shards.loader.workers import WorkerDecoder
 from pipeline.storage.store import Store
-from tests.shards import SPEC, add_indexed_shards
-
-SETTINGS = OrderSettings(seed=0, batch=4, window=8)
-SIZES = (5, 3, 4, 1)
-
-
-def clip_id(number: int) -> str:
-    return clip_id_of(f"site-v{number:02d}", 0, SPEC)
-
-
-def frames_of(number: int, count: int = 48) -> Video:
-    """Frames that say in their pixels which clip and which frame they are."""
-    frames = np.zeros((count, 16, 32, 3), np.uint8)
-    frames[:, :, :16] = 10 + 16 * number
-    frames[:, :, 16:] = (5 * np.arange(count))[:, None, None, None]
-    return frames
-
-
-@pytest.fixture(scope="module")
-def mp4s() -> list[bytes]:
-    return [encode_clip(frames_of(number), ClipConfig()).mp4 for number in range(sum(SIZES))]
-
-
-@pytest.fixture
-def shards(store: Store, mp4s: list[bytes]) -> Store:
-    numbers = iter(range(sum(SIZES)))
-    tars = [{clip_id(n): mp4s[n] for n in (next(numbers) for _ in range(size))} for size in SIZES]
-    add_indexed_shards(store, tars)
-    return store
-
-
-def source(store: Store, keep: int = 1, **options: object) -> WindowSource:
-    return WindowSource(shard_clips(store, "v1", "train"), keep_clips=keep, **{"workers": 1} | options)  # type: ignore[arg-type]
-
-
-def take(loader: WindowLoader, steps: int) -> list[Batch]:
-    return [next(loader) for _ in range(steps)]
-
-
-def same(first: list[Batch], second: list[Batch]) -> bool:
-    return len(first) == len(second) and all(
-        one.places == other.places and np.array_equal(one.video_BTHWC, other.video_BTHWC)
-        for one, other in zip(first, second, strict=True)
-    )
-
-
-@pytest.fixture
-def expected(shards: Store) -> list[Batch]:
-    """Forty batches, decoded in one process; the clips have 20 in an epoch."""
-    with source(shards, keep=99) as windows:
-        return take(windows.loader(SETTINGS), 40)
+from tests.shards import add_indexed_shards
+from tests.windows import SETTINGS, SIZES, clip_id, frames_of, same, source, take
 
 
 def test_windows_are_the_frames_of_the_clips_that_they_name(expected: list[Batch], mp4s: list[bytes]) -> None:
@@ -219,89 +161,6 @@ def test_a_corrupt_sample_is_replaced_and_counted_in_workers_as_in_one_process(s
     assert same(found[0], found[2])
     with source(shards, max_bad_share=0.05) as windows, pytest.raises(UserError, match="1 of 13 training clips cannot"):
         take(windows.loader(SETTINGS), 30)
-
-
-# -- processes ----------------------------------------------------------------------------------------------------
-
-
-def decoder_of(loader: WindowLoader) -> WorkerDecoder:
-    assert isinstance(loader.decoder, WorkerDecoder)
-    return loader.decoder
-
-
-def test_a_worker_that_is_killed_is_started_again_and_nothing_is_lost(shards: Store, expected: list[Batch]) -> None:
-    with source(shards, workers=2) as windows:
-        loader = windows.loader(SETTINGS)
-        found = take(loader, 2)
-        pids = decoder_of(loader).pids
-        os.kill(pids[0], signal.SIGKILL)
-        found += take(loader, 30)
-        assert same(found, expected[:32])
-        assert windows.bad == {}
-        assert decoder_of(loader).restarts == 1
-        again = decoder_of(loader).pids
-    assert again[0] != pids[0]
-    assert again[1] == pids[1]
-    assert not any(psutil.pid_exists(pid) for pid in (*pids, *again)), "all are gone after the end"
-
-
-@pytest.mark.timeout(120)
-def test_workers_that_cannot_stay_alive_are_an_error_that_says_what_to_lower(
-    shards: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pipeline.shards.loader.workers.Decode", Dying)
-    with source(shards) as windows:
-        loader = windows.loader(SETTINGS)
-        with pytest.raises(RuntimeError, match=r"exit code -9.*Lower training.decode_workers"):
-            all(iter(loader))  # until the first worker has started, windows are decoded in this process
-
-
-class Dying:
-    """Work that ends the process of a worker."""
-
-    def __init__(self, *parts: object) -> None:
-        self.parent = os.getpid()
-
-    def __call__(self, item: object) -> None:
-        if os.getpid() != self.parent:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-PROGRAM = """
-import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
-from pipeline.shards.loader.clips import shard_clips
-from pipeline.shards.loader.order import OrderSettings, blocks_of_epoch
-from pipeline.shards.loader.source import WindowSource
-from pipeline.storage.store import Store
-with WindowSource(shard_clips(Store(sys.argv[1]), "v1", "train"), keep_clips=1, workers=2) as windows:
-    loader = windows.loader(OrderSettings(seed=0, batch=4, window=8))
-    next(loader)
-    print(*loader.decoder.pids, flush=True)
-    while True:
-        next(loader)
-        time.sleep(0.01)
-"""
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_no_worker_outlives_its_parent(shards: Store, how: signal.Signals) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, shards.root],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[5],
-    )  # fmt: skip
-    assert process.stdout is not None
-    pids = [int(pid) for pid in process.stdout.readline().split()]
-    assert len(pids) == 2
-    process.send_signal(how)
-    _, said = process.communicate(timeout=60)
-    if how == signal.SIGINT:
-        assert said.rstrip().endswith("KeyboardInterrupt")
-    end = time.monotonic() + 30
-    while any(psutil.pid_exists(pid) for pid in pids) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
 # -- an object store ----------------------------------------------------------------------------------------------
