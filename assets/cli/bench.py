@@ -11,13 +11,14 @@ import tempfile
 from pathlib import Path
 
 from assets.cli.bench_clips import run_clips
+from assets.cli.bench_cuts import run_cuts
 from assets.cli.bench_dedup import run_dedup
 from assets.cli.bench_loader import add_options, run_loader
 from assets.cli.options import Parsers, used_settings
 from assets.cli.sizes import run_sizes
 from pipeline.errors import UserError
 
-_WHAT = ["acquisition", "start", "clips", "dedup", "loader", "model", "tokenizers", "measurements", "sizes"]
+_WHAT = ["acquisition", "start", "clips", "cuts", "dedup", "loader", "model", "tokenizers", "measurements", "sizes"]
 
 
 def add_commands(commands: Parsers) -> None:
@@ -32,6 +33,8 @@ def add_commands(commands: Parsers) -> None:
         "after many videos.\n"
         "dedup: the search for copies among made-up clips, with how time and memory grow; or, with --root, among the\n"
         "clips of a root, with the groups and look-alikes (nothing is written).\n"
+        "cuts: our scene cuts beside those of PySceneDetect and TransNetV2, against what a person sees, on the\n"
+        "recordings of LAMPWORKS_RECORDINGS.\n"
         "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.\n"
         "loader: frames a CPU-second from shards beside decoding alone and beside webdataset; the resume at sample\n"
         "100,000; the start over --clips; how long training steps wait for their windows.\n"
@@ -70,6 +73,7 @@ def add_commands(commands: Parsers) -> None:
     bench.add_argument("--checkpoint", action="store_true", help="of model: with activation checkpointing beside it")
     bench.add_argument("--steps", type=int, default=250, metavar="N", help="of tokenizers: training steps (250)")
     add_options(bench)
+    bench.add_argument("--held-out", action="store_true", help="of cuts: the recordings at which no threshold was set")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -83,6 +87,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return _model(args)
     if args.what == "loader":
         return run_loader(args)
+    if args.what == "cuts":
+        return run_cuts(args)
     if args.what == "clips":
         return run_clips(args)
     if args.what == "dedup":

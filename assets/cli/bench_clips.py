@@ -29,7 +29,7 @@ def run_clips(args: argparse.Namespace) -> int:
         cutting = [vars(one) | ratio for one, ratio in zip(found, ratios, strict=True)]
         print(json.dumps({"cutting": cutting, "memory": vars(memory) | {"limit_mb": MEMORY_LIMIT_MB}}))
         return 0
-    print(f"one thread, {args.rounds} rounds, {platform.machine()} ({_processor()}):")
+    print(f"one thread, {args.rounds} rounds, {platform.machine()} ({processor()}):")
     for one in found:
         limit, frames, everything = (statistics.median(part) for part in (one.limit, one.frames, one.everything))
         print(f"  {one.rows} rows, {one.seconds} s of film, {one.clips} clips:")
@@ -44,7 +44,8 @@ def run_clips(args: argparse.Namespace) -> int:
     return 0
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor, as this system has it."""
     try:
         with open("/proc/cpuinfo") as file:
             names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]

@@ -23,6 +23,8 @@ _ROWS, _COLUMNS = 24, 40
 _DARK = 40
 """Video-range luma of a border: rows and columns of cells that never exceed it are left out."""
 _UNIT = 16
+_AROUND = 3
+"""Cells on each side that a detail is compared with."""
 
 
 def coarse_pictures(luma: Planes, chroma: Planes) -> Pictures:
@@ -81,11 +83,24 @@ def contrasts(pictures: Pictures) -> Numbers:
     return np.asarray(np.sqrt(variance) / (cells * _UNIT))
 
 
+def detail(picture: Pictures) -> Pictures:
+    """Return what stands out from the seven cells around, each way: a picture (3, h, w) without its broad areas.
+
+    Two places of one level share sky and ground, which do not tell whether they are the same place.
+    """
+    padded = np.pad(picture, ((0, 0), (_AROUND, _AROUND), (_AROUND, _AROUND)), mode="edge")
+    height, width = picture.shape[1:]
+    reach = range(2 * _AROUND + 1)
+    down = np.sum([padded[:, by : by + height] for by in reach], axis=0)
+    around = np.sum([down[:, :, by : by + width] for by in reach], axis=0)
+    return np.asarray(picture - np.floor(around / len(reach) ** 2))
+
+
 def likeness(one: Pictures, other: Pictures) -> float:
     """Return the correlation of two pictures, as they are or with the camera's move undone, whichever is greater.
 
-    1 for the same picture at any brightness and contrast, about 0 for unrelated ones. A move is up to a quarter of the
-    picture each way, the one at which the lumas correlate best.
+    1 for the same picture at any brightness and contrast, about 0 for unrelated ones. A move is up to a third of the
+    picture up or down and up to a quarter sideways, the one at which the lumas correlate best.
     """
     down, across = _best_move(one[0], other[0])
     height, width = one.shape[1:]
@@ -137,7 +152,7 @@ def _moments(one: Pictures, other: Pictures) -> tuple[float, float, float]:
 def _best_move(one: Numbers, other: Numbers) -> tuple[int, int]:
     """Return the move (rows, columns) of `other` at which the part that it shares with `one` correlates best."""
     height, width = one.shape
-    down, across = height // 4, width // 4
+    down, across = height // 3, width // 4
 
     def moved(plane: Numbers) -> Numbers:
         padded = np.pad(plane, ((down, down), (across, across)))

@@ -5,6 +5,7 @@ a cut. Times of cuts are kept in ms from the clip's start; frame k lies at k / f
 
 `detect_cuts` is adaptive. A frame begins a new shot where it differs from the one before by several times what its
 neighbours do, and shows another picture: not the same one moved (scrolling, shake), dimmed (a pause menu) or lit up.
+Broad areas such as sky and ground do not make two pictures the same, details must agree too.
 Where the old picture is back within 0.3 s, it was a flash. A picture without contrast (black, white) is no shot: one
 that lasts longer than a flash, or that a fade leads to or from, is one cut, at the first frame that shows something
 again. docs/clips.md has the rules, and how they compare with other detectors.
@@ -25,6 +26,7 @@ from pipeline.clips.coarse import (
     coarse_pictures,
     contrasts,
     correlation,
+    detail,
     likeness,
     regional_correlation,
     steps,
@@ -36,10 +38,12 @@ CutDetector = Callable[[Planes, Planes, int], list[int]]
 
 _MIN_STEP = 6.0
 """Levels by which a cut changes the coarse picture at least: the sum of three planes' mean differences."""
-_MIN_RATIO = 3.0
+_MIN_RATIO = 2.5
 """How many times greater than its neighbours' mean (plus one level) the step of a cut is."""
 _SAME = 0.7
-"""Likeness from which two pictures show the same scene (99 % of neighbouring frames reach 0.85; measured)."""
+"""Likeness from which two pictures may show the same scene (99 % of neighbouring frames reach 0.85; measured)."""
+_SAME_DETAIL = 0.55
+"""Likeness that their details have, too, where they do."""
 _OTHER = 0.5
 """Likeness below which they show different scenes even in fast movement."""
 _MOVED = 0.8
@@ -70,9 +74,9 @@ def detect_cuts(luma: Planes, chroma: Planes, fps: int) -> list[int]:
 
 def cuts_of(pictures: Pictures, fps: int) -> list[int]:
     """Return the first frame of each new shot of the coarse pictures (T, 3, h, w)."""
-    contrast = contrasts(pictures)
+    contrast, scenes = contrasts(pictures), _Scenes(pictures)
     flash = max(1, round(_FLASH_S * fps))
-    found = sorted({*_hard_cuts(pictures, contrast, flash), *_ends_of_blanks(pictures, contrast, flash, fps)})
+    found = sorted({*_hard_cuts(scenes, contrast, flash), *_ends_of_blanks(scenes, contrast, flash, fps)})
     return [frame for frame, later in pairwise([*found, len(pictures) + flash]) if later - frame >= flash]
 
 
@@ -90,8 +94,30 @@ def _ratios(step: Numbers) -> Numbers:
     return np.asarray(step / (total / np.maximum(count, 1) + 1))
 
 
-def _hard_cuts(pictures: Pictures, contrast: Numbers, flash: int) -> Iterator[int]:
+class _Scenes:
+    """Compares the frames of one clip; details are computed for those that are compared."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.pictures = pictures
+        self._details: dict[int, Pictures] = {}
+
+    def alike(self, one: int, other: int) -> bool:
+        """Tell whether two frames show the same scene: moved, dimmed, lit up, or under a window that has opened."""
+        a, b = self.pictures[one], self.pictures[other]
+        if regional_correlation(a, b, _BLANK) >= _MOVED:
+            return True
+        same = correlation(a, b) >= _SAME or likeness(a, b) >= _SAME
+        return same and likeness(self._detail(one), self._detail(other)) >= _SAME_DETAIL
+
+    def _detail(self, frame: int) -> Pictures:
+        if frame not in self._details:
+            self._details[frame] = detail(self.pictures[frame])
+        return self._details[frame]
+
+
+def _hard_cuts(scenes: _Scenes, contrast: Numbers, flash: int) -> Iterator[int]:
     """Yield the frames that suddenly show another picture than the frames before, which does not come back."""
+    pictures = scenes.pictures
     step = steps(pictures)
     ratio = _ratios(step)
     shown = contrast >= _BLANK
@@ -102,7 +128,7 @@ def _hard_cuts(pictures: Pictures, contrast: Numbers, flash: int) -> Iterator[in
         later = range(frame, min(frame + flash + 1, len(pictures)))
         earlier = range(frame - 2, max(frame - 2 - flash, -1), -1)
         pairs = [*((frame - 1, index) for index in later), *((index, frame) for index in earlier)]
-        if not any(_alike(pictures, a, b) for a, b in pairs if shown[a] and shown[b]):
+        if not any(scenes.alike(a, b) for a, b in pairs if shown[a] and shown[b]):
             yield frame
 
 
@@ -119,24 +145,17 @@ def _breaks_a_movement(pictures: Pictures, frame: int) -> bool:
     )
 
 
-def _ends_of_blanks(pictures: Pictures, contrast: Numbers, flash: int, fps: int) -> Iterator[int]:
+def _ends_of_blanks(scenes: _Scenes, contrast: Numbers, flash: int, fps: int) -> Iterator[int]:
     """Yield the first frame after each run of blank ones, unless the run was a flash."""
     blank = np.concatenate([[False], contrast < _BLANK, [False]])
     edges = np.flatnonzero(blank[1:] != blank[:-1])
     for start, end in ((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)):
-        if end == len(pictures) or contrast[end : end + fps // 2].max() < 2 * _BLANK:
+        if end == len(contrast) or contrast[end : end + fps // 2].max() < 2 * _BLANK:
             continue
         if end - start > flash:
             yield end
         elif start > 0:
             around = contrast[max(0, start - fps) : end + fps].max()
             faded = 2 * min(contrast[start - 1], contrast[end]) < around
-            if faded or not _alike(pictures, start - 1, end):
+            if faded or not scenes.alike(start - 1, end):
                 yield end
-
-
-def _alike(pictures: Pictures, one: int, other: int) -> bool:
-    """Tell whether two frames show the same scene: moved, dimmed, lit up, or under a window that has opened."""
-    a, b = pictures[one], pictures[other]
-    # the cheapest first
-    return correlation(a, b) >= _SAME or regional_correlation(a, b, _BLANK) >= _MOVED or likeness(a, b) >= _SAME

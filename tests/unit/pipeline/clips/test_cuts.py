@@ -64,6 +64,18 @@ def test_a_teleport_within_one_level_is_a_cut() -> None:
     assert cuts(there, back) == [20]
 
 
+def test_a_jump_between_two_places_that_share_sky_and_ground_is_a_cut() -> None:
+    sky = np.linspace((60, 120, 250), (190, 220, 255), H)[:, None].repeat(1200, axis=1)
+    sky[70:] = (60, 160, 60)
+    rng = np.random.default_rng(3)
+    for left in range(0, 1200, 30):  # platforms and clouds, elsewhere in each screen
+        top = rng.integers(5, 75)
+        sky[top : top + 9, left + rng.integers(0, 8) :][:, : rng.integers(10, 22)] = rng.integers(30, 250, 3)
+    picture = sky.astype(np.uint8)
+    shots = [np.stack([picture[:, at + 2 * i : at + 2 * i + W] for i in range(20)]) for at in (100, 800)]
+    assert cuts(*shots) == [20]
+
+
 def test_a_cut_between_black_bars_is_found() -> None:
     frames = np.concatenate([still(1, 20), still(2, 20)]).copy()
     frames[:, :, :60], frames[:, :, 100:] = 0, 0
@@ -122,6 +134,12 @@ def test_a_flash_of_up_to_three_frames_is_no_cut(frames: int, colour: tuple[int,
     shown = scroll(7, speed).copy()
     shown[18 : 18 + frames] = (0.1 * shown[18 : 18 + frames] + 0.9 * np.array(colour)).astype(np.uint8)
     assert cuts(shown) == []
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_another_picture_for_three_frames_is_a_flash_and_for_four_a_shot(frames: int) -> None:
+    assert cuts(still(1, 15), still(2, frames), still(1, 25 - frames)) == []
+    assert cuts(still(1, 15), still(2, 4), still(1, 21)) == [15, 19]
 
 
 def test_a_flash_of_three_frames_at_10_fps_lasts_nine_at_30() -> None:
