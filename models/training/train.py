@@ -32,7 +32,8 @@ from models.training.preflight import check_memory, say_pace
 from models.training.starting import begin, check_frame, sentence, start_for
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_metrics
 from models.training.tracker import MakeTracker, TrackedRun, Tracker
-from models.training.world_training import TruthActions, WorldTraining, world_metrics
+from models.training.world_metrics import world_metrics
+from models.training.world_training import TruthActions, WorldTraining
 from models.world.world import WorldModel
 from pipeline.config import Config
 from pipeline.errors import UserError

@@ -24,14 +24,11 @@ from models.networks.dynamics import (
     draw_mask,
     draw_noise,
     initialize_from_codebook,
-    last_frame_quality,
     scale_action_embeddings,
     self_predicted_tokens,
 )
 from models.networks.latent_actions import LatentActionModel, initialize_codes, initialize_embeddings
 from models.networks.latent_start import start_latent_actions
-from models.networks.patches import as_float
-from models.networks.quantizer import usage
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute, intra_op_threads
 from models.runtime.cpu_parallel import CpuParallel, micro_batches
@@ -329,48 +326,3 @@ def lam_quality(guess: Tensor, truth: Tensor) -> float:
         return mean_psnr(guess, truth)
     tokens = guess if guess.dim() == truth.dim() else guess.argmax(-1)
     return float((tokens == truth).float().mean())
-
-
-@torch.inference_mode()
-def world_metrics(training: WorldTraining, windows: ClipWindows, *, count: int) -> dict[str, Any]:
-    """Return metrics on a fixed set of windows.
-
-    cross_entropy (nat, last frame wholly masked, the others given) and accuracy (share of tokens predicted correctly);
-    cross_entropy_changed and accuracy_changed, of the tokens that differ from the frame before (None where there are
-    none), and changed_share, their share; lam_psnr and lam_psnr_copy (dB; of copying the frame before), or
-    lam_accuracy and lam_accuracy_copy (shares of tokens) of a LAM that reads tokens; codes_used, code_counts,
-    code_perplexity.
-    """
-    compute, lam = training.compute, training.lam
-    video = windows.spread(count=count, window=training.config.context)
-    each, right, changed, drawn, copies, codes = [], [], [], [], [], []
-    for part in video.split(8):
-        pixels = part.to(compute.device)
-        with compute.autocast():
-            tokens = training.tokenizer.encode(pixels)
-            frames = tokens if lam.reads_tokens else pixels
-            prediction = lam(frames)
-            assert prediction.quantized is not None
-            rows = lam.quantizer.lookup(prediction.quantized.codes)
-            loss, hit = last_frame_quality(training.dynamics, tokens, rows)
-        each.append(loss)
-        right.append(hit.float())
-        changed.append(tokens[:, -1] != tokens[:, -2])
-        drawn += [lam_quality(prediction.next_frames, frames[:, 1:])] * len(part)
-        copies += [lam_quality(as_float(frames[:, :-1]), frames[:, 1:])] * len(part)
-        codes.append(prediction.quantized.codes.flatten())
-    losses, hits, moved, all_codes = torch.cat(each), torch.cat(right), torch.cat(changed), torch.cat(codes)
-    used, perplexity = usage(all_codes, lam.config.num_actions)
-    return {
-        "cross_entropy": float(losses.mean()),
-        "accuracy": float(hits.mean()),
-        "cross_entropy_changed": float(losses[moved].mean()) if bool(moved.any()) else None,
-        "accuracy_changed": float(hits[moved].mean()) if bool(moved.any()) else None,
-        "changed_share": float(moved.float().mean()),
-        lam.metric: sum(drawn) / len(drawn),
-        f"{lam.metric}_copy": sum(copies) / len(copies),
-        "codes_used": used,
-        "code_perplexity": perplexity,
-        "code_counts": torch.bincount(all_codes, minlength=lam.config.num_actions).tolist(),
-        "windows": len(video),
-    }

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from models.networks.dynamics import last_frame_quality
-from models.training.world_training import world_metrics
+from models.training.world_metrics import world_metrics
 from tests.numerics.small import DYNAMICS, LAM, arcade_windows, make_world_training
 
 
