@@ -208,9 +208,10 @@ def test_a_malformed_clip_is_refused_with_its_line(store: Store, tmp_path: Path,
         ("r.jsonl", b"{}", "line 1: no recipe of format 1"),
         ("r.jsonl", b"[]", "line 1: not an object"),
         ("r.jsonl.gz", b"no gzip", "line 1: it cannot be unpacked"),
-        ("r.jsonl.gz", gzip.compress(b"{" * 1000)[:20], "line 1: "),
+        ("r.jsonl.gz", gzip.compress(b"{" * 1000, mtime=0)[:20], "line 1: "),
         ("r.jsonl", b'{"lampworks_recipe": 1, "clip_spec": "a", "clips": {"fps": [1]}}', "clips: must be an object"),
     ],
+    ids=["empty", "no recipe", "a list", "not packed", "cut short", "a list as a setting"],
 )
 def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(data)
