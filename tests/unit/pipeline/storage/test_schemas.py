@@ -12,6 +12,7 @@ KEYS = {
     "breakers": "event_id",
     "clippings": "video_id",
     "clips": "clip_id",
+    "replaced": "clip_id",
     "duplicates": "clip_id",
     "labels": "event_id",
     "scores": "clip_id",
