@@ -54,7 +54,7 @@ def draw_sheet(store: Store, config: Config, batch: str) -> str | None:
         return key
     pictures = _pictures(store, config, chosen)
     # again, just before it is published: a takedown may have come meanwhile
-    hidden = taken_down(store).hidden_videos(store)
+    hidden = taken_down(store).hidden_among(store, wanted)
     shown = {name: picture for name, picture in pictures.items() if name not in hidden}
     if not shown:
         _remove(store, batch)

@@ -69,8 +69,7 @@ def evaluate(job: Job, model: str | None = None) -> EvaluationReport:
         measurement = measure_world(world, clips, training_frames(store), config, on_progress=job.on_progress)
         files = picture_files(world, clips, measurement, config.evaluation)
     # a takedown may have arrived while this was running: none of its frames may be published
-    gone = taken_down(store).hidden_videos(store)
-    if any(clip.video_id in gone for clip in clips):
+    if taken_down(store).hidden_among(store, {clip.video_id for clip in clips}):
         return evaluate(job, model)
     for name, data in files.items():
         store.write_blob(f"{folder}/{name}", data)

@@ -127,9 +127,9 @@ def training_frames(store: Store) -> np.ndarray:
 
 
 def _samples(store: Store, split: Split) -> Iterator[tuple[str, bytes]]:
-    gone = taken_down(store).hidden_videos(store)
+    tombstones = taken_down(store)
     for sample in read_samples(store, shards_version(store), split, _warn_of):
-        if split_clip_id(sample.clip_id)[0] not in gone:
+        if not tombstones.hidden_among(store, [split_clip_id(sample.clip_id)[0]]):
             try:
                 yield sample.clip_id, sample.read_mp4(store)
             except PermanentError as exc:

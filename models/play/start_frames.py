@@ -32,8 +32,9 @@ def start_frames(store: Store, config: Config, world: str | None = None) -> list
 
 
 def _of_evaluation(store: Store, evaluation: ModelRecord) -> list[StartFrame]:
-    gone = taken_down(store).hidden_videos(store)
     about = json.loads(read_model_file(store, evaluation, "pictures.json"))
+    shown = {start["video_id"] for start in about["start_frames"]}
+    gone = taken_down(store).hidden_among(store, shown)
     return [
         StartFrame(frame_of(read_model_file(store, evaluation, start["file"])), start["clip_id"])
         for start in about["start_frames"]

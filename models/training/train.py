@@ -337,9 +337,7 @@ def _check_takedown(store: Store, clips: ShardClips) -> None:
     made_from = store.inputs("shards") or {}
     if made_from.get("tables", {}).get("takedowns") == store.version("takedowns"):
         return  # the set was made after the last takedown
-    tombstones = taken_down(store)
-    hidden = tombstones.hidden_videos(store)
-    gone = sorted(video for video in clips.videos() if video in hidden or tombstones.hides(video))
+    gone = sorted(taken_down(store).hidden_among(store, clips.videos()))
     if gone:
         raise UserError(
             f"the training shards hold {len(gone)} taken-down videos ({', '.join(gone[:3])}): materialize "

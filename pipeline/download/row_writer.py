@@ -60,7 +60,7 @@ class RowWriter:
         rows, self._rows, self._since = self._rows, [], time.monotonic()
         if not rows:
             return
-        hidden = taken_down(self.store).hidden_videos(self.store)
+        hidden = taken_down(self.store).hidden_among(self.store, {row["video_id"] for row in rows})
         for row in rows:
             if row["video_id"] in hidden and row["path"]:
                 self.store.delete(row["path"])

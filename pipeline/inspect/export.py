@@ -2,7 +2,8 @@
 
 A row has the place of the clip's bytes (`tar` relative to the root, `offset`, `size`), its source (path or URL, title,
 channel, licence, time of the download, start and end in seconds) and everything known of it: measurements, flags under
-the current thresholds, rating, score, decision with its reason, split, and the clip that it is a near-duplicate of.
+the current thresholds, rating, score, decision with its reason, split, the clip that it is a copy of (how much later
+it starts, whether it is mirrored), and the one that it looks like.
 The file is written batch by batch under a temporary name and then renamed.
 """
 
@@ -37,6 +38,9 @@ _STORED = [
 ]  # fmt: skip
 
 
+_OF_COPIES = ["is_representative", "shift_ms", "mirrored", "similar_to"]
+
+
 def _schema() -> pa.Schema:
     text, number, whole, truth = pa.string(), pa.float64(), pa.int64(), pa.bool_()
     own = {name: SCHEMAS["clips"].field(name).type for name in [*_STORED, *_MEASURED]} | {"changes": text}
@@ -45,7 +49,8 @@ def _schema() -> pa.Schema:
         "retrieved_at": SCHEMAS["downloads"].field("finished_at").type, "start_s": number, "end_s": number, **own,
         "flags": text, **{f"flag_{flag}": truth for flag in FLAGS},
         "rating": whole, "score": number, "decision": text, "reason": text, "split": text,
-        "duplicate_of": text, "is_representative": truth, "batch": text, "clip_spec": text,
+        "duplicate_of": text, "is_representative": truth, "shift_ms": whole, "mirrored": truth,
+        "similar_to": text, "batch": text, "clip_spec": text,
     }  # fmt: skip
     return pa.schema(list(columns.items()))
 
@@ -97,7 +102,7 @@ def _batch_rows(store: Store, config: Config, batch: str, labels: pa.Table) -> p
     columns = ["video_id", "extractor", "channel_id", "url", "title", "channel", "licence"]
     videos = store.read("videos", columns, here)
     decided = store.read("curated", ["clip_id", "decision", "reason"], here)
-    copies = store.read("duplicates", ["clip_id", "representative", "is_representative"], here)
+    copies = store.read("duplicates", ["clip_id", "representative", *_OF_COPIES], here)
     rows = clips.join(_sources(videos, config), "video_id")
     rows = rows.join(_retrieved(store, here), "video_id", join_type="left outer")
     for more in (labels, _scores(store, here), decided, copies):

@@ -124,7 +124,8 @@ def _of_file(found: Row) -> Iterator[tuple[str, str]]:
     for name in found["same_bytes"]:
         yield "same bytes", name
     for match in found["matches"]:
-        later = f", {match['shift_ms'] / 1000:g} s later" if match["shift_ms"] else ""
+        shift_ms = match["shift_ms"] or 0
+        later = f", {abs(shift_ms) / 1000:g} s {'later' if shift_ms > 0 else 'earlier'}" if shift_ms else ""
         how = f"{match['match']} of {match['clip_id']}{' (mirrored)' if match['mirrored'] else ''}{later}"
         yield "match", f"from {match['start_ms'] / 1000:g} s: {how}"
     for video in found["videos"]:

@@ -50,7 +50,7 @@ def write_spot_check(job: Job, *, per_keyword: int = 4, seed: int = 0) -> str | 
     choice = choose_videos(store, config, per_keyword=per_keyword, seed=seed)
     pictures = pictures_of(job, choice.rows(), before.get("pictures", {}))
     # a takedown may have come while the pictures were fetched
-    hidden = taken_down(store).hidden_videos(store)
+    hidden = taken_down(store).hidden_among(store, pictures)
     shown = {name: one for name, one in pictures.items() if name not in hidden}
     if not shown:
         remove_spot_check(store)

@@ -22,7 +22,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.outside import shown_url
 from pipeline.shards.splits import MAY_BE_EMPTY, SPLITS, group_of
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import pc, unique
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -92,7 +92,7 @@ def _kept(store: Store) -> pa.Table:
     decided = store.read("curated", columns)
     if not len(decided):
         raise UserError("nothing is decided yet: run the decision (asset curated_clips) before writing shards.")
-    hidden = pa.array(sorted(taken_down(store).hidden_videos(store)), pa.string())
+    hidden = pa.array(sorted(taken_down(store).hidden_among(store, unique(decided["video_id"]))), pa.string())
     kept = decided.filter(pc.equal(decided["decision"], pa.scalar("keep")))
     kept = kept.filter(pc.invert(pc.is_in(kept["video_id"], value_set=hidden)))
     if not len(kept):

@@ -71,10 +71,10 @@ class TakenDown:
         # readers ask for every batch: a million ids are hashed once for a version of the two tables
         key = (store.root, self.version, store.version("videos"))
         if _hidden.get(store.root, (None, frozenset()))[0] != key:
-            _hidden[store.root] = (key, self._hidden_among(store))
+            _hidden[store.root] = (key, self._hidden_rows(store))
         return _hidden[store.root][1]
 
-    def _hidden_among(self, store: Store) -> frozenset[str]:
+    def _hidden_rows(self, store: Store) -> frozenset[str]:
         found = set(self.plain.get("video", ()))
         columns = [_COLUMN[kind] for kind in KINDS if kind == "video" or self._has(kind)]
         for batch in store.scan("videos", columns, batch_rows=_BATCH_ROWS):
@@ -85,6 +85,14 @@ class TakenDown:
                     mine = ids.filter(among(column, self._named(kind, column.unique().to_pylist())))
                     found.update(str(video_id) for video_id in mine.to_pylist())
         return frozenset(found)
+
+    def hidden_among(self, store: Store, videos: Iterable[str]) -> frozenset[str]:
+        """Return those of some videos that must not be published.
+
+        Who has held them for a while asks so: a takedown that ended meanwhile has deleted the rows of `videos`.
+        """
+        known = self.hidden_videos(store)
+        return frozenset(video for video in videos if video in known or self.names("video", video))
 
     def _named(self, kind: Kind, names: Iterable[str | None]) -> set[str]:
         """Return those of some names that a tombstone of a kind stands for."""

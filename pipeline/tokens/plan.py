@@ -16,7 +16,6 @@ from pipeline.storage.arrow import unique
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 from pipeline.tokens.files import file_key
-from pipeline.tokens.removal import hidden_among
 
 FORMAT = 1
 """Raise it when a change changes the bytes of the files."""
@@ -53,14 +52,13 @@ def tokens_version(config: Config, tokenizer: str) -> str:
 def plan_token_files(store: Store, version: str) -> Iterator[PlannedFile]:
     """Yield the files of a token set over the published shards, without the clips of videos that are taken down."""
     tombstones = taken_down(store)
-    known = tombstones.hidden_videos(store)
     rows = store.read("shards").sort_by("path").to_pylist()
     for split in SPLITS:
         for row in rows:
             if row["split"] == split:
                 damaged: list[DamagedSample] = []
                 index = read_shard(store, row, damaged.append)
-                hidden = hidden_among(tombstones, known, unique(index["video_id"]))
+                hidden = tombstones.hidden_among(store, unique(index["video_id"]))
                 clips = [_source(entry) for entry in index.to_pylist() if entry["video_id"] not in hidden]
                 if clips:
                     yield PlannedFile(split, file_key(version, split, _number(row["path"]), clips), row["path"], clips)

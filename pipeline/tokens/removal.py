@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.storage.arrow import rows_with, unique
 from pipeline.storage.store import Store
-from pipeline.storage.takedown import TakenDown, taken_down
+from pipeline.storage.takedown import taken_down
 from pipeline.tokens.files import (
     TOKEN_INDEX,
     EncodedClip,
@@ -77,22 +77,10 @@ def withdraw_tokens(store: Store) -> RemovedTokens:
     videos: set[str] = set()
     for row in store.read("tokens").to_pylist():
         videos.update(unique(read_token_index(store, row)["video_id"]))
-    tombstones = taken_down(store)
-    removed = remove_videos(store, hidden_among(tombstones, tombstones.hidden_videos(store), videos))
+    removed = remove_videos(store, taken_down(store).hidden_among(store, videos))
     # what was looked at is recorded, so that the next pass reads no index
     store.replace("tokens", store.read("tokens"), inputs={**inputs, "takedowns": now})
     return removed
-
-
-def hidden_among(tombstones: TakenDown, known: Collection[str], videos: Collection[str]) -> frozenset[str]:
-    """Return those of some videos that must not be published.
-
-    Args:
-        tombstones: as committed now.
-        known: the stored videos that they hide; of others the row of `videos` is gone already.
-        videos: ids.
-    """
-    return frozenset(video for video in videos if video in known or tombstones.hides(video))
 
 
 def _without(store: Store, row: dict[str, Any], videos: Collection[str]) -> dict[str, Any] | None:

@@ -20,9 +20,14 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.inspect.gc import collect_garbage
+from pipeline.job import Job
+from pipeline.storage.arrow import pc
+from pipeline.storage.home import home_of
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
+from pipeline.takedown.takedown import take_down
+from pipeline.takedown.targets import find_target
 from tests.laws.recording import SHOWN_BLOBS, Log, run_recorded
 from tests.laws.stages import STAGES, Stage, World, exported
 
@@ -35,6 +40,9 @@ NOT_COMPARED = {
     "created_at", "finished_at", "found_at", "requested_at", "searched_at", "started_at", "labelled_at", "attempt_id",
     "search_id", "takedown_id", "event_id", "elapsed_s", "curated_version",
 }  # fmt: skip
+
+ENDS_WITH_ANOTHERS = {"download", "evaluation", "contact sheet", "spot check"}
+"""The stages that look at their videos once more at their end; the others begin again or read all rows anew."""
 
 EXCUSED = {
     ("assets/settings.py", "blob"): "the settings of a root",
@@ -161,6 +169,22 @@ def test_a_takedown_that_arrives_when_the_work_is_done_is_obeyed(stage: Stage, w
         assert error == earlier
     # what others gave is there
     assert error or found
+
+
+@pytest.mark.parametrize(
+    "stage", [pytest.param(stage, id=stage.name) for stage in STAGES if stage.name in ENDS_WITH_ANOTHERS]
+)
+def test_a_takedown_that_ends_while_a_stage_is_at_work_is_obeyed(stage: Stage, world: World, tmp_path: Path) -> None:
+    """Its rows of `videos` are gone then: the stage knows the video by its tombstone alone."""
+    video_id = world.video(stage.takes_down)
+    world.before(stage.name, tmp_path / "root")
+    store = Store(tmp_path / "root")
+    job = Job(store, world.config, home_of(store))
+    log = Log(after=world.logs[stage.name].last_work)
+    log.arrival = lambda: take_down(job, find_target(store, video_id), "asked by the owner")
+    run_recorded(stage.run, tmp_path / "root", world.config, log)
+    assert len(store.read("videos", None, pc.field("video_id") == video_id)) == 0
+    assert _mentions(_published(tmp_path / "root"), video_id) == []
 
 
 def _comparable(published: dict[str, Any]) -> dict[str, Any]:

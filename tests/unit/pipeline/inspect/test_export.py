@@ -81,6 +81,15 @@ def test_labels_scores_and_decisions_stand_beside_their_clip(tmp_path: Path) -> 
     assert {clip_id: row["duplicate_of"] for clip_id, row in rows.items()} == copies
 
 
+def test_a_copy_says_how_it_lies_to_its_original_and_a_look_alike_what_it_looks_like(tmp_path: Path) -> None:
+    store = finished_store(tmp_path / "root")
+    (first, *rest) = store.read("duplicates").to_pylist()
+    first |= {"shift_ms": -3200, "mirrored": True, "similar_to": rest[0]["clip_id"]}
+    store.replace("duplicates", [first, *rest])
+    row = exported(store, tmp_path)[first["clip_id"]]
+    assert (row["shift_ms"], row["mirrored"], row["similar_to"]) == (-3200, True, rest[0]["clip_id"])
+
+
 def test_flags_follow_the_thresholds_of_today(tmp_path: Path) -> None:
     store = finished_store(tmp_path / "root")
     config = dataclasses.replace(CONFIG, clips=ClipConfig(max_still_share=-1.0))

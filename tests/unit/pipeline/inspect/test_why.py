@@ -112,6 +112,13 @@ def test_a_copy_names_what_it_is_a_copy_of(finished: Store):
     assert "none, but looks like v-a-000016000-00000000" in format_why(found)
 
 
+@pytest.mark.parametrize(("shift_ms", "said"), [(3200, ", 3.2 s later"), (-5000, ", 5 s earlier"), (0, "")])
+def test_a_file_says_how_it_lies_to_the_clip_that_it_is_a_copy_of(shift_ms: int, said: str):
+    match = {"start_ms": 16000, "clip_id": "v-a", "match": "copy", "mirrored": False, "shift_ms": shift_ms}
+    found = {"kind": "file", "id": "a.mp4", "same_bytes": [], "matches": [match], "videos": []}
+    assert format_why(found).endswith(f"from 16 s: copy of v-a{said}")
+
+
 def test_a_rejected_video_says_which_rule_and_has_no_more(finished: Store):
     found = why(finished, CONFIG, "v012")
     assert found["video"]["verdict"] == "rejected"
