@@ -107,8 +107,9 @@ def _with_sources(store: Store, config: Config, plan: Plan) -> pa.Table:
 
 
 def _clip_format(config: Config, plan: Plan) -> Facts:
-    names = ("seconds", "fps", "width", "height", "aspect", "crf", "gop")
-    shown = {name: getattr(config.clips, name) for name in names}
+    names = ("fps", "width", "height", "aspect", "crf", "gop")
+    # 2 and 2.0 seconds are the same clips, and must give the same card
+    shown = {"seconds": float(config.clips.seconds), **{name: getattr(config.clips, name) for name in names}}
     return {"clip_spec": plan.spec, "container": "MP4", "codec": "H.264", **shown, "frames": config.clips.num_frames}
 
 

@@ -31,7 +31,7 @@ def card_text(facts: Mapping[str, Any]) -> str:
         f"{facts['clips']:,} clips, {facts['hours']:,} hours, of {facts['videos']:,} videos from {facts['sources']:,} "
         "sources (a source is a channel, or a video whose channel is not known).",
         "",
-        f"A clip has {clip['frames']} frames: {clip['seconds']} s at {clip['fps']} frames a second, "
+        f"A clip has {clip['frames']} frames: {clip['seconds']:g} s at {clip['fps']} frames a second, "
         f"{clip['width']}x{clip['height']} pixels (other aspects: {clip['aspect']}), {clip['codec']} in "
         f"{clip['container']}, crf {clip['crf']}, a key frame every {clip['gop']} frames. clip_spec "
         f"{clip['clip_spec']}; format of the shards {facts['format']}.",

@@ -67,7 +67,9 @@ def test_a_video_that_waits_is_not_paused_for_longer_than_any_pause(root: Store,
     [batch] = batches(root)
     video = root.read("videos", ["video_id"])["video_id"][0].as_py()
     others = root.read("downloads", where=pc.field("video_id") != video)
+    [state] = root.read("downloads", where=pc.field("video_id") == video)["file_version"].unique().to_pylist()
     row = {"attempt_id": "a", "video_id": video, "batch": batch, "attempt": 1, "state": "pending"}
+    row["file_version"] = state
     root.replace("downloads", others)
     ahead = {"finished_at": NOW + DECADE, "next_try_at": NOW + DECADE + timedelta(hours=1)}
     root.append("downloads", [row | ahead])

@@ -127,7 +127,6 @@ def test_a_feed_of_any_kind_lists_its_videos(tmp_path: Path, site, clip_file: Pa
         (b'{"hello": "world"}', "application/json", "JSON, but no feed"),
         (b'{"a":' * 200_000, "application/json", "malformed feed"),
         (b'<!DOCTYPE x [<!ENTITY a "aa">]><rss><channel/></rss>', "text/xml", "entities of its own"),
-        (b'<?xml version="1.0"?>\n<!DOCTYPE rss SYSTEM "http://127.0.0.1/x.dtd"><rss/>', "text/xml", "document type"),
         (b'{"x": "' + b"y" * (17 << 20) + b'"}', "application/json", "larger than 16 MB"),
     ],
 )
@@ -138,7 +137,8 @@ def test_a_damaged_feed_is_a_row_with_its_reason_and_the_line_is_named(
     media = site.add("/m.mp4", clip_file.read_bytes(), "video/mp4")
     source = urls_source(tmp_path, "# two lines", damaged, media)
     first, second = source.search()
-    assert (first.url, first.error_class) == (damaged, "permanent")
+    wanted = "malformed_feed" if told.startswith(("malformed feed", "line 2")) else "permanent"
+    assert (first.url, first.error_class) == (damaged, wanted)
     assert told in first.message
     assert (second.url, second.error_class) == (media, None)
     assert source.failures.keys() == {damaged}
