@@ -19,6 +19,9 @@ from tests.laws.stages import World
 from tests.media import write_video
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def root(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root in which every stage ran, and that remembers its configuration."""

@@ -116,7 +116,7 @@ def rows_of_others(store: Store, video_id: str) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("split", ["train", pytest.param("val", marks=pytest.mark.slow)])
 def test_nothing_of_the_video_is_left_and_every_other_byte_stays(split: str, world: World, tmp_path: Path) -> None:
     video_id = world.video(split)
     job, other = copied(world, tmp_path / "root", video_id)
@@ -166,6 +166,7 @@ def check_sound(job: Job) -> None:
     assert sorted(shard["path"] for shard in listed) == sorted(store.read("shards", ["path"])["path"].to_pylist())
 
 
+@pytest.mark.slow
 def test_the_receipt_says_which_models_had_seen_it(world: World, tmp_path: Path) -> None:
     rows = world.finished.read("models").to_pylist()
     held = {split: _receipt(world, tmp_path / split, split) for split in ("train", "val")}

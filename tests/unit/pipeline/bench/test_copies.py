@@ -13,6 +13,7 @@ from pipeline.storage.store import Store
 from tests.synthetic import CONFIG, finished_store, job_of
 
 
+@pytest.mark.slow
 def test_made_up_copies_are_found_and_growth_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "dedup", "--clips", "4800", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
