@@ -18,7 +18,6 @@ from pipeline.storage.store import Store
 from tests.laws.stages import World
 from tests.media import write_video
 
-
 pytestmark = pytest.mark.slow
 
 
