@@ -18,6 +18,8 @@ from collections import deque
 from fractions import Fraction
 from typing import Any
 
+import av
+
 from pipeline.footage.packet_time import PacketTime
 
 LONGEST_STILL_S = 600
@@ -33,6 +35,8 @@ _MOST_STANDING = 16
 # beyond this, times cannot be moved within 64 bits
 _WILD = 1 << 60
 _MOST_DOUBTS = 1000
+# it stores no times of decoding, and what libav guesses goes back and forth after a joint
+_GUESSES_DTS = "matroska,webm"
 _TS_DISCONT = 0x0200  # AVFMT_TS_DISCONT
 
 
@@ -66,49 +70,74 @@ class Clock:
         self._longest_reorder = int(_LONGEST_REORDER_S / self.time_base)
         # times of showing go back and forth by the pictures that are decoded early
         self._back = {"dts": round(2.5 * self.usual), "pts": max(round(1 / self.time_base), 16 * self.usual)}
-        self.read = PacketTime(self.time_base, self._back["dts"], self.longest_step)
+        self.read = PacketTime(self.time_base, self._back, self.longest_step)
+        self._times_of_decoding = container.format.name != _GUESSES_DTS
         self._offset = 0
         self._last: dict[str, int] = {}
         self._standing = 0
+        self._began_again = False
 
-    def place(self, packet: Any) -> None:
-        """Move the times of the next packet to the time line, and extend it."""
+    def place(self, packet: Any) -> Any:
+        """Move the times of the next packet to the time line, extend it, and return the packet."""
         self.packets += 1
         pts, dts = packet.pts, packet.dts
-        if not packet.is_discard:
-            self.read.add(pts if dts is None else dts, self.lasts(packet.duration))
+        jumps = self.jumps
         if dts is not None and pts is not None and abs(pts - dts) > self._longest_reorder:
             packet.pts = pts = dts
-        time = pts if dts is None else dts
+        decoded = dts is not None and (pts is None or self._times_of_decoding)
+        kind, time = ("dts", dts) if decoded else ("pts", pts)
+        last = self._last.get(kind)
+        offset = 0 if time is None else self._carried(kind, time)
+        # libav discards a fragment of MP4 whose clock began again; what an edit list takes away makes no jump
+        self._began_again = packet.is_discard and (self._began_again or self.jumps > jumps)
+        if self._began_again:
+            packet = _not_discarded(packet)
+        if not packet.is_discard:
+            self.read.add(time, self.lasts(packet.duration), kind)
         if time is None:
-            return
-        offset = self._carried(pts, dts)
+            return packet
+        suspect, self.suspect = self.suspect or packet.is_corrupt, packet.is_corrupt
+        joint = suspect or self.jumps > jumps or (decoded and last is not None and time + offset <= last)
+        if joint and packet.is_keyframe and pts is not None:
+            offset = self._after_all_shown(pts, offset, kind)
         if offset:
             if dts is not None:
-                packet.dts = dts + offset
+                # None: `Continuity` would take what libav guesses after a joint for holes
+                packet.dts = dts + offset if self._times_of_decoding or not self.jumps else None
             if pts is not None:
                 packet.pts = pts = pts + offset
-        suspect, self.suspect = self.suspect or packet.is_corrupt, packet.is_corrupt
         shown = time + offset if pts is None else pts
         if suspect:
             self.doubts.append(shown)
         if packet.is_discard:
-            return
+            return packet
         if self.first is None or shown < self.first:
             self.first = shown
         if self.last is None or shown >= self.last:
             # packets carry the step to the next one in the file, which is another picture than the next one shown
             self.last, self.end = shown, shown + self.lasts(packet.duration)
+        return packet
 
     def lasts(self, duration: int | None) -> int:
         """Return how long a picture stays on the screen that says so itself (None or 0 where it does not)."""
         return min(duration or self.usual, self.longest_duration)
 
-    def _carried(self, pts: int | None, dts: int | None) -> int:
+    def _after_all_shown(self, pts: int, offset: int, kind: str) -> int:
+        """Return the offset with which a key frame at a joint is shown after all that was decoded before it.
+
+        Segments of transport streams may overlap by the few pictures that are decoded early, and Matroska stores times
+        of showing alone.
+        """
+        if self.last is None or pts + offset > self.last:
+            return offset
+        back = self.last + self.usual - pts - offset
+        self._offset += back
+        self._last[kind] += back
+        return self._offset
+
+    def _carried(self, kind: str, time: int) -> int:
         """Return by how much the times of a packet are moved."""
         # demuxers guess the first times of decoding: each kind of time is compared with its own kind alone
-        kind, time = ("pts", pts) if dts is None else ("dts", dts)
-        assert time is not None
         last, placed = self._last.get(kind), time + self._offset
         self._last[kind] = placed
         if last is None:
@@ -124,3 +153,11 @@ class Clock:
         self._offset += self.usual - step
         self._last = {kind: last + self.usual}
         return self._offset
+
+
+def _not_discarded(packet: Any) -> Any:
+    """Return a copy of a packet without the mark by which a decoder drops its picture."""
+    copy: Any = av.Packet(bytes(packet))
+    copy.time_base, copy.pts, copy.dts, copy.duration = packet.time_base, packet.pts, packet.dts, packet.duration
+    copy.is_keyframe = packet.is_keyframe
+    return copy

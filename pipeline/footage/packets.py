@@ -39,8 +39,10 @@ def read_packets(container: Any, stream: Any, clock: Clock) -> Iterator[Any]:
                     if packet.stream_index != stream.index:
                         continue
                 errors = 0
-                clock.place(packet)
-                yield packet
+                yield clock.place(packet)
+        except IndexError:
+            # PyAV raises it at the end of a file in which a stream appeared that the header did not announce
+            return
         except av.error.FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise

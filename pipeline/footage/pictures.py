@@ -116,7 +116,7 @@ class Pictures:
     def _decoded(self, packet: Any) -> tuple[list[av.VideoFrame], str]:
         """Return the frames of a packet, or the last ones for None, and the text of an error ("" for none)."""
         try:
-            frames = self.context.decode(packet)
+            frames = self._taken(packet)
         except av.error.FFmpegError as exc:
             if isinstance(exc, MemoryError):
                 raise
@@ -125,6 +125,14 @@ class Pictures:
             return [], text
         self.looks.note(packet, frames)
         return frames, ""
+
+    def _taken(self, packet: Any) -> list[av.VideoFrame]:
+        try:
+            return list(self.context.decode(packet))
+        except av.error.BlockingIOError:
+            # after errors, that of VP9 holds a packet that it refused, and takes no other one
+            self.context.flush_buffers()
+            return list(self.context.decode(packet))
 
     def _damaged(self, since: int | None, reason: str = "damaged") -> None:
         if self._reason:

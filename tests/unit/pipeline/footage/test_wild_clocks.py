@@ -17,11 +17,11 @@ TICK = Fraction(1, 1000)
 
 def clock(rate: Fraction | None = Fraction(25), flags: int = 0) -> Clock:
     stream = SimpleNamespace(time_base=TICK, average_rate=rate, guessed_rate=None)
-    return Clock(SimpleNamespace(format=SimpleNamespace(flags=flags)), stream)
+    return Clock(SimpleNamespace(format=SimpleNamespace(flags=flags, name="mpegts")), stream)
 
 
 def packet(pts: int | None, dts: int | None, duration: int = 40) -> Any:
-    return SimpleNamespace(pts=pts, dts=dts, duration=duration, is_discard=False, is_corrupt=False)
+    return SimpleNamespace(pts=pts, dts=dts, duration=duration, is_discard=False, is_corrupt=False, is_keyframe=False)
 
 
 @given(st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(0, 2**62)), min_size=1, max_size=50))
