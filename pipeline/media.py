@@ -1,9 +1,8 @@
 """Open and read the media files of strangers with PyAV; what PyAV raises on an odd one is one error of this program.
 
-libav reports damage by its own errors, and PyAV raises almost any type of Python's beside them: UnicodeDecodeError on
-metadata in another encoding, AttributeError where no decoder exists, IndexError where streams appear late. All of them
-are the file's fault, so they are caught in one place and by no list of types. A lack of memory is not the file's fault
-alone: the engine decides (see `pipeline.workers`).
+libav reports damage by its own errors, and PyAV raises almost any type of Python's beside them: AttributeError where no
+decoder exists, IndexError where streams appear late. All of them are the file's fault, so they are caught in one place
+and by no list of types. A lack of memory is not the file's fault alone: the engine decides (see `pipeline.workers`).
 
     with reading_media("invalid_media"), open_media(path) as container:
         stream = video_stream(container, "invalid_media")  # of pipeline.footage.stream
@@ -30,7 +29,8 @@ _LONGEST_TEXT = 200
 
 def open_media(path: Path) -> Any:
     """Return an open container (`av.container.InputContainer`), to be used inside `reading_media`."""
-    return av.open(str(path), options=_OPTIONS)
+    # tags of old tools are in any encoding, and nothing here reads them
+    return av.open(str(path), options=_OPTIONS, metadata_errors="replace")
 
 
 @contextmanager
@@ -59,9 +59,6 @@ def reading_media(error_class: str, *, explain: Callable[[], str] = str) -> Iter
         raise PermanentError(f"{explain()}libav cannot read it ({what})", error_class=error_class) from error
     except (MemoryError, OSError):
         raise
-    except UnicodeDecodeError as error:
-        text = "a tag in it is not UTF-8 text; `ffmpeg -i FILE -map_metadata -1 -c copy COPY` leaves tags out"
-        raise PermanentError(text, error_class=error_class) from error
     except Exception as error:  # PyAV raises any type on odd files
         said = " ".join(str(error).split())[:_LONGEST_TEXT]
         text = f"{explain()}PyAV cannot read it ({type(error).__name__}: {said})"

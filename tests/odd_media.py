@@ -32,7 +32,10 @@ def small_videos(folder: Path) -> dict[str, bytes]:
 
 
 def odd_files(whole: dict[str, bytes]) -> dict[str, bytes]:
-    """Return odd files by name, made of `small_videos`; every one of them made PyAV raise a type of its own."""
+    """Return odd files by name, made of `small_videos`; every one of them made PyAV raise a type of its own.
+
+    Those with a title and that with a late stream play all the same.
+    """
     found = {}
     for suffix, data in whole.items():
         # a tag in another encoding, as old recorders write it

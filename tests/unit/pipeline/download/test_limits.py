@@ -92,7 +92,7 @@ def test_odd_files_are_invalid_media_and_no_fault_of_this_program(
         (folder / name).write_bytes(data)
     shutil.copy(clip_file, folder / "good.mp4")
     report = collect(store, settings(folder))
-    assert (report.ok, report.pending, report.failed) == (2, 0, {"invalid_media": 10})
+    assert (report.ok, report.pending, report.failed) == (7, 0, {"invalid_media": 5})
 
 
 @pytest.mark.usefixtures("inline")
