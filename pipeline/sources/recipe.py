@@ -66,6 +66,11 @@ class RecipeSource(ReadySource):
                 "copy of it with --files DIR (source.files), and run `lampworks retry`",
                 error_class="permanent",
             )
-        return FolderSource(self.files, settle_s=self.settle_s).fetch(
-            {**video, "url": str(Path(self.files) / str(video["native_id"]))}, folder, config
-        )
+        path = Path(self.files) / str(video["native_id"])
+        if not path.exists():
+            raise PermanentError(
+                f"{str(path)!r} is not there: put your copy of the author's file at that place, or name another folder "
+                "with --files DIR (source.files), and run `lampworks retry`",
+                error_class="permanent",
+            )
+        return FolderSource(self.files, settle_s=self.settle_s).fetch({**video, "url": str(path)}, folder, config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,8 @@ def test_a_file_of_the_author_is_taken_from_the_folder_that_is_named(store: Stor
                 source.fetch(vars(one), tmp_path / "work", CONFIG.download)
             continue
         copy = tmp_path / "copies" / one.native_id
+        with pytest.raises(PermanentError, match=rf"'{re.escape(str(copy))}' is not there: put your copy .* at that"):
+            source.fetch(vars(one), tmp_path / "work", CONFIG.download)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(b"video")
         assert source.fetch(vars(one), tmp_path / "work", CONFIG.download).path.read_bytes() == b"video"
