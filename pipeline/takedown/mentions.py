@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ CLIP_SUFFIX = 19
 """Characters that a clip's id adds to that of its video: `-<9 digits>-<8 hex digits>`."""
 _WORD = re.compile(r"[A-Za-z0-9_-]+")
 _ADDED = re.compile(r"-(?:\d{9}-[0-9a-f]{8}|[0-9a-f]{12})\Z")
+_APART = re.compile(r"[^A-Za-z0-9_-]")
 _LEAST_NATIVE, _LEAST_TITLE = 6, 8
 
 
@@ -87,9 +88,12 @@ def mentions_of(rows: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str,
     """
     mine = list(rows)
     natives = {str(row["native_id"]) for row in mine if len(row["native_id"] or "") >= _LEAST_NATIVE}
+    # people and their label files write the name of a file without its folder
+    natives |= {name for path in natives if "/" in path and "." in (name := path.rpartition("/")[2])}
+    natives = {name for name in natives if len(name) >= _LEAST_NATIVE}
     names = {str(row[key]) for row in mine for key in _TITLES if len(row[key] or "") >= _LEAST_TITLE}
     for row in others:
-        natives.discard(row["native_id"])
+        natives.difference_update(_ends(row["native_id"] or ""))
         for key in _TITLES:
             names.discard(row[key])
     urls = {str(row[key]) for row in mine for key in ("url", "thumbnail") if row.get(key)}
@@ -102,6 +106,13 @@ def mentions_of(rows: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str,
 
 
 _TITLES = ("title", "channel", "channel_id")
+
+
+def _ends(name: str) -> Iterator[str]:
+    """Yield a name, and each end of it that begins a word: `1.webm` is found in `level 1.webm`."""
+    yield name
+    for match in _APART.finditer(name):
+        yield name[match.end() :]
 
 
 def without_mentions(value: Any, mentions: Mentions) -> Any:

@@ -53,6 +53,23 @@ def test_a_title_that_another_video_has_is_not_its_own() -> None:
     assert shared.natives == {"dQw4w9WgXcQ"}
 
 
+def _file(native_id: str) -> dict[str, str | None]:
+    named = {"video_id": "folder-one", "native_id": native_id, "url": f"/films/{native_id}"}
+    return dict.fromkeys(ROW) | named
+
+
+@pytest.mark.parametrize("text", ["line 18: v005.mp4 at 48.0 s", "sub/v005.mp4", "/films/sub/v005.mp4"])
+def test_a_file_goes_by_its_name_without_its_folder_too(text: str) -> None:
+    found = mentions_of([_file("sub/v005.mp4")], [dict.fromkeys(ROW, "other")])
+    assert "v005" not in found.taken_out(text)
+
+
+@pytest.mark.parametrize("other", ["v005.mp4", "more/v005.mp4", "level v005.mp4", "more/sub/v005.mp4"])
+def test_a_file_name_that_is_part_of_anothers_is_not_its_own(other: str) -> None:
+    found = mentions_of([_file("sub/v005.mp4")], [dict.fromkeys(ROW, "other") | {"native_id": other}])
+    assert found.taken_out(f"line 18: {other}") == f"line 18: {other}"
+
+
 def test_json_loses_what_is_about_it_and_keeps_the_rest() -> None:
     mine, other = "youtube-dQw4w9WgXcQ-000016000-5f0c12ab", "youtube-abc-000016000-5f0c12ab"
     found = {
