@@ -20,6 +20,7 @@ from assets.report.thumbnails import Picture, contact_sheet, data_uri, jpeg_byte
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.read import FRAME_COLUMNS, read_clips, read_frames
 from pipeline.config import Config
+from pipeline.download.ledger import fold_attempts
 from pipeline.ids import split_clip_id
 from pipeline.storage.arrow import counts, pc, rows_with, rows_without, texts, unique
 from pipeline.storage.models_table import ModelRecord, read_model_file
@@ -173,6 +174,11 @@ def failures(store: Store, config: Config, most: int = 12) -> list[dict[str, str
         ("clips", "clippings", spec & (pc.field("state") == "failed")),
     ):
         rows = rows_without(store.read(table, columns, where), "video_id", hidden).sort_by("video_id")
+        if stage == "download":
+            # an attempt that failed and was tried again, or a file that was replaced since, is no failure any more
+            states = fold_attempts(store)
+            failed = states.filter(pc.equal(states["state"], "failed"))["video_id"]
+            rows = rows.filter(pc.is_in(rows["video_id"], value_set=failed.combine_chunks()))
         # several attempts of one video may have failed: the first `most` videos lie within a multiple of it
         for row in rows.slice(0, 20 * most).to_pylist():
             found[row["video_id"], stage] = {**row, "stage": stage}

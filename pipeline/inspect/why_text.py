@@ -155,6 +155,8 @@ def _attempt(row: Row) -> str:
         return f"{when}: {row['format']}, {row['width']}x{row['height']}, {row['bytes']:,} bytes -> {row['path']}{note}"
     if row["state"] == "retried":
         return f"{when}: due again by `lampworks retry`"
+    if not row["error_class"]:
+        return f"{when}: {row['message']}"
     again = f"; next try {row['next_try_at']}" if row["next_try_at"] else ""
     return f"{when}: {row['error_class']}: {row['message']}{again}"
 

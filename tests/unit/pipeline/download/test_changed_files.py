@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from assets.report.reads import failures
 from pipeline.clips.cut_batch import cut_batch
 from pipeline.config import Config, SourceConfig
 from pipeline.download.batch import download_batch
@@ -89,6 +90,20 @@ def test_a_mended_file_is_due_again_with_all_its_attempts(folder: Folder) -> Non
     folder.write(1, 4)
     folder.collect()
     assert (folder.state().state, len(folder.clips())) == ("ok", 2)
+
+
+def test_a_failure_that_is_mended_leaves_the_report_and_what_is_dropped_has_no_class(folder: Folder) -> None:
+    path = folder.folder / "level.mp4"
+    path.write_bytes(b"no video")
+    folder.touch()
+    folder.collect()
+    assert [row["stage"] for row in failures(folder.store, folder.config)] == ["download"]
+    for seed in (1, 2):
+        folder.write(seed, 5)
+        folder.collect()
+    assert failures(folder.store, folder.config) == []
+    told = format_why(why(folder.store, folder.config, "level.mp4"))
+    assert "dropped: its folder has a newer file since" in told
 
 
 def test_a_file_that_was_replaced_by_a_broken_one_fails_by_name_and_the_earlier_clips_stay_and_are_counted(
