@@ -142,6 +142,8 @@ def load_settings(
         layers.append((_ROOTS_OWN, kept))
     elif chosen is not None:
         layers.append((label, _file_values(chosen)))
+        if label != _ROOTS_OWN:
+            layers += _remembered_source(place.folder / CONFIG, layers[0][1])
     elif known:
         base = known.pop("preset", base)
         layers.append((_ROOTS_OWN, known))
@@ -196,6 +198,21 @@ def _config_file(config: str | Path | None, remembered: Path) -> tuple[str | Pat
         return variable, f"file {variable} (LAMPWORKS_CONFIG)"
     # whatever has that name: one that is no file is refused, and not taken for a root that remembers nothing
     return (remembered, _ROOTS_OWN) if os.path.lexists(remembered) else (None, "")
+
+
+def _remembered_source(path: Path, named: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return, as a layer, what a root remembers of its source and a file of settings does not name.
+
+    Without it a file about a training would make another source of a root that has one.
+    """
+    if not path.is_file():
+        return []
+    try:
+        known, own = _file_values(path).get("source"), named.get("source")
+    except UserError:  # what is odd there is replaced by what this pass is told
+        return []
+    kept = {name: value for name, value in (known or {}).items() if name not in (own or {})}
+    return [(_ROOTS_OWN, {"source": kept})] if kept else []
 
 
 def _file_values(path: str | Path) -> dict[str, Any]:

@@ -38,14 +38,16 @@ LAM = LatentActionConfig(patch=16, num_actions=8, latent_dim=32, encoder=STACK, 
 DYNAMICS = DynamicsConfig(stack=STACK, context=CONTEXT, batch=2, steps=20, optimizer=PACE)
 
 
+def arcade_clip(seed, height=HEIGHT, width=WIDTH):
+    """A short clip of the platformer, cut out around the character, uint8 (T, H, W, 3)."""
+    frames = record_platformer(seed, 12, fps=10)
+    return np.stack([frame[75 - height : 75, 58 : 58 + width] for frame in frames])
+
+
 def arcade_windows(height=HEIGHT, width=WIDTH):
-    """Windows of two short clips of the platformer, cut out around the character."""
-
-    def load(seed):
-        frames = record_platformer(seed, 12, fps=10)
-        return np.stack([frame[75 - height : 75, 58 : 58 + width] for frame in frames])
-
-    return ClipWindows([Clip(str(seed), lambda seed=seed: load(seed)) for seed in (0, 1)], cache_clips=2)
+    """Windows of two such clips."""
+    clips = [Clip(str(seed), lambda seed=seed: arcade_clip(seed, height, width)) for seed in (0, 1)]
+    return ClipWindows(clips, cache_clips=2)
 
 
 def stir(network, std=0.2):

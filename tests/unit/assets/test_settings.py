@@ -174,3 +174,19 @@ def test_a_new_home_finds_in_the_store_what_it_was_made_with(tmp_path: Path) -> 
     assert moved.config == first.config
     assert moved.home.folder == tmp_path / "there"
     assert load_settings("root", home=tmp_path / "there", recall=False).config == preset("demo")
+
+
+def test_a_file_that_names_no_source_keeps_the_one_that_the_root_remembers(tmp_path: Path) -> None:
+    root = str(tmp_path / "root")
+    first = load_settings(root, source="folder:/videos", overrides={"source": {"max_results": 7}})
+    first.home.folder.mkdir(parents=True)
+    save_config(first)
+    (tmp_path / "sizes.yaml").write_text("tokenizer: {steps: 5}\n")
+    (tmp_path / "other.yaml").write_text("source: {spec: 'folder:/others'}\n")
+
+    found = load_settings(root, config=tmp_path / "sizes.yaml")
+    assert (found.config.source.spec, found.config.source.max_results) == ("folder:/videos", 7)
+    assert found.config.tokenizer.steps == 5
+    assert load_settings(root, config=tmp_path / "other.yaml").config.source.spec == "folder:/others"
+    named = load_settings(root, config=tmp_path / "sizes.yaml", source="folder:/third")
+    assert named.config.source.spec == "folder:/third"

@@ -46,6 +46,6 @@ def test_a_wrong_number_is_named(wrong: dict[str, int]) -> None:
 
 @pytest.mark.slow
 def test_a_worker_stays_below_its_limit_and_keeps_nothing_of_the_videos_that_it_cut() -> None:
-    found = bench_memory(30, lambda text: None)
+    found = bench_memory(12, lambda text: None)
     assert found.peak_mb < MEMORY_LIMIT_MB
     assert found.late_mb - found.early_mb < 15
