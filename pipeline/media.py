@@ -19,6 +19,7 @@ from typing import Any
 import av
 
 from pipeline.errors import PermanentError, RetryableError
+from pipeline.joined_flv import WithoutHeaders, inner_headers
 
 _DEMUXERS = "mov,mp4,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,ogg,asf,3gp,h264,hevc,ivf,m4v,dv,gxf,mxf,nut,gif,apng"
 # by name and protocol, so that a playlist or a script named .mp4 cannot make libav open other files and addresses
@@ -30,6 +31,8 @@ _LONGEST_TEXT = 200
 def open_media(path: Path) -> Any:
     """Return an open container (`av.container.InputContainer`), to be used inside `reading_media`."""
     # tags of old tools are in any encoding, and nothing here reads them
+    if headers := inner_headers(path):
+        return av.open(WithoutHeaders(path, headers), options=_OPTIONS, metadata_errors="replace")
     return av.open(str(path), options=_OPTIONS, metadata_errors="replace")
 
 

@@ -73,3 +73,10 @@ def test_a_slow_rate_in_matroska_balances(tmp_path: Path) -> None:
     run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=1:duration=12", "-c:v", "libx264", "-bf", "3", path)
     found = read(path)
     assert found.packets == found.end == pytest.approx(12)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_flv_files_put_together_with_their_headers_are_one_time_line(tmp_path: Path, film: Film, count: int) -> None:
+    found = read(joined(tmp_path, *[film("flv")] * count))
+    assert (len(found.times), found.lost, found.jumps) == (count * SECONDS * RATE, [], count - 1)
+    assert found.packets == pytest.approx(count * SECONDS, abs=0.1)
