@@ -73,7 +73,7 @@ def add_commands(commands: Parsers) -> None:
     bench.add_argument("--checkpoint", action="store_true", help="of model: with activation checkpointing beside it")
     bench.add_argument("--steps", type=int, default=250, metavar="N", help="of tokenizers: training steps (250)")
     add_options(bench)
-    bench.add_argument("--held-out", action="store_true", help="of cuts: the recordings at which no threshold was set")
+    bench.add_argument("--held-out", action="store_true", help="of cuts: fourteen other recordings")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
 
 

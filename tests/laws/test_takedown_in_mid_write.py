@@ -172,7 +172,12 @@ def test_a_takedown_that_arrives_when_the_work_is_done_is_obeyed(stage: Stage, w
 
 
 @pytest.mark.parametrize(
-    "stage", [pytest.param(stage, id=stage.name) for stage in STAGES if stage.name in ENDS_WITH_ANOTHERS]
+    "stage",
+    [
+        pytest.param(stage, id=stage.name, marks=[pytest.mark.slow] * (stage.name == "evaluation"))
+        for stage in STAGES
+        if stage.name in ENDS_WITH_ANOTHERS
+    ],
 )
 def test_a_takedown_that_ends_while_a_stage_is_at_work_is_obeyed(stage: Stage, world: World, tmp_path: Path) -> None:
     """Its rows of `videos` are gone then: the stage knows the video by its tombstone alone."""
