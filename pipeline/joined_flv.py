@@ -1,4 +1,4 @@
-"""Read FLV files that were put together byte by byte, as `cat a.flv b.flv` and some recorders do.
+"""Read files in parts: FLV files that were put together byte by byte, as `cat a.flv b.flv` and some recorders do.
 
 Each of the files inside begins with a header of its own, behind which libav finds nothing any more: what follows would
 be lost without a word. A header has 13 bytes, 12 of which are the same in every file, so it is known wherever it is.
@@ -39,16 +39,20 @@ def _places(path: Path) -> Iterator[int]:
             kept = data[-(_LENGTH - 1) :]
 
 
-class WithoutHeaders:
-    """A file as PyAV reads it, without the headers inside."""
+def without_headers(path: Path, headers: list[int]) -> FileParts:
+    """Return a file without the headers inside."""
+    starts = [0, *(header + _LENGTH for header in headers)]
+    return FileParts(path, starts, [*headers, path.stat().st_size])
 
-    def __init__(self, path: Path, headers: list[int]) -> None:
+
+class FileParts:
+    """Parts of a file, one after the other, as PyAV reads a file."""
+
+    def __init__(self, path: Path, starts: list[int], ends: list[int]) -> None:
         self.name = str(path)
         self._file = path.open("rb")
-        size = path.stat().st_size
-        self._starts = [0, *(header + _LENGTH for header in headers)]
-        ends = [*headers, size]
-        lengths = (end - start for start, end in zip(self._starts, ends, strict=True))
+        self._starts = starts
+        lengths = (end - start for start, end in zip(starts, ends, strict=True))
         self._ends = list(accumulate(lengths))
         """Where each part ends in what is read."""
         self._place = 0

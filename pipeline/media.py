@@ -19,7 +19,7 @@ from typing import Any
 import av
 
 from pipeline.errors import PermanentError, RetryableError
-from pipeline.joined_flv import WithoutHeaders, inner_headers
+from pipeline.joined_flv import FileParts, inner_headers, without_headers
 
 _DEMUXERS = "mov,mp4,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,ogg,asf,3gp,h264,hevc,ivf,m4v,dv,gxf,mxf,nut,gif,apng"
 # by name and protocol, so that a playlist or a script named .mp4 cannot make libav open other files and addresses
@@ -28,11 +28,19 @@ _OF_THE_MACHINE = {errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOENT, errno
 _LONGEST_TEXT = 200
 
 
-def open_media(path: Path) -> Any:
-    """Return an open container (`av.container.InputContainer`), to be used inside `reading_media`."""
+def open_media(path: Path, start: int = 0) -> Any:
+    """Return an open container (`av.container.InputContainer`), to be used inside `reading_media`.
+
+    Args:
+        path: the file.
+        start: the byte at which it begins.
+    """
+    if start:
+        part = FileParts(path, [start], [path.stat().st_size])
+        return av.open(part, options=_OPTIONS, metadata_errors="replace")
     # tags of old tools are in any encoding, and nothing here reads them
     if headers := inner_headers(path):
-        return av.open(WithoutHeaders(path, headers), options=_OPTIONS, metadata_errors="replace")
+        return av.open(without_headers(path, headers), options=_OPTIONS, metadata_errors="replace")
     return av.open(str(path), options=_OPTIONS, metadata_errors="replace")
 
 

@@ -13,6 +13,7 @@ REASONS = {
     "gap": "missing, beside a place where the container is damaged",
     "still": "one picture that stands still for more than ten minutes",
     "missing": "named by the index of the file and not in it",
+    "appended": "a film that was appended to an MP4 byte by byte, of which players show the first",
 }
 """Why seconds are lost."""
 _MOST_SPANS = 100
@@ -46,13 +47,14 @@ def losses_to_text(losses: Sequence[Loss]) -> str:
 def disagrees(source_ms: int, lost: str | None, packets_ms: int | None) -> bool:
     """Tell whether the packets of a video hold another time than the pictures that were found and lost.
 
-    Packets know nothing of what an index names and the file has not. A second or a fiftieth are forgiven: the first and
-    the last packets of a file often say too little of their time.
+    Packets know nothing of what an index names and the file has not, nor of a film behind it. A second or a fiftieth
+    are forgiven: the first and the last packets of a file often say too little of their time.
     """
     if packets_ms is None:  # a row of an older version
         return False
-    missing_ms = lost_ms_by_reason([lost]).get("missing", 0)
-    return abs(source_ms - missing_ms - packets_ms) > max(1000, source_ms // 50)
+    by_reason = lost_ms_by_reason([lost])
+    unread_ms = by_reason.get("missing", 0) + by_reason.get("appended", 0)
+    return abs(source_ms - unread_ms - packets_ms) > max(1000, source_ms // 50)
 
 
 def lost_ms_by_reason(texts: Iterable[str | None]) -> dict[str, int]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PermanentError
+from pipeline.footage.appended import appended_s
 from pipeline.footage.clock import Clock
 from pipeline.footage.look import LookReader
 from pipeline.footage.packets import read_packets
@@ -73,6 +74,12 @@ class Footage:
             self.missing = missing(container, stream, clock)
             if self.missing:
                 loss = Lost(self.end, self.end + self.missing, "missing")
+                self.end = loss.stop
+                self.lost.append(loss)
+                yield loss
+            more = round(appended_s(self.path) / self.time_base) if _INDEXED in container.format.name else 0
+            if more:
+                loss = Lost(self.end, self.end + more, "appended")
                 self.end = loss.stop
                 self.lost.append(loss)
                 yield loss

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import joined_flv
-from pipeline.joined_flv import WithoutHeaders, inner_headers
+from pipeline.joined_flv import inner_headers, without_headers
 
 HEADER = b"FLV\x01\x05\x00\x00\x00\x09\x00\x00\x00\x00"
 
@@ -25,7 +25,7 @@ def test_headers_are_left_out_and_any_range_can_be_read(
     whole = HEADER + b"".join(parts)
     headers = inner_headers(path)
     assert len(headers) == 4
-    file = WithoutHeaders(path, headers)
+    file = without_headers(path, headers)
     assert file.read() == whole
     assert file.read(5) == b""
     for _ in range(200):

@@ -80,3 +80,12 @@ def test_flv_files_put_together_with_their_headers_are_one_time_line(tmp_path: P
     found = read(joined(tmp_path, *[film("flv")] * count))
     assert (len(found.times), found.lost, found.jumps) == (count * SECONDS * RATE, [], count - 1)
     assert found.packets == pytest.approx(count * SECONDS, abs=0.1)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov"])
+def test_a_film_that_was_appended_to_an_mp4_is_booked_as_lost(tmp_path: Path, film: Film, ending: str) -> None:
+    found = read(joined(tmp_path, film(ending), film(ending), film(ending)))
+    assert len(found.times) == SECONDS * RATE
+    assert [reason for _, _, reason in found.lost] == ["appended"]
+    assert found.end == pytest.approx(3 * SECONDS, abs=0.1)
+    assert read(film(ending)).lost == []
