@@ -15,6 +15,7 @@ numbers a clip; signatures and hashes (4 kB a clip) are read from files in the h
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ from pipeline.clips.samples import NUM_SAMPLES
 from pipeline.config import Config, DuplicateConfig, fingerprint
 from pipeline.copies.find import STEPS, Found, find_copies
 from pipeline.copies.look import Looks
+from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.progress import Progress
 from pipeline.storage.arrow import pc
@@ -71,25 +73,41 @@ def find_duplicates(job: Job) -> DuplicateReport:
     """Group all clips that count under the current clip_spec, and replace the table `duplicates` in one commit.
 
     Every clip has a row; a clip without copies represents itself. Where nothing changed, nothing is written.
+
+    Raises:
+        UserError: there is no room for scratch files.
     """
     store, config = job.store, job.config
     if duplicates_are_current(store, config):
         return report_of(store.read("duplicates"), written=False)
     while True:
         inputs = _inputs(store, config)
-        with (
-            scratch_folder(job.home.tmp, "copies") as folder,
-            Progress("near_duplicates", total=STEPS, unit="steps", on_progress=job.on_progress) as progress,
-        ):
-            loaded = load_looks(store, config, folder)
-            advance = partial(progress.advance, note=f"{len(loaded.clips)} clips")
-            found = copies_among(loaded, config.duplicates, advance)
-            rows = rows_table("duplicates", duplicate_rows(loaded, found))
+        try:
+            rows = _grouped(job)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(
+                f"near-duplicates need scratch space in {job.home.tmp}, about 4 kB a clip: {exc.strerror}. Free space "
+                "there, or name another folder with --home, and run again."
+            ) from exc
         # where a takedown or a batch arrived meanwhile, group again: what is published must hold it
         if inputs == _inputs(store, config):
             break
     store.replace("duplicates", rows, inputs=inputs)
     return report_of(rows, written=True)
+
+
+def _grouped(job: Job) -> pa.Table:
+    """Return the rows of all clips; what does not fit into memory is in a scratch folder meanwhile."""
+    with (
+        scratch_folder(job.home.tmp, "copies") as folder,
+        Progress("near_duplicates", total=STEPS, unit="steps", on_progress=job.on_progress) as progress,
+    ):
+        loaded = load_looks(job.store, job.config, folder)
+        advance = partial(progress.advance, note=f"{len(loaded.clips)} clips")
+        found = copies_among(loaded, job.config.duplicates, advance)
+        return rows_table("duplicates", duplicate_rows(loaded, found))
 
 
 def copies_among(loaded: LoadedLooks, config: DuplicateConfig, on_step: Callable[[], None] = lambda: None) -> Found:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,14 +82,14 @@ def gather_looks(parts: Iterable[pa.Table], length_ms: float, folder: Path) -> L
         (folder / names[2]).open("wb") as marks,
     ):
         for table in parts:
-            look_codes(_hashes(table["hashes"])).tofile(codes)
+            _write(look_codes(_hashes(table["hashes"])), codes)
             for lengths, batches in _unpacked(table["signature"]):
                 rows.append(written + np.cumsum(lengths) - lengths)
                 steps.append(lengths)
                 for inside, unpacked in batches:
-                    unpacked.tofile(pictures)
+                    _write(unpacked, pictures)
                     found = landmarks(unpacked, count + inside)
-                    found.code.tofile(marks)
+                    _write(found.code, marks)
                     clip.append(found.clip.astype(np.int32))
                     step.append(found.step.astype(np.int32))
                 written += int(lengths.sum())
@@ -155,6 +155,11 @@ def _runs(signatures: list[bytes | None], lengths: Ints) -> Iterator[tuple[Ints,
             yield np.arange(begin, end), np.cumsum(differences, axis=1, dtype=np.uint8)
 
 
+def _write(array: npt.NDArray[Any], file: IO[bytes]) -> None:
+    # numpy's own `tofile` hides that a disk is full
+    file.write(array.tobytes())
+
+
 def _mapped(path: Path, kind: Any, width: int) -> Any:
     """Return a file's rows as an array that is read from disk where it is used."""
     if not path.stat().st_size:
@@ -166,7 +171,7 @@ def _reordered(path: Path, order: Ints, target: Path) -> npt.NDArray[np.uint64]:
     codes = _mapped(path, np.uint64, _CODE_WORDS)
     with target.open("wb") as file:
         for start in range(0, len(order), CHUNK):
-            codes[order[start : start + CHUNK]].tofile(file)
+            _write(codes[order[start : start + CHUNK]], file)
     path.unlink()
     found: npt.NDArray[np.uint64] = _mapped(target, np.uint64, _CODE_WORDS)
     return found
