@@ -2,6 +2,8 @@
 
 A worker that dies is started again, and what it had not finished is decoded again. A clip during which a worker died
 twice cannot be used. Workers are plain interpreters, nothing is forked; they end with this process, however it dies.
+Messages are pickled as in `pipeline.workers.process`: both ends are of this program, on this machine, and no pickle is
+written to disk or sent over a network.
 """
 
 from __future__ import annotations
