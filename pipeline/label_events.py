@@ -4,7 +4,8 @@ Events are only appended (`kind` rate, skip or undo). An annotator's rating of a
 ordered by (labelled_at, event_id); a skip or an undo means no rating. Several annotators give the median. A median
 between two ratings is rounded towards the middle of the scale (4 and 5 give 4, 1 and 2 give 2), so that a clip on
 which people disagree is not an example of an extreme. The embedded source rates its own clips as annotator `arcade`,
-which counts only where no person rated the clip.
+which counts only where no person rated the clip. Where a person is shown a clip again (`repeat`), the answer tells how
+far they agree with themselves; the first rating stays.
 
 An event may name its clip by video and second, or a whole video, which rates each of its clips. It is resolved when it
 is read, so that a label that was written before its clip counts as soon as the clip exists.
@@ -38,8 +39,8 @@ Place = tuple[str, float]
 
 
 def fold(events: Iterable[Event]) -> dict[str, dict[str, Event]]:
-    """Return clip_id -> annotator -> the rate event that counts; events without a clip are left out."""
-    unique = {event["event_id"]: event for event in events if event["clip_id"]}
+    """Return clip_id -> annotator -> the rate event that counts; repeats and events without a clip are left out."""
+    unique = {event["event_id"]: event for event in events if event["clip_id"] and not event.get("repeat")}
     current: dict[str, dict[str, Event]] = {}
     for event in sorted(unique.values(), key=lambda event: (event["labelled_at"], event["event_id"])):
         of_clip = current.setdefault(event["clip_id"], {})

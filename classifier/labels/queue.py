@@ -29,7 +29,10 @@ from pipeline.storage.takedown import repeat_after_takedown
 QUEUE_KEY = "labels/queue.json"
 _ADVICE = "Write it again with `lampworks run --select label_queue`."
 _FIELDS = {"clip_id", "stream"}
-Stream = Literal["random", "flagged", "duplicate"]
+Stream = Literal[
+    "random", "flagged", "duplicate", "uncertain", "audit_high", "audit_low", "diverse", "uncovered", "shared",
+    "repeat", "gold",
+]  # fmt: skip
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 
 
@@ -38,6 +41,8 @@ class QueueItem(TypedDict):
 
     clip_id: str
     stream: Stream
+    inclusion: float | None
+    """Probability with which the stream drew the clip; None where it is unknown."""
 
 
 class DrawnClip(NamedTuple):
@@ -65,7 +70,7 @@ class QueueReport:
     size: int
     """Clips in the queue."""
     strata: Mapping[str, int]
-    """Clips per stream."""
+    """Clips per stream that has any."""
     sources: int
     """Sources that have a clip in the queue."""
     written: bool
@@ -83,7 +88,7 @@ def write_queue(job: Job) -> QueueReport:
     counts = Counter(clip.stream for clip in order)
     return QueueReport(
         size=len(order),
-        strata={stream: counts[stream] for stream in STREAMS},
+        strata={stream: counts[stream] for stream in STREAMS if counts[stream]},
         sources=len({clip.group for clip in order}),
         written=written,
     )
@@ -105,14 +110,15 @@ def load_queue(store: Store) -> list[QueueItem]:
     if not store.exists(QUEUE_KEY):
         return []
     found = read_json(store, QUEUE_KEY, _ADVICE).get("clips")
-    if not isinstance(found, list) or not all(isinstance(item, dict) and item.keys() == _FIELDS for item in found):
+    if not isinstance(found, list) or not all(isinstance(item, dict) and item.keys() >= _FIELDS for item in found):
         raise DamagedError(f"{store.root}/{QUEUE_KEY} is damaged: it lists no clips. {_ADVICE}")
-    items: list[QueueItem] = found
-    return items
+    return [
+        QueueItem(clip_id=item["clip_id"], stream=item["stream"], inclusion=item.get("inclusion")) for item in found
+    ]
 
 
 def _encoded(order: list[QueuedClip], config: Config) -> bytes:
-    items = [QueueItem(clip_id=clip.clip_id, stream=clip.stream) for clip in order]
+    items = [QueueItem(clip_id=clip.clip_id, stream=clip.stream, inclusion=None) for clip in order]
     return json.dumps({"seed": config.labels.seed, "clips": items}, indent=0).encode()
 
 

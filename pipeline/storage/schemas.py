@@ -80,6 +80,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     "labels": _schema(
         event_id=_STR, clip_id=_STR, video_id=_STR, clip_spec=_STR, video=_STR, start_s=_FLOAT, rating=_INT, kind=_STR,
         annotator=_STR, stream=_STR, seconds=_FLOAT, resolved=_BOOL, origin=_STR, labelled_at=_TIME,
+        inclusion=_FLOAT, reasons=_TEXTS, repeat=_BOOL,
     ),
     # one clip's calibrated probability of being good, under one model version (null where its frames are unreadable)
     "scores": _schema(

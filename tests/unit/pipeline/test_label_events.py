@@ -37,6 +37,13 @@ def test_undo_and_skip_leave_no_rating_until_the_next_one():
     assert ratings([event(1, "a", 4), event(2, "a", None, kind="skip")]) == {}
 
 
+def test_a_repeat_changes_no_rating():
+    first, again = event(1, "a", 4), event(2, "a", 1)
+    assert ratings([first, {**again, "repeat": True}]) == {"a": {"ann": 4}}
+    assert ratings([first, {**event(2, "a", None, kind="undo"), "repeat": True}]) == {"a": {"ann": 4}}
+    assert ratings([first, {**again, "repeat": None}]) == {"a": {"ann": 1}}
+
+
 def test_an_event_counts_once_and_equal_times_are_ordered_by_id():
     assert ratings([event(1, "a", 4), event(1, "a", 4)]) == {"a": {"ann": 4}}
     assert ratings([event(2, "a", 2, at=0), event(1, "a", 1, at=0)]) == {"a": {"ann": 2}}
