@@ -48,25 +48,30 @@ class LabelTable:
     is_label_studio: bool = False
 
 
-def read_table(file: Path, data: bytes) -> LabelTable:
+def read_table(file: Path, data: bytes, what: str = "label file") -> LabelTable:
     """Return a file's header and lines.
+
+    Args:
+        file: its name says by its ending what it is.
+        data: its bytes.
+        what: what errors call it.
 
     Raises:
         UserError: it cannot be read; also while its records are taken.
     """
-    form = _ENDINGS.get(file.suffix.lower())
+    form, named_file = _ENDINGS.get(file.suffix.lower()), f"{what} {file.name!r}"
     if form == "parquet":
-        return _table(_parquet_records(file, data))
+        return _table(_parquet_records(named_file, data))
     if form in {"json", "jsonl"}:
-        return _json_table(file, data, lines=form == "jsonl")
-    text = _text(file, data)
+        return _json_table(named_file, data, lines=form == "jsonl")
+    text = _text(named_file, data)
     # by the first line that says something: what programs write there names the separator
     first = next((line for line in text.splitlines() if line.strip()), "")
     named = first.strip().lower().removeprefix("sep=") if first.strip().lower().startswith("sep=") else None
     delimiter = (named or ",")[:1] if named is not None else _delimiter(first)
     if first.strip().lower() in {"sep=", "sep=\\t"}:
         delimiter = "\t"  # the tab was stripped with the line's end
-    return _table(_csv_records(file, text, delimiter, skip=named is not None), delimiter)
+    return _table(_csv_records(named_file, text, delimiter, skip=named is not None), delimiter)
 
 
 def _table(records: Iterator[Record], delimiter: str = ",") -> LabelTable:
@@ -78,7 +83,7 @@ def _table(records: Iterator[Record], delimiter: str = ",") -> LabelTable:
 # -- CSV ----------------------------------------------------------------------------------------------------------
 
 
-def _text(file: Path, data: bytes) -> str:
+def _text(named_file: str, data: bytes) -> str:
     encoding = (
         json.detect_encoding(data[:4]) if data[:4].count(0) or data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8"
     )
@@ -86,7 +91,7 @@ def _text(file: Path, data: bytes) -> str:
         return data.decode("utf-8-sig" if encoding.startswith("utf-8") else encoding).lstrip("\ufeff")
     except UnicodeDecodeError as exc:
         line = data.count(b"\n", 0, exc.start) + 1
-        raise UserError(f"label file {file.name!r}, line {line}: not UTF-8 text; save it as CSV UTF-8") from exc
+        raise UserError(f"{named_file}, line {line}: not UTF-8 text; save it as CSV UTF-8") from exc
 
 
 def _delimiter(header: str) -> str:
@@ -94,14 +99,14 @@ def _delimiter(header: str) -> str:
     return max(_DELIMITERS, key=header.count)
 
 
-def _csv_records(file: Path, text: str, delimiter: str, *, skip: bool) -> Iterator[Record]:
+def _csv_records(named_file: str, text: str, delimiter: str, *, skip: bool) -> Iterator[Record]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     while True:
         line = reader.line_num + 1
         try:
             cells = next(reader, None)
         except csv.Error as exc:
-            raise UserError(f"label file {file.name!r}, line {line}: not CSV ({exc})") from exc
+            raise UserError(f"{named_file}, line {line}: not CSV ({exc})") from exc
         if cells is None:
             return
         if not any(cell.strip() for cell in cells):
@@ -115,17 +120,15 @@ def _csv_records(file: Path, text: str, delimiter: str, *, skip: bool) -> Iterat
 # -- Parquet ------------------------------------------------------------------------------------------------------
 
 
-def _parquet_records(file: Path, data: bytes) -> Iterator[Record]:
+def _parquet_records(named_file: str, data: bytes) -> Iterator[Record]:
     try:
         found = pq.ParquetFile(io.BytesIO(data))
         # a file of a few kilobytes may hold a thousand million equal rows
         if found.metadata.num_rows > MOST_ROWS:
-            raise UserError(
-                f"label file {file.name!r} has {found.metadata.num_rows:,} rows; at most {MOST_ROWS:,} are read"
-            )
+            raise UserError(f"{named_file} has {found.metadata.num_rows:,} rows; at most {MOST_ROWS:,} are read")
         table = found.read()
     except (pa.ArrowException, OSError) as exc:
-        raise UserError(f"label file {file.name!r} is not Parquet: {exc}") from exc
+        raise UserError(f"{named_file} is not Parquet: {exc}") from exc
     yield Record(1, table.column_names)
     for number, row in enumerate(table.to_pylist(), start=2):
         yield Record(number, [_cell(value) for value in row.values()])
@@ -139,19 +142,19 @@ def _cell(value: object) -> str:
 # -- JSON ---------------------------------------------------------------------------------------------------------
 
 
-def _json_table(file: Path, data: bytes, *, lines: bool) -> LabelTable:
-    rows, is_export = label_studio_rows(_json_rows(file, data, lines=lines))
+def _json_table(named_file: str, data: bytes, *, lines: bool) -> LabelTable:
+    rows, is_export = label_studio_rows(_json_rows(named_file, data, lines=lines))
     if len(rows) > MOST_ROWS:
-        raise UserError(f"label file {file.name!r} has {len(rows):,} rows; at most {MOST_ROWS:,} are read")
+        raise UserError(f"{named_file} has {len(rows):,} rows; at most {MOST_ROWS:,} are read")
     names = list(dict.fromkeys(name for _, row in rows for name in row))
     header = Record(1, names) if names else None
     records = (Record(line, [_cell(row.get(name)) for name in names]) for line, row in rows)
     return LabelTable(header, records, is_label_studio=is_export)
 
 
-def _json_rows(file: Path, data: bytes, *, lines: bool) -> list[tuple[int, dict[str, Any]]]:
+def _json_rows(named_file: str, data: bytes, *, lines: bool) -> list[tuple[int, dict[str, Any]]]:
     """Return the objects of a file, each with its line (JSON Lines) or its number."""
-    text = _text(file, data)
+    text = _text(named_file, data)
     parts = (
         [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()] if lines else [(1, text)]
     )
@@ -160,12 +163,12 @@ def _json_rows(file: Path, data: bytes, *, lines: bool) -> list[tuple[int, dict[
         try:
             value = parse_json(part)
         except ValueError as exc:
-            raise UserError(f"label file {file.name!r}, line {number}: not JSON ({exc})") from exc
+            raise UserError(f"{named_file}, line {number}: not JSON ({exc})") from exc
         values.extend(enumerate(value, 1) if isinstance(value, list) and not lines else [(number, value)])
     wrong = next((number for number, value in values if not isinstance(value, dict)), None)
     if wrong is not None:
         raise UserError(
-            f"label file {file.name!r}, entry {wrong}: a rating must be an object such as "
+            f"{named_file}, entry {wrong}: a row must be an object such as "
             '{"video": "run.mp4", "start_s": 16, "rating": 5}'
         )
     return values

@@ -172,7 +172,7 @@ def test_objects_of_json_and_lines_of_json_are_rows(tmp_path):
     ("name", "text", "message"),
     [
         ("l.json", "[", r"line 1: not JSON"),
-        ("l.json", "[5]", r"entry 1: a rating must be an object such as"),
+        ("l.json", "[5]", r"entry 1: a row must be an object such as"),
         ("l.json", "{}", "is empty: the header must hold"),
         ("l.json", "[]", "is empty: the header must hold"),
         ("l.jsonl", '{"video": "a", "start_s": 0, "rating": 5}\n{', r"line 2: not JSON"),
