@@ -1,47 +1,111 @@
-"""The classifier's metrics as plain numbers: stored in the column `figures` of `models`, read by report and checks.
+"""The metrics of a published classifier as plain numbers: the column `figures` of `models`, read by report and checks.
 
-    metrics["auc"], ["baseline_auc"], ["single_flag_auc"]  -> the headlines {value, interval}, on held-out sources
-    metrics["held_out"]["five_vs_one"]["network"]   -> {auc, interval, clips, good, sources}
-    metrics["held_out"]["all_ratings"]["network"]   -> the same over all ratings, good from `good_rating` on
-    metrics["held_out"]["five_vs_one"]["single"]    -> every flag alone, the best flag, the best measurement
-    metrics["judged"]                               -> the AUC that is compared with the floor, and on what clips
-    metrics["beats_best_flag"], ["beats_baseline"]  -> true, false, or null where it is unknown
+    metrics["headline"]                  -> the out-of-fold AUC of the published candidate, with its interval
+    metrics["candidates"]                -> the table: every candidate and reference on the same out-of-fold clips
+    metrics["published"], ["why"]        -> the candidate that is published, and the reason in a sentence
+    metrics["calibration"]               -> how well probabilities agree with shares
+    metrics["promotion"]                 -> the comparison with the classifier that was published before
 
-Dimension keys: N clips, K frames of a clip.
+A figure with `few` set is printed as "too few to tell" and decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypedDict
 
-import numpy as np
-from sklearn.metrics import brier_score_loss, log_loss
-
-from classifier.training.arrays import Bools, Floats
-from classifier.training.auc import AucMetrics, auc_metrics
-from classifier.training.baseline import BestFlag, SingleColumns, single_columns
-from classifier.training.calibration import Calibration, ReliabilityBin, reliability, stored_probabilities
-from classifier.training.examples import Examples
-from classifier.training.folds import Fitted, ScoredExamples
 from classifier.training.intervals import Interval
-from classifier.training.threshold import Threshold, ThresholdMetrics, at_threshold, choose_threshold
-from pipeline.config import Config
+
+FEW_CLIPS = 20
+"""Clips on a side (good or bad) below which an AUC is "too few to tell"."""
+FEW_SOURCES = 5
+"""Sources on a side below which an AUC is "too few to tell"."""
 
 
-class Headline(TypedDict):
-    """One number with its interval over sources."""
+class AucMetrics(TypedDict):
+    """An AUC with its 95 % interval over sources, and what it is measured on."""
 
-    value: float | None
-    interval: Interval | None
-
-
-class Judged(TypedDict):
-    """The AUC that is compared with `classifier.min_auc`."""
-
-    on: str
     auc: float | None
+    """None without both good and bad clips."""
     interval: Interval | None
+    """None with fewer than three sources."""
+    clips: int
+    """Good and bad clips; those between are not compared."""
+    good: int
+    bad: int
+    sources: int
+    good_sources: int
+    bad_sources: int
+    few: bool
+    """Whether a side has fewer than 20 clips of 5 sources: too few to tell."""
+
+
+class CandidateMetrics(TypedDict):
+    """One row of the table of candidates."""
+
+    name: str
+    reference: bool
+    """Shown for comparison, never published: motion alone, the best flag."""
+    auc: AucMetrics | None
+    """Good clips (rated `good_rating` or more) against bad ones (rated 1 or 2); None where it was left out."""
+    extremes: AucMetrics | None
+    """Clips rated 5 against clips rated 1."""
+    lower: float | None
+    """Lower bound of `auc`, by which the best is published."""
+    repeats: int
+    """Repeats of the folds; 0 where it was left out."""
+    cpu_seconds: float
+    """Processor time of its fits; no part of any hash."""
+    note: str
+    """Why it was left out or not repeated, or what it is made of; empty without a remark."""
+
+
+class ReliabilityBin(TypedDict):
+    """Clips of similar probability."""
+
+    probability: float
+    """Their mean probability."""
+    good: float
+    """Share of them that is good."""
+    clips: int
+
+
+class Histogram(TypedDict):
+    """Good and other clips by probability."""
+
+    edges: list[float]
+    good: list[int]
+    bad: list[int]
+
+
+class CalibrationMetrics(TypedDict):
+    """How well probabilities agree with shares, on clips that the calibration was not fitted on (by source)."""
+
+    method: str
+    """`platt` or `isotonic`."""
+    weights: str
+    """How labelled clips stand for all clips: `inclusion` (by the probability with which each was drawn), `part`
+    (known for some of them), or `none` (all count alike, because it is not known)."""
+    brier: float | None
+    brier_interval: Interval | None
+    log_loss: float | None
+    log_loss_interval: Interval | None
+    expected_error: float | None
+    """Mean distance between probability and share over the bins."""
+    expected_error_interval: Interval | None
+    bins: list[ReliabilityBin]
+    histogram: Histogram
+    clips: int
+    sources: int
+    few: bool
+
+
+class HeldOutMetrics(TypedDict):
+    """The check of the published candidate on sources that nothing was learned from or chosen on."""
+
+    used: bool
+    """Whether sources were held out."""
+    why: str
+    auc: AucMetrics | None
 
 
 class LabelCounts(TypedDict):
@@ -49,185 +113,69 @@ class LabelCounts(TypedDict):
 
     by_rating: dict[str, int]
     train: int
+    """Learned from, by cross-validation."""
     held_out: int
+    good: int
+    bad: int
+    sources: int
 
 
-class CurvePoint(TypedDict):
-    """The loss averaged over a stretch of steps that ends at `step`."""
+class PairedMetrics(TypedDict):
+    """The difference of two AUCs on the same clips, with its interval over sources (common draws)."""
 
-    step: int
-    loss: float
-
-
-class Histogram(TypedDict):
-    """Good and bad clips by probability."""
-
-    edges: list[float]
-    good: list[int]
-    bad: list[int]
+    difference: float
+    interval: Interval | None
+    clips: int
+    sources: int
+    few: bool
 
 
-class FiveVsOne(TypedDict):
-    """Clips rated 5 against clips rated 1, as in the paper."""
+class PromotionMetrics(TypedDict):
+    """The comparison of a new classifier with the published one before it."""
 
-    network: AucMetrics
-    baselines: dict[str, AucMetrics]
-    single: SingleColumns
-
-
-class AllRatings(TypedDict):
-    """All rated clips, good from `classifier.good_rating` on."""
-
-    network: AucMetrics
-    baselines: dict[str, AucMetrics]
-
-
-class CalibrationMetrics(TypedDict):
-    """How well probabilities agree with shares; null without clips."""
-
-    brier: float | None
-    log_loss: float | None
-    expected_error: float
-    bins: list[ReliabilityBin]
-    histogram: Histogram
-
-
-class SideMetrics(TypedDict):
-    """Metrics on the clips of one side: out of fold, or held out."""
-
-    five_vs_one: FiveVsOne
-    all_ratings: AllRatings
-    calibration: CalibrationMetrics
-    at_threshold: ThresholdMetrics
-    mean_by_rating: dict[str, float]
+    champion: str | None
+    """Id of the classifier before; None without one."""
+    replaced: bool
+    """Whether the new one took its place."""
+    why: str
+    champion_auc: AucMetrics | None
+    challenger_auc: AucMetrics | None
+    """Both on the same clips, of sources that neither had learned from when it scored them."""
+    difference: PairedMetrics | None
+    """Challenger less champion."""
 
 
 class ClassifierMetrics(TypedDict):
     """All metrics of a classifier."""
 
-    auc: Headline
-    baseline_auc: Headline | None
-    single_flag_auc: Headline | None
-    brier: float | None
-    calibration_error: float
-    labels: LabelCounts
-    good_rating: int
-    threshold: Threshold
-    judged: Judged
-    beats_baseline: bool | None
-    beats_best_flag: bool | None
-    out_of_fold: SideMetrics
-    held_out: SideMetrics
-    curve: list[CurvePoint]
+    format: int
+    published: str
+    """Name of the published candidate."""
+    why: str
+    candidates: list[CandidateMetrics]
+    headline: AucMetrics
+    """Of the published candidate, out of fold: the figure that people are told first."""
+    beats_reference: bool | None
+    """Whether its AUC is above that of every reference (the paired interval excludes 0); None: too few to tell."""
     folds: int
+    repeats: int
+    grouped_by: str
+    good_rating: int
+    calibration: CalibrationMetrics
+    by_rating: dict[str, float]
+    """Mean out-of-fold probability by rating."""
+    labels: LabelCounts
+    held_out: HeldOutMetrics
+    promotion: PromotionMetrics
     unreadable: dict[str, str]
+    """Reason by clip_id of rated clips that could not be read."""
 
 
-def classifier_metrics(fitted: Fitted, calibration: Calibration, config: Config) -> ClassifierMetrics:
-    """Return the metrics of a trained network.
-
-    Args:
-        fitted: the network, with scores of all rated clips.
-        calibration: turns its logits into probabilities.
-        config: `classifier.good_rating`, and the precision and confidence that `decision` asks for.
-    """
-    train, held = fitted.out_of_fold.examples, fitted.held_out.examples
-    threshold = choose_threshold(
-        stored_probabilities(calibration, fitted.out_of_fold.logits_NK),
-        train.rating_N >= config.classifier.good_rating,
-        config.decision.target_precision,
-        config.decision.confidence,
-    )
-    good_rating = config.classifier.good_rating
-    out_of_fold = _side(fitted.out_of_fold, train, calibration, threshold["threshold"], good_rating)
-    held_out = _side(fitted.held_out, train, calibration, threshold["threshold"], good_rating)
-    tested = held_out["five_vs_one"]
-    reached = tested["network"]["auc"]
-    measured = [found for found in tested["baselines"].values() if found["auc"] is not None]
-    baseline = max(measured, key=lambda found: found["auc"] or 0.0, default=None)
-    flag: BestFlag | None = tested["single"]["best_flag"]
-    judged_on, judged = "the held-out sources", tested["network"]
-    if reached is None:
-        judged_on = "sources left out in turn (the held-out ones have no fives or no ones)"
-        judged = out_of_fold["five_vs_one"]["network"]
-    return {
-        "auc": _headline(judged),
-        "baseline_auc": None if baseline is None else _headline(baseline),
-        "single_flag_auc": None if flag is None else _headline(flag),
-        "brier": held_out["calibration"]["brier"],
-        "calibration_error": held_out["calibration"]["expected_error"],
-        "labels": {"by_rating": _by_rating(train, held), "train": len(train.clip_ids), "held_out": len(held.clip_ids)},
-        "good_rating": good_rating,
-        "threshold": threshold,
-        "judged": {"on": judged_on, "auc": judged["auc"], "interval": judged["interval"]},
-        "beats_baseline": None if reached is None or baseline is None else reached >= (baseline["auc"] or 0.0),
-        "beats_best_flag": None if reached is None or flag is None else reached > (flag["auc"] or 0.0),
-        "out_of_fold": out_of_fold,
-        "held_out": held_out,
-        "curve": _curve(fitted.losses),
-        "folds": fitted.num_folds,
-        "unreadable": dict(train.unreadable),
-    }
-
-
-def _side(
-    scored: ScoredExamples, train: Examples, calibration: Calibration, threshold: float, good_rating: int
-) -> SideMetrics:
-    examples = scored.examples
-    probability_N = stored_probabilities(calibration, scored.logits_NK)
-    good_N, extreme_N = examples.rating_N >= good_rating, examples.extreme
-    extremes = examples.take(extreme_N)
-    five_N = extremes.rating_N == 5
-    bins, error = reliability(probability_N, good_N)
-    return {
-        "five_vs_one": {
-            "network": auc_metrics(probability_N[extreme_N], five_N, extremes.groups),
-            "baselines": {
-                name: auc_metrics(score_N[extreme_N], five_N, extremes.groups)
-                for name, score_N in scored.baselines.items()
-            },
-            "single": single_columns(train.take(train.extreme), extremes),
-        },
-        "all_ratings": {
-            "network": auc_metrics(probability_N, good_N, examples.groups),
-            "baselines": {
-                name: auc_metrics(score_N, good_N, examples.groups) for name, score_N in scored.baselines.items()
-            },
-        },
-        "calibration": {
-            "brier": float(brier_score_loss(good_N, probability_N)) if len(good_N) else None,
-            "log_loss": float(log_loss(good_N, probability_N, labels=[False, True])) if len(good_N) else None,
-            "expected_error": error,
-            "bins": bins,
-            "histogram": _histogram(probability_N, good_N),
-        },
-        "at_threshold": at_threshold(probability_N, good_N, examples.groups, threshold),
-        "mean_by_rating": {
-            str(rating): float(probability_N[examples.rating_N == rating].mean())
-            for rating in sorted(set(examples.rating_N.tolist()))
-        },
-    }
-
-
-def _headline(found: AucMetrics) -> Headline:
-    return {"value": found["auc"], "interval": found["interval"]}
-
-
-def _histogram(probability_N: Floats, good_N: Bools, num_bins: int = 20) -> Histogram:
-    edges = np.linspace(0, 1, num_bins + 1)
-    return {
-        "edges": edges.round(3).tolist(),
-        "good": np.histogram(probability_N[good_N], edges)[0].tolist(),
-        "bad": np.histogram(probability_N[~good_N], edges)[0].tolist(),
-    }
-
-
-def _by_rating(*parts: Examples) -> dict[str, int]:
-    ratings = np.concatenate([part.rating_N for part in parts])
-    return {str(rating): int((ratings == rating).sum()) for rating in range(1, 6)}
-
-
-def _curve(losses: Sequence[float], points: int = 60) -> list[CurvePoint]:
-    stretches = [part for part in np.array_split(np.array(losses), min(points, len(losses))) if len(part)]
-    ends = np.cumsum([len(part) for part in stretches])
-    return [{"step": int(end), "loss": round(float(part.mean()), 5)} for end, part in zip(ends, stretches, strict=True)]
+def auc_text(found: AucMetrics | None) -> str:
+    """Return an AUC for people: `0.93 (0.88 to 0.97; 94 clips of 24 sources)`, or that there are too few to tell."""
+    if found is None or found["auc"] is None:
+        return "not known"
+    on = f"{found['clips']} clips of {found['sources']} sources"
+    interval = found["interval"]
+    span = "no interval" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
+    return f"{found['auc']:.2f} ({span}; {on})" + (": too few to tell" if found["few"] else "")

@@ -17,7 +17,7 @@ from torch import Tensor
 from classifier.pool import Pool
 from classifier.training.calibration import Calibration
 from classifier.training.fitting import device_of
-from classifier.training.metrics import ClassifierMetrics
+from classifier.training.old_metrics import ClassifierMetrics
 from classifier.training.resnet import ResNet18, num_parameters
 from pipeline.config import ClassifierConfig
 from pipeline.storage.models_table import (

@@ -17,7 +17,7 @@ from classifier.pool import Pool, load_pool
 from classifier.training.calibration import Calibration, clip_features, fit_platt, stored_probabilities
 from classifier.training.examples import load_examples
 from classifier.training.folds import Fitted, ScoredExamples, fit
-from classifier.training.metrics import ClassifierMetrics, classifier_metrics
+from classifier.training.old_metrics import ClassifierMetrics, classifier_metrics
 from classifier.training.published import FORMAT, ModelDocument, StoredScores, latest_classifier, publish, use_again
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
