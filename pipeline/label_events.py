@@ -16,7 +16,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +30,8 @@ from pipeline.video_names import find_videos
 
 STAND_IN = "arcade"
 """Annotator under which the embedded source's own ratings are stored."""
+GOLD = "gold"
+"""Annotator of reference ratings, with which the ratings of others are compared."""
 START_TOLERANCE_MS = 500
 """A label's second that is this close to the start of a clip names that clip."""
 
@@ -49,6 +51,11 @@ def fold(events: Iterable[Event]) -> dict[str, dict[str, Event]]:
         else:
             of_clip.pop(event["annotator"], None)
     return {clip_id: by for clip_id, by in sorted(current.items()) if by}
+
+
+def fold_repeats(events: Iterable[Event]) -> dict[str, dict[str, Event]]:
+    """Return clip_id -> annotator -> what they said when they were shown the clip again."""
+    return fold({**event, "repeat": False} for event in events if event.get("repeat"))
 
 
 def agreed_rating(ratings: Collection[int]) -> int:
@@ -78,6 +85,8 @@ class Labels:
     """The events that count, by clip and annotator."""
     left_behind: frozenset[str] = frozenset()
     """Clips with a rating of an earlier picture, which does not count: the clip shows another one since."""
+    repeats: Mapping[str, Mapping[str, Event]] = field(default_factory=dict)
+    """What annotators said of a clip when they were shown it again, by clip and annotator."""
 
     @property
     def by_rating(self) -> dict[int, int]:
@@ -109,6 +118,7 @@ def load_labels(store: Store, config: Config | None = None) -> Labels:
         unresolved=len(lost) + sum(len(by) for clip_id, by in current.items() if clip_id not in there),
         events=known,
         left_behind=left_behind - known.keys(),
+        repeats={clip_id: by for clip_id, by in fold_repeats(events).items() if clip_id in known},
     )
 
 

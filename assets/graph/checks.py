@@ -44,7 +44,10 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
     "quality_labels": {
         "rating_range": (True, "Every rating lies between 1 and 5."),
         "coverage": (False, "There are enough 5s and 1s for the classifier."),
-        "agreement": (False, "Where several people rated a clip, most differ by one at most."),
+        "agreement": (
+            False,
+            "Where several people rated a clip, they agree: Krippendorff's alpha reaches the configured floor.",
+        ),
     },
     "quality_classifier": {
         "auc_floor": (True, "AUC on held-out sources reaches the configured floor."),

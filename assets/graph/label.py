@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
@@ -18,6 +18,9 @@ from pipeline.label_events import load_labels
 from pipeline.outside import shown_text
 from pipeline.progress import notify
 from pipeline.storage.arrow import pc
+
+if TYPE_CHECKING:
+    from classifier.labels.agreement import Agreement
 
 
 @dg.asset(
@@ -81,6 +84,7 @@ def quality_labels(context: dg.AssetExecutionContext, config: LabelSource, lampw
     what it knows of its own recordings (annotator `arcade`: it stands in for a person and says so).
     """
     with working(context, lampworks) as work:
+        from classifier.labels.agreement import agreement_sentence, measure_agreement
         from classifier.labels.import_file import import_labels
         from classifier.labels.stand_in import import_truth
         from classifier.labels.sync import sync_journal
@@ -97,29 +101,28 @@ def quality_labels(context: dg.AssetExecutionContext, config: LabelSource, lampw
         if work.config.source.kind == "arcade":
             added["arcade"] = import_truth(work.job)
         labels = load_labels(work.store, work.config)
+        agreement = measure_agreement(labels.events, labels.repeats)
         return materialized(
             len(labels.ratings),
             work.store.version("labels"),
-            _checks(work, labels.by_rating, [list(by.values()) for by in labels.events.values()]),
+            _checks(work, labels.by_rating, agreement),
             {
                 "labelled clips": len(labels.ratings),
                 "by people": len(labels.by_people),
                 "unresolved": labels.unresolved,
                 "added": sum(added.values()),
                 "ratings": bars({str(rating): count for rating, count in labels.by_rating.items()}, "ratings"),
+                "agreement": agreement_sentence(agreement),
+                "agreement in full": dg.MetadataValue.json(agreement),
                 "annotators": bars(dict(labels.annotators), "annotators"),
             },
         )
 
 
-def _checks(
-    work: Work, by_rating: Mapping[int, int], groups: Sequence[Sequence[Mapping[str, Any]]]
-) -> list[dg.AssetCheckResult]:
+def _checks(work: Work, by_rating: Mapping[int, int], agreement: "Agreement") -> list[dg.AssetCheckResult]:
     ratings = Counter(work.store.read("labels", ["rating"], pc.field("kind") == "rate")["rating"].to_pylist())
     outside = sum(count for rating, count in ratings.items() if rating not in (1, 2, 3, 4, 5))
     need = work.config.labels.min_per_class
-    several = [[event["rating"] for event in group] for group in groups if len(group) > 1]
-    close = sum(max(values) - min(values) <= 1 for values in several)
     return [
         verdict(
             "quality_labels", "rating_range", outside == 0, f"{sum(ratings.values())} ratings, {outside} outside 1..5"
@@ -130,12 +133,16 @@ def _checks(
             work.config.decision.mode != "classifier" or min(by_rating.get(5, 0), by_rating.get(1, 0)) >= need,
             f"{by_rating.get(5, 0)} clips rated 5, {by_rating.get(1, 0)} rated 1; the classifier needs {need} of each",
         ),
-        verdict(
-            "quality_labels",
-            "agreement",
-            2 * close >= len(several),
-            f"{close} of {len(several)} clips with several ratings differ by one at most"
-            if several
-            else "no clip was rated by several people",
-        ),
+        agreement_check(agreement, work.config.labels.min_agreement),
     ]
+
+
+def agreement_check(agreement: "Agreement", least: float) -> dg.AssetCheckResult:
+    """Return whether people agree as far as is asked; few clips with several ratings fail nothing."""
+    from classifier.labels.agreement import agreement_sentence
+
+    alpha, sentence = agreement["alpha"], agreement_sentence(agreement)
+    if alpha["few"] or alpha["value"] is None:
+        return verdict("quality_labels", "agreement", True, sentence)
+    asked = f"{sentence}; at least {least:g} is asked (labels.min_agreement)"
+    return verdict("quality_labels", "agreement", alpha["value"] >= least, asked)

@@ -25,6 +25,8 @@ class LabelConfig(Section, name="labels"):
     """Seed of the queue's order."""
     min_per_class: Count = 20
     """Least number of clips rated 5, and of clips rated 1, that the classifier is trained on."""
+    min_agreement: Annotated[float, Field(ge=-1, le=1)] = 0.667
+    """Krippendorff's alpha of clips that several people rated, below which the check `agreement` warns."""
 
 
 @dataclass(frozen=True, kw_only=True)
