@@ -2,11 +2,13 @@
 
 A write-ahead log with `synchronous=FULL` puts an event on disk before it is acknowledged (6 ms, measured), so that it
 survives a killed process and a power cut. Triggers refuse every UPDATE and DELETE. Events carry the page's own UUID,
-so that sending one again is harmless. `sync.sync_journal` appends them to the store.
+so that sending one again is harmless. `sync.sync_journal` appends them to the store. A journal that lacks later columns
+gets them when it is opened.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import threading
@@ -22,6 +24,8 @@ from pipeline.errors import UserError
 
 Kind = Literal["rate", "skip", "undo"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+REASONS = ("menu", "face", "overlay", "transition", "not_a_platformer")
+"""What a person may say is wrong with a clip, beside its rating."""
 MAX_EVENTS = 10_000
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CLIP = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -36,14 +40,21 @@ CREATE TABLE IF NOT EXISTS events (
     rating INTEGER CHECK ((kind = 'rate' AND rating BETWEEN 1 AND 5) OR (kind <> 'rate' AND rating IS NULL)),
     stream TEXT NOT NULL,
     seconds REAL,
-    labelled_us INTEGER NOT NULL
+    labelled_us INTEGER NOT NULL,
+    inclusion REAL,
+    reasons TEXT,
+    repeat INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TRIGGER IF NOT EXISTS events_no_update BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS events_no_delete BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 """
-_COLUMNS = ("event_id", "clip_id", "annotator", "kind", "rating", "stream", "seconds", "labelled_us")
+_LATER_COLUMNS = {"inclusion": "REAL", "reasons": "TEXT", "repeat": "INTEGER NOT NULL DEFAULT 0"}
+"""Columns that journals of earlier versions lack."""
+_COLUMNS = (
+    "event_id", "clip_id", "annotator", "kind", "rating", "stream", "seconds", "labelled_us", *_LATER_COLUMNS,
+)  # fmt: skip
 
 
 class PageEvent(TypedDict):
@@ -57,6 +68,12 @@ class PageEvent(TypedDict):
     stream: str
     seconds: float | None
     """Time that the clip was shown."""
+    inclusion: float | None
+    """Probability with which the stream drew the clip; None where it is unknown."""
+    reasons: list[str]
+    """Of `REASONS`, in their order."""
+    repeat: bool
+    """Whether the person was shown a clip again that they had rated: no other rating of it, but for agreement."""
 
 
 class Appended(NamedTuple):
@@ -90,10 +107,24 @@ def check_event(event: object) -> PageEvent:
     stream = event.get("stream", "")
     if not isinstance(stream, str) or len(stream) > 40:
         raise ValueError(f"stream {stream!r} is not a short text")
+    inclusion, repeat = event.get("inclusion"), event.get("repeat", False)
+    if inclusion is not None and (type(inclusion) not in (int, float) or not 0 < inclusion <= 1):
+        raise ValueError(f"inclusion {inclusion!r} is not a probability above 0")
+    if type(repeat) is not bool:
+        raise ValueError(f"repeat {repeat!r} is not true or false")
     return {
         "event_id": event_id, "clip_id": clip_id, "kind": kind, "rating": rating, "stream": stream,
-        "seconds": None if seconds is None else float(seconds),
+        "seconds": None if seconds is None else float(seconds), "reasons": _checked_reasons(event.get("reasons")),
+        "inclusion": None if inclusion is None else float(inclusion), "repeat": repeat,
     }  # fmt: skip
+
+
+def _checked_reasons(reasons: object) -> list[str]:
+    if reasons is None:
+        return []
+    if not isinstance(reasons, list) or not all(isinstance(one, str) and one in REASONS for one in reasons):
+        raise ValueError(f"reasons {reasons!r} is not a list of some of {', '.join(REASONS)}")
+    return [one for one in REASONS if one in reasons]
 
 
 class Journal:
@@ -124,6 +155,7 @@ class Journal:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
+            self._add_later_columns()
         except sqlite3.Error as exc:
             self._db.close()
             raise UserError(
@@ -131,6 +163,18 @@ class Journal:
                 "`lampworks doctor --mend`, which keeps every label that can be read. Otherwise give this user write "
                 "access to its folder, or name another with --home."
             ) from exc
+
+    def _add_later_columns(self) -> None:
+        if self._missing_columns():
+            self._db.execute("BEGIN IMMEDIATE")
+            # asked again inside: another process may have added them
+            for name in self._missing_columns():
+                self._db.execute(f"ALTER TABLE events ADD COLUMN {name} {_LATER_COLUMNS[name]}")
+            self._db.execute("COMMIT")
+
+    def _missing_columns(self) -> list[str]:
+        there = {row[1] for row in self._db.execute("PRAGMA table_info(events)")}
+        return [name for name in _LATER_COLUMNS if name not in there]
 
     def append(self, events: Sequence[PageEvent], annotator: str) -> Appended:
         """Write events in one commit, in their order; return once they are on disk.
@@ -149,7 +193,8 @@ class Journal:
                 for event in events:
                     # strictly increasing, even where the clock is set back: the last event of a clip counts
                     last = max(int(time.time() * 1e6), last + 1, self._after_us + 1)
-                    values = {**event, "annotator": annotator, "labelled_us": last}
+                    values = {**event, "annotator": annotator, "labelled_us": last, "repeat": int(event["repeat"])}
+                    values["reasons"] = json.dumps(event["reasons"]) if event["reasons"] else None
                     self._db.execute(
                         f"INSERT OR IGNORE INTO events ({', '.join(_COLUMNS)}) "
                         f"VALUES ({', '.join('?' * len(_COLUMNS))})",
@@ -167,16 +212,22 @@ class Journal:
         return appended
 
     def _is_stored(self, values: Mapping[str, Any]) -> bool:
-        names = ("clip_id", "annotator", "kind", "rating")
+        names = ("clip_id", "annotator", "kind", "rating", "repeat")
         query = f"SELECT {', '.join(names)} FROM events WHERE event_id = ?"
         stored = self._db.execute(query, [values["event_id"]]).fetchone()
         return bool(stored == tuple(values[name] for name in names))
 
     def events(self) -> list[dict[str, Any]]:
         """Return all events in order of arrival, as rows of the `labels` table."""
+        return self.events_after(0)[0]
+
+    def events_after(self, seq: int) -> tuple[list[dict[str, Any]], int]:
+        """Return the events behind a place in the journal, as rows of `labels`, and the place behind them."""
+        query = f"SELECT seq, {', '.join(_COLUMNS)} FROM events WHERE seq > ? ORDER BY seq"
         with self._lock:
-            rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM events ORDER BY seq").fetchall()
-        return [_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+            rows = self._db.execute(query, [seq]).fetchall()
+        events = [_row(dict(zip(_COLUMNS, row[1:], strict=True))) for row in rows]
+        return events, rows[-1][0] if rows else seq
 
     def close(self) -> None:
         """Close the file; SQLite merges the write-ahead log into it."""
@@ -194,6 +245,8 @@ class Journal:
 
 def _row(event: dict[str, Any]) -> dict[str, Any]:
     labelled_us = event.pop("labelled_us")
+    event["reasons"] = json.loads(event["reasons"]) if event["reasons"] else []
+    event["repeat"] = bool(event["repeat"])
     at = datetime.fromtimestamp(labelled_us // 1_000_000, UTC).replace(microsecond=labelled_us % 1_000_000)
     return {**event, "video": None, "start_s": None, "resolved": True, "origin": "page", "labelled_at": at}
 

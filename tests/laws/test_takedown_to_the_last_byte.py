@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from classifier.labels.journal import Journal
+from classifier.labels.journal import Journal, check_event
 from classifier.labels.queue import load_queue
 from pipeline.inspect.deep import find_faults
 from pipeline.inspect.gc import collect_garbage
@@ -68,7 +68,7 @@ def add_what_others_write(store: Store, video_id: str, other_id: str) -> None:
         clip_id = next(row["clip_id"] for row in clips if row["video_id"] == one)
         event_id = f"00000000-0000-0000-0000-00000000000{number}"
         event = {"event_id": event_id, "clip_id": clip_id, "kind": "rate", "rating": 4, "stream": "", "seconds": 1.0}
-        journal.append([event], "ann")  # type: ignore[list-item]
+        journal.append([check_event(event)], "ann")
     journal._db.close()
     lines = [json.dumps({"at": 1.0, **{k: str(v) for k, v in rows[one].items()}}) for one in (video_id, other_id)]
     home.search_journal.write_text("\n".join(lines) + "\n", "utf-8")

@@ -78,6 +78,13 @@ def test_nothing_that_was_written_can_be_changed(tmp_path, sql):
         ({"seconds": -1}, "seconds -1"),
         ({"seconds": float("nan")}, "seconds nan"),
         ({"stream": ["x"]}, "stream"),
+        ({"inclusion": 0}, "inclusion 0"),
+        ({"inclusion": 1.5}, "inclusion 1.5"),
+        ({"inclusion": True}, "inclusion True"),
+        ({"reasons": "menu"}, "reasons .menu."),
+        ({"reasons": ["menu", "boring"]}, "boring"),
+        ({"reasons": [["menu"]]}, "reasons"),
+        ({"repeat": 1}, "repeat 1"),
     ],
 )
 def test_a_wrong_event_names_its_field(change, message):
@@ -122,3 +129,39 @@ def test_what_was_acknowledged_outlives_a_killed_writer(tmp_path):
     assert set(acked) <= {row["event_id"] for row in rows}
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+_EARLIER = """
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, clip_id TEXT NOT NULL,
+    annotator TEXT NOT NULL, kind TEXT NOT NULL CHECK (kind IN ('rate', 'skip', 'undo')),
+    rating INTEGER CHECK ((kind = 'rate' AND rating BETWEEN 1 AND 5) OR (kind <> 'rate' AND rating IS NULL)),
+    stream TEXT NOT NULL, seconds REAL, labelled_us INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER events_no_update BEFORE UPDATE ON events
+BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+CREATE TRIGGER events_no_delete BEFORE DELETE ON events
+BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+INSERT INTO events VALUES (1, 'old', 'a-000000000-ab', 'ann', 'rate', 4, 'random', 2.5, 1700000000000000);
+"""
+
+
+def test_a_journal_of_an_earlier_version_keeps_its_labels_and_takes_new_ones(tmp_path):
+    path = tmp_path / "j.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(_EARLIER)
+    new = event(stream="uncertain", inclusion=0.25, reasons=["overlay", "menu"], repeat=True)
+    with Journal(path) as journal, Journal(path) as second:  # two processes may open it at once
+        assert journal.append([new], "ann")[0] == [new["event_id"]]
+        assert len(second.events()) == 2
+    carried = [
+        {name: row[name] for name in ("rating", "stream", "inclusion", "reasons", "repeat")}
+        for row in journal_rows(path)
+    ]
+    assert carried == [
+        {"rating": 4, "stream": "random", "inclusion": None, "reasons": [], "repeat": False},
+        {"rating": 5, "stream": "uncertain", "inclusion": 0.25, "reasons": ["menu", "overlay"], "repeat": True},
+    ]
+    for sql in ("UPDATE events SET repeat = 0", "DELETE FROM events"):
+        with closing(sqlite3.connect(path)) as db, pytest.raises(sqlite3.IntegrityError, match="append"):
+            db.execute(sql)
