@@ -26,6 +26,7 @@ def columns_chart(
     width: int = 480,
     height: int = 150,
     axis: tuple[str, str] | None = None,
+    label: str = "",
 ) -> Markup:
     """Return stacked columns: one per (label, values), value k drawn in colour k from the bottom up.
 
@@ -34,13 +35,14 @@ def columns_chart(
         width: units of the drawing.
         height: units of the drawing.
         axis: texts at the left and right end below a chart without labels (a histogram).
+        label: what the chart shows, for readers of screens.
     """
     floor = height - 22
     top = max((sum(values) for _, values in groups), default=0) or 1
     step = width / max(len(groups), 1)
     gap = min(step * 0.18, 14)
     parts = [f'<line class="axis" x1="0" y1="{floor}" x2="{width}" y2="{floor}"/>']
-    for k, (label, values) in enumerate(groups):
+    for k, (name, values) in enumerate(groups):
         left, y = k * step + gap / 2, float(floor)
         for colour, value in enumerate(values):
             tall = value / top * (floor - 18)
@@ -49,12 +51,12 @@ def columns_chart(
                 parts.append(
                     f'<rect class="c{colour}" x="{left:.1f}" y="{y:.1f}" width="{step - gap:.1f}" height="{tall:.1f}"/>'
                 )
-        if label:
-            parts.append(_text(left + (step - gap) / 2, floor + 16, label, "middle"))
+        if name:
+            parts.append(_text(left + (step - gap) / 2, floor + 16, name, "middle"))
             parts.append(_text(left + (step - gap) / 2, y - 5, short_number(sum(values)), "middle", "strong"))
     if axis is not None:
         parts += [_text(0, floor + 16, axis[0]), _text(width, floor + 16, axis[1], "end")]
-    return _svg(width, height, parts)
+    return _svg(width, height, parts, label)
 
 
 def curves_chart(
@@ -64,6 +66,9 @@ def curves_chart(
     width: int = 480,
     height: int = 200,
     x_label: str = "",
+    span: tuple[float, float] | None = None,
+    mark: float | None = None,
+    label: str = "",
 ) -> Markup:
     """Return lines over one pair of axes, a logarithmic one where the values span more than a factor of 30.
 
@@ -73,6 +78,9 @@ def curves_chart(
         width: units of the drawing.
         height: units of the drawing.
         x_label: what the horizontal axis counts.
+        span: ends of the vertical axis, in place of those of the values; it is linear then.
+        mark: a place on the horizontal axis to mark with a dashed line.
+        label: what the chart shows, for readers of screens.
     """
     shown = {name: [(x, y) for x, y in points if math.isfinite(y)] for name, points in series.items()}
     areas = {name: list(points) for name, points in (bands or {}).items()}
@@ -81,9 +89,9 @@ def curves_chart(
     ys += [y for points in areas.values() for _, *ends in points for y in ends]
     if not xs:
         return _svg(width, 30, [_text(0, 18, "no values")])
-    log = min(ys) > 0 and max(ys) / min(ys) > 30
+    log = span is None and min(ys) > 0 and max(ys) / min(ys) > 30
     left, right, bottom = 56, width - 8, height - 30
-    low, high = (math.log10(min(ys)), math.log10(max(ys))) if log else (min(ys), max(ys))
+    low, high = (math.log10(min(ys)), math.log10(max(ys))) if log else span or (min(ys), max(ys))
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
     first, last = min(xs), max(max(xs), min(xs) + 1e-9)
 
@@ -99,6 +107,9 @@ def curves_chart(
         y = bottom - share * (bottom - 12)
         parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
         parts.append(_text(left - 6, y + 4, short_number(_rounded(10**value if log else value)), "end"))
+    if mark is not None and first <= mark <= last:
+        x = at(mark, ys[0])[0]
+        parts.append(f'<line class="mark" x1="{x:.1f}" y1="12" x2="{x:.1f}" y2="{bottom}"/>')
     for name, area in areas.items():
         colour = list(shown).index(name)
         around = [at(x, high_) for x, _, high_ in area] + [at(x, low_) for x, low_, _ in reversed(area)]
@@ -112,11 +123,16 @@ def curves_chart(
         _text(left, height - 8, short_number(first)),
         _text(right, height - 8, f"{short_number(last)} {x_label}".strip(), "end"),
     ]
-    return _svg(width, height, parts)
+    return _svg(width, height, parts, label)
 
 
 def intervals_chart(
-    rows: Sequence[tuple[str, float, float | None, float | None]], *, low: float, high: float, mark: float | None = None
+    rows: Sequence[tuple[str, float, float | None, float | None]],
+    *,
+    low: float,
+    high: float,
+    mark: float | None = None,
+    label: str = "",
 ) -> Markup:
     """Return one line per (name, value, low, high): a dot with its interval on a common axis.
 
@@ -125,6 +141,7 @@ def intervals_chart(
         low: left end of the axis.
         high: right end of the axis.
         mark: a value to mark with a dashed line (chance, a threshold).
+        label: what the chart shows, for readers of screens.
     """
     width, left, step = 480, 186, 26
     floor = 8 + step * len(rows)
@@ -143,10 +160,10 @@ def intervals_chart(
         parts.append(f'<circle class="{colour}" cx="{at(value):.1f}" cy="{y}" r="5"/>')
         parts.append(_text(width, y + 4, f"{value:.3f}", "end", "strong"))
     parts += [_text(left, floor + 16, short_number(low)), _text(width - 52, floor + 16, short_number(high), "end")]
-    return _svg(width, floor + 22, parts)
+    return _svg(width, floor + 22, parts, label)
 
 
-def reliability_chart(bins: Sequence[Mapping[str, float]]) -> Markup:
+def reliability_chart(bins: Sequence[Mapping[str, float]], label: str = "") -> Markup:
     """Return said probability against the share that was good: dots on the diagonal mean honest probabilities."""
     size, left = 220, 30
 
@@ -172,7 +189,7 @@ def reliability_chart(bins: Sequence[Mapping[str, float]]) -> Markup:
         _text(left - 6, corner[1], "0", "end"),
         _text(corner[0] + 6, far[1] + 14, "share good"),
     ]
-    return _svg(size, size, parts)
+    return _svg(size, size, parts, label)
 
 
 def _thinned(points: Series, most: int = 240) -> Series:
@@ -197,5 +214,6 @@ def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") 
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{name}>{escape(text)}</text>'
 
 
-def _svg(width: float, height: float, parts: Sequence[str]) -> Markup:
-    return Markup(f'<svg viewBox="0 0 {width:g} {height:g}" role="img">{"".join(parts)}</svg>')
+def _svg(width: float, height: float, parts: Sequence[str], label: str = "") -> Markup:
+    name = f' aria-label="{escape(label)}"' if label else ""
+    return Markup(f'<svg viewBox="0 0 {width:g} {height:g}" role="img"{name}>{"".join(parts)}</svg>')

@@ -1,91 +1,124 @@
-"""The report's section on the quality classifier: AUC beside baselines, and calibration."""
+"""The report's section on the quality classifier: which candidate was published and why, and what its scores mean."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from markupsafe import Markup
 
 from assets.report.charts import columns_chart, intervals_chart, reliability_chart
+from classifier.training.metrics import AucMetrics, CalibrationMetrics, CandidateMetrics, ClassifierMetrics, auc_text
 from pipeline.storage.models_table import ModelRecord
+
+FORMAT = 2
+"""Of the metrics that this section reads."""
+
+
+@dataclass(frozen=True)
+class CandidateView:
+    """One row of the table of candidates, as texts."""
+
+    name: str
+    kind: str
+    """`published`, `reference`, or empty."""
+    auc: str
+    extremes: str
+    repeats: int
+    cpu_seconds: float
+    note: str
 
 
 @dataclass(frozen=True)
 class ClassifierView:
     """What the report shows of a classifier; a chart without data is None."""
 
-    train: int
-    held_out: int
-    """Rated clips that it was trained on, and those of other sources that it was measured on."""
-    against_flag: str
-    against_baseline: str
-    all_ratings: tuple[float, float] | None
-    """AUC with the middle ratings included, of the network and of the best baseline."""
+    metrics: ClassifierMetrics
+    name: str
+    headline: str
+    candidates: list[CandidateView]
     auc_chart: Markup | None
-    clips: int
-    sources: int
-    """Held-out clips and sources of the AUC."""
+    """Only of figures on enough clips."""
     reliability_chart: Markup | None
     spread_chart: Markup | None
-    calibration_error: float | None
+    rating_chart: Markup | None
+    held_out: str
 
 
-def classifier_view(model: ModelRecord) -> ClassifierView:
-    """Return what the report shows of a published classifier."""
-    metrics = model.metrics
-    held_out = metrics.get("held_out") or {}
-    side = held_out.get("five_vs_one") or {}
-    rows = _auc_rows(side)
-    low = min(0.4, *(value for _, value, *_ in rows)) if rows else 0.4
-    calibration = held_out.get("calibration") or {}
-    spread = calibration.get("histogram") or {"good": [], "bad": []}
-    calibrated = bool(calibration.get("bins")) and sum(spread["good"]) + sum(spread["bad"]) > 0
-    columns = [("", column) for column in zip(spread["good"], spread["bad"], strict=True)]
-    labels = metrics.get("labels") or {}
-    auc, baseline, flag = (
-        (metrics.get(name) or {}).get("value") for name in ("auc", "baseline_auc", "single_flag_auc")
-    )
+def classifier_view(model: ModelRecord) -> ClassifierView | None:
+    """Return what the report shows of a published classifier; None of one that an older lampworks trained."""
+    if model.metrics.get("format") != FORMAT:
+        return None
+    metrics = cast(ClassifierMetrics, model.metrics)
+    calibration = metrics["calibration"]
+    spread = calibration["histogram"]
+    by_rating = [(f"rated {rating}", [round(mean, 2)]) for rating, mean in sorted(metrics["by_rating"].items())]
     return ClassifierView(
-        train=labels.get("train", 0),
-        held_out=labels.get("held_out", 0),
-        against_flag=_against(auc, flag),
-        against_baseline=_against(auc, baseline),
-        all_ratings=_all_ratings(held_out.get("all_ratings") or {}),
-        auc_chart=intervals_chart(rows, low=low, high=1.0, mark=0.5) if rows else None,
-        clips=(side.get("network") or {}).get("clips", 0),
-        sources=(side.get("network") or {}).get("sources", 0),
-        reliability_chart=reliability_chart(calibration["bins"]) if calibrated else None,
-        spread_chart=columns_chart(columns, width=240, axis=("0", "probability 1")) if calibrated else None,
-        calibration_error=calibration.get("expected_error"),
+        metrics=metrics,
+        name=spoken(metrics["published"]),
+        headline=auc_text(metrics["headline"]),
+        candidates=[_row(row, metrics["published"]) for row in metrics["candidates"]],
+        auc_chart=_auc_chart(metrics),
+        reliability_chart=_reliability(calibration),
+        spread_chart=columns_chart(
+            [("", column) for column in zip(spread["good"], spread["bad"], strict=True)],
+            width=240,
+            axis=("0", "probability 1"),
+            label="good and other clips by probability",
+        )
+        if sum(spread["good"]) + sum(spread["bad"])
+        else None,
+        rating_chart=columns_chart(by_rating, label="mean probability by rating") if by_rating else None,
+        held_out=auc_text(metrics["held_out"]["auc"]) if metrics["held_out"]["used"] else "",
     )
 
 
-def _auc_rows(side: Mapping[str, Any]) -> list[tuple[str, float, float | None, float | None]]:
-    """Return (name, AUC, low, high) of the network and of everything that it is compared with."""
-    single = side.get("single") or {}
-    named = [("ResNet", side.get("network"))]
-    named += [(f"baseline: {name.replace('_', ' ')}", found) for name, found in (side.get("baselines") or {}).items()]
-    for kind, text in (("best_measurement", "best measurement"), ("best_flag", "best flag")):
-        if single.get(kind):
-            named.append((f"{text}: {single[kind]['name']}", single[kind]))
-    return [
-        (name, found["auc"], *(found.get("interval") or (None, None)))
-        for name, found in named
-        if found and found.get("auc") is not None
+def spoken(name: str) -> str:
+    """Return the name of a candidate as people read it."""
+    return name.replace("_", " ")
+
+
+def _row(row: CandidateMetrics, published: str) -> CandidateView:
+    kind = "reference" if row["reference"] else "published" if row["name"] == published else ""
+    return CandidateView(
+        name=spoken(row["name"]),
+        kind=kind,
+        auc=figure_text(row["auc"]),
+        extremes=figure_text(row["extremes"]),
+        repeats=row["repeats"],
+        cpu_seconds=row["cpu_seconds"],
+        note=row["note"],
+    )
+
+
+def figure_text(found: AucMetrics | None) -> str:
+    """Return an AUC with its interval, for a table that says elsewhere on which clips; or that they are too few."""
+    if found is None or found["auc"] is None:
+        return "–"
+    if found["few"]:
+        return "too few to tell"
+    interval = found["interval"]
+    return f"{found['auc']:.3f}" + ("" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]")
+
+
+def _auc_chart(metrics: ClassifierMetrics) -> Markup | None:
+    rows: list[tuple[str, float, float | None, float | None]] = []
+    # the published one first: it has the colour of its own
+    for row in sorted(metrics["candidates"], key=lambda row: row["name"] != metrics["published"]):
+        found = row["auc"]
+        if found is not None and found["auc"] is not None and not found["few"]:
+            rows.append((spoken(row["name"]), found["auc"], *(found["interval"] or (None, None))))
+    if not rows:
+        return None
+    ends = [end for _, *numbers in rows for end in numbers if end is not None]
+    low = max(0.0, min(0.4, *ends))
+    return intervals_chart(rows, low=low, high=1.0, mark=0.5, label="AUC of every candidate, with its interval")
+
+
+def _reliability(calibration: CalibrationMetrics) -> Markup | None:
+    if not calibration["bins"] or calibration["few"]:
+        return None
+    bins = [
+        {"probability": one["probability"], "good": one["good"], "clips": one["clips"]} for one in calibration["bins"]
     ]
-
-
-def _all_ratings(side: Mapping[str, Any]) -> tuple[float, float] | None:
-    network = (side.get("network") or {}).get("auc")
-    others = [found["auc"] for found in (side.get("baselines") or {}).values() if found.get("auc") is not None]
-    return (network, max(others)) if network is not None and others else None
-
-
-def _against(auc: float | None, other: float | None) -> str:
-    if auc is None or other is None:
-        return "cannot be compared with"
-    if auc == other:
-        return "is level with"
-    return "beats" if auc > other else "does not beat"
+    return reliability_chart(bins, label="probability against the share of good clips")

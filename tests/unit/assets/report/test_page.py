@@ -18,7 +18,16 @@ from pipeline.shards.read import current_shards
 from pipeline.storage.models_table import ModelRecord, append_model, newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
-from tests.synthetic import CONFIG, add_clips, add_downloads, add_labels, add_videos, decide_all, finished_store
+from tests.synthetic import (
+    CONFIG,
+    add_clips,
+    add_downloads,
+    add_labels,
+    add_videos,
+    classifier_figures,
+    decide_all,
+    finished_store,
+)
 
 VOID = {"meta", "img", "br", "rect", "line", "circle", "polyline", "polygon"}
 
@@ -93,9 +102,14 @@ def test_the_page_tells_the_funnel_the_reasons_and_the_figures(finished: Store):
         "drop: duplicate",
         "accounting OK: all totals balance",
         "stood in for the labeller",
-        "0.962",  # AUC of the network
-        "best flag: still",
-        "Expected calibration error"[1:],
+        # the out-of-fold figure comes first, with its interval and what it is measured on
+        "Published: measurements, with an out-of-fold AUC of 0.96 (0.90 to 0.99; 70 clips of 17 sources)",
+        "the cheapest <i>.",
+        "measurementspublished0.962 [0.90, 0.99]too few to tell5",
+        "network–––1.5left out: fewer than 300 labels",
+        "best flagreference0.710",
+        "expected calibration error 0.041 [0.02, 0.08]",
+        "With fewer than 300 labels all sources are used.",
         "world model: lam psnr",
         "delta-t PSNR, permuted actions",
         "[3.30, 4.50]",
@@ -214,18 +228,34 @@ def test_the_page_loads_in_a_browser_without_a_request_and_fits_a_phone(tmp_path
     assert said == []
 
 
-def classifier_of(auc: float, baseline: float | None) -> ModelRecord:
-    metrics = {"auc": {"value": auc}, "baseline_auc": {"value": baseline}, "single_flag_auc": {"value": 0.7}}
+def classifier_of(**changed: object) -> ModelRecord:
+    metrics = {**classifier_figures(), **changed}
     return ModelRecord(model_id="c", kind="quality_classifier", path="", config={}, metrics=metrics, inputs={})
 
 
-@pytest.mark.parametrize(
-    ("auc", "baseline", "verdict"),
-    [(1.0, 1.0, "is level with"), (0.9, 1.0, "does not beat"), (1.0, None, "cannot be compared with")],
-)
-def test_a_tie_with_the_baseline_is_not_called_a_win(auc: float, baseline: float | None, verdict: str) -> None:
-    view = classifier_view(classifier_of(auc, baseline))
-    assert (view.against_flag, view.against_baseline) == ("beats", verdict)
+def test_figures_on_too_few_clips_are_called_so_and_not_drawn() -> None:
+    figures = classifier_figures()
+    few = [{**row, "auc": {**row["auc"], "few": True} if row["auc"] else None} for row in figures["candidates"]]
+    headline = {**figures["headline"], "few": True}
+    calibration = {**figures["calibration"], "few": True}
+    view = classifier_view(classifier_of(candidates=few, headline=headline, calibration=calibration))
+    assert view is not None
+    assert view.headline.endswith("too few to tell")
+    assert {row.auc for row in view.candidates} == {"too few to tell", "–"}
+    assert (view.auc_chart, view.reliability_chart) == (None, None)
+
+
+def test_charts_say_what_they_show() -> None:
+    view = classifier_view(classifier_of())
+    assert view is not None
+    assert view.auc_chart is not None
+    assert 'aria-label="AUC of every candidate, with its interval"' in view.auc_chart
+    assert view.auc_chart.index("measurements") < view.auc_chart.index("embedding")
+    assert ">network<" not in view.auc_chart
+
+
+def test_a_classifier_of_an_earlier_version_is_not_told_as_a_present_one() -> None:
+    assert classifier_view(classifier_of(format=1)) is None
 
 
 def test_the_page_shows_the_configured_world_and_not_the_newest(tmp_path: Path):
