@@ -29,10 +29,17 @@ def add_commands(commands: Parsers) -> None:
         "  lampworks label import FILE.csv     columns clip_id,rating or video,start_s,rating; also Label Studio's\n"
         "                                      exports, JSON and Parquet\n"
         "  lampworks label export FILE.csv     one row per clip and annotator",
-        "  lampworks label --root DIR --annotator ada\n  lampworks label import ratings.csv --root DIR --annotator ada",
+        "  lampworks label --root DIR --annotator ada\n  lampworks label --root DIR --audit\n"
+        "  lampworks label import ratings.csv --root DIR --annotator ada",
     )
     add_address_options(label, 8001)
     label.add_argument("--annotator", default=None, metavar="NAME", help="who rates (default: your user name)")
+    label.add_argument(
+        "--audit",
+        action="store_true",
+        help="offer a fresh random sample of the present decision, kept clips and others: what they are rated gives "
+        "the precision and the recall of the set",
+    )
     files = label.add_subparsers(title="files", metavar="")
     for name, handler, summary in (
         ("import", run_import, "Add the ratings of a CSV or Parquet file, all or none."),
@@ -59,9 +66,17 @@ def run_label(args: argparse.Namespace) -> int:
     """Serve the labelling page until it is interrupted."""
     settings = used_settings(args)
     from assets.cli.server import run_uvicorn
+    from classifier.labels.queue import QUEUE_KEY
     from classifier.labels.serve import serve_labels
 
-    serve_labels(settings.job(), address_of(args), run_uvicorn, annotator=_annotator(args))
+    queue = QUEUE_KEY
+    if args.audit:
+        from classifier.audit.sample import AUDIT_KEY, audit_of_present_decision, drawn_by_stream
+
+        drawn = drawn_by_stream(audit_of_present_decision(settings.job()))
+        print(f"audit    {drawn.get('audit_high', 0)} kept clips, {drawn.get('audit_low', 0)} others", flush=True)
+        queue = AUDIT_KEY
+    serve_labels(settings.job(), address_of(args), run_uvicorn, annotator=_annotator(args), queue=queue)
     return 0
 
 

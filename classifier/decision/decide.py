@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from classifier.decision.by_recipe import RecipeRule, recipe_of, recipe_rule
+from classifier.decision.content import content_of
 from classifier.decision.rule import DECISIONS, Rule
 from classifier.decision.scoring import unscored_batches
 from classifier.pool import Pool, load_pool
@@ -89,7 +90,12 @@ def decide(job: Job) -> DecisionReport:
     if pool.taken_down_since():
         # clips of other videos may be copies of what is hidden now
         return decide(job)
-    record = {"decided_from": inputs, "threshold": threshold or {}, "reasons": dict(sorted(kinds.items()))}
+    record = {
+        "decided_from": inputs,
+        "threshold": threshold or {},
+        "reasons": dict(sorted(kinds.items())),
+        "content": content_of(table),
+    }
     store.replace("curated", table, inputs=record)
     return _report(config, table, record, written=True)
 

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from classifier.labels.byte_range import BlobPart, blob_response
 from classifier.labels.journal import MAX_EVENTS, Journal, PageEvent, check_event
-from classifier.labels.queue import load_queue, queue_is_current, write_queue
+from classifier.labels.queue import QUEUE_KEY, load_queue, queue_is_current, write_queue
 from classifier.pool import load_pool
 from pipeline.errors import UserError
 from pipeline.http_guard import media_type
@@ -35,15 +35,16 @@ PAGE = Path(__file__).with_name("static") / "label.html"
 _CLIP_COLUMNS = ["tar", "offset", "size", "sha256", "frames_offset", "frames_size", "start_ms", "end_ms"]
 
 
-def label_app(job: Job, annotator: str = "me") -> Starlette:
+def label_app(job: Job, annotator: str = "me", queue: str = QUEUE_KEY) -> Starlette:
     """Return the page's app, to be served behind `pipeline.http_guard.Guard`.
 
-    Its `state.journal` is open; close it when the app is no longer served.
+    Its `state.journal` is open; close it when the app is no longer served. `queue` is the key of the queue that it
+    offers.
 
     Raises:
         UserError: the annotator's name cannot be used, or there are no clips to rate.
     """
-    labelling = Labelling(job, annotator)
+    labelling = Labelling(job, annotator, queue)
     app = Starlette(
         routes=[
             Route("/", labelling.page),
@@ -61,17 +62,17 @@ def label_app(job: Job, annotator: str = "me") -> Starlette:
 class Labelling:
     """One annotator's session over the queue as it was when the server started."""
 
-    def __init__(self, job: Job, annotator: str) -> None:
+    def __init__(self, job: Job, annotator: str, queue_key: str = QUEUE_KEY) -> None:
         annotator = annotator.strip()
         if not re.fullmatch(r"[\w .@+-]{1,60}", annotator) or annotator == STAND_IN:
             raise UserError(
                 f"annotator {annotator!r}: give a name of up to 60 letters, digits, spaces or . @ + - "
                 f"(and not {STAND_IN!r}, which the embedded source uses)"
             )
-        if not queue_is_current(job.store, job.config):
+        if queue_key == QUEUE_KEY and not queue_is_current(job.store, job.config):
             write_queue(job)
         pool = load_pool(job.store, job.config)
-        queue = load_queue(job.store)
+        queue = load_queue(job.store, queue_key)
         rows = pool.scan(_CLIP_COLUMNS, clip_ids={item["clip_id"] for item in queue}).to_pylist()
         self._rows: dict[str, dict[str, Any]] = {row["clip_id"]: row for row in rows}
         if not self._rows:

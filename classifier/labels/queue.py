@@ -101,17 +101,21 @@ def queue_is_current(store: Store, config: Config) -> bool:
     return store.read_blob(QUEUE_KEY) == _encoded(_order(load_pool(store, config)), config)
 
 
-def load_queue(store: Store) -> list[QueueItem]:
-    """Return the queue in order; empty where none was written.
+def load_queue(store: Store, key: str = QUEUE_KEY) -> list[QueueItem]:
+    """Return a queue in order; empty where none was written.
+
+    Args:
+        store: the store.
+        key: of its blob; that of an audit has the same form.
 
     Raises:
         DamagedError: the file is not a queue; the next run writes it again.
     """
-    if not store.exists(QUEUE_KEY):
+    if not store.exists(key):
         return []
-    found = read_json(store, QUEUE_KEY, _ADVICE).get("clips")
+    found = read_json(store, key, _ADVICE).get("clips")
     if not isinstance(found, list) or not all(isinstance(item, dict) and item.keys() >= _FIELDS for item in found):
-        raise DamagedError(f"{store.root}/{QUEUE_KEY} is damaged: it lists no clips. {_ADVICE}")
+        raise DamagedError(f"{store.root}/{key} is damaged: it lists no clips. {_ADVICE}")
     return [
         QueueItem(clip_id=item["clip_id"], stream=item["stream"], inclusion=item.get("inclusion")) for item in found
     ]

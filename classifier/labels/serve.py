@@ -9,12 +9,13 @@ import sys
 from contextlib import suppress
 
 from classifier.labels.page import PAGE, label_app
+from classifier.labels.queue import QUEUE_KEY
 from classifier.labels.sync import sync_journal
 from pipeline.job import Job
 from pipeline.serving import Address, Listener, RunServer
 
 
-def serve_labels(job: Job, address: Address, run: RunServer, *, annotator: str = "me") -> None:
+def serve_labels(job: Job, address: Address, run: RunServer, *, annotator: str = "me", queue: str = QUEUE_KEY) -> None:
     """Serve the labelling page and print its address; when interrupted, append the journal to the store.
 
     Args:
@@ -22,12 +23,13 @@ def serve_labels(job: Job, address: Address, run: RunServer, *, annotator: str =
         address: where to serve. With a fixed port a browser finds its unsaved labels again: it keeps them by address.
         run: runs the server.
         annotator: who rates.
+        queue: key of the queue that is offered, the labelling queue or an audit.
 
     Raises:
         UserError: the address cannot be used, or there are no clips to rate.
     """
     with Listener(address) as listener:
-        app = label_app(job, annotator)
+        app = label_app(job, annotator, queue)
         try:
             # a session that was killed may have left labels in the journal
             sync_journal(job)

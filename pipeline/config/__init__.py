@@ -12,6 +12,7 @@ fix. A YAML file starts from a preset and changes what it names:
 
 from __future__ import annotations
 
+from pipeline.config.audit import AuditConfig
 from pipeline.config.clips import ClipConfig, DuplicateConfig, ShardConfig, SplitConfig
 from pipeline.config.config import Config, fingerprint
 from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
@@ -24,8 +25,9 @@ from pipeline.config.training import TrainingConfig
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 
 __all__ = [
-    "PRESETS", "ArcadeConfig", "ClassifierConfig", "ClipConfig", "Config", "DecisionConfig", "DownloadConfig",
-    "DuplicateConfig", "DynamicsConfig", "EngineConfig", "EvaluationConfig", "LabelConfig", "LatentActionConfig",
-    "PlayConfig", "RulesConfig", "Setting", "ShardConfig", "SourceConfig", "SplitConfig", "TokenizerConfig",
-    "TrainingConfig", "describe_settings", "fingerprint", "load_config", "parse_config", "parse_overrides", "preset",
+    "PRESETS", "ArcadeConfig", "AuditConfig", "ClassifierConfig", "ClipConfig", "Config", "DecisionConfig",
+    "DownloadConfig", "DuplicateConfig", "DynamicsConfig", "EngineConfig", "EvaluationConfig", "LabelConfig",
+    "LatentActionConfig", "PlayConfig", "RulesConfig", "Setting", "ShardConfig", "SourceConfig", "SplitConfig",
+    "TokenizerConfig", "TrainingConfig", "describe_settings", "fingerprint", "load_config", "parse_config",
+    "parse_overrides", "preset",
 ]  # fmt: skip

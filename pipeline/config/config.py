@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ConfigDict
 
+from pipeline.config.audit import AuditConfig
 from pipeline.config.clips import ClipConfig, DuplicateConfig, ShardConfig, SplitConfig
 from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
 from pipeline.config.evaluation import EvaluationConfig, PlayConfig
@@ -50,6 +51,8 @@ class Config:
     """The quality classifier."""
     decision: DecisionConfig = field(default_factory=DecisionConfig)
     """How scores and flags become keep, drop or review."""
+    audit: AuditConfig = field(default_factory=AuditConfig)
+    """How a decision is audited."""
     shards: ShardConfig = field(default_factory=ShardConfig)
     """The training shards."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)

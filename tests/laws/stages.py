@@ -21,6 +21,7 @@ import numpy as np
 from assets.report.compare import write_comparison
 from assets.report.contact_sheets import draw_sheet
 from assets.report.page import write_report
+from classifier.audit.sample import write_audit
 from classifier.decision.decide import decide
 from classifier.decision.scoring import score_batch
 from classifier.labels.import_file import import_labels
@@ -155,6 +156,7 @@ STAGES = (
     Stage("classifier", _call(train_classifier)),
     Stage("scores", _call(score_batch)),
     Stage("decision", _call(decide)),
+    Stage("audit", _call(write_audit)),
     Stage("shards", _call(write_shards)),
     Stage("tokenizer", _call(train_tokenizer)),
     Stage("tokens", _call(write_tokens)),
