@@ -25,6 +25,7 @@ from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import fold_attempts
 from pipeline.footage.losses import disagrees, lost_ms_by_reason
 from pipeline.inspect.conservation import violations
+from pipeline.inspect.curation import classifier_status, threshold_status
 from pipeline.inspect.status_types import (
     ClipsStatus,
     CuratedStatus,
@@ -82,6 +83,7 @@ def status(store: Store, config: Config, used: ModelsInUse | None = None) -> Sto
         shards=_shards(store, config),
         tokens=_tokens(store),
         models=_models(store, used, decision.model_version),
+        classifier=classifier_status(used.classifier),
         evaluation=_evaluation(used.evaluation),
         evaluation_current=used.evaluation is None or used.evaluation_is_current,
         deleted_rows={name: rows for name in SCHEMAS if (rows := store.deleted_rows(name))},
@@ -269,6 +271,7 @@ def _curated(store: Store, found: _Decision, undecided: int) -> CuratedStatus:
         model_version=found.model_version,
         current=bool(recorded) and all(recorded[name] == store.version(name) for name in recorded),
         undecided=undecided,
+        threshold=threshold_status(store),
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.inspect.curation_text import classifier_text, threshold_lines
 from pipeline.inspect.status_types import (
+    ClassifierStatus,
     ClipsStatus,
     CuratedStatus,
     DownloadsStatus,
@@ -50,7 +52,7 @@ def format_status(status: StoreStatus) -> str:
         *_curated(status.curated),
         *_shards(status.shards),
         *_tokens(status.tokens),
-        *_models(status.models),
+        *_models(status.models, status.classifier),
         *_evaluation(status.evaluation, status.evaluation_current),
         *_accounting(status),
     ])  # fmt: skip
@@ -138,7 +140,11 @@ def _curated(curated: CuratedStatus) -> list[str]:
     outdated = "" if curated.current else " (outdated: its inputs changed since)"
     counts = _parts(keep=curated.keep, drop=curated.drop, review=curated.review, undecided=curated.undecided)
     not_kept = {reason: count for reason, count in curated.reasons.items() if not reason.startswith("keep")}
-    return [_line("decision", counts + outdated), *_reasons(not_kept)]
+    return [
+        _line("decision", counts + outdated),
+        *_reasons(not_kept),
+        *(_line("", line) for line in threshold_lines(curated.threshold)),
+    ]
 
 
 def _shards(shards: ShardsStatus) -> list[str]:
@@ -164,10 +170,13 @@ def _tars(count: int) -> str:
     return f"{count} tar{'' if count == 1 else 's'}"
 
 
-def _models(models: ModelsStatus) -> list[str]:
+def _models(models: ModelsStatus, classifier: ClassifierStatus | None) -> list[str]:
     lines: list[str] = []
     for kind in ("quality_classifier", "video_tokenizer", "world_model"):
         if kind in models.in_use:
+            if kind == "quality_classifier" and classifier is not None:
+                lines.append(_line("models", f"quality classifier: {classifier_text(classifier)}"))
+                continue
             model = models.in_use[kind]
             size = f"{model.parameters or 0:,} parameters, {model.steps or 0:,} steps"
             lines.append(_line("models" if not lines else "", f"{kind.replace('_', ' ')}: {size}"))

@@ -121,6 +121,33 @@ class CuratedStatus:
     """Whether it was made from the tables as they are now."""
     undecided: int
     """Clips without a decision."""
+    threshold: ThresholdStatus | None = None
+    """None where no score decided."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdStatus:
+    """The probability from which on clips are kept, with the estimates of the precision on rated clips."""
+
+    rule: str
+    """What set it: `target precision`, `lower bound`, `best precision`, `keep rate` or `fixed`."""
+    threshold: float
+    target_precision: float
+    reached: bool | None
+    """Whether the target was reached; None where the rule has none."""
+    precision: float | None
+    bound: float | None
+    """One-sided lower bound of the precision, with `confidence`, over sources."""
+    confidence: float
+    recall: float | None
+    rated: int
+    """Rated clips above the threshold, on which the precision rests, of `sources` sources."""
+    sources: int
+    labels_needed: int | None
+    """How many more good labels would reach a target that is not reached, of clips from `from_score` on."""
+    from_score: float | None
+    reachable: float | None
+    """The highest target that the present labels reach."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +214,21 @@ class ModelsStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassifierStatus:
+    """The published candidate with its out-of-fold AUC (good clips against bad ones) and the 95 % interval of it."""
+
+    published: str
+    why: str
+    auc: float | None
+    low: float | None
+    high: float | None
+    clips: int
+    sources: int
+    few: bool
+    """Whether these are too few to tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MetricStatus:
     """A measured value with the ends of its confidence interval."""
 
@@ -209,6 +251,8 @@ class StoreStatus:
     shards: ShardsStatus
     tokens: TokensStatus
     models: ModelsStatus
+    classifier: ClassifierStatus | None
+    """None without one of the present format."""
     evaluation: Mapping[str, MetricStatus]
     """Of the configured world's evaluation, by name; empty without one."""
     evaluation_current: bool

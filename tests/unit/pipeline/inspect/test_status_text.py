@@ -11,7 +11,7 @@ import pytest
 from pipeline.clips.duplicates import find_duplicates
 from pipeline.inspect.status import status
 from pipeline.inspect.status_text import format_status
-from pipeline.inspect.status_types import MetricStatus, SiteStatus, StoreStatus
+from pipeline.inspect.status_types import MetricStatus, SiteStatus, StoreStatus, ThresholdStatus
 from pipeline.storage.store import Store
 from tests.synthetic import CONFIG, add_clips, add_downloads, add_videos, finished_store, job_of
 
@@ -97,3 +97,65 @@ def test_clips_that_were_never_compared_are_not_said_to_have_no_copy(tmp_path: P
     more = {**store.read("clips").to_pylist()[0], "clip_id": "arcade-v000-0099000-" + "0" * 8, "start_ms": 99_000}
     store.append("clips", [more])
     assert "1 near-duplicates (outdated)" in format_status(status(store, CONFIG))
+
+
+def threshold(**changed: object) -> ThresholdStatus:
+    known = ThresholdStatus(
+        rule="target precision",
+        threshold=0.7104,
+        target_precision=0.9,
+        reached=True,
+        precision=0.915,
+        bound=0.84,
+        confidence=0.95,
+        recall=0.8,
+        rated=47,
+        sources=20,
+        labels_needed=None,
+        from_score=None,
+        reachable=None,
+    )
+    return dataclasses.replace(known, **changed)  # type: ignore[arg-type]
+
+
+def test_the_published_candidate_is_told_with_its_out_of_fold_figure_and_interval(found: StoreStatus) -> None:
+    told = "models       quality classifier: measurements, out-of-fold AUC 0.96 [0.90, 0.99] (70 clips of 17 sources)"
+    assert told in format_status(found).splitlines()
+    assert found.classifier is not None
+    few = dataclasses.replace(found, classifier=dataclasses.replace(found.classifier, few=True))
+    assert "measurements, too few labels to tell how good (70 clips of 17 sources)" in format_status(few)
+    assert (
+        "parameters" in format_status(dataclasses.replace(found, classifier=None)).split("models ")[1].splitlines()[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        (
+            threshold(),
+            ["kept from score 0.710 (target precision): estimated precision 0.92, 95% lower bound 0.84, recall 0.80 "
+             "(47 rated clips of 20 sources)"],
+        ),
+        (
+            threshold(rule="best precision", reached=False, precision=0.8571, labels_needed=34, from_score=0.638,
+                      reachable=0.8571),
+            ["kept from score 0.710 (best precision): estimated precision 0.86, 95% lower bound 0.84, recall 0.80 "
+             "(47 rated clips of 20 sources)",
+             "WARNING: the target precision 0.9 is not reached",
+             "  34 more good labels of clips that score 0.63 or more would reach it: `lampworks label` offers the "
+             "clips in review",
+             "  the present labels reach 0.85: --set decision.target_precision=..."],
+        ),
+        (threshold(rule="fixed", reached=None, precision=None, bound=None, recall=None),
+         ["kept from score 0.710 (fixed): no rated clip is above it"]),
+        (None, []),
+    ],
+    ids=["target reached", "not reached", "fixed", "no scores"],
+)  # fmt: skip
+def test_the_keep_threshold_is_told_with_its_estimate_and_the_way_out(
+    found: StoreStatus, known: ThresholdStatus | None, told: list[str]
+) -> None:
+    lines = format_status(dataclasses.replace(found, curated=dataclasses.replace(found.curated, threshold=known)))
+    without = format_status(dataclasses.replace(found, curated=dataclasses.replace(found.curated, threshold=None)))
+    assert [line[13:] for line in lines.splitlines() if line not in without.splitlines()] == told
