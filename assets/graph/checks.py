@@ -36,6 +36,10 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
             "Source time = clip time + remainder + lost for every video, as its packets say, and no video is missing.",
         ),
     },
+    "clip_embeddings": {
+        "none_missing": (True, "Every clip of the batch has an embedding of the configured network, or its reason."),
+        "unreadable": (False, "The frames of every clip could be read."),
+    },
     "near_duplicates": {
         "groups_cover_index": (True, "Every clip is in exactly one group, and every group has one representative."),
         "members_close": (True, "What moves in a copy agrees with its representative, all but 15 percent."),

@@ -7,6 +7,7 @@ import dagster as dg
 from assets.graph.checks import check_specs, verdict
 from assets.graph.clips import clips, near_duplicates
 from assets.graph.context import Result, Work, bars, batch_of, flat_metrics, histogram, materialized, working
+from assets.graph.embeddings import clip_embeddings
 from assets.graph.label import quality_labels
 from assets.graph.ownership import OWNERS
 from assets.graph.partitions import VIDEO_BATCH
@@ -26,7 +27,7 @@ _DECIDED_BY = {"classifier": "classifier and flags", "flags": "technical flags a
     owners=OWNERS,
     code_version="1",
     group_name="curate",
-    deps=[quality_labels],
+    deps=[clip_embeddings, quality_labels],
     kinds={"pytorch"},
     pool="training",
     check_specs=check_specs("quality_classifier"),
@@ -91,7 +92,7 @@ def _text(value: float | None) -> str:
     owners=OWNERS,
     code_version="1",
     group_name="curate",
-    deps=[clips, quality_classifier],
+    deps=[clips, clip_embeddings, quality_classifier],
     partitions_def=VIDEO_BATCH,
     kinds={"pytorch", "deltalake"},
     check_specs=check_specs("clip_scores"),

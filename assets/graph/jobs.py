@@ -10,7 +10,7 @@ import dagster as dg
 # job -> the assets it makes, in the order of a full pass
 JOBS: dict[str, tuple[str, ...]] = {
     "discover": ("search_results",),
-    "collect_batch": ("raw_videos", "clips"),
+    "collect_batch": ("raw_videos", "clips", "clip_embeddings"),
     "compare_clips": ("near_duplicates",),
     "label": ("label_queue", "quality_labels"),
     "learn": ("quality_classifier",),
@@ -23,7 +23,7 @@ JOBS: dict[str, tuple[str, ...]] = {
 }
 _DESCRIPTIONS = {
     "discover": "Search the source and register new batches.",
-    "collect_batch": "Download one batch of videos and cut it into clips; needs a partition.",
+    "collect_batch": "Download one batch of videos, cut it into clips and embed them; needs a partition.",
     "compare_clips": "Find near-duplicates over all batches.",
     "label": "Choose clips to label and collect the labels.",
     "learn": "Train the quality classifier on the labels.",

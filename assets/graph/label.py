@@ -11,6 +11,7 @@ from pydantic import Field
 from assets.graph.checks import check_specs, verdict
 from assets.graph.clips import clips, near_duplicates
 from assets.graph.context import Result, Work, bars, materialized, working
+from assets.graph.embeddings import clip_embeddings
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
 from pipeline.config import fingerprint
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     owners=OWNERS,
     code_version="1",
     group_name="label",
-    deps=[clips, near_duplicates],
+    deps=[clips, clip_embeddings, near_duplicates],
     kinds={"python", "json"},
     check_specs=check_specs("label_queue"),
 )

@@ -19,7 +19,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets.passes.due import labels_due, rounds_due
-from assets.passes.due_batches import collect_due, has_clips, unscored_batches, waiting_videos
+from assets.passes.due_batches import collect_due, has_clips, unembedded_batches, unscored_batches, waiting_videos
 from assets.passes.failures import PassError
 from assets.passes.lock import lock_home
 from assets.passes.runner import PassResult, Runner
@@ -32,6 +32,7 @@ from pipeline.progress import ProgressCallback
 
 # a decision by flags alone learns nothing from labels and needs no scores
 _LEARNED = ("quality_classifier", "clip_scores")
+_EMBEDDED = ("clip_embeddings",)
 # checks of raw_videos that report downloads on hold
 _ON_HOLD = frozenset({"site_open", "paused"})
 
@@ -84,7 +85,9 @@ def full_pass(
         Runner(settings, wanted, on_progress, instance, sweep=fresh and instance is None) as runner,
     ):
         runner.recover()
+        _leave_out_embeddings(runner)
         _collect(runner)
+        _embed(runner)
         if _has_something_to_curate(runner):
             _curate(runner, options)
             _train(runner, options)
@@ -127,7 +130,7 @@ def _collect(runner: Runner) -> None:
 def _collect_batches(runner: Runner, paused: bool) -> bool:
     """Run every due batch; return whether downloads are paused (a full disk, a quota, a daily limit)."""
     wanted = runner.wanted_of("collect_batch")
-    if not wanted:
+    if not {*wanted} - {*_EMBEDDED}:
         return paused
     failures = []
     waiting = _ready_batches(runner.settings, paused)
@@ -149,6 +152,20 @@ def _collect_batches(runner: Runner, paused: bool) -> bool:
     if failures:
         raise failures[0]
     return paused
+
+
+def _leave_out_embeddings(runner: Runner) -> None:
+    """Leave embeddings out where they are off, or where a decision without a classifier is all that reads them."""
+    config = runner.settings.config
+    if not config.embedding.enabled or (config.decision.mode != "classifier" and runner.wants("curated_clips")):
+        runner.leave_out(_EMBEDDED)
+
+
+def _embed(runner: Runner) -> None:
+    """Embed the clips of batches that nothing else was due for: the network is another one, or was off."""
+    if runner.wants(*_EMBEDDED):
+        for batch in unembedded_batches(runner.settings):
+            runner.run("collect_batch", f"embeddings, batch {batch}", assets=_EMBEDDED, batch=batch)
 
 
 def _ready_batches(settings: Settings, paused: bool) -> list[str]:

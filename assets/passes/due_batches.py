@@ -1,4 +1,4 @@
-"""Which batches have something to download, to cut or to score, and when a video that waits is due.
+"""Which batches have something to download, to cut, to embed or to score, and when a video that waits is due.
 
 Reads by column and makes no Python object per video: a store of a million videos is read within seconds. The driver,
 the sensor and `lampworks run --plan` share it.
@@ -73,6 +73,13 @@ def waiting_videos(settings: Settings) -> tuple[int, datetime | None]:
     mine = rows_with(fold_all(settings.store), "source", settings.config.source.kind)
     rests = paused_until(known := breakers(settings.store), known, now)
     return len(rows_with(mine, "state", "pending")), _next_at(mine, rests, now)
+
+
+def unembedded_batches(settings: Settings) -> list[str]:
+    """Return the batches that hold a clip without an embedding of the configured network; none where it is off."""
+    from classifier.embedding.embed import unembedded_batches
+
+    return unembedded_batches(settings.store, settings.config)
 
 
 def unscored_batches(settings: Settings) -> list[str]:

@@ -16,7 +16,7 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from assets.graph.partitions import register_batches
 from assets.passes.due import is_due
-from assets.passes.due_batches import unscored_batches
+from assets.passes.due_batches import unembedded_batches, unscored_batches
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, save_config
 from pipeline.config import fingerprint
@@ -34,6 +34,7 @@ _TABLES = {
 _BATCH_TABLES = {
     "raw_videos": ("downloads", "video_id"),
     "clips": ("clippings", "video_id"),
+    "clip_embeddings": ("embeddings", "clip_id"),
     "clip_scores": ("scores", "clip_id"),
 }
 
@@ -86,8 +87,10 @@ def _materialized(settings: Settings) -> Iterator[tuple[str, str | None, str, in
         if version >= 0:
             yield asset, None, str(version), _rows(settings, table)
     unscored = set(unscored_batches(settings)) if newest_model(store, "quality_classifier") else set()
+    unembedded = set(unembedded_batches(settings))
+    missing = {"clip_scores": unscored, "clip_embeddings": unembedded}
     for asset, batch, digest, count in _by_batch(settings):
-        if asset != "clip_scores" or batch not in unscored:
+        if batch not in missing.get(asset, ()):
             yield asset, batch, digest, count
     if not is_due("label_queue", settings):
         yield "label_queue", None, "queue", 1

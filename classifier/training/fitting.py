@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from classifier.torch_threads import fixed_threads as fixed_threads
 from classifier.training.arrays import Bools, Floats
 from classifier.training.resnet import ResNet18, frame_logits
 from pipeline.config import ClassifierConfig
@@ -44,21 +44,6 @@ def device_of(config: ClassifierConfig) -> torch.device:
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(config.device)
-
-
-@contextmanager
-def fixed_threads(count: int) -> Iterator[Callable[[], None]]:
-    """Limit torch to a number of threads inside the block; yields the function that limits another thread."""
-
-    def limit() -> None:
-        torch.set_num_threads(count)
-
-    before = torch.get_num_threads()
-    limit()
-    try:
-        yield limit
-    finally:
-        torch.set_num_threads(before)
 
 
 def train_network(

@@ -17,6 +17,7 @@ from pipeline.config.clips import ClipConfig, DuplicateConfig, ShardConfig, Spli
 from pipeline.config.config import Config, fingerprint
 from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
 from pipeline.config.describe import Setting, describe_settings
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.load import load_config, parse_config, parse_overrides
 from pipeline.config.presets import PRESETS, preset
@@ -26,8 +27,8 @@ from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerC
 
 __all__ = [
     "PRESETS", "ArcadeConfig", "AuditConfig", "ClassifierConfig", "ClipConfig", "Config", "DecisionConfig",
-    "DownloadConfig", "DuplicateConfig", "DynamicsConfig", "EngineConfig", "EvaluationConfig", "LabelConfig",
-    "LatentActionConfig", "PlayConfig", "RulesConfig", "Setting", "ShardConfig", "SourceConfig", "SplitConfig",
-    "TokenizerConfig", "TrainingConfig", "describe_settings", "fingerprint", "load_config", "parse_config",
+    "DownloadConfig", "DuplicateConfig", "DynamicsConfig", "EmbeddingConfig", "EngineConfig", "EvaluationConfig",
+    "LabelConfig", "LatentActionConfig", "PlayConfig", "RulesConfig", "Setting", "ShardConfig", "SourceConfig",
+    "SplitConfig", "TokenizerConfig", "TrainingConfig", "describe_settings", "fingerprint", "load_config", "parse_config",
     "parse_overrides", "preset",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 from pipeline.config.audit import AuditConfig
 from pipeline.config.clips import ClipConfig, DuplicateConfig, ShardConfig, SplitConfig
 from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.renamed import with_first_names
 from pipeline.config.section import Section
@@ -45,6 +46,8 @@ class Config:
     """When two clips are near-duplicates."""
     split: SplitConfig = field(default_factory=SplitConfig)
     """How sources are divided into train, val and test."""
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    """What clips look like to a frozen network."""
     labels: LabelConfig = field(default_factory=LabelConfig)
     """How clips are chosen for labelling."""
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)

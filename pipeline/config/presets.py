@@ -9,6 +9,7 @@ from functools import partial
 from pipeline.config.clips import ClipConfig
 from pipeline.config.config import Config
 from pipeline.config.demo import demo
+from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.world import DYNAMICS_SIZES, DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
@@ -21,6 +22,7 @@ def _coinrun() -> Config:
         preset="coinrun",
         # a square picture: the middle of a wider one, without bars
         clips=ClipConfig(width=64, height=64, aspect="crop"),
+        embedding=EmbeddingConfig(width=160, height=160),
         tokenizer=TokenizerConfig(encoder=stack, decoder=stack, batch=48),
         latent_actions=LatentActionConfig(num_actions=6, encoder=stack, decoder=stack),
         dynamics=DynamicsConfig(

@@ -32,6 +32,7 @@ IDS: dict[str, tuple[str, ...]] = {
     "clips": ("clip_id",),
     "replaced": ("clip_id", "old_sha256", "replaced_at"),
     "labels": ("event_id",),
+    "embeddings": ("clip_id", "encoder"),
     "scores": ("clip_id", "model_version"),
     "models": ("model_id",),
     "takedowns": ("takedown_id",),

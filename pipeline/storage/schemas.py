@@ -82,10 +82,17 @@ SCHEMAS: dict[str, pa.Schema] = {
         annotator=_STR, stream=_STR, seconds=_FLOAT, resolved=_BOOL, origin=_STR, labelled_at=_TIME,
         inclusion=_FLOAT, reasons=_TEXTS, repeat=_BOOL,
     ),
+    # what one clip's frames look like to a frozen network (null where they are unreadable): the mean and the spread of
+    # its features over the frames, as 16-bit floats
+    "embeddings": _schema(
+        clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, encoder=_STR, clip_sha256=_STR, mean=pa.binary(),
+        spread=pa.binary(), error_class=_STR, message=_STR,
+    ),
     # one clip's calibrated probability of being good, under one model version (null where its frames are unreadable)
     "scores": _schema(
         clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, model_version=_STR, probability=_FLOAT,
         logit_mean=_FLOAT, logit_min=_FLOAT, logit_std=_FLOAT, error_class=_STR, message=_STR, clip_sha256=_STR,
+        score=_FLOAT,
     ),
     # one clip's decision (keep | drop | review) and reason, under one rule and one model version
     "curated": _schema(
@@ -119,6 +126,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 DERIVED_FROM_CLIP_ID: dict[str, tuple[str, ...]] = {
     "duplicates": ("video_id", "clip_spec"),
     "labels": ("video_id", "clip_spec"),
+    "embeddings": ("video_id", "clip_spec"),
     "scores": ("video_id", "clip_spec"),
     "curated": ("clip_spec",),
 }

@@ -17,7 +17,9 @@ from pipeline.progress import Progress
 from pipeline.storage.store import Store
 from tests.engines import use_inline_engine
 
-WORK_TABLES = frozenset({"clips", "curated", "downloads", "duplicates", "labels", "models", "scores", "shards"})
+WORK_TABLES = frozenset(
+    {"clips", "curated", "downloads", "duplicates", "embeddings", "labels", "models", "scores", "shards"}
+)
 """Tables whose rows are what a stage works on; the others say which videos there are, and which are hidden."""
 SHOWN_BLOBS = ("labels/", "reports/")
 """Blobs that are read by their key; every other blob counts once a row names it."""

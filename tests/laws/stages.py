@@ -24,6 +24,7 @@ from assets.report.page import write_report
 from classifier.audit.sample import write_audit
 from classifier.decision.decide import decide
 from classifier.decision.scoring import score_batch
+from classifier.embedding.embed import embed_clips
 from classifier.labels.import_file import import_labels
 from classifier.labels.queue import write_queue
 from classifier.training.train import train_classifier
@@ -37,6 +38,7 @@ from pipeline.config import (
     ClipConfig,
     Config,
     DownloadConfig,
+    EmbeddingConfig,
     EngineConfig,
     EvaluationConfig,
     LabelConfig,
@@ -71,6 +73,7 @@ CONFIG = Config(
     clips=ClipConfig(seconds=2, fps=10),
     split=SplitConfig(val_share=0.5),
     labels=LabelConfig(min_per_class=4),
+    embedding=EmbeddingConfig(width=32, height=32, frames=1, threads=1, device="cpu"),
     classifier=ClassifierConfig(
         width=8, input_height=45, frames_per_clip=4, steps=12, batch=8, learning_rate=3e-3, folds=2, min_auc=0.0,
         threads=1,
@@ -150,6 +153,7 @@ STAGES = (
     Stage("search", _call(search_videos)),
     Stage("download", _call(download_batch)),
     Stage("clips", _call(cut_batch)),
+    Stage("embeddings", _call(embed_clips)),
     Stage("duplicates", _call(find_duplicates)),
     Stage("label queue", _call(write_queue)),
     Stage("labels", _rate),

@@ -21,7 +21,7 @@ from pipeline.clip_spec import clip_spec
 from pipeline.clips.encode import encode_frames
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.clips.tar import TarWriter
-from pipeline.config import ClassifierConfig, Config, LabelConfig, SourceConfig, SplitConfig
+from pipeline.config import ClassifierConfig, Config, EmbeddingConfig, LabelConfig, SourceConfig, SplitConfig
 from pipeline.ids import clip_id_of
 from pipeline.job import Job
 from pipeline.shards.splits import split_of
@@ -53,6 +53,7 @@ def small_config() -> Config:
             width=8, input_height=30, frames_per_clip=4, steps=40, batch=16, learning_rate=3e-3, folds=2, min_auc=0.6,
             threads=1,
         ),
+        embedding=EmbeddingConfig(width=32, height=32, frames=2, threads=1, device="cpu"),
     )  # fmt: skip
 
 

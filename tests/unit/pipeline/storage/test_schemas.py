@@ -15,6 +15,7 @@ KEYS = {
     "replaced": "clip_id",
     "duplicates": "clip_id",
     "labels": "event_id",
+    "embeddings": "clip_id",
     "scores": "clip_id",
     "curated": "clip_id",
     "shards": "version",
@@ -37,7 +38,7 @@ def test_columns_are_words_of_one_alphabet_and_times_carry_their_zone(name: str)
             assert field.name.endswith("_at")
 
 
-@pytest.mark.parametrize("name", ["clippings", "clips", "duplicates", "scores", "curated", "shards"])
+@pytest.mark.parametrize("name", ["clippings", "clips", "duplicates", "embeddings", "scores", "curated", "shards"])
 def test_derived_tables_hold_no_time_of_day(name: str):
     # the same inputs must give the same rows, whenever they are computed
     assert not any(pa.types.is_timestamp(field.type) for field in SCHEMAS[name])
