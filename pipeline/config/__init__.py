@@ -29,6 +29,6 @@ __all__ = [
     "PRESETS", "ArcadeConfig", "AuditConfig", "ClassifierConfig", "ClipConfig", "Config", "DecisionConfig",
     "DownloadConfig", "DuplicateConfig", "DynamicsConfig", "EmbeddingConfig", "EngineConfig", "EvaluationConfig",
     "LabelConfig", "LatentActionConfig", "PlayConfig", "RulesConfig", "Setting", "ShardConfig", "SourceConfig",
-    "SplitConfig", "TokenizerConfig", "TrainingConfig", "describe_settings", "fingerprint", "load_config", "parse_config",
-    "parse_overrides", "preset",
+    "SplitConfig", "TokenizerConfig", "TrainingConfig", "describe_settings", "fingerprint", "load_config",
+    "parse_config", "parse_overrides", "preset",
 ]  # fmt: skip
