@@ -156,6 +156,8 @@ def curated_clips(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Re
 
 
 def _decided(work: Work, reasons: Mapping[str, int], before: float | None) -> Result:
+    from classifier.decision.content import decided_content
+
     rows = work.store.read("curated", ["clip_id", "decision", "rating", "split", "rule_version", "model_version"])
     index = current_clips(work.store, work.config)
     found = counts(rows["decision"])
@@ -168,7 +170,7 @@ def _decided(work: Work, reasons: Mapping[str, int], before: float | None) -> Re
     conserved = same_ids(rows["clip_id"], index) and set(found) <= {"keep", "drop", "review"}
     return materialized(
         len(rows),
-        work.store.version("curated"),
+        decided_content(work.store),
         [
             verdict(
                 "curated_clips", "one_model", len(versions) <= 1, f"{len(versions)} pairs of rule and model version"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from classifier.decision.before import keep_decision_before
 from classifier.decision.by_recipe import RecipeRule, recipe_of, recipe_rule
 from classifier.decision.content import content_of
 from classifier.decision.rule import DECISIONS, Rule
@@ -87,6 +88,7 @@ def decide(job: Job) -> DecisionReport:
         parts.append(rows_table("curated", rows))
         kinds.update(found)
     table = pa.concat_tables(parts).sort_by("clip_id")
+    keep_decision_before(store, table)
     if pool.taken_down_since():
         # clips of other videos may be copies of what is hidden now
         return decide(job)

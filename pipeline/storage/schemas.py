@@ -99,6 +99,16 @@ SCHEMAS: dict[str, pa.Schema] = {
         clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, decision=_STR, reason=_STR, probability=_FLOAT,
         rating=_INT, split=_STR, rule_version=_STR, model_version=_STR,
     ),
+    # one clip's row of `curated` in the decision before the present one, to compare with
+    "decided_before": _schema(
+        clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, decision=_STR, reason=_STR, kind=_STR,
+        probability=_FLOAT,
+    ),
+    # one clip that entered the curated set or left it (change entered | left) since the decision before
+    "curation_changes": _schema(
+        clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, change=_STR, decision_before=_STR, reason_before=_STR,
+        probability_before=_FLOAT, decision=_STR, reason=_STR, probability=_FLOAT,
+    ),
     # one training tar
     "shards": _schema(
         version=_STR, split=_STR, path=_STR, samples=_INT, bytes=_INT, sha256=_STR, curated_version=_INT,
@@ -129,6 +139,8 @@ DERIVED_FROM_CLIP_ID: dict[str, tuple[str, ...]] = {
     "embeddings": ("video_id", "clip_spec"),
     "scores": ("video_id", "clip_spec"),
     "curated": ("clip_spec",),
+    "decided_before": ("video_id", "clip_spec"),
+    "curation_changes": ("video_id", "clip_spec"),
 }
 """Columns that repeat a part of `clip_id`. Writers may leave them out, and rows written before these columns existed
 lack them: `pipeline.storage.rows.derive_columns` fills them when rows are written and when they are read."""

@@ -140,6 +140,12 @@ def _rate(store: Store, config: Config) -> None:
     import_labels(store, file, "ann", config)
 
 
+def _decide_otherwise(store: Store, config: Config) -> None:
+    decide(
+        _job(store, dataclasses.replace(config, decision=dataclasses.replace(config.decision, keep_duplicates=True)))
+    )
+
+
 def exported(store: Store) -> Path:
     """Return the file that the stage `export` writes."""
     return Path(store.root).with_name("export.parquet")
@@ -159,6 +165,7 @@ STAGES = (
     Stage("labels", _rate),
     Stage("classifier", _call(train_classifier)),
     Stage("scores", _call(score_batch)),
+    Stage("decision of another rule", _decide_otherwise),
     Stage("decision", _call(decide)),
     Stage("audit", _call(write_audit)),
     Stage("shards", _call(write_shards)),

@@ -18,6 +18,8 @@ KEYS = {
     "embeddings": "clip_id",
     "scores": "clip_id",
     "curated": "clip_id",
+    "decided_before": "clip_id",
+    "curation_changes": "clip_id",
     "shards": "version",
     "tokens": "version",
     "models": "model_id",
@@ -38,7 +40,20 @@ def test_columns_are_words_of_one_alphabet_and_times_carry_their_zone(name: str)
             assert field.name.endswith("_at")
 
 
-@pytest.mark.parametrize("name", ["clippings", "clips", "duplicates", "embeddings", "scores", "curated", "shards"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "clippings",
+        "clips",
+        "duplicates",
+        "embeddings",
+        "scores",
+        "curated",
+        "decided_before",
+        "curation_changes",
+        "shards",
+    ],
+)
 def test_derived_tables_hold_no_time_of_day(name: str):
     # the same inputs must give the same rows, whenever they are computed
     assert not any(pa.types.is_timestamp(field.type) for field in SCHEMAS[name])
