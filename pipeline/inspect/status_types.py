@@ -136,6 +136,12 @@ class ThresholdStatus:
     reached: bool | None
     """Whether the target was reached; None where the rule has none."""
     precision: float | None
+    """Share of good clips among the rated ones above it."""
+    expected: float | None
+    """The same for clips of other sources: without the optimism of choosing the threshold on these clips."""
+    low: float | None
+    high: float | None
+    """Ends of the 95 % interval of `expected`."""
     bound: float | None
     """One-sided lower bound of the precision, with `confidence`, over sources."""
     confidence: float
@@ -143,11 +149,8 @@ class ThresholdStatus:
     rated: int
     """Rated clips above the threshold, on which the precision rests, of `sources` sources."""
     sources: int
-    labels_needed: int | None
-    """How many more good labels would reach a target that is not reached, of clips from `from_score` on."""
-    from_score: float | None
-    reachable: float | None
-    """The highest target that the present labels reach."""
+    warning: str
+    """What is kept instead and what would help, where the target is not reached; empty otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)

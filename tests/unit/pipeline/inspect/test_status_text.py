@@ -106,14 +106,15 @@ def threshold(**changed: object) -> ThresholdStatus:
         target_precision=0.9,
         reached=True,
         precision=0.915,
+        expected=0.891,
+        low=0.78,
+        high=0.96,
         bound=0.84,
         confidence=0.95,
         recall=0.8,
         rated=47,
         sources=20,
-        labels_needed=None,
-        from_score=None,
-        reachable=None,
+        warning="",
     )
     return dataclasses.replace(known, **changed)  # type: ignore[arg-type]
 
@@ -134,20 +135,19 @@ def test_the_published_candidate_is_told_with_its_out_of_fold_figure_and_interva
     [
         (
             threshold(),
-            ["kept from score 0.710 (target precision): estimated precision 0.92, 95% lower bound 0.84, recall 0.80 "
-             "(47 rated clips of 20 sources)"],
+            ["kept from score 0.710 (target precision): estimated precision 0.92, 95% lower bound 0.84, "
+             "on other sources 0.89 [0.78, 0.96], recall 0.80 (47 rated clips of 20 sources)"],
         ),
         (
-            threshold(rule="best precision", reached=False, precision=0.8571, labels_needed=34, from_score=0.638,
-                      reachable=0.8571),
-            ["kept from score 0.710 (best precision): estimated precision 0.86, 95% lower bound 0.84, recall 0.80 "
-             "(47 rated clips of 20 sources)",
-             "WARNING: the target precision 0.9 is not reached",
-             "  34 more good labels of clips that score 0.63 or more would reach it: `lampworks label` offers the "
-             "clips in review",
-             "  the present labels reach 0.85: --set decision.target_precision=..."],
+            threshold(rule="best precision", reached=False, precision=0.8571,
+                      warning="no threshold reaches 0.9. Rate 34 clips of score 0.63 or more with `lampworks label`, "
+                      "or add videos."),
+            ["kept from score 0.710 (best precision): estimated precision 0.86, 95% lower bound 0.84, "
+             "on other sources 0.89 [0.78, 0.96], recall 0.80 (47 rated clips of 20 sources)",
+             "WARNING: no threshold reaches 0.9. Rate 34 clips of score 0.63 or more with `lampworks label`, or add",
+             "videos."],
         ),
-        (threshold(rule="fixed", reached=None, precision=None, bound=None, recall=None),
+        (threshold(rule="fixed", reached=None, precision=None, expected=None, bound=None, recall=None),
          ["kept from score 0.710 (fixed): no rated clip is above it"]),
         (None, []),
     ],
