@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from assets.settings import Settings
-from pipeline.clip_spec import clip_spec
+from pipeline.clip_spec import MEASUREMENTS_VERSION, clip_spec
 from pipeline.config import Config
 from pipeline.storage.arrow import pc, rows_with, unique
 from pipeline.storage.store import Store
@@ -42,7 +42,7 @@ def collect_due(store: Store, config: Config, now: datetime) -> Due:
     from pipeline.download.ledger import fold_all
 
     videos = fold_all(store)
-    spec = clip_spec(config.clips)
+    spec = f"{clip_spec(config.clips)}-{MEASUREMENTS_VERSION}"
     if config.clips.cut_detector != "adaptive":
         spec = f"{spec}-{config.clips.cut_detector}"
     downloads = set(unique(due_rows(store, config, videos, now)["batch"]))

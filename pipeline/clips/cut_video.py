@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.clip_spec import clip_spec
+from pipeline.clip_spec import MEASUREMENTS_VERSION, clip_spec
 from pipeline.clips.actions import publish_actions
 from pipeline.clips.cuts import CutDetector, detect_cuts
 from pipeline.clips.decode import open_video
@@ -120,6 +120,7 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
         "lost": losses_to_text(video.lost),
         "packets_ms": video.packets_ms,
         "cut_detector": job.config.cut_detector,
+        "measurements_version": MEASUREMENTS_VERSION,
         "tar_bytes": size if rows else 0,
         "tar_sha256": digest if rows else None,
     }

@@ -20,6 +20,7 @@ from pipeline.clips.cuts import CutDetector, cut_ms, cut_peak, cuts_of, longest_
 from pipeline.clips.hashes import look_of
 from pipeline.clips.motion import frame_histograms, longest_run, scroll_of
 from pipeline.clips.overlay import overlay_of
+from pipeline.clips.play import PLAY_NAMES, play_of
 from pipeline.clips.samples import Floats, Planes, sample_indices
 from pipeline.clips.texture import blockiness, sharpness_and_edges, text_density
 from pipeline.config.clips import ClipConfig
@@ -35,7 +36,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     "diff_mean", "diff_p95", "changed_mean", "changed_p95", "still_share", "longest_still", "num_cuts", "cut_peak",
     "black_share", "letterbox_share", "overlay_share", "static_share", "corner_motion_max", "corner_motion_min",
     "centre_motion", "corner_variance", "scroll_share", "scroll_strength", "scroll_speed", "vertical_share",
-    "palette_drift", "bytes_per_frame", "panel_share", "text_density", "blockiness",
+    "palette_drift", "bytes_per_frame", "panel_share", "text_density", "blockiness", *PLAY_NAMES,
 )  # fmt: skip
 """What each number of `clips.features` is, in order: the input of the classifier's baseline."""
 
@@ -123,7 +124,7 @@ def measure(
         black_share, letterbox, overlay.share * inside, _static_share(activity), max(corners), min(corners), centre,
         _corner_variance(samples), sideways, strength, speed, upwards,
         float(np.abs(histograms[0] - histograms[-1]).sum() / 2), num_bytes / len(luma),
-        overlay.panel_share * inside, text, blocks,
+        overlay.panel_share * inside, text, blocks, *play_of(luma),
     ]  # fmt: skip
     return Measurements(
         black_share=black_share,

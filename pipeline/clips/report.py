@@ -9,7 +9,7 @@ from pipeline.clip_spec import clip_spec
 from pipeline.clips.flags import FLAGS
 from pipeline.clips.read import read_clips
 from pipeline.config import Config
-from pipeline.download.due import ended_by_no_other_limit, with_detector
+from pipeline.download.due import ended_by_no_other_limit, with_detector, with_measurements
 from pipeline.download.ledger import State, download_states
 from pipeline.footage.losses import lost_ms_by_reason
 from pipeline.storage.arrow import pc
@@ -47,12 +47,13 @@ class ClipReport:
 def due_for_cutting(store: Store, config: Config, batch: str, *, retry_failed: bool = False) -> list[State]:
     """Return the downloaded videos of a batch that were not cut under the current clip_spec, in order of their ids.
 
-    Those whose scene cuts another detector found than `clips.cut_detector` are due too.
+    Those whose scene cuts another detector found than `clips.cut_detector` are due too, and those whose clips lack
+    measurements that are made now.
     A video that failed is due with `retry_failed`, when it was downloaded again, or when the limit of the engine at
     which it was ended is another now. A video whose raw file was dropped is not due: it is downloaded again first.
     """
     where = (pc.field("batch") == batch) & (pc.field("clip_spec") == clip_spec(config.clips))
-    where &= ended_by_no_other_limit(config) & with_detector(config.clips.cut_detector)
+    where &= ended_by_no_other_limit(config) & with_detector(config.clips.cut_detector) & with_measurements()
     done = {
         (row["video_id"], row["source_sha256"])
         for row in store.read("clippings", ["video_id", "source_sha256", "state"], where).to_pylist()

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.clips.cut_video import CutVideo
 from pipeline.clips.replaced import replaced_clips
-from pipeline.download.due import with_detector
+from pipeline.download.due import with_detector, with_measurements
 from pipeline.sources.faults import clean_message
 from pipeline.storage.arrow import is_one_of, pc
 from pipeline.storage.rows import fitting_rows
@@ -82,7 +82,7 @@ class RowWriter:
     def _cut(self) -> set[tuple[str, str]]:
         """Return the videos of the batch that have their clips, each with the hash of the file they are from."""
         same = (pc.field("batch") == self.batch) & (pc.field("clip_spec") == self.clip_spec)
-        same &= with_detector(self.cut_detector)
+        same &= with_detector(self.cut_detector) & with_measurements()
         columns = ["video_id", "source_sha256"]
         rows = self.store.read("clippings", columns, same & (pc.field("state") == "ok")).to_pylist()
         return {(row["video_id"], row["source_sha256"]) for row in rows}

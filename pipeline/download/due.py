@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.clip_spec import clip_spec
+from pipeline.clip_spec import MEASUREMENTS_VERSION, clip_spec
 from pipeline.config import Config
 from pipeline.download.circuit_breaker import breakers, paused_until
 from pipeline.download.ledger import State, fold_all
@@ -54,16 +54,25 @@ def due_rows(store: Store, config: Config, states: pa.Table, now: datetime) -> p
 
 
 def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
-    """Return the rows of `fold_all` that were downloaded and are due for cutting under the current clip_spec."""
+    """Return the rows of `fold_all` that were downloaded and are due for cutting under the current clip_spec.
+
+    A dropped file is not fetched again for the sake of measurements alone: its clips keep those that they have.
+    """
     fetched = rows_with(states, "state", "ok")
     if not len(fetched):
         return fetched
     settled = (pc.field("clip_spec") == clip_spec(config.clips)) & ended_by_no_other_limit(config)
     settled &= with_detector(config.clips.cut_detector)
-    cut = store.read("clippings", ["video_id", "source_sha256"], settled)
     files = pc.binary_join_element_wise(fetched["video_id"], fetched["sha256"], " ")
-    done = pc.binary_join_element_wise(cut["video_id"], cut["source_sha256"], " ")
-    return fetched.filter(pc.invert(among(files, done)))
+
+    def done(where: Any) -> Any:
+        cut = store.read("clippings", ["video_id", "source_sha256"], where)
+        return among(files, pc.binary_join_element_wise(cut["video_id"], cut["source_sha256"], " "))
+
+    measured = done(settled & with_measurements())
+    if pc.any(fetched["dropped"]).as_py():
+        measured = pc.or_(measured, pc.and_(fetched["dropped"], done(settled)))
+    return fetched.filter(pc.invert(measured))
 
 
 def ended_by_no_other_limit(config: Config) -> Any:
@@ -87,6 +96,14 @@ def with_detector(cut_detector: str) -> Any:
     name = pc.field("cut_detector")
     same = (name == cut_detector) | name.is_null() if cut_detector == "adaptive" else name == cut_detector
     return (pc.field("state") != "ok") | same
+
+
+def with_measurements() -> Any:
+    """Return a filter of `clippings`: all but the videos whose clips lack measurements that are made now.
+
+    They are cut again from their file, to the same clips with more measurements.
+    """
+    return (pc.field("state") != "ok") | (pc.field("measurements_version") == MEASUREMENTS_VERSION)
 
 
 def short_enough_by_now(store: Store, config: Config, refused: Collection[str]) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 from assets.automation.sensors import LOOK_AGAIN, MOST_RUNS, Tick, tick
 from assets.passes.due_batches import collect_due
 from assets.settings import Settings, load_settings
-from pipeline.clip_spec import clip_spec
+from pipeline.clip_spec import MEASUREMENTS_VERSION, clip_spec
 from pipeline.download.circuit_breaker import Refusal, closed, opened
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
@@ -51,9 +51,10 @@ def put_ok(store: Store, video: str, batch: str) -> None:
     put_attempt(store, video, batch, "ok", sha256=f"hash-{video}", path=f"raw/{batch}/{video}.mp4")
 
 
-def put_cut(settings: Settings, video: str, batch: str) -> None:
+def put_cut(settings: Settings, video: str, batch: str, version: int | None = MEASUREMENTS_VERSION) -> None:
     row = {"video_id": video, "batch": batch, "source_sha256": f"hash-{video}", "state": "ok"}
-    settings.store.append("clippings", [{**row, "clip_spec": clip_spec(settings.config.clips)}])
+    named = {"clip_spec": clip_spec(settings.config.clips), "measurements_version": version}
+    settings.store.append("clippings", [row | named])
 
 
 def ask(settings: Settings, last: Tick | None = None, now: datetime = NOW, busy: Collection[str] = ()) -> Tick:
@@ -134,6 +135,18 @@ def test_a_batch_whose_site_rests_is_due_when_the_rest_is_over_and_others_are_no
     assert due(settings, rest.next_try_at) == [*map(name_of, (1, 2, 3))]
     store.append("breakers", [closed("tired.example", NOW + timedelta(minutes=1)).row()])
     assert due(settings, NOW + timedelta(minutes=1)) == [*map(name_of, (1, 2, 3))]
+
+
+def test_clips_that_lack_measurements_are_due_while_their_file_is_kept(tmp_path: Path) -> None:
+    settings = settings_at(tmp_path)
+    put_videos(settings.store, {name_of(1): ["kept"], name_of(2): ["dropped"]})
+    for number, video in enumerate(("kept", "dropped"), 1):
+        put_ok(settings.store, video, name_of(number))
+        put_cut(settings, video, name_of(number), version=None)
+    put_attempt(settings.store, "dropped", name_of(2), "dropped", finished_at=NOW - timedelta(hours=1))
+    found = collect_due(settings.store, settings.config, NOW)
+    assert [*found.batches] == [name_of(1)], "nothing is fetched again to be measured"
+    assert found.cuts == {name_of(1)}
 
 
 def test_a_dropped_file_is_not_to_be_cut_and_is_fetched_again_for_another_clip_format(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.clip_spec import clip_spec
+from pipeline.clip_spec import MEASUREMENTS_VERSION, clip_spec
 from pipeline.clips.cut_batch import cut_batch
 from pipeline.clips.cut_video import CutJob
 from pipeline.clips.features import FEATURE_NAMES
@@ -121,6 +121,22 @@ def test_another_cut_detector_makes_a_video_due_and_changes_its_cuts_alone(store
     assert cut_batch(other, detect_cuts=cut_in_the_middle).new == 0
     assert cut_batch(job).new == 1
     assert store.read("clips").sort_by("clip_id").to_pylist() == first
+
+
+@pytest.mark.usefixtures("inline")
+def test_clips_of_an_older_version_are_measured_again_and_keep_ids_and_bytes(store: Store, clip_of_5s: bytes) -> None:
+    add_video(store, "folder-a", clip_of_5s)
+    job = BatchJob(store, CONFIG, home_of(store), batch=BATCH)
+    cut_batch(job)
+    tables = {name: store.read(name).to_pylist() for name in ("clips", "clippings")}
+    assert {row["measurements_version"] for row in tables["clippings"]} == {MEASUREMENTS_VERSION}
+    store.replace("clips", [row | {"features": row["features"][:32]} for row in tables["clips"]])
+    store.replace("clippings", [row | {"measurements_version": None} for row in tables["clippings"]])
+    assert clip_report(store, CONFIG, BATCH).pending == 1
+    assert cut_batch(job).new == 1
+    assert {name: store.read(name).to_pylist() for name in tables} == tables
+    assert store.read("replaced").num_rows == 0, "labels of the clips count on"
+    assert cut_batch(job).new == 0
 
 
 @pytest.mark.usefixtures("inline")
