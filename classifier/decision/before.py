@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
-from classifier.decision.content import content_of
+from classifier.decision.content import present_content
 from pipeline.storage.arrow import among, pc
 from pipeline.storage.rows import rows_table
 from pipeline.storage.schemas import SCHEMAS
@@ -12,7 +10,7 @@ from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
 
-def keep_decision_before(store: Store, coming: pa.Table) -> None:
+def keep_decision_before(store: Store, coming: str) -> None:
     """Copy `curated` to `decided_before`, as the next decision is about to replace it.
 
     Nothing is copied where there is no decision, or where the next one says the same. After a kill before the next
@@ -20,22 +18,22 @@ def keep_decision_before(store: Store, coming: pa.Table) -> None:
 
     Args:
         store: the store.
-        coming: the rows that `curated` will have, sorted by clip_id.
+        coming: hash of the rows that `curated` will have (`content_of`).
     """
     if store.version("curated") < 0:
         return
-    present = store.read("curated").sort_by("clip_id")
-    content = content_of(present)
-    if content == content_of(coming) or store.inputs("decided_before").get("content") == content:
+    present = present_content(store)
+    if present == coming or store.inputs("decided_before").get("content") == present:
         return
-    names = [name for name in SCHEMAS["decided_before"].names if name in present.column_names]
-    versions = {
-        name: str(present[name][0].as_py()) if len(present) else "" for name in ("rule_version", "model_version")
-    }
-    rows = rows_table("decided_before", present.select(names))
-    hidden = taken_down(store).hidden_among(store, map(str, rows["video_id"].unique().to_pylist()))
+    rows = store.read("curated")
+    names = [name for name in SCHEMAS["decided_before"].names if name in rows.column_names]
+    versions = {name: str(rows[name][0].as_py()) if len(rows) else "" for name in ("rule_version", "model_version")}
+    kept = rows_table("decided_before", rows.select(names))
+    hidden = taken_down(store).hidden_among(store, map(str, kept["video_id"].unique().to_pylist()))
     store.replace(
         "decided_before",
-        rows.filter(pc.invert(among(rows["video_id"], hidden))),
-        inputs={"content": content, **versions},
+        kept.filter(pc.invert(among(kept["video_id"], hidden))).sort_by(
+            [("batch", "ascending"), ("clip_id", "ascending")]
+        ),
+        inputs={"content": present, **versions},
     )

@@ -88,7 +88,8 @@ def decide(job: Job) -> DecisionReport:
         parts.append(rows_table("curated", rows))
         kinds.update(found)
     table = pa.concat_tables(parts).sort_by("clip_id")
-    keep_decision_before(store, table)
+    content = content_of(table.to_batches())
+    keep_decision_before(store, content)
     if pool.taken_down_since():
         # clips of other videos may be copies of what is hidden now
         return decide(job)
@@ -96,7 +97,7 @@ def decide(job: Job) -> DecisionReport:
         "decided_from": inputs,
         "threshold": threshold or {},
         "reasons": dict(sorted(kinds.items())),
-        "content": content_of(table),
+        "content": content,
     }
     store.replace("curated", table, inputs=record)
     return _report(config, table, record, written=True)

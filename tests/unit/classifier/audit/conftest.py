@@ -61,7 +61,7 @@ def decide_as(store: Store, verdicts: Mapping[str, Verdict]) -> None:
         for clip_id, (decision, reason, probability) in sorted(verdicts.items())
     ]  # fmt: skip
     table = rows_table("curated", rows)
-    store.replace("curated", table, inputs={"content": content_of(table), "decided_from": {}})
+    store.replace("curated", table, inputs={"content": content_of(table.to_batches()), "decided_from": {}})
 
 
 def by_score(clips: Sequence[str], keep: int, review: int = 0) -> dict[str, Verdict]:

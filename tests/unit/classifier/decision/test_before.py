@@ -20,8 +20,8 @@ def decision(**verdicts: str) -> pa.Table:
 
 
 def publish(store: Store, table: pa.Table) -> None:
-    keep_decision_before(store, table)
-    store.replace("curated", table, inputs={"content": content_of(table)})
+    keep_decision_before(store, content_of(table.to_batches()))
+    store.replace("curated", table, inputs={"content": content_of(table.to_batches())})
 
 
 def before(store: Store) -> dict[str, str]:
@@ -56,7 +56,7 @@ def test_the_same_verdicts_under_another_rule_leave_it_as_it_is(store: Store):
 
 def test_a_kill_before_the_next_decision_loses_and_doubles_nothing(store: Store):
     publish(store, decision(a="keep", b="drop"))
-    keep_decision_before(store, decision(a="drop", b="drop"))
+    keep_decision_before(store, content_of(decision(a="drop", b="drop").to_batches()))
     version = store.version("decided_before")
     publish(store, decision(a="drop", b="drop"))
     assert (before(store), store.version("decided_before")) == ({A: "keep", B: "drop"}, version)
@@ -75,8 +75,8 @@ def test_equal_decisions_have_equal_hashes_in_every_root(store: Store, tmp_path)
     publish(store, decision(a="keep", b="drop"))
     publish(other, decision(a="drop"))
     publish(other, decision(a="keep", b="drop"))
-    assert decided_content(store) == decided_content(other) == content_of(decision(a="keep", b="drop"))
-    assert decided_content(store) != content_of(decision(a="keep", b="review"))
+    assert decided_content(store) == decided_content(other) == content_of(decision(a="keep", b="drop").to_batches())
+    assert decided_content(store) != content_of(decision(a="keep", b="review").to_batches())
     assert decided_content(Store(tmp_path / "empty")) is None
     # a table that an older version wrote has no hash beside it
     store.replace("curated", decision(b="drop", a="keep"))
