@@ -123,7 +123,9 @@ def quality_labels(context: dg.AssetExecutionContext, config: LabelSource, lampw
 def _checks(work: Work, by_rating: Mapping[int, int], agreement: "Agreement") -> list[dg.AssetCheckResult]:
     ratings = Counter(work.store.read("labels", ["rating"], pc.field("kind") == "rate")["rating"].to_pylist())
     outside = sum(count for rating, count in ratings.items() if rating not in (1, 2, 3, 4, 5))
-    need = work.config.labels.min_per_class
+    need, good_rating = work.config.labels.min_per_class, work.config.classifier.good_rating
+    good = sum(count for rating, count in by_rating.items() if rating >= good_rating)
+    bad = sum(count for rating, count in by_rating.items() if rating <= min(2, good_rating - 1))
     return [
         verdict(
             "quality_labels", "rating_range", outside == 0, f"{sum(ratings.values())} ratings, {outside} outside 1..5"
@@ -131,8 +133,8 @@ def _checks(work: Work, by_rating: Mapping[int, int], agreement: "Agreement") ->
         verdict(
             "quality_labels",
             "coverage",
-            work.config.decision.mode != "classifier" or min(by_rating.get(5, 0), by_rating.get(1, 0)) >= need,
-            f"{by_rating.get(5, 0)} clips rated 5, {by_rating.get(1, 0)} rated 1; the classifier needs {need} of each",
+            work.config.decision.mode != "classifier" or min(good, bad) >= need,
+            f"{good} good clips (rated {good_rating} or more), {bad} bad ones; the classifier needs {need} of each",
         ),
         agreement_check(agreement, work.config.labels.min_agreement),
     ]

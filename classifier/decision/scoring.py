@@ -1,7 +1,8 @@
-"""Score every clip of a batch with the published classifier, from the 8 frames that are stored beside it.
+"""Score every clip of a batch with the published classifier, from its measurements, or what else it needs.
 
-No video is decoded: a clip costs one ranged read, one JPEG and one pass of the network. Every clip gets a row. A clip
-whose frames cannot be read gets one without a probability, with the reason.
+No video is decoded: measurements are columns; where a network is published, a clip costs one ranged read, one JPEG and
+one pass of the network. Every clip gets a row. A clip whose frames cannot be read gets one without a probability, with
+the reason.
 """
 
 from __future__ import annotations
@@ -10,18 +11,18 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from classifier.pool import Pool, load_pool
-from classifier.training.calibration import Calibration, apply_platt, clip_features
-from classifier.training.examples import read_clip_frames
-from classifier.training.fitting import fixed_threads, logits_of
-from classifier.training.published import latest_classifier, load_document, load_network, trained_config
-from classifier.training.resnet import ResNet18
+from classifier.torch_threads import fixed_threads
+from classifier.training.calibration import apply_calibration
+from classifier.training.examples import FEATURE_COLUMNS, features_of
+from classifier.training.frames import read_clip_frames
+from classifier.training.inputs import ClipInputs
+from classifier.training.published import latest_classifier, load_document, load_scorer, trained_config
 from pipeline.clips.read import FRAME_COLUMNS
 from pipeline.config import ClipConfig, Config
 from pipeline.errors import UserError
@@ -62,7 +63,7 @@ def score_batch(job: BatchJob) -> ScoreReport:
     store, batch = job.store, job.batch
     pool = load_pool(store, job.config)
     model = _usable_model(pool)
-    clips = pool.scan([*FRAME_COLUMNS, "sha256"], batch).to_pylist()
+    clips = pool.scan([*FRAME_COLUMNS, *FEATURE_COLUMNS, "sha256"], batch).to_pylist()
     scored = store.read("scores", where=pc.field("batch") == batch).to_pylist()
     if _covers(scored, clips, model.model_id):
         return _report(batch, model, scored, written=False)
@@ -135,37 +136,30 @@ def _score(job: BatchJob, model: ModelRecord, clips: Sequence[Mapping[str, Any]]
     config = dataclasses.replace(
         trained_config(model), device=job.config.classifier.device, threads=job.config.classifier.threads
     )
-    network = load_network(job.store, model, config)
+    scorer = load_scorer(job.store, model, config)
     calibration = load_document(job.store, model)["calibration"]
-    on_gpu = next(network.parameters()).device.type == "cuda"
+
+    def row(clip: Mapping[str, Any], frames: Tensor | Exception | None) -> dict[str, Any]:
+        if isinstance(frames, Exception):
+            return {"clip_id": clip["clip_id"], "error_class": "unreadable_frames", "message": str(frames)[:500]}
+        score_N = scorer.scores(ClipInputs(features_of([clip]), None if frames is None else frames[None]))
+        probability = float(apply_calibration(calibration, score_N)[0])
+        return {"clip_id": clip["clip_id"], "probability": round(probability, 6)}
+
     rows: list[dict[str, Any]] = []
     with (
         # a clip is too little work to share: one thread per clip, as many clips at a time as there are threads
         fixed_threads(1) as limit,
         Progress("clip scores", len(clips), "clips", on_progress=job.on_progress) as progress,
-        ThreadPoolExecutor(1 if on_gpu else config.threads, initializer=limit) as workers,
+        ThreadPoolExecutor(config.threads, initializer=limit) as workers,
     ):
         for start in range(0, len(clips), CHUNK):
             chunk = clips[start : start + CHUNK]
-            frames = read_clip_frames(job.store, chunk, config)
-            for row in workers.map(partial(_row, network, calibration), chunk, frames):
-                rows.append(row)
+            frames = read_clip_frames(job.store, chunk, config) if "frames" in scorer.needs else [None] * len(chunk)
+            for found in workers.map(row, chunk, frames):
+                rows.append(found)
                 progress.advance()
     return rows
-
-
-def _row(
-    network: ResNet18, calibration: Calibration, clip: Mapping[str, Any], frames: Tensor | Exception
-) -> dict[str, Any]:
-    if isinstance(frames, Exception):
-        return {"clip_id": clip["clip_id"], "error_class": "unreadable_frames", "message": str(frames)[:500]}
-    features = clip_features(logits_of(network, frames[None]))
-    mean, least, spread = (round(float(value), 5) for value in features[0])
-    probability = float(apply_platt(calibration, np.array([[mean, least, spread]]))[0])
-    return {
-        "clip_id": clip["clip_id"], "probability": round(probability, 6), "logit_mean": mean, "logit_min": least,
-        "logit_std": spread,
-    }  # fmt: skip
 
 
 def _report(batch: str, model: ModelRecord, rows: Sequence[Mapping[str, Any]], *, written: bool) -> ScoreReport:

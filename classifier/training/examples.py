@@ -1,31 +1,33 @@
-"""Rated clips as arrays: frames for the network, features for the baselines, sources for the folds.
+"""Rated clips as arrays: measurements, embeddings and frames for the candidates, sources for the folds.
 
-Dimension keys: N clips, K frames of a clip, H rows, W columns, F features.
+Dimension keys: N clips, F measurements, D numbers of an embedding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from classifier.embedding.stored import read_embeddings
 from classifier.pool import Pool
-from classifier.training.arrays import Bools, Floats
+from classifier.training.arrays import Bools, Floats, Rows
+from classifier.training.frames import ClipFrames, load_frames
+from classifier.training.groups import joined_groups
+from classifier.training.inputs import ClipInputs, Embeddings, Need
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.clips.flags import FLAGS
-from pipeline.clips.read import FRAME_COLUMNS, read_frames
+from pipeline.clips.read import FRAME_COLUMNS
 from pipeline.config import ClassifierConfig
-from pipeline.storage.store import Store
+from pipeline.errors import UserError
 
 MEASUREMENTS = tuple(name for name in ("motion", "overlay_share", "letterbox_share") if name not in FEATURE_NAMES)
 """Columns of `clips` that are not among the hand-made features already."""
-READERS = 4
+FEATURE_COLUMNS = (*MEASUREMENTS, "features")
+"""Columns of `clips` that `features_of` reads."""
 
 
 @dataclass(frozen=True)
@@ -35,112 +37,121 @@ class Examples:
     clip_ids: tuple[str, ...]
     rating_N: NDArray[np.int64]
     groups: tuple[str, ...]
-    """Source of each clip: the unit that no fold and no split divides."""
+    """Source of each clip, joined with those that it shares copies with: the unit that no fold divides."""
     val_N: Bools
-    """Whether the clip's source is held out."""
-    frames_NKCHW: Tensor
-    """uint8, at the network's input size."""
+    """Whether the clip's source is held out of the world model's training."""
     features_NF: Floats
-    """Measurements and hand-made features, named by `feature_names`; NaN where one is missing."""
+    """Measurements and hand-made features, named by `feature_names()`; NaN where one is missing."""
     flags_NF: Bools
     """Technical flags, in the order of `FLAGS`."""
+    weight_N: Floats
+    """How many clips of the pool each stands for, as a ratio; 1 where the draw is not known."""
+    weights: str
+    """`inclusion`, `part` or `none`: whether the weights come from the probabilities of the draw."""
+    frames: ClipFrames | None
+    """At the network's input size; None where no candidate needs them."""
+    embedding_ND: Embeddings | None
+    """A row of NaN for a clip without one; None where no clip has one."""
+    no_embedding: str
+    """Why no embedding could be read; empty where they could, or were not asked for."""
     unreadable: Mapping[str, str]
     """Reason by clip_id of clips whose frames could not be read; they are not among the N."""
 
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Return the names of the columns of `features_NF`."""
-        return (*MEASUREMENTS, *FEATURE_NAMES)
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.clip_ids)
 
-    @property
-    def extreme(self) -> Bools:
-        """Return which clips are rated 5 or 1: the network learns from those alone (Genie App. B.1)."""
-        return np.asarray((self.rating_N == 5) | (self.rating_N == 1))
-
-    def take(self, mask_N: Bools) -> Examples:
-        """Return the clips where a mask is true."""
-        index = np.flatnonzero(mask_N)
+    def take(self, rows: Rows | Bools) -> Examples:
+        """Return some of the clips; frames are shared, not copied."""
+        index: Rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64, copy=False)
         return Examples(
             clip_ids=tuple(self.clip_ids[i] for i in index),
             rating_N=self.rating_N[index],
             groups=tuple(self.groups[i] for i in index),
             val_N=self.val_N[index],
-            frames_NKCHW=self.frames_NKCHW[torch.from_numpy(index)],
             features_NF=self.features_NF[index],
             flags_NF=self.flags_NF[index],
+            weight_N=self.weight_N[index],
+            weights=self.weights,
+            frames=None if self.frames is None else self.frames.take(index),
+            embedding_ND=None if self.embedding_ND is None else self.embedding_ND[index],
+            no_embedding=self.no_embedding,
             unreadable=self.unreadable,
         )
 
+    def inputs(self, rows: Rows, needs: frozenset[Need]) -> ClipInputs:
+        """Return the arrays of some of the clips that a scorer needs."""
+        return ClipInputs(
+            features_NF=self.features_NF[rows],
+            frames_NKCHW=self.frames.read(rows) if self.frames is not None and "frames" in needs else None,
+            embedding_ND=self.embedding_ND[rows] if self.embedding_ND is not None and "embedding" in needs else None,
+        )
 
-def clip_frames(frames_KHWC: NDArray[np.uint8], config: ClassifierConfig) -> Tensor:
-    """Return a clip's stored frames as the network sees them: uint8 (K, 3, H, W), evenly spaced, averaged down."""
-    stored = len(frames_KHWC)
-    count = min(config.frames_per_clip, stored)
-    chosen = [(2 * i + 1) * stored // (2 * count) for i in range(count)]
-    frames = frames_KHWC[chosen]
-    factor = max(1, frames.shape[1] // config.input_height)
-    height, width = frames.shape[1] // factor, frames.shape[2] // factor
-    # in numpy, because torch would start threads of its own in every reading thread
-    blocks = frames[:, : height * factor, : width * factor].reshape(count, height, factor, width, factor, 3)
-    small = np.rint(blocks.mean((2, 4), dtype=np.float32)).astype(np.uint8)
-    return torch.from_numpy(np.ascontiguousarray(small.transpose(0, 3, 1, 2)))
-
-
-def read_clip_frames(
-    store: Store, rows: Sequence[Mapping[str, Any]], config: ClassifierConfig
-) -> list[Tensor | Exception]:
-    """Return the frames of each row, in order; for a clip whose frames cannot be read, the error instead.
-
-    Args:
-        store: the store.
-        rows: rows of `clips` with `FRAME_COLUMNS`.
-        config: number of frames and size.
-    """
-
-    def read(row: Mapping[str, Any]) -> Tensor | Exception:
-        # a damaged or missing tar costs its own clips only; any other error is a bug and is raised
-        try:
-            return clip_frames(read_frames(store, row), config)
-        except (OSError, EOFError, ValueError) as exc:
-            return exc
-
-    # in the order of bytes in the tars, so that neighbouring ranges are read one after the other
-    order = sorted(range(len(rows)), key=lambda i: (rows[i]["tar"] or "", rows[i]["frames_offset"] or 0))
-    with ThreadPoolExecutor(READERS) as readers:
-        found = dict(zip(order, readers.map(lambda i: read(rows[i]), order), strict=True))
-    return [found[i] for i in range(len(rows))]
+    def grouped(self, groups: Sequence[str]) -> Examples:
+        """Return the same clips under other groups, one a clip."""
+        assert len(groups) == len(self)
+        return replace(self, groups=tuple(groups))
 
 
-def load_examples(pool: Pool, ratings: Mapping[str, int], config: ClassifierConfig) -> Examples:
-    """Return the rated clips of a pool as arrays, all frames in memory (8 of 160x90: 0.35 MB a clip).
+def feature_names() -> tuple[str, ...]:
+    """Return the names of the columns of `features_NF`."""
+    return (*MEASUREMENTS, *FEATURE_NAMES)
+
+
+def features_of(rows: Sequence[Mapping[str, Any]]) -> Floats:
+    """Return the measurements (N, F) of rows of `clips` with FEATURE_COLUMNS; NaN where a row lacks one."""
+    return np.array([_features(row) for row in rows], np.float64).reshape(len(rows), len(feature_names()))
+
+
+def load_examples(pool: Pool, ratings: Mapping[str, int], config: ClassifierConfig, needs: frozenset[Need]) -> Examples:
+    """Return the rated clips of a pool as arrays.
 
     Args:
         pool: the clips that count.
         ratings: rating by clip_id; clips that are not in the pool are left out.
         config: number of frames and size.
+        needs: what the candidates read; frames are decoded only if they are among it.
     """
-    columns = [*FRAME_COLUMNS, *MEASUREMENTS, "flags", "features"]
+    columns = [*FRAME_COLUMNS, *FEATURE_COLUMNS, "flags"]
     rows = pool.scan(columns, clip_ids=ratings.keys()).to_pylist()
-    loaded = list(zip(rows, read_clip_frames(pool.store, rows, config), strict=True))
-    unreadable = {row["clip_id"]: str(found) for row, found in loaded if isinstance(found, Exception)}
-    readable = [(row, found) for row, found in loaded if isinstance(found, Tensor)]
-    rows = [row for row, _ in readable]
-    empty = torch.zeros(0, config.frames_per_clip, 3, 1, 1, dtype=torch.uint8)
-    return Examples(
+    groups = joined_groups(pool, [str(row["video_id"]) for row in rows])
+    weight_N, weights = np.ones(len(rows)), "none"
+    clip_ids = [str(row["clip_id"]) for row in rows]
+    embedding_ND, why = _embeddings(pool, clip_ids) if "embedding" in needs else (None, "")
+    frames, failed = load_frames(pool.store, rows, config) if "frames" in needs else (None, {})
+    examples = Examples(
         clip_ids=tuple(row["clip_id"] for row in rows),
         rating_N=np.array([ratings[row["clip_id"]] for row in rows], np.int64),
-        groups=tuple(pool.group(row["video_id"]) for row in rows),
+        groups=groups,
         val_N=np.array([pool.split(row["video_id"]) != "train" for row in rows], bool),
-        frames_NKCHW=torch.stack([found for _, found in readable]) if readable else empty,
-        features_NF=np.array([_features(row) for row in rows], np.float64).reshape(len(rows), -1),
+        features_NF=features_of(rows),
         flags_NF=np.array([[flag in (row["flags"] or ()) for flag in FLAGS] for row in rows], bool).reshape(
             -1, len(FLAGS)
         ),
-        unreadable=unreadable,
+        weight_N=weight_N,
+        weights=weights,
+        frames=frames,
+        embedding_ND=embedding_ND,
+        no_embedding=why,
+        unreadable={rows[place]["clip_id"]: reason for place, reason in failed.items()},
     )
+    return examples.take(~np.isin(np.arange(len(rows)), list(failed))) if failed else examples
+
+
+def _embeddings(pool: Pool, clip_ids: list[str]) -> tuple[Embeddings | None, str]:
+    """Return the embeddings of clips, or why there are none."""
+    if not pool.config.embedding.enabled:
+        return None, "embedding.enabled = false"
+    try:
+        found = read_embeddings(pool.store, pool.config, clip_ids)
+    except UserError as exc:
+        # the network's file is missing or changed: other candidates can do without
+        return None, str(exc)
+    return (found, "") if found.size else (None, "")
 
 
 def _features(row: Mapping[str, Any]) -> list[float]:
-    hand = list(row["features"] or ())
+    hand = list(row["features"] or ())[: len(FEATURE_NAMES)]
+    # rows of older versions have fewer
     hand += [np.nan] * (len(FEATURE_NAMES) - len(hand))
     return [np.nan if value is None else float(value) for value in (*(row[name] for name in MEASUREMENTS), *hand)]

@@ -1,4 +1,7 @@
-"""Train one ResNet18 on single frames of clips rated good or bad, and compute its logits.
+"""Train one ResNet18 on single frames of rated clips, and compute its logits.
+
+What a logit learns is `classifier.targets`: `paper` tells 5 from 1 (Genie App. B.1), `soft` learns the rating as a
+share, `ordinal` learns one scale with four cut points on it (CORAL, Cao et al. 2019), which all ratings place.
 
 The same seed gives the same weights on one kind of processor (docs/data.md says how far).
 
@@ -15,10 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from classifier.torch_threads import fixed_threads as fixed_threads
 from classifier.training.arrays import Bools, Floats
+from classifier.training.frames import ClipFrames
 from classifier.training.resnet import ResNet18, frame_logits
 from pipeline.config import ClassifierConfig
 
@@ -29,12 +33,10 @@ SMOOTHING = 0.05
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Clips that a network learns from."""
+    """Clips that a network learns from; for targets `paper` those rated 5 or 1."""
 
-    frames_NKCHW: Tensor
-    """uint8."""
-    good_N: Bools
-    """Which clips are good; the others are bad."""
+    frames: ClipFrames
+    rating_N: NDArray[np.int64]
     groups: Sequence[str]
     """Source of each clip."""
 
@@ -51,7 +53,7 @@ def train_network(
 ) -> ResNet18:
     """Return a network trained on single frames, in evaluation mode.
 
-    Both classes are drawn equally often, and within a class every source, whatever its number of clips.
+    Good and other clips are drawn equally often, and within each kind every source, whatever its number of clips.
 
     Args:
         learning: the clips.
@@ -66,17 +68,20 @@ def train_network(
         torch.manual_seed(seed)
         model = ResNet18(config.width)
     model.to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    weights_N = torch.from_numpy(_draw_weights(learning.good_N, learning.groups))
-    target_N = torch.from_numpy(np.where(learning.good_N, 1 - SMOOTHING, SMOOTHING).astype(np.float32))
-    frames_NKCHW = learning.frames_NKCHW
+    target_NC, cuts_C = _targets(learning.rating_N, config)
+    cuts_C = cuts_C.to(device).requires_grad_(len(cuts_C) > 1)
+    learned = [*model.parameters(), cuts_C] if cuts_C.requires_grad else [*model.parameters()]
+    optimizer = torch.optim.AdamW(learned, lr=config.learning_rate, weight_decay=config.weight_decay)
+    weights_N = torch.from_numpy(_draw_weights(learning.rating_N >= config.good_rating, learning.groups))
+    frames_NKCHW, rows_N = learning.frames.all_MKCHW, torch.from_numpy(learning.frames.rows_N)
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config.steps)
         clips_B = torch.multinomial(weights_N, config.batch, replacement=True, generator=draw)
         picks_B = torch.randint(frames_NKCHW.shape[1], (config.batch,), generator=draw)
-        frames_BCHW = augment(frames_NKCHW[clips_B, picks_B].float() / 255, draw).to(device)
-        loss = F.binary_cross_entropy_with_logits(model(frames_BCHW), target_N[clips_B].to(device))
+        frames_BCHW = augment(frames_NKCHW[rows_N[clips_B], picks_B].float() / 255, draw).to(device)
+        logits_BC = model(frames_BCHW)[:, None] - cuts_C
+        loss = F.binary_cross_entropy_with_logits(logits_BC, target_NC[clips_B].to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -118,6 +123,17 @@ def logits_of(model: ResNet18, frames_NKCHW: Tensor) -> Floats:
     if not found:
         return np.zeros(frames_NKCHW.shape[:2])
     return np.asarray(torch.cat(found).double().numpy(), np.float64)
+
+
+def _targets(rating_N: NDArray[np.int64], config: ClassifierConfig) -> tuple[Tensor, Tensor]:
+    """Return the targets (N, C) of C logits a frame, and where on the network's scale each of them is 0 at first."""
+    if config.targets == "ordinal":
+        above_NC = rating_N[:, None] > np.arange(1, 5)
+        share_NC, cuts_C = np.where(above_NC, 1 - SMOOTHING, SMOOTHING), [-1.5, -0.5, 0.5, 1.5]
+    else:
+        # for fives and ones alone, as `paper` learns them, this is the smoothed class
+        share_NC, cuts_C = np.clip((rating_N[:, None] - 1) / 4, SMOOTHING, 1 - SMOOTHING), [0.0]
+    return torch.from_numpy(share_NC.astype(np.float32)), torch.tensor(cuts_C)
 
 
 def _draw_weights(good_N: Bools, groups: Sequence[str]) -> Floats:

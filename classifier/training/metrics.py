@@ -15,6 +15,8 @@ from typing import TypedDict
 
 from classifier.training.intervals import Interval
 
+FORMAT = 2
+"""Of these metrics."""
 FEW_CLIPS = 20
 """Clips on a side (good or bad) below which an AUC is "too few to tell"."""
 FEW_SOURCES = 5
@@ -39,6 +41,16 @@ class AucMetrics(TypedDict):
     """Whether a side has fewer than 20 clips of 5 sources: too few to tell."""
 
 
+class PairedMetrics(TypedDict):
+    """The difference of two AUCs on the same clips, with its interval over sources (common draws)."""
+
+    difference: float
+    interval: Interval | None
+    clips: int
+    sources: int
+    few: bool
+
+
 class CandidateMetrics(TypedDict):
     """One row of the table of candidates."""
 
@@ -55,6 +67,8 @@ class CandidateMetrics(TypedDict):
     """Repeats of the folds; 0 where it was left out."""
     cpu_seconds: float
     """Processor time of its fits; no part of any hash."""
+    below_published: PairedMetrics | None
+    """AUC of the published candidate less this one; None for itself and where one has none."""
     note: str
     """Why it was left out or not repeated, or what it is made of; empty without a remark."""
 
@@ -118,16 +132,6 @@ class LabelCounts(TypedDict):
     good: int
     bad: int
     sources: int
-
-
-class PairedMetrics(TypedDict):
-    """The difference of two AUCs on the same clips, with its interval over sources (common draws)."""
-
-    difference: float
-    interval: Interval | None
-    clips: int
-    sources: int
-    few: bool
 
 
 class PromotionMetrics(TypedDict):

@@ -1,9 +1,12 @@
-"""Train the quality classifier: 5 against 1, split by source, calibrated, compared, published (Genie App. B.1).
+"""Train the quality classifier: candidates compared by source, the best one fitted, calibrated and published.
 
-The sources that the split holds out are never learned from; the metrics called `held_out` are measured on them. On
-the others, folds grouped by source give every rated clip a score by a network that never saw its source. Those
-out-of-fold scores calibrate the logits and set the threshold, over all five ratings, because most clips to decide on
-are neither fives nor ones. The published network learns from all fives and ones of the training sources.
+Every rated clip gets out-of-fold scores of every candidate (`compare.py`). They choose the candidate
+(`promotion.py`), calibrate it (`calibration.py`), and later set the keep threshold, over all five ratings, because
+most clips to decide on are neither fives nor ones. The published candidate learns from all of these clips.
+
+With fewer than 300 labels all sources take part in cross-validation: a tenth of so few, held out, would be a handful
+of clips, whose figures tell nothing, and learning would miss them. From 300 labels on, the sources that are held out
+of the world model's training check the published candidate and choose nothing.
 """
 
 from __future__ import annotations
@@ -13,17 +16,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
+import pyarrow as pa
+
+from classifier.embedding.weights import encoder_id
 from classifier.pool import Pool, load_pool
-from classifier.training.calibration import Calibration, clip_features, fit_platt, stored_probabilities
-from classifier.training.examples import load_examples
-from classifier.training.folds import Fitted, ScoredExamples, fit
-from classifier.training.old_metrics import ClassifierMetrics, classifier_metrics
+from classifier.training.auc import Sides
+from classifier.training.calibration import Calibration, fit_calibration, stored_probabilities
+from classifier.training.candidates.choices import needs_of
+from classifier.training.candidates.scorer import Scorer
+from classifier.training.champion import against_champion, keep_champion
+from classifier.training.compare import Comparison, compare_candidates, fit_candidate, score_rows
+from classifier.training.examples import FEATURE_COLUMNS, Examples, feature_names, load_examples
+from classifier.training.measure import classifier_metrics, held_out_metrics
+from classifier.training.metrics import ClassifierMetrics, HeldOutMetrics, auc_text
+from classifier.training.promotion import Choice, best_candidate
 from classifier.training.published import FORMAT, ModelDocument, StoredScores, latest_classifier, publish, use_again
-from pipeline.config import Config, fingerprint
+from pipeline.config import ClassifierConfig, Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.label_events import load_labels
+from pipeline.storage.arrow import pc
+from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
+
+HOLD_OUT_FROM = 300
+"""Labels from which on sources are held out of cross-validation."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +60,9 @@ def classifier_is_current(store: Store, config: Config) -> bool:
     if model is None:
         return False
     pool = load_pool(store, config)
-    if model.inputs["fingerprint"] != _fingerprint(pool, rated_clips(pool)):
+    if not _fits(model, _fingerprint(pool, rated_clips(pool))):
         return False
-    reached = cast(ClassifierMetrics, model.metrics)["judged"]["auc"]
-    return reached is not None and reached >= config.classifier.min_auc
+    return not below_floor(cast(ClassifierMetrics, model.metrics), config.classifier)
 
 
 def rated_clips(pool: Pool) -> dict[str, int]:
@@ -56,82 +73,67 @@ def rated_clips(pool: Pool) -> dict[str, int]:
 
 
 def train_classifier(job: Job) -> ClassifierReport:
-    """Train, measure and publish the classifier, unless the published one is current.
+    """Compare, measure and publish the classifier, unless the published one is current.
 
     Clips and labels are read; one row of `models` and two blobs are written. A video that is taken down during the
-    training starts it again without that video: a network that saw it is never published.
+    training starts it again without that video: a model that saw it is never published.
 
     Raises:
-        UserError: too few labels, labels of too few sources, or an AUC on held-out sources below
-            `classifier.min_auc` (nothing is then published).
+        UserError: too few labels, labels of too few sources, no candidate that can be compared, or an out-of-fold AUC
+            that cannot reach `classifier.min_auc` (nothing is then published).
     """
     store, config = job.store, job.config
     pool = load_pool(store, config)
     ratings = rated_clips(pool)
     inputs = _fingerprint(pool, ratings)
     model = latest_classifier(store)
-    if model is None or model.inputs["fingerprint"] != inputs:
+    if model is None or not _fits(model, inputs):
         model = use_again(store, inputs)
     if model is not None:
         # a changed floor is judged again, without training
-        _require_floor(cast(ClassifierMetrics, model.metrics), config)
-        return ClassifierReport(model_id=model.model_id, trained=False, metrics=cast(ClassifierMetrics, model.metrics))
-    _require_labels(ratings, config)
-    examples = load_examples(pool, ratings, config.classifier)
-    fitted = fit(examples.take(~examples.val_N), examples.take(examples.val_N), config.classifier, job.on_progress)
-    calibration = _calibration(fitted, config)
-    metrics = classifier_metrics(fitted, calibration, config)
-    _require_floor(metrics, config)
+        metrics = cast(ClassifierMetrics, model.metrics)
+        _require_floor(metrics, config.classifier)
+        return ClassifierReport(model_id=model.model_id, trained=False, metrics=metrics)
+    require_labels(ratings, config)
+    examples = load_examples(pool, ratings, config.classifier, needs_of(config.classifier))
+    held_N, why = _held_out(examples)
+    held = examples.take(held_N)
+    comparison = compare_candidates(examples.take(~held_N), config.classifier, on_progress=job.on_progress)
+    choice = best_candidate(comparison)
+    scorer = fit_candidate(choice.name, comparison, config.classifier, job.on_progress)
+    calibration = _calibration(comparison, choice, config.classifier)
+    held_score_N = score_rows(scorer, held, np.arange(len(held)))
+    checked: HeldOutMetrics = {"used": False, "why": why, "auc": None}
+    if len(held):
+        checked = held_out_metrics(held_score_N, held.rating_N, held.groups, config.classifier.good_rating)
+    promotion = against_champion(pool, latest_classifier(store), comparison, choice)
+    metrics = classifier_metrics(comparison, choice, calibration, checked, len(held), promotion, config.classifier)
+    _require_floor(metrics, config.classifier)
     if pool.taken_down_since():
         return train_classifier(job)
-    model_id = publish(pool, fitted.network, _document(pool, fitted, calibration), metrics, inputs)
-    return ClassifierReport(model_id=model_id, trained=True, metrics=metrics)
+    if not promotion["replaced"]:
+        kept = keep_champion(store, promotion, inputs)
+        return ClassifierReport(kept.model_id, trained=True, metrics=cast(ClassifierMetrics, kept.metrics))
+    document = _document(pool, scorer, comparison, choice, calibration)
+    document["held_out"] = _stored(held, held_score_N, calibration)
+    model = publish(pool, scorer, document, metrics, inputs)
+    return ClassifierReport(model_id=model.model_id, trained=True, metrics=metrics)
 
 
-def _fingerprint(pool: Pool, ratings: Mapping[str, int]) -> str:
-    rows = pool.scan(["sha256"], clip_ids=ratings.keys()).to_pylist()
-    labels = [[row["clip_id"], row["sha256"], ratings[row["clip_id"]], pool.split(row["video_id"])] for row in rows]
-    # the floor is a gate: it changes no weight
-    return fingerprint(FORMAT, labels, dataclasses.replace(pool.config.classifier, min_auc=0.0), pool.spec)
-
-
-def _calibration(fitted: Fitted, config: Config) -> Calibration:
-    scored = fitted.out_of_fold
-    good_N = scored.examples.rating_N >= config.classifier.good_rating
-    return fit_platt(clip_features(scored.logits_NK), good_N)
-
-
-def _document(pool: Pool, fitted: Fitted, calibration: Calibration) -> ModelDocument:
-    config = pool.config.classifier
-    return {
-        "format": FORMAT,
-        "clip_spec": pool.spec,
-        "width": config.width,
-        "input_height": config.input_height,
-        "frames_per_clip": config.frames_per_clip,
-        "good_rating": config.good_rating,
-        "calibration": calibration,
-        "out_of_fold": _stored_scores(fitted.out_of_fold, calibration),
-        "held_out": _stored_scores(fitted.held_out, calibration),
+def require_labels(ratings: Mapping[str, int], config: Config) -> None:
+    """Raise where there are too few good or bad clips, with the number that is missing and the fix."""
+    least, good_rating = config.labels.min_per_class, config.classifier.good_rating
+    sides = Sides.of_ratings(np.array(list(ratings.values()), np.int64), good_rating)
+    bad_rating = min(2, good_rating - 1)
+    names = {
+        f"good {{}} (rated {good_rating} or more)": least - int(sides.good_N.sum()),
+        f"bad {{}} (rated {bad_rating} or less)": least - int(sides.bad_N.sum()),
     }
-
-
-def _stored_scores(scored: ScoredExamples, calibration: Calibration) -> StoredScores:
-    return {
-        "clip_id": list(scored.examples.clip_ids),
-        "rating": scored.examples.rating_N.tolist(),
-        "probability": [round(float(p), 6) for p in stored_probabilities(calibration, scored.logits_NK)],
-        "group": list(scored.examples.groups),
-    }
-
-
-def _require_labels(ratings: Mapping[str, int], config: Config) -> None:
-    least = config.labels.min_per_class
-    missing = {rating: least - sum(1 for r in ratings.values() if r == rating) for rating in (5, 1)}
-    if max(missing.values()) <= 0:
+    if max(names.values()) <= 0:
         return
-    more = " and ".join(f"{count} more {'clip' if count == 1 else 'clips'} rated {rating}"
-                        for rating, count in missing.items() if count > 0)  # fmt: skip
+    more = " and ".join(
+        f"{count} more {name.format('clip' if count == 1 else 'clips')}" for name, count in names.items() if count > 0
+    )
     raise UserError(
         f"too few labels for the quality classifier: {more} needed (labels.min_per_class = {least}, {len(ratings)} "
         "clips are rated now). Rate some with `lampworks label --root ROOT`, or import a CSV with "
@@ -140,13 +142,99 @@ def _require_labels(ratings: Mapping[str, int], config: Config) -> None:
     )
 
 
-def _require_floor(metrics: ClassifierMetrics, config: Config) -> None:
-    judged = metrics["judged"]
-    reached = judged["auc"]
-    assert reached is not None
-    if reached < config.classifier.min_auc:
+def below_floor(metrics: ClassifierMetrics, config: ClassifierConfig) -> bool:
+    """Tell whether even the upper bound of the out-of-fold AUC is below `classifier.min_auc`, on enough clips."""
+    reached = metrics["headline"]
+    return not reached["few"] and reached["interval"] is not None and reached["interval"][1] < config.min_auc
+
+
+def _require_floor(metrics: ClassifierMetrics, config: ClassifierConfig) -> None:
+    if below_floor(metrics, config):
         raise UserError(
-            f"the quality classifier tells fives from ones with an AUC of {reached:.3f} on {judged['on']}, below "
-            f"classifier.min_auc = {config.classifier.min_auc}: nothing was published. More labels of more sources "
-            "help most; otherwise raise classifier.steps, or lower the floor on purpose."
+            f"the quality classifier tells good clips from bad ones with an out-of-fold AUC of "
+            f"{auc_text(metrics['headline'])}: even its upper bound is below classifier.min_auc = {config.min_auc}, so "
+            "nothing was published. More labels of more sources help most (`lampworks label --root ROOT`); otherwise "
+            "lower classifier.min_auc on purpose."
         )
+
+
+def _fits(model: ModelRecord, inputs: str) -> bool:
+    """Tell whether a classifier was learned from these inputs, or won against one that was."""
+    return inputs in (model.inputs["fingerprint"], *model.inputs.get("kept_for", ()))
+
+
+def _fingerprint(pool: Pool, ratings: Mapping[str, int]) -> str:
+    columns = ["sha256", *FEATURE_COLUMNS]
+    rows = pool.scan(columns, clip_ids=ratings.keys()).to_pylist()
+    labels = [
+        [row["clip_id"], ratings[row["clip_id"]], pool.split(row["video_id"]), *(row[name] for name in columns)]
+        for row in rows
+    ]
+    # the floor is a gate: it changes no number of a model
+    settings = dataclasses.replace(pool.config.classifier, min_auc=0.0)
+    embedded = _embedded(pool, ratings) if "embedding" in needs_of(settings) else []
+    return fingerprint(FORMAT, labels, settings, pool.spec, feature_names(), embedded)
+
+
+def _embedded(pool: Pool, ratings: Mapping[str, int]) -> list[str]:
+    """Return the encoder and the rated clips that it has embedded; nothing where it cannot be used."""
+    if not pool.config.embedding.enabled:
+        return []
+    try:
+        encoder = encoder_id(pool.config.embedding)
+    except UserError:
+        return []
+    rated = pc.field("clip_id").isin(pa.array(sorted(ratings), pa.string()))
+    where = rated & (pc.field("encoder") == encoder) & pc.is_valid(pc.field("mean"))
+    return [encoder, *sorted(map(str, pool.store.read("embeddings", ["clip_id"], where)["clip_id"].to_pylist()))]
+
+
+def _held_out(examples: Examples) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], str]:
+    """Return which clips only check the published candidate, and why none do."""
+    if len(examples) < HOLD_OUT_FROM:
+        return np.zeros(len(examples), bool), (
+            f"with {len(examples)} labels (fewer than {HOLD_OUT_FROM}) all sources are used by cross-validation"
+        )
+    # joined with a source that is held out, a source is held out too
+    held = {group for group, val in zip(examples.groups, examples.val_N, strict=True) if val}
+    held_N = np.array([group in held for group in examples.groups], bool)
+    learned = Sides.of_ratings(examples.rating_N[~held_N], 4)
+    if not held_N.any() or not learned.good_N.any() or not learned.bad_N.any():
+        return np.zeros(len(examples), bool), "no rated clip is of a source that is held out"
+    return held_N, ""
+
+
+def _calibration(comparison: Comparison, choice: Choice, config: ClassifierConfig) -> Calibration:
+    examples = comparison.examples
+    good_N = examples.rating_N >= config.good_rating
+    return fit_calibration(comparison.of(choice.name).mean_scores, good_N, examples.weight_N)
+
+
+def _document(
+    pool: Pool, scorer: Scorer, comparison: Comparison, choice: Choice, calibration: Calibration
+) -> ModelDocument:
+    return {
+        "format": FORMAT,
+        "candidate": choice.name,
+        "needs": sorted(scorer.needs),
+        "feature_names": list(feature_names()),
+        "encoder": encoder_id(pool.config.embedding) if "embedding" in scorer.needs else None,
+        "state": scorer.state().document,
+        "calibration": calibration,
+        "good_rating": pool.config.classifier.good_rating,
+        "clip_spec": pool.spec,
+        "out_of_fold": _stored(comparison.examples, comparison.of(choice.name).mean_scores, calibration),
+        "held_out": {"clip_id": [], "rating": [], "probability": [], "score": [], "group": []},
+    }
+
+
+def _stored(
+    examples: Examples, score_N: np.ndarray[tuple[int], np.dtype[np.float64]], calibration: Calibration
+) -> StoredScores:
+    return {
+        "clip_id": list(examples.clip_ids),
+        "rating": examples.rating_N.tolist(),
+        "probability": stored_probabilities(calibration, score_N).tolist(),
+        "score": score_N.tolist(),
+        "group": list(examples.groups),
+    }

@@ -10,6 +10,9 @@ from pydantic import Field
 from pipeline.config.section import Count, Section, Share
 from pipeline.errors import UserError
 
+Candidate = Literal["measurements", "embedding", "blend", "network"]
+"""A way to score clips that can be published."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig(Section, name="labels"):
@@ -23,40 +26,55 @@ class LabelConfig(Section, name="labels"):
     """Share of queued clips with a flag that drops them: enough to check the flags, no more."""
     seed: int = 0
     """Seed of the queue's order."""
-    min_per_class: Count = 20
-    """Least number of clips rated 5, and of clips rated 1, that the classifier is trained on."""
+    min_per_class: Count = 10
+    """Least number of good clips (`classifier.good_rating` or more) and of bad ones (rated 1 or 2) to learn from."""
     min_agreement: Annotated[float, Field(ge=-1, le=1)] = 0.667
     """Krippendorff's alpha of clips that several people rated, below which the check `agreement` warns."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierConfig(Section, name="classifier"):
-    """The quality classifier: ResNet18 on single frames, 5 against 1 (Genie App. B.1)."""
+    """The quality classifier: several candidates, compared by cross-validation; the best one is published."""
 
+    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)] = (
+        "measurements",
+        "embedding",
+        "blend",
+        "network",
+    )
+    """Candidates that are compared: `measurements` (scikit-learn on the hand measurements), `embedding` (ridge on a
+    frozen ImageNet network), `blend` (both), `network` (a ResNet18 on single frames, Genie App. B.1)."""
+    targets: Literal["paper", "ordinal", "soft"] = "paper"
+    """What the network learns: `paper` 5 against 1, the middle dropped; `ordinal` one logit with four learned cut
+    points, all ratings; `soft` the rating as a share, all ratings."""
     width: Count = 64
-    """Channels of the first stage; 64 is ResNet18 with 11,177,025 parameters."""
+    """Channels of the network's first stage; 64 is ResNet18 with 11,177,025 parameters."""
     input_height: int = 90
     """Height in pixels of the frames that the network sees: 90, 45 or 30 (45 costs a quarter of 90)."""
     frames_per_clip: Annotated[int, Field(ge=1, le=8)] = 8
     """Frames per clip that the network sees, of the 8 that are stored beside it."""
     steps: Count = 2000
-    """Training steps."""
+    """Training steps of the network."""
     batch: Count = 64
     """Frames per step."""
     learning_rate: float = 1e-3
     """Peak learning rate (AdamW, warm-up, cosine decay)."""
     weight_decay: float = 1e-2
     """AdamW weight decay."""
-    folds: Annotated[int, Field(ge=2)] = 4
-    """Folds, grouped by source: their out-of-fold scores calibrate the network and set the keep threshold."""
+    folds: Annotated[int, Field(ge=2)] = 5
+    """Folds, grouped by source: out-of-fold scores choose the candidate, calibrate it and set the keep threshold."""
+    repeats: Count = 5
+    """How often the folds are drawn anew; the network is repeated only while it leads, because it costs most."""
     good_rating: Annotated[int, Field(ge=2, le=5)] = 4
     """Least rating that counts as good in calibration, threshold and precision, which use all five ratings."""
     min_auc: float = 0.7
-    """Least AUC on held-out sources; a classifier below it is not published."""
+    """Out-of-fold AUC that must be possible: where even the upper bound of the published candidate is lower, nothing is
+    published. A figure of too few clips (under 20 of 5 sources a side) refuses nothing."""
     threads: Count = 2
-    """CPU threads, divided among the folds; another number rounds sums differently and gives other weights."""
+    """CPU threads, divided among the folds; another number rounds sums differently and gives a network other
+    weights."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device of training and scoring; `auto` takes a GPU if there is one."""
+    """Device on which the network is trained and scores; `auto` takes a GPU if there is one."""
     seed: int = 0
     """Seed of initial weights, draws and folds; the same seed gives the same weights on one kind of processor."""
 

@@ -66,7 +66,7 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
         clips=ClipConfig(seconds=2),
         split=SplitConfig(val_share=0.4),
         labels=LabelConfig(min_per_class=2),
-        classifier=replace(ClassifierConfig(), width=8, steps=30, batch=16, folds=2, min_auc=0.0),
+        classifier=replace(ClassifierConfig(), width=8, steps=30, batch=16, folds=2, repeats=1, min_auc=0.0),
     )
 
     job = Job(store, config, home)

@@ -75,8 +75,8 @@ CONFIG = Config(
     labels=LabelConfig(min_per_class=4),
     embedding=EmbeddingConfig(width=32, height=32, frames=1, threads=1, device="cpu"),
     classifier=ClassifierConfig(
-        width=8, input_height=45, frames_per_clip=4, steps=12, batch=8, learning_rate=3e-3, folds=2, min_auc=0.0,
-        threads=1,
+        width=8, input_height=45, frames_per_clip=4, steps=12, batch=8, learning_rate=3e-3, folds=2, repeats=1,
+        min_auc=0.0, threads=1,
     ),
     tokenizer=TokenizerConfig(
         patch=10, codebook_size=64, latent_dim=8, encoder=_STACK, decoder=_STACK, window=3, batch=1, steps=2,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from classifier.training.published import latest_classifier, load_document, load_network
+from classifier.training.published import latest_classifier, load_document, load_scorer
 from models.registry import load_tokenizer
 from models.runtime.weights import WeightsError, load_states, pack, unpack
 from pipeline.config import ClassifierConfig
@@ -114,7 +114,7 @@ def test_the_classifier_reads_no_changed_file(root: Store) -> None:
     assert model is not None
     config = ClassifierConfig(**model.config)
     for name, read in (
-        ("weights.safetensors", lambda: load_network(root, model, config)),
+        ("weights.safetensors", lambda: load_scorer(root, model, config)),
         ("model.json", lambda: load_document(root, model)),
     ):
         path = Path(root.root) / model.path / name

@@ -15,7 +15,7 @@ import pytest
 
 from classifier.decision.scoring import score_batch
 from classifier.labels.import_file import import_labels
-from classifier.training.fitting import fixed_threads
+from classifier.torch_threads import fixed_threads
 from classifier.training.train import train_classifier
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.encode import encode_frames
@@ -51,7 +51,7 @@ def small_config() -> Config:
         labels=LabelConfig(min_per_class=4),
         classifier=ClassifierConfig(
             width=8, input_height=30, frames_per_clip=4, steps=40, batch=16, learning_rate=3e-3, folds=2, min_auc=0.6,
-            threads=1,
+            threads=1, candidates=("network",), repeats=1,
         ),
         embedding=EmbeddingConfig(width=32, height=32, frames=2, threads=1, device="cpu"),
     )  # fmt: skip

@@ -67,7 +67,8 @@ def test_every_clip_is_decided_with_a_reason_once(scored):
 
 def test_the_probability_alone_decides_where_there_are_no_flags_copies_or_labels(scored):
     report = decide(scored)
-    keep_from, drop_below = report.threshold["threshold"], scored.config.decision.drop_below
+    keep_from = report.threshold["threshold"]
+    drop_below = min(scored.config.decision.drop_below, keep_from)
     for row in scored.store.read("curated").to_pylist():
         probability = row["probability"]
         expected = "keep" if probability >= keep_from else "drop" if probability < drop_below else "review"

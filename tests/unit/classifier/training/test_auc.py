@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from classifier.training.auc import auc, auc_metrics
+from classifier.training.auc import Sides, auc, auc_metrics
 from classifier.training.intervals import source_interval
 
 
@@ -26,8 +26,9 @@ def test_the_interval_is_of_sources_not_of_clips():
     groups = [f"s{i // 50}" for i in range(600)]
     good = np.repeat(rng.random(12) < 0.5, 50)
     score = np.repeat(rng.normal(0, 1, 12), 50) + good
-    low, high = auc_metrics(score, good, groups)["interval"]
-    alone_low, alone_high = auc_metrics(score, good, [str(i) for i in range(600)])["interval"]
+    sides = Sides(good, ~good)
+    low, high = auc_metrics(score, sides, groups)["interval"]
+    alone_low, alone_high = auc_metrics(score, sides, [str(i) for i in range(600)])["interval"]
     assert high - low > 2 * (alone_high - alone_low)
-    assert auc_metrics(score, good, groups)["interval"] == (low, high)
+    assert auc_metrics(score, sides, groups)["interval"] == (low, high)
     assert source_interval(lambda weight: weight.sum(1), ["a", "b"] * 5) is None

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from classifier.pool import load_pool
-from classifier.training.examples import clip_frames, load_examples
+from classifier.training.examples import load_examples
+from classifier.training.frames import clip_frames
 from pipeline.config import ClassifierConfig
 from pipeline.shards.splits import split_of
 
@@ -27,7 +28,7 @@ def test_labels_of_val_and_test_sources_are_held_out(store, config, pool_writer)
     config = replace(config, split=replace(config.split, val_share=0.3, test_share=0.3))
     clips = {f"video-{number:02d}": pool_writer.add(f"video-{number:02d}", "g") for number in range(12)}
     ratings = {clip_id: 5 for found in clips.values() for clip_id in found}
-    examples = load_examples(load_pool(store, config), ratings, config.classifier)
+    examples = load_examples(load_pool(store, config), ratings, config.classifier, frozenset())
     held_out = dict(zip(examples.groups, examples.val_N.tolist(), strict=True))
     splits = {name: split_of(name, config.split) for name in held_out}
     assert set(splits.values()) == {"train", "val", "test"}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from classifier.training.fitting import TrainingSet, augment, logits_of, train_network
+from classifier.training.frames import ClipFrames
 from classifier.training.resnet import ResNet18
 
 
@@ -33,7 +34,7 @@ def test_augmentation_keeps_size_and_range_and_follows_its_seed():
 def test_training_leaves_the_global_generator_alone_and_follows_its_seed(config):
     frames = torch.randint(0, 256, (4, 4, 3, 45, 80), dtype=torch.uint8)
     before = torch.random.get_rng_state()
-    learning = TrainingSet(frames, np.array([True, True, False, False]), ["a", "b", "c", "d"])
+    learning = TrainingSet(ClipFrames(frames, np.arange(4)), np.array([5, 5, 1, 1]), ["a", "b", "c", "d"])
     small = replace(config.classifier, steps=2)
     model = train_network(learning, small, seed=1)
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
-import torch
 
 from classifier.training.examples import Examples
 from classifier.training.folds import source_folds
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError
+from tests.rated import made_up
 
 CONFIG = ClassifierConfig(folds=3)
 
 
 def rated(ratings: Sequence[int], groups: Sequence[str]) -> Examples:
     """Return examples of these ratings and sources, without pictures."""
-    count = len(ratings)
-    return Examples(
-        clip_ids=tuple(f"clip-{number:03d}" for number in range(count)),
-        rating_N=np.array(ratings),
-        groups=tuple(groups),
-        val_N=np.zeros(count, bool),
-        frames_NKCHW=torch.zeros(count, 1, 3, 1, 1, dtype=torch.uint8),
-        features_NF=np.zeros((count, 1)),
-        flags_NF=np.zeros((count, 1), bool),
-        unreadable={},
-    )
+    return made_up(ratings, groups)
 
 
 def test_no_source_is_on_both_sides_of_a_fold_and_every_clip_is_scored_once() -> None:
@@ -49,5 +38,5 @@ def test_fewer_folds_are_made_where_the_sources_do_not_suffice_for_all() -> None
 
 
 def test_one_source_of_a_rating_is_refused_with_the_counts() -> None:
-    with pytest.raises(UserError, match="fives from 1 and ones from 3 sources"):
+    with pytest.raises(UserError, match="good clips from 1 and bad ones from 3"):
         source_folds(rated([5, 5, 1, 1, 1], ["a", "a", "b", "c", "d"]), CONFIG)

@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from classifier.pool import load_pool
+from classifier.training.candidates.network import NetworkScorer
 from classifier.training.examples import load_examples
 from classifier.training.fitting import logits_of
 from classifier.training.folds import source_folds
-from classifier.training.published import latest_classifier, load_network, trained_config
+from classifier.training.published import latest_classifier, load_scorer, trained_config
 from classifier.training.resnet import ResNet18
 from pipeline.config import Config, SplitConfig
 from pipeline.label_events import load_labels
@@ -34,15 +35,21 @@ def computed(root: str) -> dict[str, Any]:
     model = latest_classifier(store)
     assert model is not None
     config = Config(split=SplitConfig(val_share=0.3), classifier=trained_config(model))
-    examples = load_examples(load_pool(store, config), load_labels(store, config).ratings, config.classifier)
+    examples = load_examples(
+        load_pool(store, config), load_labels(store, config).ratings, config.classifier, frozenset({"frames"})
+    )
     torch.manual_seed(config.classifier.seed)
     initial = ResNet18(config.classifier.width).state_dict()
     folds = source_folds(examples, config.classifier)
+    assert examples.frames is not None
+    frames_NKCHW = examples.frames.all_MKCHW
+    scorer = load_scorer(store, model, config.classifier)
+    assert isinstance(scorer, NetworkScorer)
     return {
-        "network input": hashlib.sha256(examples.frames_NKCHW.numpy().tobytes()).hexdigest(),
+        "network input": hashlib.sha256(frames_NKCHW.numpy().tobytes()).hexdigest(),
         "initial weights": hashlib.sha256(b"".join(value.numpy().tobytes() for value in initial.values())).hexdigest(),
         "folds": [[fold.learn.tolist(), fold.score.tolist()] for fold in folds],
-        "logits": logits_of(load_network(store, model, config.classifier), examples.frames_NKCHW).tolist(),
+        "logits": logits_of(scorer.network, frames_NKCHW).tolist(),
     }
 
 

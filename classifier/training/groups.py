@@ -1,0 +1,35 @@
+"""The sources that folds keep together: a channel or video, joined with others where clips are copies of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from classifier.pool import Pool
+from pipeline.ids import split_clip_id
+from pipeline.storage.arrow import pc
+
+
+def joined_groups(pool: Pool, video_ids: Sequence[str]) -> tuple[str, ...]:
+    """Return the group of each of these videos: its source, under the first name of all sources joined with it.
+
+    Two sources are joined where the table `duplicates` has a clip of one as a copy of a clip of the other, also by a
+    third that holds copies of both.
+    """
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = name = parent[parent[name]]
+        return name
+
+    where = (pc.field("clip_spec") == pool.spec) & (pc.field("group_size") > 1)
+    for row in pool.store.read("duplicates", ["clip_id", "representative"], where).to_pylist():
+        pair = sorted({pool.group(video) for video in _videos(pool, row["clip_id"], row["representative"])})
+        if len(pair) == 2:
+            first, second = sorted((root(pair[0]), root(pair[1])))
+            parent[second] = first
+    return tuple(root(pool.group(video_id)) for video_id in video_ids)
+
+
+def _videos(pool: Pool, *clip_ids: str) -> set[str]:
+    return {video_id for video_id, _, _ in map(split_clip_id, clip_ids)} & pool.videos.keys()
