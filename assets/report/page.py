@@ -20,6 +20,7 @@ from typing import Any
 from markupsafe import Markup
 
 from assets.report import wording
+from assets.report.agreement import agreement_view
 from assets.report.charts import columns_chart, curves_chart
 from assets.report.classifier import classifier_view
 from assets.report.decision import decision_view
@@ -138,6 +139,7 @@ def report_html(store: Store, config: Config, model: str | None = None) -> tuple
         failures=failures(store, config),
         decided=decided,
         ratings_chart=columns_chart([(str(rating), [count]) for rating, count in labels.by_rating.items()]),
+        agreement=agreement_view(store, config),
         annotators={name: count for name, count in labels.annotators.items() if name != _STAND_IN},
         score_names=list(scores),
         score_chart=_score_chart(scores),
