@@ -25,6 +25,7 @@ from assets.cli import rebuild as cli_rebuild
 from assets.cli import retry as cli_retry
 from assets.cli import run as cli_run
 from assets.cli import shards as cli_shards
+from assets.cli import similar as cli_similar
 from assets.cli import takedown as cli_takedown
 from assets.cli import ui as cli_ui
 from assets.cli.logs import json_wanted, set_up_logging
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
         cli_rebuild,
         cli_retry,
         cli_shards,
+        cli_similar,
         cli_takedown,
         cli_config,
         cli_doctor,

@@ -9,7 +9,7 @@ import json
 from assets.cli.options import Parsers, root_options, used_settings
 from pipeline.outside import shown_values
 
-_ONE = {"pages": "page", "downloads": "download", "cuts": "cut", "scores": "score"}
+_ONE = {"pages": "page", "downloads": "download", "cuts": "cut", "embeddings": "embedding", "scores": "score"}
 
 
 def add_commands(commands: Parsers) -> None:
@@ -17,7 +17,7 @@ def add_commands(commands: Parsers) -> None:
     retry = commands.add(
         "retry",
         run_retry,
-        "Make what failed due again: pages, downloads, cuts and scores.",
+        "Make what failed due again: pages, downloads, cuts, embeddings and scores.",
         "Without an ID or a class: everything that failed. A download has all its attempts again. One that waits for\n"
         "its next try is tried at once where it is named, by its ID or its class. `lampworks run` tries what is due.",
         "  lampworks retry --class invalid_media --root DIR\n  lampworks retry level-1.mp4 --root DIR",

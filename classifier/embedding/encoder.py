@@ -52,7 +52,9 @@ class Encoder:
     def features(self, pictures_BCHW: Tensor) -> Tensor:
         """Return features (B, D), float32, of uint8 pictures of any size."""
         size = (self.config.height, self.config.width)
-        scaled = F.interpolate(pictures_BCHW.float(), size, mode="bilinear", antialias=True)
+        scaled = pictures_BCHW.float()
+        if scaled.shape[2:] != size:
+            scaled = F.interpolate(scaled, size, mode="bilinear", antialias=True)
         found: Tensor = self.network(scaled.to(_DTYPES[self.config.dtype]))
         if not isinstance(found, Tensor) or found.dim() not in (2, 4) or len(found) != len(pictures_BCHW):
             raise UserError(

@@ -3,6 +3,7 @@
     pages       a video whose page the search could not read (rejected as `no metadata: <class>`)
     downloads   a video whose last attempt failed for good
     cuts        a downloaded video that could not be cut under the current clip_spec
+    embeddings  a clip whose frames could not be embedded
     scores      a clip that has no probability
 
 A download that waits for its next try has not failed; it is found apart, as one that can be tried at once.
@@ -25,8 +26,9 @@ from pipeline.storage.arrow import Column, pc, rows_with, rows_without, texts
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
-Kind = Literal["pages", "downloads", "cuts", "scores"]
-KINDS: tuple[Kind, ...] = ("pages", "downloads", "cuts", "scores")
+Kind = Literal["pages", "downloads", "cuts", "embeddings", "scores"]
+KINDS: tuple[Kind, ...] = ("pages", "downloads", "cuts", "embeddings", "scores")
+_OF_CLIPS: tuple[Kind, ...] = ("embeddings", "scores")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class FailedItem:
 
     kind: Kind
     id: str
-    """A video's id, of a score the clip's."""
+    """A video's id, of an embedding and a score the clip's."""
     video_id: str
     error_class: str
     waits: bool = False
@@ -49,7 +51,7 @@ def failed_items(store: Store, config: Config, now: datetime) -> list[FailedItem
         *_pages(store, hidden),
         *_downloads(store, now),
         *_cuts(store, config, hidden),
-        *_scores(store, config, hidden),
+        *_of_clips(store, config, hidden),
     ]
     return sorted(found, key=lambda item: (KINDS.index(item.kind), item.id))
 
@@ -77,8 +79,9 @@ def _cuts(store: Store, config: Config, hidden: Column) -> Iterable[FailedItem]:
         yield FailedItem("cuts", row["video_id"], row["video_id"], row["error_class"] or "unknown")
 
 
-def _scores(store: Store, config: Config, hidden: Column) -> Iterable[FailedItem]:
+def _of_clips(store: Store, config: Config, hidden: Column) -> Iterable[FailedItem]:
     where = (pc.field("clip_spec") == clip_spec(config.clips)) & pc.is_valid(pc.field("error_class"))
-    rows = rows_without(store.read("scores", ["clip_id", "video_id", "error_class"], where), "video_id", hidden)
-    for row in rows.to_pylist():
-        yield FailedItem("scores", row["clip_id"], row["video_id"], row["error_class"])
+    for kind in _OF_CLIPS:
+        rows = rows_without(store.read(kind, ["clip_id", "video_id", "error_class"], where), "video_id", hidden)
+        for row in rows.to_pylist():
+            yield FailedItem(kind, row["clip_id"], row["video_id"], row["error_class"])

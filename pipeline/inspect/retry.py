@@ -3,15 +3,16 @@
     made = retry_failed(Job(store, config, home), ["folder-level-1-0123456789"], classes=["invalid_media"])
     made.counts  # {"downloads": {"invalid_media": 1}}
 
-A download gets a row `retried`, after which all its attempts count anew. The failed row of a cut or a score is taken
-away; so is the verdict of a page that could not be read. A cut whose raw file is damaged or gone is downloaded again.
+A download gets a row `retried`, after which all its attempts count anew. The failed row of a cut, an embedding or a
+score is taken away; so is the verdict of a page that could not be read. A cut whose raw file is damaged or gone is
+downloaded again.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -88,7 +89,10 @@ def retry_failed(
     _retry_pages(job.store, [item.id for item in wanted if item.kind == "pages"])
     _retry_downloads(job.store, [item.id for item in wanted if item.kind == "downloads"], moment)
     _retry_cuts(job, [item for item in wanted if item.kind == "cuts"])
-    _retry_scores(job, [item.id for item in wanted if item.kind == "scores"])
+    for rows in _failed_of([item.id for item in wanted if item.kind == "embeddings"]):
+        job.store.replace("embeddings", [], where=rows)
+    for rows in _failed_of([item.id for item in wanted if item.kind == "scores"]):
+        job.store.replace("scores", [], where=rows)
     met = {item.id for item in wanted} | {item.video_id for item in wanted}
     failed = sum(not item.waits for item in found)
     return Retried(wanted, [name for name in ids if name not in met], failed - sum(not item.waits for item in wanted))
@@ -159,7 +163,7 @@ def _lost_raw(store: Store, item: FailedItem) -> list[Fault]:
     return [Fault("raw", state.path, why, "", "", named)]
 
 
-def _retry_scores(job: Job, clip_ids: Sequence[str]) -> None:
+def _failed_of(clip_ids: Sequence[str]) -> Iterator[str]:
+    """Yield conditions that the failed rows of clips meet, a thousand clips each."""
     for start in range(0, len(clip_ids), 1000):
-        chunk = sql_texts(clip_ids[start : start + 1000])
-        job.store.replace("scores", [], where=f"error_class IS NOT NULL AND clip_id IN ({chunk})")
+        yield f"error_class IS NOT NULL AND clip_id IN ({sql_texts(clip_ids[start : start + 1000])})"

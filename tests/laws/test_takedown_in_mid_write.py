@@ -83,7 +83,7 @@ EXCUSED = {
     ("pipeline/inspect/retry.py", "downloads"): "says that a video is due again",
     ("pipeline/inspect/retry.py", "videos"): "says that a page is to be asked for again",
     **dict.fromkeys(
-        [("pipeline/inspect/retry.py", table) for table in ("clippings", "scores")],
+        [("pipeline/inspect/retry.py", table) for table in ("clippings", "embeddings", "scores")],
         "takes rows away, of items that failed",
     ),
     ("pipeline/inspect/mend.py", "downloads"): "says that a damaged file was set aside",

@@ -156,19 +156,19 @@ def test_a_cut_that_failed_by_itself_is_made_again_from_the_same_file(
     assert len(folder.clips()) == 2
 
 
-def test_a_score_that_failed_is_taken_away_and_the_others_stay(folder: Folder) -> None:
+@pytest.mark.parametrize("table", ["scores", "embeddings"])
+def test_a_row_of_a_clip_that_failed_is_taken_away_and_the_others_stay(folder: Folder, table: str) -> None:
     folder.write(1, 4)
     folder.collect()
     spec = clip_spec(folder.config.clips)
     rows = folder.store.read("clips", ["clip_id", "video_id", "batch"]).to_pylist()
-    scores: list[dict[str, Any]] = [{**row, "clip_spec": spec, "model_version": "m"} for row in rows]
-    scores[0]["probability"] = 0.5
-    scores[1] |= {"error_class": "unreadable_frames", "message": "damaged"}
-    folder.store.append("scores", scores)
+    found: list[dict[str, Any]] = [{**row, "clip_spec": spec} for row in rows]
+    found[1] |= {"error_class": "unreadable_frames", "message": "damaged"}
+    folder.store.append(table, found)
     assert [item.id for item in failed_items(folder.store, folder.config, searches.NOW)] == [rows[1]["clip_id"]]
     made = retry(folder, rows[1]["clip_id"])
-    assert made.counts == {"scores": {"unreadable_frames": 1}}
-    assert [row["clip_id"] for row in folder.store.read("scores").to_pylist()] == [rows[0]["clip_id"]]
+    assert made.counts == {table: {"unreadable_frames": 1}}
+    assert [row["clip_id"] for row in folder.store.read(table).to_pylist()] == [rows[0]["clip_id"]]
 
 
 def test_a_page_that_could_not_be_read_is_asked_for_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
