@@ -9,36 +9,38 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from classifier.decision.advice import advice
 from classifier.decision.before import keep_decision_before
 from classifier.decision.by_recipe import RecipeRule, recipe_of, recipe_rule
 from classifier.decision.content import content_of
-from classifier.decision.rule import DECISIONS, Rule
-from classifier.decision.scoring import unscored_batches
+from classifier.decision.costs import hard_rule_costs
+from classifier.decision.hard_rules import check_flags
+from classifier.decision.pool_state import load_state
+from classifier.decision.rows import ClipsChangedError, Verdicts, curated_rows
+from classifier.decision.rule import DECISIONS, hard_rules, outcomes, percentiles
+from classifier.decision.threshold import KeepThreshold, RatedScores, choose_threshold
+from classifier.decision.tradeoff import Tradeoff, trade_curve
 from classifier.pool import Pool, load_pool
-from classifier.training.arrays import Bools, Floats
 from classifier.training.published import StoredScores, latest_classifier, load_document
-from classifier.training.threshold import Threshold, ThresholdMetrics, at_threshold, choose_threshold
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.label_events import Labels, load_labels
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import counts, pc
 from pipeline.storage.models_table import ModelRecord
+from pipeline.storage.owner import scratch_folder
 from pipeline.storage.rows import rows_table
+from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 
 NO_MODEL = "none"
-
-
-class KeepThreshold(Threshold):
-    """The threshold that a decision used, with what it reaches on held-out sources."""
-
-    held_out: ThresholdMetrics
+_SORTED_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,10 @@ class DecisionReport:
     """Clips per kind of reason, such as `drop: flag still`."""
     threshold: KeepThreshold | None
     """None unless the classifier decides."""
+    tradeoff: Tradeoff | None
+    """Data of the picture of thresholds, and the cost of each hard rule; None in mode recipe."""
+    warning: str
+    """What a person should know and do about the threshold; empty where its target is reached."""
     written: bool
     """False where nothing changed."""
 
@@ -70,37 +76,90 @@ def decide(job: Job) -> DecisionReport:
     """Decide on every clip and replace `curated` in one commit, unless it is current.
 
     Raises:
-        UserError: in mode classifier, where none is published or a batch is not scored by it.
+        UserError: in mode classifier, where none is published or a batch is not scored by it; a flag is unknown.
     """
     store, config = job.store, job.config
+    check_flags(config.decision.drop_flags)
     labels = load_labels(store, config)
     inputs = _inputs(store, config, labels)
     recorded = store.inputs("curated")
     if recorded and recorded.get("decided_from") == inputs:
-        return _report(config, store.read("curated"), recorded, written=False)
+        return _report(store, config, recorded, written=False)
     pool = load_pool(store, config)
-    model = _scoring_model(pool) if config.decision.mode == "classifier" else None
-    threshold = _keep_threshold(store, model, config) if model is not None else None
-    by_recipe = config.decision.mode == "recipe"
-    rule = recipe_rule(config, labels) if by_recipe else _rule(pool, labels, threshold)
-    parts, kinds = [rows_table("curated", [])], Counter[str]()
-    for rows, found in _decided_batches(pool, rule, model):
-        parts.append(rows_table("curated", rows))
-        kinds.update(found)
-    table = pa.concat_tables(parts).sort_by("clip_id")
-    content = content_of(table.to_batches())
-    keep_decision_before(store, content)
-    if pool.taken_down_since():
-        # clips of other videos may be copies of what is hidden now
-        return decide(job)
-    record = {
-        "decided_from": inputs,
-        "threshold": threshold or {},
-        "reasons": dict(sorted(kinds.items())),
-        "content": content,
+    with scratch_folder(job.home.tmp, "decision") as folder:
+        try:
+            rows, about = _decided(pool, labels)
+            kinds = _spool(rows, spool := folder / "curated.arrow")
+        except ClipsChangedError:
+            return decide(job)
+        content = content_of(_spooled(spool))
+        keep_decision_before(store, content)
+        if pool.taken_down_since():
+            # clips of other videos may be copies of what is hidden now
+            return decide(job)
+        reasons = dict(sorted(kinds.items()))
+        record = {"decided_from": inputs, "reasons": reasons, "content": content, **about}
+        store.replace_from("curated", lambda: _spooled(spool), inputs=record)
+    return _report(store, config, record, written=True)
+
+
+def _spool(parts: Iterator[pa.Table], path: Path) -> Counter[str]:
+    """Write rows to a file, so that memory does not grow with them; return clips by decision and kind of reason."""
+    kinds = Counter[str]()
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, SCHEMAS["curated"], options=options) as writer:
+        for part in parts:
+            writer.write_table(part)
+            kinds.update(counts(pc.binary_join_element_wise(part["decision"], part["kind"], ": ")))
+    return kinds
+
+
+def _spooled(path: Path) -> pa.RecordBatchReader:
+    """Return a reader of the rows: in the order of clip_id where they fit into memory, else in no order."""
+    reader = pa.ipc.open_stream(pa.OSFile(str(path), "rb"))
+    if path.stat().st_size > _SORTED_BYTES:
+        return reader
+    rows = reader.read_all().sort_by("clip_id").combine_chunks()
+    return pa.RecordBatchReader.from_batches(reader.schema, rows.to_batches())
+
+
+def _decided(pool: Pool, labels: Labels) -> tuple[Iterator[pa.Table], dict[str, Any]]:
+    """Return the rows of `curated`, a batch at a time, and what is recorded with them."""
+    config, rule = pool.config, pool.config.decision
+    if rule.mode == "recipe":
+        return _recipe_rows(pool, recipe_rule(config, labels)), {}
+    model = _scoring_model(pool) if rule.mode == "classifier" else None
+    state = load_state(pool, model, labels)
+    good_rating = config.classifier.good_rating
+    hard = hard_rules(state, rule, good_rating)
+    open_P = ~hard.any_P & ~(state.by_people_P & (state.rating_P <= 2))
+    rated = _rated_scores(pool.store, model, good_rating) if model is not None else None
+    found = choose_threshold(rated, rule, state.probability_P[open_P], len(state)) if rated is not None else None
+    keep_from = found["threshold"] if found is not None else 1.0
+    # where the threshold is the lower of the two, there is no band between them
+    drop_below = min(rule.drop_below, keep_from)
+    verdicts = Verdicts(
+        state=state,
+        config=rule,
+        hard=hard,
+        outcome_P=outcomes(state, hard, rule, good_rating, keep_from, drop_below),
+        percentile_P=percentiles(state.probability_P),
+        keep_from=keep_from,
+        drop_below=drop_below,
+        rule_version=_rule_version(config),
+        model_version=model.model_id if model is not None else NO_MODEL,
+    )
+    curve = (
+        trade_curve(rated, state.probability_P[open_P], state.length_ms_P[open_P], keep_from)
+        if rated is not None
+        else []
+    )
+    unrated = state.probability_P[open_P & ~state.by_people_P]
+    return curated_rows(pool, verdicts), {
+        "threshold": found,
+        "tradeoff": Tradeoff(curve=curve, costs=hard_rule_costs(verdicts, good_rating)),
+        "warning": advice(found, rule, unrated) if found is not None else "",
     }
-    store.replace("curated", table, inputs=record)
-    return _report(config, table, record, written=True)
 
 
 def _inputs(store: Store, config: Config, labels: Labels) -> dict[str, Any]:
@@ -124,91 +183,49 @@ def _rule_version(config: Config) -> str:
 
 
 def _scoring_model(pool: Pool) -> ModelRecord:
-    """Return the published classifier; UserError where there is none or it has not scored every batch."""
+    """Return the published classifier; UserError where there is none."""
     model = latest_classifier(pool.store)
     if model is None:
         raise UserError(
             "no quality classifier is published, so clips cannot be decided by score: train it (it needs labels), or "
             "set decision.mode = flags to decide by technical flags alone"
         )
-    missing = unscored_batches(pool, model.model_id)
-    if missing:
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise UserError(
-            f"{len(missing)} of {len(pool.batches)} batches are not scored by the published classifier "
-            f"{model.model_id}: {shown}. Score them first (asset clip_scores); one model decides for all batches"
-        )
     return model
 
 
-def _keep_threshold(store: Store, model: ModelRecord, config: Config) -> KeepThreshold:
-    document = load_document(store, model)
-    chosen_on, tested_on = document["out_of_fold"], document["held_out"]
-    good_rating, rule = config.classifier.good_rating, config.decision
-    chosen = choose_threshold(*_scores(chosen_on, good_rating), rule.target_precision, rule.confidence)
-    tested = at_threshold(*_scores(tested_on, good_rating), tested_on["group"], chosen["threshold"])
-    return {**chosen, "held_out": tested}
+def _rated_scores(store: Store, model: ModelRecord, good_rating: int) -> RatedScores:
+    stored: StoredScores = load_document(store, model)["out_of_fold"]
+    good_N = np.array(stored["rating"], int) >= good_rating
+    return RatedScores(np.array(stored["probability"], float), good_N, stored["group"])
 
 
-def _scores(stored: StoredScores, good_rating: int) -> tuple[Floats, Bools]:
-    return np.array(stored["probability"], float), np.array(stored["rating"], int) >= good_rating
-
-
-def _rule(pool: Pool, labels: Labels, threshold: KeepThreshold | None) -> Rule:
-    config = pool.config.decision
-    keep_from = threshold["threshold"] if threshold else 1.0
-    return Rule(
-        config=config,
-        good_rating=pool.config.classifier.good_rating,
-        keep_from=keep_from,
-        # where the threshold is the lower of the two, there is no band between them
-        drop_below=min(config.drop_below, keep_from),
-        copies={} if config.keep_duplicates else _copies(pool),
-        labels=labels,
-    )
-
-
-def _copies(pool: Pool) -> dict[str, str]:
-    """Return the representative of every copy; a copy whose representative is gone (taken down) is none."""
-    table = pool.store.read("duplicates", ["clip_id", "representative"], ~pc.field("is_representative"))
-    of = {row["clip_id"]: row["representative"] for row in table.to_pylist()}
-    there = set(pool.scan([], clip_ids=set(of.values()))["clip_id"].to_pylist())
-    return {clip_id: representative for clip_id, representative in of.items() if representative in there}
-
-
-def _decided_batches(
-    pool: Pool, rule: Rule | RecipeRule, model: ModelRecord | None
-) -> Iterator[tuple[list[dict[str, Any]], Counter[str]]]:
-    """Yield the rows of `curated` of each batch, with the number of clips by decision and kind of reason."""
+def _recipe_rows(pool: Pool, rule: RecipeRule) -> Iterator[pa.Table]:
+    """Yield the rows of `curated` of each batch by a recipe; a batch of clips is in memory at a time."""
     splits = {video_id: pool.split(video_id) for video_id in pool.videos}
-    rule_version, model_version = _rule_version(pool.config), model.model_id if model else NO_MODEL
+    rule_version = _rule_version(pool.config)
     for batch, clips in pool.by_batch(rule.columns):
-        where = pc.field("batch") == batch
-        scores = pool.store.read("scores", where=where).to_pylist() if model is not None else []
-        score_of = {row["clip_id"]: row for row in scores}
-        rows, kinds = [], Counter[str]()
+        rows = []
         for clip in clips.to_pylist():
-            clip_id, score = clip["clip_id"], score_of.get(clip["clip_id"])
-            verdict = rule.verdict(clip, score)
-            kinds[f"{verdict.decision}: {verdict.kind}"] += 1
+            verdict = rule.verdict(clip, None)
             rows.append({
-                "clip_id": clip_id, "video_id": clip["video_id"], "batch": batch, "decision": verdict.decision,
-                "reason": verdict.reason, "probability": score["probability"] if score else None,
-                "rating": rule.labels.ratings.get(clip_id), "split": splits[clip["video_id"]],
-                "rule_version": rule_version, "model_version": model_version,
+                "clip_id": clip["clip_id"], "video_id": clip["video_id"], "batch": batch, "decision": verdict.decision,
+                "reason": verdict.reason, "kind": verdict.kind, "rating": rule.labels.ratings.get(clip["clip_id"]),
+                "split": splits[clip["video_id"]], "rule_version": rule_version, "model_version": NO_MODEL,
             })  # fmt: skip
-        yield rows, kinds
+        yield rows_table("curated", rows)
 
 
-def _report(config: Config, table: pa.Table, record: Mapping[str, Any], *, written: bool) -> DecisionReport:
-    counts = Counter(table["decision"].to_pylist())
+def _report(store: Store, config: Config, record: Mapping[str, Any], *, written: bool) -> DecisionReport:
+    found = counts(store.read("curated", ["decision"])["decision"])
     return DecisionReport(
         mode=config.decision.mode,
         model_version=record["decided_from"]["model_version"],
         rule_version=record["decided_from"]["rule_version"],
-        counts={decision: counts[decision] for decision in DECISIONS},
-        keep_rate=counts["keep"] / max(len(table), 1),
+        counts={decision: found.get(decision, 0) for decision in DECISIONS},
+        keep_rate=found.get("keep", 0) / max(sum(found.values()), 1),
         reasons=record["reasons"],
-        threshold=record["threshold"] or None,
+        threshold=record.get("threshold"),
+        tradeoff=record.get("tradeoff"),
+        warning=record.get("warning", ""),
         written=written,
     )

@@ -92,14 +92,42 @@ class DecisionConfig(Section, name="decision"):
     """`classifier` decides by score; `flags` needs no labels and decides by technical flags alone; `recipe` keeps what
     the recipe of `source.spec` lists (`lampworks rebuild` sets it)."""
     target_precision: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Precision that the keep threshold must reach on out-of-fold scores."""
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Confidence with which it must reach that precision (one-sided Clopper-Pearson bound)."""
+    """Share of good clips among the kept ones that the keep threshold must reach, as estimated on out-of-fold scores of
+    all rated clips. The threshold is the lowest one that does, at least 20 rated clips deep."""
+    confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Unset: the estimate itself must reach the target. A number, such as 0.95: its one-sided lower bound at that
+    confidence must, by bootstrap over sources."""
+    fallback: Literal["best-precision", "keep-rate"] = "best-precision"
+    """What is kept where no threshold reaches the target, with a warning: the clips from the score on at which the
+    estimated precision is highest (at least 20 rated clips deep), or the best-scored `fallback_keep_rate` of them."""
+    fallback_keep_rate: Annotated[float, Field(gt=0, le=1)] = 0.124
+    """Share of the clips that is kept by `fallback: keep-rate`, and where fewer than 20 clips are rated (12.4 %: the
+    paper)."""
+    threshold: Share | None = None
+    """A fixed keep threshold (a probability), instead of one that is chosen by `target_precision`."""
+    keep_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    """A share of all clips to keep, the best-scored ones (0.124: the paper), instead of `target_precision`."""
     drop_below: Share = 0.3
     """Probability below which a clip is dropped; from here to the keep threshold, `middle` decides."""
     middle: Literal["drop", "keep", "review"] = "review"
     """Decision on clips between `drop_below` and the keep threshold."""
-    drop_flags: tuple[str, ...] = ("black", "still", "cuts", "hdr")
-    """Flags that drop a clip whatever its score (scores see single frames, which cannot show cuts or standstill)."""
+    drop_flags: tuple[str, ...] = ("black", "still", "hdr")
+    """Flags that drop a clip whatever its score (scores see single frames, which cannot show a standstill)."""
+    min_usable_share: Share = 0.5
+    """Share of a clip's frames that must lie in shots of `shot_frames` or more, because no training window spans a
+    scene cut; a clip with less is dropped. 0 drops none."""
+    shot_frames: Count = 16
+    """Frames of the shortest shot that counts as usable: a training window."""
+    max_per_channel: Count | None = None
+    """Clips of one channel (or video) that are kept at most: those that people rated good, then the best-scored."""
     keep_duplicates: bool = False
-    """Whether near-duplicates are decided like other clips; if not, only a group's representative can be kept."""
+    """Whether near-duplicates are decided like other clips; if not, one clip of a group can be kept: its
+    representative, or the best-scored copy where a hard rule drops that."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threshold is not None and self.keep_rate is not None:
+            raise UserError(
+                f"decision.threshold = {self.threshold:g} and decision.keep_rate = {self.keep_rate:g}: each of them "
+                "alone says what is kept; unset one (null)"
+            )

@@ -97,8 +97,8 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     # one clip's decision (keep | drop | review) and reason, under one rule and one model version
     "curated": _schema(
-        clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, decision=_STR, reason=_STR, probability=_FLOAT,
-        rating=_INT, split=_STR, rule_version=_STR, model_version=_STR,
+        clip_id=_STR, video_id=_STR, clip_spec=_STR, batch=_STR, decision=_STR, reason=_STR, kind=_STR,
+        probability=_FLOAT, percentile=_FLOAT, rating=_INT, split=_STR, rule_version=_STR, model_version=_STR,
     ),
     # one clip's row of `curated` in the decision before the present one, to compare with
     "decided_before": _schema(

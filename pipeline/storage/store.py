@@ -11,7 +11,9 @@ A blob is always written before the rows that name it; a blob that no row names 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 
@@ -33,3 +35,19 @@ class Store(PurgedTables, Blobs):
             rows = self._reader(name, table).read(pa.schema([SCHEMAS[name].field(column)]), where)
         found: datetime | None = pc.max(rows[column]).as_py()
         return found
+
+    def replace_from(
+        self, name: str, read: Callable[[], pa.RecordBatchReader], inputs: Mapping[str, Any] | None = None
+    ) -> int:
+        """Replace all rows by those of a reader, in one commit, so that they need not fit into memory.
+
+        Args:
+            name: the table.
+            read: returns a reader of rows in the table's schema; called again where another writer was faster.
+            inputs: what the rows were made from, recorded with the commit.
+
+        Returns:
+            The new version.
+        """
+        self._write(name, read, "overwrite", inputs)
+        return self._compacted_version(name)

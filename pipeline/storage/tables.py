@@ -176,7 +176,7 @@ class Tables(Root):
                 predicate,
                 source_alias="source",
                 target_alias="target",
-                merge_schema=_lacks_columns(table, data),
+                merge_schema=_lacks_columns(table, data.schema),
                 writer_properties=WRITER_PROPERTIES,
                 commit_properties=_commit_properties(inputs),
             )
@@ -300,7 +300,7 @@ class Tables(Root):
     def _write(
         self,
         name: str,
-        data: pa.Table,
+        data: pa.Table | Callable[[], pa.RecordBatchReader],
         mode: Literal["append", "overwrite"],
         inputs: Mapping[str, Any] | None,
         where: str | None = None,
@@ -309,10 +309,10 @@ class Tables(Root):
             table = self._open(name)
             write_deltalake(
                 self._table_url(name),
-                data,
+                rows := data() if callable(data) else data,
                 mode=mode,
                 predicate=where,
-                schema_mode="merge" if table is not None and _lacks_columns(table, data) else None,
+                schema_mode="merge" if table is not None and _lacks_columns(table, rows.schema) else None,
                 description=_DESCRIPTION.format(SCHEMA_VERSION) if table is None else None,
                 storage_options=self._delta_options(),
                 writer_properties=WRITER_PROPERTIES,
@@ -354,9 +354,9 @@ def _columns(name: str, columns: Sequence[str] | None) -> pa.Schema:
     return schema if columns is None else pa.schema([schema.field(column) for column in columns])
 
 
-def _lacks_columns(table: DeltaTable, data: pa.Table) -> bool:
+def _lacks_columns(table: DeltaTable, schema: pa.Schema) -> bool:
     """Tell whether a column was added to the schema since the table was created."""
-    return not {field.name for field in table.schema().fields}.issuperset(data.column_names)
+    return not {field.name for field in table.schema().fields}.issuperset(schema.names)
 
 
 def _commit_properties(inputs: Mapping[str, Any] | None) -> CommitProperties | None:

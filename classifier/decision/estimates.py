@@ -1,0 +1,182 @@
+"""Precision above a threshold, for clips of sources that had no part in choosing it: bootstrap over sources.
+
+Clips of one source are not independent, so whole sources are drawn. Two things are added to the plain bootstrap,
+because the labels of a hundred clips come from a few dozen sources:
+
+* Each draw chooses the threshold anew, and a second draw of as many sources judges it. So the interval holds for the
+  precision that is later measured on as many other sources, and not only for its long-run mean.
+* Each judging draw may hold sources of a kind that no label shows, all of whose kept clips are bad: half a source on
+  average, of the usual number of clips. Without it, 40 good clips of 40 would have a lower bound of 1.
+
+Dimension keys: N rated clips, E possible thresholds, S sources, D draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from classifier.training.arrays import Bools, Floats
+from classifier.training.intervals import MIN_SOURCES, NUM_BOOTSTRAPS, Interval
+from pipeline.bootstrap import draw_counts, interval_95
+
+DEPTH = 20
+"""Rated clips that a threshold must have above it: a share of fewer is noise."""
+_UNSEEN = 0.5
+"""Mean number of sources in a judging draw whose kept clips are all bad (Jeffreys' prior adds half a failure)."""
+_MOST_THRESHOLDS = 512
+_MOST_WEIGHTS = 2_000_000
+_CHOOSING, _JUDGING, _UNSEEN_SEED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Every threshold that tells rated clips apart, from the highest to the lowest, and what lies above each."""
+
+    threshold_E: Floats
+    kept_SE: Floats
+    """Rated clips from the threshold on, by source."""
+    good_SE: Floats
+
+    @property
+    def kept(self) -> Floats:
+        """Rated clips from each threshold on (E,)."""
+        return np.asarray(self.kept_SE.sum(0))
+
+    @property
+    def good(self) -> Floats:
+        """Good ones among them (E,)."""
+        return np.asarray(self.good_SE.sum(0))
+
+    def at(self, threshold: float) -> int:
+        """Return the index of the threshold that keeps the same clips; -1 where none is kept."""
+        return int(np.count_nonzero(self.threshold_E >= threshold)) - 1
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a threshold was chosen, to be repeated in every draw."""
+
+    threshold: float
+    """What was chosen."""
+    level: float | None = None
+    """The lowest threshold of at least this precision; infinite: that of the highest precision; None: a given one."""
+
+
+def ladder_of(probability_N: Floats, good_N: Bools, groups_N: Sequence[str], threshold: float | None = None) -> Ladder:
+    """Return the thresholds of rated clips: 512 of them at most, and among them the one that `threshold` is."""
+    names, source_N = np.unique(np.array(groups_N, str), return_inverse=True)
+    order = np.argsort(-probability_N, kind="stable")
+    sorted_N = probability_N[order]
+    # clips of equal probability fall on the same side
+    ends = np.flatnonzero(np.append(sorted_N[1:] != sorted_N[:-1], True)) if len(order) else np.zeros(0, int)
+    if len(ends) > _MOST_THRESHOLDS:
+        some = ends[np.linspace(0, len(ends) - 1, _MOST_THRESHOLDS).round().astype(int)]
+        exact = [] if threshold is None else ends[sorted_N[ends] >= threshold][-1:]
+        ends = np.union1d(some, np.array(exact, int))
+    kept_SE, good_SE = (np.zeros((len(names), len(ends))) for _ in range(2))
+    rung_N = np.searchsorted(ends, np.arange(len(order)))
+    np.add.at(kept_SE, (source_N[order], rung_N), 1)
+    np.add.at(good_SE, (source_N[order], rung_N), good_N[order])
+    return Ladder(sorted_N[ends], kept_SE.cumsum(1), good_SE.cumsum(1))
+
+
+def shares(part: Floats, whole: Floats) -> Floats:
+    """Return part / whole, 0 where the whole is 0."""
+    return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=np.asarray(whole) > 0)
+
+
+def lower_bounds(ladder: Ladder, confidence: float) -> Floats:
+    """Return the one-sided lower bound of the precision from each threshold on (E,)."""
+    drawn_DE, good_DE = _drawn(ladder)
+    return np.asarray(np.quantile(shares(good_DE, drawn_DE), 1 - confidence, axis=0))
+
+
+def bands(ladder: Ladder) -> tuple[Floats, Floats]:
+    """Return 95 % intervals of the precision and of the recall from each threshold on, two arrays (2, E)."""
+    drawn_DE, good_DE = _drawn(ladder)
+    recall_DE = shares(good_DE, good_DE[:, -1:])
+    precision, recall = (np.percentile(found, [2.5, 97.5], axis=0) for found in (shares(good_DE, drawn_DE), recall_DE))
+    return precision, recall
+
+
+def other_sources(ladder: Ladder, way: Way) -> tuple[float | None, Interval | None]:
+    """Return the precision to expect on sources that had no part in the choice, and its 95 % interval.
+
+    Returns:
+        The precision without the optimism of the choice, None where no rated clip is kept; the interval for as many
+        other sources, None with fewer than 3 sources.
+    """
+    end = ladder.at(way.threshold)
+    if end < 0:
+        return None, None
+    precision = float(ladder.good[end] / ladder.kept[end])
+    if len(ladder.kept_SE) < MIN_SOURCES:
+        return precision, None
+    chosen, judged = [], []
+    num_sources = len(ladder.kept_SE)
+    unseen_D = _unseen() * _usual_size(ladder)[end]
+    whole_E = shares(ladder.good, ladder.kept)
+    for part in np.array_split(np.arange(NUM_BOOTSTRAPS), max(1, NUM_BOOTSTRAPS * num_sources // _MOST_WEIGHTS)):
+        choosing = draw_counts(num_sources, NUM_BOOTSTRAPS, _CHOOSING)[part]
+        judging = draw_counts(num_sources, NUM_BOOTSTRAPS, _JUDGING)[part]
+        kept_DE, good_DE = choosing @ ladder.kept_SE, choosing @ ladder.good_SE
+        end_D = _choices(kept_DE, good_DE, way.level, end)
+        rows = np.arange(len(part))
+        optimism_D = shares(good_DE, kept_DE)[rows, end_D] - whole_E[end_D]
+        chosen.append(optimism_D[kept_DE[rows, end_D] > 0])
+        kept_D = (judging * ladder.kept_SE[:, end_D].T).sum(1) + unseen_D[part]
+        good_D = (judging * ladder.good_SE[:, end_D].T).sum(1)
+        judged.append(good_D[kept_D > 0] / kept_D[kept_D > 0])
+    optimism = float(np.concatenate(chosen).mean()) if way.level is not None else 0.0
+    return min(1.0, max(0.0, precision - optimism)), interval_95(np.concatenate(judged))
+
+
+def _choices(kept_DE: Floats, good_DE: Floats, level: float | None, given: int) -> np.ndarray:
+    """Return the index of the threshold that each draw chooses (D,)."""
+    if level is None:
+        return np.full(len(kept_DE), given)
+    num_ends = kept_DE.shape[1]
+    precision_DE = np.where(kept_DE >= DEPTH, shares(good_DE, kept_DE), -1.0)
+    best_DE = precision_DE >= np.minimum(precision_DE.max(1, keepdims=True), level)
+    # the last index is the lowest threshold
+    return np.asarray(num_ends - 1 - best_DE[:, ::-1].argmax(1))
+
+
+def _drawn(ladder: Ladder) -> tuple[Floats, Floats]:
+    """Return kept clips, with unseen sources, and good ones of each draw (D, E)."""
+    num_sources = len(ladder.kept_SE)
+    drawn_DS = draw_counts(num_sources, NUM_BOOTSTRAPS, _CHOOSING)
+    return drawn_DS @ ladder.kept_SE + _unseen()[:, None] * _usual_size(ladder), drawn_DS @ ladder.good_SE
+
+
+def _usual_size(ladder: Ladder) -> Floats:
+    """Return the mean number of kept clips of a source that has any, at each threshold (E,)."""
+    return shares(ladder.kept, np.count_nonzero(ladder.kept_SE, axis=0))
+
+
+def _unseen() -> Floats:
+    return np.random.default_rng(_UNSEEN_SEED).poisson(_UNSEEN, NUM_BOOTSTRAPS).astype(float)
+
+
+def good_labels_needed(ladder: Ladder, end: int, target: float, confidence: float | None) -> int:
+    """Return how many more labels above a threshold, all good, lift its precision (or its bound) to the target."""
+    kept, good = float(ladder.kept[end]), float(ladder.good[end])
+    least = max(0, DEPTH - int(kept))
+    if confidence is None:
+        return max(least, math.ceil((target * kept - good) / (1 - target) - 1e-9))
+    drawn_D, good_D = (found[:, end] for found in _drawn(ladder))
+
+    def reaches(more: int) -> bool:
+        return bool(np.quantile((good_D + more) / np.maximum(drawn_D + more, 1e-9), 1 - confidence) >= target)
+
+    low, high = least, max(least, 1)
+    while not reaches(high):
+        low, high = high, 2 * high
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reaches(middle) else (middle + 1, high)
+    return high
