@@ -13,7 +13,6 @@ Dimension keys: N rated clips, E possible thresholds, S sources, D draws.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -162,13 +161,21 @@ def _unseen() -> Floats:
     return np.random.default_rng(_UNSEEN_SEED).poisson(_UNSEEN, NUM_BOOTSTRAPS).astype(float)
 
 
-def good_labels_needed(ladder: Ladder, end: int, target: float, confidence: float | None) -> int:
-    """Return how many more labels above a threshold, all good, lift its precision (or its bound) to the target."""
-    kept, good = float(ladder.kept[end]), float(ladder.good[end])
-    least = max(0, DEPTH - int(kept))
+def good_labels_needed(ladder: Ladder, ends: Sequence[int], target: float, confidence: float | None) -> list[int]:
+    """Return how many more labels above each threshold, all good, lift its precision (or its bound) to the target."""
+    kept, good = ladder.kept[list(ends)], ladder.good[list(ends)]
+    least = np.maximum(0, DEPTH - kept)
     if confidence is None:
-        return max(least, math.ceil((target * kept - good) / (1 - target) - 1e-9))
-    drawn_D, good_D = (found[:, end] for found in _drawn(ladder))
+        return np.maximum(least, np.ceil((target * kept - good) / (1 - target) - 1e-9)).astype(int).tolist()
+    drawn_DE, good_DE = (found[:, list(ends)] for found in _drawn(ladder))
+    return [
+        _fewest(int(least[index]), target, confidence, drawn_DE[:, index], good_DE[:, index])
+        for index in range(len(least))
+    ]
+
+
+def _fewest(least: int, target: float, confidence: float, drawn_D: Floats, good_D: Floats) -> int:
+    """Return the least number of good clips that lift a bound to the target, by bisection."""
 
     def reaches(more: int) -> bool:
         return bool(np.quantile((good_D + more) / np.maximum(drawn_D + more, 1e-9), 1 - confidence) >= target)

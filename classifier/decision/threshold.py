@@ -171,7 +171,7 @@ def labels_needed(ladder: Ladder, config: DecisionConfig) -> LabelsNeeded | None
         return None
     ends = np.unique(np.linspace(0, len(ladder.threshold_E) - 1, _MOST_TRIED).round().astype(int))
     target, confidence = config.target_precision, config.confidence
-    labels = [good_labels_needed(ladder, int(end), target, confidence) for end in ends]
+    labels = good_labels_needed(ladder, ends.tolist(), target, confidence)
     # of several, the lowest threshold: it leaves the most clips to choose from
     best = max(range(len(ends)), key=lambda index: (-labels[index], index))
     deep = ladder.kept >= DEPTH
