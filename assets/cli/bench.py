@@ -13,12 +13,26 @@ from pathlib import Path
 from assets.cli.bench_clips import run_clips
 from assets.cli.bench_cuts import run_cuts
 from assets.cli.bench_dedup import run_dedup
+from assets.cli.bench_label import add_options as add_label_options
+from assets.cli.bench_label import run_label_page
 from assets.cli.bench_loader import add_options, run_loader
 from assets.cli.options import Parsers, used_settings
 from assets.cli.sizes import run_sizes
 from pipeline.errors import UserError
 
-_WHAT = ["acquisition", "start", "clips", "cuts", "dedup", "loader", "model", "tokenizers", "measurements", "sizes"]
+_WHAT = [
+    "acquisition",
+    "start",
+    "clips",
+    "cuts",
+    "dedup",
+    "label",
+    "loader",
+    "model",
+    "tokenizers",
+    "measurements",
+    "sizes",
+]
 
 
 def add_commands(commands: Parsers) -> None:
@@ -36,6 +50,8 @@ def add_commands(commands: Parsers) -> None:
         "cuts: our scene cuts beside those of PySceneDetect and TransNetV2, against what a person sees, on the\n"
         "recordings of LAMPWORKS_RECORDINGS.\n"
         "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.\n"
+        "label: how soon the labelling page shows the next clip after a key, in a real Chromium, and how fast its\n"
+        "queue of --clips answers.\n"
         "loader: frames a CPU-second from shards beside decoding alone and beside webdataset; the resume at sample\n"
         "100,000; the start over --clips; how long training steps wait for their windows.\n"
         "model: training steps and played frames at given sizes, beside what this machine can multiply, and beside\n"
@@ -53,7 +69,10 @@ def add_commands(commands: Parsers) -> None:
         "--videos", type=int, metavar="N", help="videos to fetch (500), of the store (1000000), or to cut (100)"
     )
     bench.add_argument(
-        "--clips", type=int, metavar="N", help="of dedup: made-up clips (5000000); of loader: of the set to start"
+        "--clips",
+        type=int,
+        metavar="N",
+        help="of dedup: made-up clips (5000000); of loader: of the set to start; of label: of the queue (10000)",
     )
     bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
     bench.add_argument(
@@ -73,6 +92,7 @@ def add_commands(commands: Parsers) -> None:
     bench.add_argument("--checkpoint", action="store_true", help="of model: with activation checkpointing beside it")
     bench.add_argument("--steps", type=int, default=250, metavar="N", help="of tokenizers: training steps (250)")
     add_options(bench)
+    add_label_options(bench)
     bench.add_argument("--held-out", action="store_true", help="of cuts: fourteen other recordings")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -85,6 +105,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return _measurements(args)
     if args.what == "model":
         return _model(args)
+    if args.what == "label":
+        return run_label_page(args)
     if args.what == "loader":
         return run_loader(args)
     if args.what == "cuts":

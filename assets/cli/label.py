@@ -24,16 +24,21 @@ def add_commands(commands: Parsers) -> None:
         run_label,
         "Rate clips in a browser, one key each; or import and export labels.",
         "Serve a page on this machine that shows one looping clip at a time: keys 1 to 5 rate it and show the next,\n"
-        "u undoes. A label that the page calls saved is on disk, and the page resumes where you stopped. The next\n"
-        "`lampworks run` trains on the labels.\n\n"
+        "u undoes, g shows sixteen at once, ? lists all keys. A label that the page calls saved is on disk, and the\n"
+        "page resumes where you stopped. The next `lampworks run` trains on the labels.\n\n"
+        "Several people divide the queue: --annotators anna,ben. Each opens the page at ?who=NAME, and a share of the\n"
+        "clips (labels.shared_share) is rated by two of them, so that their agreement is known.\n\n"
         "  lampworks label import FILE.csv     columns clip_id,rating or video,start_s,rating; also Label Studio's\n"
         "                                      exports, JSON and Parquet\n"
         "  lampworks label export FILE.csv     one row per clip and annotator",
-        "  lampworks label --root DIR --annotator ada\n  lampworks label --root DIR --audit\n"
+        "  lampworks label --root DIR --annotator ada\n  lampworks label --root DIR --annotators anna,ben\n"
+        "  lampworks label --root DIR --audit\n"
         "  lampworks label import ratings.csv --root DIR --annotator ada",
     )
     add_address_options(label, 8001)
-    label.add_argument("--annotator", default=None, metavar="NAME", help="who rates (default: your user name)")
+    people = label.add_mutually_exclusive_group()
+    people.add_argument("--annotator", default=None, metavar="NAME", help="who rates (default: your user name)")
+    people.add_argument("--annotators", metavar="A,B,...", help="people who divide the queue; nobody else can rate")
     label.add_argument(
         "--audit",
         action="store_true",
@@ -76,7 +81,8 @@ def run_label(args: argparse.Namespace) -> int:
         drawn = drawn_by_stream(audit_of_present_decision(settings.job()))
         print(f"audit    {drawn.get('audit_high', 0)} kept clips, {drawn.get('audit_low', 0)} others", flush=True)
         queue = AUDIT_KEY
-    serve_labels(settings.job(), address_of(args), run_uvicorn, annotator=_annotator(args), queue=queue)
+    names = (_annotator(args),) if args.annotators is None else args.annotators.split(",")
+    serve_labels(settings.job(), address_of(args), run_uvicorn, annotators=names, queue=queue)
     return 0
 
 

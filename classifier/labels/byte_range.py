@@ -26,7 +26,10 @@ class BlobPart:
 
 
 def blob_response(store: Store, part: BlobPart, request: Request) -> Response:
-    """Return the answer to a GET or HEAD request for a part of a blob: 200, 206, 304, 416, or 503 if unreadable."""
+    """Return the answer to a GET or HEAD request for a part of a blob.
+
+    200, 206, 304 or 416; 410 where its bytes are gone; 503 where they cannot be read at the moment.
+    """
     headers = {"accept-ranges": "bytes", "cache-control": _IMMUTABLE, "etag": f'"{part.tag}"'}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
@@ -43,7 +46,9 @@ def blob_response(store: Store, part: BlobPart, request: Request) -> Response:
         return Response(b"", status, headers, part.media_type)
     try:
         data = store.read_range(part.key, part.offset + first, last - first + 1)
-    except (OSError, EOFError) as exc:
+    except (FileNotFoundError, EOFError) as exc:
+        return PlainTextResponse(f"the clip's bytes are gone: {exc}", 410, {"cache-control": "no-store"})
+    except OSError as exc:
         return PlainTextResponse(f"the clip cannot be read: {exc}", 503)
     return Response(data, status, headers, part.media_type)
 

@@ -24,8 +24,15 @@ class LabelConfig(Section, name="labels"):
     """Clips of one channel (or video) in the queue at most, so that no source fills it."""
     flagged_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of queued clips with a flag that drops them: enough to check the flags, no more."""
+    shared_share: Share = 0.05
+    """Share of clips that two people rate, where several divide the queue (`lampworks label --annotators`)."""
+    repeat_share: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    """Share of clips before which the page shows a person a clip again that they rated: they learn how far they agree
+    with themselves, and the first rating stays."""
+    gold_share: Annotated[float, Field(ge=0, le=0.5)] = 0.01
+    """Share of clips before which the page shows a clip with a reference rating, or on which others agree."""
     seed: int = 0
-    """Seed of the queue's order."""
+    """Seed of the queue's order, and of how people divide it."""
     min_per_class: Count = 10
     """Least number of good clips (`classifier.good_rating` or more) and of bad ones (rated 1 or 2) to learn from."""
     min_agreement: Annotated[float, Field(ge=-1, le=1)] = 0.667

@@ -45,7 +45,7 @@ from pipeline.serving import Address
 from assets.cli.server import run_uvicorn
 from classifier.labels.serve import serve_labels
 store = Store(sys.argv[1])
-serve_labels(Job(store, Config(), home_of(store)), Address(port=int(sys.argv[2])), run_uvicorn, annotator="ann")
+serve_labels(Job(store, Config(), home_of(store)), Address(port=int(sys.argv[2])), run_uvicorn, annotators=["ann"])
 """
 
 
@@ -136,7 +136,7 @@ def url(root: Path) -> Iterator[str]:
 def served(root: Path) -> Iterator[str]:
     """Serve the page by a thread (a process would import for seconds in every test), and yield its address."""
     store = Store(root)
-    app = label_app(Job(store, Config(), home_of(store)), "ann")
+    app = label_app(Job(store, Config(), home_of(store)), ["ann"])
     guarded = Guard(app, host="127.0.0.1", token=None, policy=content_policy(PAGE.read_text("utf-8")))
     socket = open_socket("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", lifespan="off", ws="none"))
@@ -366,9 +366,14 @@ def test_the_end_of_the_queue_says_so_and_undo_still_works(page, url, order, roo
 
 def test_every_control_has_a_name_and_the_page_reports_its_progress(page, url):
     open_page(page, url)
-    names = page.evaluate("[...document.querySelectorAll('button')].map((b) => b.innerText.trim())")
-    assert len(names) == 9
+    press(page, "g")
+    names = page.evaluate(
+        "[...document.querySelectorAll('button')].filter((b) => !b.hidden)"
+        ".map((b) => b.ariaLabel || b.textContent.trim())"
+    )
+    assert len(names) == 17 + NUM_CLIPS
     assert all(names)
+    press(page, "g")
     bar = page.locator("#bar")
     assert (bar.get_attribute("role"), bar.get_attribute("aria-valuemax")) == ("progressbar", str(NUM_CLIPS))
     press(page, "5")

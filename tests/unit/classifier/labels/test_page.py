@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from tests.odd_json import ODD_BODIES
 
 @pytest.fixture
 def client(job, clips) -> Iterator[TestClient]:
-    app = label_app(job, "ann")
+    app = label_app(job, ["ann"])
     with TestClient(Guard(app, policy=content_policy(PAGE.read_text("utf-8"))), base_url="http://127.0.0.1") as client:
         yield client
     app.state.journal.close()
@@ -43,19 +44,108 @@ def test_the_page_needs_no_other_host_and_no_inline_escape(client):
     assert not re.findall(r"(?:src|href)=[\"'](?:https?:)?//", answer.text)
     assert " style=" not in answer.text
     assert " onclick=" not in answer.text
-    assert "sha256-" in answer.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'" in answer.headers["content-security-policy"]
+    scripts = {"label.js"}
+    for name in [*scripts]:
+        script = client.get(f"/static/{name}")
+        assert script.headers["content-type"].startswith("text/javascript")
+        scripts |= set(re.findall(r'from "\./(\w+\.js)"', script.text))
+        assert not re.findall(r"https?:|import\(|innerHTML|eval", script.text)
+    assert all(client.get(f"/static/{name}").status_code == 200 for name in [*scripts, "label.css"])
+    assert all(client.get(f"/static/{name}").status_code == 404 for name in ("label.html", "..%2Fpage.py", "none.js"))
 
 
-def test_the_state_is_the_queue_and_what_was_answered(client, job, clips):
+def answers(client: TestClient, who: str = "") -> list[list[object]]:
+    """Return what a person answered, oldest first, as a page that is opened is told."""
+    state = client.get(f"/api/state?who={who}").json()
+    return [[clip["clip_id"], rating] for clip, rating in state["past"]]
+
+
+def test_the_state_is_what_is_open_and_what_was_answered(client, job, clips):
     state = client.get("/api/state").json()
     assert [clip["clip_id"] for clip in state["clips"]] == [item["clip_id"] for item in load_queue(job.store)]
-    assert state["answers"] == []
+    assert (state["past"], state["done"], state["total"], state["next"]) == ([], 0, 3, None)
     assert state["clips"][0]["title"] == 'A <b>"title"</b>'
     post(client, event(clips[1], 4))
     post(client, event(clips[0], 2), event(clips[2], None, "skip"))
-    assert client.get("/api/state").json()["answers"] == [[clips[1], 4], [clips[0], 2], [clips[2], 0]]
+    assert answers(client) == [[clips[1], 4], [clips[0], 2], [clips[2], 0]]
     post(client, event(clips[2], None, "undo"))
-    assert client.get("/api/state").json()["answers"] == [[clips[1], 4], [clips[0], 2]]
+    assert answers(client) == [[clips[1], 4], [clips[0], 2]]
+    state = client.get("/api/state").json()
+    assert (state["done"], state["counts"]) == (2, [0, 0, 1, 0, 1, 0])
+    assert [clip["clip_id"] for clip in state["clips"]] == [clips[2]]
+
+
+def test_the_queue_comes_in_pages(client, job):
+    order = [item["clip_id"] for item in load_queue(job.store)]
+    first = client.get("/api/clips?count=2").json()
+    assert ([clip["clip_id"] for clip in first["clips"]], first["next"]) == (order[:2], 2)
+    second = client.get(f"/api/clips?count=2&after={first['next']}").json()
+    assert ([clip["clip_id"] for clip in second["clips"]], second["next"]) == (order[2:], None)
+    assert client.get("/api/clips?after=99").json() == {"clips": [], "next": None}
+    for query in ("after=-1", "after=x", "count=9999999999", "after=%D9%A3", "who=a%0Ab"):
+        assert client.get(f"/api/clips?{query}").status_code == 400
+
+
+def test_stream_inclusion_reasons_and_repeats_reach_the_journal(client, job, clips):
+    more = {"stream": "uncertain", "inclusion": 0.125, "reasons": ["overlay", "menu"]}
+    post(client, {**event(clips[0]), **more}, {**event(clips[0], 3), "stream": "repeat", "repeat": True})
+    rows = journal_rows(job.home.journal)
+    assert [(row["stream"], row["inclusion"], row["reasons"], row["repeat"]) for row in rows] == [
+        ("uncertain", 0.125, ["menu", "overlay"], False),
+        ("repeat", None, [], True),
+    ]
+    assert answers(client) == [[clips[0], 5]]  # the first rating stays
+
+
+def test_another_person_has_a_queue_and_progress_of_their_own(client, job, clips):
+    post(client, event(clips[0], 2))
+    sent = client.post("/api/events?who=ben", json={"events": [event(clips[1], 4)]})
+    assert sent.status_code == 200
+    assert (answers(client), answers(client, "ben")) == ([[clips[0], 2]], [[clips[1], 4]])
+    assert {row["annotator"] for row in journal_rows(job.home.journal)} == {"ann", "ben"}
+    for name in ("arcade", "a\nb", "x" * 61):
+        wrong = client.post("/api/events", params={"who": name}, json={"events": [event(clips[0])]})
+        assert (wrong.status_code, "annotator" in wrong.text) == (400, True)
+
+
+def test_several_people_divide_the_queue_and_must_say_who_they_are(job, clips):
+    app = label_app(job, ["anna", "ben"])
+    with TestClient(app) as client:
+        parts = [client.get(f"/api/state?who={name}").json() for name in ("anna", "ben")]
+        assert sum(part["total"] for part in parts) >= len(clips)
+        unnamed = client.get("/api/state")
+        assert (unnamed.status_code, unnamed.json()["choose"]) == (409, ["anna", "ben"])
+        for query in ("", "?who=eve"):
+            refused = client.post(f"/api/events{query}", json={"events": [event(clips[0])]})
+            assert (refused.status_code, "anna, ben" in refused.text) == (400, True)
+    app.state.journal.close()
+    assert journal_rows(job.home.journal) == []
+
+
+def test_agreement_is_told_while_people_rate(client, clips):
+    assert client.get("/api/agreement").json()["alpha"]["clips"] == 0
+    post(client, event(clips[0], 5), {**event(clips[0], 4), "repeat": True})
+    client.post("/api/events?who=ben", json={"events": [event(clips[0], 4)]})
+    told = client.get("/api/agreement").json()
+    assert (told["alpha"]["clips"], told["pairs"][0]["raters"], told["alpha"]["few"]) == (1, ["ann", "ben"], True)
+    assert told["own"]["ann"]["close"]["value"] == 1
+
+
+def test_an_audit_opens_the_page_on_its_own_queue(job, clips):
+    key = "labels/audit.json"
+    with pytest.raises(UserError, match=r"has no labels/audit.json yet"):
+        label_app(job, ["ann"], key)
+    items = [{"clip_id": clips[2], "stream": "audit_high", "inclusion": 0.5}]
+    job.store.write_blob(key, json.dumps({"clips": items}).encode())
+    app = label_app(job, ["ann"], key)
+    with TestClient(app) as client:
+        state = client.get("/api/state").json()
+    app.state.journal.close()
+    assert state["audit"]
+    assert [(clip["clip_id"], clip["stream"], clip["inclusion"]) for clip in state["clips"]] == [
+        (clips[2], "audit_high", 0.5)
+    ]
 
 
 def test_an_event_is_saved_once_and_a_bad_one_refused_alone(client, job, clips):
@@ -99,7 +189,7 @@ def test_a_field_of_another_kind_refuses_its_event_alone(client, job, clips, fie
 
 
 def test_labels_that_cannot_be_written_are_not_acknowledged(job, clips):
-    app = label_app(job, "ann")
+    app = label_app(job, ["ann"])
     app.state.journal.close()
     with TestClient(app, base_url="http://127.0.0.1") as client:
         answer = client.post("/api/events", json={"events": [event(clips[0])]})
@@ -135,14 +225,15 @@ def test_the_filmstrip_is_the_stored_picture(client, clips):
 
 def test_a_tar_that_is_gone_is_an_answer_not_a_crash(client, job, clips):
     Path(job.store.url(job.store.read("clips").to_pylist()[0]["tar"])).unlink()
-    assert client.get(f"/clip/{clips[0]}").status_code == 503
+    answer = client.get(f"/clip/{clips[0]}")
+    assert (answer.status_code, "bytes are gone" in answer.text) == (410, True)
 
 
 def test_labels_of_another_session_and_of_files_are_known(job, clips, pool_writer):
     import_labels(job.store, pool_writer.rate({clips[0]: 3}), "ann", job.config)
-    app = label_app(job, "ann")
+    app = label_app(job, ["ann"])
     with TestClient(app) as client:
-        assert client.get("/api/state").json()["answers"] == [[clips[0], 3]]
+        assert answers(client) == [[clips[0], 3]]
     app.state.journal.close()
 
 
@@ -152,4 +243,4 @@ def test_a_store_without_clips_and_a_name_that_cannot_be_used_are_refused(job, p
     pool_writer.add("a", "g")
     for name in ("arcade", "", "a\nb"):
         with pytest.raises(UserError, match="annotator"):
-            label_app(job, name)
+            label_app(job, [name])

@@ -31,7 +31,7 @@ from pipeline.serving import Address
 from assets.cli.server import run_uvicorn
 from classifier.labels.serve import serve_labels
 store = Store(sys.argv[1])
-serve_labels(Job(store, Config(), home_of(store)), Address(), run_uvicorn, annotator="ann")
+serve_labels(Job(store, Config(), home_of(store)), Address(), run_uvicorn, annotators=["ann"])
 """
 
 
