@@ -168,7 +168,7 @@ def test_the_labelling_page_offers_the_audit_alone_and_its_ratings_are_answers(j
     clips = add_footage(job.store, job.config, VIDEOS[:3], 4)
     decide_as(job.store, by_score(clips, keep=6))
     audit = audit_of_present_decision(job)
-    app = label_app(job, "ann", AUDIT_KEY)
+    app = label_app(job, ["ann"], AUDIT_KEY)
     with TestClient(app, base_url="http://127.0.0.1") as client:
         offered = client.get("/api/state").json()["clips"]
         assert [clip["clip_id"] for clip in offered] == [clip["clip_id"] for clip in audit["clips"]]
