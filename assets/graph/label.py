@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 def label_queue(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
     """One entry is one clip that a person is asked to rate, in the order of the queue.
 
-    A seeded choice over sources, without copies and with few clips of one source: the same store gives the same
-    queue. `lampworks label` serves it.
+    A seeded draw over sources, with few clips of one source and copies last, and once clips are scored a model's
+    choices between them: uncertain clips, and samples from above and below the keep threshold. `lampworks label`
+    serves it.
     """
     with working(context, lampworks) as work:
         from classifier.labels.queue import QUEUE_KEY, write_queue
@@ -58,6 +59,7 @@ def label_queue(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
                 "clips": report.size,
                 "sources": report.sources,
                 "streams": bars(dict(report.strata), "streams"),
+                "streams without clips": dg.MetadataValue.json(dict(report.missing)),
                 "path": dg.MetadataValue.path(work.store.url(QUEUE_KEY)),
             },
         )

@@ -61,7 +61,8 @@ def _duplicates(settings: Settings) -> bool:
 def _queue(settings: Settings) -> bool:
     from classifier.labels.queue import queue_is_current
 
-    return not queue_is_current(settings.store, settings.config)
+    # choices by score are those of the decision before: the page refreshes them when it starts
+    return not queue_is_current(settings.store, settings.config, of_models=False)
 
 
 def _labels(settings: Settings) -> bool:

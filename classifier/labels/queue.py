@@ -1,66 +1,48 @@
-"""The order in which clips are offered to labellers: a seeded draw over sources, flagged clips rare, copies last.
+"""The order in which clips are offered to labellers: a random draw over sources, with the choices of a model between.
 
 Every source (channel, or video) gives at most `max_per_source` clips, drawn by a seeded hash. Sources take turns, so
-that the first hundred labels already span a hundred sources. Clips with a flag that drops them anyway are mixed in
-sparsely (stream `flagged`), copies come after all others (stream `duplicate`), and the rest is stream `random`. The
-order depends on the clips and the seed alone, and the blob is rewritten only when it changes.
+that the first hundred labels already span a hundred sources. This is the stream `random`, from which shares of all
+clips can be estimated; whatever a model asks for, it keeps at least a tenth of the queue. Once clips are scored, others
+come between (`classifier.labels.streams` lists the streams), and clips with a flag that drops them are mixed in
+sparsely. Clips that no stream chose come next, copies last.
+
+What is drawn depends on the clips and the seed alone. A model's choices leave out what is rated, and are made anew when
+the decision is made anew, not with every label: the order stays while people work through it. The blob is rewritten
+only when it changes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
-from typing import Literal, NamedTuple, TypedDict, get_args
 
+from classifier.labels.journal import journal_rows
+from classifier.labels.order import base_draw, order_clips
+from classifier.labels.streams import STREAMS, QueueItem, Stream, active_shares
 from classifier.pool import Pool, load_pool
 from pipeline.config import Config
 from pipeline.job import Job
-from pipeline.storage.arrow import pc
+from pipeline.label_events import load_labels
 from pipeline.storage.damage import DamagedError
 from pipeline.storage.json_blob import read_json
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import repeat_after_takedown
 
+__all__ = [
+    "QUEUE_KEY",
+    "STREAMS",
+    "QueueItem",
+    "QueueReport",
+    "Stream",
+    "load_queue",
+    "queue_is_current",
+    "write_queue",
+]
 QUEUE_KEY = "labels/queue.json"
 _ADVICE = "Write it again with `lampworks run --select label_queue`."
 _FIELDS = {"clip_id", "stream"}
-Stream = Literal[
-    "random", "flagged", "duplicate", "uncertain", "audit_high", "audit_low", "diverse", "uncovered", "shared",
-    "repeat", "gold",
-]  # fmt: skip
-STREAMS: tuple[Stream, ...] = get_args(Stream)
-
-
-class QueueItem(TypedDict):
-    """A clip as the queue's blob lists it."""
-
-    clip_id: str
-    stream: Stream
-    inclusion: float | None
-    """Probability with which the stream drew the clip; None where it is unknown."""
-
-
-class DrawnClip(NamedTuple):
-    """A clip that was drawn from its source; they sort into the order in which sources take turns."""
-
-    turn: int
-    """How many clips of its source and stream come before it."""
-    hash: int
-    clip_id: str
-    group: str
-
-
-class QueuedClip(NamedTuple):
-    """A clip in the queue."""
-
-    stream: Stream
-    clip_id: str
-    group: str
 
 
 @dataclass(frozen=True)
@@ -75,30 +57,52 @@ class QueueReport:
     """Sources that have a clip in the queue."""
     written: bool
     """Whether it differs from the one before."""
+    missing: Mapping[str, str]
+    """Reason by stream of those that have a share in the configuration and no clip."""
 
 
 def write_queue(job: Job) -> QueueReport:
     """Write the labelling queue of the present clips to `labels/queue.json` and return what it holds."""
-    store = job.store
-    order = repeat_after_takedown(store, lambda: _order(load_pool(store, job.config)))
-    data = _encoded(order, job.config)
+    store, config = job.store, job.config
+
+    def made() -> tuple[list[QueueItem], dict[str, str], Pool]:
+        pool = load_pool(store, config)
+        base = base_draw(pool)
+        basis = {"clips": base.fingerprint(config), "models": _models(store)}
+        if _stored_basis(store) == basis:
+            # as it is: the labels that came in since change nothing
+            return load_queue(store), basis, pool
+        return order_clips(pool, base, _rated(job)), basis, pool
+
+    items, basis, pool = repeat_after_takedown(store, made)
+    data = json.dumps({"seed": config.labels.seed, "basis": basis, "clips": items}, indent=0).encode()
     written = not store.exists(QUEUE_KEY) or store.read_blob(QUEUE_KEY) != data
     if written:
         store.write_blob(QUEUE_KEY, data)
-    counts = Counter(clip.stream for clip in order)
+    counts = Counter(item["stream"] for item in items)
+    videos = {item["clip_id"].rsplit("-", 2)[0] for item in items}
     return QueueReport(
-        size=len(order),
+        size=len(items),
         strata={stream: counts[stream] for stream in STREAMS if counts[stream]},
-        sources=len({clip.group for clip in order}),
+        sources=len({pool.group(video_id) for video_id in videos & pool.videos.keys()}),
         written=written,
+        missing=_missing(config, counts),
     )
 
 
-def queue_is_current(store: Store, config: Config) -> bool:
-    """Tell whether there is a queue and it offers the present clips."""
-    if not store.exists(QUEUE_KEY):
+def queue_is_current(store: Store, config: Config, *, of_models: bool = True) -> bool:
+    """Tell whether there is a queue and it offers the present clips.
+
+    Args:
+        store: the store.
+        config: its settings.
+        of_models: whether the choices by score must be those of the present decision. A pass does not ask for that,
+            because it decides after it wrote the queue; the labelling page does, when it starts.
+    """
+    basis = _stored_basis(store)
+    if basis is None or (of_models and basis["models"] != _models(store)):
         return False
-    return store.read_blob(QUEUE_KEY) == _encoded(_order(load_pool(store, config)), config)
+    return basis["clips"] == base_draw(load_pool(store, config)).fingerprint(config)
 
 
 def load_queue(store: Store, key: str = QUEUE_KEY) -> list[QueueItem]:
@@ -121,55 +125,33 @@ def load_queue(store: Store, key: str = QUEUE_KEY) -> list[QueueItem]:
     ]
 
 
-def _encoded(order: list[QueuedClip], config: Config) -> bytes:
-    items = [QueueItem(clip_id=clip.clip_id, stream=clip.stream, inclusion=None) for clip in order]
-    return json.dumps({"seed": config.labels.seed, "clips": items}, indent=0).encode()
+def _stored_basis(store: Store) -> dict[str, str] | None:
+    """Return what the stored queue was made from; None without one, or where it cannot be read."""
+    if not store.exists(QUEUE_KEY):
+        return None
+    try:
+        basis = read_json(store, QUEUE_KEY, _ADVICE).get("basis")
+        load_queue(store)
+    except DamagedError:
+        return None
+    return basis if isinstance(basis, dict) and basis.keys() == {"clips", "models"} else None
 
 
-def _order(pool: Pool) -> list[QueuedClip]:
-    return list(islice(_interleaved(_draw(pool), pool.config.labels.flagged_share), pool.config.labels.queue_size))
+def _models(store: Store) -> str:
+    """Return what the choices of models depend on."""
+    return f"curated {store.version('curated')}"
 
 
-def _draw(pool: Pool) -> dict[Stream, list[DrawnClip]]:
-    """Return the drawn clips of each stream, sorted; memory grows with the sources, not with the clips."""
-    labels = pool.config.labels
-    table = pool.store.read("duplicates", ["clip_id"], ~pc.field("is_representative"))
-    copies, dropping = set(table["clip_id"].to_pylist()), set(pool.config.decision.drop_flags)
-    # one heap per stream and source keeps its smallest hashes (negated, because heapq pops the smallest)
-    heaps: dict[tuple[Stream, str], list[tuple[int, str]]] = {}
-    groups = {video_id: pool.group(video_id) for video_id in pool.videos}
-    for _, clips in pool.by_batch(["flags"]):
-        for row in clips.to_pylist():
-            flagged = bool(dropping & set(row["flags"] or ()))
-            stream: Stream = "duplicate" if row["clip_id"] in copies else "flagged" if flagged else "random"
-            heap = heaps.setdefault((stream, groups[row["video_id"]]), [])
-            heapq.heappush(heap, (-_hash(labels.seed, row["clip_id"]), row["clip_id"]))
-            if len(heap) > labels.max_per_source:
-                heapq.heappop(heap)
-    drawn: dict[Stream, list[DrawnClip]] = {stream: [] for stream in STREAMS}
-    for (stream, group), heap in heaps.items():
-        for turn, (negated, clip_id) in enumerate(sorted(heap, reverse=True)):
-            drawn[stream].append(DrawnClip(turn, -negated, clip_id, group))
-    return {stream: sorted(clips) for stream, clips in drawn.items()}
+def _rated(job: Job) -> set[str]:
+    """Return the clips that anyone rated, also those that only the journal knows yet."""
+    of_page = {event["clip_id"] for event in journal_rows(job.home.journal)}
+    return of_page | load_labels(job.store, job.config).events.keys()
 
 
-def _interleaved(drawn: Mapping[Stream, list[DrawnClip]], flagged_share: float) -> Iterator[QueuedClip]:
-    """Yield random clips with a share of flagged ones between them, then what is left of these, then copies."""
-    flagged = iter(drawn["flagged"])
-    owed = 0.0
-    for clip in drawn["random"]:
-        yield QueuedClip("random", clip.clip_id, clip.group)
-        owed += flagged_share / (1 - flagged_share)
-        while owed >= 1:
-            owed -= 1
-            yield from _queued("flagged", islice(flagged, 1))
-    yield from _queued("flagged", flagged)
-    yield from _queued("duplicate", drawn["duplicate"])
-
-
-def _queued(stream: Stream, clips: Iterator[DrawnClip] | list[DrawnClip]) -> Iterator[QueuedClip]:
-    return (QueuedClip(stream, clip.clip_id, clip.group) for clip in clips)
-
-
-def _hash(seed: int, clip_id: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed}\n{clip_id}".encode()).digest()[:8], "big")
+def _missing(config: Config, counts: Mapping[Stream, int]) -> dict[str, str]:
+    without: dict[Stream, str] = {"diverse": "no embeddings", "uncovered": "no evaluation of a world model by clip"}
+    return {
+        stream: without.get(stream, "no clip was decided by its score yet, or none is left")
+        for stream, share in active_shares(config.labels).items()
+        if share and not counts[stream]
+    }

@@ -13,6 +13,10 @@ from pipeline.errors import UserError
 Candidate = Literal["measurements", "embedding", "blend", "network"]
 """A way to score clips that can be published."""
 
+_QUEUE_SHARES = (
+    "flagged_share", "uncertain_share", "diverse_share", "audit_high_share", "audit_low_share", "uncovered_share",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig(Section, name="labels"):
@@ -31,12 +35,32 @@ class LabelConfig(Section, name="labels"):
     with themselves, and the first rating stays."""
     gold_share: Annotated[float, Field(ge=0, le=0.5)] = 0.01
     """Share of clips before which the page shows a clip with a reference rating, or on which others agree."""
+    uncertain_share: Share = 0.2
+    """Share of clips near the keep threshold, once clips are scored; without scores, their share is drawn at random."""
+    diverse_share: Share = 0.1
+    """Share of clips that are unlike the others by their embeddings, where there are any."""
+    audit_high_share: Share = 0.05
+    """Share drawn from the clips that their score keeps."""
+    audit_low_share: Share = 0.05
+    """Share drawn from the clips that their score does not keep."""
+    uncovered_share: Share = 0.05
+    """Share of clips that the world model predicts badly, where an evaluation says so by clip."""
     seed: int = 0
     """Seed of the queue's order, and of how people divide it."""
     min_per_class: Count = 10
     """Least number of good clips (`classifier.good_rating` or more) and of bad ones (rated 1 or 2) to learn from."""
     min_agreement: Annotated[float, Field(ge=-1, le=1)] = 0.667
     """Krippendorff's alpha of clips that several people rated, below which the check `agreement` warns."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        asked = {name: value for name, value in vars(self).items() if name in _QUEUE_SHARES}
+        if sum(asked.values()) > 0.9 + 1e-9:
+            told = " + ".join(f"labels.{name} = {value:g}" for name, value in asked.items() if value)
+            raise UserError(
+                f"{told}: together more than 0.9 of the queue; at least a tenth is drawn at random, because only these "
+                "labels estimate shares of all clips. Lower one of them"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

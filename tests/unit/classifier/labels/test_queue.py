@@ -1,12 +1,24 @@
-"""The labelling queue: sources take turns, flagged clips are rare, copies come last, and the seed decides the order."""
+"""The labelling queue: sources take turns, flagged clips are rare, copies come last, and the seed decides the order.
+
+Once clips are scored, a model's choices come between the drawn ones, which stay as they are."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from classifier.decision.rows import _KINDS as KINDS
+from classifier.labels.by_score import SCORE_KINDS
+from classifier.labels.import_file import import_labels
 from classifier.labels.queue import QUEUE_KEY, load_queue, queue_is_current, write_queue
+from pipeline.clip_spec import clip_spec
+from pipeline.config import LabelConfig
+from pipeline.errors import UserError
+from pipeline.ids import clip_id_of
 from pipeline.job import Job
 from pipeline.storage.takedown import request_takedown
 
@@ -69,3 +81,137 @@ def test_the_queue_is_written_when_it_changes_and_only_then(job, pool_writer):
 def test_the_queue_is_cut_to_its_size(job, pool_writer):
     pool_writer.add("a", "g" * 9)
     assert write_queue(with_labels(job, queue_size=5)).size == 5
+
+
+# -- the choices of a model ---------------------------------------------------------------------------------------
+
+
+def decide(job: Job, clips: list[str], keep_from: float = 0.6, kinds: dict[str, str] | None = None) -> dict[str, float]:
+    """Store a decision on clips, whose probabilities go up in their order; return these."""
+    rows = []
+    for place, clip_id in enumerate(clips):
+        probability = place / len(clips)
+        decision = "keep" if probability >= keep_from else "review"
+        rows.append({
+            "clip_id": clip_id, "video_id": clip_id.split("-")[0], "decision": decision, "probability": probability,
+            "kind": (kinds or {}).get(clip_id, "score"), "batch": "2026w47-0001",
+        })  # fmt: skip
+    job.store.replace("curated", rows)
+    return {row["clip_id"]: row["probability"] for row in rows}
+
+
+def clips_of(queue, stream: str) -> list[str]:
+    return [item["clip_id"] for item in queue if item["stream"] == stream]
+
+
+@pytest.fixture
+def scored(job) -> tuple[Job, list[str], dict[str, float]]:
+    """A store of 60 clips of six sources, which are scored."""
+    spec = clip_spec(job.config.clips)
+    common = {"batch": "2026w47-0001", "clip_spec": spec, "source_sha256": "0"}
+    clips = [
+        {**common, "clip_id": clip_id_of(name, 16000 * i, spec), "video_id": name, "flags": []}
+        for i in range(10)
+        for name in "abcdef"
+    ]
+    job.store.append("videos", [{"video_id": name, "batch": common["batch"], "verdict": "kept"} for name in "abcdef"])
+    job.store.append("clips", clips)
+    job.store.append("clippings", [{**common, "video_id": name, "state": "ok", "num_clips": 10} for name in "abcdef"])
+    clip_ids = [str(clip["clip_id"]) for clip in clips]
+    return job, clip_ids, decide(job, clip_ids)
+
+
+def test_once_clips_are_scored_each_stream_has_its_share_and_a_clip_is_there_once(scored):
+    job, clips, _ = scored
+    report = write_queue(job)
+    queue = load_queue(job.store)
+    assert sorted(item["clip_id"] for item in queue) == sorted(clips)
+    # of 60 clips: 0.2 uncertain, 0.05 and 0.05 audited; diverse and uncovered have nothing to go by
+    assert len(clips_of(queue, "uncertain")) == 12
+    assert len(clips_of(queue, "audit_high")) == 3
+    assert set(report.missing) == {"diverse", "uncovered"}
+    streams = Counter(item["stream"] for item in queue[:20])
+    assert streams["random"] >= 10
+    assert streams["uncertain"] >= 3
+
+
+def test_uncertain_clips_are_those_nearest_to_the_threshold(scored):
+    job, _, probability = scored
+    write_queue(job)
+    queue = load_queue(job.store)
+    drawn = {*drawn_of(queue), *clips_of(queue, "audit_high"), *clips_of(queue, "audit_low")}
+    nearest = sorted(probability.keys() - drawn, key=lambda clip_id: abs(probability[clip_id] - 0.6))
+    assert set(clips_of(queue, "uncertain")) == set(nearest[:12])
+
+
+def test_audits_state_their_inclusion_and_lie_on_their_side_of_the_threshold(scored):
+    job, _, probability = scored
+    write_queue(with_labels(job, uncertain_share=0.3, audit_high_share=0.1, audit_low_share=0.1))
+    queue = load_queue(job.store)
+    drawn = drawn_of(queue)
+    for stream, side, count in (("audit_high", True, 6), ("audit_low", False, 6)):
+        there = [clip_id for clip_id, p in probability.items() if (p >= 0.6) == side and clip_id not in drawn]
+        items = [item for item in queue if item["stream"] == stream]
+        assert {item["clip_id"] for item in items} <= set(there)
+        assert len(items) == count
+        assert {item["inclusion"] for item in items} == {count / len(there)}
+
+
+def test_the_drawn_clips_stay_drawn_and_say_how_likely_that_was(scored):
+    job, clips, _ = scored
+    asked = with_labels(job, uncertain_share=0.45, audit_high_share=0, audit_low_share=0)
+    write_queue(asked)
+    drawn = drawn_of(load_queue(job.store))
+    # 33 of 60 clips of six equal sources
+    assert list(drawn.values()) == [pytest.approx(33 / 60)] * 33
+    job.store.replace("curated", [])
+    write_queue(asked)
+    plain = drawn_of(load_queue(job.store))
+    assert set(plain.values()) == {1.0}
+    assert list(drawn) == list(plain)[:33]
+    assert plain.keys() == set(clips)
+
+
+def test_labels_leave_the_order_as_it_is_until_there_is_another_decision(scored, pool_writer):
+    job, _, _ = scored
+    write_queue(job)
+    before = load_queue(job.store)
+    rated = clips_of(before, "uncertain")[:5]
+    import_labels(job.store, pool_writer.rate(dict.fromkeys(rated, 5)), "ann", job.config)
+    assert queue_is_current(job.store, job.config)
+    assert not write_queue(job).written
+    decide(job, [item["clip_id"] for item in before])
+    assert not queue_is_current(job.store, job.config)
+    # a pass decides after it wrote the queue, so it does not ask for that
+    assert queue_is_current(job.store, job.config, of_models=False)
+    assert write_queue(job).written
+    after = load_queue(job.store)
+    assert not set(rated) & set(clips_of(after, "uncertain"))
+    assert drawn_of(after) == drawn_of(before)
+    assert list(drawn_of(after)) == list(drawn_of(before))
+
+
+def drawn_of(queue) -> dict[str, float]:
+    """Return the inclusion probability of each clip that was drawn at random, in order."""
+    return {
+        item["clip_id"]: item["inclusion"]
+        for item in queue
+        if item["stream"] == "random" and item["inclusion"] is not None
+    }
+
+
+def test_what_the_score_did_not_decide_is_not_chosen_by_it(scored):
+    job, _, probability = scored
+    near = min(probability, key=lambda clip_id: abs(probability[clip_id] - 0.6))
+    write_queue(with_labels(job, uncertain_share=0.5))
+    assert near in {*drawn_of(load_queue(job.store)), *clips_of(load_queue(job.store), "uncertain")}
+    decide(job, list(probability), kinds=dict.fromkeys(probability, "flag still") | {near: "score between"})
+    write_queue(with_labels(job, uncertain_share=0.5))
+    assert {*clips_of(load_queue(job.store), "uncertain"), *clips_of(load_queue(job.store), "audit_low")} <= {near}
+    of_score = {kind for outcome, kind in KINDS.items() if outcome.name.startswith("SCORE")}
+    assert of_score == set(SCORE_KINDS)
+
+
+def test_a_tenth_is_always_drawn_at_random():
+    with pytest.raises(UserError, match=r"labels\.uncertain_share = 0\.8.*at least a tenth.*Lower one of them"):
+        LabelConfig(uncertain_share=0.8)
