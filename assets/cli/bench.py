@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from assets.cli import bench_classifier
 from assets.cli.bench_clips import run_clips
 from assets.cli.bench_cuts import run_cuts
 from assets.cli.bench_dedup import run_dedup
@@ -31,6 +32,7 @@ _WHAT = [
     "model",
     "tokenizers",
     "measurements",
+    "classifier",
     "sizes",
 ]
 
@@ -59,9 +61,12 @@ def add_commands(commands: Parsers) -> None:
         "tokenizers: small tokenizers of the three architectures of Genie's table 3, of equal size, after as many\n"
         "steps on the embedded platformer.\n"
         "measurements: the AUC of each measurement and flag of clips on the rated clips of --root.\n"
+        "classifier: the candidates of the quality classifier on the rated clips of --root, by cross-validation: AUC\n"
+        "with intervals, CPU-seconds, and which would be published; with --groups no group is on both sides.\n"
         "sizes: parameters of every preset's networks beside the published counts (nothing is measured).",
         "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000\n"
         "  lampworks bench dedup --clips 200000\n"
+        "  lampworks bench classifier --root DIR --groups metadata.jsonl:source_game --repeats 5\n"
         "  lampworks bench model --preset cc-small --dtype bf16 --task dynamics --task play",
     )
     bench.add_argument("what", choices=_WHAT, help="what to measure")
@@ -93,6 +98,7 @@ def add_commands(commands: Parsers) -> None:
     bench.add_argument("--steps", type=int, default=250, metavar="N", help="of tokenizers: training steps (250)")
     add_options(bench)
     add_label_options(bench)
+    bench_classifier.add_options(bench)
     bench.add_argument("--held-out", action="store_true", help="of cuts: fourteen other recordings")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -103,6 +109,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return run_sizes(args)
     if args.what == "measurements":
         return _measurements(args)
+    if args.what == "classifier":
+        return bench_classifier.run_classifier(args)
     if args.what == "model":
         return _model(args)
     if args.what == "label":

@@ -45,7 +45,7 @@ def classifier_metrics(
         "format": FORMAT,
         "published": choice.name,
         "why": choice.why,
-        "candidates": [_candidate(one, comparison, choice.name) for one in comparison.compared],
+        "candidates": [candidate_metrics(one, comparison, choice.name) for one in comparison.compared],
         "headline": published.auc,
         "beats_reference": beats_references(comparison, choice.name),
         "folds": len(comparison.folds[0]),
@@ -82,7 +82,8 @@ def held_out_metrics(
     }
 
 
-def _candidate(one: Compared, comparison: Comparison, published: str) -> CandidateMetrics:
+def candidate_metrics(one: Compared, comparison: Comparison, published: str) -> CandidateMetrics:
+    """Return a candidate's or reference's row of the table."""
     return {
         "name": one.name,
         "reference": one.reference,
