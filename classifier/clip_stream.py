@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pyarrow as pa
+from PIL import UnidentifiedImageError
 
 from pipeline.clips.geometry import Frames
 from pipeline.clips.read import FRAME_COLUMNS, read_frames
@@ -40,6 +41,9 @@ def frames_ahead(store: Store, rows: Iterable[Row]) -> Iterator[tuple[Row, Frame
     def read(row: Row) -> tuple[Row, Frames | Exception]:
         try:
             return row, read_frames(store, row)
+        except UnidentifiedImageError:
+            # its own message names an address in memory, another one at every run
+            return row, ValueError("its frames are no picture")
         except (OSError, EOFError, ValueError) as exc:
             return row, exc
 

@@ -1,40 +1,33 @@
 """Score every clip of a batch with the published classifier, from its measurements, or what else it needs.
 
-No video is decoded: measurements are columns; where a network is published, a clip costs one ranged read, one JPEG and
-one pass of the network. Every clip gets a row. A clip whose frames cannot be read gets one without a probability, with
-the reason.
+No video is decoded: measurements are columns and embeddings are stored; where a network is published, a clip costs one
+ranged read, one JPEG and one pass of it. Every clip gets a row. A clip that cannot be scored gets one without a
+probability, with the reason.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from torch import Tensor
+import pyarrow as pa
 
+from classifier.decision.score_rows import LoadedClassifier, load_classifier, scored_tables
+from classifier.embedding.embed import embed_clips
+from classifier.embedding.weights import encoder_id
 from classifier.pool import Pool, load_pool
-from classifier.torch_threads import fixed_threads
-from classifier.training.calibration import apply_calibration
-from classifier.training.examples import FEATURE_COLUMNS, features_of
-from classifier.training.frames import read_clip_frames
-from classifier.training.inputs import ClipInputs
-from classifier.training.published import latest_classifier, load_document, load_scorer, trained_config
-from pipeline.clips.read import FRAME_COLUMNS
+from classifier.training.published import latest_classifier, load_document
 from pipeline.config import ClipConfig, Config
 from pipeline.errors import UserError
 from pipeline.job import BatchJob
-from pipeline.progress import Progress
 from pipeline.storage.arrow import pc
 from pipeline.storage.models_table import ModelRecord
+from pipeline.storage.rows import rows_table, sql_texts
 from pipeline.storage.store import Store
 
-_COVER_COLUMNS = ("clip_id", "model_version", "clip_sha256")
-CHUNK = 256
-"""Clips whose frames are in memory at a time (29 MB at 8 frames of 160x90)."""
+_COVER_COLUMNS = ["clip_id", "model_version", "clip_sha256"]
+_REPORT_COLUMNS = ["clip_id", "probability", "message"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +39,7 @@ class ScoreReport:
     clips: int
     """Clips of the batch."""
     failed: Mapping[str, str]
-    """Reason by clip_id of clips whose frames could not be read."""
+    """Reason by clip_id of clips that could not be scored."""
     mean_probability: float | None
     histogram: tuple[int, ...]
     """Clips per tenth of probability."""
@@ -57,27 +50,30 @@ class ScoreReport:
 def score_batch(job: BatchJob) -> ScoreReport:
     """Give every clip of a batch its probability under the published classifier, in one commit.
 
+    Where the classifier needs embeddings that the batch lacks, they are made first.
+
     Raises:
-        UserError: no classifier is published, or it was trained on clips of another clip_spec.
+        UserError: no classifier is published, this version cannot use it, or it was trained on clips of another
+            clip_spec or on embeddings of another network.
     """
     store, batch = job.store, job.batch
     pool = load_pool(store, job.config)
     model = _usable_model(pool)
-    clips = pool.scan([*FRAME_COLUMNS, *FEATURE_COLUMNS, "sha256"], batch).to_pylist()
-    scored = store.read("scores", where=pc.field("batch") == batch).to_pylist()
-    if _covers(scored, clips, model.model_id):
-        return _report(batch, model, scored, written=False)
-    found = _score(job, model, clips)
-    hidden = pool.taken_down_since()
-    rows = [
-        {**row, "batch": batch, "model_version": model.model_id, "clip_sha256": clip["sha256"]}
-        for clip, row in zip(clips, found, strict=True)
-        if clip["video_id"] not in hidden
-    ]
-    if rows or scored:
-        quoted = batch.replace("'", "''")
-        store.replace("scores", rows, where=f"batch = '{quoted}'", inputs={"model_version": model.model_id})
-    return _report(batch, model, rows, written=bool(rows or scored))
+    where = pc.field("batch") == batch
+    if _covers(store.read("scores", _COVER_COLUMNS, where), pool.scan(["sha256"], batch), model.model_id):
+        return _report(batch, model, store.read("scores", _REPORT_COLUMNS, where), written=False)
+    classifier = load_classifier(store, model, job.config)
+    if "embedding" in classifier.needs:
+        _embed(job, model)
+    clips = pool.scan(classifier.columns, batch)
+    table = _rows(job, model, classifier, clips)
+    hidden = pa.array(sorted(pool.taken_down_since()), pa.string())
+    table = table.filter(pc.invert(pc.is_in(table["video_id"], hidden)))
+    written = len(table) > 0 or len(store.read("scores", ["clip_id"], where)) > 0
+    if written:
+        inputs = {"model_version": model.model_id}
+        store.replace("scores", table, where=f"batch = {sql_texts([batch])}", inputs=inputs)
+    return _report(batch, model, table, written=written)
 
 
 def batch_is_scored(store: Store, batch: str, config: Config | None = None) -> bool:
@@ -92,9 +88,8 @@ def batch_is_scored(store: Store, batch: str, config: Config | None = None) -> b
     if model is None:
         return False
     pool = load_pool(store, config or Config(clips=ClipConfig(**model.inputs["clips"])))
-    clips = pool.scan(["sha256"], batch).to_pylist()
-    rows = store.read("scores", where=pc.field("batch") == batch).to_pylist()
-    return _covers(rows, clips, model.model_id)
+    rows = store.read("scores", _COVER_COLUMNS, pc.field("batch") == batch)
+    return _covers(rows, pool.scan(["sha256"], batch), model.model_id)
 
 
 def unscored_batches(pool: Pool, model_version: str) -> list[str]:
@@ -102,7 +97,7 @@ def unscored_batches(pool: Pool, model_version: str) -> list[str]:
     missing = []
     for batch, clips in pool.by_batch(["sha256"]):
         rows = pool.store.read("scores", _COVER_COLUMNS, pc.field("batch") == batch)
-        if not _covers(rows.to_pylist(), clips.to_pylist(), model_version):
+        if not _covers(rows, clips, model_version):
             missing.append(batch)
     return missing
 
@@ -122,53 +117,50 @@ def _usable_model(pool: Pool) -> ModelRecord:
     return model
 
 
-def _covers(scored: Sequence[Mapping[str, Any]], clips: Sequence[Mapping[str, Any]], model_version: str) -> bool:
-    if any(row["model_version"] != model_version for row in scored):
+def _embed(job: BatchJob, model: ModelRecord) -> None:
+    """See that the batch has embeddings of the network that the classifier learned from."""
+    learned = load_document(job.store, model)["encoder"]
+    if not job.config.embedding.enabled:
+        raise UserError(
+            f"the quality classifier {model.model_id} scores embeddings, and embedding.enabled = false: set it to "
+            "true, or train another classifier with `lampworks run`"
+        )
+    present = encoder_id(job.config.embedding)
+    if learned != present:
+        raise UserError(
+            f"the quality classifier {model.model_id} learned from embeddings of {learned}, the present ones are of "
+            f"{present}: train it again with `lampworks run`, or set section `embedding` back"
+        )
+    embed_clips(job)
+
+
+def _covers(scored: pa.Table, clips: pa.Table, model_version: str) -> bool:
+    if pc.any(pc.not_equal(scored["model_version"], model_version)).as_py():
         return False
     # rows of clips that were taken down later do no harm; those without a hash are older than the column
-    of = {row["clip_id"]: row["clip_sha256"] for row in scored}
-    return all(clip["clip_id"] in of and of[clip["clip_id"]] in (None, clip["sha256"]) for clip in clips)
+    known = scored.select(["clip_id", "clip_sha256"]).append_column("there", pa.array([True] * len(scored), pa.bool_()))
+    both = clips.select(["clip_id", "sha256"]).join(known, "clip_id", join_type="left outer")
+    same = pc.or_(pc.is_null(both["clip_sha256"]), pc.fill_null(pc.equal(both["clip_sha256"], both["sha256"]), False))
+    return not len(both) or bool(pc.all(pc.and_(pc.fill_null(both["there"], False), same)).as_py())
 
 
-def _score(job: BatchJob, model: ModelRecord, clips: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row for every clip, in order, without batch and model version."""
-    # the model's own sizes: the configuration may have changed since it was trained
-    config = dataclasses.replace(
-        trained_config(model), device=job.config.classifier.device, threads=job.config.classifier.threads
-    )
-    scorer = load_scorer(job.store, model, config)
-    calibration = load_document(job.store, model)["calibration"]
-
-    def row(clip: Mapping[str, Any], frames: Tensor | Exception | None) -> dict[str, Any]:
-        if isinstance(frames, Exception):
-            return {"clip_id": clip["clip_id"], "error_class": "unreadable_frames", "message": str(frames)[:500]}
-        score_N = scorer.scores(ClipInputs(features_of([clip]), None if frames is None else frames[None]))
-        probability = float(apply_calibration(calibration, score_N)[0])
-        return {"clip_id": clip["clip_id"], "probability": round(probability, 6)}
-
-    rows: list[dict[str, Any]] = []
-    with (
-        # a clip is too little work to share: one thread per clip, as many clips at a time as there are threads
-        fixed_threads(1) as limit,
-        Progress("clip scores", len(clips), "clips", on_progress=job.on_progress) as progress,
-        ThreadPoolExecutor(config.threads, initializer=limit) as workers,
-    ):
-        for start in range(0, len(clips), CHUNK):
-            chunk = clips[start : start + CHUNK]
-            frames = read_clip_frames(job.store, chunk, config) if "frames" in scorer.needs else [None] * len(chunk)
-            for found in workers.map(row, chunk, frames):
-                rows.append(found)
-                progress.advance()
-    return rows
+def _rows(job: BatchJob, model: ModelRecord, classifier: LoadedClassifier, clips: pa.Table) -> pa.Table:
+    parts = list(scored_tables(job, classifier, clips)) if len(clips) else []
+    table = pa.concat_tables([rows_table("scores", []), *parts])
+    for name, value in (("batch", job.batch), ("model_version", model.model_id)):
+        column = pa.array([value] * len(table), pa.string())
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
 
 
-def _report(batch: str, model: ModelRecord, rows: Sequence[Mapping[str, Any]], *, written: bool) -> ScoreReport:
-    found = np.array([row["probability"] for row in rows if row.get("probability") is not None])
+def _report(batch: str, model: ModelRecord, rows: pa.Table, *, written: bool) -> ScoreReport:
+    found = rows["probability"].drop_null().to_numpy()
+    failed = rows.filter(pc.is_null(rows["probability"])).select(["clip_id", "message"]).to_pylist()
     return ScoreReport(
         batch=batch,
         model_version=model.model_id,
         clips=len(rows),
-        failed={row["clip_id"]: str(row.get("message")) for row in rows if row.get("probability") is None},
+        failed={row["clip_id"]: str(row["message"]) for row in failed},
         mean_probability=float(found.mean()) if len(found) else None,
         histogram=tuple(np.histogram(found, np.linspace(0, 1, 11))[0].tolist()),
         written=written,

@@ -54,9 +54,11 @@ def clip_frames(frames_KHWC: NDArray[np.uint8], config: ClassifierConfig) -> Ten
     frames = frames_KHWC[chosen]
     factor = max(1, frames.shape[1] // config.input_height)
     height, width = frames.shape[1] // factor, frames.shape[2] // factor
-    # in numpy, because torch would start threads of its own in every reading thread
-    blocks = frames[:, : height * factor, : width * factor].reshape(count, height, factor, width, factor, 3)
-    small = np.rint(blocks.mean((2, 4), dtype=np.float32)).astype(np.uint8)
+    small = frames
+    if factor > 1:
+        # in numpy, because torch would start threads of its own in every reading thread
+        blocks = frames[:, : height * factor, : width * factor].reshape(count, height, factor, width, factor, 3)
+        small = np.rint(blocks.mean((2, 4), dtype=np.float32)).astype(np.uint8)
     return torch.from_numpy(np.ascontiguousarray(small.transpose(0, 3, 1, 2)))
 
 
