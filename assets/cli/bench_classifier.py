@@ -31,11 +31,13 @@ def add_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument(
         "--groups",
         metavar="FILE:FIELD",
-        help="of classifier: what no fold divides, a field of a JSON lines or CSV file that names videos "
+        help="of classifier and economy: what no fold divides, a field of a JSON lines or CSV file that names videos "
         "(metadata.jsonl:source_game); default: the channel, else the video",
     )
-    bench.add_argument("--folds", type=int, default=5, metavar="N", help="of classifier: folds (5)")
-    bench.add_argument("--repeats", type=int, default=5, metavar="N", help="of classifier: times they are drawn (5)")
+    bench.add_argument("--folds", type=int, default=5, metavar="N", help="of classifier and economy: folds (5)")
+    bench.add_argument(
+        "--repeats", type=int, default=5, metavar="N", help="of classifier and economy: times they are drawn (5)"
+    )
     bench.add_argument("--candidates", metavar="A,B", help="of classifier: which to compare (those of the settings)")
 
 
@@ -60,7 +62,7 @@ def run_classifier(args: argparse.Namespace) -> int:
     examples = load_examples(pool, ratings, config, needs_of(config))
     groups, grouped_by = None, "source"
     if args.groups:
-        groups, grouped_by = _groups(pool, examples, args.groups), args.groups.rpartition(":")[2]
+        groups, grouped_by = groups_of(pool, examples, args.groups), args.groups.rpartition(":")[2]
     found = compare_candidates(examples, config, groups=groups)
     choice = best_candidate(found)
     rows = [candidate_metrics(one, found, choice.name) for one in found.compared]
@@ -91,8 +93,8 @@ def _candidates(text: str) -> tuple[Candidate, ...]:
     return tuple(known[name] for name in names)
 
 
-def _groups(pool: Pool, examples: Examples, spec: str) -> list[str]:
-    """Return the group of each clip; a video without one is a group of its own."""
+def groups_of(pool: Pool, examples: Examples, spec: str) -> list[str]:
+    """Return the group of each clip by `--groups`; a video without one is a group of its own."""
     from classifier.labels.group_file import read_groups
     from pipeline.ids import split_clip_id
 
