@@ -18,6 +18,7 @@ from classifier.training.arrays import Bools, Floats, Rows
 from classifier.training.frames import ClipFrames, load_frames
 from classifier.training.groups import joined_groups
 from classifier.training.inputs import ClipInputs, Embeddings, Need
+from classifier.training.weights import clip_weights
 from pipeline.clips.features import FEATURE_NAMES
 from pipeline.clips.flags import FLAGS
 from pipeline.clips.read import FRAME_COLUMNS
@@ -103,7 +104,13 @@ def features_of(rows: Sequence[Mapping[str, Any]]) -> Floats:
     return np.array([_features(row) for row in rows], np.float64).reshape(len(rows), len(feature_names()))
 
 
-def load_examples(pool: Pool, ratings: Mapping[str, int], config: ClassifierConfig, needs: frozenset[Need]) -> Examples:
+def load_examples(
+    pool: Pool,
+    ratings: Mapping[str, int],
+    config: ClassifierConfig,
+    needs: frozenset[Need],
+    inclusion: Mapping[str, float] | None = None,
+) -> Examples:
     """Return the rated clips of a pool as arrays.
 
     Args:
@@ -111,16 +118,17 @@ def load_examples(pool: Pool, ratings: Mapping[str, int], config: ClassifierConf
         ratings: rating by clip_id; clips that are not in the pool are left out.
         config: number of frames and size.
         needs: what the candidates read; frames are decoded only if they are among it.
+        inclusion: probability with which a clip was drawn for labelling, where it is known.
     """
     columns = [*FRAME_COLUMNS, *FEATURE_COLUMNS, "flags"]
     rows = pool.scan(columns, clip_ids=ratings.keys()).to_pylist()
     groups = joined_groups(pool, [str(row["video_id"]) for row in rows])
-    weight_N, weights = np.ones(len(rows)), "none"
     clip_ids = [str(row["clip_id"]) for row in rows]
+    weight_N, weights = clip_weights(clip_ids, inclusion or {})
     embedding_ND, why = _embeddings(pool, clip_ids) if "embedding" in needs else (None, "")
     frames, failed = load_frames(pool.store, rows, config) if "frames" in needs else (None, {})
     examples = Examples(
-        clip_ids=tuple(row["clip_id"] for row in rows),
+        clip_ids=tuple(clip_ids),
         rating_N=np.array([ratings[row["clip_id"]] for row in rows], np.int64),
         groups=groups,
         val_N=np.array([pool.split(row["video_id"]) != "train" for row in rows], bool),

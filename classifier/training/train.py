@@ -28,10 +28,12 @@ from classifier.training.candidates.scorer import Scorer
 from classifier.training.champion import against_champion, keep_champion
 from classifier.training.compare import Comparison, compare_candidates, fit_candidate, score_rows
 from classifier.training.examples import FEATURE_COLUMNS, Examples, feature_names, load_examples
+from classifier.training.groups import joined_groups
 from classifier.training.measure import classifier_metrics, held_out_metrics
 from classifier.training.metrics import ClassifierMetrics, HeldOutMetrics, auc_text
 from classifier.training.promotion import Choice, best_candidate
 from classifier.training.published import FORMAT, ModelDocument, StoredScores, latest_classifier, publish, use_again
+from classifier.training.weights import inclusion_of
 from pipeline.config import ClassifierConfig, Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.job import Job
@@ -60,14 +62,18 @@ def classifier_is_current(store: Store, config: Config) -> bool:
     if model is None:
         return False
     pool = load_pool(store, config)
-    if not _fits(model, _fingerprint(pool, rated_clips(pool))):
+    labels = load_labels(store, config)
+    if not _fits(model, _fingerprint(pool, _in_pool(pool, labels.ratings), inclusion_of(labels.events))):
         return False
     return not below_floor(cast(ClassifierMetrics, model.metrics), config.classifier)
 
 
 def rated_clips(pool: Pool) -> dict[str, int]:
     """Return the ratings of the clips that the classifier may learn from: those of the pool."""
-    ratings = load_labels(pool.store, pool.config).ratings
+    return _in_pool(pool, load_labels(pool.store, pool.config).ratings)
+
+
+def _in_pool(pool: Pool, ratings: Mapping[str, int]) -> dict[str, int]:
     there = set(pool.scan([], clip_ids=ratings.keys())["clip_id"].to_pylist())
     return {clip_id: rating for clip_id, rating in ratings.items() if clip_id in there}
 
@@ -84,8 +90,9 @@ def train_classifier(job: Job) -> ClassifierReport:
     """
     store, config = job.store, job.config
     pool = load_pool(store, config)
-    ratings = rated_clips(pool)
-    inputs = _fingerprint(pool, ratings)
+    labels = load_labels(store, config)
+    ratings, inclusion = _in_pool(pool, labels.ratings), inclusion_of(labels.events)
+    inputs = _fingerprint(pool, ratings, inclusion)
     model = latest_classifier(store)
     if model is None or not _fits(model, inputs):
         model = use_again(store, inputs)
@@ -95,7 +102,7 @@ def train_classifier(job: Job) -> ClassifierReport:
         _require_floor(metrics, config.classifier)
         return ClassifierReport(model_id=model.model_id, trained=False, metrics=metrics)
     require_labels(ratings, config)
-    examples = load_examples(pool, ratings, config.classifier, needs_of(config.classifier))
+    examples = load_examples(pool, ratings, config.classifier, needs_of(config.classifier), inclusion)
     held_N, why = _held_out(examples)
     held = examples.take(held_N)
     comparison = compare_candidates(examples.take(~held_N), config.classifier, on_progress=job.on_progress)
@@ -163,17 +170,19 @@ def _fits(model: ModelRecord, inputs: str) -> bool:
     return inputs in (model.inputs["fingerprint"], *model.inputs.get("kept_for", ()))
 
 
-def _fingerprint(pool: Pool, ratings: Mapping[str, int]) -> str:
+def _fingerprint(pool: Pool, ratings: Mapping[str, int], inclusion: Mapping[str, float]) -> str:
     columns = ["sha256", *FEATURE_COLUMNS]
     rows = pool.scan(columns, clip_ids=ratings.keys()).to_pylist()
     labels = [
         [row["clip_id"], ratings[row["clip_id"]], pool.split(row["video_id"]), *(row[name] for name in columns)]
         for row in rows
     ]
+    groups = joined_groups(pool, [row["video_id"] for row in rows])
     # the floor is a gate: it changes no number of a model
     settings = dataclasses.replace(pool.config.classifier, min_auc=0.0)
     embedded = _embedded(pool, ratings) if "embedding" in needs_of(settings) else []
-    return fingerprint(FORMAT, labels, settings, pool.spec, feature_names(), embedded)
+    drawn = {clip_id: inclusion[clip_id] for clip_id in sorted(inclusion.keys() & ratings.keys())}
+    return fingerprint(FORMAT, labels, drawn, settings, pool.spec, feature_names(), embedded, groups)
 
 
 def _embedded(pool: Pool, ratings: Mapping[str, int]) -> list[str]:
