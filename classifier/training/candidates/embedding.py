@@ -5,25 +5,26 @@ Dimension keys: N clips, D numbers of an embedding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
-from classifier.training.arrays import Floats, Rows
+from classifier.training.arrays import Floats
 from classifier.training.candidates.scorer import State
 from classifier.training.examples import Examples
-from classifier.training.inputs import ClipInputs, Need
+from classifier.training.inputs import ClipInputs, Embeddings, Need
 from pipeline.config import ClassifierConfig
 
 PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0)
 """Ridge penalties a clip that are tried."""
 INNER_FOLDS = 3
+ROWS = 512
+"""Clips that are standardized at a time."""
 MOST_FOR_PENALTY = 2000
 """Clips on which the penalty is chosen at most."""
 
@@ -64,30 +65,62 @@ def fit_embedding(learning: Examples, config: ClassifierConfig, seed: int) -> Em
     """
     assert learning.embedding_ND is not None
     there = np.flatnonzero(np.isfinite(learning.embedding_ND).all(1))
-    x_ND = learning.embedding_ND[there].astype(np.float64)
-    mean_D, scale_D = x_ND.mean(0), np.maximum(x_ND.std(0), 1e-6)
-    z_ND, rating_N = (x_ND - mean_D) / scale_D, learning.rating_N[there].astype(np.float64)
+    x_ND, rating_N = learning.embedding_ND[there], learning.rating_N[there].astype(np.float64)
+    mean_D, scale_D = _mean_and_scale(x_ND)
     some = np.sort(np.random.default_rng(seed).permutation(len(there))[:MOST_FOR_PENALTY])
-    groups = [learning.groups[place] for place in there[some]]
-    penalty = _best_penalty(z_ND[some], rating_N[some], groups)
-    weights_D, bias = _ridge(z_ND, rating_N, np.arange(len(there)), penalty)
+    some_z_ND = (x_ND[some] - mean_D) / scale_D
+    penalty = _best_penalty(some_z_ND, rating_N[some], [learning.groups[place] for place in there[some]])
+    parts = (((part - mean_D) / scale_D) for part in np.array_split(x_ND, max(1, len(x_ND) // ROWS)))
+    [(weights_D, bias)] = _ridges(parts, rating_N, x_ND.shape[1], [penalty])
     # the standardization is folded into the weights
     return EmbeddingScorer(weights_D / scale_D, bias - float((weights_D * mean_D / scale_D).sum()))
+
+
+def _mean_and_scale(x_ND: Embeddings) -> tuple[Floats, Floats]:
+    return x_ND.mean(0, dtype=np.float64), np.maximum(x_ND.std(0, dtype=np.float64), 1e-6)
 
 
 def _best_penalty(z_ND: Floats, rating_N: Floats, groups: list[str]) -> float:
     folds = min(INNER_FOLDS, len(set(groups)))
     if folds < 2:
         return PENALTIES[2]
-    parts = list(GroupKFold(folds).split(z_ND, rating_N, groups))
     errors = dict.fromkeys(PENALTIES, 0.0)
-    for learn, score in parts:
-        for penalty in PENALTIES:
-            weights_D, bias = _ridge(z_ND, rating_N, learn, penalty)
+    for learn, score in GroupKFold(folds).split(z_ND, rating_N, groups):
+        fitted = _ridges([z_ND[learn]], rating_N[learn], z_ND.shape[1], PENALTIES)
+        for penalty, (weights_D, bias) in zip(PENALTIES, fitted, strict=True):
             errors[penalty] += float(((z_ND[score] @ weights_D + bias - rating_N[score]) ** 2).sum())
     return min(errors, key=lambda penalty: (errors[penalty], penalty))
 
 
-def _ridge(z_ND: Floats, rating_N: Floats, rows: Rows, penalty: float) -> tuple[Floats, float]:
-    fitted = Ridge(penalty * len(rows), solver="cholesky").fit(z_ND[rows], rating_N[rows])
-    return np.asarray(fitted.coef_, np.float64), float(fitted.intercept_)
+def _ridges(
+    parts: Iterable[Floats], rating_N: Floats, width: int, penalties: Sequence[float]
+) -> list[tuple[Floats, float]]:
+    """Return weights (D,) and bias of a ridge regression for each penalty a clip, from clips in parts.
+
+    Fewer clips than numbers are solved by their products with each other (N x N), more by the numbers' (D x D), so
+    that no copy of 10,000 clips in 64 bits is made.
+    """
+    bias, centred_N = float(rating_N.mean()), rating_N - rating_N.mean()
+    if len(rating_N) <= width:
+        z_ND = np.concatenate(list(parts))
+        mean_D = z_ND.mean(0)
+        z_ND = z_ND - mean_D
+        values_N, vectors_NN = np.linalg.eigh(z_ND @ z_ND.T)
+        turned_N = vectors_NN.T @ centred_N
+        weights = [z_ND.T @ (vectors_NN @ (turned_N / (values_N + penalty * len(rating_N)))) for penalty in penalties]
+        return [(np.asarray(weights_D, np.float64), bias - float(weights_D @ mean_D)) for weights_D in weights]
+    gram_DD, sums_D, products_D, start = np.zeros((width, width)), np.zeros(width), np.zeros(width), 0
+    for part in parts:
+        gram_DD += part.T @ part
+        sums_D += part.sum(0)
+        products_D += part.T @ centred_N[start : start + len(part)]
+        start += len(part)
+    mean_D = sums_D / start
+    gram_DD -= start * np.outer(mean_D, mean_D)
+    found = []
+    for penalty in penalties:
+        weights_D = np.asarray(
+            np.linalg.solve(gram_DD + np.diag(np.full(width, penalty * start)), products_D), np.float64
+        )
+        found.append((weights_D, bias - float(weights_D @ mean_D)))
+    return found

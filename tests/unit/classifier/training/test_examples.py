@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from classifier.pool import load_pool
-from classifier.training.examples import load_examples
+from classifier.training import frames
+from classifier.training.examples import feature_names, load_examples
 from classifier.training.frames import clip_frames
 from pipeline.config import ClassifierConfig
 from pipeline.shards.splits import split_of
@@ -33,3 +35,45 @@ def test_labels_of_val_and_test_sources_are_held_out(store, config, pool_writer)
     splits = {name: split_of(name, config.split) for name in held_out}
     assert set(splits.values()) == {"train", "val", "test"}
     assert held_out == {name: split != "train" for name, split in splits.items()}
+
+
+def test_frames_beyond_what_fits_in_memory_lie_in_a_file_and_are_the_same(store, config, pool_writer, monkeypatch):
+    ratings = dict.fromkeys(pool_writer.add("one", "gbg"), 5)
+    pool = load_pool(store, config)
+    needs = frozenset({"frames"})
+    before = load_examples(pool, ratings, config.classifier, needs).frames.all_MKCHW
+    monkeypatch.setattr(frames, "MOST_IN_MEMORY", 0)
+    monkeypatch.setattr(frames, "CHUNK", 2)
+    after = load_examples(pool, ratings, config.classifier, needs).frames
+    assert torch.equal(before, after.all_MKCHW)
+    assert torch.equal(after.take(np.array([2, 0])).read(np.array([1])), before[:1])
+
+
+def test_no_picture_is_read_where_no_candidate_needs_one(store, config, pool_writer, damage_frames):
+    ratings = dict.fromkeys(pool_writer.add("one", "gbg"), 5)
+    damaged = damage_frames(store)["clip_id"]
+    pool = load_pool(store, config)
+    without = load_examples(pool, ratings, config.classifier, frozenset({"features"}))
+    assert (len(without), without.frames, without.unreadable) == (3, None, {})
+    seen = load_examples(pool, ratings, config.classifier, frozenset({"frames"}))
+    assert (len(seen), list(seen.unreadable)) == (2, [damaged])
+
+
+def test_sources_that_hold_copies_of_each_other_are_one_group(store, config, pool_writer):
+    clips = {name: pool_writer.add(name, "g")[0] for name in ("a", "b", "c", "d")}
+    rows = [("a", "a"), ("b", "a"), ("c", "b"), ("d", "d")]
+    store.replace("duplicates", [
+        {"clip_id": clips[name], "batch": "2026w47-0001", "representative": clips[of], "is_representative": name == of,
+         "group_size": 1 if name == "d" else 3}
+        for name, of in rows
+    ])  # fmt: skip
+    examples = load_examples(load_pool(store, config), dict.fromkeys(clips.values(), 5), config.classifier, frozenset())
+    assert examples.groups == ("video:a", "video:a", "video:a", "video:d")
+
+
+def test_rows_of_versions_with_fewer_measurements_have_none_for_the_rest(store, config, pool_writer):
+    [clip] = pool_writer.add("one", "g")
+    store.replace("clips", [{**row, "features": row["features"][:5]} for row in store.read("clips").to_pylist()])
+    found = load_examples(load_pool(store, config), {clip: 5}, config.classifier, frozenset()).features_NF
+    assert found.shape == (1, len(feature_names()))
+    assert np.isfinite(found).sum() == 6  # five and motion
