@@ -5,8 +5,9 @@ because the labels of a hundred clips come from a few dozen sources:
 
 * Each draw chooses the threshold anew, and a second draw of as many sources judges it. So the interval holds for the
   precision that is later measured on as many other sources, and not only for its long-run mean.
-* Each judging draw may hold sources of a kind that no label shows, all of whose kept clips are bad: half a source on
-  average, of the usual number of clips. Without it, 40 good clips of 40 would have a lower bound of 1.
+* Each judging draw may hold sources of a kind that no label shows: half a source on average all of whose kept clips
+  are bad, and half a one all of whose are good, of the usual number of clips. Without it, 40 good clips of 40 would
+  have a lower bound of 1. Lower bounds count the bad ones alone.
 
 Dimension keys: N rated clips, E possible thresholds, S sources, D draws.
 """
@@ -25,10 +26,10 @@ from pipeline.bootstrap import draw_counts, interval_95
 DEPTH = 20
 """Rated clips that a threshold must have above it: a share of fewer is noise."""
 _UNSEEN = 0.5
-"""Mean number of sources in a judging draw whose kept clips are all bad (Jeffreys' prior adds half a failure)."""
-_MOST_THRESHOLDS = 512
+"""Mean number of unseen sources of each kind in a draw (Jeffreys' prior adds half a failure and half a success)."""
+_MOST_THRESHOLDS = 256
 _MOST_WEIGHTS = 2_000_000
-_CHOOSING, _JUDGING, _UNSEEN_SEED = 0, 1, 2
+_CHOOSING, _JUDGING, _UNSEEN_BAD, _UNSEEN_GOOD = range(4)
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Way:
 
 
 def ladder_of(probability_N: Floats, good_N: Bools, groups_N: Sequence[str], threshold: float | None = None) -> Ladder:
-    """Return the thresholds of rated clips: 512 of them at most, and among them the one that `threshold` is."""
+    """Return the thresholds of rated clips: 256 of them at most, and among them the one that `threshold` is."""
     names, source_N = np.unique(np.array(groups_N, str), return_inverse=True)
     order = np.argsort(-probability_N, kind="stable")
     sorted_N = probability_N[order]
@@ -117,7 +118,7 @@ def other_sources(ladder: Ladder, way: Way) -> tuple[float | None, Interval | No
         return precision, None
     chosen, judged = [], []
     num_sources = len(ladder.kept_SE)
-    unseen_D = _unseen() * _usual_size(ladder)[end]
+    bad_D, good_too_D = (_unseen(seed) * _usual_size(ladder)[end] for seed in (_UNSEEN_BAD, _UNSEEN_GOOD))
     whole_E = shares(ladder.good, ladder.kept)
     for part in np.array_split(np.arange(NUM_BOOTSTRAPS), max(1, NUM_BOOTSTRAPS * num_sources // _MOST_WEIGHTS)):
         choosing = draw_counts(num_sources, NUM_BOOTSTRAPS, _CHOOSING)[part]
@@ -127,8 +128,8 @@ def other_sources(ladder: Ladder, way: Way) -> tuple[float | None, Interval | No
         rows = np.arange(len(part))
         optimism_D = shares(good_DE, kept_DE)[rows, end_D] - whole_E[end_D]
         chosen.append(optimism_D[kept_DE[rows, end_D] > 0])
-        kept_D = (judging * ladder.kept_SE[:, end_D].T).sum(1) + unseen_D[part]
-        good_D = (judging * ladder.good_SE[:, end_D].T).sum(1)
+        kept_D = (judging * ladder.kept_SE[:, end_D].T).sum(1) + bad_D[part] + good_too_D[part]
+        good_D = (judging * ladder.good_SE[:, end_D].T).sum(1) + good_too_D[part]
         judged.append(good_D[kept_D > 0] / kept_D[kept_D > 0])
     optimism = float(np.concatenate(chosen).mean()) if way.level is not None else 0.0
     return min(1.0, max(0.0, precision - optimism)), interval_95(np.concatenate(judged))
@@ -149,7 +150,7 @@ def _drawn(ladder: Ladder) -> tuple[Floats, Floats]:
     """Return kept clips, with unseen sources, and good ones of each draw (D, E)."""
     num_sources = len(ladder.kept_SE)
     drawn_DS = draw_counts(num_sources, NUM_BOOTSTRAPS, _CHOOSING)
-    return drawn_DS @ ladder.kept_SE + _unseen()[:, None] * _usual_size(ladder), drawn_DS @ ladder.good_SE
+    return drawn_DS @ ladder.kept_SE + _unseen(_UNSEEN_BAD)[:, None] * _usual_size(ladder), drawn_DS @ ladder.good_SE
 
 
 def _usual_size(ladder: Ladder) -> Floats:
@@ -157,8 +158,8 @@ def _usual_size(ladder: Ladder) -> Floats:
     return shares(ladder.kept, np.count_nonzero(ladder.kept_SE, axis=0))
 
 
-def _unseen() -> Floats:
-    return np.random.default_rng(_UNSEEN_SEED).poisson(_UNSEEN, NUM_BOOTSTRAPS).astype(float)
+def _unseen(seed: int) -> Floats:
+    return np.random.default_rng(seed).poisson(_UNSEEN, NUM_BOOTSTRAPS).astype(float)
 
 
 def good_labels_needed(ladder: Ladder, ends: Sequence[int], target: float, confidence: float | None) -> list[int]:

@@ -51,6 +51,8 @@ class PoolState:
     """Index of the group of near-duplicates; -1 where there is none."""
     represents_P: Bools
     """Whether the clip represents its group."""
+    group_names: Column
+    """Id of the clip that represents each group."""
 
     def __len__(self) -> int:
         return len(self.probability_P)
@@ -97,7 +99,7 @@ def load_state(pool: Pool, model: ModelRecord | None, labels: Labels) -> PoolSta
             f"{len(unscored)} of {len(pool.batches)} batches are not scored by the published classifier "
             f"{model.model_id}: {shown}. Score them first (asset clip_scores); one model decides for all batches"
         )
-    return _state(batches, errors, words, parts)
+    return _state(batches, errors, words, groups.names, parts)
 
 
 def ids_hash(clip_ids: Column) -> str:
@@ -109,14 +111,18 @@ def ids_hash(clip_ids: Column) -> str:
 
 
 def _state(
-    batches: Mapping[str, tuple[int, str]], errors: list[str], words: FlagWords, parts: list[tuple[np.ndarray, ...]]
+    batches: Mapping[str, tuple[int, str]],
+    errors: list[str],
+    words: FlagWords,
+    group_names: pa.StringArray,
+    parts: list[tuple[np.ndarray, ...]],
 ) -> PoolState:
     kinds = (float, np.int32, np.uint64, float, np.int32, np.int8, bool, np.int32, np.int32, bool)
     found = [np.concatenate(column) for column in zip([np.zeros(0, kind) for kind in kinds], *parts, strict=True)]
     return PoolState(
         batches=batches, errors=errors, words=words, probability_P=found[0], error_P=found[1], flags_P=found[2],
         usable_P=found[3], length_ms_P=found[4], rating_P=found[5], by_people_P=found[6], source_P=found[7],
-        group_P=found[8], represents_P=found[9],
+        group_P=found[8], represents_P=found[9], group_names=group_names,
     )  # fmt: skip
 
 
@@ -167,8 +173,9 @@ class _Groups:
         where = (pc.field("clip_spec") == pool.spec) & (pc.field("group_size") > 1)
         rows = pool.store.read("duplicates", columns, where)
         self.ids = rows["clip_id"].combine_chunks()
-        group = rows["representative"].combine_chunks().dictionary_encode().indices
-        self.group = np.append(pc.fill_null(group, -1).to_numpy(False), -1).astype(np.int32)
+        groups = rows["representative"].combine_chunks().dictionary_encode()
+        self.names = groups.dictionary
+        self.group = np.append(pc.fill_null(groups.indices, -1).to_numpy(False), -1).astype(np.int32)
         self.represents = np.append(rows["is_representative"].to_numpy(), False).astype(bool)
 
     def of(self, clip_ids: Column) -> Iterator[np.ndarray]:

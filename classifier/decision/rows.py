@@ -166,13 +166,18 @@ def _digits(values: Floats) -> list[str]:
 
 def _stand_ins(pool: Pool, verdicts: Verdicts) -> dict[int, str]:
     """Return the ids of the clips that stand for groups of near-duplicates, by index."""
+    state = verdicts.state
     wanted = np.unique(verdicts.hard.stands_for_P[verdicts.hard.copy_P])
-    found: dict[int, str] = {}
+    usual = wanted[state.represents_P[wanted]]
+    names: list[str] = pc.take(state.group_names, pa.array(state.group_P[usual])).to_pylist()
+    found = dict(zip(usual.tolist(), names, strict=True))
+    # those that took over from a representative are few
+    others = wanted[~state.represents_P[wanted]]
     start = 0
-    for batch, (size, _) in verdicts.state.batches.items():
-        here = wanted[(wanted >= start) & (wanted < start + size)]
+    for batch, (size, _) in state.batches.items():
+        here = others[(others >= start) & (others < start + size)]
         if len(here):
-            names: list[str] = pc.take(pool.scan([], batch)["clip_id"], pa.array(here - start)).to_pylist()
+            names = pc.take(pool.scan([], batch)["clip_id"], pa.array(here - start)).to_pylist()
             found.update(zip(here.tolist(), names, strict=True))
         start += size
     return found

@@ -32,7 +32,7 @@ def pool(
         usable_P=np.array([(usable or {}).get(index, 1.0) for index in range(size)]),
         length_ms_P=np.full(size, 16000, np.int32), rating_P=ratings, by_people_P=ratings > 0,
         source_P=np.array(sources or range(size), np.int32), group_P=np.array(group or [-1] * size, np.int32),
-        represents_P=np.array(represents or [False] * size),
+        represents_P=np.array(represents or [False] * size), group_names=pa.array(["clip-0"]),
     )  # fmt: skip
 
 

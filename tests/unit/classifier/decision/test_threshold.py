@@ -149,7 +149,7 @@ def test_clips_of_one_probability_fall_on_one_side():
     assert (found["threshold"], found["precision"]) == (0.6, 39 / 40)
 
 
-def test_ten_thousand_labels_are_chosen_from_512_thresholds():
+def test_ten_thousand_labels_are_chosen_from_256_thresholds():
     rng = np.random.default_rng(0)
     probability = rng.random(10_000)
     clips = RatedScores(probability, rng.random(10_000) < probability, [f"s{n}" for n in rng.integers(0, 500, 10_000)])
