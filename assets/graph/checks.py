@@ -66,7 +66,10 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
         "one_model": (True, "All batches were decided under one rule and one model version."),
         "conservation": (True, "Every clip has one decision: keep, drop or review."),
         "keep_rate": (False, "The share kept is plausible (Genie kept 12.4 % of its clips)."),
-        "precision_bound": (False, "On labelled clips the kept ones are good as often as the threshold promises."),
+        "precision_bound": (
+            False,
+            "The keep threshold reaches its target precision on rated clips, out of fold; else it says what would.",
+        ),
         "drift": (False, "The share kept moved little against the decision before."),
     },
     "training_shards": {

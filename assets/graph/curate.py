@@ -1,6 +1,5 @@
 """Group `curate`: the quality classifier, its scores, and the decision on every clip."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
 import dagster as dg
@@ -20,6 +19,7 @@ from pipeline.storage.models_table import ModelRecord, newest_model
 
 # torch and scikit-learn are imported by the step that needs them
 if TYPE_CHECKING:
+    from classifier.decision.decide import DecisionReport
     from classifier.training.metrics import CandidateMetrics, ClassifierMetrics
 
 GENIE_KEEP_RATE = 0.124
@@ -202,10 +202,11 @@ def curated_clips(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Re
 
         before = _keep_rate(work.store.read("curated", ["decision"])["decision"])
         report = decide(work.job)
-        return _decided(work, report.reasons, before)
+        return _decided(work, report, before)
 
 
-def _decided(work: Work, reasons: Mapping[str, int], before: float | None) -> Result:
+def _decided(work: Work, report: "DecisionReport", before: float | None) -> Result:
+    from classifier.decision.advice import precision_text
     from classifier.decision.content import decided_content
 
     rows = work.store.read("curated", ["clip_id", "decision", "rating", "split", "rule_version", "model_version"])
@@ -214,9 +215,8 @@ def _decided(work: Work, reasons: Mapping[str, int], before: float | None) -> Re
     versions = rows.group_by(["rule_version", "model_version"]).aggregate([])
     rate = _keep_rate(rows["decision"]) or 0.0
     kept = rows_with(rows, "decision", "keep")
-    rated = kept["rating"].drop_null()
-    good = total(pc.greater_equal(rated, work.config.classifier.good_rating))
-    precise = not len(rated) or good / len(rated) >= work.config.decision.target_precision
+    threshold, costs = report.threshold, report.tradeoff["costs"] if report.tradeoff else []
+    precision = "no score decides" if threshold is None else precision_text(threshold)
     conserved = same_ids(rows["clip_id"], index) and set(found) <= {"keep", "drop", "review"}
     return materialized(
         len(rows),
@@ -235,8 +235,8 @@ def _decided(work: Work, reasons: Mapping[str, int], before: float | None) -> Re
             verdict(
                 "curated_clips",
                 "precision_bound",
-                precise,
-                f"{good} of {len(rated)} labelled kept clips are good" if len(rated) else "no kept clip is labelled",
+                not report.warning,
+                report.warning or precision,
             ),
             verdict(
                 "curated_clips",
@@ -249,7 +249,14 @@ def _decided(work: Work, reasons: Mapping[str, int], before: float | None) -> Re
             **{name: found.get(name, 0) for name in ("keep", "drop", "review")},
             "keep rate": rate,
             "decided by": _DECIDED_BY[work.config.decision.mode],
-            "reasons": bars(reasons, "reasons"),
+            "precision": precision,
+            **(
+                {}
+                if threshold is None
+                else {"threshold": threshold["threshold"], "threshold set by": threshold["rule"]}
+            ),
+            "reasons": bars(report.reasons, "reasons"),
+            "hard rules": bars({cost["rule"]: cost["clips"] for cost in costs}, "clips by hard rule"),
             "splits of kept": bars(counts(kept["split"]), "splits of kept"),
         },
     )

@@ -174,7 +174,7 @@ class _Groups:
         rows = pool.store.read("duplicates", columns, where)
         self.ids = rows["clip_id"].combine_chunks()
         groups = rows["representative"].combine_chunks().dictionary_encode()
-        self.names = groups.dictionary
+        self.names: Column = groups.dictionary
         self.group = np.append(pc.fill_null(groups.indices, -1).to_numpy(False), -1).astype(np.int32)
         self.represents = np.append(rows["is_representative"].to_numpy(), False).astype(bool)
 
