@@ -11,6 +11,7 @@ on that decision and the seed alone.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import heapq
 import json
@@ -29,6 +30,7 @@ from pipeline.config import AuditConfig, Config
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.label_events import Labels, load_labels
+from pipeline.progress import ProgressCallback, notify
 from pipeline.storage.damage import DamagedError
 from pipeline.storage.json_blob import read_json
 from pipeline.storage.store import Store
@@ -37,7 +39,7 @@ from pipeline.storage.takedown import repeat_after_takedown
 AUDIT_KEY = "labels/audit.json"
 KEPT, NEAR, MIDDLE, FAR, UNSCORED = "kept", "near the cut", "middle", "far below", "without a score"
 """Strata: the kept clips, and the others by their rank."""
-_ADVICE = "Delete it; `lampworks label --audit` draws another."
+_ADVICE = "`lampworks label --audit` draws another."
 _SHARES = {NEAR: 0.1, MIDDLE: 0.3}
 """Share of the clips that are not kept, from the highest probability down; the rest is `FAR`."""
 _ASKED = {NEAR: 0.5, MIDDLE: 0.3, FAR: 0.2}
@@ -77,12 +79,20 @@ class KnownClips(TypedDict):
     left_good: int
 
 
+class AskedClips(TypedDict):
+    """The section `audit` of the configuration."""
+
+    kept: int
+    dropped: int
+    seed: int
+
+
 class Audit(TypedDict):
     """The content of `labels/audit.json`."""
 
     decision: str
     """Hash of the decision whose clips were drawn."""
-    seed: int
+    asked: AskedClips
     known: KnownClips
     left_out: int
     """Copies, and clips whose frames cannot be read."""
@@ -128,14 +138,26 @@ def write_audit(job: Job) -> Audit:
 
 
 def audit_of_present_decision(job: Job) -> Audit:
-    """Return the audit as it was drawn for the present decision; draw it where the one that is there is of another.
+    """Return the audit as it was drawn for the present decision; draw it where there is none, or one of another.
 
     Ratings that came in since are no reason to draw again: who stopped goes on where they were.
     """
-    found = load_audit(job.store)
-    if found is not None and found["decision"] == decided_content(job.store):
-        return found
-    return write_audit(job)
+    found = undamaged_audit(job.store, job.on_progress)
+    return found if found is not None and is_of_present(found, job) else write_audit(job)
+
+
+def is_of_present(audit: Audit, job: Job) -> bool:
+    """Tell whether an audit is of the present decision and as the configuration asks for it."""
+    return (audit["decision"], audit.get("asked")) == (decided_content(job.store), dataclasses.asdict(job.config.audit))
+
+
+def undamaged_audit(store: Store, on_progress: ProgressCallback | None) -> Audit | None:
+    """Return the audit that was drawn last; None, said to the callback, where its file is damaged."""
+    try:
+        return load_audit(store)
+    except DamagedError as exc:
+        notify(str(exc), on_progress)
+        return None
 
 
 def load_audit(store: Store) -> Audit | None:
@@ -268,7 +290,8 @@ def _audit(decision: str, asked: AuditConfig, known: KnownClips, left_out: int, 
         )
         for _, clip_id, place in sorted(drawn)
     ]
-    return Audit(decision=decision, seed=asked.seed, known=known, left_out=left_out, strata=strata, clips=clips)
+    questions = AskedClips(kept=asked.kept, dropped=asked.dropped, seed=asked.seed)
+    return Audit(decision=decision, asked=questions, known=known, left_out=left_out, strata=strata, clips=clips)
 
 
 def _stream(name: str) -> Stream:
@@ -280,6 +303,7 @@ def drawn_by_stream(audit: Audit) -> dict[str, int]:
     return dict(Counter(clip["stream"] for clip in audit["clips"]))
 
 
-def answers_of(audit: Audit, labels: Labels) -> Sequence[tuple[AuditedClip, int]]:
-    """Return the clips of an audit that have a rating by a person, with it."""
-    return [(clip, labels.ratings[clip["clip_id"]]) for clip in audit["clips"] if clip["clip_id"] in labels.by_people]
+def answers_of(audit: Audit, labels: Labels, *, stand_in: bool = False) -> Sequence[tuple[AuditedClip, int]]:
+    """Return the clips of an audit that a person rated, with the rating; `stand_in`: or the embedded source."""
+    rated = labels.ratings if stand_in else labels.by_people
+    return [(clip, labels.ratings[clip["clip_id"]]) for clip in audit["clips"] if clip["clip_id"] in rated]

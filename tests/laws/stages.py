@@ -21,7 +21,7 @@ import numpy as np
 from assets.report.compare import write_comparison
 from assets.report.contact_sheets import draw_sheet
 from assets.report.page import write_report
-from classifier.audit.sample import write_audit
+from classifier.audit.audit import audit_curation
 from classifier.decision.decide import decide
 from classifier.decision.scoring import score_batch
 from classifier.embedding.embed import embed_clips
@@ -167,7 +167,7 @@ STAGES = (
     Stage("scores", _call(score_batch)),
     Stage("decision of another rule", _decide_otherwise),
     Stage("decision", _call(decide)),
-    Stage("audit", _call(write_audit)),
+    Stage("audit", _call(audit_curation)),
     Stage("shards", _call(write_shards)),
     Stage("tokenizer", _call(train_tokenizer)),
     Stage("tokens", _call(write_tokens)),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from classifier.decision.before import keep_decision_before
 from classifier.decision.content import content_of
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
@@ -37,31 +39,38 @@ def video_rows(config: Config, names: Sequence[str], clips: int) -> list[dict[st
     ]
 
 
-def add_footage(store: Store, config: Config, names: Sequence[str], clips: int, **video: Any) -> list[str]:
+def add_footage(
+    store: Store, config: Config, names: Sequence[str], clips: int, *, batch: str = BATCH, **video: Any
+) -> list[str]:
     """Add videos with clips that nobody can look at; return the clips' ids."""
     spec = clip_spec(config.clips)
     rows = video_rows(config, names, clips)
     store.append(
         "videos",
-        [{"video_id": name, "extractor": "folder", "native_id": name, "batch": BATCH, **video} for name in names],
+        [{"video_id": name, "extractor": "folder", "native_id": name, "batch": batch, **video} for name in names],
     )
-    store.append("clips", [{**row, "features": [0.0], "flags": []} for row in rows])
-    cut = {"clip_spec": spec, "batch": BATCH, "state": "ok", "num_clips": clips, "source_sha256": "0" * 64}
+    store.append("clips", [{**row, "features": [0.0], "flags": [], "batch": batch} for row in rows])
+    cut = {"clip_spec": spec, "batch": batch, "state": "ok", "num_clips": clips, "source_sha256": "0" * 64}
     store.append("clippings", [{"video_id": name, **cut} for name in names])
     return [row["clip_id"] for row in rows]
 
 
-def decide_as(store: Store, verdicts: Mapping[str, Verdict]) -> None:
-    """Publish a decision as it is given."""
+def decide_as(store: Store, verdicts: Mapping[str, Verdict], *, model: str = "m", rating: int | None = None) -> None:
+    """Publish a decision as it is given, as `decide` does."""
+    batches = {row["clip_id"]: row["batch"] for row in store.read("clips", ["clip_id", "batch"]).to_pylist()}
     rows = [
         {
-            "clip_id": clip_id, "video_id": clip_id.rsplit("-", 2)[0], "batch": BATCH, "decision": decision,
-            "reason": reason, "probability": probability, "split": "train", "rule_version": "r", "model_version": "m",
+            "clip_id": clip_id, "video_id": clip_id.rsplit("-", 2)[0], "batch": batches[clip_id], "decision": decision,
+            "reason": reason, "kind": re.sub(r" ?[0-9].*|(?<=duplicate).*|:", "", reason), "probability": probability,
+            "rating": rating, "split": "train", "rule_version": "r", "model_version": model,
         }
         for clip_id, (decision, reason, probability) in sorted(verdicts.items())
     ]  # fmt: skip
     table = rows_table("curated", rows)
-    store.replace("curated", table, inputs={"content": content_of(table.to_batches()), "decided_from": {}})
+    content = content_of(table.to_batches())
+    keep_decision_before(store, content)
+    versions = {"rule_version": "r", "model_version": model}
+    store.replace("curated", table, inputs={"content": content, "decided_from": versions})
 
 
 def by_score(clips: Sequence[str], keep: int, review: int = 0) -> dict[str, Verdict]:

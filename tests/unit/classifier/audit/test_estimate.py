@@ -12,7 +12,8 @@ def audit(strata: dict[str, int], known: KnownClips = NONE) -> Audit:
         {"name": name, "stream": "audit_high" if name == KEPT else "audit_low", "clips": clips, "drawn": clips}
         for name, clips in strata.items()
     ]
-    return Audit(decision="d", seed=0, known=known, left_out=0, strata=rows, clips=[])  # type: ignore[typeddict-item]
+    asked = {"kept": 1, "dropped": 1, "seed": 0}
+    return Audit(decision="d", asked=asked, known=known, left_out=0, strata=rows, clips=[])  # type: ignore[typeddict-item]
 
 
 def rated(strata: dict[str, int], ratings: dict[str, str], known: KnownClips = NONE, sources: int = 10) -> AuditFigures:

@@ -78,14 +78,14 @@ def test_inclusion_is_how_often_a_clip_is_drawn(job: Job):
     clips = mixed(add_footage(job.store, job.config, VIDEOS[:6], 5))
     decide_as(job.store, by_score(clips, keep=10))
     times = dict.fromkeys(clips, 0)
-    for seed in range(60):
+    for seed in range(30):
         config = dataclasses.replace(job.config, audit=dataclasses.replace(job.config.audit, seed=seed))
         audit = write_audit(dataclasses.replace(job, config=config))
         for clip in audit["clips"]:
             times[clip["clip_id"]] += 1
-    assert sum(times[clip] for clip in clips[:10]) == 60 * 3
-    # 60 draws at 0.3: 18 times, give or take 4 standard deviations
-    assert all(4 <= times[clip] <= 32 for clip in clips[:10])
+    assert sum(times[clip] for clip in clips[:10]) == 30 * 3
+    # 30 draws at 0.3: 9 times, give or take 3.5 standard deviations
+    assert all(1 <= times[clip] <= 18 for clip in clips[:10])
 
 
 def test_a_clip_that_a_person_rated_is_counted_and_not_asked_about(job: Job, rate: Rate):
@@ -152,15 +152,16 @@ def test_without_a_decision_the_error_says_how_to_make_one(job: Job):
         write_audit(job)
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b'{"clips": 3}', b"{", b'{"strata": []}'])
-def test_a_damaged_audit_is_named_and_its_advice_holds(job: Job, data: bytes):
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"clips": 3}', b"{", b'{"strata": [], "clips": [{"clip_id": "x"}]}'])
+def test_a_damaged_audit_is_named_and_another_is_drawn(job: Job, data: bytes):
     job.store.write_blob(AUDIT_KEY, data)
-    with pytest.raises(DamagedError, match="Delete it; `lampworks label --audit` draws another"):
+    with pytest.raises(DamagedError, match=r"damaged.*`lampworks label --audit` draws another"):
         load_audit(job.store)
-    job.store.delete(AUDIT_KEY)
     decide_as(job.store, by_score(add_footage(job.store, job.config, VIDEOS[:2], 3), keep=2))
-    assert load_audit(job.store) is None
-    assert audit_of_present_decision(job)["clips"]
+    said: list[str] = []
+    assert audit_of_present_decision(dataclasses.replace(job, on_progress=lambda progress: said.append(str(progress))))
+    assert "damaged" in said[0]
+    assert load_audit(job.store) is not None
 
 
 def test_the_labelling_page_offers_the_audit_alone_and_its_ratings_are_answers(job: Job):
