@@ -17,6 +17,7 @@ from classifier.audit.drift import Distance, distance
 from classifier.audit.estimate import FEW_CLIPS, FEW_SOURCES
 from classifier.audit.measurements import MeasurementDistance, measurement_distances
 from classifier.audit.pairs import PairedDecisions, pair_decisions
+from classifier.decision.before import without_other_clips
 from classifier.pool import Pool
 from classifier.training.arrays import Floats
 from pipeline.storage.arrow import pc, total
@@ -104,7 +105,7 @@ class _Tally:
         )  # fmt: skip
         change = pc.if_else(pc.and_(kept, pc.invert(kept_before)), "entered", "left")
         moved = part.append_column("change", change).filter(pc.not_equal(kept, kept_before))
-        self.moved.append(rows_table("curation_changes", moved))
+        self.moved.append(rows_table("curation_changes", without_other_clips(moved)))
         self.why.update(
             (row["change"], _why(row, "_before") or NEW, _why(row, "") or GONE) for row in moved.to_pylist()
         )

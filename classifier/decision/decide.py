@@ -93,7 +93,7 @@ def decide(job: Job) -> DecisionReport:
         except ClipsChangedError:
             return decide(job)
         content = content_of(_spooled(spool))
-        keep_decision_before(store, content)
+        keep_decision_before(store, content, folder)
         if pool.taken_down_since():
             # clips of other videos may be copies of what is hidden now
             return decide(job)

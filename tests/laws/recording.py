@@ -132,6 +132,11 @@ class RecordingStore(Store):
                 elif not self.exists(key):
                     self.log.missing.append(key)
 
+    def replace_from(self, name: str, read: Callable[[], Any], *arguments: Any, **options: Any) -> int:
+        version = super().replace_from(name, read, *arguments, **options)
+        self._add("commit", name)
+        return version
+
     def append(self, name: str, rows: Any, *arguments: Any, **options: Any) -> int:
         self._look_for_blobs(rows)
         version = super().append(name, rows, *arguments, **options)

@@ -246,7 +246,7 @@ def _written(call: ast.Call) -> str:
         return ""
     if call.func.attr in {"write_blob", "write_file", "put_file", "take_file"}:
         return "blob"
-    if call.func.attr not in {"append", "replace", "merge", "add_to_lists"} or not call.args:
+    if call.func.attr not in {"append", "replace", "replace_from", "merge", "add_to_lists"} or not call.args:
         return ""
     first = call.args[0]
     if isinstance(first, ast.Constant) and first.value in SCHEMAS:

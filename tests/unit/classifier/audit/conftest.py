@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,7 +70,8 @@ def decide_as(store: Store, verdicts: Mapping[str, Verdict], *, model: str = "m"
     ]  # fmt: skip
     table = rows_table("curated", rows)
     content = content_of(table.to_batches())
-    keep_decision_before(store, content)
+    with tempfile.TemporaryDirectory() as folder:
+        keep_decision_before(store, content, Path(folder))
     versions = {"rule_version": "r", "model_version": model}
     store.replace("curated", table, inputs={"content": content, "decided_from": versions})
 

@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 import pyarrow as pa
 
 from classifier.decision.before import keep_decision_before
@@ -19,8 +22,13 @@ def decision(**verdicts: str) -> pa.Table:
     return rows_table("curated", rows)
 
 
+def keep(store: Store, coming: pa.Table) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        keep_decision_before(store, content_of(coming.to_batches()), Path(folder))
+
+
 def publish(store: Store, table: pa.Table) -> None:
-    keep_decision_before(store, content_of(table.to_batches()))
+    keep(store, table)
     store.replace("curated", table, inputs={"content": content_of(table.to_batches())})
 
 
@@ -56,7 +64,7 @@ def test_the_same_verdicts_under_another_rule_leave_it_as_it_is(store: Store):
 
 def test_a_kill_before_the_next_decision_loses_and_doubles_nothing(store: Store):
     publish(store, decision(a="keep", b="drop"))
-    keep_decision_before(store, content_of(decision(a="drop", b="drop").to_batches()))
+    keep(store, decision(a="drop", b="drop"))
     version = store.version("decided_before")
     publish(store, decision(a="drop", b="drop"))
     assert (before(store), store.version("decided_before")) == ({A: "keep", B: "drop"}, version)
@@ -81,3 +89,15 @@ def test_equal_decisions_have_equal_hashes_in_every_root(store: Store, tmp_path)
     # a table that an older version wrote has no hash beside it
     store.replace("curated", decision(b="drop", a="keep"))
     assert decided_content(store) == decided_content(other)
+
+
+def test_no_other_clip_is_named_in_what_is_kept(store: Store):
+    """Its video may be taken down, while this row stays."""
+    row = {"clip_id": B, "video_id": "folder-b", "batch": "w", "decision": "drop"}
+    rows = [
+        {**row, "kind": "duplicate", "reason": f"duplicate of {A}"},
+        {**row, "clip_id": C, "kind": None, "reason": "old"},
+    ]
+    publish(store, rows_table("curated", rows))
+    publish(store, decision(a="keep"))
+    assert store.read("decided_before").sort_by("clip_id")["reason"].to_pylist() == ["duplicate", "old"]
