@@ -68,6 +68,7 @@ def curves_chart(
     x_label: str = "",
     span: tuple[float, float] | None = None,
     mark: float | None = None,
+    log_x: bool = False,
     label: str = "",
 ) -> Markup:
     """Return lines over one pair of axes, a logarithmic one where the values span more than a factor of 30.
@@ -80,6 +81,7 @@ def curves_chart(
         x_label: what the horizontal axis counts.
         span: ends of the vertical axis, in place of those of the values; it is linear then.
         mark: a place on the horizontal axis to mark with a dashed line.
+        log_x: whether the horizontal axis is logarithmic; its values are above 0 then.
         label: what the chart shows, for readers of screens.
     """
     shown = {name: [(x, y) for x, y in points if math.isfinite(y)] for name, points in series.items()}
@@ -94,12 +96,12 @@ def curves_chart(
     low, high = (math.log10(min(ys)), math.log10(max(ys))) if log else span or (min(ys), max(ys))
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
     first, last = min(xs), max(max(xs), min(xs) + 1e-9)
+    scale = math.log if log_x else float
 
     def at(x: float, y: float) -> tuple[float, float]:
         value = math.log10(y) if log else y
-        return left + (x - first) / (last - first) * (right - left), bottom - (value - low) / (high - low) * (
-            bottom - 12
-        )
+        share = (scale(x) - scale(first)) / (scale(last) - scale(first))
+        return left + share * (right - left), bottom - (value - low) / (high - low) * (bottom - 12)
 
     parts = []
     for share in (0.0, 0.5, 1.0):

@@ -8,7 +8,14 @@ from typing import cast
 from markupsafe import Markup
 
 from assets.report.charts import columns_chart, intervals_chart, reliability_chart
-from classifier.training.metrics import AucMetrics, CalibrationMetrics, CandidateMetrics, ClassifierMetrics, auc_text
+from classifier.training.metrics import (
+    AucMetrics,
+    CalibrationMetrics,
+    CandidateMetrics,
+    ClassifierMetrics,
+    PairedMetrics,
+    auc_text,
+)
 from pipeline.storage.models_table import ModelRecord
 
 FORMAT = 2
@@ -24,6 +31,8 @@ class CandidateView:
     """`published`, `reference`, or empty."""
     auc: str
     extremes: str
+    behind: str
+    """AUC of the published candidate less this one."""
     repeats: int
     cpu_seconds: float
     note: str
@@ -85,6 +94,7 @@ def _row(row: CandidateMetrics, published: str) -> CandidateView:
         kind=kind,
         auc=figure_text(row["auc"]),
         extremes=figure_text(row["extremes"]),
+        behind=_behind(row["below_published"]),
         repeats=row["repeats"],
         cpu_seconds=row["cpu_seconds"],
         note=row["note"],
@@ -99,6 +109,15 @@ def figure_text(found: AucMetrics | None) -> str:
         return "too few to tell"
     interval = found["interval"]
     return f"{found['auc']:.3f}" + ("" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]")
+
+
+def _behind(found: PairedMetrics | None) -> str:
+    if found is None:
+        return "–"
+    if found["few"]:
+        return "too few to tell"
+    interval = found["interval"]
+    return f"{found['difference']:.3f}" + ("" if interval is None else f" [{interval[0]:.2f}, {interval[1]:.2f}]")
 
 
 def _auc_chart(metrics: ClassifierMetrics) -> Markup | None:

@@ -24,6 +24,7 @@ from assets.report.agreement import agreement_view
 from assets.report.charts import columns_chart, curves_chart
 from assets.report.classifier import classifier_view
 from assets.report.decision import decision_view
+from assets.report.economy import economy_view
 from assets.report.evaluation import action_views, evaluation_view
 from assets.report.funnel import funnel_of
 from assets.report.reads import curve, decided_clips, evaluation_pictures, failures, rejected_videos
@@ -123,7 +124,7 @@ def report_html(store: Store, config: Config, model: str | None = None) -> tuple
     labels = found.labels
     scores = _scores(decided.histogram)
     page = template("assets.report", "page.html").render(
-        **{name: getattr(wording, name) for name in ("amount", "number", "percent", "interval")},
+        **{name: getattr(wording, name) for name in ("amount", "number", "percent", "interval", "sentence")},
         metric_name=wording.metric_name,
         metric_unit=wording.metric_unit,
         style=Markup(files("assets.report").joinpath("static", "report.css").read_text("utf-8")),
@@ -145,6 +146,7 @@ def report_html(store: Store, config: Config, model: str | None = None) -> tuple
         score_chart=_score_chart(scores),
         classifier=classifier_view(classifier) if classifier else None,
         decision=decision_view(store, found.curated),
+        economy=economy_view(store),
         curves=_curves(store, used.by_kind()),
         evaluation=evaluation_view(evaluation) if evaluation else None,
         evaluation_is_current=used.evaluation_is_current,

@@ -19,7 +19,8 @@ def demo() -> Config:
         # two dozen good sources: nine are held out, and a test split would take sources that training needs
         split=SplitConfig(val_share=0.3, test_share=0.0),
         labels=LabelConfig(min_per_class=8),
-        classifier=ClassifierConfig(width=16, input_height=45, steps=120, batch=32, learning_rate=2e-3, folds=3),
+        # a small network and few steps: five folds of it take most of the classifier's time
+        classifier=ClassifierConfig(width=16, input_height=45, steps=60, batch=32, learning_rate=2e-3),
         decision=DecisionConfig(),
         shards=ShardConfig(samples_per_shard=32),
         tokenizer=tokenizer,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from assets.report.classifier import classifier_view
+from assets.report.economy import economy_view
 from assets.report.page import FOLDER, report_html, write_report
 from pipeline.shards.read import current_shards
 from pipeline.storage.models_table import ModelRecord, append_model, newest_model
@@ -105,9 +106,9 @@ def test_the_page_tells_the_funnel_the_reasons_and_the_figures(finished: Store):
         # the out-of-fold figure comes first, with its interval and what it is measured on
         "Published: measurements, with an out-of-fold AUC of 0.96 (0.90 to 0.99; 70 clips of 17 sources)",
         "the cheapest <i>.",
-        "measurementspublished0.962 [0.90, 0.99]too few to tell5",
-        "network–––1.5left out: fewer than 300 labels",
-        "best flagreference0.710",
+        "measurementspublished0.962 [0.90, 0.99]too few to tell–5",
+        "network––––1.5left out: fewer than 300 labels",
+        "best flagreference0.710 [0.65, 0.74]too few to tell0.252 [0.02, 0.20]5",
         "expected calibration error 0.041 [0.02, 0.08]",
         "With fewer than 300 labels all sources are used.",
         "Clips from score 0.740 on are kept: estimated precision 0.92, 95% lower bound 0.80, on other sources 0.89",
@@ -256,6 +257,33 @@ def test_charts_say_what_they_show() -> None:
     assert 'aria-label="AUC of every candidate, with its interval"' in view.auc_chart
     assert view.auc_chart.index("measurements") < view.auc_chart.index("embedding")
     assert ">network<" not in view.auc_chart
+
+
+def test_what_labels_are_worth_is_shown_where_it_was_measured(store: Store) -> None:
+    assert economy_view(store) is None
+    auc = {**classifier_figures()["headline"], "interval": [0.8, 0.99]}
+    points = [
+        {
+            "order": order,
+            "labels": labels,
+            "auc": {**auc, "auc": 0.9},
+            "keep_precision": 0.8,
+            "keep_interval": [0.7, 0.9],
+        }
+        for order in ("random", "active")
+        for labels in (10, 40, 1250)
+    ]
+    gain = {"difference": 0.012, "interval": [-0.01, 0.03], "clips": 70, "sources": 17, "few": False}
+    economy = {
+        "format": 1, "candidate": "measurements", "clips": 105, "sources": 29, "good_share": 0.47, "kept_share": 0.25,
+        "grouped_by": "source", "folds": 5, "repeats": 5, "points": points, "gains": [{"labels": 40, "gain": gain}],
+    }  # fmt: skip
+    store.write_blob("labels/economy.json", json.dumps(economy).encode())
+    text = Balanced(page_of(store)).text
+    assert "AUC on 105 rated clips of 29 sources by source, 5 folds drawn 5 times" in text
+    assert "Active order less random order: +0.012 [-0.01, +0.03] after 40 labels." in text
+    store.write_blob("labels/economy.json", b"{")
+    assert "Measure it again with `lampworks bench economy --save`" in Balanced(page_of(store)).text
 
 
 def test_a_classifier_of_an_earlier_version_is_not_told_as_a_present_one() -> None:
