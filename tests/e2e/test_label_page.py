@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-import io
-import re
 import shutil
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import uvicorn
 
 from classifier.labels.journal import journal_rows
-from classifier.labels.page import PAGE, label_app
-from classifier.labels.queue import load_queue, write_queue
-from pipeline.arcade.platformer import record_platformer
-from pipeline.clip_spec import clip_spec
-from pipeline.clips.encode import encode_clip, encode_frames
-from pipeline.clips.tar import TarWriter
-from pipeline.config import Config
-from pipeline.http_guard import Guard, content_policy, open_socket, url_of
-from pipeline.ids import clip_id_of
-from pipeline.job import Job
-from pipeline.label_events import fold
+from classifier.labels.queue import load_queue
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
+from tests.label_server import (
+    NUM_CLIPS,
+    ServerProcess,
+    all_saved,
+    fill,
+    open_page,
+    press,
+    ratings,
+    served,
+    shown,
+    until,
+)
 
 pytestmark = pytest.mark.browser
-NUM_CLIPS = 6
-_SERVER = """
-import sys
-from pipeline.config import Config
-from pipeline.storage.home import home_of
-from pipeline.storage.store import Store
-from pipeline.job import Job
-from pipeline.serving import Address
-from assets.cli.server import run_uvicorn
-from classifier.labels.serve import serve_labels
-store = Store(sys.argv[1])
-serve_labels(Job(store, Config(), home_of(store)), Address(port=int(sys.argv[2])), run_uvicorn, annotators=["ann"])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -55,67 +35,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fill(tmp_path_factory.mktemp("page") / "root")
 
 
-def fill(folder: Path, width: int = 160, height: int = 90) -> Path:
-    """Write six clips of the platformer, cut to a size, into a new root."""
-    store, config = Store(folder), Config()
-    spec, batch = clip_spec(config.clips), "2026w47-0001"
-    for number in range(2):
-        video_id, rows, buffer = f"folder-run-{number}", [], io.BytesIO()
-        writer = TarWriter(buffer)
-        frames = np.stack(list(record_platformer(number, 16 * NUM_CLIPS // 2, fps=10)))[:, :height, :width]
-        for index, part in enumerate(np.split(frames, NUM_CLIPS // 2)):
-            clip_id = clip_id_of(video_id, index * 16000, spec)
-            mp4, jpeg = encode_clip(part, config.clips).mp4, encode_frames(part)
-            offset, at = writer.add(f"{clip_id}.mp4", mp4), writer.add(f"{clip_id}.frames.jpg", jpeg)
-            rows.append({
-                "clip_id": clip_id, "video_id": video_id, "batch": batch, "clip_spec": spec, "source_sha256": "0" * 64,
-                "start_ms": index * 16000, "end_ms": (index + 1) * 16000, "tar": f"clips/{spec}/{batch}/{video_id}.tar",
-                "offset": offset, "size": len(mp4), "sha256": clip_id, "frames_offset": at, "frames_size": len(jpeg),
-                "flags": [],
-            })  # fmt: skip
-        writer.close()
-        store.write_blob(rows[0]["tar"], buffer.getvalue())
-        title = "Super <b>Jump</b> speedrun, any% 🎮"
-        store.append("videos", [{"video_id": video_id, "extractor": "folder", "title": title, "batch": batch}])
-        store.append("clips", rows)
-        done = {"video_id": video_id, "batch": batch, "clip_spec": spec, "source_sha256": "0" * 64, "state": "ok"}
-        store.append("clippings", [{**done, "num_clips": len(rows)}])
-    write_queue(Job(store, config, home_of(store)))
-    return Path(store.root)
-
-
 @pytest.fixture
 def root(filled: Path, tmp_path: Path) -> Path:
     shutil.copytree(filled, tmp_path / "root")
     return tmp_path / "root"
-
-
-def ratings(root: Path) -> dict[str, int]:
-    """Return the ratings that the journal amounts to."""
-    events = journal_rows(home_of(Store(root)).journal)
-    return {clip_id: by_annotator["ann"]["rating"] for clip_id, by_annotator in fold(events).items()}
-
-
-class ServerProcess:
-    """The page's server in a process of its own, which can be killed and started again on the same port."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.port, self.url = root, 0, ""
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER, str(self.root), str(self.port)],
-            stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        found = re.search(r"http://[\d.]+:(\d+)/", self.process.stdout.readline())
-        assert found
-        self.url, self.port = found[0], int(found[1])
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate(timeout=30)
 
 
 @pytest.fixture
@@ -132,23 +55,6 @@ def url(root: Path) -> Iterator[str]:
         yield address
 
 
-@contextmanager
-def served(root: Path) -> Iterator[str]:
-    """Serve the page by a thread (a process would import for seconds in every test), and yield its address."""
-    store = Store(root)
-    app = label_app(Job(store, Config(), home_of(store)), ["ann"])
-    guarded = Guard(app, host="127.0.0.1", token=None, policy=content_policy(PAGE.read_text("utf-8")))
-    socket = open_socket("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(guarded, log_level="warning", lifespan="off", ws="none"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
-    thread.start()
-    yield url_of("127.0.0.1", socket)
-    server.should_exit = server.force_exit = True
-    thread.join(30)
-    socket.close()
-    app.state.journal.close()
-
-
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
     """A page of its own, without what other tests left in the browser."""
@@ -159,31 +65,6 @@ def page(browser: Any) -> Iterator[Any]:
     yield page
     assert errors == []
     context.close()
-
-
-def until(page, condition: str) -> None:
-    """Wait for a JavaScript condition (Playwright's own waiting needs `eval`, which the page's policy forbids)."""
-    deadline = time.monotonic() + 30
-    while not page.evaluate(condition):
-        assert time.monotonic() < deadline, f"never came true: {condition}"
-        page.wait_for_timeout(20)
-
-
-def open_page(page, url: str) -> None:
-    page.goto(url)
-    until(page, "document.body.dataset.clip !== undefined && document.body.dataset.clip !== ''")
-
-
-def shown(page) -> str:
-    return page.evaluate("document.body.dataset.clip")
-
-
-def press(page, key: str) -> None:
-    page.keyboard.press(key)
-
-
-def all_saved(page) -> None:
-    until(page, "document.getElementById('unsaved').dataset.count === '0'")
 
 
 @pytest.fixture
@@ -207,23 +88,78 @@ def test_clips_are_shown_in_their_own_shape(page, url, tmp_path):
         assert shape("strips") == pytest.approx(8, rel=0.02)
 
 
+_WHEN_PAINTED = """
+window.painted = [];
+addEventListener("keydown", (event) => { window.pressed = event.timeStamp; }, true);
+addEventListener("DOMContentLoaded", () => {
+  new MutationObserver(() => window.painted.push(performance.now()))
+    .observe(document.body, { attributeFilter: ["data-painted"] });
+});
+"""
+
+
 def test_a_key_rates_the_clip_and_shows_the_next_which_plays(page, url, order, root):
+    page.add_init_script(_WHEN_PAINTED)
     open_page(page, url)
     assert shown(page) == order[0]
     playing = "[...document.querySelectorAll('.slot.shown video')].map((v) => [v.muted, v.loop, v.playbackRate])"
     assert page.evaluate(playing) == [[True, True, 4]]
     until(page, "document.querySelector('.slot.shown video').currentTime > 0.1")
     until(page, "document.querySelector('#strips img.shown').naturalWidth === 1280")
+    for key in "ofmo":  # reasons, one of them taken back
+        press(page, key)
+    chosen = "[...document.querySelectorAll('#reasons [aria-pressed=true]')].map((b) => b.dataset.reason)"
+    assert page.evaluate(chosen) == ["menu", "face"]
+    sent = (
+        "performance.getEntriesByType('resource').filter((e) => e.name.endsWith('api/events')).map((e) => e.startTime)"
+    )
     for number, key in enumerate("515"):
         press(page, key)
         assert shown(page) == order[number + 1]
         until(page, f"document.body.dataset.painted === '{order[number + 1]}'")
-    all_saved(page)
+        all_saved(page)
+        # the label is sent once the next clip is on the screen, or after a while without it
+        assert page.evaluate(f"{sent}.at(-1)") >= page.evaluate(f"Math.min(painted[{number + 1}], pressed + 1400)")
+    assert page.evaluate(chosen) == []
     assert ratings(root) == {order[0]: 5, order[1]: 1, order[2]: 5}
+    rows = journal_rows(home_of(Store(root)).journal)
+    assert [(row["reasons"], row["stream"], row["repeat"]) for row in rows] == [
+        (["menu", "face"], "random", False), ([], "random", False), ([], "random", False),
+    ]  # fmt: skip
     assert page.inner_text("#done") == "3"
     assert page.inner_text("#target") == str(NUM_CLIPS)
     assert page.inner_text("#r5 i") == "2"
     assert page.inner_text("#title") == "Super <b>Jump</b> speedrun, any% 🎮"
+
+
+def test_the_grid_rates_the_chosen_clip_or_all_the_rest_and_undo_takes_it_back(page, url, order, root):
+    open_page(page, url)
+    press(page, "g")
+    tiles = "[...document.querySelectorAll('.tile')].filter((t) => !t.hidden)"
+    assert page.evaluate(f"{tiles}.map((t) => t.dataset.clip)") == order
+    until(page, f"{tiles}.every((t) => t.firstChild.currentTime > 0 && !t.firstChild.paused)")
+    press(page, "ArrowRight")
+    press(page, "4")
+    assert shown(page) == order[2]  # the next without a rating
+    press(page, "ArrowDown")  # to the second row, which has two clips: no third
+    assert shown(page) == order[2]
+    page.click(f".tile[data-clip='{order[4]}']")
+    press(page, "s")
+    all_saved(page)
+    assert ratings(root) == {order[1]: 4}
+    press(page, "u")
+    assert shown(page) == order[4]
+    press(page, "Shift+Digit1")
+    page.wait_for_selector("#note.on")
+    all_saved(page)
+    assert ratings(root) == {**dict.fromkeys(order, 1), order[1]: 4}
+    press(page, "u")
+    all_saved(page)
+    assert ratings(root) == {order[1]: 4}
+    press(page, "g")
+    assert page.evaluate(f"{tiles}.map((t) => t.dataset.clip)") == [one for one in order if one != order[1]]
+    press(page, "g")
+    assert shown(page) == order[0]
 
 
 def test_undo_goes_back_without_limit_and_rates_anew(page, url, order, root):
@@ -263,8 +199,11 @@ def test_held_keys_and_shortcuts_of_the_browser_rate_nothing(page, url):
         """() => { for (const init of [{repeat: true}, {ctrlKey: true}, {altKey: true}, {metaKey: true}])
         dispatchEvent(new KeyboardEvent("keydown", {key: "5", ...init})); }"""
     )
-    for key in ("6", "x", "Enter"):
+    for key in ("6", "x", "Enter", "Shift+Digit5", "?", "5", "u"):  # the list of keys is open for the last two
         press(page, key)
+    assert page.locator("#help[open]").count() == 1
+    press(page, "Escape")
+    assert page.locator("#help[open]").count() == 0
     assert shown(page) == first
     press(page, "5")
     assert shown(page) != first
@@ -293,38 +232,76 @@ def test_space_pauses_brackets_change_the_speed_and_buttons_do_the_same(page, ur
     assert shown(page) == order[1]
 
 
-def test_labels_wait_while_the_server_is_away_and_are_sent_when_it_is_back(page, server_process, order, root):
-    open_page(page, server_process.url)
-    until(page, "[...document.querySelectorAll('.slot video')].every((v) => v.readyState >= 3)")
-    server_process.kill()
+def test_a_killed_server_is_named_and_two_tabs_lose_no_label_and_double_none(page, server_process, order, root):
+    other = page.context.new_page()
+    for tab in (page, other):
+        open_page(tab, server_process.url)
+        until(tab, "[...document.querySelectorAll('.slot video')].every((v) => v.readyState >= 3)")
     press(page, "5")
-    press(page, "1")
-    until(page, "document.getElementById('unsaved').textContent === '2 unsaved'")
-    server_process.start()
-    all_saved(page)
-    assert ratings(root) == {order[0]: 5, order[1]: 1}
-
-
-def test_the_page_says_that_the_server_is_gone_and_goes_on_by_itself_once_it_is_back(page, server_process, order):
-    open_page(page, server_process.url)
-    until(page, "[...document.querySelectorAll('.slot video')].every((v) => v.readyState >= 3)")
-    press(page, "5")
-    all_saved(page)
+    for tab in (page, other):
+        until(tab, f"document.body.dataset.clip === '{order[1]}'")  # what one tab rated, the other does not ask
+        all_saved(tab)
     server_process.kill()
-    page.wait_for_selector("#gone.on", timeout=20_000)  # nobody touches the page
+    for tab in (page, other):  # nobody touches the page
+        tab.wait_for_selector("#gone.on", timeout=20_000)
     said = page.inner_text("#gone")
     assert "The labelling server is gone" in said
     assert "Ratings are kept here" in said
-    for key in "4321":  # to a clip that was never loaded
-        press(page, key)
-    assert shown(page) == order[5]
-    assert "cannot be played" not in page.inner_text("#note")
+    for number, (tab, key) in enumerate(((page, "1"), (other, "4"), (page, "2"), (other, "3")), 1):
+        until(tab, f"document.body.dataset.clip === '{order[number]}'")
+        press(tab, key)
+    for tab in (page, other):  # at a clip that was never loaded
+        until(tab, f"document.body.dataset.clip === '{order[5]}'")
+        until(tab, "document.getElementById('unsaved').textContent === '4 unsaved'")
+        assert not tab.is_visible("#broken")
     server_process.start()
-    page.wait_for_selector("#gone.on", state="detached")
+    for tab in (page, other):
+        tab.wait_for_selector("#gone.on", state="detached")
+        all_saved(tab)
+        until(tab, "document.querySelector('.slot.shown video').currentTime > 0.1")
+        assert tab.inner_text("#done") == "5"
+        assert tab.locator("#note.on").count() == 0
+    press(page, "1")
     all_saved(page)
-    until(page, "document.querySelector('.slot.shown video').currentTime > 0.1")
-    assert shown(page) == order[5]
-    assert page.locator("#note.on").count() == 0
+    rows = journal_rows(home_of(Store(root)).journal)
+    assert sorted((row["clip_id"], row["kind"], row["rating"]) for row in rows) == sorted(
+        (clip_id, "rate", rating) for clip_id, rating in zip(order, (5, 1, 4, 2, 3, 1), strict=True)
+    )
+
+
+def test_a_clip_whose_bytes_are_gone_is_named_and_left_out(page, order, root):
+    gone = order[0].rsplit("-", 2)[0]
+    [tar] = (Path(root) / "clips").rglob(f"{gone}.tar")
+    tar.unlink()
+    there = [clip_id for clip_id in order if not clip_id.startswith(gone)]
+    with served(root) as address:
+        open_page(page, address)
+        until(page, f"document.body.dataset.clip === '{there[0]}'")
+        said = page.inner_text("#broken")
+        assert gone in said
+        assert "bytes are gone" in said
+        assert "Nothing was recorded" in said
+        for number in range(len(there)):
+            until(page, f"document.body.dataset.clip === '{there[number]}'")
+            press(page, "4")
+        until(page, "document.getElementById('note').innerText.includes('3 cannot be shown')")
+        all_saved(page)
+    assert ratings(root) == dict.fromkeys(sorted(there), 4)
+    assert len(journal_rows(home_of(Store(root)).journal)) == len(there)
+
+
+def test_people_who_divide_the_queue_choose_their_name_and_see_how_far_they_agree(page, root):
+    with served(root, "anna", "Ben-É @2") as address:
+        page.goto(address)
+        until(page, "document.querySelectorAll('#note a').length === 2")
+        page.click("#note a >> text=anna")
+        until(page, "(document.body.dataset.clip || '') !== ''")
+        assert page.inner_text("#who") == "anna"
+        until(page, "document.getElementById('agreement').innerText.includes('rated by several')")
+        press(page, "5")
+        all_saved(page)
+    [row] = journal_rows(home_of(Store(root)).journal)
+    assert (row["annotator"], row["rating"]) == ("anna", 5)
 
 
 def test_a_page_that_was_opened_too_early_starts_once_the_server_answers(page, url, order):

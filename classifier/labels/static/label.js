@@ -6,7 +6,7 @@ import { Away } from "./players.js";
 import { Stage } from "./stage.js";
 
 const $ = (id) => document.getElementById(id);
-const SPEEDS = [1, 2, 4, 8], LEAST_AHEAD = 2 * TILES, AGREEMENT_MS = 15000;
+const SPEEDS = [1, 2, 4, 8], LEAST_AHEAD = 2 * TILES, AGREEMENT_MS = 15000, PAINT_MS = 1500;
 const REASONS = { m: "menu", f: "face", o: "overlay", t: "transition", n: "not_a_platformer" };
 const asked = new URLSearchParams(location.search).get("who");
 const who = asked === null ? "" : "?who=" + encodeURIComponent(asked);
@@ -26,7 +26,8 @@ function record(kind, clip, rating, why) {
                 repeat: Boolean(clip.repeat), reasons: why, shown: clip,
                 seconds: Math.min(3600, (performance.now() - shownAt) / 1000) });
 }
-function sendSoon() { setTimeout(() => outbox.send(), 400); }  // where no frame is painted: a hidden tab, the end
+// where no frame of a next clip is going to be painted: a hidden tab, a paused clip, the grid, the end
+function sendSoon() { setTimeout(() => outbox.send(), document.hidden || paused || grid.isOpen || !line.length ? 0 : PAINT_MS); }
 function showUnsaved(count, refused) {
   $("unsaved").dataset.count = count;
   $("unsaved").textContent = (count ? `${count} unsaved` : "all saved") + (refused ? `, ${refused} refused` : "");
@@ -141,7 +142,7 @@ function show() {
 function painted(clip) {
   document.body.dataset.latency = (performance.now() - pressedAt).toFixed(1);
   document.body.dataset.painted = clip.clip_id;
-  outbox.send();  // the next clip is there: now the label goes to the server
+  setTimeout(() => outbox.send());  // the next clip is there: now the label goes to the server
 }
 function openGrid() {
   grid.open(line.slice(0, TILES), speed, paused);
