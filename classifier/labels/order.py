@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from classifier.labels.by_model import badly_predicted, diverse_clips, has_embeddings, prediction_by_clip
 from classifier.labels.by_score import BY_SCORE, Chosen, choose_by_score, keep_threshold
 from classifier.labels.clip_draw import (
     ClipParts,
@@ -74,13 +75,24 @@ def order_clips(pool: Pool, base: BaseDraw, rated: Collection[str]) -> list[Queu
     """
     labels, judged = pool.config.labels, base.drawn["random"]
     size, shares = len(judged.clip_ids), active_shares(labels)
-    threshold = keep_threshold(pool)
-    there = BY_SCORE if threshold is not None else ()
-    wanted = {stream: int(share * size) if stream in there else 0 for stream, share in shares.items()}
+    threshold, psnr = keep_threshold(pool), prediction_by_clip(pool.store)
+    there = {
+        **dict.fromkeys(BY_SCORE, threshold is not None), "diverse": has_embeddings(pool), "uncovered": bool(psnr)
+    }  # fmt: skip
+    wanted = {stream: int(share * size) if there[stream] else 0 for stream, share in shares.items()}
     # the choices of models are made from what `random` leaves, so that its clips stay a plain draw
     drawn = _first(base, "random", size - sum(wanted.values()), labels.max_per_source)
-    found = {} if threshold is None else choose_by_score(pool, base.sources, threshold, wanted, {*rated, *drawn})
+    taken = {*rated, *drawn}
+    found = {} if threshold is None else choose_by_score(pool, base.sources, threshold, wanted, taken)
     chosen = _still_offered(pool, found)
+    taken.update(clip_id for one in chosen.values() for clip_id in one.clip_ids)
+    if wanted["diverse"]:
+        left = [clip_id for clip_id in judged.clip_ids if clip_id not in taken]
+        chosen["diverse"] = Chosen(diverse_clips(pool, left, wanted["diverse"]), None)
+        taken.update(chosen["diverse"].clip_ids)
+    if wanted["uncovered"]:
+        worst: dict[Stream, Chosen] = {"uncovered": Chosen(badly_predicted(psnr, taken, wanted["uncovered"]), None)}
+        chosen.update(_still_offered(pool, worst))
     used = {*drawn, *(clip_id for one in chosen.values() for clip_id in one.clip_ids)}
     rest = [clip_id for clip_id in judged.clip_ids if clip_id not in used]
     flagged, copies = (

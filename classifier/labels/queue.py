@@ -25,8 +25,10 @@ from classifier.pool import Pool, load_pool
 from pipeline.config import Config
 from pipeline.job import Job
 from pipeline.label_events import load_labels
+from pipeline.model_ids import EVALUATION
 from pipeline.storage.damage import DamagedError
 from pipeline.storage.json_blob import read_json
+from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import repeat_after_takedown
 
@@ -139,7 +141,11 @@ def _stored_basis(store: Store) -> dict[str, str] | None:
 
 def _models(store: Store) -> str:
     """Return what the choices of models depend on."""
-    return f"curated {store.version('curated')}"
+    evaluation = newest_model(store, EVALUATION)
+    return (
+        f"curated {store.version('curated')}, embeddings {store.version('embeddings')}, evaluation "
+        f"{None if evaluation is None else evaluation.model_id}"
+    )
 
 
 def _rated(job: Job) -> set[str]:

@@ -29,6 +29,7 @@ def measure_control(
     clip_codes: Sequence[np.ndarray],
     config: EvaluationConfig,
     advance: Callable[[], None] = lambda: None,
+    by_window: dict[str, np.ndarray] | None = None,
 ) -> Metrics:
     """Return the PSNR of rollouts at t = 1.., next to copying the last prompt frame, and the delta-t PSNR.
 
@@ -41,6 +42,7 @@ def measure_control(
         clip_codes: actions of each clip: inferred ones, or true ones for a world that was trained on true actions.
         config: prompt, horizon, sampling, random draws and seed.
         advance: called after each pass of rollouts.
+        by_window: gets the `psnr_t1` (N,) of each window with the longest prompt, where it is given.
     """
     video = windows.video_NTHWC
     own = [clip_codes[clip] for clip in windows.clips]
@@ -59,6 +61,8 @@ def measure_control(
         # both arms of a difference are decoded in the same way
         kept = psnr(truth[:, -1:], decode_newest(world, drawn, 1))[:, 0]
         advance()
+        if by_window is not None:
+            by_window["psnr_t1"] = followed[:, 0]
         for step in range(config.horizon):
             metrics[f"psnr_t{step + 1}{suffix}"] = mean_over_sources(followed[:, step], windows.sources, config)
             gain = mean_over_sources(followed[:, step] - copied[:, step], windows.sources, config)

@@ -21,7 +21,7 @@ from models.evaluation.held_out import HeldOutClip
 from models.evaluation.metric import Metrics
 from models.evaluation.reconstruction import measure_reconstruction
 from models.evaluation.rollouts import hold_each_action
-from models.evaluation.windows import cut_windows
+from models.evaluation.windows import Windows, cut_windows
 from models.evaluation.world_interface import World
 from pipeline.config import Config
 from pipeline.config.evaluation import EvaluationConfig
@@ -46,6 +46,8 @@ class WorldMeasurement:
     action_names: list[ActionName]
     true_action_shares: list[dict[str, float]]
     """Per latent action, see `models.evaluation.codes.true_action_shares`."""
+    clip_psnr: dict[str, float]
+    """PSNR of the next frame by clip_id, mean over the clip's windows: which clips the world predicts badly."""
     held_ATHWC: np.ndarray
     """One rollout per latent action, from the middle frame of the first clip; uint8."""
 
@@ -96,7 +98,8 @@ def measure_world(
         codes, times = infer_clip_actions(world, clips)
         metrics |= measure_codes(clips, codes, times, world.num_actions, settings)
         progress.advance()
-        metrics |= measure_control(world, windows, codes, settings, progress.advance)
+        by_window: dict[str, np.ndarray] = {}
+        metrics |= measure_control(world, windows, codes, settings, progress.advance, by_window)
         drift = measure_drift(world, clips, codes, settings, progress.advance)
         starts = np.stack([clip.frames_THWC[len(clip.frames_THWC) // 2] for clip in clips])
         named = hold_each_action(world, starts[:_NAMING_STARTS], _NAMING_FRAMES, settings, seed=settings.seed)
@@ -116,8 +119,14 @@ def measure_world(
         enough_sources=sources >= settings.min_sources,
         action_names=names,
         true_action_shares=true_action_shares(clips, codes, world.num_actions),
+        clip_psnr=_by_clip(clips, windows, by_window["psnr_t1"]),
         held_ATHWC=held[0],
     )
+
+
+def _by_clip(clips: Sequence[HeldOutClip], windows: Windows, value_N: np.ndarray) -> dict[str, float]:
+    of_clip = np.array(windows.clips)
+    return {clip.clip_id: float(value_N[of_clip == place].mean()) for place, clip in enumerate(clips)}
 
 
 def _passes(settings: EvaluationConfig) -> int:

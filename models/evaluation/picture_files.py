@@ -3,7 +3,7 @@
 contact-sheet.png    true and reconstructed frames
 rollouts.png, .gif   one rollout per latent action, all from the same start frame
 start-00.png ...     start frames of the play page
-pictures.json        the clips that each picture shows, and what each latent action does
+pictures.json        the clips that each picture shows, what each latent action does, and the next-frame PSNR by clip
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def picture_files(
         },
         "start_frames": starts,
         "latent_actions": [asdict(name) for name in names],
+        "clip_psnr": [{"clip_id": clip_id, "psnr_t1": psnr} for clip_id, psnr in measurement.clip_psnr.items()],
     }
     files["pictures.json"] = json.dumps(about, indent=1, sort_keys=True).encode()
     return files

@@ -9,9 +9,12 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from classifier.decision.rows import _KINDS as KINDS
+from classifier.embedding.encoder import encoder_id
+from classifier.embedding.stored import packed
 from classifier.labels.by_score import SCORE_KINDS
 from classifier.labels.import_file import import_labels
 from classifier.labels.queue import QUEUE_KEY, load_queue, queue_is_current, write_queue
@@ -20,6 +23,8 @@ from pipeline.config import LabelConfig
 from pipeline.errors import UserError
 from pipeline.ids import clip_id_of
 from pipeline.job import Job
+from pipeline.model_ids import EVALUATION
+from pipeline.storage.models_table import ModelRecord, append_model
 from pipeline.storage.takedown import request_takedown
 
 
@@ -215,3 +220,35 @@ def test_what_the_score_did_not_decide_is_not_chosen_by_it(scored):
 def test_a_tenth_is_always_drawn_at_random():
     with pytest.raises(UserError, match=r"labels\.uncertain_share = 0\.8.*at least a tenth.*Lower one of them"):
         LabelConfig(uncertain_share=0.8)
+
+
+def test_clips_unlike_the_others_and_badly_predicted_ones_have_their_streams(scored):
+    job, clips, _ = scored
+    asked = with_labels(job, uncertain_share=0, audit_high_share=0, audit_low_share=0)
+    look = np.ones(8, np.float32)
+    unlike = set(clips[1::7])
+    rows = [
+        {
+            "clip_id": clip_id, "batch": "2026w47-0001", "encoder": encoder_id(job.config.embedding),
+            "mean": packed(look * (1 if clip_id not in unlike else np.eye(8)[place % 8])), "spread": packed(0 * look),
+        }
+        for place, clip_id in enumerate(clips)
+    ]  # fmt: skip
+    write_queue(asked)
+    job.store.append("embeddings", rows)
+    psnr = [{"clip_id": clip_id, "psnr_t1": 30.0 - place % 13} for place, clip_id in enumerate(clips)]
+    job.store.write_blob("models/e/pictures.json", json.dumps({"clip_psnr": psnr}).encode())
+    record = ModelRecord(model_id="e", kind=EVALUATION, path="models/e", config={}, metrics={}, inputs={})
+    append_model(job.store, record)
+    assert not queue_is_current(job.store, asked.config)
+    assert write_queue(asked).missing == {}
+    queue = load_queue(job.store)
+    drawn = drawn_of(queue)
+    # six of 60, and three of 60
+    assert len(clips_of(queue, "diverse")) == 6
+    there = unlike - drawn.keys()
+    assert len(there & set(clips_of(queue, "diverse"))) >= min(5, len(there))
+    of_clip = {row["clip_id"]: row["psnr_t1"] for row in psnr}
+    left = of_clip.keys() - drawn.keys() - set(clips_of(queue, "diverse"))
+    assert [of_clip[clip_id] for clip_id in clips_of(queue, "uncovered")] == sorted(of_clip[c] for c in left)[:3]
+    assert sorted(item["clip_id"] for item in queue) == sorted(clips)

@@ -102,6 +102,9 @@ def test_the_pictures_lie_beside_the_clips_that_they_show(trained):
     assert files == {*named, "pictures.json"}
     assert [start["video_id"] for start in about["start_frames"]] == ["lampworksarcade-a2", "lampworksarcade-a3"]
     assert len(about["contact_sheet"]["clips"]) == 3
+    # what the labelling queue offers as badly predicted
+    assert {row["clip_id"] for row in about["clip_psnr"]} >= set(about["contact_sheet"]["clips"])
+    assert np.mean([row["psnr_t1"] for row in about["clip_psnr"]]) > 0
     for name in files - {"pictures.json"}:
         with Image.open(io.BytesIO(store.read_blob(f"{report.folder}/{name}"))) as picture:
             picture.verify()
