@@ -15,8 +15,13 @@ from pipeline.errors import UserError
 from pipeline.label_events import load_labels
 from pipeline.storage.store import Store
 
-_COLUMNS = ("clip_id", "rating", "annotator", "video", "start_s", "stream", "seconds", "origin", "labelled_at")
-_TYPES: dict[str, pa.DataType] = {"rating": pa.int64(), "start_s": pa.float64(), "seconds": pa.float64()}
+_COLUMNS = (
+    "clip_id", "rating", "annotator", "video", "start_s", "stream", "inclusion", "reasons", "seconds", "origin",
+    "labelled_at",
+)  # fmt: skip
+_TYPES: dict[str, pa.DataType] = {
+    "rating": pa.int64(), "start_s": pa.float64(), "seconds": pa.float64(), "inclusion": pa.float64()
+}  # fmt: skip
 """Of a Parquet file; other columns are text."""
 
 
@@ -37,7 +42,11 @@ def export_labels(store: Store, path: str | Path, config: Config | None = None) 
         UserError: the file cannot be written.
     """
     rows = [
-        {**{name: event[name] for name in _COLUMNS}, "labelled_at": event["labelled_at"].isoformat()}
+        {
+            **{name: event[name] for name in _COLUMNS},
+            "labelled_at": event["labelled_at"].isoformat(),
+            "reasons": " ".join(event["reasons"] or ()) or None,
+        }
         for by_annotator in load_labels(store, config).events.values()
         for _, event in sorted(by_annotator.items())
     ]

@@ -7,7 +7,7 @@ importing it again adds nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -47,6 +47,8 @@ class ImportReport:
     """Rows of a Label Studio export that hold no rating, because the task was skipped."""
     whole_videos: int = 0
     """Rows without a second: each rates every clip of its video."""
+    changed: tuple[str, ...] = ()
+    """Rows that give a clip another rating than an earlier row of the same annotator, for a person to read."""
 
     def notes(self) -> list[str]:
         """Return a line for each thing about the file that a person should know."""
@@ -58,6 +60,11 @@ class ImportReport:
             found.append(f"{self.whole_videos} rows without start_s: each rates every clip of its video")
         if self.skipped:
             found.append(f"{self.skipped} skipped tasks hold no rating")
+        if self.changed:
+            found.append(
+                f"{len(self.changed)} rows rate a clip again with another rating, and the last one of a clip counts: "
+                f"{'; '.join(self.changed[:3])}"
+            )
         if self.unresolved:
             found.append(f"{self.unresolved} rows name no clip of this store (yet): {'; '.join(self.examples)}")
         return found
@@ -98,6 +105,7 @@ def import_labels(store: Store, path: str | Path, annotator: str, config: Config
         examples=examples,
         ignored_columns=file.ignored,
         skipped=file.skipped,
+        changed=tuple(_changed(file, events)),
         whole_videos=sum(row.clip_id is None and row.start_s is None for row in file.rows),
     )
 
@@ -117,6 +125,17 @@ def _events(store: Store, file: LabelFile, annotator: str, config: Config | None
         | {"labelled_at": now + timedelta(microseconds=number)}
         for number, row in enumerate(file.rows)
     ]
+
+
+def _changed(file: LabelFile, events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a text for each row that contradicts an earlier one."""
+    before: dict[tuple[str, str], LabelRow] = {}
+    for row, event in zip(file.rows, events, strict=True):
+        place = (event["annotator"], event["clip_id"] or f"{row.video} {row.start_s}")
+        first = before.get(place, row)
+        if first.rating != row.rating:
+            yield f"{row}, rated {row.rating} after {first.rating} in line {first.line}"
+        before[place] = row
 
 
 def _place(row: LabelRow) -> Place | None:
@@ -142,6 +161,7 @@ def _event(row: LabelRow, file: LabelFile, annotator: str, clip: tuple[str | Non
         "event_id": short_hash(f"import\n{annotator}\n{file.sha256}\n{row.line}", 32), "clip_id": clip_id,
         "video": row.video, "start_s": row.start_s, "rating": row.rating, "kind": "rate", "annotator": annotator,
         "stream": row.stream or "import", "seconds": row.seconds, "resolved": resolved, "origin": file.name,
+        "inclusion": row.inclusion, "reasons": list(row.reasons) or None,
     }  # fmt: skip
 
 

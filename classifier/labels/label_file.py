@@ -21,7 +21,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from classifier.labels.label_studio import own_path, without_upload_prefix
+from classifier.labels.journal import REASONS
+from classifier.labels.label_studio import own_path, rating_in_cell, with_our_names, without_upload_prefix
 from classifier.labels.label_table import LabelTable, Record, read_table
 from pipeline.errors import UserError
 from pipeline.ids import CLIP_ID_PATTERN
@@ -29,10 +30,11 @@ from pipeline.outside import clean_number, clean_seconds, clean_text
 from pipeline.regular_file import read_regular
 
 _KNOWN = ("clip_id", "video", "start_s", "rating")
-# columns of our own export and of people's tables: `annotator`, `stream` and `seconds` are imported, the others ignored
-_EXTRA = ("annotator", "stream", "seconds", "title", "note", "labelled_at", "origin")
+# columns of our own export and of people's tables: those from `annotator` to `reasons` are imported, the others ignored
+_EXTRA = ("annotator", "stream", "seconds", "inclusion", "reasons", "title", "note", "labelled_at", "origin")
 _LEAD_TIME = "lead_time"
 """Label Studio's name for the seconds that a rating took."""
+_DECIMAL_COMMA = re.compile(r"[0-9]+,[0-9]+")
 _LARGEST = 256 << 20
 _LONGEST = 10_000
 _FORMS = "the header must hold clip_id,rating or video,start_s,rating (start_s may be left out)"
@@ -54,6 +56,10 @@ class LabelRow:
     stream: str
     seconds: float | None
     """Time that the annotator took."""
+    inclusion: float | None
+    """Probability with which the stream drew the clip."""
+    reasons: tuple[str, ...]
+    """What is wrong with the clip, of `REASONS`."""
 
     def __str__(self) -> str:
         """Return the line and the clip, for a person."""
@@ -88,7 +94,7 @@ def read_label_file(path: str | Path) -> LabelFile:
     table = read_table(file, data)
     if table.header is None:
         raise UserError(f"label file {file.name!r} is empty: {_FORMS}")
-    names = _header(file, table.header)
+    names = _header(file, table)
     read = list(_rows(file, table, names))
     rows = tuple(row for row in read if row is not None)
     if not rows:
@@ -113,24 +119,32 @@ def _rows(file: Path, table: LabelTable, names: list[str]) -> Iterator[LabelRow 
         while len(cells) > len(names) and not cells[-1].strip():
             cells.pop()  # a spreadsheet ends lines with separators
         if len(cells) != len(names):
-            raise UserError(
-                f"{where}: {len(cells)} cells under {len(names)} columns; quote cells that hold {_spoken(table)}"
+            fix = (
+                f"quote cells that hold {_spoken(table)}"
+                if len(cells) > len(names)
+                else f"write one cell for each of them, also an empty one, or delete column {names[len(cells)]!r}"
             )
+            raise UserError(f"{where}: {len(cells)} cells under {len(names)} columns; {fix}")
         values = dict(zip(names, cells, strict=True))
-        if table.is_label_studio and not values.get("rating", "").strip():
+        if table.is_label_studio:
+            values["rating"] = rating_in_cell(values["rating"])
+        if table.is_label_studio and not values["rating"].strip():
             yield None
         else:
-            yield _row(values, record.line, where, decimal_comma=table.delimiter != ",")
+            yield _row(values, record.line, where)
 
 
 def _spoken(table: LabelTable) -> str:
     return {",": "commas", ";": "semicolons", "\t": "tabs"}.get(table.delimiter, repr(table.delimiter))
 
 
-def _header(file: Path, header: Record) -> list[str]:
+def _header(file: Path, table: LabelTable) -> list[str]:
+    header = table.header or Record(1, [])
     names = [cell.strip().lower() for cell in header.cells]
     while names and not names[-1]:
         names.pop()  # a spreadsheet ends lines with separators
+    if table.is_label_studio:
+        names = with_our_names(names)
     where = f"label file {file.name!r}, line {header.line}"
     repeated = sorted(name for name, count in Counter(names).items() if count > 1 and name in {*_KNOWN, *_EXTRA})
     if repeated:
@@ -141,17 +155,22 @@ def _header(file: Path, header: Record) -> list[str]:
     return names
 
 
-def _row(cells: Mapping[str, str], line: int, where: str, *, decimal_comma: bool) -> LabelRow:
+def _row(cells: Mapping[str, str], line: int, where: str) -> LabelRow:
     values = {name: clean_text(cells.get(name, "").strip(), _LONGEST) for name in (*_KNOWN, *_EXTRA, _LEAD_TIME)}
-    if decimal_comma:
-        for name in ("rating", "start_s", "seconds"):
+    for name in ("rating", "start_s", "seconds", "inclusion"):
+        if _DECIMAL_COMMA.fullmatch(values[name]):
             values[name] = values[name].replace(",", ".")
     rating = clean_number(values["rating"], 5, least=1)
     if rating is None or not rating.is_integer():
-        raise UserError(f"{where}: rating {values['rating']!r} is not 1, 2, 3, 4 or 5; nothing was imported")
+        raise UserError(
+            f"{where}: rating {values['rating']!r} is not 1, 2, 3, 4 or 5; nothing was imported. Write one of them"
+        )
     start_s = clean_seconds(values["start_s"])
     if values["start_s"] and start_s is None:
-        raise UserError(f"{where}: start_s {values['start_s']!r} is not a time in seconds; nothing was imported")
+        raise UserError(
+            f"{where}: start_s {values['start_s']!r} is not a time in seconds; nothing was imported. Write a number "
+            "such as 16 or 16.5"
+        )
     if not values["clip_id"] and not values["video"]:
         raise UserError(f"{where}: the row names no clip (clip_id, or video and start_s); nothing was imported")
     video = own_path(values["video"])
@@ -164,6 +183,8 @@ def _row(cells: Mapping[str, str], line: int, where: str, *, decimal_comma: bool
         annotator=values["annotator"],
         stream=values["stream"],
         seconds=clean_seconds(values["seconds"] or values[_LEAD_TIME]),
+        inclusion=clean_number(values["inclusion"], 1),
+        reasons=tuple(reason for reason in REASONS if reason in re.split(r"[\s,;]+", values["reasons"])),
     )
 
 

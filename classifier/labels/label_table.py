@@ -100,7 +100,7 @@ def _delimiter(header: str) -> str:
 
 
 def _csv_records(named_file: str, text: str, delimiter: str, *, skip: bool) -> Iterator[Record]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter, skipinitialspace=True)
     while True:
         line = reader.line_num + 1
         try:
@@ -136,7 +136,13 @@ def _parquet_records(named_file: str, data: bytes) -> Iterator[Record]:
 
 def _cell(value: object) -> str:
     """Return a cell of Parquet or JSON as the CSV would hold it; times and decimals too."""
-    return "" if value is None else clean_text(value if isinstance(value, str | int | float) else str(value), _LONGEST)
+    if isinstance(value, list | dict):
+        value = json.dumps(value, default=str)
+    return (
+        ""
+        if value is None or value != value
+        else clean_text(value if isinstance(value, str | int | float) else str(value), _LONGEST)
+    )
 
 
 # -- JSON ---------------------------------------------------------------------------------------------------------
@@ -152,9 +158,19 @@ def _json_table(named_file: str, data: bytes, *, lines: bool) -> LabelTable:
     return LabelTable(header, records, is_label_studio=is_export)
 
 
+def _is_json_lines(text: str) -> bool:
+    """Tell whether a file that is called JSON holds an object on its first line, and more below it."""
+    first, _, rest = text.lstrip().partition("\n")
+    try:
+        return bool(rest.strip()) and isinstance(parse_json(first), dict)
+    except ValueError:
+        return False
+
+
 def _json_rows(named_file: str, data: bytes, *, lines: bool) -> list[tuple[int, dict[str, Any]]]:
     """Return the objects of a file, each with its line (JSON Lines) or its number."""
     text = _text(named_file, data)
+    lines = lines or _is_json_lines(text)
     parts = (
         [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()] if lines else [(1, text)]
     )

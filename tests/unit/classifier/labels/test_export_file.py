@@ -12,23 +12,33 @@ from classifier.labels.import_file import import_labels
 from pipeline.errors import UserError
 from pipeline.label_events import load_labels
 
+TEXT = """clip_id,rating,stream,inclusion,reasons
+{0},5,random,0.25,
+{1},1,audit_low,"0,5",face menu
+"""
+
 
 def write(path: Path, text: str | bytes) -> Path:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
-def held(store, config) -> dict[str, dict[str, int]]:
+def held(store, config) -> dict[str, dict[str, tuple[object, ...]]]:
+    """Return what every annotator said of each clip, and how the clip was chosen."""
+    names = ("rating", "stream", "inclusion", "reasons")
     events = load_labels(store, config).events
-    return {clip: {who: event["rating"] for who, event in by.items()} for clip, by in events.items()}
+    return {
+        clip: {who: tuple(event[name] for name in names) for who, event in by.items()} for clip, by in events.items()
+    }
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
 def test_an_export_comes_back_the_same(store, config, clips, tmp_path, name):
-    import_labels(store, write(tmp_path / "l.csv", f"clip_id,rating\n{clips[0]},5\n{clips[1]},1\n"), "ann", config)
+    import_labels(store, write(tmp_path / "l.csv", TEXT.format(*clips)), "ann", config)
     text = 'video,start_s,rating\n"Level 1, ""best"" of.mp4",0,2\n'
     import_labels(store, write(tmp_path / "m.csv", text), "bob", config)
     before = held(store, config)
+    assert before[clips[1]] == {"ann": (1, "audit_low", 0.5, ["menu", "face"])}
     assert export_labels(store, tmp_path / name, config) == 3
     store.replace("labels", [])
     assert import_labels(store, tmp_path / name, "someone", config).added == 3

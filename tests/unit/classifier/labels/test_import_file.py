@@ -42,8 +42,11 @@ def test_bom_crlf_blank_lines_and_other_columns_do_no_harm(store, config, clips,
 
 def test_the_last_rating_of_a_clip_in_a_file_holds_and_another_file_rates_anew(store, config, clips, tmp_path):
     text = f"clip_id,rating\n{clips[0]},5\n{clips[0]},1\n{clips[0]},5\n{clips[0]},2\n"
-    import_labels(store, write(tmp_path / "l.csv", text), "ann", config)
+    report = import_labels(store, write(tmp_path / "l.csv", text), "ann", config)
     assert current_labels(store, config) == {clips[0]: 2}
+    (note,) = report.notes()
+    assert note.startswith("3 rows rate a clip again with another rating, and the last one of a clip counts: line 3: ")
+    assert f"line 3: {clips[0]}, rated 1 after 5 in line 2" in note
     import_labels(store, write(tmp_path / "m.csv", f"clip_id,rating\n{clips[0]},4\n"), "ann", config)
     assert current_labels(store, config) == {clips[0]: 4}
     import_labels(store, write(tmp_path / "n.csv", f"clip_id,rating\n{clips[0]},1\n"), "bob", config)
@@ -60,14 +63,15 @@ def test_the_last_rating_of_a_clip_in_a_file_holds_and_another_file_rates_anew(s
         ("clip_id,rating,rating\nx,5,5\n", "line 1: column rating is there twice: delete one of them"),
         ("start_s,rating\n0,5\n", "line 1: found the columns 'start_s', 'rating'; the header must hold"),
         ("clip_id;rating\n{0};5;x\n", "line 2: 3 cells under 2 columns; quote cells that hold semicolons"),
-        ("sep=;\nclip_id;rating\n{0};six\n", "line 3: rating 'six'"),
+        ("sep=;\nclip_id;rating\n{0};six\n", "line 3: rating 'six' is not 1, 2, 3, 4 or 5; .* Write one of them"),
         ("clip_id,rating\n{0},5\n{1},6\n", r"line 3: rating '6' is not 1, 2, 3, 4 or 5; nothing was imported"),
         ("clip_id,rating\n{0},4.5\n", r"line 2: rating '4.5'"),
         ("clip_id,rating\n{0},\n", r"line 2: rating ''"),
         ("clip_id,rating\n{0},nan\n", r"line 2: rating 'nan'"),
         ("clip_id,rating\n{0},5,5\n", "line 2: 3 cells under 2 columns"),
+        ("clip_id,rating,annotator\n{0},5\n", "line 2: 2 cells under 3 columns; write .* or delete column 'annotator'"),
         ("clip_id,rating\n,5\n", "line 2: the row names no clip"),
-        ("video,start_s,rating\nx,soon,5\n", r"line 2: start_s 'soon'"),
+        ("video,start_s,rating\nx,soon,5\n", r"line 2: start_s 'soon' .* Write a number such as 16 or 16\.5"),
         ("video,start_s,rating\nx,-1,5\n", r"line 2: start_s '-1'"),
         ('clip_id,rating\n{0},5\n"{1},5\n', "line 3: not CSV"),
         (b"clip_id,rating\n\xff\xfe,5\n", "line 2: not UTF-8 text"),

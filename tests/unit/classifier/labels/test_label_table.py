@@ -55,6 +55,11 @@ TABLE = "video,start_s,rating\na.mp4,16,5\n"
         "video,start_s,rating,,\na.mp4,16,5\n,,,,\n",
         "\n\nRating , Video,START_S\n5,a.mp4,16.0\n",
         "rating,weather,video,start_s\n5,fine,a.mp4,16\n",
+        "video,start_s,rating\na.mp4,16,5.0\n",
+        'video,start_s,rating\na.mp4,"16,0","5,0"\n',
+        'video, start_s, rating\n"a.mp4", "16", "5"\n',
+        ("sep=;\r\n" + TABLE.replace(",", ";")).encode("utf-16"),
+        'video,start_s,rating,note\na.mp4,16,5,"two\nlines, and a comma"\n',
     ],
 )
 def test_a_table_is_read_whatever_program_wrote_it(tmp_path, data):
@@ -152,6 +157,29 @@ def test_the_exports_of_label_studio_are_read(tmp_path):
     assert file.skipped == 1
 
 
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("rating", '"[{""rating"": 5}]"'), ("rating", '"{""rating"": 5}"'), ("rating", '"{""choices"": [""5""]}"'),
+        ("quality", "5"), ("quality", '"[{""rating"": 5}]"'), ("how good", "5.0"),
+    ],
+)  # fmt: skip
+def test_the_control_that_was_rated_with_in_label_studio_may_have_any_name_and_form(tmp_path, column, cell):
+    text = f"annotation_id,annotator,id,lead_time,{column},video_url\n1,1,11,3.2,{cell},a.mp4\n"
+    assert read(tmp_path, "l.csv", text) == [("a.mp4", None, 5)]
+    small = {"video": "a.mp4", "id": 1, "annotation_id": 2, "lead_time": 2.5, column: [{"rating": 4}]}
+    assert read(tmp_path, "min.json", [small]) == [("a.mp4", None, 4)]
+    task = {"data": {"recording": "a.mp4", "start": 16}, "annotations": FULL["annotations"]}
+    assert read(tmp_path, "full.json", [task]) == [("a.mp4", 16.0, 5), ("a.mp4", 16.0, 2)]
+
+
+def test_two_columns_that_could_be_the_rating_are_told(tmp_path):
+    text = "annotation_id,annotator,id,lead_time,fun,sound,video\n1,1,11,3.2,5,4,a.mp4\n"
+    with pytest.raises(UserError, match=r"line 1: found the columns .*'fun', 'sound'.*rename or add columns"):
+        read(tmp_path, "l.csv", text)
+    assert read(tmp_path, "l.csv", text.replace("fun", "rating")) == [("a.mp4", None, 5)]
+
+
 def test_a_file_named_after_a_clip_rates_that_clip(store, config, clip, tmp_path):
     for number, name in enumerate((f"{clip}.mp4", f"/data/upload/3/0a1b2c3d-{clip}.mp4")):
         (tmp_path / f"{number}.csv").write_text(f"video,rating\n{name},{number + 1}\n")
@@ -163,7 +191,8 @@ def test_objects_of_json_and_lines_of_json_are_rows(tmp_path):
     rows = [{"video": "a.mp4", "start_s": 16, "rating": 5}, {"video": "b.mp4", "start_s": 0, "rating": "1", "x": None}]
     wanted = [("a.mp4", 16.0, 5), ("b.mp4", 0.0, 1)]
     assert read(tmp_path, "l.json", list(rows)) == wanted
-    assert read(tmp_path, "l.jsonl", "\n".join(map(json.dumps, rows)) + "\n") == wanted
+    for name in ("l.jsonl", "lines.json"):
+        assert read(tmp_path, name, "\n".join(map(json.dumps, rows)) + "\n") == wanted
     pq.write_table(pa.Table.from_pylist([{**row, "rating": 5.0} for row in rows]), tmp_path / "l.parquet")
     assert [row.video for row in read_label_file(tmp_path / "l.parquet").rows] == ["a.mp4", "b.mp4"]
 
