@@ -19,6 +19,7 @@ from assets.cli.bench_economy import run_economy
 from assets.cli.bench_label import add_options as add_label_options
 from assets.cli.bench_label import run_label_page
 from assets.cli.bench_loader import add_options, run_loader
+from assets.cli.bench_score import run_score
 from assets.cli.options import Parsers, used_settings
 from assets.cli.sizes import run_sizes
 from pipeline.errors import UserError
@@ -36,6 +37,7 @@ _WHAT = [
     "tokenizers",
     "measurements",
     "classifier",
+    "score",
     "sizes",
 ]
 
@@ -68,6 +70,8 @@ def add_commands(commands: Parsers) -> None:
         "measurements: the AUC of each measurement and flag of clips on the rated clips of --root.\n"
         "classifier: the candidates of the quality classifier on the rated clips of --root, by cross-validation: AUC\n"
         "with intervals, CPU-seconds, and which would be published; with --groups no group is on both sides.\n"
+        "score: clips a CPU-second of scoring and of embedding beside the networks alone, on --clips (64) made-up\n"
+        "clips or, with --root, on clips of a root and its published classifier (nothing is written).\n"
         "sizes: parameters of every preset's networks beside the published counts (nothing is measured).",
         "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000\n"
         "  lampworks bench dedup --clips 200000\n"
@@ -82,7 +86,8 @@ def add_commands(commands: Parsers) -> None:
         "--clips",
         type=int,
         metavar="N",
-        help="of dedup: made-up clips (5000000); of loader: of the set to start; of label: of the queue (10000)",
+        help="of dedup: made-up clips (5000000); of loader: of the set to start; of label: of the queue (10000); "
+        "of score: clips to score (64)",
     )
     bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
     bench.add_argument(
@@ -117,6 +122,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return _measurements(args)
     if args.what == "classifier":
         return bench_classifier.run_classifier(args)
+    if args.what == "score":
+        return run_score(args)
     if args.what == "model":
         return _model(args)
     if args.what == "economy":

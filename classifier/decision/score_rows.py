@@ -9,9 +9,10 @@ Dimension keys: N clips of one call of the scorer.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,12 @@ import pyarrow as pa
 import torch
 
 from classifier.clip_stream import FRAME_COLUMNS, Row, clip_rows, frames_ahead, map_ahead
-from classifier.embedding.stored import read_embeddings
+from classifier.embedding.stored import Vectors, read_embeddings
 from classifier.torch_threads import fixed_threads
+from classifier.training.arrays import Bools
 from classifier.training.calibration import Calibration, apply_calibration
 from classifier.training.candidates.scorer import Scorer
-from classifier.training.examples import FEATURE_COLUMNS, features_of
+from classifier.training.examples import FEATURE_COLUMNS, features_of, features_of_table
 from classifier.training.fitting import device_of
 from classifier.training.frames import clip_frames
 from classifier.training.inputs import ClipInputs, Need
@@ -41,7 +43,7 @@ UNREADABLE, NO_EMBEDDING = "unreadable_frames", "no_embedding"
 _TOGETHER, _ON_GPU = 1024, 64
 """Clips of a call without frames, and with frames on a GPU. On a CPU each clip with frames is a call of its own."""
 _PART = 8192
-"""Rows that become one Arrow table."""
+"""Rows with frames that become one Arrow table."""
 
 
 @dataclass(frozen=True)
@@ -80,77 +82,101 @@ def scored_tables(job: BatchJob, classifier: LoadedClassifier, clips: pa.Table) 
         classifier: what scores them.
         clips: rows of `clips` with `clip_id` and the classifier's `columns`.
     """
+    tables = _with_frames if "frames" in classifier.needs else _without_frames
     with Progress("clip scores", len(clips), "clips", on_progress=job.on_progress) as progress:
-        rows: list[dict[str, Any]] = []
-        for found in _scored(job, classifier, clips):
-            progress.advance(len(found))
-            rows += found
-            if len(rows) >= _PART:
-                yield rows_table("scores", rows)
-                rows = []
-        yield rows_table("scores", rows)
+        for table in tables(job, classifier, clips):
+            progress.advance(len(table))
+            yield table
 
 
-def _scored(job: BatchJob, classifier: LoadedClassifier, clips: pa.Table) -> Iterator[list[dict[str, Any]]]:
-    needs_frames = "frames" in classifier.needs
-    on_gpu = needs_frames and device_of(classifier.config).type == "cuda"
-    rows: Iterator[Row] = _with_embeddings(job, clips) if "embedding" in classifier.needs else clip_rows(clips)
-    items: Iterator[tuple[Row, Frames | Exception | None]]
-    items = frames_ahead(job.store, rows) if needs_frames else ((row, None) for row in rows)
-    size = (_ON_GPU if on_gpu else 1) if needs_frames else _TOGETHER
-    groups = iter(lambda: list(islice(items, size)), [])
+def _without_frames(job: BatchJob, classifier: LoadedClassifier, clips: pa.Table) -> Iterator[pa.Table]:
+    """Yield the rows of clips by column: no clip is a Python object."""
+    with fixed_threads(1):
+        for start in range(0, len(clips), _TOGETHER):
+            part = clips.slice(start, _TOGETHER)
+            ids = [str(name) for name in part["clip_id"].to_pylist()]
+            inputs = ClipInputs(
+                features_NF=features_of_table(part) if "features" in classifier.needs else np.empty((len(part), 0)),
+                embedding_ND=_embeddings(job, ids) if "embedding" in classifier.needs else None,
+            )
+            score_N = classifier.scorer.scores(inputs)
+            missing_N = ~np.isfinite(score_N)
+            probability_N = apply_calibration(classifier.calibration, score_N)
+            table = pa.table({
+                "clip_id": part["clip_id"],
+                "clip_sha256": part["sha256"],
+                "probability": pa.array(probability_N.round(6), pa.float64(), mask=missing_N),
+                "score": pa.array(score_N.round(6), pa.float64(), mask=missing_N),
+            })  # fmt: skip
+            yield rows_table("scores", _with_reasons(job, table, ids, missing_N) if missing_N.any() else table)
+
+
+def _embeddings(job: BatchJob, ids: Sequence[str]) -> Vectors | None:
+    found = read_embeddings(job.store, job.config, ids, batch=job.batch)
+    return found if found.shape[1] else None
+
+
+def _with_reasons(job: BatchJob, table: pa.Table, ids: Sequence[str], missing_N: Bools) -> pa.Table:
+    """Return the rows with why some of them have no score: the reason that their embedding has."""
+    lacking = [name for name, missing in zip(ids, missing_N.tolist(), strict=True) if missing]
+    where = (pc.field("batch") == job.batch) & pc.is_valid(pc.field("error_class")) & is_one_of("clip_id", lacking)
+    rows = job.store.read("embeddings", ["clip_id", "message"], where).to_pylist()
+    why = dict.fromkeys(lacking, "it has no embedding") | {row["clip_id"]: row["message"] for row in rows}
+    classes = [NO_EMBEDDING if name in why else None for name in ids]
+    table = table.append_column("error_class", pa.array(classes, pa.string()))
+    return table.append_column("message", pa.array([why.get(name) for name in ids], pa.string()))
+
+
+def _with_frames(job: BatchJob, classifier: LoadedClassifier, clips: pa.Table) -> Iterator[pa.Table]:
+    """Yield the rows of clips whose frames are read ahead of the network."""
+    on_gpu = device_of(classifier.config).type == "cuda"
+    rows = _with_embeddings(job, clips) if "embedding" in classifier.needs else clip_rows(clips)
+    read = frames_ahead(job.store, rows)
+    groups = iter(lambda: list(islice(read, _ON_GPU if on_gpu else 1)), [])
     workers = 1 if on_gpu else classifier.config.threads
     # a clip is too little work to share: one thread a call, as many calls at a time as there are threads
     with fixed_threads(1) as limit:
-        yield from map_ahead(
-            lambda group: _score_group(classifier, group), groups, workers, ahead=2 * workers, initializer=limit
-        )
+        scored = map_ahead(partial(_score_group, classifier), groups, workers, ahead=2 * workers, initializer=limit)
+        flat = chain.from_iterable(scored)
+        while part := list(islice(flat, _PART)):
+            yield rows_table("scores", part)
 
 
-def _score_group(
-    classifier: LoadedClassifier, group: Sequence[tuple[Row, Frames | Exception | None]]
-) -> list[dict[str, Any]]:
-    readable = [(row, found) for row, found in group if not isinstance(found, Exception)]
-    rows, needs = [row for row, _ in readable], classifier.needs
-    pictures = [clip_frames(found, classifier.config) for _, found in readable if found is not None]
-    vectors = [row["embedding"] for row in rows] if "embedding" in needs else []
-    scores: Iterator[tuple[float, float]] = iter(())
-    if rows:
-        score_N = classifier.scorer.scores(
-            ClipInputs(
-                features_NF=features_of(rows) if "features" in needs else np.empty((len(rows), 0)),
-                frames_NKCHW=torch.stack(pictures) if pictures else None,
-                embedding_ND=np.stack(vectors) if vectors else None,
-            )
-        )
-        scores = zip(score_N.tolist(), apply_calibration(classifier.calibration, score_N).tolist(), strict=True)
-    return [
-        _failed(row, UNREADABLE, str(found)) if isinstance(found, Exception) else _row(row, *next(scores))
-        for row, found in group
-    ]
-
-
-def _row(clip: Row, score: float, probability: float) -> dict[str, Any]:
-    if not np.isfinite(score):
-        return _failed(clip, NO_EMBEDDING, clip.get("no_embedding") or "it has no embedding")
-    found = {"probability": round(probability, 6), "score": round(score, 6)}
-    return {"clip_id": clip["clip_id"], "clip_sha256": clip["sha256"], **found}
-
-
-def _failed(clip: Row, error_class: str, message: str) -> dict[str, Any]:
-    found = {"error_class": error_class, "message": message[:500]}
-    return {"clip_id": clip["clip_id"], "clip_sha256": clip["sha256"], **found}
-
-
-def _with_embeddings(job: BatchJob, clips: pa.Table) -> Iterator[Mapping[str, Any]]:
-    """Yield rows with their vector as `embedding`, and as `no_embedding` why there is none."""
+def _with_embeddings(job: BatchJob, clips: pa.Table) -> Iterator[dict[str, Any]]:
+    """Yield rows with their vector as `embedding`; None where no clip has one."""
     for part in clips.to_batches(max_chunksize=_TOGETHER):
         rows = part.to_pylist()
-        ids = [row["clip_id"] for row in rows]
-        vectors = read_embeddings(job.store, job.config, ids, batch=job.batch)
-        failed = (pc.field("batch") == job.batch) & pc.is_valid(pc.field("error_class")) & is_one_of("clip_id", ids)
-        why = {
-            r["clip_id"]: r["message"] for r in job.store.read("embeddings", ["clip_id", "message"], failed).to_pylist()
-        }
-        for row, vector in zip(rows, vectors, strict=True):
-            yield {**row, "embedding": vector, "no_embedding": why.get(row["clip_id"])}
+        vectors = _embeddings(job, [row["clip_id"] for row in rows])
+        for place, row in enumerate(rows):
+            yield {**row, "embedding": None if vectors is None else vectors[place]}
+
+
+def _score_group(classifier: LoadedClassifier, group: Sequence[tuple[Row, Frames | Exception]]) -> list[dict[str, Any]]:
+    """Return the rows of some clips with their frames."""
+    readable = [(row, found) for row, found in group if not isinstance(found, Exception)]
+    rows, scores = [row for row, _ in readable], iter(np.zeros((0, 2)).tolist())
+    if rows:
+        vectors = _same_length([row.get("embedding") for row in rows])
+        inputs = ClipInputs(
+            features_NF=features_of(rows) if "features" in classifier.needs else np.empty((len(rows), 0)),
+            frames_NKCHW=torch.stack([clip_frames(found, classifier.config) for _, found in readable]),
+            embedding_ND=vectors,
+        )
+        score_N = classifier.scorer.scores(inputs)
+        scores = iter(np.stack([score_N, apply_calibration(classifier.calibration, score_N)], 1).round(6).tolist())
+    return [_row(row, found if isinstance(found, Exception) else next(scores)) for row, found in group]
+
+
+def _same_length(vectors: Sequence[Vectors | None]) -> Vectors | None:
+    """Return vectors as an array with NaN for those that are missing; None where all are."""
+    there = [vector for vector in vectors if vector is not None]
+    if not there:
+        return None
+    return np.stack([np.full_like(there[0], np.nan) if vector is None else vector for vector in vectors])
+
+
+def _row(clip: Row, found: Sequence[float] | Exception) -> dict[str, Any]:
+    row = {"clip_id": clip["clip_id"], "clip_sha256": clip["sha256"]}
+    if isinstance(found, Exception):
+        return {**row, "error_class": UNREADABLE, "message": str(found)[:500]}
+    return {**row, "score": found[0], "probability": found[1]}

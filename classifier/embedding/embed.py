@@ -67,7 +67,7 @@ def embed_clips(job: BatchJob) -> EmbedReport:
     stale = _has_other_rows(store, batch, encoder, clips)
     if not len(missing) and not stale:
         return _report(store, batch, encoder, len(clips), computed=0, written=False)
-    parts = [_kept_rows(store, batch, encoder, clips, missing), *_computed(job, missing)]
+    parts = [_kept_rows(store, batch, encoder, clips, missing), *embedded_tables(job, missing)]
     hidden = pa.array(sorted(pool.taken_down_since()), pa.string())
     table = rows_table("embeddings", pa.concat_tables(parts))
     table = table.filter(pc.invert(pc.is_in(table["video_id"], hidden))).sort_by("clip_id")
@@ -113,8 +113,8 @@ def _kept_rows(store: Store, batch: str, encoder: str, clips: pa.Table, missing:
     return rows.filter(pc.and_(counts, pc.invert(pc.is_in(rows["clip_id"], missing["clip_id"].combine_chunks()))))
 
 
-def _computed(job: BatchJob, clips: pa.Table) -> Iterator[pa.Table]:
-    """Yield the rows of clips as tables, some hundred rows each."""
+def embedded_tables(job: BatchJob, clips: pa.Table) -> Iterator[pa.Table]:
+    """Yield the rows of `embeddings` of clips (with `FRAME_COLUMNS` and `sha256`), in order, a thousand a table."""
     if not len(clips):
         return
     rows: list[dict[str, Any]] = []

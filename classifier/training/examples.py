@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from classifier.embedding.stored import read_embeddings
@@ -24,6 +25,7 @@ from pipeline.clips.flags import FLAGS
 from pipeline.clips.read import FRAME_COLUMNS
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError
+from pipeline.storage.arrow import Column, pc
 
 MEASUREMENTS = tuple(name for name in ("motion", "overlay_share", "letterbox_share") if name not in FEATURE_NAMES)
 """Columns of `clips` that are not among the hand-made features already."""
@@ -102,6 +104,18 @@ def feature_names() -> tuple[str, ...]:
 def features_of(rows: Sequence[Mapping[str, Any]]) -> Floats:
     """Return the measurements (N, F) of rows of `clips` with FEATURE_COLUMNS; NaN where a row lacks one."""
     return np.array([_features(row) for row in rows], np.float64).reshape(len(rows), len(feature_names()))
+
+
+def features_of_table(table: pa.Table) -> Floats:
+    """Return what `features_of` does, by column: some hundred clips in the time of one."""
+    lists: Column = table["features"].combine_chunks()
+    lengths = pc.unique(pc.fill_null(pc.list_value_length(lists), 0)).to_pylist()
+    if len(lengths) != 1 or lengths[0] < len(FEATURE_NAMES):
+        # rows of older versions among them have fewer
+        return features_of(table.to_pylist())
+    hand = np.asarray(lists.flatten().to_numpy(zero_copy_only=False), np.float64).reshape(len(table), lengths[0])
+    own = [table[name].to_numpy().astype(np.float64)[:, None] for name in MEASUREMENTS]
+    return np.hstack([*own, hand[:, : len(FEATURE_NAMES)]])
 
 
 def load_examples(

@@ -9,10 +9,11 @@ import torch
 
 from classifier.pool import load_pool
 from classifier.training import frames
-from classifier.training.examples import feature_names, load_examples
+from classifier.training.examples import feature_names, features_of, features_of_table, load_examples
 from classifier.training.frames import clip_frames
 from pipeline.config import ClassifierConfig
 from pipeline.shards.splits import split_of
+from pipeline.storage.rows import rows_table
 
 
 def test_frames_are_chosen_evenly_and_averaged_down():
@@ -77,3 +78,16 @@ def test_rows_of_versions_with_fewer_measurements_have_none_for_the_rest(store, 
     found = load_examples(load_pool(store, config), {clip: 5}, config.classifier, frozenset()).features_NF
     assert found.shape == (1, len(feature_names()))
     assert np.isfinite(found).sum() == 6  # five and motion
+
+
+def test_measurements_by_column_are_those_of_the_rows(pool_writer, job):
+    pool_writer.add("level-1", "gb")
+    table = job.store.read("clips")
+    assert (features_of_table(table) == features_of(table.to_pylist())).all()
+    rows = table.to_pylist()
+    rows[0]["features"] = rows[0]["features"][:3]
+    rows[1]["features"] = [None, *rows[1]["features"][1:]]
+    for some in (rows, rows[:1], rows[1:]):
+        table = rows_table("clips", some)
+        assert np.array_equal(features_of_table(table), features_of(table.to_pylist()), equal_nan=True)
+        assert np.isnan(features_of_table(table)).any()
