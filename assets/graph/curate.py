@@ -1,12 +1,24 @@
 """Group `curate`: the quality classifier, its scores, and the decision on every clip."""
 
-from typing import TYPE_CHECKING, Literal, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import dagster as dg
 
 from assets.graph.checks import check_specs, verdict
 from assets.graph.clips import clips, near_duplicates
-from assets.graph.context import Result, Work, bars, batch_of, flat_metrics, histogram, materialized, table, working
+from assets.graph.context import (
+    Result,
+    Work,
+    bars,
+    batch_of,
+    flat_metrics,
+    histogram,
+    line,
+    materialized,
+    table,
+    working,
+)
 from assets.graph.embeddings import clip_embeddings
 from assets.graph.label import quality_labels
 from assets.graph.ownership import OWNERS
@@ -20,6 +32,7 @@ from pipeline.storage.models_table import ModelRecord, newest_model
 # torch and scikit-learn are imported by the step that needs them
 if TYPE_CHECKING:
     from classifier.decision.decide import DecisionReport
+    from classifier.decision.tradeoff import CurvePoint
     from classifier.training.metrics import CandidateMetrics, ClassifierMetrics
 
 GENIE_KEEP_RATE = 0.124
@@ -67,6 +80,19 @@ def _learned(work: Work, model: ModelRecord) -> Result:
             "why": found["why"],
             "AUC (out of fold)": auc_text(found["headline"]),
             "candidates": table([_candidate(row, found["published"]) for row in found["candidates"]]),
+            "probability by rating": bars(
+                {f"rated {rating}": mean for rating, mean in found["by_rating"].items()}, "mean probability by rating"
+            ),
+            "reliability": table(
+                [
+                    {
+                        "probability": round(one["probability"], 3),
+                        "share good": round(one["good"], 3),
+                        "clips": one["clips"],
+                    }
+                    for one in found["calibration"]["bins"]
+                ]
+            ),
             "held out": auc_text(checked["auc"]) if checked["used"] else checked["why"],
             "promotion": found["promotion"]["why"],
             "numbers": model.parameters,
@@ -257,9 +283,26 @@ def _decided(work: Work, report: "DecisionReport", before: float | None) -> Resu
             ),
             "reasons": bars(report.reasons, "reasons"),
             "hard rules": bars({cost["rule"]: cost["clips"] for cost in costs}, "clips by hard rule"),
+            "hard rules in full": table(costs),
+            **_trade(report.tradeoff["curve"] if report.tradeoff else []),
             "splits of kept": bars(counts(kept["split"]), "splits of kept"),
         },
     )
+
+
+def _trade(curve: Sequence["CurvePoint"]) -> dict[str, Any]:
+    """Return what other thresholds would keep and be worth: two curves, and some of their points as a table."""
+    if not curve:
+        return {}
+    names: tuple[Literal["threshold", "hours", "precision", "recall"], ...] = (
+        "threshold", "hours", "precision", "recall",
+    )  # fmt: skip
+    sure = [point["precision"] for point in curve if point["precision"] is not None and point["rated"] >= 20]
+    return {
+        "precision by threshold": line(sure, "precision by threshold"),
+        "hours by threshold": line([point["hours"] for point in curve], "hours kept by threshold"),
+        "thresholds": table([{name: point[name] for name in names} for point in curve[::5]]),
+    }
 
 
 def _keep_rate(decisions: Column) -> float | None:
