@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import shutil
@@ -172,11 +173,28 @@ def fill_pool() -> Callable[..., dict[str, int]]:
 
 
 @pytest.fixture(scope="session")
-def trained_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with 24 rated clips in two batches and a published classifier; copy it, do not write to it."""
-    store, config = Store(tmp_path_factory.mktemp("trained") / "root"), small_config()
+def labelled_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with 24 rated clips in two batches; copy it, do not write to it."""
+    store, config = Store(tmp_path_factory.mktemp("labelled") / "root"), small_config()
     writer = PoolWriter(store, config)
     import_labels(store, writer.rate(fill(writer)), "ann", config)
+    return Path(store.root)
+
+
+@pytest.fixture
+def labelled(labelled_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """Work on a copy of that root with the candidate that needs no pictures: a training takes a moment."""
+    monkeypatch.setattr("classifier.training.candidates.measurements.TREES", 10)
+    store, config = Store(shutil.copytree(labelled_root, tmp_path / "labelled")), small_config()
+    hand = ClassifierConfig(candidates=("measurements",), folds=2, repeats=1, threads=1, min_auc=0.0)
+    return Job(store, dataclasses.replace(config, classifier=hand), home_of(store))
+
+
+@pytest.fixture(scope="session")
+def trained_root(labelled_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of that root with a published classifier, a network; copy it, do not write to it."""
+    store = Store(shutil.copytree(labelled_root, tmp_path_factory.mktemp("trained") / "root"))
+    config = small_config()
     train_classifier(Job(store, config, home_of(store)))
     return Path(store.root)
 

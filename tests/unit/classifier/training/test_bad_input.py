@@ -10,10 +10,11 @@ import pytest
 
 from classifier.labels.import_file import import_labels
 from classifier.training.published import KIND, latest_classifier, load_document, load_scorer
-from classifier.training.train import classifier_is_current, train_classifier
+from classifier.training.train import classifier_is_current, require_labels, train_classifier
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError
 from pipeline.job import Job
+from pipeline.label_events import current_labels
 from pipeline.storage.models_table import ModelRecord, append_model
 from pipeline.storage.takedown import request_takedown
 
@@ -21,13 +22,14 @@ HAND = ClassifierConfig(candidates=("measurements",), folds=2, repeats=1, thread
 """The candidate without pictures: a training takes a tenth of a second."""
 
 
-@pytest.fixture
-def hand(job: Job) -> Job:
-    return replace(job, config=replace(job.config, classifier=HAND))
+def label(job: Job, ratings, annotator="ann"):
+    path = Path(job.store.root).parent / f"{annotator}.csv"
+    path.write_text("clip_id,rating\n" + "".join(f"{clip},{rating}\n" for clip, rating in ratings.items()), "utf-8")
+    import_labels(job.store, path, annotator, job.config)
 
 
-def label(job: Job, writer, ratings, annotator="ann"):
-    import_labels(job.store, writer.rate(ratings, annotator, f"{annotator}.csv"), annotator, job.config)
+def with_candidates(job: Job, *names, **values) -> Job:
+    return replace(job, config=replace(job.config, classifier=replace(HAND, candidates=names, **values)))
 
 
 @pytest.mark.parametrize(
@@ -40,71 +42,64 @@ def label(job: Job, writer, ratings, annotator="ann"):
         ([5, 5, 5, 4, 1, 1, 1], r"1 more bad clip \(rated 2 or less\) needed"),
     ],
 )
-def test_labels_that_do_not_suffice_say_how_many_more_of_which(hand, pool_writer, ratings, more):
-    clips = [clip for number in range(4) for clip in pool_writer.add(f"v{number}", "gb")]
-    label(hand, pool_writer, dict(zip(clips, ratings, strict=False)))
+def test_labels_that_do_not_suffice_say_how_many_more_of_which(config, ratings, more):
     with pytest.raises(UserError, match=rf"{more}.*labels\.min_per_class = 4, {len(ratings)} clips are rated now"):
-        train_classifier(hand)
-    assert latest_classifier(hand.store) is None
+        require_labels({f"clip-{place}": rating for place, rating in enumerate(ratings)}, config)
 
 
-def test_fours_and_twos_alone_are_enough_where_fives_and_ones_were_asked_for_before(hand, pool_writer, fill_pool):
-    ratings = {clip: {5: 4, 1: 2}[rating] for clip, rating in fill_pool(pool_writer).items()}
-    label(hand, pool_writer, ratings)
-    assert train_classifier(hand).metrics["published"] == "measurements"
+def test_fours_and_twos_alone_are_enough_where_fives_and_ones_were_asked_for_before(labelled):
+    label(labelled, {clip: {5: 4, 1: 2}[rating] for clip, rating in current_labels(labelled.store).items()})
     # the network of the paper cannot learn from them: it is left out, and the rest goes on
-    both = replace(HAND, candidates=("measurements", "network"))
-    found = train_classifier(replace(hand, config=replace(hand.config, classifier=both))).metrics
+    found = train_classifier(with_candidates(labelled, "measurements", "network")).metrics
+    assert found["published"] == "measurements"
     [network] = [row for row in found["candidates"] if row["name"] == "network"]
     assert network["auc"] is None
     assert "ordinal and soft learn from all ratings" in network["note"]
 
 
-def test_a_clip_on_which_people_disagree_counts_as_the_middle(hand, pool_writer, fill_pool):
-    ratings = fill_pool(pool_writer)
-    label(hand, pool_writer, ratings)
+def test_a_clip_on_which_people_disagree_counts_as_the_middle(labelled):
+    ratings = current_labels(labelled.store)
     disputed = next(clip for clip, rating in ratings.items() if rating == 5)
-    label(hand, pool_writer, {disputed: 1}, "bob")
-    found = train_classifier(hand).metrics
+    label(labelled, {disputed: 1}, "bob")
+    found = train_classifier(labelled).metrics
     assert found["labels"]["by_rating"]["3"] == 1
     assert found["headline"]["clips"] == len(ratings) - 1
 
 
-def test_a_clip_whose_bytes_are_gone_is_named_where_pictures_are_needed(hand, pool_writer, fill_pool):
-    label(hand, pool_writer, fill_pool(pool_writer))
-    gone = hand.store.read("clips").sort_by("clip_id").to_pylist()[0]
-    Path(hand.store.url(gone["tar"])).unlink()
-    assert train_classifier(hand).metrics["unreadable"] == {}, "measurements are columns"
-    network = replace(hand.config.classifier, candidates=("network",), width=4, input_height=30, steps=1, batch=4)
-    found = train_classifier(replace(hand, config=replace(hand.config, classifier=network))).metrics
+def test_a_clip_whose_bytes_are_gone_is_named_where_pictures_are_needed(labelled):
+    gone = labelled.store.read("clips").sort_by("clip_id").to_pylist()[0]
+    Path(labelled.store.url(gone["tar"])).unlink()
+    assert train_classifier(labelled).metrics["unreadable"] == {}, "measurements are columns"
+    network = with_candidates(labelled, "network", width=4, input_height=30, steps=1, batch=4)
+    found = train_classifier(network).metrics
     assert len(found["unreadable"]) == 2
     assert gone["clip_id"] in found["unreadable"]
     assert found["calibration"]["clips"] == 22
 
 
-def test_a_model_of_an_older_format_is_trained_again_and_says_so_where_it_is_read(hand, pool_writer, fill_pool):
-    label(hand, pool_writer, fill_pool(pool_writer))
+def test_a_model_of_an_older_format_is_trained_again_and_says_so_where_it_is_read(labelled):
     path = f"models/{KIND}/old"
-    hand.store.write_blob(f"{path}/model.json", json.dumps({"format": 1, "calibration": {}}).encode())
+    labelled.store.write_blob(f"{path}/model.json", json.dumps({"format": 1, "calibration": {}}).encode())
     inputs = {"fingerprint": "of old", "clip_spec": "x", "clips": {}}
-    append_model(hand.store, ModelRecord(model_id="old", kind=KIND, path=path, config={}, metrics={}, inputs=inputs))
-    old = latest_classifier(hand.store)
+    append_model(
+        labelled.store, ModelRecord(model_id="old", kind=KIND, path=path, config={}, metrics={}, inputs=inputs)
+    )
+    old = latest_classifier(labelled.store)
     for read in (load_document, lambda store, model: load_scorer(store, model, HAND)):
         with pytest.raises(UserError, match=r"old is of format 1, .* reads format 2: train again with `lampworks run`"):
-            read(hand.store, old)
-    assert not classifier_is_current(hand.store, hand.config)
-    found = train_classifier(hand)
+            read(labelled.store, old)
+    assert not classifier_is_current(labelled.store, labelled.config)
+    found = train_classifier(labelled)
     assert found.metrics["promotion"]["why"] == "old is of an older format"
-    assert latest_classifier(hand.store).model_id == found.model_id
+    assert latest_classifier(labelled.store).model_id == found.model_id
 
 
-def test_new_labels_call_for_a_challenger_and_the_row_says_how_it_did(hand, pool_writer, fill_pool):
-    ratings = fill_pool(pool_writer)
-    label(hand, pool_writer, ratings)
-    first = train_classifier(hand)
+def test_new_labels_call_for_a_challenger_and_the_row_says_how_it_did(labelled):
+    ratings = current_labels(labelled.store)
+    first = train_classifier(labelled)
     assert first.metrics["promotion"]["why"] == "no classifier was published before"
-    label(hand, pool_writer, {next(iter(ratings)): 2})
-    second = train_classifier(hand)
+    label(labelled, {next(iter(ratings)): 2})
+    second = train_classifier(labelled)
     promotion = second.metrics["promotion"]
     assert promotion["champion"] == first.model_id
     assert promotion["replaced"]
@@ -112,36 +107,24 @@ def test_new_labels_call_for_a_challenger_and_the_row_says_how_it_did(hand, pool
     assert promotion["champion_auc"]["clips"] == 24, "out-of-fold scores of both"
 
 
-def test_a_challenger_that_loses_is_not_published_and_not_trained_again(hand, pool_writer, fill_pool, monkeypatch):
-    ratings = fill_pool(pool_writer)
-    label(hand, pool_writer, ratings)
-    first = train_classifier(hand)
+def test_a_challenger_that_loses_is_not_published_and_not_trained_again(labelled, monkeypatch):
+    ratings = current_labels(labelled.store)
+    first = train_classifier(labelled)
     lost = {**first.metrics["promotion"], "champion": first.model_id, "replaced": False, "why": "it lost"}
     monkeypatch.setattr("classifier.training.train.against_champion", lambda *_: lost)
-    label(hand, pool_writer, {next(iter(ratings)): 2})
-    assert not classifier_is_current(hand.store, hand.config)
-    kept = train_classifier(hand)
+    label(labelled, {next(iter(ratings)): 2})
+    assert not classifier_is_current(labelled.store, labelled.config)
+    kept = train_classifier(labelled)
     assert (kept.model_id, kept.metrics["promotion"]["why"]) == (first.model_id, "it lost")
-    assert classifier_is_current(hand.store, hand.config)
-    assert not train_classifier(hand).trained
-    assert len(hand.store.read("models")) == 1
-    assert len(hand.store.list_blobs("models")) == 2
+    assert classifier_is_current(labelled.store, labelled.config)
+    assert not train_classifier(labelled).trained
+    assert len(labelled.store.read("models")) == 1
+    assert len(labelled.store.list_blobs("models")) == 2
 
 
-def test_a_classifier_that_learned_from_a_clip_that_is_gone_never_stays(hand, pool_writer, fill_pool):
-    label(hand, pool_writer, fill_pool(pool_writer))
-    first = train_classifier(hand)
-    request_takedown(hand.store, "video", "video-03", "asked")
-    second = train_classifier(hand)
+def test_a_classifier_that_learned_from_a_clip_that_is_gone_never_stays(labelled):
+    first = train_classifier(labelled)
+    request_takedown(labelled.store, "video", "video-03", "asked")
+    second = train_classifier(labelled)
     assert second.model_id != first.model_id
     assert second.metrics["promotion"]["why"] == f"2 clips that {first.model_id} learned from are not there any more"
-
-
-def test_the_same_inputs_give_the_same_model_whatever_was_published_before(hand, pool_writer, fill_pool):
-    ratings = fill_pool(pool_writer)
-    label(hand, pool_writer, ratings)
-    first = train_classifier(hand)
-    hand.store.replace("models", [])
-    assert train_classifier(hand).model_id == first.model_id
-    other = replace(hand, config=replace(hand.config, classifier=replace(HAND, seed=3)))
-    assert train_classifier(other).model_id != first.model_id

@@ -15,7 +15,6 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.label_events import current_labels
-from pipeline.storage.takedown import request_takedown
 from tests.snapshots import snapshot
 
 pytestmark = pytest.mark.heavy
@@ -55,52 +54,31 @@ def test_training_again_writes_nothing_and_another_label_makes_it_due(trained, t
     assert not classifier_is_current(trained.store, trained.config)
 
 
-def test_the_same_labels_give_the_same_weights_and_another_seed_gives_others(job, pool_writer, fill_pool):
-    import_labels(job.store, pool_writer.rate(fill_pool(pool_writer)), "ann", job.config)
-    quick = with_settings(job, "classifier", steps=4, min_auc=0.0)
+def test_the_same_labels_give_the_same_weights_and_another_seed_gives_others(labelled):
+    quick = with_settings(labelled, "classifier", candidates=("network",), width=4, input_height=30, steps=2, batch=8)
     # the id is a hash of the weights and of model.json
     first = train_classifier(quick).model_id
-    job.store.replace("models", [])
+    quick.store.replace("models", [])
     again = train_classifier(quick)
     assert (again.model_id, again.trained) == (first, True)
     assert train_classifier(with_settings(quick, "classifier", seed=5)).model_id != first
 
 
-def test_after_a_trial_with_other_settings_the_classifier_of_before_is_used_without_training(
-    job, pool_writer, fill_pool
-):
-    import_labels(job.store, pool_writer.rate(fill_pool(pool_writer)), "ann", job.config)
-    quick = with_settings(job, "classifier", steps=4, min_auc=0.0)
-    first = train_classifier(quick)
-    trial = train_classifier(with_settings(quick, "classifier", seed=5))
-    assert latest_classifier(job.store).model_id == trial.model_id
-    assert not classifier_is_current(quick.store, quick.config)
-    again = train_classifier(quick)
+def test_after_a_trial_with_other_settings_the_classifier_of_before_is_used_without_training(labelled):
+    first = train_classifier(labelled)
+    trial = train_classifier(with_settings(labelled, "classifier", seed=5))
+    assert trial.metrics["promotion"]["why"].startswith("the settings of the classifier are not those that")
+    assert latest_classifier(labelled.store).model_id == trial.model_id != first.model_id
+    assert not classifier_is_current(labelled.store, labelled.config)
+    again = train_classifier(labelled)
     assert (again.model_id, again.trained) == (first.model_id, False)
-    assert classifier_is_current(quick.store, quick.config)
-    assert latest_classifier(job.store).model_id == first.model_id
-    assert len(job.store.read("models")) == 2, "no row is there twice"
-
-
-def test_clips_of_a_video_that_was_taken_down_are_not_learned_from(trained):
-    request_takedown(trained.store, "video", "video-03", "asked")
-    assert not classifier_is_current(trained.store, trained.config)
-    report = train_classifier(with_settings(trained, "classifier", steps=2, min_auc=0.0))
-    document = load_document(trained.store, latest_classifier(trained.store))
-    assert report.trained
-    assert not any(
-        clip.startswith("video-03") for side in ("out_of_fold", "held_out") for clip in document[side]["clip_id"]
-    )
-
-
-def test_too_few_labels_say_how_many_more_and_how(job, pool_writer, fill_pool):
-    import_labels(job.store, pool_writer.rate(fill_pool(pool_writer, 4)), "ann", job.config)
-    with pytest.raises(
-        UserError,
-        match=r"3 more good clips \(rated 4 or more\) and 3 more bad clips \(rated 2 or less\) needed.*lampworks label",
-    ):
-        train_classifier(with_settings(job, "labels", min_per_class=7))
-    assert latest_classifier(job.store) is None
+    assert classifier_is_current(labelled.store, labelled.config)
+    assert latest_classifier(labelled.store).model_id == first.model_id
+    assert len(labelled.store.read("models")) == 2, "no row is there twice"
+    # a floor is a gate: 24 clips are too few for it to refuse anything, and it trains nothing
+    raised = with_settings(labelled, "classifier", min_auc=1.0)
+    assert classifier_is_current(raised.store, raised.config)
+    assert not train_classifier(raised).trained
 
 
 def test_labels_of_one_source_are_refused(job, pool_writer):
