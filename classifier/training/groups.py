@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from classifier.pool import Pool
-from pipeline.ids import split_clip_id
+from pipeline.ids import short_hash, split_clip_id
 from pipeline.storage.arrow import pc
 
 
 def joined_groups(pool: Pool, video_ids: Sequence[str]) -> tuple[str, ...]:
-    """Return the group of each of these videos: its source, under the first name of all sources joined with it.
+    """Return the group of each of these videos: its source, or `copies:` and a hash where others are joined with it.
 
-    Two sources are joined where the table `duplicates` has a clip of one as a copy of a clip of the other, also by a
-    third that holds copies of both.
+    A hash, so that what is stored of one source does not name another. Two sources are joined where the table
+    `duplicates` has a clip of one as a copy of a clip of the other, also by a third that holds copies of both.
     """
     parent: dict[str, str] = {}
 
@@ -28,7 +28,9 @@ def joined_groups(pool: Pool, video_ids: Sequence[str]) -> tuple[str, ...]:
         if len(pair) == 2:
             first, second = sorted((root(pair[0]), root(pair[1])))
             parent[second] = first
-    return tuple(root(pool.group(video_id)) for video_id in video_ids)
+    joined = {root(name) for name in list(parent) if root(name) != name}
+    roots = [root(pool.group(video_id)) for video_id in video_ids]
+    return tuple(f"copies:{short_hash(name)}" if name in joined else name for name in roots)
 
 
 def _videos(pool: Pool, *clip_ids: str) -> set[str]:

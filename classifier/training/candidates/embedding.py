@@ -65,7 +65,8 @@ def fit_embedding(learning: Examples, config: ClassifierConfig, seed: int) -> Em
     """
     assert learning.embedding_ND is not None
     there = np.flatnonzero(np.isfinite(learning.embedding_ND).all(1))
-    x_ND, rating_N = learning.embedding_ND[there], learning.rating_N[there].astype(np.float64)
+    x_ND = learning.embedding_ND if len(there) == len(learning) else learning.embedding_ND[there]
+    rating_N = learning.rating_N[there].astype(np.float64)
     mean_D, scale_D = _mean_and_scale(x_ND)
     some = np.sort(np.random.default_rng(seed).permutation(len(there))[:MOST_FOR_PENALTY])
     some_z_ND = (x_ND[some] - mean_D) / scale_D
@@ -77,7 +78,11 @@ def fit_embedding(learning: Examples, config: ClassifierConfig, seed: int) -> Em
 
 
 def _mean_and_scale(x_ND: Embeddings) -> tuple[Floats, Floats]:
-    return x_ND.mean(0, dtype=np.float64), np.maximum(x_ND.std(0, dtype=np.float64), 1e-6)
+    # in parts: a deviation in 64 bits would copy the whole array
+    parts = np.array_split(x_ND, max(1, len(x_ND) // ROWS))
+    mean_D = x_ND.mean(0, dtype=np.float64)
+    variance_D = np.sum([((part - mean_D) ** 2).sum(0) for part in parts], axis=0) / len(x_ND)
+    return mean_D, np.maximum(np.sqrt(variance_D), 1e-6)
 
 
 def _best_penalty(z_ND: Floats, rating_N: Floats, groups: list[str]) -> float:
