@@ -72,6 +72,12 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
         ),
         "drift": (False, "The share kept moved little against the decision before."),
     },
+    "curation_audit": {
+        "kept_precision": (False, "The audit of the kept clips does not contradict the target precision."),
+        "slices": (False, "No resolution and no year of upload of 20 clips or more is all kept or all left."),
+        "drift": (False, "Probabilities and measurements moved little since the decision before (PSI below 0.25)."),
+        "churn": (False, "Few clips have another verdict than in the decision before (at most 20 percent)."),
+    },
     "training_shards": {
         "counts_and_checksums": (True, "Every tar is there with the samples, bytes and sha256 that its row names."),
         "no_taken_down": (True, "No shard holds a clip of a video or channel that was taken down."),

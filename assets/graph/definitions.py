@@ -1,17 +1,17 @@
-"""The asset graph: 17 assets in 8 groups, their checks, jobs and resources, without what starts runs by itself.
+"""The asset graph: 18 assets in 8 groups, their checks, jobs and resources, without what starts runs by itself.
 
 The driver launches its runs from here; `assets.definitions` adds the schedule and the sensor, which start the driver.
 """
 
 import dagster as dg
 
-from assets.graph import clips, collect, curate, dataset, embeddings, evaluate, label, on_request, tokens, train
+from assets.graph import audit, clips, collect, curate, dataset, embeddings, evaluate, label, on_request, tokens, train
 from assets.graph.code_links import linked_to_source
 from assets.graph.jobs import jobs
 from assets.graph.resources import CHECKOUT, Lampworks, resource_of
 from assets.settings import Settings
 
-_MODULES = [collect, clips, embeddings, label, curate, dataset, train, tokens, evaluate, on_request]
+_MODULES = [collect, clips, embeddings, label, curate, audit, dataset, train, tokens, evaluate, on_request]
 _ASSETS = linked_to_source(
     [asset for asset in dg.load_assets_from_modules(_MODULES) if isinstance(asset, dg.AssetsDefinition)], CHECKOUT
 )

@@ -83,6 +83,12 @@ def _decision(settings: Settings) -> bool:
     return not decision_is_current(settings.store, settings.config)
 
 
+def _audit(settings: Settings) -> bool:
+    from classifier.audit.audit import audit_is_current
+
+    return not audit_is_current(settings.store, settings.config)
+
+
 def _shards(settings: Settings) -> bool:
     from pipeline.shards.write import shards_are_current
 
@@ -126,6 +132,7 @@ _DUE: dict[str, Callable[[Settings], bool]] = {
     "quality_classifier": _classifier,
     "curated_clips": _decision,
     "training_shards": _shards,
+    "curation_audit": _audit,
     "video_tokenizer": _tokenizer,
     "world_model": _world,
     "token_shards": _tokens,

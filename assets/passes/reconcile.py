@@ -20,6 +20,7 @@ from assets.passes.due_batches import unembedded_batches, unscored_batches
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, save_config
 from pipeline.config import fingerprint
+from pipeline.inspect.audit_text import read_audit
 from pipeline.model_choice import models_in_use
 from pipeline.model_ids import PLAYABLE
 from pipeline.storage.models_table import newest_model
@@ -29,7 +30,6 @@ _TABLES = {
     "search_results": "videos",
     "near_duplicates": "duplicates",
     "quality_labels": "labels",
-    "curated_clips": "curated",
 }
 _BATCH_TABLES = {
     "raw_videos": ("downloads", "video_id"),
@@ -86,6 +86,14 @@ def _materialized(settings: Settings) -> Iterator[tuple[str, str | None, str, in
         version = store.version(table)
         if version >= 0:
             yield asset, None, str(version), _rows(settings, table)
+    from classifier.audit.audit import content_of_audit
+    from classifier.decision.content import decided_content
+
+    decision, audit = decided_content(store), read_audit(store)
+    if decision is not None:
+        yield "curated_clips", None, decision, _rows(settings, "curated")
+    if audit is not None:
+        yield "curation_audit", None, content_of_audit(audit), sum(audit["audit"]["drawn"].values())
     unscored = set(unscored_batches(settings)) if newest_model(store, "quality_classifier") else set()
     unembedded = set(unembedded_batches(settings))
     missing = {"clip_scores": unscored, "clip_embeddings": unembedded}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import pyarrow as pa
@@ -30,6 +31,7 @@ from classifier.pool import Pool, load_pool
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.ids import split_clip_id
+from pipeline.inspect.audit_text import CURATION_KEY, FORMAT, read_audit
 from pipeline.job import Job
 from pipeline.label_events import STAND_IN, Labels, load_labels
 from pipeline.storage.arrow import among, pc
@@ -37,9 +39,6 @@ from pipeline.storage.json_blob import read_json
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import repeat_after_takedown, taken_down
 
-CURATION_KEY = "reports/curation/audit.json"
-FORMAT = 1
-"""Of the document; another format is made again."""
 _ADVICE = "Make it again with `lampworks run --select curation_audit`."
 
 
@@ -98,8 +97,8 @@ def audit_is_current(store: Store, config: Config) -> bool:
     """Tell whether the document is of the present decision and of the ratings that are there."""
     if decided_content(store) is None or not store.exists(CURATION_KEY) or not store.exists(AUDIT_KEY):
         return False
-    found = _recorded(store)
-    if found.get("made_from") != _made_from(store, config, load_labels(store, config)):
+    found = read_audit(store)
+    if found is None or found.get("made_from") != _made_from(store, config, load_labels(store, config)):
         return False
     return not found.get("changes") or store.inputs("curation_changes").get("made_from") == found["made_from"]
 
@@ -115,15 +114,7 @@ def load_curation_audit(store: Store) -> CurationAudit:
     return document
 
 
-def _recorded(store: Store) -> dict[str, Any]:
-    try:
-        found = json.loads(store.read_blob(CURATION_KEY))
-    except (FileNotFoundError, ValueError, RecursionError):
-        return {}  # it is made again
-    return found if isinstance(found, dict) and found.get("format") == FORMAT else {}
-
-
-def content_of_audit(document: CurationAudit) -> str:
+def content_of_audit(document: Mapping[str, Any]) -> str:
     """Return a hash of what the document says."""
     said = {name: value for name, value in document.items() if name != "made_from"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]

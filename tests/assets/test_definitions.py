@@ -152,5 +152,5 @@ print(len(loaded.resolve_asset_graph().get_all_asset_keys()), "assets")
         timeout=110,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "17 assets"
+    assert done.stdout.strip() == "18 assets"
     assert list(tmp_path.iterdir()) == []

@@ -20,6 +20,7 @@ import numpy as np
 
 from assets.report.compare import write_comparison
 from assets.report.contact_sheets import draw_sheet
+from assets.report.curation_sheets import draw_curation_sheets
 from assets.report.page import write_report
 from classifier.audit.audit import audit_curation
 from classifier.decision.decide import decide
@@ -168,6 +169,7 @@ STAGES = (
     Stage("decision of another rule", _decide_otherwise),
     Stage("decision", _call(decide)),
     Stage("audit", _call(audit_curation)),
+    Stage("sheets of the decision", _call(draw_curation_sheets)),
     Stage("shards", _call(write_shards)),
     Stage("tokenizer", _call(train_tokenizer)),
     Stage("tokens", _call(write_tokens)),

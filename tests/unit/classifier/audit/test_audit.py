@@ -4,7 +4,6 @@ import json
 import pytest
 
 from classifier.audit.audit import (
-    CURATION_KEY,
     audit_curation,
     audit_is_current,
     content_of_audit,
@@ -12,6 +11,7 @@ from classifier.audit.audit import (
 )
 from classifier.audit.sample import AUDIT_KEY, load_audit
 from pipeline.errors import UserError
+from pipeline.inspect.audit_text import CURATION_KEY
 from pipeline.job import Job
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
