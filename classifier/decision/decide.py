@@ -100,7 +100,7 @@ def decide(job: Job) -> DecisionReport:
         reasons = dict(sorted(kinds.items()))
         record = {"decided_from": inputs, "reasons": reasons, "content": content, **about}
         store.replace_from("curated", lambda: _spooled(spool), inputs=record)
-    return _report(store, config, record, written=True)
+    return _report(store, config, store.inputs("curated"), written=True)
 
 
 def _spool(parts: Iterator[pa.Table], path: Path) -> Counter[str]:

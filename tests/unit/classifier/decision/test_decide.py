@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from classifier.decision.decide import decide, decision_is_current
+from classifier.decision.pool_state import load_state
 from classifier.decision.scoring import score_batch
 from classifier.labels.import_file import import_labels
 from classifier.training.published import latest_classifier
@@ -180,3 +181,69 @@ def test_a_takedown_takes_its_clips_out_of_the_decision(scored):
 def test_an_empty_store_is_decided_as_no_clips(by_flags):
     report = decide(by_flags)
     assert (report.counts, report.keep_rate) == ({"keep": 0, "drop": 0, "review": 0}, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "decisions_by_kind"),
+    [
+        ({"threshold": 0.0}, {"keep: score": 24}),
+        ({"keep_rate": 0.25}, {"keep: score": 6}),
+        ({"threshold": 0.0, "max_per_channel": 1}, {"keep: score": 12, "drop: channel cap": 12}),
+    ],
+)
+def test_other_rules_decide_from_the_same_scores(scored, rule, decisions_by_kind):
+    versions = {name: scored.store.version(name) for name in ("scores", "models", "clips")}
+    report = decide(with_rule(scored, **rule))
+    assert decisions_by_kind.items() <= report.reasons.items()
+    assert report.warning == ""
+    assert {name: scored.store.version(name) for name in versions} == versions
+    assert not decide(with_rule(scored, **rule)).written
+    assert decide(scored).written
+
+
+def test_a_wrong_rule_is_refused_with_its_fix(scored):
+    with pytest.raises(UserError, match="'cutz', which is no flag of a clip: the flags are .*cuts"):
+        decide(with_rule(scored, drop_flags=("still", "cutz")))
+    with pytest.raises(UserError, match=r"decision\.threshold = 0\.5 and decision\.keep_rate = 0\.1.*unset one"):
+        with_rule(scored, threshold=0.5, keep_rate=0.1)
+
+
+def test_the_decision_tells_what_thresholds_and_hard_rules_cost(scored, scored_writer):
+    still = scored_writer.add("flagged", "gg", flags={0: ["still"], 1: ["still", "black"]}, batch=BATCHES[1])
+    rows = scored.store.read("clips").to_pylist()
+    for row in rows:
+        if row["clip_id"] == "video-01-000000000-" + row["clip_spec"]:
+            row["cut_ms"] = list(range(1000, 16000, 1000))
+    scored.store.replace("clips", rows)
+    score_batch(scored.of_batch(BATCHES[1]))
+    report = decide(with_rule(scored, threshold=0.0))
+    assert [(cost["rule"], cost["clips"], cost["alone"]) for cost in report.tradeoff["costs"]] == [
+        ("flag black", 1, 0), ("flag still", 2, 1), ("usable share", 1, 1)
+    ]  # fmt: skip
+    curve = report.tradeoff["curve"]
+    assert (curve[0]["threshold"], curve[0]["clips"], curve[0]["recall"]) == (0, 23, 1)
+    assert curve[0]["hours"] == round(23 * 16 / 3600, 4)
+    assert [point["clips"] for point in curve] == sorted((point["clips"] for point in curve), reverse=True)
+    stored = [point for point in curve if point["precision"] is not None]
+    assert all(point["precision_interval"][0] <= point["precision"] <= 1 for point in stored)
+    assert decide(with_rule(scored, threshold=0.0)).tradeoff == report.tradeoff
+    # a flag that is switched off costs nothing
+    report = decide(with_rule(scored, threshold=0.0, drop_flags=("black",), min_usable_share=0.0))
+    assert [(cost["rule"], cost["alone"]) for cost in report.tradeoff["costs"]] == [("flag black", 1)]
+    assert decisions(scored)[still[0]][0] == "keep"
+
+
+def test_a_batch_that_is_cut_again_meanwhile_is_decided_anew(scored, monkeypatch):
+    sizes = []
+
+    def load_then_lose_a_clip(*arguments):
+        state = load_state(*arguments)
+        if not sizes:
+            scored.store.replace("clips", scored.store.read("clips").to_pylist()[1:])
+        sizes.append(len(state))
+        return state
+
+    monkeypatch.setattr("classifier.decision.decide.load_state", load_then_lose_a_clip)
+    assert sum(decide(scored).counts.values()) == 23
+    assert sizes == [24, 23]
+    assert decision_is_current(scored.store, scored.config)

@@ -14,6 +14,7 @@ from classifier.decision.rows import Verdicts, reasons_of
 from classifier.decision.rule import Verdict, hard_rules, outcomes, percentiles
 from pipeline.config import DecisionConfig
 from pipeline.errors import UserError
+from pipeline.shards.loader.starts import free_starts
 
 
 def pool(
@@ -101,6 +102,9 @@ def test_scene_cuts_drop_frames_and_a_clip_only_where_too_few_are_left():
     # three shots of 8 frames are of no use to a window of 16, the 136 frames after them are; frame 0 begins no shot
     assert usable_shares(clips, 16).tolist() == [1, 1, 1, 136 / 160, 150 / 160, 1]
     assert usable_shares(clips, 137)[3] == 0
+    # as the loader of the training sees it
+    assert free_starts(160, [8, 16, 24], 16).firsts == (24,)
+    assert not free_starts(160, [8, 16, 24], 137).total
     state = pool([0.9, 0.9, 0.9], flags={0: ["cuts"]}, usable={0: 0.5, 1: 0.3106, 2: 0.31}, rated={2: 4})
     assert kept(state) == [0, 2]
     assert verdicts(state)[1] == Verdict("drop", "usable share 0.310 < 0.500: scene cuts", "usable share")
