@@ -202,7 +202,7 @@ def test_other_rules_decide_from_the_same_scores(scored, rule, decisions_by_kind
 
 
 def test_a_wrong_rule_is_refused_with_its_fix(scored):
-    with pytest.raises(UserError, match="'cutz', which is no flag of a clip: the flags are .*cuts"):
+    with pytest.raises(UserError, match=r"'cutz', which is no flag of a clip: the flags are .*cuts"):
         decide(with_rule(scored, drop_flags=("still", "cutz")))
     with pytest.raises(UserError, match=r"decision\.threshold = 0\.5 and decision\.keep_rate = 0\.1.*unset one"):
         with_rule(scored, threshold=0.5, keep_rate=0.1)
