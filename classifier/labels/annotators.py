@@ -24,6 +24,7 @@ def checked_annotator(name: str) -> str:
 
 def checked_annotators(names: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the people who divide a queue; UserError where one cannot be used or is named twice."""
+    assert not isinstance(names, str), "a list of names, not the letters of one"
     checked = tuple(checked_annotator(name) for name in names)
     if not checked:
         raise UserError("annotators: name at least one person, as --annotators anna,ben")

@@ -2,9 +2,9 @@
 
 Several people divide a queue by a seeded hash of each clip. A share of it is rated by two: by its owner, and by another
 in stream `shared`. Whoever is through with their part goes on with what the others have left, from its end. A clip that
-another has answered is not offered again. Between these clips come, unannounced, clips that the person rated some time
-ago (stream `repeat`: for agreement with oneself, the first rating stays) and clips with a reference rating, or on which
-others agree (`gold`).
+another of them has answered is not offered again. Between these clips come, unannounced, clips that the person rated
+some time ago (stream `repeat`: for agreement with oneself, the first rating stays) and clips with a reference rating,
+or on which others agree (`gold`).
 The same answers give the same queue, so that a page that is loaded again goes on where it stopped.
 """
 
@@ -57,6 +57,7 @@ class OwnQueue:
         self.who = who
         self._labels, self._extras = labels, extras
         self._divides = len(names) > 1 and who in names
+        self._others = [name for name in names if name != who] if self._divides else []
         own: list[QueueItem] = []
         others: list[QueueItem] = []
         for item in queue:
@@ -111,14 +112,17 @@ class OwnQueue:
 
     def done(self, answers: Answers) -> tuple[int, int]:
         """Return how many clips the person has answered, and of how many."""
-        answered = [clip_id for clip_id in answers.of(self.who) if clip_id in self._place]
+        mine = answers.of(self.who)
+        answered = [clip_id for clip_id in mine if clip_id in self._place]
         extra = len(answers.repeats_of(self.who))
         beyond = sum(self._place[clip_id] >= self.size for clip_id in answered)
-        return len(answered) + extra, self.size + beyond + extra
+        taken = {clip_id for name in self._others for clip_id in answers.of(name)} - mine.keys() - self._shared
+        left = self.size - sum(self._place.get(clip_id, self.size) < self.size for clip_id in taken)
+        return len(answered) + extra, left + beyond + extra
 
     def _taken(self, clip_id: str, answers: Answers) -> bool:
-        """Return whether another person has answered a clip that one alone rates."""
-        return self._divides and clip_id not in self._shared and bool(answers.by_others(clip_id, self.who))
+        """Return whether another of those who divide the queue has answered a clip that one alone rates."""
+        return clip_id not in self._shared and any(clip_id in answers.of(name) for name in self._others)
 
     def _to_repeat(self, index: int, answers: Answers) -> str | None:
         """Return a clip that the person rated some time before a place of the queue, and did not see again."""

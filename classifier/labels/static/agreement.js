@@ -16,10 +16,10 @@ function plain(text) { const row = document.createElement("p"); row.textContent 
 export function agreementLines(measured, who) {
   const rows = [];
   if (measured.alpha.clips) {
-    rows.push(line("all people, \u03b1", figure(measured.alpha), measured.alpha));
-    rows.push(line("all people, \u03ba", figure(measured.kappa), measured.kappa));
+    rows.push(line("everyone, Krippendorff's \u03b1", figure(measured.alpha), measured.alpha));
+    rows.push(line("everyone, weighted \u03ba", figure(measured.kappa), measured.kappa));
     const mine = measured.pairs.filter((pair) => pair.raters.includes(who)).slice(0, 3);
-    for (const pair of mine) rows.push(line(`you and ${pair.raters.find((name) => name !== who)}, \u03ba`, figure(pair.kappa), pair.kappa));
+    for (const pair of mine) rows.push(line(`you and ${pair.raters.find((name) => name !== who)}, weighted \u03ba`, figure(pair.kappa), pair.kappa));
   } else rows.push(plain("no clip was rated by several people yet"));
   const own = measured.own[who], gold = measured.gold[who];
   if (own) rows.push(line("you, shown again: within one", `${Math.round(100 * own.close.value)} %`, own.close));

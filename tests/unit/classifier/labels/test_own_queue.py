@@ -87,6 +87,16 @@ def test_who_is_through_goes_on_with_what_the_others_left(room):
     # what two people rate is still open for the third; nothing else is
     assert len(all_of(queues["cleo"], room.answers)) < 60
     assert queues["anna"].done(room.answers) == (queues["anna"].size + len(left),) * 2
+    done, total = queues["cleo"].done(room.answers)
+    assert (done, total) == (0, len(all_of(queues["cleo"], room.answers)))
+
+
+def test_ratings_of_people_who_do_not_divide_the_queue_take_nothing_from_it(room):
+    queue = OwnQueue(QUEUE, "anna", NAMES, NO_EXTRAS)
+    before = all_of(queue, room.answers)
+    room.rate("import", before)
+    assert all_of(queue, room.answers) == before
+    assert queue.done(room.answers) == (0, queue.size)
 
 
 def test_own_clips_come_again_unannounced_and_the_first_rating_stays(room):
