@@ -22,7 +22,7 @@ from pipeline.clips.motion import frame_histograms, longest_run, scroll_of
 from pipeline.clips.overlay import overlay_of
 from pipeline.clips.play import PLAY_NAMES, play_of
 from pipeline.clips.samples import Floats, Planes, sample_indices
-from pipeline.clips.texture import blockiness, sharpness_and_edges, text_density
+from pipeline.clips.texture import blockiness, sharpness_and_edges, standing_texture, text_density
 from pipeline.config.clips import ClipConfig
 
 _CHANGED = 6  # levels by which a pixel must differ to have changed: above what re-encoding a still picture leaves
@@ -37,8 +37,15 @@ FEATURE_NAMES: tuple[str, ...] = (
     "black_share", "letterbox_share", "overlay_share", "static_share", "corner_motion_max", "corner_motion_min",
     "centre_motion", "corner_variance", "scroll_share", "scroll_strength", "scroll_speed", "vertical_share",
     "palette_drift", "bytes_per_frame", "panel_share", "text_density", "blockiness", *PLAY_NAMES,
+    "standing_texture",
 )  # fmt: skip
-"""What each number of `clips.features` is, in order: the input of the classifier's baseline."""
+"""What each number of `clips.features` is, in order. New ones go to the end."""
+LEARNED_NAMES: tuple[str, ...] = (
+    "black_share", "still_share", "letterbox_share", "num_cuts", "overlay_share", "panel_share", "text_density",
+    *PLAY_NAMES, "standing_texture",
+)  # fmt: skip
+"""Those that travel to other games: what is wrong with the footage, and play. The others tell how a game looks, and
+with few games rated, a classifier that sees them learns the games: see docs/clips.md."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,8 @@ def measure(
         black_share, letterbox, overlay.share * inside, _static_share(activity), max(corners), min(corners), centre,
         _corner_variance(samples), sideways, strength, speed, upwards,
         float(np.abs(histograms[0] - histograms[-1]).sum() / 2), num_bytes / len(luma),
-        overlay.panel_share * inside, text, blocks, *play_of(luma),
+        overlay.panel_share * inside, text, blocks, *play_of(luma, config.fps),
+        standing_texture(samples, activity),
     ]  # fmt: skip
     return Measurements(
         black_share=black_share,

@@ -58,8 +58,8 @@ class OwnMotion:
     """How much of it is in the middle half of the picture against the rest, block for block: 0.5 for the same."""
 
 
-def own_motion_of(luma: Planes, across: Moves, down: Moves) -> OwnMotion:
-    """Return what moves by itself.
+def own_motion_of(luma: Planes, across: Moves, down: Moves) -> tuple[OwnMotion, Mask]:
+    """Return what moves by itself, and in which steps that goes on from where it was: (S,).
 
     Args:
         luma: (T, H, W) uint8, of at least `LEAST` pixels each way.
@@ -77,7 +77,7 @@ def own_motion_of(luma: Planes, across: Moves, down: Moves) -> OwnMotion:
     most, row, column = _densest(moving)
     down_by, across_by = np.diff(row), np.diff(column)
     follows = (np.abs(down_by) <= _NEAR) & (np.abs(across_by) <= _NEAR) & (most[1:] > 0) & (most[:-1] > 0)
-    return OwnMotion(
+    found = OwnMotion(
         share=int(per_step.sum()) / moving.size,
         movers=_things(moving) / steps,
         compact=float(((most > 0) & (most >= _COMPACT * per_step)).mean()),
@@ -86,6 +86,7 @@ def own_motion_of(luma: Planes, across: Moves, down: Moves) -> OwnMotion:
         home=int(often.max()) / steps,
         centre=inside / (inside + outside + _EVEN),
     )
+    return found, np.concatenate([[False], follows])
 
 
 def _changes(luma: Planes, across: Moves, down: Moves) -> Mask:

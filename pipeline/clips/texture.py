@@ -16,6 +16,10 @@ _STROKE, _REACH = 16, 3
 """Levels by which a stroke differs from both sides, and its greatest width in pixels."""
 _ROWS, _COLUMNS, _STROKES = 5, 10, 8
 """A block of text has so many strokes in so many rows and columns."""
+_SIDE, _TEXTURE = 5, 24
+"""Pixels a side of a block, and the levels between its brightest and darkest pixel from which it has texture."""
+_HARDLY = 0.02
+"""Share of the steps in which a pixel may change that hardly ever does."""
 _GRIDS = (4, 8, 16)
 """Sides of a codec's blocks in pixels of a clip."""
 
@@ -45,6 +49,24 @@ def text_density(luma: Planes) -> float:
     rows, columns = strokes.shape[0] // _ROWS, strokes.shape[1] // _COLUMNS
     blocks = strokes[: rows * _ROWS, : columns * _COLUMNS].reshape(rows, _ROWS, columns, _COLUMNS)
     return float((blocks.sum(axis=(1, 3)) >= _STROKES).mean()) if blocks.size else 0.0
+
+
+def standing_texture(samples: Planes, activity: Any) -> float:
+    """Return the share of what has texture that hardly ever changes: the panels of a desktop, a menu, a score bar.
+
+    Args:
+        samples: (T, H, W) uint8, of the whole clip.
+        activity: share of the steps in which each pixel changes (H, W).
+    """
+    rows, columns = samples.shape[1] // _SIDE, samples.shape[2] // _SIDE
+
+    def blocks(plane: Any) -> Any:
+        return plane[: rows * _SIDE, : columns * _SIDE].reshape(rows, _SIDE, columns, _SIDE)
+
+    mean = blocks(samples.sum(axis=0, dtype=np.int32))
+    textured = mean.max(axis=(1, 3)) - mean.min(axis=(1, 3)) > _TEXTURE * len(samples)
+    stands = textured & (blocks(activity).max(axis=(1, 3)) <= _HARDLY)
+    return int(stands.sum()) / int(textured.sum()) if textured.any() else 0.0
 
 
 def blockiness(samples: Planes) -> float:

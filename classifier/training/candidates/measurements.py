@@ -26,6 +26,7 @@ from classifier.training.candidates.numbers import Quantiles, SupportVectors, Tr
 from classifier.training.candidates.scorer import State
 from classifier.training.examples import Examples, feature_names
 from classifier.training.inputs import ClipInputs, Need
+from pipeline.clips.features import LEARNED_NAMES
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError
 
@@ -83,9 +84,10 @@ class MeasurementScorer:
 def fit_measurements(learning: Examples, config: ClassifierConfig, seed: int) -> MeasurementScorer:
     """Return the regressions that learned the ratings of these clips.
 
-    A measurement that no clip has is left out; where only some lack it, it counts as the median.
+    Those that tell how a game looks, not whether it is played, are left out, and so is one that no clip has. Where only
+    some lack it, it counts as the median.
     """
-    there_F: Bools = np.asarray(np.isfinite(learning.features_NF).any(axis=0))
+    there_F: Bools = np.isfinite(learning.features_NF).any(axis=0) & np.isin(feature_names(), LEARNED_NAMES)
     x_NF = learning.features_NF[:, there_F]
     filling_F = np.array([np.median(column[np.isfinite(column)]) for column in x_NF.T])
     x_NF = np.where(np.isfinite(x_NF), x_NF, filling_F)

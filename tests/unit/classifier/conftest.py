@@ -104,7 +104,7 @@ class PoolWriter:
             offset, frames_offset = writer.add(f"{clip_id}.mp4", data), writer.add(f"{clip_id}.frames.jpg", jpeg)
             found = (flags or {}).get(index, [])
             features = rng.normal(0, 1, len(FEATURE_NAMES))
-            features[1] += 0.5 if kind == "g" else -0.5
+            features[FEATURE_NAMES.index("camera_share")] += 0.5 if kind == "g" else -0.5
             rows.append({
                 "clip_id": clip_id, "video_id": video_id, "batch": batch, "clip_spec": spec, "start_ms": index * 16000,
                 "end_ms": (index + 1) * 16000, "source_sha256": "0" * 64, "tar": tar, "offset": offset,

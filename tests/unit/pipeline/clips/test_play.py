@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.clips.play import PLAY_NAMES, play_of
+from pipeline.clips.texture import standing_texture
 
-T, H, W = 60, 90, 160
+T, H, W, FPS = 60, 90, 160, 10
 
 
 def level(seed: int = 0, width: int = 1200) -> np.ndarray:
@@ -24,7 +25,7 @@ def seen_from(places: np.ndarray) -> np.ndarray:
 
 
 def play(luma: np.ndarray) -> dict[str, float]:
-    return dict(zip(PLAY_NAMES, play_of(luma), strict=True))
+    return dict(zip(PLAY_NAMES, play_of(luma, FPS), strict=True))
 
 
 STANDING = seen_from(np.full(T, 200))
@@ -120,6 +121,36 @@ def test_a_window_that_opens_moves_once_and_then_stands() -> None:
     assert 0 < found["home_share"] <= 1 / STEPS
 
 
+def test_the_seconds_of_play_are_counted_and_the_longest_rest_of_the_camera() -> None:
+    pace = np.repeat([3, 0, 0, 3, 3, 3], 10)
+    luma = seen_from(200 + np.cumsum(pace))
+    found = play(luma)
+    assert found["play_seconds"] == pytest.approx(4 / 6)
+    assert found["play_least"] == 0
+    assert found["camera_rest"] == pytest.approx(20 / STEPS)
+    for step in range(9, 31):  # meanwhile a figure walks: it is played although the camera rests
+        luma[step, 60:72, 2 * step : 2 * step + 8] = 16
+    found = play(luma)
+    assert found["play_seconds"] == 1
+    assert found["play_least"] > 0.8
+    assert found["camera_rest"] == pytest.approx(20 / STEPS)
+
+
+def test_the_panels_of_an_editor_stand_around_the_game_in_its_preview() -> None:
+    def found_in(luma: np.ndarray) -> float:
+        changes = np.abs(np.diff(luma.astype(np.int16), axis=0)) > 6
+        return standing_texture(luma[::8], changes.mean(axis=0))
+
+    # edges of tiles lie inside of blocks
+    desktop, game = seen_from(np.full(T, 203)), seen_from(3 * np.arange(T))
+    editor = desktop.copy()
+    editor[:, 40:90, 50:130] = game[:, 40:90, 50:130]
+    assert found_in(desktop) == 1
+    assert 0.4 < found_in(editor) < 0.9
+    assert found_in(game) < 0.1
+    assert found_in(np.full((T, H, W), 90, np.uint8)) == 0, "nothing has texture"
+
+
 def test_noise_of_a_codec_and_half_a_pixel_of_movement_are_no_motion() -> None:
     noise = np.random.default_rng(4).integers(-3, 4, STANDING.shape)
     assert play((STANDING + noise).astype(np.uint8))["own_motion"] == 0
@@ -132,10 +163,10 @@ def test_noise_of_a_codec_and_half_a_pixel_of_movement_are_no_motion() -> None:
 def test_clips_of_other_sizes_have_the_same_numbers(side: int) -> None:
     luma = seen_from(300 + np.cumsum(np.repeat([2, 5, 0, -4, -7, 3], 10)))
     large = luma.repeat(side, axis=1).repeat(side, axis=2)
-    assert play_of(large) == play_of(luma)
+    assert play_of(large, FPS) == play_of(luma, FPS)
 
 
 def test_pictures_that_are_too_small_to_tell_have_zeros() -> None:
-    assert set(play_of(STANDING[:, :20, :20])) == {0.0}
-    assert set(play_of(STANDING[:2])) == {0.0}
-    assert np.isfinite(play_of(STANDING[:3, :30, :30])).all()
+    assert set(play_of(STANDING[:, :20, :20], FPS)) == {0.0}
+    assert set(play_of(STANDING[:2], FPS)) == {0.0}
+    assert np.isfinite(play_of(STANDING[:3, :30, :30], FPS)).all()
