@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -30,7 +31,15 @@ def add_options(bench: argparse.ArgumentParser) -> None:
 
 def run_label_page(args: argparse.Namespace) -> int:
     """Measure and print."""
-    from classifier.labels.page_bench import measure_answers, measure_keys, why_no_browser, write_made_up_root
+    from classifier.labels.page_bench import (
+        KEY_MEDIAN_MS,
+        KEY_P95_MS,
+        QUEUE_MS,
+        measure_answers,
+        measure_keys,
+        why_no_browser,
+        write_made_up_root,
+    )
 
     clips = _CLIPS if args.clips is None else args.clips
     for name, value, least in (("labels", args.labels, 1), ("clips", clips, 100)):
@@ -52,6 +61,8 @@ def run_label_page(args: argparse.Namespace) -> int:
             "answers": {path: dataclasses.asdict(times) for path, times in answers.items()},
             "keys": keys and dataclasses.asdict(keys),
             "keys_missing": missing,
+            "load": os.getloadavg()[0],
+            "limits_ms": {"answer": QUEUE_MS, "key_median": KEY_MEDIAN_MS, "key_p95": KEY_P95_MS},
         }
         print(json.dumps(found))
         return 0
@@ -62,7 +73,8 @@ def run_label_page(args: argparse.Namespace) -> int:
 def _print(clips: int, answers: dict[str, Times], keys: Times | None, missing: str | None) -> None:
     from classifier.labels.page_bench import KEY_MEDIAN_MS, KEY_P95_MS, QUEUE_MS
 
-    print(f"a queue of {clips:,} clips, half of them rated ({processor()}):")
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    print(f"a queue of {clips:,} clips, half of them rated ({processor()}, {cores} cores, load {load:.1f}):")
     for path, times in answers.items():
         print(f"  {path:18} {times.median_ms:6.1f} ms median, {times.p95_ms:.1f} p95  limit {QUEUE_MS:.0f} ms")
     print("from a key to the first frame of the next clip")
