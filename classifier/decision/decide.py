@@ -196,7 +196,9 @@ def _scoring_model(pool: Pool) -> ModelRecord:
 def _rated_scores(store: Store, model: ModelRecord, good_rating: int) -> RatedScores:
     stored: StoredScores = load_document(store, model)["out_of_fold"]
     good_N = np.array(stored["rating"], int) >= good_rating
-    return RatedScores(np.array(stored["probability"], float), good_N, stored["group"])
+    weights = stored.get("weight")
+    weight_N = None if weights is None else np.array(weights, float)
+    return RatedScores(np.array(stored["probability"], float), good_N, stored["group"], weight_N)
 
 
 def _recipe_rows(pool: Pool, rule: RecipeRule) -> Iterator[pa.Table]:

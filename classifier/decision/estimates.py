@@ -38,12 +38,15 @@ class Ladder:
 
     threshold_E: Floats
     kept_SE: Floats
-    """Rated clips from the threshold on, by source."""
+    """Rated clips from the threshold on, by source, weighted by the clips of the pool that each stands for."""
     good_SE: Floats
+    """Good ones among them."""
+    count_E: Floats
+    """Rated clips from the threshold on, each counted once."""
 
     @property
     def kept(self) -> Floats:
-        """Rated clips from each threshold on (E,)."""
+        """Rated clips from each threshold on, weighted (E,)."""
         return np.asarray(self.kept_SE.sum(0))
 
     @property
@@ -66,7 +69,13 @@ class Way:
     """The lowest threshold of at least this precision; infinite: that of the highest precision; None: a given one."""
 
 
-def ladder_of(probability_N: Floats, good_N: Bools, groups_N: Sequence[str], threshold: float | None = None) -> Ladder:
+def ladder_of(
+    probability_N: Floats,
+    good_N: Bools,
+    groups_N: Sequence[str],
+    weight_N: Floats | None = None,
+    threshold: float | None = None,
+) -> Ladder:
     """Return the thresholds of rated clips: 256 of them at most, and among them the one that `threshold` is."""
     names, source_N = np.unique(np.array(groups_N, str), return_inverse=True)
     order = np.argsort(-probability_N, kind="stable")
@@ -79,9 +88,10 @@ def ladder_of(probability_N: Floats, good_N: Bools, groups_N: Sequence[str], thr
         ends = np.union1d(some, np.array(exact, int))
     kept_SE, good_SE = (np.zeros((len(names), len(ends))) for _ in range(2))
     rung_N = np.searchsorted(ends, np.arange(len(order)))
-    np.add.at(kept_SE, (source_N[order], rung_N), 1)
-    np.add.at(good_SE, (source_N[order], rung_N), good_N[order])
-    return Ladder(sorted_N[ends], kept_SE.cumsum(1), good_SE.cumsum(1))
+    weight = np.ones(len(order)) if weight_N is None else weight_N[order]
+    np.add.at(kept_SE, (source_N[order], rung_N), weight)
+    np.add.at(good_SE, (source_N[order], rung_N), weight * good_N[order])
+    return Ladder(sorted_N[ends], kept_SE.cumsum(1), good_SE.cumsum(1), (ends + 1).astype(float))
 
 
 def shares(part: Floats, whole: Floats) -> Floats:
@@ -165,7 +175,7 @@ def _unseen(seed: int) -> Floats:
 def good_labels_needed(ladder: Ladder, ends: Sequence[int], target: float, confidence: float | None) -> list[int]:
     """Return how many more labels above each threshold, all good, lift its precision (or its bound) to the target."""
     kept, good = ladder.kept[list(ends)], ladder.good[list(ends)]
-    least = np.maximum(0, DEPTH - kept)
+    least = np.maximum(0, DEPTH - ladder.count_E[list(ends)])
     if confidence is None:
         return np.maximum(least, np.ceil((target * kept - good) / (1 - target) - 1e-9)).astype(int).tolist()
     drawn_DE, good_DE = (found[:, list(ends)] for found in _drawn(ladder))

@@ -57,7 +57,7 @@ class KeepThreshold(TypedDict):
     kept_sources: int
     good: int
     precision: float | None
-    """`good` of `kept`; null where `kept` is 0."""
+    """`good` of `kept`, each weighted by the clips that it stands for; null where `kept` is 0."""
     expected: float | None
     """The same without the optimism of choosing the threshold on these clips."""
     interval: Interval | None
@@ -87,6 +87,12 @@ class RatedScores:
     probability_N: Floats
     good_N: Bools
     groups_N: Sequence[str]
+    weight_N: Floats | None = None
+    """Clips of the pool that each stands for, where streams that look for something were labelled; None: 1 each."""
+
+    def ladder(self, threshold: float | None = None) -> Ladder:
+        """Return the thresholds that tell them apart, and among them the one that `threshold` is."""
+        return ladder_of(self.probability_N, self.good_N, self.groups_N, self.weight_N, threshold)
 
 
 def choose_threshold(rated: RatedScores, config: DecisionConfig, pool_N: Floats, num_clips: int) -> KeepThreshold:
@@ -104,8 +110,8 @@ def choose_threshold(rated: RatedScores, config: DecisionConfig, pool_N: Floats,
         return _described(
             rated, config, "keep rate", Way(threshold=rate_threshold(pool_N, config.keep_rate, num_clips))
         )
-    ladder = ladder_of(rated.probability_N, rated.good_N, rated.groups_N)
-    deep = ladder.kept >= DEPTH
+    ladder = rated.ladder()
+    deep = ladder.count_E >= DEPTH
     if not deep.any() or config.fallback == "keep-rate":
         fallback = Way(threshold=rate_threshold(pool_N, config.fallback_keep_rate, num_clips))
     if not deep.any():
@@ -140,7 +146,8 @@ def _described(
     groups_N = np.array(rated.groups_N, str)
     kept, good = int(kept_N.sum()), int((kept_N & rated.good_N).sum())
     confidence = config.confidence or SHOWN_CONFIDENCE
-    ladder = ladder_of(rated.probability_N, rated.good_N, rated.groups_N, way.threshold)
+    ladder = rated.ladder(way.threshold)
+    end = ladder.at(way.threshold)
     expected, interval = other_sources(ladder, way)
     return {
         "rule": rule,
@@ -153,11 +160,11 @@ def _described(
         "kept": kept,
         "kept_sources": len(np.unique(groups_N[kept_N])),
         "good": good,
-        "precision": good / kept if kept else None,
+        "precision": float(ladder.good[end] / ladder.kept[end]) if kept else None,
         "expected": expected,
         "interval": interval,
-        "bound": float(lower_bounds(ladder, confidence)[ladder.at(way.threshold)]) if kept else None,
-        "recall": good / int(rated.good_N.sum()) if rated.good_N.any() else None,
+        "bound": float(lower_bounds(ladder, confidence)[end]) if kept else None,
+        "recall": float(ladder.good[end] / ladder.good[-1]) * (kept > 0) if rated.good_N.any() else None,
         "needed": labels_needed(ladder, config) if reached is False else None,
     }
 
@@ -174,7 +181,7 @@ def labels_needed(ladder: Ladder, config: DecisionConfig) -> LabelsNeeded | None
     labels = good_labels_needed(ladder, ends.tolist(), target, confidence)
     # of several, the lowest threshold: it leaves the most clips to choose from
     best = max(range(len(ends)), key=lambda index: (-labels[index], index))
-    deep = ladder.kept >= DEPTH
+    deep = ladder.count_E >= DEPTH
     reaching_E = lower_bounds(ladder, confidence) if confidence else shares(ladder.good, ladder.kept)
     return {
         "labels": labels[best],

@@ -12,7 +12,7 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from classifier.decision.estimates import bands, ladder_of
+from classifier.decision.estimates import bands
 from classifier.decision.threshold import RatedScores
 from classifier.training.arrays import Floats
 from classifier.training.intervals import MIN_SOURCES, Interval
@@ -79,14 +79,15 @@ def trade_curve(
     sorted_P = pool_P[order]
     below = np.searchsorted(sorted_P, thresholds, side="left")
     length = np.concatenate([[0.0], np.cumsum(length_ms_P[order], dtype=float)])
-    ladder = ladder_of(rated.probability_N, rated.good_N, rated.groups_N)
+    ladder = rated.ladder()
     estimated = len(ladder.threshold_E) > 0
     precision_2E, recall_2E = bands(ladder) if estimated else (np.zeros((2, 0)), np.zeros((2, 0)))
     known = len(ladder.kept_SE) >= MIN_SOURCES
     points = []
     for value, index in zip(thresholds.tolist(), below.tolist(), strict=True):
         end = ladder.at(value) if estimated else -1
-        kept = int(ladder.kept[end]) if end >= 0 else 0
+        count = int(ladder.count_E[end]) if end >= 0 else 0
+        kept = float(ladder.kept[end]) if end >= 0 else 0.0
         good, all_good = (float(ladder.good[end]), float(ladder.good[-1])) if estimated else (0.0, 0.0)
         recall = (good if end >= 0 else 0.0) / all_good if all_good else None
         points.append(
@@ -94,7 +95,7 @@ def trade_curve(
                 threshold=round(value, 6),
                 clips=len(sorted_P) - index,
                 hours=round(float(length[-1] - length[index]) / _MS_PER_HOUR, 4),
-                rated=kept,
+                rated=count,
                 precision=round(good / kept, 4) if kept else None,
                 precision_interval=_interval(precision_2E[:, end]) if kept and known else None,
                 recall=None if recall is None else round(recall, 4),

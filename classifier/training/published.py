@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from safetensors.torch import load, save
 from torch import Tensor
@@ -46,6 +46,8 @@ class StoredScores(TypedDict):
     score: list[float]
     """Raw, before calibration; the mean over the repeats."""
     group: list[str]
+    weight: NotRequired[list[float]]
+    """Clips of the pool that each stands for, 1 on average; models of older versions lack it."""
 
 
 class ModelDocument(TypedDict):

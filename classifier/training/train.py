@@ -246,4 +246,5 @@ def _stored(
         "probability": stored_probabilities(calibration, score_N).tolist(),
         "score": score_N.tolist(),
         "group": list(examples.groups),
+        "weight": examples.weight_N.round(6).tolist(),
     }

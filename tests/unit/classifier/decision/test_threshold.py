@@ -144,6 +144,18 @@ def test_a_keep_rate_and_a_fixed_threshold_are_taken_as_they_are_with_the_same_e
     assert "is not known" in precision_text(chosen(clips, threshold=1.0))
 
 
+def test_clips_that_stand_for_many_count_as_many_and_the_depth_counts_clips():
+    # the bad ones among the best were looked for: each stands for a tenth of what the others do
+    clips = rated("ggggb" * 6 + "b" * 20)
+    weighted = replace(clips, weight_N=np.where(np.arange(50) % 5 == 4, 0.1, 1.0))
+    assert chosen(clips)["reached"] is False
+    found = chosen(weighted)
+    assert (found["reached"], found["kept"], found["good"]) == (True, 32, 24)
+    assert found["precision"] == pytest.approx(24 / 26.6)
+    deep = chosen(replace(clips, weight_N=np.full(50, 0.1)))
+    assert (deep["kept"], deep["precision"]) == (chosen(clips)["kept"], pytest.approx(chosen(clips)["precision"]))
+
+
 def test_clips_of_one_probability_fall_on_one_side():
     found = chosen(RatedScores(np.full(40, 0.6), np.arange(40) < 39, [f"s{index}" for index in range(40)]))
     assert (found["threshold"], found["precision"]) == (0.6, 39 / 40)
