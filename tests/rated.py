@@ -8,6 +8,7 @@ import numpy as np
 
 from classifier.training.examples import Examples, feature_names
 from pipeline.clips.flags import FLAGS
+from pipeline.clips.play import PLAY_NAMES
 
 
 def made_up(ratings: Sequence[int], groups: Sequence[str], *, noise: float = 0.5, seed: int = 0) -> Examples:
@@ -16,8 +17,9 @@ def made_up(ratings: Sequence[int], groups: Sequence[str], *, noise: float = 0.5
     count, width = len(ratings), len(feature_names())
     rating_N = np.array(ratings, np.int64)
     features_NF = rng.normal(0, 1, (count, width))
-    # not the first, which is motion: alone it tells nothing
-    features_NF[:, 1:5] += rating_N[:, None] / max(noise, 1e-9) / 4
+    # four of play, not motion: alone it tells nothing
+    follow = [feature_names().index(name) for name in PLAY_NAMES[:4]]
+    features_NF[:, follow] += rating_N[:, None] / max(noise, 1e-9) / 4
     return Examples(
         clip_ids=tuple(f"clip-{number:03d}" for number in range(count)),
         rating_N=rating_N,

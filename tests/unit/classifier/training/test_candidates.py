@@ -20,9 +20,10 @@ from classifier.training.candidates.embedding import fit_embedding
 from classifier.training.candidates.measurements import fit_measurements
 from classifier.training.candidates.network import fit_network, lacking_extremes
 from classifier.training.candidates.numbers import Quantiles, SupportVectors, Trees
-from classifier.training.examples import Examples
+from classifier.training.examples import Examples, feature_names
 from classifier.training.frames import ClipFrames
 from classifier.training.inputs import ClipInputs
+from pipeline.clips.features import LEARNED_NAMES
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError
 from tests.rated import made_up
@@ -89,14 +90,25 @@ def test_a_candidate_read_back_scores_alike_and_each_clip_by_itself(name: str) -
 def test_measurements_that_some_or_all_clips_lack_cost_no_clip_its_score() -> None:
     examples = rated()
     x = examples.features_NF.copy()
-    x[::3, 0] = np.nan
+    x[::3, feature_names().index("movers")] = np.nan
     x[:, -2:] = np.nan  # rows of a version with fewer measurements
     examples = replace(examples, features_NF=x)
     scorer = fit_measurements(examples, CONFIG, 0)
-    assert len(scorer.names) == x.shape[1] - 2
+    assert len(scorer.names) == len(LEARNED_NAMES) - 2
     scores = scorer.scores(everything(examples))
     assert np.isfinite(scores).all()
     assert np.isfinite(scorer.scores(ClipInputs(np.full((2, x.shape[1]), np.nan)))).all()
+
+
+def test_how_a_game_looks_is_not_learned_though_it_tells_the_rated_games_apart() -> None:
+    examples = rated()
+    x = examples.features_NF.copy()
+    looks = [feature_names().index(name) for name in ("luma_mean", "saturation", "edge_density")]
+    x[:, looks] = examples.rating_N[:, None]
+    scorer = fit_measurements(replace(examples, features_NF=x), CONFIG, 0)
+    before = scorer.scores(ClipInputs(x))
+    x[:, looks] = 6 - x[:, looks]
+    assert (scorer.scores(ClipInputs(x)) == before).all(), "another game with other colours"
 
 
 def test_a_model_of_measurements_that_are_not_made_any_more_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +123,7 @@ def test_measurements_are_found_by_name_where_this_version_makes_more(monkeypatc
     examples = rated()
     scorer = fit_measurements(examples, CONFIG, 0)
     before = scorer.scores(everything(examples))
-    monkeypatch.setattr(measurements, "feature_names", lambda: ("a new one", *scorer.names))
+    monkeypatch.setattr(measurements, "feature_names", lambda: ("a new one", *feature_names()))
     more = np.column_stack([np.full(len(examples), 9.0), examples.features_NF])
     assert (scorer.scores(ClipInputs(more)) == before).all()
 
