@@ -25,7 +25,7 @@ from assets.graph.ownership import OWNERS
 from assets.graph.partitions import VIDEO_BATCH
 from assets.graph.records import current_clips, same_ids
 from assets.graph.resources import Lampworks
-from pipeline.config import fingerprint
+from pipeline.config import ClassifierConfig, fingerprint
 from pipeline.storage.arrow import Column, counts, pc, rows_with, total
 from pipeline.storage.models_table import ModelRecord, newest_model
 
@@ -73,7 +73,7 @@ def _learned(work: Work, model: ModelRecord) -> Result:
     return materialized(
         1,
         model.model_id,
-        _classifier_checks(work, found),
+        classifier_checks(found, work.config.classifier),
         {
             "model_id": model.model_id,
             "published": found["published"],
@@ -108,11 +108,12 @@ MOST_CALIBRATION_ERROR = 0.15
 """Expected calibration error that the check accepts; its lower bound is compared."""
 
 
-def _classifier_checks(work: Work, found: "ClassifierMetrics") -> list[dg.AssetCheckResult]:
+def classifier_checks(found: "ClassifierMetrics", config: ClassifierConfig) -> list[dg.AssetCheckResult]:
+    """Return the checks of a classifier's metrics; a figure of too few clips fails none of them."""
     from classifier.training.metrics import auc_text
     from classifier.training.train import below_floor
 
-    config, calibration = work.config.classifier, found["calibration"]
+    calibration = found["calibration"]
     error, interval = calibration["expected_error"], calibration["expected_error_interval"]
     far = error is not None and not calibration["few"] and interval is not None and interval[0] > MOST_CALIBRATION_ERROR
     better = [

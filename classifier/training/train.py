@@ -103,7 +103,7 @@ def train_classifier(job: Job) -> ClassifierReport:
         return ClassifierReport(model_id=model.model_id, trained=False, metrics=metrics)
     require_labels(ratings, config)
     examples = load_examples(pool, ratings, config.classifier, needs_of(config.classifier), inclusion)
-    held_N, why = _held_out(examples)
+    held_N, why = held_out(examples)
     held = examples.take(held_N)
     comparison = compare_candidates(examples.take(~held_N), config.classifier, on_progress=job.on_progress)
     choice = best_candidate(comparison)
@@ -198,7 +198,7 @@ def _embedded(pool: Pool, ratings: Mapping[str, int]) -> list[str]:
     return [encoder, *sorted(map(str, pool.store.read("embeddings", ["clip_id"], where)["clip_id"].to_pylist()))]
 
 
-def _held_out(examples: Examples) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], str]:
+def held_out(examples: Examples) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], str]:
     """Return which clips only check the published candidate, and why none do."""
     if len(examples) < HOLD_OUT_FROM:
         return np.zeros(len(examples), bool), (
