@@ -58,12 +58,10 @@ class Pool:
             batch: only clips of this batch; None: of all.
             clip_ids: only these clips; None: all.
         """
-        where = None if batch is None else pc.field("batch") == batch
-        if clip_ids is not None:
-            chosen = pc.field("clip_id").isin(pa.array(sorted(clip_ids), pa.string()))
-            where = chosen if where is None else where & chosen
+        where = None if clip_ids is None else pc.field("clip_id").isin(pa.array(sorted(clip_ids), pa.string()))
         names = list(dict.fromkeys(["clip_id", "video_id", *columns]))
-        table = read_clips(self.store, self.config, names, where)
+        # of a batch, only the rows of its own videos are read: a store has thousands of batches
+        table = read_clips(self.store, self.config, names, where, batch=batch)
         # videos that were cut after this pool was loaded belong to the next one
         return table.filter(pc.is_in(table["video_id"], pa.array(sorted(self.videos), pa.string())))
 

@@ -85,7 +85,7 @@ def full_pass(
         Runner(settings, wanted, on_progress, instance, sweep=fresh and instance is None) as runner,
     ):
         runner.recover()
-        _leave_out_embeddings(runner)
+        leave_out_embeddings(runner)
         _collect(runner)
         _embed(runner)
         if _has_something_to_curate(runner):
@@ -154,7 +154,7 @@ def _collect_batches(runner: Runner, paused: bool) -> bool:
     return paused
 
 
-def _leave_out_embeddings(runner: Runner) -> None:
+def leave_out_embeddings(runner: Runner) -> None:
     """Leave embeddings out where they are off, or where a decision without a classifier is all that reads them."""
     config = runner.settings.config
     if not config.embedding.enabled or (config.decision.mode != "classifier" and runner.wants("curated_clips")):

@@ -84,10 +84,11 @@ def unembedded_batches(settings: Settings) -> list[str]:
 
 def unscored_batches(settings: Settings) -> list[str]:
     """Return the batches that hold a clip without a score of the current model."""
-    from classifier.decision.scoring import batch_is_scored
+    from classifier.decision.scoring import batches_to_score
     from pipeline.search.batches import batches
 
-    return [batch for batch in batches(settings.store) if not batch_is_scored(settings.store, batch)]
+    due = batches_to_score(settings.store)
+    return batches(settings.store) if due is None else due
 
 
 def has_clips(store: Store, config: Config) -> bool:

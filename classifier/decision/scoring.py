@@ -92,6 +92,17 @@ def batch_is_scored(store: Store, batch: str, config: Config | None = None) -> b
     return _covers(rows, pool.scan(["sha256"], batch), model.model_id)
 
 
+def batches_to_score(store: Store) -> list[str] | None:
+    """Return the batches with clips that the published classifier has not scored; None where none is published.
+
+    Those clips count that are of the kind that it was trained on. The pool is loaded once for all batches.
+    """
+    model = latest_classifier(store)
+    if model is None:
+        return None
+    return unscored_batches(load_pool(store, Config(clips=ClipConfig(**model.inputs["clips"]))), model.model_id)
+
+
 def unscored_batches(pool: Pool, model_version: str) -> list[str]:
     """Return the batches in which a clip has no row of a model version, or a row of another version is left."""
     missing = []

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import dagster as dg
 import numpy as np
@@ -103,8 +104,8 @@ def test_an_error_of_the_users_is_the_description_of_the_failure(settings: Setti
 
 def test_a_pass_makes_a_run_per_step_and_a_second_one_launches_nothing_and_touches_no_file(settings: Settings) -> None:
     said: list[str] = []
-    first = full_pass(settings, ["+clips"], on_progress=said.append, options=NO_REPORT)
-    assert [title.split(",")[0] for title in first.runs] == ["search", "raw_videos and clips"]
+    first = full_pass(settings, ["+clip_embeddings"], on_progress=said.append, options=NO_REPORT)
+    assert [title.split(",")[0] for title in first.runs] == ["search", "raw_videos and clips and clip_embeddings"]
     assert settings.store.read("clips").num_rows == 1
     with open_instance(settings.home) as instance:
         (batch,) = batches(settings.store)
@@ -117,9 +118,30 @@ def test_a_pass_makes_a_run_per_step_and_a_second_one_launches_nothing_and_touch
         assert [run.status for run in runs] == [dg.DagsterRunStatus.SUCCESS] * 2
     root = Path(settings.store.root)
     before = snapshot(root)
-    second = full_pass(settings, ["+clips"], on_progress=said.append, options=NO_REPORT)
+    second = full_pass(settings, ["+clip_embeddings"], on_progress=said.append, options=NO_REPORT)
     assert second.runs == []
     assert snapshot(root) == before
+
+
+def test_a_change_of_the_embedding_alone_is_a_run_of_its_own_and_off_is_none(settings: Settings) -> None:
+    def passed(select: list[str], mode: Literal["classifier", "flags"] = "classifier", **embedding: Any) -> list[str]:
+        config = settings.config
+        changed = replace(
+            config,
+            embedding=replace(config.embedding, width=32, height=32, **embedding),
+            decision=replace(config.decision, mode=mode),
+        )
+        found = full_pass(replace(settings, config=changed), select, on_progress=lambda text: None, options=NO_REPORT)
+        return [title.split(",")[0] for title in found.runs]
+
+    everything = ["+clip_embeddings"]
+    assert passed(everything, enabled=False) == ["search", "raw_videos and clips"]
+    assert settings.store.version("embeddings") == -1
+    assert passed(everything) == ["embeddings"]
+    assert len(settings.store.read("embeddings")) == 1
+    assert passed(everything) == passed(everything, enabled=False, frames=2) == []
+    # named by itself, it is made although no classifier reads it
+    assert passed(["clip_embeddings"], "flags", frames=2) == ["embeddings"]
 
 
 def test_the_root_remembers_its_source_and_settings(settings: Settings) -> None:
