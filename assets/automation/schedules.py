@@ -5,6 +5,7 @@ from pydantic import Field
 
 from assets.graph.context import user_failure
 from assets.graph.resources import Lampworks
+from pipeline.inspect.audit_text import curation_lines
 from pipeline.outside import shown_text
 
 
@@ -22,14 +23,11 @@ class PassConfig(dg.Config):
 @dg.op
 def run_driver(context: dg.OpExecutionContext, config: PassConfig, lampworks: Lampworks) -> None:
     """Run the driver: search, due batches, global assets, scores, decision, shards; then training if asked."""
-    from assets.graph.jobs import JOBS
+    from assets.graph.jobs import UP_TO_SHARDS
     from assets.passes.driver import PassOptions, full_pass
     from assets.passes.failures import PassError
 
-    select = None
-    if not config.train:
-        trained = {asset for job in ("train_world_model", "encode_tokens", "evaluate", "ablate") for asset in JOBS[job]}
-        select = [asset for assets in JOBS.values() for asset in assets if asset not in trained]
+    select = None if config.train else UP_TO_SHARDS
     with user_failure(lampworks):
         try:
             result = full_pass(
@@ -42,6 +40,8 @@ def run_driver(context: dg.OpExecutionContext, config: PassConfig, lampworks: La
         except PassError as exc:
             raise dg.Failure(shown_text(exc), allow_retries=False) from None
     context.log.info(f"{len(result.runs)} runs")
+    for line in curation_lines(lampworks.settings().store).get("changes", ()):
+        context.log.info(shown_text(line))
 
 
 @dg.job(
@@ -56,8 +56,9 @@ def full_pass_job() -> None:
 
 
 @dg.job(
-    description="Search again and re-curate: every run of a full pass up to the training shards. Never trains.",
-    config=dg.RunConfig(ops={"run_driver": PassConfig(train=False, report=False)}),
+    description="Search again and re-curate: every run of a full pass up to the training shards, and the report, which "
+    "shows what entered the set and what left it. Trains no world; `lampworks recurate` does the same.",
+    config=dg.RunConfig(ops={"run_driver": PassConfig(train=False)}),
 )
 def recurate() -> None:
     """Run the driver inside one op; the runs that it launches appear beside this one."""

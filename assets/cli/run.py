@@ -1,4 +1,4 @@
-"""`lampworks demo` and `lampworks run`: a full pass without a browser, with progress and an exit code."""
+"""`lampworks demo`, `run` and `recurate`: a full pass without a browser, with progress and an exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from assets.cli.logs import json_wanted
-from assets.cli.options import Parsers, add_set_option, root_options, settings_of
+from assets.cli.options import Parsers, add_set_option, root_options, settings_of, used_settings
 from assets.settings import Settings
 from pipeline.errors import UserError
 from pipeline.model_ids import WORLD
@@ -30,7 +30,7 @@ _NEXT = {
 
 
 def add_commands(commands: Parsers) -> None:
-    """Add `demo` and `run`."""
+    """Add `demo`, `run` and `recurate`."""
     demo = commands.add(
         "demo",
         run_demo,
@@ -63,6 +63,17 @@ def add_commands(commands: Parsers) -> None:
     )
     run.add_argument("--annotator", default="import", metavar="NAME", help="who rated them (default: %(default)s)")
     run.add_argument("--ablation-steps", type=int, metavar="N", help="training steps of each arm of curation_ablation")
+    again = commands.add(
+        "recurate",
+        run_recurate,
+        "Search again and decide again, up to the training shards; trains no world.",
+        "New batches are fetched and cut, labels collected, and a challenger of the classifier is trained where they\n"
+        "changed; it is published if it is better. Every clip is scored and decided, and the decision is audited. The\n"
+        "summary says what entered the curated set and what left it. The schedule weekly_recuration does the same.",
+        "  lampworks recurate --root DIR",
+    )
+    add_set_option(again)
+    again.add_argument("--plan", action="store_true", help="print what it would fetch, and start nothing")
     for command in (demo, run):
         add_set_option(command)
         command.add_argument(
@@ -105,6 +116,14 @@ def run_pass(args: argparse.Namespace) -> int:
     if labels is not None and not labels.is_file():
         raise UserError(f"label file {args.labels!r} does not exist: check --labels.")
     return take_pass(args, settings, labels)
+
+
+def run_recurate(args: argparse.Namespace) -> int:
+    """Run the driver up to the training shards, on a root that holds something."""
+    from assets.graph.jobs import UP_TO_SHARDS
+
+    args.select = list(UP_TO_SHARDS)
+    return take_pass(args, used_settings(args))
 
 
 def take_pass(args: argparse.Namespace, settings: Settings, labels: Path | None = None) -> int:

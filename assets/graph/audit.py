@@ -11,7 +11,6 @@ from assets.graph.curate import curated_clips
 from assets.graph.label import quality_labels
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
-from assets.report.curation_sheets import draw_curation_sheets
 from pipeline.inspect.audit_text import CURATION_KEY, audit_lines, change_lines, estimate_text, extreme_lines
 
 MOST_CHURN = 0.2
@@ -34,6 +33,7 @@ def curation_audit(context: dg.AssetExecutionContext, lampworks: Lampworks) -> R
     are the table `curation_changes`. Sheets show the best, the worst, the borderline, and some of each reason.
     """
     with working(context, lampworks) as work:
+        from assets.report.curation_sheets import draw_curation_sheets
         from classifier.audit.audit import audit_curation, content_of_audit
 
         audited = audit_curation(work.job)

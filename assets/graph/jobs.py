@@ -37,6 +37,14 @@ _DESCRIPTIONS = {
 ON_REQUEST = frozenset([*JOBS["encode_tokens"], *JOBS["ablate"]])
 """Assets that a pass makes only where they are named."""
 
+UP_TO_SHARDS: tuple[str, ...] = tuple(
+    asset
+    for job, assets in JOBS.items()
+    if job not in {"train_world_model", "encode_tokens", "evaluate", "ablate"}
+    for asset in assets
+)
+"""What is made without training: a re-curation ends there."""
+
 jobs = [
     dg.define_asset_job(name, selection=list(assets), description=_DESCRIPTIONS[name]) for name, assets in JOBS.items()
 ]

@@ -23,6 +23,7 @@ from assets.report import wording
 from assets.report.agreement import agreement_view
 from assets.report.charts import columns_chart, curves_chart
 from assets.report.classifier import classifier_view
+from assets.report.curation import curation_view
 from assets.report.decision import decision_view
 from assets.report.economy import economy_view
 from assets.report.evaluation import action_views, evaluation_view
@@ -123,6 +124,7 @@ def report_html(store: Store, config: Config, model: str | None = None) -> tuple
     pictures = evaluation_pictures(store, evaluation) if evaluation else None
     labels = found.labels
     scores = _scores(decided.histogram)
+    curation = curation_view(store)
     page = template("assets.report", "page.html").render(
         **{name: getattr(wording, name) for name in ("amount", "number", "percent", "interval", "sentence")},
         metric_name=wording.metric_name,
@@ -146,13 +148,15 @@ def report_html(store: Store, config: Config, model: str | None = None) -> tuple
         score_chart=_score_chart(scores),
         classifier=classifier_view(classifier) if classifier else None,
         decision=decision_view(store, found.curated),
+        curation=curation,
         economy=economy_view(store),
         curves=_curves(store, used.by_kind()),
         evaluation=evaluation_view(evaluation) if evaluation else None,
         evaluation_is_current=used.evaluation_is_current,
     )
     shown = [example.clip_id for example in (*decided.kept, *decided.others) if example.strip]
-    return page, sorted({*shown, *(pictures.clip_ids if pictures else [])})
+    more = [*(pictures.clip_ids if pictures else []), *(curation.clip_ids if curation else [])]
+    return page, sorted({*shown, *more})
 
 
 def _scores(histogram: Mapping[str, list[int]]) -> dict[str, list[int]]:

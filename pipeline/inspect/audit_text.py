@@ -26,6 +26,17 @@ def read_audit(store: Store) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.get("format") == FORMAT else None
 
 
+def curation_lines(store: Store) -> dict[str, tuple[str, ...]]:
+    """Return what `lampworks status` shows: `audit` and `changes`, a line each.
+
+    A decision that was not audited yet shows neither: the next pass audits it.
+    """
+    document = read_audit(store)
+    if document is None or document["decision"] != store.inputs("curated").get("content"):
+        return {}
+    return {"audit": tuple(audit_lines(document)), "changes": tuple(change_lines(document["changes"]))}
+
+
 def estimate_text(estimate: Mapping[str, Any]) -> str:
     """Return a figure of an audit with its intervals, clips and sources."""
     of = f"{estimate['clips']} clips of {estimate['sources']} sources"
@@ -36,7 +47,7 @@ def estimate_text(estimate: Mapping[str, Any]) -> str:
     low, high = estimate["interval"]
     text = f"{estimate['value']:.2f} ({low:.2f} to {high:.2f} in this set"
     if estimate["source_interval"] is not None:
-        text += "; {:.2f} to {:.2f} over sources like these".format(*estimate["source_interval"])
+        text += "; {:.2f} to {:.2f} over sources".format(*estimate["source_interval"])
     return f"{text}), {of}"
 
 

@@ -24,6 +24,7 @@ from pipeline.config import Config
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import fold_attempts
 from pipeline.footage.losses import disagrees, lost_ms_by_reason
+from pipeline.inspect.audit_text import curation_lines
 from pipeline.inspect.conservation import violations
 from pipeline.inspect.curation import classifier_status, threshold_status
 from pipeline.inspect.status_types import (
@@ -272,6 +273,7 @@ def _curated(store: Store, found: _Decision, undecided: int) -> CuratedStatus:
         current=bool(recorded) and all(recorded[name] == store.version(name) for name in recorded),
         undecided=undecided,
         threshold=threshold_status(store),
+        **curation_lines(store),
     )
 
 

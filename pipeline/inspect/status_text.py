@@ -144,6 +144,8 @@ def _curated(curated: CuratedStatus) -> list[str]:
         _line("decision", counts + outdated),
         *_reasons(not_kept),
         *(_line("", line) for line in threshold_lines(curated.threshold)),
+        *(_line("" if place else "audit", line) for place, line in enumerate(curated.audit)),
+        *(_line("" if place else "changes", line) for place, line in enumerate(curated.changes)),
     ]
 
 

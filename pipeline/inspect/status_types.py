@@ -123,6 +123,10 @@ class CuratedStatus:
     """Clips without a decision."""
     threshold: ThresholdStatus | None = None
     """None where no score decided."""
+    audit: tuple[str, ...] = ()
+    """What its audit says, a line each; empty before the first one."""
+    changes: tuple[str, ...] = ()
+    """What changed since the decision before, a line each; empty for the first decision."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from assets.passes.driver import PassResult
 from assets.passes.failures import PassError
 from assets.settings import Settings, save_config
 from pipeline.config import Config
+from pipeline.inspect.audit_text import CURATION_KEY, FORMAT
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from tests.synthetic import CONFIG, finished_store
@@ -93,3 +96,31 @@ def test_a_root_of_another_source_is_named_in_a_command_that_works(
     assert main(["demo", "--root", ROOT]) == 2
     command = capsys.readouterr().err.split("`")[1]
     assert Path(parser().parse_args(shlex.split(command)[1:]).root) == tmp_path / ROOT
+
+
+def test_a_recuration_makes_everything_up_to_the_shards_and_says_what_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = finished_store(tmp_path / "root")
+    remember(store, CONFIG)
+    store.replace("curated", store.read("curated"), inputs={"content": "c"})
+    why = [{"change": "left", "before": "keep: score", "now": "drop: rated 2", "clips": 3}]
+    changes = {"entered": 0, "left": 3, "new": 0, "gone": 0, "churn": 0.1, "why": why}
+    audit = {"drawn": {"audit_high": 2}, "rated": {"audit_high": 0}}
+    document = {"format": FORMAT, "decision": "c", "audit": audit, "changes": changes, "slices": {}}
+    asked: list[Sequence[str]] = []
+
+    def run(settings: Settings, select: Sequence[str], **options: object) -> PassResult:
+        asked.append(select)
+        store.write_blob(CURATION_KEY, json.dumps(document).encode())
+        return PassResult()
+
+    monkeypatch.setattr("assets.passes.driver.full_pass", run)
+    assert main(["recurate", "--root", store.root]) == 0
+    said = capsys.readouterr().out
+    assert "changes      0 entered, 3 left; 10.0% of the others have another verdict" in said
+    assert "3 left: keep: score -> drop: rated 2" in said
+    [select] = asked
+    assert {"search_results", "quality_classifier", "training_shards", "curation_audit"} <= set(select)
+    assert not {"video_tokenizer", "world_model", "token_shards", "world_evaluation", "curation_ablation"} & set(select)
+    assert main(["recurate", "--root", str(tmp_path / "nothing")]) == 2

@@ -19,7 +19,7 @@ def document(rated: int, **state: Any) -> dict[str, Any]:
 
 def test_a_figure_says_its_intervals_clips_and_sources():
     assert estimate_text(ESTIMATE) == (
-        "0.93 (0.86 to 0.97 in this set; 0.80 to 0.98 over sources like these), 100 clips of 18 sources"
+        "0.93 (0.86 to 0.97 in this set; 0.80 to 0.98 over sources), 100 clips of 18 sources"
     )
     assert (
         estimate_text({**ESTIMATE, "source_interval": None})
