@@ -9,6 +9,7 @@ import shlex
 
 from assets.cli.options import Parsers, settings_of
 from assets.settings import Settings
+from pipeline.errors import UserError
 from pipeline.inspect.deep import Fault, find_faults
 from pipeline.inspect.doctor import Finding, run_doctor
 from pipeline.inspect.mend import mend
@@ -39,7 +40,7 @@ def add_commands(commands: Parsers) -> None:
 def run_findings(args: argparse.Namespace) -> int:
     """Print every finding."""
     settings = settings_of(args, recall=False)
-    findings = [*run_doctor(settings.store, settings.home, settings.config), check_torch()]
+    findings = [*run_doctor(settings.store, settings.home, settings.config), check_torch(), *check_embedding(settings)]
     mended: list[str] = []
     if args.deep or args.mend:
         faults, mended = _deep(settings, wants_mending=args.mend)
@@ -83,6 +84,21 @@ def check_fault(fault: Fault, settings: Settings) -> Finding:
 
 def _whole(settings: Settings) -> Finding:
     return Finding("deep check", True, f"every file of {settings.store.root} is what its row says")
+
+
+def check_embedding(settings: Settings) -> list[Finding]:
+    """Say whether the network that embeds clips is the one that is configured; nothing where embedding is off."""
+    from classifier.embedding.weights import weights_of
+
+    config = settings.config.embedding
+    if not config.enabled:
+        return []
+    try:
+        weights = weights_of(config)
+        weights.read()
+    except UserError as exc:
+        return [Finding("embedding", False, str(exc))]
+    return [Finding("embedding", True, f"{weights.name}, SHA-256 {weights.sha256[:12]}...")]
 
 
 def check_torch() -> Finding:

@@ -104,8 +104,11 @@ def _of_clip(found: Row) -> Iterator[tuple[str, str]]:
         yield "label", f"{rated} by {event['annotator']}, {_day(event['labelled_at'])}, {event['origin']}{left}"
     for change in found["replaced"]:
         yield "replaced", _replaced(change)
+    for row in found["embeddings"]:
+        yield "embedding", f"none ({row['message']})" if row["error_class"] else f"by {row['encoder']}"
     for score in found["scores"]:
-        value = "no score" if score["probability"] is None else f"{score['probability']:.4f}"
+        why = f"no score ({score['message'] or 'it says no reason'})"
+        value = why if score["probability"] is None else f"{score['probability']:.4f}"
         yield "score", f"{value} by {score['model_version']}"
     decision = found["decision"]
     yield "decision", f"{decision['decision']}: {decision['reason']}" if decision else "none yet"

@@ -11,13 +11,23 @@ import pytest
 
 from classifier.decision.decide import decide
 from classifier.decision.scoring import score_batch
+from classifier.embedding.embed import embed_clips
 from classifier.labels.import_file import import_labels
 from classifier.training.train import train_classifier
 from pipeline.clips.cut_batch import cut_batch
 from pipeline.clips.duplicates import find_duplicates
 from pipeline.clips.read import read_clip, read_frames
 from pipeline.clips.stored import decode_clip
-from pipeline.config import ClassifierConfig, ClipConfig, Config, EngineConfig, LabelConfig, SourceConfig, SplitConfig
+from pipeline.config import (
+    ClassifierConfig,
+    ClipConfig,
+    Config,
+    EmbeddingConfig,
+    EngineConfig,
+    LabelConfig,
+    SourceConfig,
+    SplitConfig,
+)
 from pipeline.download.batch import download_batch
 from pipeline.inspect.export import export_clips
 from pipeline.inspect.gc import collect_garbage
@@ -65,6 +75,7 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
         engine=EngineConfig(workers=2),
         clips=ClipConfig(seconds=2),
         split=SplitConfig(val_share=0.4),
+        embedding=EmbeddingConfig(width=32, height=32, frames=1),
         labels=LabelConfig(min_per_class=2),
         classifier=replace(ClassifierConfig(), width=8, steps=30, batch=16, folds=2, repeats=1, min_auc=0.0),
     )
@@ -76,6 +87,7 @@ def test_the_path_from_search_to_shards_runs_on_an_s3_root(
     for batch in found.batches:
         assert download_batch(job.of_batch(batch)).ok == 6
         cut_batch(job.of_batch(batch))
+        assert embed_clips(job.of_batch(batch)).failed == {}
     find_duplicates(job)
     import_labels(store, labels, annotator="tester")
     assert sorted(current_labels(store).values()) == [1] * 6 + [5] * 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,8 @@ def test_a_row_of_a_clip_that_failed_is_taken_away_and_the_others_stay(folder: F
     found[1] |= {"error_class": "unreadable_frames", "message": "damaged"}
     folder.store.append(table, found)
     assert [item.id for item in failed_items(folder.store, folder.config, searches.NOW)] == [rows[1]["clip_id"]]
+    told = format_why(why(folder.store, folder.config, rows[1]["clip_id"]))
+    assert re.search(rf"{table[:-1]} +no.*\(damaged\)", told)
     made = retry(folder, rows[1]["clip_id"])
     assert made.counts == {table: {"unreadable_frames": 1}}
     assert [row["clip_id"] for row in folder.store.read(table).to_pylist()] == [rows[0]["clip_id"]]
