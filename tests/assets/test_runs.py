@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
 import dagster as dg
 import numpy as np
@@ -28,7 +27,7 @@ from assets.passes.failures import PassError
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, load_settings
 from models.evaluation.ablation import CurationComparison
-from pipeline.config import EngineConfig
+from pipeline.config import DecisionConfig, EmbeddingConfig, EngineConfig
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.search.batches import batches
@@ -36,6 +35,7 @@ from pipeline.storage.store import Store
 from tests.snapshots import snapshot
 
 NO_REPORT = PassOptions(report=False)
+SMALL = EmbeddingConfig(width=32, height=32, frames=1, threads=1, device="cpu")
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
 
 
@@ -61,7 +61,7 @@ def settings(tmp_path: Path, films: list[Path], monkeypatch: pytest.MonkeyPatch)
     shutil.copy(films[0], tmp_path / "videos" / "good.mp4")
     (tmp_path / "videos" / "zero.mp4").write_bytes(b"")
     found = load_settings(str(tmp_path / "root"), source=f"folder:{tmp_path}/videos")
-    return replace(found, config=replace(found.config, engine=EngineConfig(workers=1)))
+    return replace(found, config=replace(found.config, engine=EngineConfig(workers=1), embedding=SMALL))
 
 
 @pytest.fixture
@@ -121,27 +121,12 @@ def test_a_pass_makes_a_run_per_step_and_a_second_one_launches_nothing_and_touch
     second = full_pass(settings, ["+clip_embeddings"], on_progress=said.append, options=NO_REPORT)
     assert second.runs == []
     assert snapshot(root) == before
-
-
-def test_a_change_of_the_embedding_alone_is_a_run_of_its_own_and_off_is_none(settings: Settings) -> None:
-    def passed(select: list[str], mode: Literal["classifier", "flags"] = "classifier", **embedding: Any) -> list[str]:
-        config = settings.config
-        changed = replace(
-            config,
-            embedding=replace(config.embedding, width=32, height=32, **embedding),
-            decision=replace(config.decision, mode=mode),
-        )
-        found = full_pass(replace(settings, config=changed), select, on_progress=lambda text: None, options=NO_REPORT)
-        return [title.split(",")[0] for title in found.runs]
-
-    everything = ["+clip_embeddings"]
-    assert passed(everything, enabled=False) == ["search", "raw_videos and clips"]
-    assert settings.store.version("embeddings") == -1
-    assert passed(everything) == ["embeddings"]
+    # named by itself, the embedding is made although nothing of a decision by flags reads it
+    config = replace(settings.config, embedding=replace(SMALL, frames=2), decision=DecisionConfig(mode="flags"))
+    changed = replace(settings, config=config)
+    third = full_pass(changed, ["clip_embeddings"], on_progress=said.append, options=NO_REPORT)
+    assert [title.split(",")[0] for title in third.runs] == ["embeddings"]
     assert len(settings.store.read("embeddings")) == 1
-    assert passed(everything) == passed(everything, enabled=False, frames=2) == []
-    # named by itself, it is made although no classifier reads it
-    assert passed(["clip_embeddings"], "flags", frames=2) == ["embeddings"]
 
 
 def test_the_root_remembers_its_source_and_settings(settings: Settings) -> None:
