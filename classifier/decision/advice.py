@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from classifier.decision.estimates import DEPTH
 from classifier.decision.threshold import KeepThreshold, LabelsNeeded
-from classifier.training.arrays import Floats
 from pipeline.config import DecisionConfig
 
 
-def advice(found: KeepThreshold, config: DecisionConfig, unrated_N: Floats) -> str:
+def advice(found: KeepThreshold, config: DecisionConfig) -> str:
     """Return the warning of a decision, "" where its target is reached or it has none.
 
     Args:
         found: the threshold.
         config: the rule.
-        unrated_N: probabilities of the clips that no person rated and no hard rule drops.
     """
     if found["reached"] is not False:
         return ""
@@ -27,8 +23,8 @@ def advice(found: KeepThreshold, config: DecisionConfig, unrated_N: Floats) -> s
         f"no keep threshold reaches decision.target_precision = {config.target_precision:g}{sure}: {_why(found)}"
     ]
     sentences.append(_kept_instead(found, config))
-    if found["needed"] is not None:
-        sentences.append(_labels(found["needed"], found, config, unrated_N))
+    if found["needed"] is not None and (found["needed"]["reachable"] or 0) < config.target_precision:
+        sentences.append(_labels(found["needed"], found, config))
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
@@ -54,7 +50,11 @@ def _why(found: KeepThreshold) -> str:
     if found["clips"] < DEPTH:
         return f"{found['clips']} clips are rated, and a threshold needs {DEPTH} above it"
     best = found["needed"]["reachable"] if found["needed"] else None
-    return "the best is not known" if best is None else f"the best, {DEPTH} or more rated clips deep, is {_down(best)}"
+    if best is None:
+        return "the best is not known"
+    if best >= found["target_precision"]:
+        return "it is reached among the rated clips, and no clip that may be kept scores as high as these"
+    return f"the best, {DEPTH} or more rated clips deep, is {_down(best)}"
 
 
 def _kept_instead(found: KeepThreshold, config: DecisionConfig) -> str:
@@ -65,8 +65,7 @@ def _kept_instead(found: KeepThreshold, config: DecisionConfig) -> str:
     return f"Kept instead are {which}: {precision_text(found)}"
 
 
-def _labels(needed: LabelsNeeded, found: KeepThreshold, config: DecisionConfig, unrated_N: Floats) -> str:
-    there = int(np.count_nonzero(unrated_N >= needed["from_score"]))
+def _labels(needed: LabelsNeeded, found: KeepThreshold, config: DecisionConfig) -> str:
     from_score = _down(needed["from_score"])
     text = (
         f"{needed['labels']} more labels would do, if all of them are good: rate clips of score {from_score} or more "
@@ -74,8 +73,8 @@ def _labels(needed: LabelsNeeded, found: KeepThreshold, config: DecisionConfig, 
     )
     if config.middle == "review" and needed["from_score"] < found["threshold"]:
         text += ", those in review first"
-    if there < needed["labels"]:
-        text += f"; {there} such clips are left, so add videos"
+    if needed["left"] < needed["labels"]:
+        text += f"; {needed['left']} such clips are left, so add videos"
     reachable = needed["reachable"]
     if reachable is not None and reachable > 0:
         text += f". Or set decision.target_precision = {_down(reachable)}"

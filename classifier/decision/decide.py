@@ -134,7 +134,9 @@ def _decided(pool: Pool, labels: Labels) -> tuple[Iterator[pa.Table], dict[str, 
     hard = hard_rules(state, rule, good_rating)
     open_P = ~hard.any_P & ~(state.by_people_P & (state.rating_P <= 2))
     rated = _rated_scores(pool.store, model, good_rating) if model is not None else None
-    found = choose_threshold(rated, rule, state.probability_P[open_P], len(state)) if rated is not None else None
+    unrated = state.probability_P[open_P & (state.rating_P == 0)]
+    pool_scores = state.probability_P[open_P]
+    found = choose_threshold(rated, rule, pool_scores, len(state), unrated) if rated is not None else None
     keep_from = found["threshold"] if found is not None else 1.0
     # where the threshold is the lower of the two, there is no band between them
     drop_below = min(rule.drop_below, keep_from)
@@ -149,16 +151,11 @@ def _decided(pool: Pool, labels: Labels) -> tuple[Iterator[pa.Table], dict[str, 
         rule_version=_rule_version(config),
         model_version=model.model_id if model is not None else NO_MODEL,
     )
-    curve = (
-        trade_curve(rated, state.probability_P[open_P], state.length_ms_P[open_P], keep_from)
-        if rated is not None
-        else []
-    )
-    unrated = state.probability_P[open_P & ~state.by_people_P]
+    curve = trade_curve(rated, pool_scores, state.length_ms_P[open_P], keep_from) if rated is not None else []
     return curated_rows(pool, verdicts), {
         "threshold": found,
         "tradeoff": Tradeoff(curve=curve, costs=hard_rule_costs(verdicts, good_rating)),
-        "warning": advice(found, rule, unrated) if found is not None else "",
+        "warning": advice(found, rule) if found is not None else "",
     }
 
 

@@ -76,6 +76,8 @@ class LabelsNeeded(TypedDict):
     labels: int
     from_score: float
     """They are of clips that score at least this."""
+    left: int
+    """Clips that do, and that nobody rated."""
     reachable: float | None
     """The highest target that the present labels reach; null where there are too few for any."""
 
@@ -95,7 +97,9 @@ class RatedScores:
         return ladder_of(self.probability_N, self.good_N, self.groups_N, self.weight_N, threshold)
 
 
-def choose_threshold(rated: RatedScores, config: DecisionConfig, pool_N: Floats, num_clips: int) -> KeepThreshold:
+def choose_threshold(
+    rated: RatedScores, config: DecisionConfig, pool_N: Floats, num_clips: int, unrated_N: Floats | None = None
+) -> KeepThreshold:
     """Return the keep threshold of a configuration.
 
     Args:
@@ -103,7 +107,18 @@ def choose_threshold(rated: RatedScores, config: DecisionConfig, pool_N: Floats,
         config: its rule.
         pool_N: probabilities of the clips of the pool that no hard rule drops.
         num_clips: clips of the pool, of which a keep rate is a share.
+        unrated_N: probabilities of those of `pool_N` that nobody rated, which may be labelled next; None: all.
     """
+    found = _chosen(rated, config, pool_N, num_clips)
+    if config.threshold is None and len(pool_N) and float(pool_N.max()) < found["threshold"]:
+        way = Way(rate_threshold(pool_N, config.fallback_keep_rate, num_clips))
+        found = _described(rated, config, "keep rate", way, reached=False)
+    if found["reached"] is False:
+        found["needed"] = labels_needed(rated.ladder(), config, pool_N if unrated_N is None else unrated_N)
+    return found
+
+
+def _chosen(rated: RatedScores, config: DecisionConfig, pool_N: Floats, num_clips: int) -> KeepThreshold:
     if config.threshold is not None:
         return _described(rated, config, "fixed", Way(threshold=config.threshold))
     if config.keep_rate is not None:
@@ -165,26 +180,28 @@ def _described(
         "interval": interval,
         "bound": float(lower_bounds(ladder, confidence)[end]) if kept else None,
         "recall": float(ladder.good[end] / ladder.good[-1]) * (kept > 0) if rated.good_N.any() else None,
-        "needed": labels_needed(ladder, config) if reached is False else None,
+        "needed": None,
     }
 
 
-def labels_needed(ladder: Ladder, config: DecisionConfig) -> LabelsNeeded | None:
+def labels_needed(ladder: Ladder, config: DecisionConfig, unrated_N: Floats) -> LabelsNeeded | None:
     """Return the least number of further labels, all good, with which some threshold reaches the target.
 
-    None where no clip is rated.
+    Thresholds above which enough clips are left to label come first. None where no clip is rated.
     """
     if not len(ladder.threshold_E):
         return None
     ends = np.unique(np.linspace(0, len(ladder.threshold_E) - 1, _MOST_TRIED).round().astype(int))
     target, confidence = config.target_precision, config.confidence
     labels = good_labels_needed(ladder, ends.tolist(), target, confidence)
+    left_E = len(unrated_N) - np.searchsorted(np.sort(unrated_N), ladder.threshold_E[ends], side="left")
     # of several, the lowest threshold: it leaves the most clips to choose from
-    best = max(range(len(ends)), key=lambda index: (-labels[index], index))
+    best = max(range(len(ends)), key=lambda index: (left_E[index] >= labels[index], -labels[index], index))
     deep = ladder.count_E >= DEPTH
     reaching_E = lower_bounds(ladder, confidence) if confidence else shares(ladder.good, ladder.kept)
     return {
         "labels": labels[best],
         "from_score": float(ladder.threshold_E[ends[best]]),
+        "left": int(left_E[best]),
         "reachable": float(reaching_E[deep].max()) if deep.any() else None,
     }

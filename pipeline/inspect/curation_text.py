@@ -22,7 +22,7 @@ def threshold_lines(found: ThresholdStatus | None) -> list[str]:
     """Return what the keep threshold is worth, and what would help where it does not reach its target."""
     if found is None:
         return []
-    lines = [f"kept from score {found.threshold:.3f} ({found.rule}): {worth(found)}"]
+    lines = textwrap.wrap(f"kept from score {found.threshold:.3f} ({found.rule}): {worth(found)}", _WIDTH)
     if found.warning:
         lines += textwrap.wrap(f"WARNING: {found.warning}", _WIDTH)
     return lines

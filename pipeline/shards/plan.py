@@ -98,8 +98,9 @@ def _kept(store: Store) -> pa.Table:
     if not len(kept):
         counts = Counter(str(decision) for decision in decided["decision"].to_pylist())
         raise UserError(
-            f"no clip is kept ({', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}): lower "
-            "decision.target_precision or decision.drop_below, label more clips, or add videos."
+            f"no clip is kept ({', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}): set "
+            "decision.keep_rate to keep the best-scored share (0.124 in the paper), look in `lampworks status` at what "
+            "drops the others, or add videos."
         )
     return kept.drop_columns(["decision"]).sort_by("clip_id")
 

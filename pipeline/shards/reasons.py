@@ -9,6 +9,8 @@ from pipeline.storage.arrow import Column, pc
 _FAMILIES = (
     (r"^duplicate of .*", "duplicate"),
     (r"^score [0-9.]+ ", "score "),
+    (r"^usable share [0-9.]+ ", "usable share "),
+    (r" \(distance [0-9.]+ of 64\)$", ""),
 )
 
 

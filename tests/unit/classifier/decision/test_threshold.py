@@ -27,8 +27,7 @@ def chosen(clips: RatedScores, **rule: object) -> KeepThreshold:
 
 
 def warning(clips: RatedScores, **rule: object) -> str:
-    config = DecisionConfig(**rule)
-    return advice(choose_threshold(clips, config, POOL, len(POOL)), config, POOL)
+    return advice(chosen(clips, **rule), DecisionConfig(**rule))
 
 
 def test_the_threshold_is_the_lowest_one_whose_estimate_reaches_the_target():
@@ -108,6 +107,27 @@ def test_the_labels_that_a_bound_needs_would_do():
     assert chosen(more, confidence=0.9)["reached"] is True
     (reachable,) = re.search(r"Or set decision.target_precision = ([0-9.]+)\.", text).groups()
     assert chosen(clips, confidence=0.9, target_precision=float(reachable))["reached"] is True
+
+
+def test_labels_are_asked_of_clips_that_are_there():
+    clips = rated("ggggb" * 6 + "b" * 20)
+    config = DecisionConfig()
+    few = choose_threshold(clips, config, POOL, len(POOL), POOL[POOL < 0.9])
+    assert few["needed"]["from_score"] < 0.9
+    assert few["needed"]["left"] >= few["needed"]["labels"] > chosen(clips)["needed"]["labels"]
+    none = choose_threshold(clips, config, POOL, len(POOL), np.zeros(0))
+    assert "0 such clips are left, so add videos" in advice(none, config)
+
+
+def test_where_no_clip_scores_as_high_as_the_threshold_the_best_share_is_kept():
+    clips, low, config = rated("g" * 30 + "b" * 30), POOL[POOL < 0.5], DecisionConfig()
+    found = choose_threshold(clips, config, low, len(low))
+    assert (found["rule"], found["reached"]) == ("keep rate", False)
+    assert np.count_nonzero(low >= found["threshold"]) == round(0.124 * len(low))
+    text = advice(found, config)
+    assert "no clip that may be kept scores as high as these. Kept instead are the best-scored 12.4% of the" in text
+    assert "more labels" not in text
+    assert choose_threshold(clips, DecisionConfig(threshold=0.9), low, len(low))["threshold"] == 0.9
 
 
 def test_with_fewer_than_twenty_rated_clips_a_share_is_kept_and_it_says_so():
