@@ -80,8 +80,9 @@ def _learned(work: Work, model: ModelRecord) -> Result:
             "why": found["why"],
             "AUC (out of fold)": auc_text(found["headline"]),
             "candidates": table([_candidate(row, found["published"]) for row in found["candidates"]]),
-            "probability by rating": bars(
-                {f"rated {rating}": mean for rating, mean in found["by_rating"].items()}, "mean probability by rating"
+            # a chart of bars would add up what it has no room for
+            "probability by rating": table(
+                [{"rated": rating, "mean probability": round(mean, 2)} for rating, mean in found["by_rating"].items()]
             ),
             "reliability": table(
                 [
@@ -155,7 +156,7 @@ def _candidate(row: "CandidateMetrics", published: str) -> dict[str, str | int |
         "AUC, 5 against 1": auc_text(row["extremes"]),
         "repeats": row["repeats"],
         "CPU-s": row["cpu_seconds"],
-        "note": "for comparison only " + row["note"] if row["reference"] else row["note"],
+        "note": ": ".join(filter(None, ("for comparison only" if row["reference"] else "", row["note"]))),
     }
 
 
