@@ -61,7 +61,11 @@ def test_the_scores_from_stored_numbers_are_scikit_learns() -> None:
     shares = ranks.transform(new)
     assert SupportVectors.of(vectors).predict(shares) == pytest.approx(vectors.predict(shares), abs=1e-9)
     trees = ExtraTreesRegressor(20, min_samples_leaf=2, random_state=0).fit(x, y)
-    assert Trees.of(trees).predict(new) == pytest.approx(trees.predict(new), abs=1e-9)
+    # also just beyond a node's threshold, where 32 bits fall on one side and 64 on the other
+    edges = np.concatenate([tree.tree_.threshold[tree.tree_.feature == 0] for tree in trees.estimators_]) + 1e-12
+    near = np.column_stack([edges, np.zeros((len(edges), 4))])
+    for rows in (new, near):
+        assert Trees.of(trees).predict(rows) == pytest.approx(trees.predict(rows), abs=1e-9)
     assert len(Trees.of(trees).predict(x[:0])) == 0
 
 
