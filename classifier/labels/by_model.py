@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from classifier.embedding.diverse import diverse_order, read_sketches
 from classifier.embedding.stored import scan_embeddings
@@ -53,7 +53,7 @@ def prediction_by_clip(store: Store) -> dict[str, float]:
     return {row["clip_id"]: float(row["psnr_t1"]) for row in rows if math.isfinite(row["psnr_t1"])}
 
 
-def badly_predicted(psnr: dict[str, float], left_out: Collection[str], count: int) -> list[str]:
+def badly_predicted(psnr: Mapping[str, float], left_out: Collection[str], count: int) -> list[str]:
     """Return the clips with the lowest PSNR, worst first."""
     worst = sorted((value, clip_id) for clip_id, value in psnr.items() if clip_id not in left_out)
     return [clip_id for _, clip_id in worst[:count]]

@@ -9,11 +9,12 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from classifier.labels.by_model import badly_predicted, diverse_clips, has_embeddings, prediction_by_clip
-from classifier.labels.by_score import BY_SCORE, Chosen, choose_by_score, keep_threshold
+from classifier.labels.by_score import Chosen, choose_by_score, keep_threshold
 from classifier.labels.clip_draw import (
     ClipParts,
     Counts,
@@ -65,7 +66,33 @@ def base_draw(pool: Pool) -> BaseDraw:
     return BaseDraw(sources, counts, draw_clips(parts, sources, counts, wanted, labels.seed, labels.max_per_source))
 
 
-def order_clips(pool: Pool, base: BaseDraw, rated: Collection[str]) -> list[QueueItem]:
+class Order(NamedTuple):
+    """The queue in order."""
+
+    items: list[QueueItem]
+    missing: dict[str, str]
+    """Reason by stream of those that have a share in the configuration and no clip."""
+
+
+class Models(NamedTuple):
+    """What the choices of models go by."""
+
+    threshold: float | None
+    """Probability from which clips are kept; None without scores."""
+    psnr: Mapping[str, float]
+    """Next-frame PSNR by clip."""
+    embeddings: bool
+
+    def lack(self, stream: Stream) -> str:
+        """Return what a stream lacks; empty where it lacks nothing."""
+        if stream == "diverse":
+            return "" if self.embeddings else "no clip has an embedding of the configured network"
+        if stream == "uncovered":
+            return "" if self.psnr else "no evaluation of a world model says how well it predicts each clip"
+        return "no clip is decided by its score yet" if self.threshold is None else ""
+
+
+def order_clips(pool: Pool, base: BaseDraw, rated: Collection[str]) -> Order:
     """Return the queue.
 
     Args:
@@ -74,27 +101,15 @@ def order_clips(pool: Pool, base: BaseDraw, rated: Collection[str]) -> list[Queu
         rated: clips that no model chooses, because they are rated.
     """
     labels, judged = pool.config.labels, base.drawn["random"]
-    size, shares = len(judged.clip_ids), active_shares(labels)
-    threshold, psnr = keep_threshold(pool), prediction_by_clip(pool.store)
-    there = {
-        **dict.fromkeys(BY_SCORE, threshold is not None), "diverse": has_embeddings(pool), "uncovered": bool(psnr)
-    }  # fmt: skip
-    wanted = {stream: int(share * size) if there[stream] else 0 for stream, share in shares.items()}
+    models = Models(keep_threshold(pool), prediction_by_clip(pool.store), has_embeddings(pool))
+    shares = active_shares(labels)
+    unrated = sum(clip_id not in rated for clip_id in judged.clip_ids)
+    wanted = {stream: 0 if models.lack(stream) else int(share * unrated) for stream, share in shares.items()}
     # the choices of models are made from what `random` leaves, so that its clips stay a plain draw
-    drawn = _first(base, "random", size - sum(wanted.values()), labels.max_per_source)
-    taken = {*rated, *drawn}
-    found = {} if threshold is None else choose_by_score(pool, base.sources, threshold, wanted, taken)
-    chosen = _still_offered(pool, found)
-    taken.update(clip_id for one in chosen.values() for clip_id in one.clip_ids)
-    if wanted["diverse"]:
-        left = [clip_id for clip_id in judged.clip_ids if clip_id not in taken]
-        chosen["diverse"] = Chosen(diverse_clips(pool, left, wanted["diverse"]), None)
-        taken.update(chosen["diverse"].clip_ids)
-    if wanted["uncovered"]:
-        worst: dict[Stream, Chosen] = {"uncovered": Chosen(badly_predicted(psnr, taken, wanted["uncovered"]), None)}
-        chosen.update(_still_offered(pool, worst))
+    drawn = _first(base, "random", len(judged.clip_ids) - sum(wanted.values()), labels.max_per_source)
+    chosen = _choices(pool, base, models, wanted, {*rated, *drawn})
     used = {*drawn, *(clip_id for one in chosen.values() for clip_id in one.clip_ids)}
-    rest = [clip_id for clip_id in judged.clip_ids if clip_id not in used]
+    rest = dict.fromkeys(clip_id for clip_id in judged.clip_ids if clip_id not in used)
     flagged, copies = (
         _items(kind, _first(base, kind, len(base.drawn[kind].clip_ids), labels.max_per_source))
         for kind in ("flagged", "duplicate")
@@ -103,9 +118,30 @@ def order_clips(pool: Pool, base: BaseDraw, rated: Collection[str]) -> list[Queu
     streams.update(
         (stream, _items(stream, dict.fromkeys(one.clip_ids, one.inclusion))) for stream, one in chosen.items()
     )
-    last = _items("random", dict.fromkeys(rest))
-    items = list(_interleaved(streams, {"flagged": labels.flagged_share, **shares}, last))
-    return [*items, *copies][: labels.queue_size]
+    items = list(_interleaved(streams, {"flagged": labels.flagged_share, **shares}, _items("random", rest)))
+    missing: dict[str, str] = {
+        stream: models.lack(stream) or "all of its clips are rated or in another stream"
+        for stream, share in shares.items()
+        if share and stream not in chosen
+    }
+    return Order([*items, *copies][: labels.queue_size], missing)
+
+
+def _choices(
+    pool: Pool, base: BaseDraw, models: Models, wanted: Mapping[Stream, int], taken: set[str]
+) -> dict[Stream, Chosen]:
+    """Return the clips that models choose, each in one stream; `taken` ones are in none."""
+    found: dict[Stream, Chosen] = {}
+    if models.threshold is not None:
+        found = choose_by_score(pool, base.sources, models.threshold, wanted, taken)
+        taken = taken.union(*(one.clip_ids for one in found.values()))
+    if wanted["diverse"]:
+        left = [clip_id for clip_id in base.drawn["random"].clip_ids if clip_id not in taken]
+        found["diverse"] = Chosen(diverse_clips(pool, left, wanted["diverse"]), None)
+        taken = taken.union(found["diverse"].clip_ids)
+    if wanted["uncovered"]:
+        found["uncovered"] = Chosen(badly_predicted(models.psnr, taken, wanted["uncovered"]), None)
+    return _still_offered(pool, found)
 
 
 def _items(stream: Stream, inclusion: Mapping[str, float | None]) -> list[QueueItem]:

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from classifier.labels.journal import journal_rows
-from classifier.labels.order import base_draw, order_clips
-from classifier.labels.streams import STREAMS, QueueItem, Stream, active_shares
+from classifier.labels.order import Order, base_draw, order_clips
+from classifier.labels.streams import STREAMS, QueueItem, Stream
 from classifier.pool import Pool, load_pool
 from pipeline.config import Config
 from pipeline.job import Job
@@ -67,17 +67,18 @@ def write_queue(job: Job) -> QueueReport:
     """Write the labelling queue of the present clips to `labels/queue.json` and return what it holds."""
     store, config = job.store, job.config
 
-    def made() -> tuple[list[QueueItem], dict[str, str], Pool]:
+    def made() -> tuple[Order, dict[str, str], Pool]:
         pool = load_pool(store, config)
         base = base_draw(pool)
         basis = {"clips": base.fingerprint(config), "models": _models(store)}
         if _stored_basis(store) == basis:
             # as it is: the labels that came in since change nothing
-            return load_queue(store), basis, pool
+            return Order(load_queue(store), read_json(store, QUEUE_KEY, _ADVICE).get("missing", {})), basis, pool
         return order_clips(pool, base, _rated(job)), basis, pool
 
-    items, basis, pool = repeat_after_takedown(store, made)
-    data = json.dumps({"seed": config.labels.seed, "basis": basis, "clips": items}, indent=0).encode()
+    (items, missing), basis, pool = repeat_after_takedown(store, made)
+    document = {"seed": config.labels.seed, "basis": basis, "missing": missing, "clips": items}
+    data = json.dumps(document, indent=0).encode()
     written = not store.exists(QUEUE_KEY) or store.read_blob(QUEUE_KEY) != data
     if written:
         store.write_blob(QUEUE_KEY, data)
@@ -88,7 +89,7 @@ def write_queue(job: Job) -> QueueReport:
         strata={stream: counts[stream] for stream in STREAMS if counts[stream]},
         sources=len({pool.group(video_id) for video_id in videos & pool.videos.keys()}),
         written=written,
-        missing=_missing(config, counts),
+        missing=missing,
     )
 
 
@@ -152,12 +153,3 @@ def _rated(job: Job) -> set[str]:
     """Return the clips that anyone rated, also those that only the journal knows yet."""
     of_page = {event["clip_id"] for event in journal_rows(job.home.journal)}
     return of_page | load_labels(job.store, job.config).events.keys()
-
-
-def _missing(config: Config, counts: Mapping[Stream, int]) -> dict[str, str]:
-    without: dict[Stream, str] = {"diverse": "no embeddings", "uncovered": "no evaluation of a world model by clip"}
-    return {
-        stream: without.get(stream, "no clip was decided by its score yet, or none is left")
-        for stream, share in active_shares(config.labels).items()
-        if share and not counts[stream]
-    }
