@@ -15,6 +15,8 @@ from pipeline.inspect.audit_text import CURATION_KEY, audit_lines, change_lines,
 
 MOST_CHURN = 0.2
 """Share of clips with another verdict than before that is no surprise."""
+MUCH_PSI = 0.25
+"""PSI, beyond what chance gives, from which on a distribution moved much."""
 _SHOWN_MOVES, _SHOWN_MEASUREMENTS = 12, 8
 
 
@@ -63,7 +65,7 @@ def _checks(document: Mapping[str, Any]) -> list[dg.AssetCheckResult]:
         if document["slices"][name]["count"] > 1
         for row in document["slices"][name]["extremes"]
     ]
-    churn = changes["churn"] if changes else None
+    churn, by_chance = (changes["churn"], changes["psi_by_chance"]) if changes else (None, 0.0)
     return [
         verdict(
             "curation_audit", "kept_precision", not known or precision["interval"][1] >= target,
@@ -73,8 +75,8 @@ def _checks(document: Mapping[str, Any]) -> list[dg.AssetCheckResult]:
             "curation_audit", "slices", not sided, "; ".join(extreme_lines(document)) or "none is all kept or all left",
         ),
         verdict(
-            "curation_audit", "drift", most is None or most["psi"] < 0.25,
-            "first decision" if changes is None else _drift_text(most),
+            "curation_audit", "drift", most is None or most["psi"] - by_chance < MUCH_PSI,
+            "first decision" if changes is None else _drift_text(most, by_chance),
         ),
         verdict(
             "curation_audit", "churn", churn is None or churn <= MOST_CHURN,
@@ -90,7 +92,7 @@ def _distances(changes: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return [*([{"name": "probability", **scores}] if scores else []), *changes["measurements"]]
 
 
-def _drift_text(most: Mapping[str, Any] | None) -> str:
+def _drift_text(most: Mapping[str, Any] | None, by_chance: float) -> str:
     return (
         "nothing to compare" if most is None else f"largest: {most['name']}, PSI {most['psi']:.3f}, KS {most['ks']:.3f}"
     )

@@ -75,7 +75,10 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
     "curation_audit": {
         "kept_precision": (False, "The audit of the kept clips does not contradict the target precision."),
         "slices": (False, "No resolution and no year of upload of 20 clips or more is all kept or all left."),
-        "drift": (False, "Probabilities and measurements moved little since the decision before (PSI below 0.25)."),
+        "drift": (
+            False,
+            "Scores and measurements moved little since the decision before: PSI below 0.25 beyond chance.",
+        ),
         "churn": (False, "Few clips have another verdict than in the decision before (at most 20 percent)."),
     },
     "training_shards": {

@@ -35,6 +35,7 @@ class CurationView:
     why: list[Mapping[str, Any]]
     drift: list[Mapping[str, Any]]
     """Distances to the decision before, the largest PSI first."""
+    psi_by_chance: float
     sheets: list[Sheet]
 
     @property
@@ -59,6 +60,7 @@ def curation_view(store: Store) -> CurationView | None:
         slices=extreme_lines(document),
         why=changes["why"][:_MOST_MOVES] if changes is not None else [],
         drift=sorted(drift, key=lambda one: -one["psi"])[:_MOST_MEASUREMENTS],
+        psi_by_chance=changes["psi_by_chance"] if changes is not None else 0.0,
         sheets=[sheet for name in (BEST, BORDERLINE, WORST) if (sheet := _sheet(store, name)) is not None],
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import rankdata
 
-from classifier.audit.drift import Distance, distance
+from classifier.audit.drift import Distance, distance, psi_by_chance
 from classifier.audit.estimate import FEW_CLIPS, FEW_SOURCES
 from classifier.audit.measurements import MeasurementDistance, measurement_distances
 from classifier.audit.pairs import PairedDecisions, pair_decisions
@@ -75,6 +75,8 @@ class Changes(TypedDict):
     why: list[Move]
     """Most clips first."""
     probabilities: Distance | None
+    psi_by_chance: float
+    """What the PSI would be, on average, if nothing had moved."""
     measurements: list[MeasurementDistance]
     """Largest PSI first; empty where both decisions are on the same clips."""
     models_agree: ModelAgreement | None
@@ -168,6 +170,7 @@ def changes_since(pool: Pool, part_rows: int | None = None) -> tuple[Changes, pa
             for (change, before, now), clips in sorted(tally.why.items(), key=lambda item: (-item[1], item[0]))
         ],
         probabilities=distance(*scored),
+        psi_by_chance=psi_by_chance(*(min(clips, MOST_VALUES) for clips in (pairs.clips_before, pairs.clips))),
         measurements=[] if same_clips else measurement_distances(pool, tally.sampled["_before"], tally.sampled[""]),
         models_agree=None if same_model else _agreement(pool, pa.concat_tables(tally.rated)),
     )

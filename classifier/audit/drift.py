@@ -41,6 +41,11 @@ def distance(reference_R: Floats, present_N: Floats) -> Distance | None:
     )
 
 
+def psi_by_chance(reference: int, present: int) -> float:
+    """Return the PSI to expect of two samples of one distribution, by their sizes: with few values it is large."""
+    return (_BINS - 1) * (1 / reference + 1 / present) if reference and present else 0.0
+
+
 def _shares(values_N: Floats, known_N: Floats, edges: Floats) -> Floats:
     """Return the share of values in each bin, and of those that are not known."""
     counts = np.bincount(np.searchsorted(edges, known_N, side="left"), minlength=len(edges) + 1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from classifier.audit.drift import LITTLE, MUCH, distance
+from classifier.audit.drift import LITTLE, MUCH, distance, psi_by_chance
 
 RANDOM = np.random.default_rng(3)
 NAN = math.nan
@@ -63,3 +63,12 @@ def test_unknown_values_are_a_bin_of_their_own():
 def test_without_values_there_is_no_distance():
     assert distance(np.zeros(0), np.zeros(3)) is None
     assert distance(np.zeros(3), np.zeros(0)) is None
+
+
+def test_few_values_have_a_psi_by_chance():
+    found = [distance(RANDOM.normal(size=100), RANDOM.normal(size=150)) for _ in range(200)]
+    mean = np.mean([one["psi"] for one in found if one is not None])
+    # with a bin that happens to be empty now and then, somewhat above the formula
+    assert psi_by_chance(100, 150) == pytest.approx(0.15)
+    assert 0.1 < mean < 0.25
+    assert psi_by_chance(0, 3) == 0
