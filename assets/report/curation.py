@@ -9,10 +9,13 @@ from typing import Any
 
 from assets.report.curation_sheets import BEST, BORDERLINE, FOLDER, WORST
 from assets.report.thumbnails import data_uri
+from pipeline.ids import split_clip_id
 from pipeline.inspect.audit_text import audit_lines, change_lines, extreme_lines, read_audit
 from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
-_MOST_MOVES, _MOST_MEASUREMENTS = 12, 8
+_BY_SCORE = (BEST, BORDERLINE, WORST)
+_MOST_MOVES, _MOST_MEASUREMENTS, _MOST_SLICES = 12, 8, 6
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,20 @@ class CurationView:
     changes: list[str]
     slices: list[str]
     """Slices of which all clips are kept, or none."""
+    keep_rates: dict[str, list[Mapping[str, Any]]]
+    """Dimension -> its largest slices; one that has a single slice is left out."""
     why: list[Mapping[str, Any]]
     drift: list[Mapping[str, Any]]
     """Distances to the decision before, the largest PSI first."""
     psi_by_chance: float
     sheets: list[Sheet]
+    """The best, the borderline and the worst scores."""
+    reason_sheets: list[Sheet]
 
     @property
     def clip_ids(self) -> list[str]:
         """Return the clips that it shows."""
-        return [clip for sheet in self.sheets for clip in sheet.clips]
+        return [clip for sheet in (*self.sheets, *self.reason_sheets) for clip in sheet.clips]
 
 
 def curation_view(store: Store) -> CurationView | None:
@@ -54,6 +61,7 @@ def curation_view(store: Store) -> CurationView | None:
     if changes is not None:
         scores = changes["probabilities"]
         drift = [*([{"name": "probability", **scores}] if scores else []), *changes["measurements"]]
+    sheets = _sheets(store)
     return CurationView(
         audit=audit_lines(document),
         changes=change_lines(changes),
@@ -61,15 +69,30 @@ def curation_view(store: Store) -> CurationView | None:
         why=changes["why"][:_MOST_MOVES] if changes is not None else [],
         drift=sorted(drift, key=lambda one: -one["psi"])[:_MOST_MEASUREMENTS],
         psi_by_chance=changes["psi_by_chance"] if changes is not None else 0.0,
-        sheets=[sheet for name in (BEST, BORDERLINE, WORST) if (sheet := _sheet(store, name)) is not None],
+        keep_rates={
+            dimension: found["largest"][:_MOST_SLICES]
+            for dimension, found in document["slices"].items()
+            if found["count"] > 1
+        },
+        sheets=[sheets[name] for name in _BY_SCORE if name in sheets],
+        reason_sheets=[sheet for name, sheet in sorted(sheets.items()) if name not in _BY_SCORE],
     )
 
 
-def _sheet(store: Store, name: str) -> Sheet | None:
-    try:
-        about = json.loads(store.read_blob(f"{FOLDER}/{name}.json"))
-        picture = store.read_blob(f"{FOLDER}/{name}.jpg")
-    except (FileNotFoundError, ValueError, RecursionError):
-        return None  # the next audit draws it
-    clips = about.get("shown") if isinstance(about, dict) else None
-    return Sheet(name, data_uri(picture, "image/jpeg"), [str(clip) for clip in clips]) if clips else None
+def _sheets(store: Store) -> dict[str, Sheet]:
+    """Return the sheets by name; one that shows a video which is taken down is left out until it is drawn anew."""
+    hidden = taken_down(store).hidden_videos(store)
+    found = {}
+    for key in store.list_blobs(FOLDER):
+        if not key.endswith(".jpg"):
+            continue
+        try:
+            about = json.loads(store.read_blob(key.removesuffix(".jpg") + ".json"))
+            name, clips = str(about["sheet"]), [str(clip) for clip in about["shown"]]
+            hides = any(split_clip_id(clip)[0] in hidden for clip in clips)
+            picture = store.read_blob(key)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+            continue  # the next audit draws it; without its list of clips a takedown could not find the page
+        if clips and not hides:
+            found[name] = Sheet(name, data_uri(picture, "image/jpeg"), clips)
+    return found
