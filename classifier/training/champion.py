@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from classifier.embedding.weights import encoder_id
 from classifier.pool import Pool
 from classifier.training.calibration import apply_calibration
 from classifier.training.compare import Comparison, score_rows
+from classifier.training.examples import feature_names
 from classifier.training.groups import joined_groups
 from classifier.training.metrics import PromotionMetrics
 from classifier.training.promotion import Choice, contest, no_contest
@@ -47,10 +49,10 @@ def against_champion(
     there = set(pool.scan([], clip_ids=learned)["clip_id"].to_pylist())
     if learned - there:
         return no_contest(name, f"{len(learned - there)} clips that {name} learned from are not there any more")
-    try:
-        return _contest(pool, champion, document, comparison, choice)
-    except UserError as exc:
-        return no_contest(name, f"{name} cannot be used any more: {exc}")
+    unusable = _unusable(pool, document)
+    if unusable:
+        return no_contest(name, f"{name} cannot be used any more: {unusable}")
+    return _contest(pool, champion, document, comparison, choice)
 
 
 def keep_champion(store: Store, promotion: PromotionMetrics, inputs: str) -> ModelRecord:
@@ -65,6 +67,23 @@ def keep_champion(store: Store, promotion: PromotionMetrics, inputs: str) -> Mod
     )
     replace_model(store, kept)
     return kept
+
+
+def _unusable(pool: Pool, document: ModelDocument) -> str:
+    """Return why clips of today cannot be scored with a classifier; empty where they can."""
+    if "features" in document["needs"]:
+        gone = [name for name in document["feature_names"] if name not in feature_names()]
+        if gone:
+            return f"it learned from measurements that are not made any more ({', '.join(gone)})"
+    if document["encoder"] is None:
+        return ""
+    if not pool.config.embedding.enabled:
+        return "it needs embeddings, and embedding.enabled = false"
+    try:
+        encoder = encoder_id(pool.config.embedding)
+    except UserError as exc:
+        return str(exc)
+    return "" if encoder == document["encoder"] else f"it needs embeddings of {document['encoder']}, not of {encoder}"
 
 
 def _contest(

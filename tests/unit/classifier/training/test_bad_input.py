@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +121,23 @@ def test_a_challenger_that_loses_is_not_published_and_not_trained_again(labelled
     assert not train_classifier(labelled).trained
     assert len(labelled.store.read("models")) == 1
     assert len(labelled.store.list_blobs("models")) == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"feature_names": ["luck"]}, r"measurements that are not made any more \(luck\)"),
+        ({"encoder": "another"}, "needs embeddings of another, not of efficientnet-lite0"),
+    ],
+)
+def test_a_classifier_that_cannot_score_the_clips_of_today_never_stays(labelled, monkeypatch, changed, why):
+    first = train_classifier(labelled)
+    before = load_document(labelled.store, latest_classifier(labelled.store))
+    monkeypatch.setattr("classifier.training.champion.load_document", lambda *_: {**before, **changed})
+    label(labelled, {before["out_of_fold"]["clip_id"][0]: 2})
+    second = train_classifier(labelled)
+    assert second.model_id != first.model_id
+    assert re.search(why, second.metrics["promotion"]["why"])
 
 
 def test_a_classifier_that_learned_from_a_clip_that_is_gone_never_stays(labelled):
