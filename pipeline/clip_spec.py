@@ -6,7 +6,7 @@ from pipeline.config import ClipConfig, fingerprint
 
 _CODE_VERSION = 2  # raise it when a change in pipeline/clips changes pixels, bytes or spans
 
-MEASUREMENTS_VERSION = 3
+MEASUREMENTS_VERSION = 4
 """Raise it when a change in pipeline/clips changes or adds measurements: videos whose file is kept are cut again, to
 the same clips under the same ids. 1 is that of rows which name none."""
 

@@ -131,7 +131,8 @@ def measure(
         black_share, letterbox, overlay.share * inside, _static_share(activity), max(corners), min(corners), centre,
         _corner_variance(samples), sideways, strength, speed, upwards,
         float(np.abs(histograms[0] - histograms[-1]).sum() / 2), num_bytes / len(luma),
-        overlay.panel_share * inside, text, blocks, *play_of(luma, config.fps),
+        overlay.panel_share * inside, text, blocks,
+        *play_of(luma, config.fps, (top, bottom, left, right) if inner.size else None),
         standing_texture(samples, activity),
     ]  # fmt: skip
     return Measurements(

@@ -1,7 +1,8 @@
 """Measure play: how the camera moves, what moves by itself, and when, whatever the art of the game looks like.
 
 A step from one frame to the next shows play where the camera moves, or where what moves goes on from where it was.
-Pictures are averaged down to some 160x90 pixels first, so that all numbers mean the same for clips of other sizes.
+Pictures are averaged down to less than twice 160x90 pixels first, so that all numbers mean the same for clips of other
+sizes.
 """
 
 from __future__ import annotations
@@ -28,14 +29,19 @@ _SECONDS = 16
 """Of so many seconds the poorest one does not count in `play_least`: a short break or a cut is no lack of play."""
 
 
-def play_of(luma: Planes, fps: int) -> list[float]:
+def play_of(luma: Planes, fps: int, inner: tuple[int, int, int, int] | None = None) -> list[float]:
     """Return the numbers that `PLAY_NAMES` names, all finite; zeros for a picture that is too small to tell.
 
     Args:
         luma: (T, H, W) uint8.
         fps: frames a second.
+        inner: top, bottom, left and right of the picture inside its dark bars, which stand while the camera moves.
     """
-    small = _averaged_down(luma)
+    side = max(1, min(15, max(luma.shape[1] // _ROWS, luma.shape[2] // _COLUMNS)))
+    small = _averaged_down(luma, side)
+    if inner is not None:
+        top, bottom, left, right = (edge // side for edge in inner)
+        small = np.ascontiguousarray(small[:, top:bottom, left:right])
     count, height, width = small.shape
     if count < 3 or height < LEAST or width < LEAST:
         return [0.0] * len(PLAY_NAMES)
@@ -59,13 +65,11 @@ def _seconds_of(play: Mask, fps: int) -> tuple[float, float]:
     return float((shares >= _PLAYED).mean()), float(np.sort(shares)[len(shares) // _SECONDS])
 
 
-def _averaged_down(luma: Planes) -> Planes:
-    """Return pictures of less than twice 160x90 pixels: each pixel the mean of a square of whole pixels."""
-    count, height, width = luma.shape
-    side = max(1, min(15, max(height // _ROWS, width // _COLUMNS)))
+def _averaged_down(luma: Planes, side: int) -> Planes:
+    """Return pictures whose pixels are the means of squares of `side` pixels a side, whole ones alone."""
     if side == 1:
-        return np.ascontiguousarray(luma)
-    height, width = height // side, width // side
+        return luma
+    count, height, width = len(luma), luma.shape[1] // side, luma.shape[2] // side
     lines = np.zeros((count, height, luma.shape[2]), np.uint16)
     for row in range(side):
         lines += luma[:, row : height * side : side]

@@ -111,6 +111,14 @@ def test_dark_bars_are_measured(top: int, left: int, share: float) -> None:
     assert measured(frames).letterbox_share == pytest.approx(share, abs=0.03)
 
 
+def test_dark_bars_on_all_sides_do_not_hide_that_the_camera_moves() -> None:
+    frames = scrolling(3, sky=True).copy()
+    frames[:, :11], frames[:, 79:], frames[:, :, :20], frames[:, :, 140:] = 0, 0, 0, 0
+    found = measured(frames)
+    assert feature(found, "camera_share") == 1
+    assert feature(found, "camera_rest") == feature(found, "own_motion") == 0
+
+
 def test_a_flat_sky_is_no_border_and_no_overlay() -> None:
     found = measured(scrolling(3, sky=True))
     assert found.letterbox_share == 0
