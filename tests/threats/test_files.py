@@ -52,6 +52,7 @@ def spoil(root: Store, pattern: str, damage: str) -> Path:
 
 @damaged
 def test_a_damaged_queue_is_named_and_written_again(root: Store, settings: Settings, damage: str) -> None:
+    write_queue(settings.job())  # the pass wrote it before it decided
     before = load_queue(root)
     spoil(root, "labels/queue.json", damage)
     with pytest.raises(UserError, match=r"labels/queue\.json is damaged.*lampworks run --select label_queue"):
