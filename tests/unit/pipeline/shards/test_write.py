@@ -191,7 +191,7 @@ def test_nothing_decided_is_said(store: Store) -> None:
 
 def test_no_kept_clip_is_said_with_what_to_do(done: Store) -> None:
     decide_again(done, {str(row["clip_id"]): {"decision": "drop"} for row in decisions(done)})
-    assert "decision.target_precision" in refusal(done)
+    assert "set decision.keep_rate" in refusal(done)
 
 
 def test_an_empty_split_is_said_with_what_to_do(done: Store) -> None:
