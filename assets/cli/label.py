@@ -14,6 +14,7 @@ from assets.cli.options import (
     settings_of,
     used_settings,
 )
+from pipeline.errors import UserError
 from pipeline.outside import shown_text
 
 
@@ -79,6 +80,11 @@ def run_label(args: argparse.Namespace) -> int:
         from classifier.audit.sample import AUDIT_KEY, audit_of_present_decision, drawn_by_stream
 
         drawn = drawn_by_stream(audit_of_present_decision(settings.job()))
+        if not drawn:
+            raise UserError(
+                "people rated every clip of the decision that an audit could ask about: add footage, then run "
+                "`lampworks recurate` and audit that decision"
+            )
         print(f"audit    {drawn.get('audit_high', 0)} kept clips, {drawn.get('audit_low', 0)} others", flush=True)
         queue = AUDIT_KEY
     names = (_annotator(args),) if args.annotators is None else args.annotators.split(",")

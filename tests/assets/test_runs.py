@@ -21,16 +21,19 @@ from assets.automation.schedules import recurate
 from assets.automation.sensors import batches_at_work
 from assets.definitions import defs
 from assets.graph.definitions import graph_of
+from assets.graph.jobs import UP_TO_SHARDS
 from assets.graph.resources import resource_of
 from assets.passes.driver import PassOptions, full_pass
 from assets.passes.failures import PassError
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, load_settings
+from classifier.decision.content import decided_content
 from models.evaluation.ablation import CurationComparison
 from pipeline.config import DecisionConfig, EmbeddingConfig, EngineConfig
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.search.batches import batches
+from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from tests.snapshots import snapshot
 
@@ -242,9 +245,21 @@ def test_the_weekly_job_runs_the_driver_up_to_the_shards_and_never_trains(
     with open_instance(weekly.home) as instance:
         assert run_job("recurate", weekly, instance).success
         jobs = [run.job_name for run in reversed(instance.get_runs())]
+        [audited] = instance.fetch_materializations(dg.AssetKey("curation_audit"), limit=9).records
+        [decided] = instance.fetch_materializations(dg.AssetKey("curated_clips"), limit=9).records
     assert jobs == ["recurate", "discover", "collect_batch", "compare_clips", "label", "decide"]
     assert weekly.store.read("shards").num_rows == 2
     assert weekly.store.read("models").num_rows == 0
+    shown = audited.asset_materialization.metadata
+    assert (shown["audited clips"].value, shown["rated clips"].value) == (4, 0)
+    assert "`lampworks label --audit`" in shown["audit"].value
+    # the data version of a decision is what it says
+    version = decided.asset_materialization.tags["dagster/data_version"]
+    assert version == decided_content(weekly.store)
+    # identical inputs: nothing is launched, and nothing is written
+    before = {table: weekly.store.version(table) for table in SCHEMAS}
+    assert full_pass(weekly, UP_TO_SHARDS, on_progress=lambda text: None, options=NO_REPORT).runs == []
+    assert {table: weekly.store.version(table) for table in SCHEMAS} == before
 
 
 KILLED = """

@@ -181,7 +181,7 @@ def test_the_labelling_page_offers_the_audit_alone_and_its_ratings_are_answers(j
     assert answers_of(audit, load_labels(job.store, job.config)) == [(audit["clips"][1], 4)]
 
 
-def test_the_command_draws_the_audit_and_serves_it(job: Job, monkeypatch: pytest.MonkeyPatch, capsys):
+def test_the_command_draws_the_audit_and_serves_it(job: Job, rate: Rate, monkeypatch: pytest.MonkeyPatch, capsys):
     served: list[str] = []
     monkeypatch.setattr("classifier.labels.serve.serve_labels", lambda *_, queue, **__: served.append(queue))
     clips = add_footage(job.store, job.config, VIDEOS[:3], 4)
@@ -191,3 +191,8 @@ def test_the_command_draws_the_audit_and_serves_it(job: Job, monkeypatch: pytest
     decide_as(job.store, by_score(clips, keep=6))
     assert (main(["label", *root]), served) == (0, [AUDIT_KEY])
     assert load_audit(job.store) is not None
+    # where nobody can be asked, it says so and opens no page
+    rate(dict.fromkeys(clips, 3))
+    decide_as(job.store, by_score(clips, keep=5))
+    assert (main(["label", *root]), served) == (2, [AUDIT_KEY])
+    assert "people rated every clip" in capsys.readouterr().err
