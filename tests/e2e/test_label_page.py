@@ -320,6 +320,10 @@ def test_labels_that_were_never_sent_survive_a_reload(page, url, order, root):
     press(page, "u")
     press(page, "4")
     until(page, "document.getElementById('unsaved').dataset.count === '3'")
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new Error('the quota is exceeded'); }; }")
+    press(page, "2")  # a browser that cannot keep a rating says so, and stays at the clip
+    assert shown(page) == order[1]
+    assert "not recorded: Error: the quota is exceeded" in page.inner_text("#broken")
     page.unroute("**/api/events")
     open_page(page, url)
     assert shown(page) == order[1]

@@ -22,10 +22,18 @@ const times = [], spent = [];
 
 // -- what the server keeps
 function record(kind, clip, rating, why) {
-  outbox.keep({ clip_id: clip.clip_id, kind, rating: rating || null, stream: clip.stream, inclusion: clip.inclusion ?? null,
-                repeat: Boolean(clip.repeat), reasons: why, shown: clip,
-                seconds: Math.min(3600, (performance.now() - shownAt) / 1000) });
+  const event = { clip_id: clip.clip_id, kind, rating: rating || null, stream: clip.stream, inclusion: clip.inclusion ?? null,
+                  repeat: Boolean(clip.repeat), reasons: why, shown: clip,
+                  seconds: Math.min(3600, (performance.now() - shownAt) / 1000) };
+  try {
+    outbox.keep(event);
+    return true;
+  } catch (error) {  // storage is full, or forbidden for this page
+    warn(`This browser cannot keep the rating of clip ${clip.clip_id}, so it was not recorded: ${error}`);
+    return false;
+  }
 }
+function warn(text) { $("broken").textContent = text; $("broken").hidden = false; }
 // where no frame of a next clip is going to be painted: a hidden tab, a paused clip, the grid, the end
 function sendSoon() { setTimeout(() => outbox.send(), document.hidden || paused || grid.isOpen || !line.length ? 0 : PAINT_MS); }
 function showUnsaved(count, refused) {
@@ -35,7 +43,7 @@ function showUnsaved(count, refused) {
 function elsewhere(event) {
   // another tab of this person: what was answered there is not asked here
   if (state === null) return;
-  const clip = line.find((one) => key(one) === key(event)) ?? event.shown, wasShown = line[0] === clip;
+  const clip = line.find((one) => key(one) === key(event)) ?? event.shown ?? { ...event, title: "" }, wasShown = line[0] === clip;
   if (event.kind === "undo") { forget(event); showProgress(); return; }
   if (answered.has(key(event))) return;
   noteAnswer(clip, event.rating ?? 0, null);
@@ -123,8 +131,7 @@ function failed(clip, error) {
   const wasShown = line[0] === clip;
   line = line.filter((one) => one.clip_id !== clip.clip_id);
   const others = unreadable.size > 1 ? ` ${unreadable.size} clips so far.` : "";
-  $("broken").textContent = `Clip ${clip.clip_id} cannot be shown: ${error.message}. Nothing was recorded for it.${others}`;
-  $("broken").hidden = false;
+  warn(`Clip ${clip.clip_id} cannot be shown: ${error.message}. Nothing was recorded for it.${others}`);
   if (grid.isOpen) openGrid(); else if (wasShown) show(); else { stage.show(line, speed, paused); }
   more();
 }
@@ -200,11 +207,11 @@ async function showAgreement() {
 function answer(kind, rating, clips, group = null) {
   if (!clips.length) return;
   const why = [...reasons];
-  for (const clip of clips) {
-    noteAnswer(clip, rating ?? 0, group);
-    // stored before the next clip is shown, and sent after it
-    record(kind, clip, rating, why);
-  }
+  // stored before the next clip is shown, and sent after it
+  const kept = clips.findIndex((clip) => !record(kind, clip, rating, why));
+  if (kept === 0) return;
+  if (kept > 0) clips = clips.slice(0, kept);
+  for (const clip of clips) noteAnswer(clip, rating ?? 0, group);
   times.push(...clips.map(() => performance.now()));
   if (times.length > 5000) times.splice(0, 2500);
   spent.push((performance.now() - shownAt) / 1000 / clips.length);
@@ -232,9 +239,9 @@ function undo() {
   if (last === undefined) return;
   const together = last.group === null ? [last] : past.filter((one) => one.group === last.group);
   for (const { clip } of together.reverse()) {
+    if (!record("undo", clip, null, [])) return;
     forget(clip);
     spent.pop(); times.pop();
-    record("undo", clip, null, []);
     line = [clip, ...line.filter((one) => key(one) !== key(clip))];
   }
   if (!grid.isOpen) show();

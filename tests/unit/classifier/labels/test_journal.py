@@ -41,8 +41,9 @@ def test_sending_an_event_again_is_harmless_and_reusing_its_id_is_refused(tmp_pa
     with Journal(tmp_path / "j.sqlite") as journal:
         first = event()
         assert journal.append([first, first], "ann")[0] == [first["event_id"]] * 2
-        saved, refused = journal.append([{**first, "rating": 1}], "ann")
-        assert (saved, list(refused)) == ([], [first["event_id"]])
+        for other in ({**first, "rating": 1}, {**first, "repeat": True}):
+            saved, refused = journal.append([other], "ann")
+            assert (saved, list(refused)) == ([], [first["event_id"]])
         assert [row["rating"] for row in journal.events()] == [5]
 
 
