@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import statistics
 import sys
 
 from assets.cli.bench_clips import processor
@@ -36,7 +35,7 @@ def run_score(args: argparse.Namespace) -> int:
     print(f"{found[0].clips} clips of {where}, {args.rounds} rounds, {platform.machine()} ({processor()}):")
     for one in found:
         alone, whole = one.clips_per_cpu_s
-        each = 1000 * statistics.median(one.whole) / one.clips
+        each = 1000 / whole
         print(f"  {one.kind}:")
         print(f"    alone    {alone:9.1f} clips a CPU-s  on arrays that are ready")
         print(f"    scoring  {whole:9.1f} clips a CPU-s  {each:.2f} CPU-ms a clip, {100 * one.share:.0f} % of that")

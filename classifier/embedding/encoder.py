@@ -71,11 +71,13 @@ def load_encoder(config: EmbeddingConfig) -> Encoder:
     Weights alone (the installed ones, safetensors) hold numbers and run nothing.
 
     Raises:
-        UserError: the file is missing, changed, or of another network.
+        UserError: the file is missing, changed, or of another network, or the configured device is not there.
     """
     weights = weights_of(config)
-    cuda = config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
-    device = torch.device("cuda" if cuda else "cpu")
+    has_gpu = torch.cuda.is_available()
+    if config.device == "cuda" and not has_gpu:
+        raise UserError("embedding.device = cuda: torch finds no GPU here; set it to auto or cpu")
+    device = torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
     try:
         network = _network(weights)
         network = network.eval().to(device, _DTYPES[config.dtype])

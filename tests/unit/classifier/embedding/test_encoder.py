@@ -102,6 +102,21 @@ def test_a_torchscript_module_gives_features_of_any_number(tmp_path):
     assert np.allclose(mean[0], FRAMES[0, [2, 6]].mean((0, 1, 2)), atol=1.0)
 
 
+def test_a_torchscript_module_with_weights_runs_in_either_dtype(tmp_path):
+    config = own(script(tmp_path / "net.pt", torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU())))
+    mean, _ = load_encoder(config)(FRAMES)
+    assert mean.shape == (1, 5)
+    half, _ = load_encoder(dataclasses.replace(config, dtype="bf16"))(FRAMES)
+    assert np.allclose(mean, half, rtol=0.05, atol=0.5)
+
+
+def test_a_device_that_is_not_there_is_refused_with_the_fix(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"embedding\.device = cuda: torch finds no GPU here; set it to auto or cpu"):
+        load_encoder(dataclasses.replace(SMALL, device="cuda"))
+    assert load_encoder(dataclasses.replace(SMALL, device="auto")).device.type == "cpu"
+
+
 def test_files_that_are_no_such_network_are_refused_with_their_name(tmp_path):
     with pytest.raises(UserError, match=r"must return a tensor of pictures x features"):
         load_encoder(own(script(tmp_path / "wrong.pt", Infinite())))(FRAMES)
