@@ -73,6 +73,16 @@ def test_recordings_become_a_curated_set_whose_precision_is_told_honestly(tmp_pa
     lampworks("run", *arguments, "--labels", str(folder / "labels.csv"))
     assert digests(root) == before
 
+    # no game on both sides of a fold: the measurements carry to games that nothing was learned from
+    games = f"{folder / 'metadata.jsonl'}:source_game"
+    options = ("--candidates", "measurements", "--folds", "5", "--repeats", "5", "--json")
+    told = lampworks("bench", "classifier", "--root", str(root), "--groups", games, *options)
+    # after the lines of progress
+    found = json.loads(told[told.index("{") :])
+    [by_game] = [row["auc"] for row in found["candidates"] if row["name"] == "measurements"]
+    assert not by_game["few"]
+    assert by_game["auc"] >= 0.92
+
 
 def _no_window_spans_a_cut(store: Store) -> None:
     """Compare the cut times of the training set with those of the clips; cut clips are kept with them."""
