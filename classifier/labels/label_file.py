@@ -35,6 +35,8 @@ _EXTRA = ("annotator", "stream", "seconds", "inclusion", "reasons", "title", "no
 _LEAD_TIME = "lead_time"
 """Label Studio's name for the seconds that a rating took."""
 _DECIMAL_COMMA = re.compile(r"[0-9]+,[0-9]+")
+_A_START = re.compile(r"(clip|segment)?[\s_-]*(start|begin|offset|from$|time_?code|time_?s$)")
+"""Names of columns that may say where in its video a clip begins."""
 _LARGEST = 256 << 20
 _LONGEST = 10_000
 _FORMS = "the header must hold clip_id,rating or video,start_s,rating (start_s may be left out)"
@@ -140,7 +142,7 @@ def _spoken(table: LabelTable) -> str:
 
 def _header(file: Path, table: LabelTable) -> list[str]:
     header = table.header or Record(1, [])
-    names = [cell.strip().lower() for cell in header.cells]
+    names = [_our_name(cell.strip().lower()) for cell in header.cells]
     while names and not names[-1]:
         names.pop()  # a spreadsheet ends lines with separators
     if table.is_label_studio:
@@ -152,18 +154,32 @@ def _header(file: Path, table: LabelTable) -> list[str]:
     if "rating" not in names or not {"clip_id", "video"} & set(names):
         found = ", ".join(repr(name[:60]) for name in names[:_SHOWN])
         raise UserError(f"{where}: found the columns {found}; {_FORMS}: rename or add columns")
+    moment = next((name for name in names if _A_START.match(name)), "")
+    if moment and not {"start_s", "clip_id"} & set(names):
+        # without it each rating would be one of a whole video
+        raise UserError(
+            f"{where}: column {moment[:60]!r} is not read as the start of a clip; rename it to start_s and write "
+            "seconds, or delete it if each rating is one of a whole video"
+        )
     return names
+
+
+def _our_name(name: str) -> str:
+    """Return a column's name as ours where it is spelled with other signs: `Start (s)`, `clip-id`."""
+    spelled = re.sub(r"[\s()\[\]_-]+", "_", name).strip("_")
+    return spelled if spelled in {*_KNOWN, *_EXTRA} else name
 
 
 def _row(cells: Mapping[str, str], line: int, where: str) -> LabelRow:
     values = {name: clean_text(cells.get(name, "").strip(), _LONGEST) for name in (*_KNOWN, *_EXTRA, _LEAD_TIME)}
-    for name in ("rating", "start_s", "seconds", "inclusion"):
+    for name in ("rating", "start_s", "seconds", "inclusion", _LEAD_TIME):
         if _DECIMAL_COMMA.fullmatch(values[name]):
             values[name] = values[name].replace(",", ".")
     rating = clean_number(values["rating"], 5, least=1)
     if rating is None or not rating.is_integer():
         raise UserError(
-            f"{where}: rating {values['rating']!r} is not 1, 2, 3, 4 or 5; nothing was imported. Write one of them"
+            f"{where}: rating {values['rating']!r} is not 1, 2, 3, 4 or 5; nothing was imported. Write one of "
+            "them, or delete the line"
         )
     start_s = clean_seconds(values["start_s"])
     if values["start_s"] and start_s is None:
@@ -173,19 +189,32 @@ def _row(cells: Mapping[str, str], line: int, where: str) -> LabelRow:
         )
     if not values["clip_id"] and not values["video"]:
         raise UserError(f"{where}: the row names no clip (clip_id, or video and start_s); nothing was imported")
+    inclusion = clean_number(values["inclusion"], 1)
+    if values["inclusion"] and not inclusion:
+        raise UserError(
+            f"{where}: inclusion {values['inclusion']!r} is not a probability above 0 and up to 1; nothing was "
+            "imported. Write one, or leave the cell empty"
+        )
     video = own_path(values["video"])
     return LabelRow(
         line=line,
-        clip_id=values["clip_id"] or (_clip_of_name(video) if start_s is None else None),
+        clip_id=(_clip_of_name(values["clip_id"]) or values["clip_id"])
+        or (_clip_of_name(video) if start_s is None else None),
         video=video or None,
         start_s=start_s,
         rating=int(rating),
         annotator=values["annotator"],
         stream=values["stream"],
         seconds=clean_seconds(values["seconds"] or values[_LEAD_TIME]),
-        inclusion=clean_number(values["inclusion"], 1),
-        reasons=tuple(reason for reason in REASONS if reason in re.split(r"[\s,;]+", values["reasons"])),
+        inclusion=inclusion,
+        reasons=tuple(reason for reason in REASONS if _says(values["reasons"], reason)),
     )
+
+
+def _says(cell: str, reason: str) -> bool:
+    """Return whether a cell names a reason, however it separates and writes them."""
+    spelled = reason.replace("_", "[_ -]")
+    return re.search(rf"(?<![a-z_-]){spelled}(?![a-z_-])", cell.lower()) is not None
 
 
 def _clip_of_name(video: str) -> str | None:

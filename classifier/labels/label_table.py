@@ -1,7 +1,8 @@
 """Read a file of labels as a table of texts: CSV as programs and people save it, Parquet, or JSON.
 
 CSV is separated by commas, semicolons or tabs, has a line `sep=;` or none, and is UTF-8 or UTF-16. JSON is a list of
-objects with one value a column, or what Label Studio exports (`classifier.labels.label_studio`).
+objects with one value a column, a table as pandas writes it, or what Label Studio exports
+(`classifier.labels.label_studio`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,13 @@ MOST_ROWS = 2_000_000
 _LONGEST = 10_000
 _DELIMITERS = (",", ";", "\t", "|")
 _ENDINGS = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+_PARQUET = b"PAR1"
+_NOT_TEXT = {
+    b"PK\x03\x04": "an Excel workbook or another zip file: save the sheet as CSV UTF-8",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook: save the sheet as CSV UTF-8",
+    b"\x1f\x8b": "compressed with gzip: unpack it",
+}
+"""What files are that people take for CSV, by their first bytes."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +69,20 @@ def read_table(file: Path, data: bytes, what: str = "label file") -> LabelTable:
         UserError: it cannot be read; also while its records are taken.
     """
     form, named_file = _ENDINGS.get(file.suffix.lower()), f"{what} {file.name!r}"
-    if form == "parquet":
+    if form == "parquet" or data.startswith(_PARQUET):
         return _table(_parquet_records(named_file, data))
+    other = next((said for start, said in _NOT_TEXT.items() if data.startswith(start)), None)
+    if other is not None:
+        raise UserError(f"{named_file} is {other}")
     if form in {"json", "jsonl"}:
         return _json_table(named_file, data, lines=form == "jsonl")
     text = _text(named_file, data)
     # by the first line that says something: what programs write there names the separator
     first = next((line for line in text.splitlines() if line.strip()), "")
-    named = first.strip().lower().removeprefix("sep=") if first.strip().lower().startswith("sep=") else None
+    said = first.strip().strip('"').lower()
+    named = said.removeprefix("sep=") if said.startswith("sep=") else None
     delimiter = (named or ",")[:1] if named is not None else _delimiter(first)
-    if first.strip().lower() in {"sep=", "sep=\\t"}:
+    if said in {"sep=", "sep=\\t"}:
         delimiter = "\t"  # the tab was stripped with the line's end
     return _table(_csv_records(named_file, text, delimiter, skip=named is not None), delimiter)
 
@@ -96,7 +109,8 @@ def _text(named_file: str, data: bytes) -> str:
 
 def _delimiter(header: str) -> str:
     """Return what separates the names of a header: of the usual characters the one that it has most of."""
-    return max(_DELIMITERS, key=header.count)
+    outside = re.sub(r'"[^"]*"', "", header)  # a quoted name may hold all of them
+    return max(_DELIMITERS, key=outside.count)
 
 
 def _csv_records(named_file: str, text: str, delimiter: str, *, skip: bool) -> Iterator[Record]:
@@ -130,12 +144,18 @@ def _parquet_records(named_file: str, data: bytes) -> Iterator[Record]:
     except (pa.ArrowException, OSError) as exc:
         raise UserError(f"{named_file} is not Parquet: {exc}") from exc
     yield Record(1, table.column_names)
-    for number, row in enumerate(table.to_pylist(), start=2):
-        yield Record(number, [_cell(value) for value in row.values()])
+    number = 1
+    for batch in table.to_batches():
+        # by place: two columns may have one name
+        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            number += 1
+            yield Record(number, [_cell(value) for value in values])
 
 
 def _cell(value: object) -> str:
     """Return a cell of Parquet or JSON as the CSV would hold it; times and decimals too."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
     if isinstance(value, list | dict):
         value = json.dumps(value, default=str)
     return (
@@ -167,6 +187,14 @@ def _is_json_lines(text: str) -> bool:
         return False
 
 
+def _by_row(value: object) -> object:
+    """Return the rows of a table that pandas wrote by column ({"rating": {"0": 5}}); anything else as it is."""
+    if not isinstance(value, dict) or not value or not all(isinstance(column, dict) for column in value.values()):
+        return value
+    rows = dict.fromkeys(key for column in value.values() for key in column)
+    return [{name: column.get(key) for name, column in value.items()} for key in rows]
+
+
 def _json_rows(named_file: str, data: bytes, *, lines: bool) -> list[tuple[int, dict[str, Any]]]:
     """Return the objects of a file, each with its line (JSON Lines) or its number."""
     text = _text(named_file, data)
@@ -180,6 +208,7 @@ def _json_rows(named_file: str, data: bytes, *, lines: bool) -> list[tuple[int, 
             value = parse_json(part)
         except ValueError as exc:
             raise UserError(f"{named_file}, line {number}: not JSON ({exc})") from exc
+        value = value if lines else _by_row(value)
         values.extend(enumerate(value, 1) if isinstance(value, list) and not lines else [(number, value)])
     wrong = next((number for number, value in values if not isinstance(value, dict)), None)
     if wrong is not None:

@@ -60,6 +60,9 @@ TABLE = "video,start_s,rating\na.mp4,16,5\n"
         'video, start_s, rating\n"a.mp4", "16", "5"\n',
         ("sep=;\r\n" + TABLE.replace(",", ";")).encode("utf-16"),
         'video,start_s,rating,note\na.mp4,16,5,"two\nlines, and a comma"\n',
+        '"sep=;"\r\n' + TABLE.replace(",", ";"),
+        'video;start_s;rating;"a, note, with, commas"\na.mp4;16;5;x\n',
+        "Video;Start (s);RATING\na.mp4;16;5\n",
     ],
 )
 def test_a_table_is_read_whatever_program_wrote_it(tmp_path, data):
@@ -144,6 +147,8 @@ def test_the_exports_of_label_studio_are_read(tmp_path):
     header = "annotation_id,annotator,created_at,id,lead_time,rating,updated_at,video"
     text = f"{header}\n1,1,2024-01-01T00:00:00Z,11,3.2,5,2024-01-01T00:00:00Z,{UPLOAD}\n2,1,,12,1.0,,,{UPLOAD}\n"
     assert read(tmp_path, "l.csv", text) == [(UPLOAD, None, 5)]
+    assert read(tmp_path, "semicolons.csv", text.replace(",", ";").replace("3.2", "3,2")) == [(UPLOAD, None, 5)]
+    assert read_label_file(tmp_path / "semicolons.csv").rows[0].seconds == 3.2
     file = read_label_file(tmp_path / "l.csv")
     assert (file.rows[0].annotator, file.rows[0].seconds, file.skipped) == ("1", 3.2, 1)
     assert file.ignored == ("annotation_id", "created_at", "id", "updated_at")
@@ -185,6 +190,8 @@ def test_a_file_named_after_a_clip_rates_that_clip(store, config, clip, tmp_path
         (tmp_path / f"{number}.csv").write_text(f"video,rating\n{name},{number + 1}\n")
         assert import_labels(store, tmp_path / f"{number}.csv", "ann", config).resolved == 1
         assert current_labels(store, config) == {clip: number + 1}
+    (tmp_path / "l.csv").write_text(f"clip_id,rating\n{clip}.mp4,5\n")
+    assert import_labels(store, tmp_path / "l.csv", "ann", config).resolved == 1
 
 
 def test_objects_of_json_and_lines_of_json_are_rows(tmp_path):
@@ -212,6 +219,56 @@ def test_objects_of_json_and_lines_of_json_are_rows(tmp_path):
 def test_json_that_is_none_of_this_is_refused_with_its_place(tmp_path, name, text, message):
     with pytest.raises(UserError, match=rf"label file '{name}'.*{message}"):
         read(tmp_path, name, text)
+
+
+def test_pandas_and_arrow_write_a_table_by_column_with_bytes_and_with_equal_names(tmp_path):
+    by_column = {"video": {"3": "a.mp4", "4": "b.mp4"}, "start_s": {"3": 16, "4": None}, "rating": {"3": 5.0, "4": 1}}
+    (tmp_path / "l.json").write_text(json.dumps(by_column))
+    wanted = [("a.mp4", 16.0, 5), ("b.mp4", None, 1)]
+    assert [(row.video, row.start_s, row.rating) for row in read_label_file(tmp_path / "l.json").rows] == wanted
+    columns = [pa.array([b"a.mp4"]).dictionary_encode(), pa.array([16]), pa.array([5]), *[pa.array([1])] * 2]
+    names = ["video", "start_s", "rating", "x", "x"]
+    for name in ("l.parquet", "l.pq"):
+        pq.write_table(pa.table([*columns, pa.array([["menu", "face"]])], names=[*names, "reasons"]), tmp_path / name)
+        file = read_label_file(tmp_path / name)
+        assert [(row.video, row.rating, row.reasons) for row in file.rows] == [("a.mp4", 5, ("menu", "face"))]
+        assert file.ignored == ("x", "x")
+
+
+def test_reasons_are_read_as_people_write_them(tmp_path):
+    text = 'clip_id,rating,reasons\nc.mp4,1,"Menu; not a platformer"\nc.mp4,1,not-a-platformer/faces\nc.mp4,1,submenu\n'
+    (tmp_path / "l.csv").write_text(text)
+    found = [row.reasons for row in read_label_file(tmp_path / "l.csv").rows]
+    assert found == [("menu", "not_a_platformer"), ("not_a_platformer",), ()]
+
+
+@pytest.mark.parametrize("name", ["start", "start_ms", "Begin", "clip start", "timecode"])
+def test_a_second_under_another_name_is_never_taken_for_a_rating_of_the_whole_video(tmp_path, name):
+    text = f"video,{name},rating\na.mp4,16,5\n"
+    with pytest.raises(UserError, match="not read as the start of a clip; rename it to start_s and write seconds"):
+        read(tmp_path, "l.csv", text)
+    assert read(tmp_path, "l.csv", text.replace(name, "start_s")) == [("a.mp4", 16.0, 5)]
+    assert read(tmp_path, "l.csv", "video,rating,seconds\na.mp4,5,2.5\n") == [("a.mp4", None, 5)]
+
+
+@pytest.mark.parametrize("cell", ["0", "7", "-1", "often"])
+def test_an_inclusion_that_is_no_probability_is_refused(tmp_path, cell):
+    with pytest.raises(UserError, match=rf"line 2: inclusion '{cell}' is not a probability .* or leave the cell empty"):
+        read(tmp_path, "l.csv", f"video,rating,inclusion\na.mp4,5,{cell}\n")
+    assert read(tmp_path, "l.csv", "video,rating,inclusion\na.mp4,5,\n") == [("a.mp4", None, 5)]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"PK\x03\x04\x14\x00\x06\x00", "is an Excel workbook or another zip file: save the sheet as CSV UTF-8"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "is an Excel workbook: save the sheet as CSV UTF-8"),
+        (b"\x1f\x8b\x08\x00", "is compressed with gzip: unpack it"),
+    ],
+)
+def test_a_file_that_is_no_text_is_called_what_it_is(tmp_path, data, message):
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, "l.csv", data)
 
 
 @pytest.mark.skipif(not CASES, reason="LAMPWORKS_CASES names no folder of difficult files")
