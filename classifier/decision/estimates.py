@@ -41,8 +41,8 @@ class Ladder:
     """Rated clips from the threshold on, by source, weighted by the clips of the pool that each stands for."""
     good_SE: Floats
     """Good ones among them."""
-    count_E: Floats
-    """Rated clips from the threshold on, each counted once."""
+    count_SE: Floats
+    """Rated clips from the threshold on, by source, each counted once."""
 
     @property
     def kept(self) -> Floats:
@@ -53,6 +53,11 @@ class Ladder:
     def good(self) -> Floats:
         """Good ones among them (E,)."""
         return np.asarray(self.good_SE.sum(0))
+
+    @property
+    def count(self) -> Floats:
+        """Rated clips from each threshold on, each counted once (E,)."""
+        return np.asarray(self.count_SE.sum(0))
 
     def at(self, threshold: float) -> int:
         """Return the index of the threshold that keeps the same clips; -1 where none is kept."""
@@ -86,12 +91,13 @@ def ladder_of(
         some = ends[np.linspace(0, len(ends) - 1, _MOST_THRESHOLDS).round().astype(int)]
         exact = [] if threshold is None else ends[sorted_N[ends] >= threshold][-1:]
         ends = np.union1d(some, np.array(exact, int))
-    kept_SE, good_SE = (np.zeros((len(names), len(ends))) for _ in range(2))
+    count_SE, kept_SE, good_SE = (np.zeros((len(names), len(ends))) for _ in range(3))
     rung_N = np.searchsorted(ends, np.arange(len(order)))
     weight = np.ones(len(order)) if weight_N is None else weight_N[order]
+    np.add.at(count_SE, (source_N[order], rung_N), 1)
     np.add.at(kept_SE, (source_N[order], rung_N), weight)
     np.add.at(good_SE, (source_N[order], rung_N), weight * good_N[order])
-    return Ladder(sorted_N[ends], kept_SE.cumsum(1), good_SE.cumsum(1), (ends + 1).astype(float))
+    return Ladder(sorted_N[ends], kept_SE.cumsum(1), good_SE.cumsum(1), count_SE.cumsum(1))
 
 
 def shares(part: Floats, whole: Floats) -> Floats:
@@ -130,11 +136,13 @@ def other_sources(ladder: Ladder, way: Way) -> tuple[float | None, Interval | No
     num_sources = len(ladder.kept_SE)
     bad_D, good_too_D = (_unseen(seed) * _usual_size(ladder)[end] for seed in (_UNSEEN_BAD, _UNSEEN_GOOD))
     whole_E = shares(ladder.good, ladder.kept)
+    choosing_DS, judging_DS = (draw_counts(num_sources, NUM_BOOTSTRAPS, seed) for seed in (_CHOOSING, _JUDGING))
     for part in np.array_split(np.arange(NUM_BOOTSTRAPS), max(1, NUM_BOOTSTRAPS * num_sources // _MOST_WEIGHTS)):
-        choosing = draw_counts(num_sources, NUM_BOOTSTRAPS, _CHOOSING)[part]
-        judging = draw_counts(num_sources, NUM_BOOTSTRAPS, _JUDGING)[part]
+        choosing, judging = choosing_DS[part], judging_DS[part]
         kept_DE, good_DE = choosing @ ladder.kept_SE, choosing @ ladder.good_SE
-        end_D = _choices(kept_DE, good_DE, way.level, end)
+        # as in the choice itself, depth counts clips, whatever each stands for
+        deep_DE = choosing @ ladder.count_SE >= DEPTH
+        end_D = _choices(shares(good_DE, kept_DE), deep_DE, way.level, end)
         rows = np.arange(len(part))
         optimism_D = shares(good_DE, kept_DE)[rows, end_D] - whole_E[end_D]
         chosen.append(optimism_D[kept_DE[rows, end_D] > 0])
@@ -145,12 +153,12 @@ def other_sources(ladder: Ladder, way: Way) -> tuple[float | None, Interval | No
     return min(1.0, max(0.0, precision - optimism)), interval_95(np.concatenate(judged))
 
 
-def _choices(kept_DE: Floats, good_DE: Floats, level: float | None, given: int) -> np.ndarray:
-    """Return the index of the threshold that each draw chooses (D,)."""
+def _choices(share_DE: Floats, deep_DE: Bools, level: float | None, given: int) -> np.ndarray:
+    """Return the index of the threshold that each draw chooses (D,), among those that are deep enough."""
     if level is None:
-        return np.full(len(kept_DE), given)
-    num_ends = kept_DE.shape[1]
-    precision_DE = np.where(kept_DE >= DEPTH, shares(good_DE, kept_DE), -1.0)
+        return np.full(len(share_DE), given)
+    num_ends = share_DE.shape[1]
+    precision_DE = np.where(deep_DE, share_DE, -1.0)
     best_DE = precision_DE >= np.minimum(precision_DE.max(1, keepdims=True), level)
     # the last index is the lowest threshold
     return np.asarray(num_ends - 1 - best_DE[:, ::-1].argmax(1))
@@ -175,7 +183,7 @@ def _unseen(seed: int) -> Floats:
 def good_labels_needed(ladder: Ladder, ends: Sequence[int], target: float, confidence: float | None) -> list[int]:
     """Return how many more labels above each threshold, all good, lift its precision (or its bound) to the target."""
     kept, good = ladder.kept[list(ends)], ladder.good[list(ends)]
-    least = np.maximum(0, DEPTH - ladder.count_E[list(ends)])
+    least = np.maximum(0, DEPTH - ladder.count[list(ends)])
     if confidence is None:
         return np.maximum(least, np.ceil((target * kept - good) / (1 - target) - 1e-9)).astype(int).tolist()
     drawn_DE, good_DE = (found[:, list(ends)] for found in _drawn(ladder))

@@ -126,7 +126,7 @@ def _chosen(rated: RatedScores, config: DecisionConfig, pool_N: Floats, num_clip
             rated, config, "keep rate", Way(threshold=rate_threshold(pool_N, config.keep_rate, num_clips))
         )
     ladder = rated.ladder()
-    deep = ladder.count_E >= DEPTH
+    deep = ladder.count >= DEPTH
     if not deep.any() or config.fallback == "keep-rate":
         fallback = Way(threshold=rate_threshold(pool_N, config.fallback_keep_rate, num_clips))
     if not deep.any():
@@ -197,7 +197,7 @@ def labels_needed(ladder: Ladder, config: DecisionConfig, unrated_N: Floats) -> 
     left_E = len(unrated_N) - np.searchsorted(np.sort(unrated_N), ladder.threshold_E[ends], side="left")
     # of several, the lowest threshold: it leaves the most clips to choose from
     best = max(range(len(ends)), key=lambda index: (left_E[index] >= labels[index], -labels[index], index))
-    deep = ladder.count_E >= DEPTH
+    deep = ladder.count >= DEPTH
     reaching_E = lower_bounds(ladder, confidence) if confidence else shares(ladder.good, ladder.kept)
     return {
         "labels": labels[best],

@@ -86,7 +86,7 @@ def trade_curve(
     points = []
     for value, index in zip(thresholds.tolist(), below.tolist(), strict=True):
         end = ladder.at(value) if estimated else -1
-        count = int(ladder.count_E[end]) if end >= 0 else 0
+        count = int(ladder.count[end]) if end >= 0 else 0
         kept = float(ladder.kept[end]) if end >= 0 else 0.0
         good, all_good = (float(ladder.good[end]), float(ladder.good[-1])) if estimated else (0.0, 0.0)
         recall = (good if end >= 0 else 0.0) / all_good if all_good else None
