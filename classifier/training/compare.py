@@ -55,6 +55,8 @@ class Compared:
     extremes: AucMetrics | None = None
     cpu_seconds: float = 0.0
     note: str = ""
+    behind: bool = False
+    """Whether it was not repeated, because it did not lead after one repeat: it cannot be published."""
 
     @property
     def lower(self) -> float | None:
@@ -211,7 +213,7 @@ class _Runner:
                 found[one.name][repeat - repeats.start, self.folds[repeat][number].score] = score_N
                 one.cpu_seconds += seconds
         for one in candidates:
-            added_RN = _filled(found[one.name])
+            added_RN = filled(found[one.name])
             one.scores_RN = np.concatenate([one.scores_RN, added_RN]) if len(one.scores_RN) else added_RN
 
 
@@ -237,6 +239,7 @@ def _race(
         runner.run([network], range(1, config.repeats))
         _measure(network, runner.examples, sides)
     elif config.repeats > 1 and network.lower is not None:
+        network.behind = True
         network.note = (
             f"not repeated: after one repeat its lower bound {network.lower:.2f} is not above {to_beat:.2f}, that of "
             "the best cheaper candidate"
@@ -262,6 +265,6 @@ def _measure(one: Compared, examples: Examples, sides: Sides) -> Compared:
     return one
 
 
-def _filled(score_RN: Floats) -> Floats:
+def filled(score_RN: Floats) -> Floats:
     """Return scores in which a clip without one counts as the mean of all: neither good nor bad."""
     return np.where(np.isfinite(score_RN), score_RN, Spread.of(score_RN).mean)

@@ -3,6 +3,7 @@
 The rules, in words:
 
 1. The candidate with the best lower bound of the out-of-fold AUC is published. Level ones (to 0.001) go to the cheaper.
+   A network that did not lead after one repeat is not among them.
 2. Where a side has fewer than 20 clips of 5 sources, the figures are too few to tell. They are printed and choose
    nothing: `measurements` is published, the cheapest candidate and the one that carries best to other games.
 3. A new classifier replaces the one before, unless the one before is better on clips whose sources neither had learned
@@ -44,7 +45,7 @@ def best_candidate(comparison: Comparison) -> Choice:
         )
         return Choice(cast(Candidate, chosen.name), why)
     # the cheapest first, so that a level one that costs more does not replace it
-    best = max(there, key=lambda one: (_lower(one), -there.index(one)))
+    best = max((one for one in there if not one.behind), key=lambda one: (_lower(one), -there.index(one)))
     return Choice(cast(Candidate, best.name), _why(best, there, comparison))
 
 

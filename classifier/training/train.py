@@ -26,7 +26,7 @@ from classifier.training.calibration import Calibration, fit_calibration, stored
 from classifier.training.candidates.choices import needs_of
 from classifier.training.candidates.scorer import Scorer
 from classifier.training.champion import against_champion, keep_champion
-from classifier.training.compare import Comparison, compare_candidates, fit_candidate, score_rows
+from classifier.training.compare import Comparison, compare_candidates, filled, fit_candidate, score_rows
 from classifier.training.examples import FEATURE_COLUMNS, Examples, feature_names, load_examples
 from classifier.training.groups import joined_groups
 from classifier.training.measure import classifier_metrics, held_out_metrics
@@ -103,13 +103,13 @@ def train_classifier(job: Job) -> ClassifierReport:
         return ClassifierReport(model_id=model.model_id, trained=False, metrics=metrics)
     require_labels(ratings, config)
     examples = load_examples(pool, ratings, config.classifier, needs_of(config.classifier), inclusion)
-    held_N, why = held_out(examples)
+    held_N, why = held_out(examples, config.classifier.good_rating)
     held = examples.take(held_N)
     comparison = compare_candidates(examples.take(~held_N), config.classifier, on_progress=job.on_progress)
     choice = best_candidate(comparison)
     scorer = fit_candidate(choice.name, comparison, config.classifier, job.on_progress)
     calibration = _calibration(comparison, choice, config.classifier)
-    held_score_N = score_rows(scorer, held, np.arange(len(held)))
+    held_score_N = filled(score_rows(scorer, held, np.arange(len(held))))
     checked: HeldOutMetrics = {"used": False, "why": why, "auc": None}
     if len(held):
         checked = held_out_metrics(held_score_N, held.rating_N, held.groups, config.classifier.good_rating)
@@ -198,7 +198,7 @@ def _embedded(pool: Pool, ratings: Mapping[str, int]) -> list[str]:
     return [encoder, *sorted(map(str, pool.store.read("embeddings", ["clip_id"], where)["clip_id"].to_pylist()))]
 
 
-def held_out(examples: Examples) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], str]:
+def held_out(examples: Examples, good_rating: int) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], str]:
     """Return which clips only check the published candidate, and why none do."""
     if len(examples) < HOLD_OUT_FROM:
         return np.zeros(len(examples), bool), (
@@ -207,7 +207,7 @@ def held_out(examples: Examples) -> tuple[np.ndarray[tuple[int], np.dtype[np.boo
     # joined with a source that is held out, a source is held out too
     held = {group for group, val in zip(examples.groups, examples.val_N, strict=True) if val}
     held_N = np.array([group in held for group in examples.groups], bool)
-    learned = Sides.of_ratings(examples.rating_N[~held_N], 4)
+    learned = Sides.of_ratings(examples.rating_N[~held_N], good_rating)
     if not held_N.any() or not learned.good_N.any() or not learned.bad_N.any():
         return np.zeros(len(examples), bool), "no rated clip is of a source that is held out"
     return held_N, ""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from classifier.training.compare import compare_candidates, fit_candidate
+from classifier.training.compare import compare_candidates, filled, fit_candidate
 from classifier.training.examples import Examples
 from classifier.training.frames import ClipFrames
 from classifier.training.promotion import against, beats_references, best_candidate
@@ -85,8 +85,15 @@ def test_a_network_that_does_not_lead_is_not_repeated_and_the_table_says_so() ->
     assert len(network.scores_RN) == 1
     assert "not repeated: after one repeat its lower bound" in network.note
     assert len(found.of("measurements").scores_RN) == 2
+    # one repeat may look better than the mean of several
+    network.auc = {**network.auc, "interval": (1.0, 1.0)}
+    assert best_candidate(found).name == "measurements"
     alone = compare_candidates(rated(), replace(CONFIG, candidates=("network",)))
     assert len(alone.of("network").scores_RN) == 2, "without a cheaper one it leads"
+
+
+def test_a_clip_that_cannot_be_scored_counts_as_neither_good_nor_bad() -> None:
+    assert filled(np.array([5.0, np.nan, 1.0])).tolist() == [5.0, 3.0, 1.0]
 
 
 def test_too_few_clips_decide_nothing_and_the_cheap_default_is_published() -> None:

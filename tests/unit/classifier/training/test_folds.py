@@ -51,11 +51,14 @@ def test_sources_are_held_out_from_300_labels_on_and_copies_go_with_them() -> No
     # one clip of a joined source is of a video that the split holds out
     val_N = np.zeros(300, bool)
     val_N[25] = True
-    held_N, why = held_out(replace(examples, val_N=val_N))
+    held_N, why = held_out(replace(examples, val_N=val_N), 4)
     assert [group for group, held in zip(groups, held_N, strict=True) if held] == ["s2"] * 10
     assert why == ""
     few = replace(examples, val_N=val_N).take(np.arange(299))
-    held_N, why = held_out(few)
+    held_N, why = held_out(few, 4)
     assert not held_N.any()
     assert why == "with 299 labels (fewer than 300) all sources are used by cross-validation"
-    assert held_out(examples)[1] == "no rated clip is of a source that is held out"
+    assert held_out(examples, 4)[1] == "no rated clip is of a source that is held out"
+    # what is good is configured: threes too, here
+    threes = replace(examples, rating_N=np.array([3, 1] * 150), val_N=val_N)
+    assert (held_out(threes, 3)[0].sum(), held_out(threes, 4)[0].sum()) == (10, 0)
