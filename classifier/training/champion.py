@@ -14,7 +14,6 @@ import numpy as np
 
 from classifier.embedding.weights import encoder_id
 from classifier.pool import Pool
-from classifier.training.calibration import apply_calibration
 from classifier.training.compare import Comparison, score_rows
 from classifier.training.examples import feature_names
 from classifier.training.groups import joined_groups
@@ -104,7 +103,7 @@ def _contest(
     common = examples.take(used)
     return contest(
         champion.model_id,
-        apply_calibration(document["calibration"], score_N[used]),
+        score_N[used],
         comparison.of(choice.name).mean_scores[used],
         dataclasses.replace(comparison.sides, good_N=comparison.sides.good_N[used], bad_N=comparison.sides.bad_N[used]),
         common.groups,

@@ -95,13 +95,18 @@ def test_a_model_of_an_older_format_is_trained_again_and_says_so_where_it_is_rea
     assert latest_classifier(labelled.store).model_id == found.model_id
 
 
-def test_new_labels_call_for_a_challenger_and_the_row_says_how_it_did(labelled):
+def test_new_labels_call_for_a_challenger_and_the_row_says_how_it_did(labelled, monkeypatch):
     ratings = current_labels(labelled.store)
     first = train_classifier(labelled)
     assert first.metrics["promotion"]["why"] == "no classifier was published before"
     label(labelled, {next(iter(ratings)): 2})
+    # a calibration with steps makes clips level: raw scores are compared
+    before = load_document(labelled.store, latest_classifier(labelled.store))
+    flat = {**before["calibration"], "method": "isotonic", "scores": [0.0], "probabilities": [0.5]}
+    monkeypatch.setattr("classifier.training.champion.load_document", lambda *_: {**before, "calibration": flat})
     second = train_classifier(labelled)
     promotion = second.metrics["promotion"]
+    assert promotion["champion_auc"]["auc"] != 0.5
     assert promotion["champion"] == first.model_id
     assert promotion["replaced"]
     assert "too few clips that neither learned from to compare it" in promotion["why"]
