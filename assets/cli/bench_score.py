@@ -16,7 +16,7 @@ _CLIPS = 64
 
 
 def run_score(args: argparse.Namespace) -> int:
-    """Measure and print: of `--root` if it is given, else of made-up clips; exit code 1 where it is below the limit."""
+    """Measure and print: of `--root` if it is given, else of made-up clips."""
     clips = _CLIPS if args.clips is None else args.clips
     for name, value in (("clips", clips), ("rounds", args.rounds)):
         if value < 1:

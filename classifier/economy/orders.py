@@ -51,14 +51,19 @@ def active_order(base: Rows, features_NF: Floats, sizes: Sequence[int], score: S
         step = min(size, len(base)) - len(order)
         if step <= 0:
             continue
-        left = [row for row in base.tolist() if row not in set(order)]
+        left = _without(base.tolist(), order)
         distance_N = np.abs(score(np.array(order, np.int64))[left] - SURE)
         uncertain = [left[i] for i in np.argsort(distance_N, kind="stable")[: round(step * UNCERTAIN)]]
         chosen = order + uncertain
-        chosen += _far_from(chosen, [row for row in left if row not in set(uncertain)], place_NF, round(step * DIVERSE))
-        chosen += [row for row in left if row not in set(chosen)][: step - (len(chosen) - len(order))]
+        chosen += _far_from(chosen, _without(left, uncertain), place_NF, round(step * DIVERSE))
+        chosen += _without(left, chosen)[: step - (len(chosen) - len(order))]
         order = chosen
     return np.array(order, np.int64)
+
+
+def _without(rows: Sequence[int], others: Sequence[int]) -> list[int]:
+    gone = set(others)
+    return [row for row in rows if row not in gone]
 
 
 def _places(features_NF: Floats) -> Floats:
@@ -72,7 +77,9 @@ def _far_from(chosen: Sequence[int], left: Sequence[int], place_NF: Floats, coun
     if not left or not count:
         return []
     candidates = np.array(left)
-    nearest = np.min([np.linalg.norm(place_NF[candidates] - place_NF[row], axis=1) for row in chosen], axis=0)
+    nearest = np.full(len(candidates), np.inf)
+    for row in chosen:
+        np.minimum(nearest, np.linalg.norm(place_NF[candidates] - place_NF[row], axis=1), out=nearest)
     found: list[int] = []
     for _ in range(min(count, len(left))):
         best = int(nearest.argmax())

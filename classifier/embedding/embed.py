@@ -100,8 +100,8 @@ def _not_in(clips: pa.Table, known: pa.Table) -> pa.Table:
 
 
 def _has_other_rows(store: Store, batch: str, encoder: str, clips: pa.Table) -> bool:
-    """Tell whether rows of another encoder, or of clips that are gone, are left of a batch that has clips."""
-    rows = store.read("embeddings", ["clip_id", "encoder"], pc.field("batch") == batch)
+    """Tell whether rows of another encoder are left of a batch that has clips."""
+    rows = store.read("embeddings", ["encoder"], pc.field("batch") == batch)
     return len(clips) > 0 and bool(pc.any(pc.not_equal(rows["encoder"], encoder)).as_py())
 
 

@@ -5,7 +5,7 @@ Dimension keys: N clips, D features of the network; a vector has 2D numbers, the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -65,12 +65,6 @@ def read_embeddings(store: Store, config: Config, clip_ids: Sequence[str], *, ba
     if found is None:
         return np.zeros((len(clip_ids), 0), np.float32)
     return found if len(place) == len(clip_ids) else found[[place[clip_id] for clip_id in clip_ids]]
-
-
-def embedded_ids(store: Store, config: Config) -> Collection[str]:
-    """Return the ids of all clips with an embedding of the configured encoder."""
-    ours = (pc.field("encoder") == encoder_id(config.embedding)) & pc.is_valid(pc.field("mean"))
-    return frozenset(map(str, store.read("embeddings", ["clip_id"], ours)["clip_id"].to_pylist()))
 
 
 def _unpacked(column: Column) -> Vectors:

@@ -23,11 +23,13 @@ def joined_groups(pool: Pool, video_ids: Sequence[str]) -> tuple[str, ...]:
         return name
 
     where = (pc.field("clip_spec") == pool.spec) & (pc.field("group_size") > 1)
-    for row in pool.store.read("duplicates", ["clip_id", "representative"], where).to_pylist():
-        pair = sorted({pool.group(video) for video in _videos(pool, row["clip_id"], row["representative"])})
-        if len(pair) == 2:
-            first, second = sorted((root(pair[0]), root(pair[1])))
-            parent[second] = first
+    # a part at a time: a pool may hold many copies, of few sources
+    for rows in pool.store.scan("duplicates", ["clip_id", "representative"], where):
+        for one, other in zip(rows["clip_id"].to_pylist(), rows["representative"].to_pylist(), strict=True):
+            pair = sorted({pool.group(video) for video in _videos(pool, str(one), str(other))})
+            if len(pair) == 2:
+                first, second = sorted((root(pair[0]), root(pair[1])))
+                parent[second] = first
     joined = {root(name) for name in list(parent) if root(name) != name}
     roots = [root(pool.group(video_id)) for video_id in video_ids]
     return tuple(f"copies:{short_hash(name)}" if name in joined else name for name in roots)

@@ -31,7 +31,7 @@ MOST_FOR_PENALTY = 2000
 
 @dataclass(frozen=True)
 class EmbeddingScorer:
-    """A linear function of the embedding; the score is the predicted rating, and the mean of all for a clip without."""
+    """A linear function of the embedding; the score is the predicted rating."""
 
     weights_D: Floats
     bias: float
