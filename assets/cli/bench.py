@@ -20,7 +20,7 @@ from assets.cli.bench_label import add_options as add_label_options
 from assets.cli.bench_label import run_label_page
 from assets.cli.bench_loader import add_options, run_loader
 from assets.cli.bench_score import run_score
-from assets.cli.options import Parsers, used_settings
+from assets.cli.options import Parsers, bench_settings
 from assets.cli.sizes import run_sizes
 from pipeline.errors import UserError
 
@@ -196,8 +196,7 @@ def _measurements(args: argparse.Namespace) -> int:
     from classifier.training.measurement_auc import measurement_table
     from classifier.training.train import rated_clips
 
-    # --preset names a size of model here
-    settings = used_settings(argparse.Namespace(**{**vars(args), "preset": None}))
+    settings = bench_settings(args)
     pool = load_pool(settings.store, settings.config)
     found = measurement_table(pool, rated_clips(pool))
     if args.json:

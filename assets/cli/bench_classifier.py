@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
-from assets.cli.options import used_settings
+from assets.cli.options import bench_settings
 from assets.report.classifier import figure_text, spoken
 from classifier.training.metrics import CandidateMetrics
 from pipeline.config.curate import Candidate
@@ -43,8 +43,7 @@ def add_options(bench: argparse.ArgumentParser) -> None:
 
 def run_classifier(args: argparse.Namespace) -> int:
     """Compare and print."""
-    # --preset names a size of model here
-    settings = used_settings(argparse.Namespace(**{**vars(args), "preset": None}))
+    settings = bench_settings(args)
     from classifier.pool import load_pool
     from classifier.training.candidates.choices import needs_of
     from classifier.training.compare import compare_candidates

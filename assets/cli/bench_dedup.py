@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from assets.cli.options import used_settings
+from assets.cli.options import bench_settings
 from pipeline.errors import UserError
 from pipeline.outside import shown_text
 
@@ -57,8 +57,7 @@ def _made_up(args: argparse.Namespace, clips: int) -> int:
 def _of_root(args: argparse.Namespace) -> int:
     from pipeline.bench.copies import search_root
 
-    # --preset names a size of model here
-    settings = used_settings(argparse.Namespace(**{**vars(args), "preset": None}))
+    settings = bench_settings(args)
     found = search_root(settings.store, settings.config)
     if args.json:
         print(json.dumps(found))

@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 from assets.cli.bench_classifier import groups_of
-from assets.cli.options import used_settings
+from assets.cli.options import bench_settings
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ def run_economy(args: argparse.Namespace) -> int:
     for name, least in (("folds", 2), ("repeats", 1)):
         if getattr(args, name) < least:
             raise UserError(f"--{name} = {getattr(args, name)}: must be at least {least}")
-    # --preset names a size of model here
-    settings = used_settings(argparse.Namespace(**{**vars(args), "preset": None}))
+    settings = bench_settings(args)
     config = dataclasses.replace(settings.config.classifier, folds=args.folds)
     pool = load_pool(settings.store, settings.config)
     examples = load_examples(pool, rated_clips(pool), config, frozenset({"features"}))

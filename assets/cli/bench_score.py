@@ -8,7 +8,7 @@ import platform
 import sys
 
 from assets.cli.bench_clips import processor
-from assets.cli.options import used_settings
+from assets.cli.options import bench_settings
 from pipeline.config import Config
 from pipeline.errors import UserError
 
@@ -21,8 +21,7 @@ def run_score(args: argparse.Namespace) -> int:
     for name, value in (("clips", clips), ("rounds", args.rounds)):
         if value < 1:
             raise UserError(f"--{name} = {value}: must be at least 1")
-    # --preset names a size of model here
-    settings = None if args.root is None else used_settings(argparse.Namespace(**{**vars(args), "preset": None}))
+    settings = None if args.root is None else bench_settings(args)
     from classifier.decision.bench_scoring import LIMIT, bench_scoring
 
     config = Config() if settings is None else settings.config

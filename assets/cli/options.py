@@ -134,6 +134,11 @@ def used_settings(args: argparse.Namespace) -> Settings:
     return settings
 
 
+def bench_settings(args: argparse.Namespace) -> Settings:
+    """Return the settings of the root that a bench reads; its `--preset` names a size of model, and no settings."""
+    return used_settings(argparse.Namespace(**{**vars(args), "preset": None}))
+
+
 def add_address_options(command: argparse.ArgumentParser, port: int) -> None:
     """Add the options of a local page's address, with a default port."""
     group = command.add_argument_group("address")

@@ -11,7 +11,7 @@ from assets.graph.curate import curated_clips
 from assets.graph.label import quality_labels
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
-from pipeline.inspect.audit_text import CURATION_KEY, audit_lines, change_lines, estimate_text, extreme_lines
+from pipeline.inspect.audit_text import CURATION_KEY, audit_lines, change_lines, distances, estimate_text, extreme_lines
 
 MOST_CHURN = 0.2
 """Share of clips with another verdict than before that is no surprise."""
@@ -56,8 +56,7 @@ def _checks(document: Mapping[str, Any]) -> list[dg.AssetCheckResult]:
     precision, target = document["audit"]["figures"]["precision"], document["target_precision"]
     known = precision["value"] is not None and not precision["few"]
     changes = document["changes"]
-    apart = _distances(changes)
-    most = max(apart, key=lambda one: one["psi"], default=None)
+    most = next(iter(distances(changes)), None)
     # where all clips have one resolution or year, its keep rate is that of the whole
     sided = [
         row["name"]
@@ -72,7 +71,8 @@ def _checks(document: Mapping[str, Any]) -> list[dg.AssetCheckResult]:
             f"{estimate_text(precision)}; target {target:.2f}",
         ),
         verdict(
-            "curation_audit", "slices", not sided, "; ".join(extreme_lines(document)) or "none is all kept or all left",
+            "curation_audit", "slices", not sided,
+            "; ".join(extreme_lines(document["slices"])) or "none is all kept or all left",
         ),
         verdict(
             "curation_audit", "drift", most is None or most["psi"] - by_chance < MUCH_PSI,
@@ -83,13 +83,6 @@ def _checks(document: Mapping[str, Any]) -> list[dg.AssetCheckResult]:
             "first decision" if changes is None else "; ".join(change_lines(changes)),
         ),
     ]  # fmt: skip
-
-
-def _distances(changes: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    if changes is None:
-        return []
-    scores = changes["probabilities"]
-    return [*([{"name": "probability", **scores}] if scores else []), *changes["measurements"]]
 
 
 def _drift_text(most: Mapping[str, Any] | None, by_chance: float) -> str:
@@ -105,6 +98,7 @@ def _metadata(work: Work, document: Mapping[str, Any]) -> dict[str, Any]:
         "audited clips": sum(audit["drawn"].values()),
         "rated clips": sum(audit["rated"].values()),
         "precision": audit["figures"]["precision"]["value"],
+        "precision with earlier ratings": audit["figures"]["whole_precision"]["value"],
         "recall": audit["figures"]["recall"]["value"],
         "path": dg.MetadataValue.path(work.store.url(CURATION_KEY)),
     }
@@ -118,7 +112,6 @@ def _metadata(work: Work, document: Mapping[str, Any]) -> dict[str, Any]:
             found["rank correlation of the models"] = agree["rank_correlation"]
         if changes["why"]:
             found["why"] = table(changes["why"][:_SHOWN_MOVES])
-        apart = _distances(changes)
-        if apart:
-            found["drift"] = table(sorted(apart, key=lambda one: -one["psi"])[:_SHOWN_MEASUREMENTS])
+        if apart := distances(changes):
+            found["drift"] = table(apart[:_SHOWN_MEASUREMENTS])
     return found

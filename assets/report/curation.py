@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from assets.report.curation_sheets import BEST, BORDERLINE, FOLDER, WORST
 from assets.report.thumbnails import data_uri
 from pipeline.ids import split_clip_id
-from pipeline.inspect.audit_text import audit_lines, change_lines, extreme_lines, read_audit
+from pipeline.inspect.audit_text import audit_lines, change_lines, distances, extreme_lines, read_audit
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -38,7 +38,7 @@ class CurationView:
     keep_rates: dict[str, list[Mapping[str, Any]]]
     """Dimension -> its largest slices; one that has a single slice is left out."""
     why: list[Mapping[str, Any]]
-    drift: list[Mapping[str, Any]]
+    drift: Sequence[Mapping[str, Any]]
     """Distances to the decision before, the largest PSI first."""
     psi_by_chance: float
     sheets: list[Sheet]
@@ -57,22 +57,18 @@ def curation_view(store: Store) -> CurationView | None:
     if document is None:
         return None
     changes = document["changes"]
-    drift: list[Mapping[str, Any]] = []
-    if changes is not None:
-        scores = changes["probabilities"]
-        drift = [*([{"name": "probability", **scores}] if scores else []), *changes["measurements"]]
+    # they name channels and videos: left out after a takedown until the next audit
+    named = document["slices"] if document.get("takedowns") == store.version("takedowns") else {}
     sheets = _sheets(store)
     return CurationView(
         audit=audit_lines(document),
         changes=change_lines(changes),
-        slices=extreme_lines(document),
+        slices=extreme_lines(named),
         why=changes["why"][:_MOST_MOVES] if changes is not None else [],
-        drift=sorted(drift, key=lambda one: -one["psi"])[:_MOST_MEASUREMENTS],
+        drift=distances(changes)[:_MOST_MEASUREMENTS],
         psi_by_chance=changes["psi_by_chance"] if changes is not None else 0.0,
         keep_rates={
-            dimension: found["largest"][:_MOST_SLICES]
-            for dimension, found in document["slices"].items()
-            if found["count"] > 1
+            dimension: found["largest"][:_MOST_SLICES] for dimension, found in named.items() if found["count"] > 1
         },
         sheets=[sheets[name] for name in _BY_SCORE if name in sheets],
         reason_sheets=[sheet for name, sheet in sorted(sheets.items()) if name not in _BY_SCORE],

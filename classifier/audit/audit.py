@@ -63,6 +63,8 @@ class CurationAudit(TypedDict):
 
     format: int
     made_from: str
+    takedowns: int
+    """Version of the table: the slices may name what was taken down since."""
     decision: str
     """Hash of the present decision."""
     target_precision: float
@@ -116,7 +118,7 @@ def load_curation_audit(store: Store) -> CurationAudit:
 
 def content_of_audit(document: Mapping[str, Any]) -> str:
     """Return a hash of what the document says."""
-    said = {name: value for name, value in document.items() if name != "made_from"}
+    said = {name: value for name, value in document.items() if name not in {"made_from", "takedowns"}}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -164,6 +166,7 @@ def _made(job: Job) -> tuple[CurationAudit, pa.Table | None]:
     document = CurationAudit(
         format=FORMAT,
         made_from=_made_from(store, config, labels),
+        takedowns=store.version("takedowns"),
         decision=decision,
         target_precision=config.decision.target_precision,
         audit=_state(pool, audit, decision, rated, stand_in=stand_in),

@@ -15,8 +15,6 @@ import numpy as np
 
 from classifier.training.arrays import Floats
 
-LITTLE, MUCH = 0.1, 0.25
-"""PSI below which nothing moved, and above which much did."""
 _BINS = 10
 _LEAST_SHARE = 1e-4
 """What an empty bin counts as."""

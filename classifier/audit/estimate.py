@@ -154,7 +154,6 @@ def _posterior_totals(found: Answers, seed: int) -> Floats:
     rated_S = _sums(found, ones)[0]
     good_S = _sums(found, ones * found.good_N)[0]
     share_DS = random.beta(good_S + 0.5, rated_S - good_S + 0.5, (NUM_DRAWS, len(rated_S)))
-    # a takedown may have left fewer clips than were rated
-    others_S = np.maximum(found.clips_S - rated_S, 0).astype(np.int64)
+    others_S = (found.clips_S - rated_S).astype(np.int64)
     totals: Floats = good_S + random.binomial(others_S, share_DS)
     return totals

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 
 from classifier.decision.content import decided_content
-from classifier.labels.queue import Stream
+from classifier.labels.streams import Stream
 from classifier.pool import Pool, load_pool
 from classifier.training.arrays import Rows
 from pipeline.config import AuditConfig, Config
@@ -200,7 +200,7 @@ def draw_audit(store: Store, config: Config) -> Audit:
             _count_known(known, row, labels.ratings[row.clip_id] >= config.classifier.good_rating)
         elif not row.kept and row.probability is not None:
             histogram[_bin(row.probability)] += 1
-    lowest = lowest_bins(histogram, asked.dropped)
+    lowest = _lowest_bins(histogram, asked.dropped)
     heaps = {name: _Heap(size) for name, size in _sizes(asked, histogram, lowest).items()}
     for row in _decided(pool):
         if row is not None and row.clip_id not in labels.by_people:
@@ -230,7 +230,7 @@ def _count_known(known: KnownClips, row: _Row, good: bool) -> None:
         known["left_good"] += good
 
 
-def lowest_bins(histogram: Rows, asked: int) -> Mapping[str, int]:
+def _lowest_bins(histogram: Rows, asked: int) -> Mapping[str, int]:
     """Return the lowest bin of the strata that are not `FAR`, from a histogram of the clips that are not kept.
 
     A stratum has its share of the clips, and at least as many as are asked about.

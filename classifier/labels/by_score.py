@@ -28,7 +28,7 @@ SCORE_KINDS = ("score", "score between")
 BY_SCORE: tuple[Stream, ...] = ("audit_high", "audit_low", "uncertain")
 _COLUMNS = ["clip_id", "video_id", "decision", "probability"]
 _MOST_OF_SOURCE = 1 << 40
-NO_THRESHOLD = 0.5
+_NO_THRESHOLD = 0.5
 """Where nothing is kept by its score, the clips of this probability are the uncertain ones."""
 
 
@@ -96,7 +96,7 @@ def keep_threshold(pool: Pool) -> float | None:
         of_kept = probability_N[pc.equal(part["decision"], "keep").to_numpy(zero_copy_only=False)]
         if len(of_kept):
             least = float(of_kept.min()) if least is None else min(least, float(of_kept.min()))
-    return NO_THRESHOLD if any_scored and least is None else least
+    return _NO_THRESHOLD if any_scored and least is None else least
 
 
 def _decided_by_score(pool: Pool, left_out: pa.Array[Any]) -> Iterator[tuple[pa.RecordBatch, Floats]]:

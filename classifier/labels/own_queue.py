@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypedDict
 
 from classifier.labels.answers import Answers
-from classifier.labels.queue import QueueItem, Stream
+from classifier.labels.streams import QueueItem, Stream
 from pipeline.config import LabelConfig
 
 _GAP, _WITHIN = 40, 60

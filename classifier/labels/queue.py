@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from classifier.labels.journal import journal_rows
 from classifier.labels.order import Order, base_draw, order_clips
-from classifier.labels.streams import STREAMS, QueueItem, Stream
+from classifier.labels.streams import STREAMS, QueueItem
 from classifier.pool import Pool, load_pool
 from pipeline.config import Config
 from pipeline.job import Job
@@ -32,16 +32,6 @@ from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import repeat_after_takedown
 
-__all__ = [
-    "QUEUE_KEY",
-    "STREAMS",
-    "QueueItem",
-    "QueueReport",
-    "Stream",
-    "load_queue",
-    "queue_is_current",
-    "write_queue",
-]
 QUEUE_KEY = "labels/queue.json"
 _ADVICE = "Write it again with `lampworks run --select label_queue`."
 _FIELDS = {"clip_id", "stream"}

@@ -73,10 +73,10 @@ def audit_lines(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def extreme_lines(document: Mapping[str, Any]) -> list[str]:
+def extreme_lines(slices: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the slices of which all clips are kept, or none; a line for each dimension that has any."""
     lines = []
-    for dimension, found in document["slices"].items():
+    for dimension, found in slices.items():
         named = [
             f"{row['name']} ({'all' if row['keep_rate'] else 'none'} of {row['clips']} kept)"
             for row in found["extremes"][:_MOST_MOVES]
@@ -97,6 +97,15 @@ def change_lines(changes: Mapping[str, Any] | None) -> list[str]:
     if changes["churn"] is not None:
         parts.append(f"{changes['churn']:.1%} of the others have another verdict")
     return ["; ".join(parts), *_moves(changes["why"])]
+
+
+def distances(changes: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return how far probabilities and measurements moved since the decision before, the largest PSI first."""
+    if changes is None:
+        return []
+    scores = changes["probabilities"]
+    found = [*([{"name": "probability", **scores}] if scores else []), *changes["measurements"]]
+    return sorted(found, key=lambda one: -one["psi"])
 
 
 def _moves(why: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -107,8 +107,8 @@ def _of_clip(found: Row) -> Iterator[tuple[str, str]]:
     for row in found["embeddings"]:
         yield "embedding", f"none ({row['message']})" if row["error_class"] else f"by {row['encoder']}"
     for score in found["scores"]:
-        why = f"no score ({score['message'] or 'it says no reason'})"
-        value = why if score["probability"] is None else f"{score['probability']:.4f}"
+        reason = score["message"] or score["error_class"] or "no reason recorded"
+        value = f"none ({reason})" if score["probability"] is None else f"{score['probability']:.4f}"
         yield "score", f"{value} by {score['model_version']}"
     decision = found["decision"]
     yield "decision", f"{decision['decision']}: {decision['reason']}" if decision else "none yet"

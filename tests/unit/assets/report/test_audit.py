@@ -42,7 +42,7 @@ def document(**changed: Any) -> dict[str, Any]:
 def audited(tmp_path: Path) -> Store:
     store = finished_store(tmp_path / "root")
     store.replace("curated", store.read("curated"), inputs={**store.inputs("curated"), "content": "d"})
-    store.write_blob("reports/curation/audit.json", json.dumps(document()).encode())
+    store.write_blob("reports/curation/audit.json", json.dumps(document(takedowns=store.version("takedowns"))).encode())
     for name, video in (("best", "arcade-v000"), ("worst", "arcade-v004"), ("drop flag still", "arcade-v005")):
         about = {"sheet": name, "shown": [f"{video}-000016000-4b6374f0"], "clips": {}}
         stem = f"reports/curation/{name.replace(' ', '-')}"
@@ -67,9 +67,11 @@ def test_slices_and_a_sheet_for_each_reason_are_shown(audited: Store) -> None:
     assert "arcade-v005-000016000-4b6374f0" in clip_ids
 
 
-def test_a_sheet_with_a_video_that_is_taken_down_is_left_out(audited: Store) -> None:
+def test_after_a_takedown_its_sheet_is_left_out_and_slices_until_the_next_audit(audited: Store) -> None:
     request_takedown(audited, "video", "arcade-v004", "asked")
     audited.delete("reports/curation/best.json")  # without its list of clips a takedown could not find the page
     view = curation_view(audited)
     assert view is not None
     assert [sheet.name for sheet in (*view.sheets, *view.reason_sheets)] == ["drop flag still"]
+    assert (view.keep_rates, view.slices) == ({}, [])
+    assert view.changes

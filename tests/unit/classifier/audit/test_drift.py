@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from classifier.audit.drift import LITTLE, MUCH, distance, psi_by_chance
+from classifier.audit.drift import distance, psi_by_chance
 
+LITTLE, MUCH = 0.1, 0.25
 RANDOM = np.random.default_rng(3)
 NAN = math.nan
 

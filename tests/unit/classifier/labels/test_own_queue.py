@@ -12,7 +12,7 @@ from classifier.labels.annotators import Annotators
 from classifier.labels.answers import Answers
 from classifier.labels.journal import Journal, check_event
 from classifier.labels.own_queue import Offer, OwnQueue
-from classifier.labels.queue import QueueItem
+from classifier.labels.streams import QueueItem
 from pipeline.config import LabelConfig
 from pipeline.errors import UserError
 from pipeline.storage.store import Store

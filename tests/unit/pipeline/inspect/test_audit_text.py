@@ -62,5 +62,5 @@ def test_changes_are_counted_with_their_reasons():
 
 def test_slices_that_are_all_kept_or_all_left_are_named():
     rows = [{"name": f"s{k}", "clips": 30 - k, "keep_rate": k % 2} for k in range(4)]
-    found = {"slices": {"year": {"extremes": rows, "num_extremes": 6}, "flag": {"extremes": [], "num_extremes": 0}}}
+    found = {"year": {"extremes": rows, "num_extremes": 6}, "flag": {"extremes": [], "num_extremes": 0}}
     assert extreme_lines(found) == ["year: s0 (none of 30 kept), s1 (all of 29 kept), s2 (none of 28 kept) and 3 more"]
