@@ -28,6 +28,7 @@ from PIL import Image
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.duplicates import find_duplicates
 from pipeline.clips.encode import encode_frames
+from pipeline.clips.features import FEATURE_NAMES
 from pipeline.clips.hashes import look_of
 from pipeline.clips.tar import TarWriter
 from pipeline.config import Config, fingerprint, preset
@@ -192,7 +193,7 @@ def add_clips(store: Store, config: Config, downloads: list[dict[str, Any]]) -> 
                     "height": 90, "display_aspect": 1.78, "black_share": 0.0, "still_share": 0.9 if flags else 0.1,
                     "letterbox_share": 0.0, "num_cuts": n % 2, "cut_ms": [4800] * (n % 2),
                     "longest_shot_share": 0.7 if n % 2 else 1.0, "overlay_share": 0.1, "motion": 0.2, "flags": flags,
-                    "features": [0.0], **vars(look_of(np.repeat(luma, 20, axis=0), 10)),
+                    "features": [0.0] * len(FEATURE_NAMES), **vars(look_of(np.repeat(luma, 20, axis=0), 10)),
                 }
             )  # fmt: skip
         tar.close()

@@ -26,7 +26,6 @@ export class Grid {
     this.tiles.forEach((tile, index) => {
       const clip = clips[index] ?? null;
       tile.box.hidden = clip === null;
-      this.mark(tile, null);
       if (clip === null) { if (tile.clip) tile.clear(); return; }
       if (tile.clip !== clip) { tile.load(clip); } else tile.video.currentTime = 0;
       tile.box.dataset.clip = clip.clip_id;

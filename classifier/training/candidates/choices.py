@@ -11,7 +11,7 @@ from torch import Tensor
 
 from classifier.training.candidates.blend import BlendScorer, parts_of
 from classifier.training.candidates.embedding import EmbeddingScorer, fit_embedding
-from classifier.training.candidates.measurements import MeasurementScorer, fit_measurements
+from classifier.training.candidates.measurements import MeasurementScorer, fit_measurements, learned_from
 from classifier.training.candidates.network import NetworkScorer, fit_network, lacking_extremes
 from classifier.training.candidates.scorer import Scorer
 from classifier.training.examples import Examples
@@ -50,8 +50,8 @@ def needs_of(config: ClassifierConfig) -> frozenset[Need]:
 
 def left_out(name: Candidate, examples: Examples, folds: list[Fold], config: ClassifierConfig) -> str:
     """Return why a candidate that learns by itself cannot be compared on these clips; empty where it can."""
-    if name == "measurements" and not np.isfinite(examples.features_NF).any():
-        return "no clip has measurements"
+    if name == "measurements" and not all(learned_from(examples.features_NF[fold.learn]).any() for fold in folds):
+        return "the clips of a fold have none of the measurements that it learns from"
     if name == "embedding":
         have = 0 if examples.embedding_ND is None else int(np.isfinite(examples.embedding_ND).all(1).sum())
         if have < LEAST_EMBEDDED * len(examples):

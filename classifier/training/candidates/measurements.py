@@ -87,7 +87,7 @@ def fit_measurements(learning: Examples, config: ClassifierConfig, seed: int) ->
     Those that tell how a game looks, not whether it is played, are left out, and so is one that no clip has. Where only
     some lack it, it counts as the median.
     """
-    there_F: Bools = np.isfinite(learning.features_NF).any(axis=0) & np.isin(feature_names(), LEARNED_NAMES)
+    there_F = learned_from(learning.features_NF)
     x_NF = learning.features_NF[:, there_F]
     filling_F = np.array([np.median(column[np.isfinite(column)]) for column in x_NF.T])
     x_NF = np.where(np.isfinite(x_NF), x_NF, filling_F)
@@ -107,6 +107,12 @@ def fit_measurements(learning: Examples, config: ClassifierConfig, seed: int) ->
         vectors=SupportVectors.of(vectors),
         trees=Trees.of(trees),
     )
+
+
+def learned_from(features_NF: Floats) -> Bools:
+    """Return which measurements (F,) are learned: those of `LEARNED_NAMES` that one of the clips has at least."""
+    there_F: Bools = np.isfinite(features_NF).any(axis=0) & np.isin(feature_names(), LEARNED_NAMES)
+    return there_F
 
 
 def columns_of(names: tuple[str, ...]) -> list[int]:

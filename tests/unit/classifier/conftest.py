@@ -181,10 +181,15 @@ def labelled_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(store.root)
 
 
-@pytest.fixture
-def labelled(labelled_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
-    """Work on a copy of that root with the candidate that needs no pictures: a training takes a moment."""
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the candidate `measurements` grow a few trees: 200 take most of the time of a comparison."""
     monkeypatch.setattr("classifier.training.candidates.measurements.TREES", 10)
+
+
+@pytest.fixture
+def labelled(labelled_root: Path, tmp_path: Path) -> Job:
+    """Work on a copy of that root with the candidate that needs no pictures: a training takes a moment."""
     store, config = Store(shutil.copytree(labelled_root, tmp_path / "labelled")), small_config()
     hand = ClassifierConfig(candidates=("measurements",), folds=2, repeats=1, threads=1, min_auc=0.0)
     return Job(store, dataclasses.replace(config, classifier=hand), home_of(store))

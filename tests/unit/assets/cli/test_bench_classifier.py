@@ -14,6 +14,11 @@ from tests.synthetic import classifier_figures, finished_store
 QUICK = ["--candidates", "measurements", "--folds", "2", "--repeats", "1"]
 
 
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("classifier.training.candidates.measurements.TREES", 10)
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with 24 rated clips of eight videos; no test may write to it."""

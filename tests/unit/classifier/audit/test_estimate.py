@@ -84,8 +84,11 @@ def test_recall_is_unknown_as_long_as_a_stratum_has_no_rating():
 
 
 @pytest.mark.parametrize("correlated", [0.0, 0.8])
-def test_the_interval_of_this_set_covers_the_truth_as_often_as_it_says(correlated: float):
+def test_the_interval_of_this_set_covers_the_truth_as_often_as_it_says(
+    correlated: float, monkeypatch: pytest.MonkeyPatch
+):
     """Whether clips of one source are alike or not: they are drawn one by one, and not by source."""
+    monkeypatch.setattr("classifier.audit.estimate.NUM_DRAWS", 500)
     random = np.random.default_rng(7)
     sizes, asked, share = {KEPT: 600, NEAR: 200, FAR: 1200}, {KEPT: 60, NEAR: 50, FAR: 50}, (0.9, 0.5, 0.05)
     hits, trials = {"precision": 0, "recall": 0}, 250

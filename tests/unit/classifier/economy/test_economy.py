@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,11 @@ from classifier.economy.orders import active_order, random_order
 from classifier.economy.stored import ECONOMY_KEY, load_economy, save_economy
 from classifier.training.arrays import Floats
 from classifier.training.examples import Examples
-from pipeline.clips.flags import FLAGS
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError
 from pipeline.storage.damage import DamagedError
 from pipeline.storage.store import Store
+from tests.rated import made_up as rated_clips
 
 CONFIG = ClassifierConfig(folds=3)
 
@@ -32,20 +33,8 @@ def made_up(num_sources: int = 15, of_source: int = 6, noise: float = 0.6) -> Ex
     count = num_sources * of_source
     features = rng.normal(0, 1, (count, 12))
     rating = np.clip(np.round(3 + 1.2 * (features[:, 0] + features[:, 1]) + rng.normal(0, noise, count)), 1, 5)
-    return Examples(
-        clip_ids=tuple(f"v{i // of_source}-{i:09d}-ab" for i in range(count)),
-        rating_N=rating.astype(np.int64),
-        groups=tuple(f"source {i // of_source}" for i in range(count)),
-        val_N=np.zeros(count, bool),
-        features_NF=features,
-        flags_NF=np.zeros((count, len(FLAGS)), bool),
-        weight_N=np.ones(count),
-        weights="none",
-        frames=None,
-        embedding_ND=None,
-        no_embedding="",
-        unreadable={},
-    )
+    rated = rated_clips(rating.astype(int).tolist(), [f"source {i // of_source}" for i in range(count)])
+    return replace(rated, features_NF=features)
 
 
 def least_squares(learning: Examples, config: ClassifierConfig, seed: int) -> Callable[[Examples], Floats]:

@@ -15,12 +15,13 @@ from sklearn.svm import SVR
 
 from classifier.training.candidates import measurements
 from classifier.training.candidates.blend import BlendScorer, Spread
-from classifier.training.candidates.choices import scorer_from_state
+from classifier.training.candidates.choices import left_out, scorer_from_state
 from classifier.training.candidates.embedding import fit_embedding
 from classifier.training.candidates.measurements import fit_measurements
 from classifier.training.candidates.network import fit_network, lacking_extremes
 from classifier.training.candidates.numbers import Quantiles, SupportVectors, Trees
 from classifier.training.examples import Examples, feature_names
+from classifier.training.folds import Fold
 from classifier.training.frames import ClipFrames
 from classifier.training.inputs import ClipInputs
 from pipeline.clips.features import LEARNED_NAMES
@@ -113,6 +114,17 @@ def test_how_a_game_looks_is_not_learned_though_it_tells_the_rated_games_apart()
     before = scorer.scores(ClipInputs(x))
     x[:, looks] = 6 - x[:, looks]
     assert (scorer.scores(ClipInputs(x)) == before).all(), "another game with other colours"
+
+
+def test_clips_that_have_none_of_the_learned_measurements_leave_the_candidate_out() -> None:
+    examples = rated()
+    x = np.full_like(examples.features_NF, np.nan)
+    x[:, feature_names().index("luma_mean")] = 1.0
+    bare, halves = replace(examples, features_NF=x), [Fold(np.arange(20), np.arange(20, 40))]
+    assert left_out("measurements", examples, halves, CONFIG) == ""
+    assert left_out("measurements", bare, halves, CONFIG).startswith(
+        "the clips of a fold have none of the measurements"
+    )
 
 
 def test_a_model_of_measurements_that_are_not_made_any_more_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
