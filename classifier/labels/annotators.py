@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from pipeline.errors import UserError
@@ -13,10 +14,11 @@ _NAME = re.compile(r"[\w .@+-]{1,60}")
 
 def checked_annotator(name: str) -> str:
     """Return a name without spaces around it; UserError where labels cannot be kept under it."""
-    name = name.strip()
+    # keyboards and systems write accents in two ways
+    name = unicodedata.normalize("NFC", name.strip())
     if not _NAME.fullmatch(name) or name == STAND_IN:
         raise UserError(
-            f"annotator {name!r}: give a name of up to 60 letters, digits, spaces or . @ + - "
+            f"annotator {name[:60]!r}: give a name of up to 60 letters, digits, spaces or . @ + - "
             f"(and not {STAND_IN!r}, which the embedded source uses)"
         )
     return name

@@ -13,6 +13,7 @@ from classifier.labels.agreement import Agreement, measure_agreement
 from classifier.labels.annotators import Annotators
 from classifier.labels.answers import Answers
 from classifier.labels.byte_range import BlobPart
+from classifier.labels.events import of_videos_taken_down
 from classifier.labels.journal import Appended, Journal, PageEvent
 from classifier.labels.own_queue import Offer, OwnQueue
 from classifier.labels.queue import QUEUE_KEY, load_queue, queue_is_current, write_queue
@@ -123,10 +124,12 @@ class Labelling:
         return self._queues[who]
 
     def append(self, events: Sequence[PageEvent], who: str) -> Appended:
-        """Write events to the journal; return once they are on disk."""
-        appended = self.journal.append(events, who)
+        """Write events to the journal; return once they are on disk. Those of a video taken down are refused."""
+        gone = of_videos_taken_down(self.store, {event["clip_id"] for event in events})
+        appended = self.journal.append([event for event in events if event["clip_id"] not in gone], who)
         self.answers.refresh()
-        return appended
+        refused = {event["event_id"]: "the clip's video was taken down" for event in events if event["clip_id"] in gone}
+        return Appended(appended.saved, {**appended.refused, **refused})
 
     def agreement(self) -> Agreement:
         """Return how far people agree, computed anew where there are new answers."""

@@ -325,6 +325,12 @@ def test_labels_that_were_never_sent_survive_a_reload(page, url, order, root):
     assert shown(page) == order[1]
     assert "not recorded: Error: the quota is exceeded" in page.inner_text("#broken")
     page.unroute("**/api/events")
+    said = "the labels cannot be saved: database or disk is full"
+    page.route("**/api/events", lambda route: route.fulfill(status=503, body=said))
+    until(page, "!document.getElementById('full').hidden")
+    assert page.inner_text("#full").startswith(f"{said}. Make room")
+    page.unroute("**/api/events")
+    until(page, "document.getElementById('full').hidden")
     open_page(page, url)
     assert shown(page) == order[1]
     all_saved(page)

@@ -66,6 +66,12 @@ function noteAnswer(clip, rating, group) {
   if (clip.repeat) state.total++;
 }
 
+// -- a server that cannot write its journal
+function full(why) {
+  $("full").textContent = `${why}. Make room where the server keeps its journal. Ratings are kept here and sent again until then.`;
+  $("full").hidden = !why;
+}
+
 // -- a server that was stopped: say so, ask again and again, and go on with it once it is back
 function lose() {
   gone = true;
@@ -317,7 +323,7 @@ function choose(names, why) {
 }
 async function start() {
   const about = await (await fetch("api/alive" + who, { cache: "no-store" })).json();
-  outbox = new Outbox(prefixOf(about), "api/events" + who, { changed: showUnsaved, answered: found, lost: lose, elsewhere });
+  outbox = new Outbox(prefixOf(about), "api/events" + who, { changed: showUnsaved, answered: found, lost: lose, full, elsewhere });
   stage = new Stage($("stage"), $("strips"), { failed, painted });
   grid = new Grid($("grid"), { failed });
   // what an earlier page could not send goes first, so that the queue is asked for behind it

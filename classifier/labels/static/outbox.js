@@ -10,7 +10,8 @@ function uuid() {
 }
 
 export class Outbox {
-  // on.changed(count, refused), on.answered(), on.lost(), on.elsewhere(event): another tab recorded an event
+  // on.changed(count, refused), on.answered(), on.lost(), on.full(why): the server cannot write (empty: it can),
+  // on.elsewhere(event): another tab recorded an event
   constructor(prefix, address, on) {
     Object.assign(this, { prefix, address, on, refused: 0, retryMs: 500, number: 0, sending: null });
     addEventListener("storage", (event) => {
@@ -54,6 +55,7 @@ export class Outbox {
         }
         failed = result.saved.length + Object.keys(result.refused).length === 0;
       }
+      this.on.full(answer.status === 503 ? await answer.text() : "");
       if (answer.status !== 503) this.on.answered();
     } catch (error) { this.on.lost(); /* the events stay here and are sent again */ }
     this.tell();

@@ -15,8 +15,10 @@ from classifier.labels.import_file import import_labels
 from classifier.labels.journal import journal_rows
 from classifier.labels.page import PAGE, label_app
 from classifier.labels.queue import load_queue
+from classifier.labels.sync import labels_are_current, sync_journal
 from pipeline.errors import UserError
 from pipeline.http_guard import Guard, content_policy
+from pipeline.storage.takedown import request_takedown
 from tests.odd_json import ODD_BODIES
 
 
@@ -195,6 +197,22 @@ def test_labels_that_cannot_be_written_are_not_acknowledged(job, clips):
         answer = client.post("/api/events", json={"events": [event(clips[0])]})
     assert answer.status_code == 503
     assert "cannot be saved" in answer.text
+
+
+def test_a_rating_of_a_video_that_was_taken_down_meanwhile_is_refused(client, job, clips, pool_writer):
+    [other] = pool_writer.add("other", "g")
+    assert len(post(client, event(clips[0]))["saved"]) == 1
+    request_takedown(job.store, "video", "level-1", "its owner asked")
+    bad, good = event(clips[1]), event(other)
+    assert post(client, bad, good) == {
+        "saved": [good["event_id"]], "refused": {bad["event_id"]: "the clip's video was taken down"}
+    }  # fmt: skip
+    # the first rating is older than the takedown: what is in the journal does not come into the store either
+    assert sync_journal(job) == 1
+    assert job.store.read("labels")["clip_id"].to_pylist() == [other]
+    assert labels_are_current(job)
+    (file := job.home.journal.with_name("l.csv")).write_text(f"clip_id,rating\n{clips[0]},5\n{other},4\n")
+    assert import_labels(job.store, file, "bob", job.config).added == 1
 
 
 def test_a_clip_comes_whole_by_range_and_never_beyond_its_bytes(client, clips):
