@@ -17,11 +17,11 @@ from classifier.training.arrays import Bools
 
 def hard_rule_costs(verdicts: Verdicts, good_rating: int) -> list[HardRuleCost]:
     """Return the cost of every hard rule that applies to a clip, in the order in which they are asked."""
-    state = verdicts.state
+    state, keeps_between = verdicts.state, verdicts.config.middle == "keep"
     if verdicts.config.mode == "flags":
-        wanted_P = state.flags_P & ~state.words.mask(verdicts.config.drop_flags) == 0
+        wanted_P = keeps_between | (state.flags_P & ~state.words.mask(verdicts.config.drop_flags) == 0)
     else:
-        wanted_P = state.probability_P >= verdicts.keep_from
+        wanted_P = state.probability_P >= (verdicts.drop_below if keeps_between else verdicts.keep_from)
     rules = list(_rules(verdicts))
     number_P = sum((applies_P.astype(np.int64) for _, applies_P in rules), np.zeros(len(state), np.int64))
     undecided_P = ~state.by_people_P | ((state.rating_P > 2) & (state.rating_P < good_rating))

@@ -133,7 +133,7 @@ def _decided(pool: Pool, labels: Labels) -> tuple[Iterator[pa.Table], dict[str, 
     good_rating = config.classifier.good_rating
     hard = hard_rules(state, rule, good_rating)
     open_P = ~hard.any_P & ~(state.by_people_P & (state.rating_P <= 2))
-    rated = _rated_scores(pool.store, model, good_rating) if model is not None else None
+    rated = _rated_scores(pool.store, model, labels.ratings, good_rating) if model is not None else None
     unrated = state.probability_P[open_P & (state.rating_P == 0)]
     pool_scores = state.probability_P[open_P]
     found = choose_threshold(rated, rule, pool_scores, len(state), unrated) if rated is not None else None
@@ -190,9 +190,14 @@ def _scoring_model(pool: Pool) -> ModelRecord:
     return model
 
 
-def _rated_scores(store: Store, model: ModelRecord, good_rating: int) -> RatedScores:
+def _rated_scores(store: Store, model: ModelRecord, ratings: Mapping[str, int], good_rating: int) -> RatedScores:
+    """Return the out-of-fold scores of a classifier with the ratings of today.
+
+    They differ from those that it learned where it was published before a rating changed, and a challenger lost.
+    """
     stored: StoredScores = load_document(store, model)["out_of_fold"]
-    good_N = np.array(stored["rating"], int) >= good_rating
+    rating = [ratings.get(*pair) for pair in zip(stored["clip_id"], stored["rating"], strict=True)]
+    good_N = np.array(rating, int) >= good_rating
     weights = stored.get("weight")
     weight_N = None if weights is None else np.array(weights, float)
     return RatedScores(np.array(stored["probability"], float), good_N, stored["group"], weight_N)

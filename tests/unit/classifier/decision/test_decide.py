@@ -105,6 +105,14 @@ def test_a_persons_rating_wins_over_the_score_and_the_stand_ins_does_not(scored,
     assert next(row["rating"] for row in rows if row["clip_id"] == other_bad) == 5
 
 
+def test_the_threshold_rests_on_the_ratings_of_today(scored, rate):
+    before = decide(with_rule(scored, threshold=0.0)).threshold
+    ids = sorted(scored.store.read("clips", ["clip_id"])["clip_id"].to_pylist())
+    rate(scored, dict.fromkeys(ids, 1))
+    now = decide(with_rule(scored, threshold=0.0)).threshold
+    assert (before["kept"], before["good"], now["kept"], now["good"]) == (24, 12, 24, 0)
+
+
 @pytest.mark.heavy
 def test_flags_and_copies_drop_clips_and_a_rating_lifts_a_flag(scored, scored_writer, rate):
     still, rated = scored_writer.add("flagged", "gg", flags={0: ["still", "overlay"], 1: ["black"]}, batch=BATCHES[1])
@@ -227,6 +235,9 @@ def test_the_decision_tells_what_thresholds_and_hard_rules_cost(scored, scored_w
     stored = [point for point in curve if point["precision"] is not None]
     assert all(point["precision_interval"][0] <= point["precision"] <= 1 for point in stored)
     assert decide(with_rule(scored, threshold=0.0)).tradeoff == report.tradeoff
+    # where clips between the thresholds are kept, a rule costs those too
+    report = decide(with_rule(scored, threshold=1.0, drop_below=0.0, middle="keep"))
+    assert [cost["alone"] for cost in report.tradeoff["costs"]] == [0, 1, 1]
     # a flag that is switched off costs nothing
     report = decide(with_rule(scored, threshold=0.0, drop_flags=("black",), min_usable_share=0.0))
     assert [(cost["rule"], cost["alone"]) for cost in report.tradeoff["costs"]] == [("flag black", 1)]
