@@ -51,8 +51,9 @@ Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
 def without_other_clips(rows: Rows) -> Rows:
     """Return rows whose reasons name no other clip: that may be taken down, while the row stays."""
-    reason = pc.if_else(pc.equal(rows["kind"], "duplicate"), rows["kind"], rows["reason"])
-    return rows.set_column(rows.schema.names.index("reason"), "reason", pc.coalesce(reason, rows["reason"]))
+    # by the reason, because rows of older versions have no kind
+    reason = pc.if_else(pc.starts_with(rows["reason"], "duplicate of "), "duplicate", rows["reason"])
+    return rows.set_column(rows.schema.names.index("reason"), "reason", reason)
 
 
 def _without(spool: Path, hidden: Collection[str]) -> pa.RecordBatchReader:

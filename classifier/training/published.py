@@ -77,12 +77,17 @@ def latest_classifier(store: Store) -> ModelRecord | None:
     return newest_model(store, KIND)
 
 
+def fits(model: ModelRecord, fingerprint: str) -> bool:
+    """Tell whether a classifier was learned from these inputs, or won against one that was."""
+    return fingerprint in (model.inputs["fingerprint"], *model.inputs.get("kept_for", ()))
+
+
 def use_again(store: Store, fingerprint: str) -> ModelRecord | None:
     """Make an older classifier of the same labels, clips and configuration the newest, and return it; None without one.
 
     After a trial with other settings and a return, nothing is trained, scored or decided again.
     """
-    older = [row for row in models_of_kind(store, KIND) if row.inputs["fingerprint"] == fingerprint]
+    older = [row for row in models_of_kind(store, KIND) if fits(row, fingerprint)]
     if not older:
         return None
     again = dataclasses.replace(older[-1], created_at=datetime.now(UTC))

@@ -32,14 +32,21 @@ from classifier.training.groups import joined_groups
 from classifier.training.measure import classifier_metrics, held_out_metrics
 from classifier.training.metrics import ClassifierMetrics, HeldOutMetrics, auc_text
 from classifier.training.promotion import Choice, best_candidate
-from classifier.training.published import FORMAT, ModelDocument, StoredScores, latest_classifier, publish, use_again
+from classifier.training.published import (
+    FORMAT,
+    ModelDocument,
+    StoredScores,
+    fits,
+    latest_classifier,
+    publish,
+    use_again,
+)
 from classifier.training.weights import inclusion_of
 from pipeline.config import ClassifierConfig, Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.label_events import load_labels
 from pipeline.storage.arrow import pc
-from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
 
 HOLD_OUT_FROM = 300
@@ -63,7 +70,7 @@ def classifier_is_current(store: Store, config: Config) -> bool:
         return False
     pool = load_pool(store, config)
     labels = load_labels(store, config)
-    if not _fits(model, _fingerprint(pool, _in_pool(pool, labels.ratings), inclusion_of(labels.events))):
+    if not fits(model, _fingerprint(pool, _in_pool(pool, labels.ratings), inclusion_of(labels.events))):
         return False
     return not below_floor(cast(ClassifierMetrics, model.metrics), config.classifier)
 
@@ -94,7 +101,7 @@ def train_classifier(job: Job) -> ClassifierReport:
     ratings, inclusion = _in_pool(pool, labels.ratings), inclusion_of(labels.events)
     inputs = _fingerprint(pool, ratings, inclusion)
     model = latest_classifier(store)
-    if model is None or not _fits(model, inputs):
+    if model is None or not fits(model, inputs):
         model = use_again(store, inputs)
     if model is not None:
         # a changed floor is judged again, without training
@@ -163,11 +170,6 @@ def _require_floor(metrics: ClassifierMetrics, config: ClassifierConfig) -> None
             "nothing was published. More labels of more sources help most (`lampworks label --root ROOT`); otherwise "
             "lower classifier.min_auc on purpose."
         )
-
-
-def _fits(model: ModelRecord, inputs: str) -> bool:
-    """Tell whether a classifier was learned from these inputs, or won against one that was."""
-    return inputs in (model.inputs["fingerprint"], *model.inputs.get("kept_for", ()))
 
 
 def _fingerprint(pool: Pool, ratings: Mapping[str, int], inclusion: Mapping[str, float]) -> str:

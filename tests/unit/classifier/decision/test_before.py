@@ -70,6 +70,14 @@ def test_a_kill_before_the_next_decision_loses_and_doubles_nothing(store: Store)
     assert (before(store), store.version("decided_before")) == ({A: "keep", B: "drop"}, version)
 
 
+def test_no_reason_that_is_kept_names_another_clip(store: Store):
+    # a row of an older version has no kind
+    [row] = decision(b="drop").to_pylist()
+    publish(store, rows_table("curated", [{**row, "reason": f"duplicate of {A}"}]))
+    publish(store, decision(b="keep"))
+    assert [row["reason"] for row in store.read("decided_before").to_pylist()] == ["duplicate"]
+
+
 def test_what_was_taken_down_is_not_kept_and_makes_no_other_decision(store: Store):
     store.append("videos", [{"video_id": "folder-a"}, {"video_id": "folder-b"}])
     publish(store, decision(a="keep", b="drop"))

@@ -126,6 +126,11 @@ def test_a_challenger_that_loses_is_not_published_and_not_trained_again(labelled
     assert not train_classifier(labelled).trained
     assert len(labelled.store.read("models")) == 1
     assert len(labelled.store.list_blobs("models")) == 2
+    # also after a trial with other settings, of which another classifier came
+    trial = replace(latest_classifier(labelled.store), model_id="trial", inputs={"fingerprint": "of other settings"})
+    append_model(labelled.store, trial)
+    again = train_classifier(labelled)
+    assert (again.model_id, again.trained) == (first.model_id, False)
 
 
 @pytest.mark.parametrize(
