@@ -17,7 +17,7 @@ from pipeline.storage.store import Store
 
 _COLUMNS = (
     "clip_id", "rating", "annotator", "video", "start_s", "stream", "inclusion", "reasons", "seconds", "origin",
-    "labelled_at",
+    "labelled_at", "repeat",
 )  # fmt: skip
 _TYPES: dict[str, pa.DataType] = {
     "rating": pa.int64(), "start_s": pa.float64(), "seconds": pa.float64(), "inclusion": pa.float64()
@@ -28,7 +28,8 @@ _TYPES: dict[str, pa.DataType] = {
 def export_labels(store: Store, path: str | Path, config: Config | None = None) -> int:
     """Write one row per clip and annotator, its current rating, as CSV or (by its ending) Parquet.
 
-    Labels whose clip does not exist are left out.
+    A rating of a clip that was shown again is a row of its own, with `repeat` true. Labels whose clip
+    does not exist are left out.
 
     Args:
         store: the store.
@@ -41,13 +42,16 @@ def export_labels(store: Store, path: str | Path, config: Config | None = None) 
     Raises:
         UserError: the file cannot be written.
     """
+    labels = load_labels(store, config)
     rows = [
         {
             **{name: event[name] for name in _COLUMNS},
             "labelled_at": event["labelled_at"].isoformat(),
             "reasons": " ".join(event["reasons"] or ()) or None,
+            "repeat": "true" if repeat else None,
         }
-        for by_annotator in load_labels(store, config).events.values()
+        for repeat, found in ((False, labels.events), (True, labels.repeats))
+        for by_annotator in found.values()
         for _, event in sorted(by_annotator.items())
     ]
     target = Path(path)

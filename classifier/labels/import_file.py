@@ -131,6 +131,8 @@ def _changed(file: LabelFile, events: Sequence[Mapping[str, Any]]) -> Iterator[s
     """Yield a text for each row that contradicts an earlier one."""
     before: dict[tuple[str, str], LabelRow] = {}
     for row, event in zip(file.rows, events, strict=True):
+        if row.repeat:
+            continue  # it changes no rating
         place = (event["annotator"], event["clip_id"] or f"{row.video} {row.start_s}")
         first = before.get(place, row)
         if first.rating != row.rating:
@@ -161,7 +163,7 @@ def _event(row: LabelRow, file: LabelFile, annotator: str, clip: tuple[str | Non
         "event_id": short_hash(f"import\n{annotator}\n{file.sha256}\n{row.line}", 32), "clip_id": clip_id,
         "video": row.video, "start_s": row.start_s, "rating": row.rating, "kind": "rate", "annotator": annotator,
         "stream": row.stream or "import", "seconds": row.seconds, "resolved": resolved, "origin": file.name,
-        "inclusion": row.inclusion, "reasons": list(row.reasons) or None,
+        "inclusion": row.inclusion, "reasons": list(row.reasons) or None, "repeat": row.repeat,
     }  # fmt: skip
 
 

@@ -30,8 +30,8 @@ from pipeline.outside import clean_number, clean_seconds, clean_text
 from pipeline.regular_file import read_regular
 
 _KNOWN = ("clip_id", "video", "start_s", "rating")
-# columns of our own export and of people's tables: those from `annotator` to `reasons` are imported, the others ignored
-_EXTRA = ("annotator", "stream", "seconds", "inclusion", "reasons", "title", "note", "labelled_at", "origin")
+# columns of our own export and of people's tables: those from `annotator` to `repeat` are imported, the others ignored
+_EXTRA = ("annotator", "stream", "seconds", "inclusion", "reasons", "repeat", "title", "note", "labelled_at", "origin")
 _LEAD_TIME = "lead_time"
 """Label Studio's name for the seconds that a rating took."""
 _DECIMAL_COMMA = re.compile(r"[0-9]+,[0-9]+")
@@ -62,6 +62,8 @@ class LabelRow:
     """Probability with which the stream drew the clip."""
     reasons: tuple[str, ...]
     """What is wrong with the clip, of `REASONS`."""
+    repeat: bool = False
+    """Whether the person had rated the clip before, so that this tells only how far they agree with themselves."""
 
     def __str__(self) -> str:
         """Return the line and the clip, for a person."""
@@ -208,6 +210,7 @@ def _row(cells: Mapping[str, str], line: int, where: str) -> LabelRow:
         seconds=clean_seconds(values["seconds"] or values[_LEAD_TIME]),
         inclusion=inclusion,
         reasons=tuple(reason for reason in REASONS if _says(values["reasons"], reason)),
+        repeat=values["repeat"].lower() in {"true", "1", "yes"},
     )
 
 

@@ -16,6 +16,7 @@ TEXT = """clip_id,rating,stream,inclusion,reasons
 {0},5,random,0.25,
 {1},1,audit_low,"0,5",face menu
 """
+AGAIN = "clip_id,rating,repeat\n{0},2,true\n"
 
 
 def write(path: Path, text: str | bytes) -> Path:
@@ -37,12 +38,16 @@ def test_an_export_comes_back_the_same(store, config, clips, tmp_path, name):
     import_labels(store, write(tmp_path / "l.csv", TEXT.format(*clips)), "ann", config)
     text = 'video,start_s,rating\n"Level 1, ""best"" of.mp4",0,2\n'
     import_labels(store, write(tmp_path / "m.csv", text), "bob", config)
+    import_labels(store, write(tmp_path / "again.csv", AGAIN.format(*clips)), "ann", config)
     before = held(store, config)
+    assert before[clips[0]]["ann"][0] == 5  # shown again: the first rating stays
     assert before[clips[1]] == {"ann": (1, "audit_low", 0.5, ["menu", "face"])}
-    assert export_labels(store, tmp_path / name, config) == 3
+    assert export_labels(store, tmp_path / name, config) == 4
     store.replace("labels", [])
-    assert import_labels(store, tmp_path / name, "someone", config).added == 3
+    assert import_labels(store, tmp_path / name, "someone", config).added == 4
     assert held(store, config) == before
+    [again] = load_labels(store, config).repeats.values()
+    assert again["ann"]["rating"] == 2
 
 
 def test_an_export_is_a_table_with_a_header(store, config, clips, tmp_path):

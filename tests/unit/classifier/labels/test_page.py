@@ -112,12 +112,14 @@ def test_another_person_has_a_queue_and_progress_of_their_own(client, job, clips
 
 
 def test_several_people_divide_the_queue_and_must_say_who_they_are(job, clips):
-    app = label_app(job, ["anna", "ben"])
+    app = label_app(job, ["anna", "ben", "zo\u00eb"])
     with TestClient(app) as client:
-        parts = [client.get(f"/api/state?who={name}").json() for name in ("anna", "ben")]
+        # one name, whichever way the keyboard writes its accent
+        assert client.get("/api/state", params={"who": "zoe\u0308"}).json()["annotator"] == "zo\u00eb"
+        parts = [client.get(f"/api/state?who={name}").json() for name in ("anna", "ben", "zo\u00eb")]
         assert sum(part["total"] for part in parts) >= len(clips)
         unnamed = client.get("/api/state")
-        assert (unnamed.status_code, unnamed.json()["choose"]) == (409, ["anna", "ben"])
+        assert (unnamed.status_code, unnamed.json()["choose"]) == (409, ["anna", "ben", "zo\u00eb"])
         for query in ("", "?who=eve"):
             refused = client.post(f"/api/events{query}", json={"events": [event(clips[0])]})
             assert (refused.status_code, "anna, ben" in refused.text) == (400, True)
