@@ -136,14 +136,16 @@ def test_the_published_candidate_is_told_with_its_out_of_fold_figure_and_interva
         (
             threshold(),
             ["kept from score 0.710 (target precision): estimated precision 0.92, 95% lower bound 0.84, "
-             "on other sources 0.89 [0.78, 0.96], recall 0.80 (47 rated clips of 20 sources)"],
+             "on other sources",
+             "0.89 [0.78, 0.96], recall 0.80 (47 rated clips of 20 sources)"],
         ),
         (
             threshold(rule="best precision", reached=False, precision=0.8571,
                       warning="no threshold reaches 0.9. Rate 34 clips of score 0.63 or more with `lampworks label`, "
                       "or add videos."),
             ["kept from score 0.710 (best precision): estimated precision 0.86, 95% lower bound 0.84, "
-             "on other sources 0.89 [0.78, 0.96], recall 0.80 (47 rated clips of 20 sources)",
+             "on other sources",
+             "0.89 [0.78, 0.96], recall 0.80 (47 rated clips of 20 sources)",
              "WARNING: no threshold reaches 0.9. Rate 34 clips of score 0.63 or more with `lampworks label`, or add",
              "videos."],
         ),
