@@ -12,7 +12,7 @@ from assets.cli.options import bench_settings
 from pipeline.errors import UserError
 
 if TYPE_CHECKING:
-    from classifier.economy.measure import EconomyPoint, LabelEconomy
+    from classifier.economy.stored import EconomyPoint, LabelEconomy
 
 
 def add_options(bench: argparse.ArgumentParser) -> None:

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from assets.report.charts import curves_chart
+from classifier.economy.stored import ORDERS, EconomyPoint, LabelEconomy, load_economy
 from pipeline.storage.damage import DamagedError
 from pipeline.storage.store import Store
-
-if TYPE_CHECKING:
-    from classifier.economy.measure import EconomyPoint, LabelEconomy
-
-_KEY = "labels/economy.json"
-"""As of `classifier.economy.stored`, which imports torch and is imported only where there is something to show."""
-_ORDERS = ("random", "active")
 
 
 @dataclass(frozen=True)
@@ -34,10 +27,6 @@ class EconomyView:
 
 def economy_view(store: Store) -> EconomyView | None:
     """Return what `lampworks bench economy --save` stored; None where it did not run."""
-    if not store.exists(_KEY):
-        return None
-    from classifier.economy.stored import load_economy
-
     try:
         economy = load_economy(store)
     except DamagedError as exc:
@@ -50,8 +39,8 @@ def economy_view(store: Store) -> EconomyView | None:
 
 
 def _auc_chart(points: list[EconomyPoint]) -> Markup:
-    lines: dict[str, list[tuple[float, float]]] = {name: [] for name in _ORDERS}
-    bands: dict[str, list[tuple[float, float, float]]] = {name: [] for name in _ORDERS}
+    lines: dict[str, list[tuple[float, float]]] = {name: [] for name in ORDERS}
+    bands: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ORDERS}
     for point in points:
         found = point["auc"]
         if found["auc"] is not None:
@@ -62,8 +51,8 @@ def _auc_chart(points: list[EconomyPoint]) -> Markup:
 
 
 def _precision_chart(points: list[EconomyPoint]) -> Markup:
-    lines: dict[str, list[tuple[float, float]]] = {name: [] for name in _ORDERS}
-    bands: dict[str, list[tuple[float, float, float]]] = {name: [] for name in _ORDERS}
+    lines: dict[str, list[tuple[float, float]]] = {name: [] for name in ORDERS}
+    bands: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ORDERS}
     for point in points:
         if point["keep_precision"] is not None:
             lines[point["order"]].append((point["labels"], point["keep_precision"]))

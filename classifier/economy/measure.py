@@ -15,70 +15,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, TypedDict
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from classifier.economy.orders import active_order, random_order
+from classifier.economy.stored import FORMAT, ORDERS, EconomyPoint, LabelEconomy, Order
 from classifier.training.arrays import Bools, Floats, Rows
 from classifier.training.auc import Sides, auc_metrics, paired_difference
 from classifier.training.candidates.measurements import fit_measurements
 from classifier.training.examples import Examples
 from classifier.training.folds import Fold, source_folds
-from classifier.training.intervals import Interval, ratio, source_interval
-from classifier.training.metrics import AucMetrics, PairedMetrics
+from classifier.training.intervals import ratio, source_interval
 from pipeline.config import ClassifierConfig
 from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback
 
-FORMAT = 1
 SIZES = (10, 20, 40, 80, 160, 320, 640, 1250, 2500, 5000)
 KEPT_SHARE = 0.25
-Order = Literal["random", "active"]
-ORDERS: tuple[Order, ...] = ("random", "active")
 Fit = Callable[[Examples, ClassifierConfig, int], Callable[[Examples], Floats]]
 """From clips to learn from, settings and a seed to what scores clips."""
-
-
-class EconomyPoint(TypedDict):
-    """How good the classifier is after some labels in one order."""
-
-    order: Order
-    labels: int
-    auc: AucMetrics
-    """Good (`classifier.good_rating` or more) against bad (2 or less)."""
-    keep_precision: float | None
-    """Share of good ones among the quarter of clips with the highest scores; ratings between count as not good."""
-    keep_interval: Interval | None
-
-
-class EconomyGain(TypedDict):
-    """The AUC of the active order less that of the random one, after as many labels."""
-
-    labels: int
-    gain: PairedMetrics | None
-
-
-class LabelEconomy(TypedDict):
-    """What labels are worth on the rated clips of a root."""
-
-    format: int
-    candidate: str
-    clips: int
-    sources: int
-    good_share: float
-    """Share of good clips among all rated ones: the keep precision of a draw."""
-    kept_share: float
-    """Share of clips that are kept for `keep_precision`."""
-    grouped_by: str
-    """What no fold divides."""
-    folds: int
-    repeats: int
-    points: list[EconomyPoint]
-    """By order, then by number of labels; the last point of an order has all labels of a fold (`labels`: of the
-    smallest one)."""
-    gains: list[EconomyGain]
 
 
 def label_economy(

@@ -13,9 +13,9 @@ import pytest
 
 from assets.cli.bench_economy import economy_lines
 from assets.cli.main import main
-from classifier.economy.measure import ORDERS, LabelEconomy, label_economy
+from classifier.economy.measure import label_economy
 from classifier.economy.orders import active_order, random_order
-from classifier.economy.stored import ECONOMY_KEY, load_economy, save_economy
+from classifier.economy.stored import ECONOMY_KEY, ORDERS, LabelEconomy, load_economy, save_economy
 from classifier.training.arrays import Floats
 from classifier.training.examples import Examples
 from pipeline.config import ClassifierConfig
