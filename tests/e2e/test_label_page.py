@@ -162,7 +162,7 @@ def test_the_grid_rates_the_chosen_clip_or_all_the_rest_and_undo_takes_it_back(p
     assert shown(page) == order[0]
 
 
-def test_undo_goes_back_without_limit_and_rates_anew(page, url, order, root):
+def test_undo_goes_back_without_limit_and_rates_anew_also_after_a_reload(page, url, order, root):
     open_page(page, url)
     for key in "543":
         press(page, key)
@@ -176,11 +176,6 @@ def test_undo_goes_back_without_limit_and_rates_anew(page, url, order, root):
     assert shown(page) == order[1]
     all_saved(page)
     assert ratings(root) == {order[0]: 2}
-
-
-def test_a_reload_goes_on_where_it_stopped_and_can_still_undo(page, url, order):
-    open_page(page, url)
-    press(page, "4")
     press(page, "s")
     all_saved(page)
     open_page(page, url)
