@@ -293,10 +293,14 @@ def test_people_who_divide_the_queue_choose_their_name_and_see_how_far_they_agre
         until(page, "(document.body.dataset.clip || '') !== ''")
         assert page.inner_text("#who") == "anna"
         until(page, "document.getElementById('agreement').innerText.includes('rated by several')")
-        press(page, "5")
+        part = int(page.inner_text("#target"))
+        for _ in range(NUM_CLIPS):  # her part, and what Ben has left
+            press(page, "5")
         all_saved(page)
-    [row] = journal_rows(home_of(Store(root)).journal)
-    assert (row["annotator"], row["rating"]) == ("anna", 5)
+        assert part < NUM_CLIPS
+        assert (page.inner_text("#done"), page.inner_text("#target")) == (str(NUM_CLIPS), str(NUM_CLIPS))
+    rows = journal_rows(home_of(Store(root)).journal)
+    assert [(row["annotator"], row["rating"]) for row in rows] == [("anna", 5)] * NUM_CLIPS
 
 
 def test_a_page_that_was_opened_too_early_starts_once_the_server_answers(page, url, order):

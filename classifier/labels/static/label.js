@@ -172,7 +172,8 @@ function toggleGrid() {
   if (opens) { stage.hide(); openGrid(); } else { grid.close(); show(); }
 }
 function showProgress() {
-  const { done, total, counts } = state, [current] = line;
+  // who is through with their part goes on with what the others left
+  const { done, counts } = state, total = Math.max(state.total, done), [current] = line;
   $("done").textContent = done;
   $("target").textContent = total;
   $("bar").firstElementChild.style.width = `${total ? Math.min(100, 100 * done / total) : 0}%`;
@@ -208,7 +209,6 @@ async function showAgreement() {
   $("agreement").replaceChildren(...agreementLines(await answer.json(), state.annotator));
   measuredAt = known;
 }
-
 // -- what keys and buttons do
 function answer(kind, rating, clips, group = null) {
   if (!clips.length) return;
