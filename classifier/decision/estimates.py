@@ -33,7 +33,7 @@ _CHOOSING, _JUDGING, _UNSEEN_BAD, _UNSEEN_GOOD = range(4)
 
 
 @dataclass(frozen=True)
-class Ladder:
+class OperatingPoints:
     """Every threshold that tells rated clips apart, from the highest to the lowest, and what lies above each."""
 
     threshold_E: Floats
@@ -65,7 +65,7 @@ class Ladder:
 
 
 @dataclass(frozen=True)
-class Way:
+class Selection:
     """How a threshold was chosen, to be repeated in every draw."""
 
     threshold: float
@@ -74,13 +74,13 @@ class Way:
     """The lowest threshold of at least this precision; infinite: that of the highest precision; None: a given one."""
 
 
-def ladder_of(
+def operating_points_of(
     probability_N: Floats,
     good_N: Bools,
     groups_N: Sequence[str],
     weight_N: Floats | None = None,
     threshold: float | None = None,
-) -> Ladder:
+) -> OperatingPoints:
     """Return the thresholds of rated clips: 256 of them at most, and among them the one that `threshold` is."""
     names, source_N = np.unique(np.array(groups_N, str), return_inverse=True)
     order = np.argsort(-probability_N, kind="stable")
@@ -92,12 +92,12 @@ def ladder_of(
         exact = [] if threshold is None else ends[sorted_N[ends] >= threshold][-1:]
         ends = np.union1d(some, np.array(exact, int))
     count_SE, kept_SE, good_SE = (np.zeros((len(names), len(ends))) for _ in range(3))
-    rung_N = np.searchsorted(ends, np.arange(len(order)))
+    place_N = np.searchsorted(ends, np.arange(len(order)))
     weight = np.ones(len(order)) if weight_N is None else weight_N[order]
-    np.add.at(count_SE, (source_N[order], rung_N), 1)
-    np.add.at(kept_SE, (source_N[order], rung_N), weight)
-    np.add.at(good_SE, (source_N[order], rung_N), weight * good_N[order])
-    return Ladder(sorted_N[ends], kept_SE.cumsum(1), good_SE.cumsum(1), count_SE.cumsum(1))
+    np.add.at(count_SE, (source_N[order], place_N), 1)
+    np.add.at(kept_SE, (source_N[order], place_N), weight)
+    np.add.at(good_SE, (source_N[order], place_N), weight * good_N[order])
+    return OperatingPoints(sorted_N[ends], kept_SE.cumsum(1), good_SE.cumsum(1), count_SE.cumsum(1))
 
 
 def shares(part: Floats, whole: Floats) -> Floats:
@@ -105,51 +105,51 @@ def shares(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=np.asarray(whole) > 0)
 
 
-def lower_bounds(ladder: Ladder, confidence: float) -> Floats:
+def lower_bounds(points: OperatingPoints, confidence: float) -> Floats:
     """Return the one-sided lower bound of the precision from each threshold on (E,)."""
-    drawn_DE, good_DE = _drawn(ladder)
+    drawn_DE, good_DE = _drawn(points)
     return np.asarray(np.quantile(shares(good_DE, drawn_DE), 1 - confidence, axis=0))
 
 
-def bands(ladder: Ladder) -> tuple[Floats, Floats]:
+def bands(points: OperatingPoints) -> tuple[Floats, Floats]:
     """Return 95 % intervals of the precision and of the recall from each threshold on, two arrays (2, E)."""
-    drawn_DE, good_DE = _drawn(ladder)
+    drawn_DE, good_DE = _drawn(points)
     recall_DE = shares(good_DE, good_DE[:, -1:])
     precision, recall = (np.percentile(found, [2.5, 97.5], axis=0) for found in (shares(good_DE, drawn_DE), recall_DE))
     return precision, recall
 
 
-def other_sources(ladder: Ladder, way: Way) -> tuple[float | None, Interval | None]:
+def other_sources(points: OperatingPoints, selection: Selection) -> tuple[float | None, Interval | None]:
     """Return the precision to expect on sources that had no part in the choice, and its 95 % interval.
 
     Returns:
         The precision without the optimism of the choice, None where no rated clip is kept; the interval for as many
         other sources, None with fewer than 3 sources.
     """
-    end = ladder.at(way.threshold)
+    end = points.at(selection.threshold)
     if end < 0:
         return None, None
-    precision = float(ladder.good[end] / ladder.kept[end])
-    if len(ladder.kept_SE) < MIN_SOURCES:
+    precision = float(points.good[end] / points.kept[end])
+    if len(points.kept_SE) < MIN_SOURCES:
         return precision, None
     chosen, judged = [], []
-    num_sources = len(ladder.kept_SE)
-    bad_D, good_too_D = (_unseen(seed) * _usual_size(ladder)[end] for seed in (_UNSEEN_BAD, _UNSEEN_GOOD))
-    whole_E = shares(ladder.good, ladder.kept)
+    num_sources = len(points.kept_SE)
+    bad_D, good_too_D = (_unseen(seed) * _usual_size(points)[end] for seed in (_UNSEEN_BAD, _UNSEEN_GOOD))
+    whole_E = shares(points.good, points.kept)
     choosing_DS, judging_DS = (draw_counts(num_sources, NUM_BOOTSTRAPS, seed) for seed in (_CHOOSING, _JUDGING))
     for part in np.array_split(np.arange(NUM_BOOTSTRAPS), max(1, NUM_BOOTSTRAPS * num_sources // _MOST_WEIGHTS)):
         choosing, judging = choosing_DS[part], judging_DS[part]
-        kept_DE, good_DE = choosing @ ladder.kept_SE, choosing @ ladder.good_SE
+        kept_DE, good_DE = choosing @ points.kept_SE, choosing @ points.good_SE
         # as in the choice itself, depth counts clips, whatever each stands for
-        deep_DE = choosing @ ladder.count_SE >= DEPTH
-        end_D = _choices(shares(good_DE, kept_DE), deep_DE, way.level, end)
+        deep_DE = choosing @ points.count_SE >= DEPTH
+        end_D = _choices(shares(good_DE, kept_DE), deep_DE, selection.level, end)
         rows = np.arange(len(part))
         optimism_D = shares(good_DE, kept_DE)[rows, end_D] - whole_E[end_D]
         chosen.append(optimism_D[kept_DE[rows, end_D] > 0])
-        kept_D = (judging * ladder.kept_SE[:, end_D].T).sum(1) + bad_D[part] + good_too_D[part]
-        good_D = (judging * ladder.good_SE[:, end_D].T).sum(1) + good_too_D[part]
+        kept_D = (judging * points.kept_SE[:, end_D].T).sum(1) + bad_D[part] + good_too_D[part]
+        good_D = (judging * points.good_SE[:, end_D].T).sum(1) + good_too_D[part]
         judged.append(good_D[kept_D > 0] / kept_D[kept_D > 0])
-    optimism = float(np.concatenate(chosen).mean()) if way.level is not None else 0.0
+    optimism = float(np.concatenate(chosen).mean()) if selection.level is not None else 0.0
     return min(1.0, max(0.0, precision - optimism)), interval_95(np.concatenate(judged))
 
 
@@ -164,29 +164,32 @@ def _choices(share_DE: Floats, deep_DE: Bools, level: float | None, given: int) 
     return np.asarray(num_ends - 1 - best_DE[:, ::-1].argmax(1))
 
 
-def _drawn(ladder: Ladder) -> tuple[Floats, Floats]:
+def _drawn(points: OperatingPoints) -> tuple[Floats, Floats]:
     """Return kept clips, with unseen sources, and good ones of each draw (D, E)."""
-    num_sources = len(ladder.kept_SE)
+    num_sources = len(points.kept_SE)
     drawn_DS = draw_counts(num_sources, NUM_BOOTSTRAPS, _CHOOSING)
-    return drawn_DS @ ladder.kept_SE + _unseen(_UNSEEN_BAD)[:, None] * _usual_size(ladder), drawn_DS @ ladder.good_SE
+    unseen_DE = _unseen(_UNSEEN_BAD)[:, None] * _usual_size(points)
+    return drawn_DS @ points.kept_SE + unseen_DE, drawn_DS @ points.good_SE
 
 
-def _usual_size(ladder: Ladder) -> Floats:
+def _usual_size(points: OperatingPoints) -> Floats:
     """Return the mean number of kept clips of a source that has any, at each threshold (E,)."""
-    return shares(ladder.kept, np.count_nonzero(ladder.kept_SE, axis=0))
+    return shares(points.kept, np.count_nonzero(points.kept_SE, axis=0))
 
 
 def _unseen(seed: int) -> Floats:
     return np.random.default_rng(seed).poisson(_UNSEEN, NUM_BOOTSTRAPS).astype(float)
 
 
-def good_labels_needed(ladder: Ladder, ends: Sequence[int], target: float, confidence: float | None) -> list[int]:
+def good_labels_needed(
+    points: OperatingPoints, ends: Sequence[int], target: float, confidence: float | None
+) -> list[int]:
     """Return how many more labels above each threshold, all good, lift its precision (or its bound) to the target."""
-    kept, good = ladder.kept[list(ends)], ladder.good[list(ends)]
-    least = np.maximum(0, DEPTH - ladder.count[list(ends)])
+    kept, good = points.kept[list(ends)], points.good[list(ends)]
+    least = np.maximum(0, DEPTH - points.count[list(ends)])
     if confidence is None:
         return np.maximum(least, np.ceil((target * kept - good) / (1 - target) - 1e-9)).astype(int).tolist()
-    drawn_DE, good_DE = (found[:, list(ends)] for found in _drawn(ladder))
+    drawn_DE, good_DE = (found[:, list(ends)] for found in _drawn(points))
     return [
         _fewest(int(least[index]), target, confidence, drawn_DE[:, index], good_DE[:, index])
         for index in range(len(least))

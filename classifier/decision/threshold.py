@@ -19,11 +19,11 @@ import numpy as np
 
 from classifier.decision.estimates import (
     DEPTH,
-    Ladder,
-    Way,
+    OperatingPoints,
+    Selection,
     good_labels_needed,
-    ladder_of,
     lower_bounds,
+    operating_points_of,
     other_sources,
     shares,
 )
@@ -92,9 +92,9 @@ class RatedScores:
     weight_N: Floats | None = None
     """Clips of the pool that each stands for, where streams that look for something were labelled; None: 1 each."""
 
-    def ladder(self, threshold: float | None = None) -> Ladder:
+    def operating_points(self, threshold: float | None = None) -> OperatingPoints:
         """Return the thresholds that tell them apart, and among them the one that `threshold` is."""
-        return ladder_of(self.probability_N, self.good_N, self.groups_N, self.weight_N, threshold)
+        return operating_points_of(self.probability_N, self.good_N, self.groups_N, self.weight_N, threshold)
 
 
 def choose_threshold(
@@ -111,39 +111,41 @@ def choose_threshold(
     """
     found = _chosen(rated, config, pool_N, num_clips)
     if config.threshold is None and len(pool_N) and float(pool_N.max()) < found["threshold"]:
-        way = Way(rate_threshold(pool_N, config.fallback_keep_rate, num_clips))
-        found = _described(rated, config, "keep rate", way, reached=False)
+        selection = Selection(rate_threshold(pool_N, config.fallback_keep_rate, num_clips))
+        found = _described(rated, config, "keep rate", selection, reached=False)
     if found["reached"] is False:
-        found["needed"] = labels_needed(rated.ladder(), config, pool_N if unrated_N is None else unrated_N)
+        found["needed"] = labels_needed(rated.operating_points(), config, pool_N if unrated_N is None else unrated_N)
     return found
 
 
 def _chosen(rated: RatedScores, config: DecisionConfig, pool_N: Floats, num_clips: int) -> KeepThreshold:
     if config.threshold is not None:
-        return _described(rated, config, "fixed", Way(threshold=config.threshold))
+        return _described(rated, config, "fixed", Selection(threshold=config.threshold))
     if config.keep_rate is not None:
         return _described(
-            rated, config, "keep rate", Way(threshold=rate_threshold(pool_N, config.keep_rate, num_clips))
+            rated, config, "keep rate", Selection(threshold=rate_threshold(pool_N, config.keep_rate, num_clips))
         )
-    ladder = rated.ladder()
-    deep = ladder.count >= DEPTH
+    points = rated.operating_points()
+    deep = points.count >= DEPTH
     if not deep.any() or config.fallback == "keep-rate":
-        fallback = Way(threshold=rate_threshold(pool_N, config.fallback_keep_rate, num_clips))
+        fallback = Selection(threshold=rate_threshold(pool_N, config.fallback_keep_rate, num_clips))
     if not deep.any():
         return _described(rated, config, "keep rate", fallback, reached=False)
-    reaching_E = lower_bounds(ladder, config.confidence) if config.confidence else shares(ladder.good, ladder.kept)
+    reaching_E = lower_bounds(points, config.confidence) if config.confidence else shares(points.good, points.kept)
     reached = np.flatnonzero(deep & (reaching_E >= config.target_precision))
     if len(reached):
         end = int(reached[-1])
         # a bound cannot be computed inside of every draw: there the choice asks for the precision that it led to
-        level = float(ladder.good[end] / ladder.kept[end]) if config.confidence else config.target_precision
+        level = float(points.good[end] / points.kept[end]) if config.confidence else config.target_precision
         rule: Rule = "lower bound" if config.confidence else "target precision"
-        return _described(rated, config, rule, Way(float(ladder.threshold_E[end]), level), reached=True)
+        return _described(rated, config, rule, Selection(float(points.threshold_E[end]), level), reached=True)
     if config.fallback == "keep-rate":
         return _described(rated, config, "keep rate", fallback, reached=False)
-    precision_E = np.where(deep, shares(ladder.good, ladder.kept), -1)
+    precision_E = np.where(deep, shares(points.good, points.kept), -1)
     end = int(np.flatnonzero(precision_E == precision_E.max())[-1])
-    return _described(rated, config, "best precision", Way(float(ladder.threshold_E[end]), math.inf), reached=False)
+    return _described(
+        rated, config, "best precision", Selection(float(points.threshold_E[end]), math.inf), reached=False
+    )
 
 
 def rate_threshold(pool_N: Floats, rate: float, num_clips: int) -> float:
@@ -155,18 +157,18 @@ def rate_threshold(pool_N: Floats, rate: float, num_clips: int) -> float:
 
 
 def _described(
-    rated: RatedScores, config: DecisionConfig, rule: Rule, way: Way, reached: bool | None = None
+    rated: RatedScores, config: DecisionConfig, rule: Rule, selection: Selection, reached: bool | None = None
 ) -> KeepThreshold:
-    kept_N = rated.probability_N >= way.threshold
+    kept_N = rated.probability_N >= selection.threshold
     groups_N = np.array(rated.groups_N, str)
     kept, good = int(kept_N.sum()), int((kept_N & rated.good_N).sum())
     confidence = config.confidence or SHOWN_CONFIDENCE
-    ladder = rated.ladder(way.threshold)
-    end = ladder.at(way.threshold)
-    expected, interval = other_sources(ladder, way)
+    points = rated.operating_points(selection.threshold)
+    end = points.at(selection.threshold)
+    expected, interval = other_sources(points, selection)
     return {
         "rule": rule,
-        "threshold": way.threshold,
+        "threshold": selection.threshold,
         "target_precision": config.target_precision,
         "confidence": confidence,
         "reached": reached,
@@ -175,33 +177,33 @@ def _described(
         "kept": kept,
         "kept_sources": len(np.unique(groups_N[kept_N])),
         "good": good,
-        "precision": float(ladder.good[end] / ladder.kept[end]) if kept else None,
+        "precision": float(points.good[end] / points.kept[end]) if kept else None,
         "expected": expected,
         "interval": interval,
-        "bound": float(lower_bounds(ladder, confidence)[end]) if kept else None,
-        "recall": float(ladder.good[end] / ladder.good[-1]) * (kept > 0) if rated.good_N.any() else None,
+        "bound": float(lower_bounds(points, confidence)[end]) if kept else None,
+        "recall": float(points.good[end] / points.good[-1]) * (kept > 0) if rated.good_N.any() else None,
         "needed": None,
     }
 
 
-def labels_needed(ladder: Ladder, config: DecisionConfig, unrated_N: Floats) -> LabelsNeeded | None:
+def labels_needed(points: OperatingPoints, config: DecisionConfig, unrated_N: Floats) -> LabelsNeeded | None:
     """Return the least number of further labels, all good, with which some threshold reaches the target.
 
     Thresholds above which enough clips are left to label come first. None where no clip is rated.
     """
-    if not len(ladder.threshold_E):
+    if not len(points.threshold_E):
         return None
-    ends = np.unique(np.linspace(0, len(ladder.threshold_E) - 1, _MOST_TRIED).round().astype(int))
+    ends = np.unique(np.linspace(0, len(points.threshold_E) - 1, _MOST_TRIED).round().astype(int))
     target, confidence = config.target_precision, config.confidence
-    labels = good_labels_needed(ladder, ends.tolist(), target, confidence)
-    left_E = len(unrated_N) - np.searchsorted(np.sort(unrated_N), ladder.threshold_E[ends], side="left")
+    labels = good_labels_needed(points, ends.tolist(), target, confidence)
+    left_E = len(unrated_N) - np.searchsorted(np.sort(unrated_N), points.threshold_E[ends], side="left")
     # of several, the lowest threshold: it leaves the most clips to choose from
     best = max(range(len(ends)), key=lambda index: (left_E[index] >= labels[index], -labels[index], index))
-    deep = ladder.count >= DEPTH
-    reaching_E = lower_bounds(ladder, confidence) if confidence else shares(ladder.good, ladder.kept)
+    deep = points.count >= DEPTH
+    reaching_E = lower_bounds(points, confidence) if confidence else shares(points.good, points.kept)
     return {
         "labels": labels[best],
-        "from_score": float(ladder.threshold_E[ends[best]]),
+        "from_score": float(points.threshold_E[ends[best]]),
         "left": int(left_E[best]),
         "reachable": float(reaching_E[deep].max()) if deep.any() else None,
     }

@@ -79,16 +79,16 @@ def trade_curve(
     sorted_P = pool_P[order]
     below = np.searchsorted(sorted_P, thresholds, side="left")
     length = np.concatenate([[0.0], np.cumsum(length_ms_P[order], dtype=float)])
-    ladder = rated.ladder()
-    estimated = len(ladder.threshold_E) > 0
-    precision_2E, recall_2E = bands(ladder) if estimated else (np.zeros((2, 0)), np.zeros((2, 0)))
-    known = len(ladder.kept_SE) >= MIN_SOURCES
+    rated_points = rated.operating_points()
+    estimated = len(rated_points.threshold_E) > 0
+    precision_2E, recall_2E = bands(rated_points) if estimated else (np.zeros((2, 0)), np.zeros((2, 0)))
+    known = len(rated_points.kept_SE) >= MIN_SOURCES
     points = []
     for value, index in zip(thresholds.tolist(), below.tolist(), strict=True):
-        end = ladder.at(value) if estimated else -1
-        count = int(ladder.count[end]) if end >= 0 else 0
-        kept = float(ladder.kept[end]) if end >= 0 else 0.0
-        good, all_good = (float(ladder.good[end]), float(ladder.good[-1])) if estimated else (0.0, 0.0)
+        end = rated_points.at(value) if estimated else -1
+        count = int(rated_points.count[end]) if end >= 0 else 0
+        kept = float(rated_points.kept[end]) if end >= 0 else 0.0
+        good, all_good = (float(rated_points.good[end]), float(rated_points.good[-1])) if estimated else (0.0, 0.0)
         recall = (good if end >= 0 else 0.0) / all_good if all_good else None
         points.append(
             CurvePoint(

@@ -63,8 +63,8 @@ def standing_texture(samples: Planes, activity: Any) -> float:
     def blocks(plane: Any) -> Any:
         return plane[: rows * _SIDE, : columns * _SIDE].reshape(rows, _SIDE, columns, _SIDE)
 
-    mean = blocks(samples.sum(axis=0, dtype=np.int32))
-    textured = mean.max(axis=(1, 3)) - mean.min(axis=(1, 3)) > _TEXTURE * len(samples)
+    total = blocks(samples.sum(axis=0, dtype=np.int32))
+    textured = total.max(axis=(1, 3)) - total.min(axis=(1, 3)) > _TEXTURE * len(samples)
     stands = textured & (blocks(activity).max(axis=(1, 3)) <= _HARDLY)
     return int(stands.sum()) / int(textured.sum()) if textured.any() else 0.0
 
