@@ -40,7 +40,7 @@ class Answers:
     def refresh(self) -> None:
         """Take in what was appended to the journal since, and to the store."""
         with self.lock:
-            if time.monotonic() >= self._look_again and self._versions() != self._read_versions:
+            if self._store_has_changed():
                 self._load()
                 return
             new, self._seq = self._journal.events_after(self._seq)
@@ -67,6 +67,12 @@ class Answers:
             agreed = len(ratings) > 1 and max(ratings) - min(ratings) <= _AGREED
             if clip_id not in mine and (agreed or reference.get(clip_id)):
                 yield clip_id
+
+    def _store_has_changed(self) -> bool:
+        try:
+            return time.monotonic() >= self._look_again and self._versions() != self._read_versions
+        except OSError:  # a store that is away for a while: people go on rating, into the journal
+            return False
 
     def _versions(self) -> tuple[int, int]:
         self._look_again = time.monotonic() + _LOOK_S

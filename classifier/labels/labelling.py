@@ -125,7 +125,10 @@ class Labelling:
 
     def append(self, events: Sequence[PageEvent], who: str) -> Appended:
         """Write events to the journal; return once they are on disk. Those of a video taken down are refused."""
-        gone = of_videos_taken_down(self.store, {event["clip_id"] for event in events})
+        try:
+            gone = of_videos_taken_down(self.store, {event["clip_id"] for event in events})
+        except OSError:  # a store that is away keeps no rating from the disk; `sync_journal` asks again
+            gone = set()
         appended = self.journal.append([event for event in events if event["clip_id"] not in gone], who)
         self.answers.refresh()
         refused = {event["event_id"]: "the clip's video was taken down" for event in events if event["clip_id"] in gone}

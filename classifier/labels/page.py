@@ -134,7 +134,10 @@ class LabelPage:
         try:
             appended = await run_in_threadpool(self._labelling.append, good, who)
         except sqlite3.Error as exc:  # a full disk; the page keeps the events and sends them again
-            return PlainTextResponse(f"the labels cannot be saved: {exc}", 503)
+            path = self._labelling.journal.path
+            return PlainTextResponse(
+                f"the labels cannot be saved: {exc}. Make room for {str(path)!r}, and let this user write to it", 503
+            )
         return JSONResponse({"saved": appended.saved, "refused": {**refused, **appended.refused}})
 
     def clip(self, request: Request) -> Response:

@@ -327,7 +327,7 @@ def test_labels_that_were_never_sent_survive_a_reload(page, url, order, root):
     said = "the labels cannot be saved: database or disk is full"
     page.route("**/api/events", lambda route: route.fulfill(status=503, body=said))
     until(page, "!document.getElementById('full').hidden")
-    assert page.inner_text("#full").startswith(f"{said}. Make room")
+    assert page.inner_text("#full").startswith(f"{said}. Ratings are kept here")
     page.unroute("**/api/events")
     until(page, "document.getElementById('full').hidden")
     open_page(page, url)

@@ -68,7 +68,7 @@ function noteAnswer(clip, rating, group) {
 
 // -- a server that cannot write its journal
 function full(why) {
-  $("full").textContent = `${why}. Make room where the server keeps its journal. Ratings are kept here and sent again until then.`;
+  $("full").textContent = `${why}. Ratings are kept here and sent again until then.`;
   $("full").hidden = !why;
 }
 

@@ -55,7 +55,7 @@ export class Outbox {
         }
         failed = result.saved.length + Object.keys(result.refused).length === 0;
       }
-      this.on.full(answer.status === 503 ? await answer.text() : "");
+      this.on.full(answer.ok ? "" : (await answer.text()) || `the server answered ${answer.status}`);
       if (answer.status !== 503) this.on.answered();
     } catch (error) { this.on.lost(); /* the events stay here and are sent again */ }
     this.tell();

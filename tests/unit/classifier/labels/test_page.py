@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.testclient import TestClient
@@ -199,6 +200,18 @@ def test_labels_that_cannot_be_written_are_not_acknowledged(job, clips):
         answer = client.post("/api/events", json={"events": [event(clips[0])]})
     assert answer.status_code == 503
     assert "cannot be saved" in answer.text
+    assert f"Make room for '{job.home.journal}'" in answer.text
+
+
+def test_ratings_are_saved_while_the_store_is_away(client, job, clips, monkeypatch):
+    def away(*args: object) -> int:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(type(job.store), "version", away)
+    monkeypatch.setattr("classifier.labels.answers.time", SimpleNamespace(monotonic=lambda: 1e12))
+    sent = event(clips[0])
+    assert post(client, sent)["saved"] == [sent["event_id"]]
+    assert [row["rating"] for row in journal_rows(job.home.journal)] == [5]
 
 
 def test_a_rating_of_a_video_that_was_taken_down_meanwhile_is_refused(client, job, clips, pool_writer):
