@@ -17,7 +17,7 @@ Dimension keys: B blocks of videos, D draws of the bootstrap, R = 5 ratings.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import combinations
 from typing import TypedDict
@@ -25,7 +25,6 @@ from typing import TypedDict
 import krippendorff
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import cohen_kappa_score
 
 from classifier.labels.agreement_draws import Counts, alphas, kappas
 from classifier.training.arrays import Floats
@@ -189,11 +188,10 @@ def _mean_kappa(of_pair: Mapping[tuple[str, str], list[Pair]], seed: int) -> Agr
     return _agreed(mean, clips, drawn, seed)
 
 
-def _kappa(found: Iterable[Pair]) -> float | None:
-    one, other = np.array([(first, second) for _, first, second in found]).reshape(-1, 2).T
-    if len({*one.tolist(), *other.tolist()}) < 2:
-        return None  # kappa is 0/0
-    return float(cohen_kappa_score(one, other, labels=RATINGS, weights="quadratic"))
+def _kappa(found: list[Pair]) -> float | None:
+    """Return the quadratic-weighted kappa; None where one rating only was ever given (0/0)."""
+    value = float(kappas(_tables(found).sum(0)[None])(np.ones((1, 1)))[0])
+    return None if math.isnan(value) else value
 
 
 def _rated_twice(found: list[Pair], seed: int) -> RatedTwice:
