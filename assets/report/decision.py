@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from assets.report.charts import curves_chart
-from pipeline.inspect.curation_text import worth
+from pipeline.inspect.curation_text import score_text, worth
 from pipeline.inspect.status_types import CuratedStatus
 from pipeline.storage.store import Store
 
@@ -21,8 +21,8 @@ _LEAST_RATED = 20
 class DecisionView:
     """What the report shows of a decision; a chart without data is None."""
 
-    threshold: float | None
-    """None where no score decided."""
+    threshold: str
+    """"" where no score decided."""
     worth: str
     warning: str
     quality_chart: Markup | None
@@ -50,7 +50,7 @@ def decision_view(store: Store, curated: CuratedStatus) -> DecisionView | None:
         bands[name] = [(p["threshold"], *p[f"{name}_interval"]) for p in shown if p[f"{name}_interval"] is not None]
     here = next((point for point in points if found is not None and point["threshold"] >= found.threshold - 1e-6), None)
     return DecisionView(
-        threshold=mark,
+        threshold="" if found is None else score_text(found.threshold),
         worth="" if found is None else worth(found),
         warning="" if found is None else found.warning,
         quality_chart=curves_chart(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from classifier.decision.estimates import DEPTH
 from classifier.decision.threshold import KeepThreshold, LabelsNeeded
 from pipeline.config import DecisionConfig
+from pipeline.inspect.curation_text import score_text
 
 
 def advice(found: KeepThreshold, config: DecisionConfig) -> str:
@@ -54,22 +53,22 @@ def _why(found: KeepThreshold) -> str:
         return "the best is not known"
     if best >= found["target_precision"]:
         return "it is reached among the rated clips, and no clip that may be kept scores as high as these"
-    return f"the best, {DEPTH} or more rated clips deep, is {_down(best)}"
+    return f"the best, {DEPTH} or more rated clips deep, is {score_text(best)}"
 
 
 def _kept_instead(found: KeepThreshold, config: DecisionConfig) -> str:
     if found["rule"] == "keep rate":
         which = f"the best-scored {config.fallback_keep_rate:.1%} of the clips (decision.fallback_keep_rate)"
     else:
-        which = f"the clips from score {_down(found['threshold'])} on (decision.fallback)"
+        which = f"the clips from score {score_text(found['threshold'])} on (decision.fallback)"
     return f"Kept instead are {which}: {precision_text(found)}"
 
 
 def _labels(needed: LabelsNeeded, found: KeepThreshold, config: DecisionConfig) -> str:
-    from_score = _down(needed["from_score"])
+    from_score = score_text(needed["from_score"])
     text = (
-        f"{needed['labels']} more labels would do, if all of them are good: rate clips of score {from_score} or more "
-        "with `lampworks label`"
+        f"{needed['labels']} more label{'s' if needed['labels'] > 1 else ''} would do, if all of them are good and the "
+        f"scores stay as they are: rate clips of score {from_score} or more with `lampworks label`"
     )
     if config.middle == "review" and needed["from_score"] < found["threshold"]:
         text += ", those in review first"
@@ -77,10 +76,5 @@ def _labels(needed: LabelsNeeded, found: KeepThreshold, config: DecisionConfig) 
         text += f"; {needed['left']} such clips are left, so add videos"
     reachable = needed["reachable"]
     if reachable is not None and reachable > 0:
-        text += f". Or set decision.target_precision = {_down(reachable)}"
+        text += f". Or set decision.target_precision = {score_text(reachable)}"
     return text
-
-
-def _down(value: float) -> str:
-    # rounded down, so that what is shown is reached
-    return f"{math.floor(value * 1000 + 1e-9) / 1000:.3f}"

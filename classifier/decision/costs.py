@@ -25,14 +25,19 @@ def hard_rule_costs(verdicts: Verdicts, good_rating: int) -> list[HardRuleCost]:
     rules = list(_rules(verdicts))
     number_P = sum((applies_P.astype(np.int64) for _, applies_P in rules), np.zeros(len(state), np.int64))
     undecided_P = ~state.by_people_P | ((state.rating_P > 2) & (state.rating_P < good_rating))
+    # people's good ratings keep a clip before its flags are asked, but only after copies are dropped
+    rated_good_P = state.by_people_P & (state.rating_P >= good_rating)
     found = []
     for name, applies_P in rules:
         only_P = applies_P & (number_P == 1)
         rated_P = only_P & (state.rating_P > 0)
+        kept_without_P = only_P & wanted_P & undecided_P
+        if name == "duplicate":
+            kept_without_P |= applies_P & rated_good_P
         cost = HardRuleCost(
             rule=name,
             clips=int(applies_P.sum()),
-            alone=int((only_P & wanted_P & undecided_P).sum()),
+            alone=int(kept_without_P.sum()),
             rated=int(rated_P.sum()),
             good=int((rated_P & (state.rating_P >= good_rating)).sum()),
         )

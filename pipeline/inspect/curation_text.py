@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 
 from pipeline.inspect.status_types import ClassifierStatus, ThresholdStatus
@@ -22,10 +23,15 @@ def threshold_lines(found: ThresholdStatus | None) -> list[str]:
     """Return what the keep threshold is worth, and what would help where it does not reach its target."""
     if found is None:
         return []
-    lines = textwrap.wrap(f"kept from score {found.threshold:.3f} ({found.rule}): {worth(found)}", _WIDTH)
+    lines = textwrap.wrap(f"kept from score {score_text(found.threshold)} ({found.rule}): {worth(found)}", _WIDTH)
     if found.warning:
         lines += textwrap.wrap(f"WARNING: {found.warning}", _WIDTH)
     return lines
+
+
+def score_text(score: float) -> str:
+    """Return a score as the reasons of the clips show it: rounded down, so that what is named as the least is kept."""
+    return f"{math.floor(score * 1000 + 1e-9) / 1000:.3f}"
 
 
 def worth(found: ThresholdStatus) -> str:

@@ -128,7 +128,9 @@ def _labels(labels: LabelsStatus) -> list[str]:
     rated = ", ".join(f"{count} rated {rating}" for rating, count in labels.by_rating.items() if count)
     annotators = ", ".join(f"{name} {count}" for name, count in labels.annotators.items())
     unresolved = f", {labels.unresolved} labels without a clip" if labels.unresolved else ""
-    lines = [_line("labels", f"{labels.total} clips{unresolved}: {rated}"), _line("", f"by {annotators}")]
+    lines = [_line("labels", f"{labels.total} clips{unresolved}" + (f": {rated}" if rated else ""))]
+    if annotators:
+        lines.append(_line("", f"by {annotators}"))
     if labels.left_behind:
         lines.append(_line("", f"{labels.left_behind} clips show another picture than the one that was rated"))
     return lines

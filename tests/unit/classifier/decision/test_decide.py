@@ -133,8 +133,12 @@ def test_flags_and_copies_drop_clips_and_a_rating_lifts_a_flag(scored, scored_wr
     assert found[copy] == ("drop", f"duplicate of {only_overlay}")
     assert found[orphan][1].startswith("score")
     assert report.reasons["drop: flag still"] == 1
+    costs = {cost["rule"]: cost["alone"] for cost in report.tradeoff["costs"]}
     decide(with_rule(scored, keep_duplicates=True))
     assert decisions(scored)[copy] == ("keep", "rated 5")
+    assert costs["duplicate"] == 1, (
+        "what the rule costs is what is kept without it, a clip that a person rated good too"
+    )
 
 
 def test_a_clip_with_unreadable_frames_is_dropped_with_that_reason(scored):

@@ -79,7 +79,7 @@ def test_where_no_threshold_reaches_the_target_the_best_share_is_kept_and_the_la
     assert (found["rule"], found["reached"], found["kept"] >= 20) == ("best precision", False, True)
     assert found["precision"] == max(np.cumsum(clips.good_N)[19:] / np.arange(20, 51))
     assert "no keep threshold reaches decision.target_precision = 0.9: the best, 20 or more rated" in text
-    labels, from_score = re.search(r"(\d+) more labels would do, .* of score ([0-9.]+) or more", text).groups()
+    labels, from_score = re.search(r"(\d+) more labels? would do, .* of score ([0-9.]+) or more", text).groups()
     # rate as many clips from that score on, all of them good, of other sources
     added = np.full(int(labels), float(from_score) + 0.001)
     more = RatedScores(
@@ -98,7 +98,7 @@ def test_the_labels_that_a_bound_needs_would_do():
     clips = rated("g" * 24 + "b" * 20)
     text = warning(clips, confidence=0.9)
     assert "at 90% confidence" in text
-    labels, from_score = re.search(r"(\d+) more labels would do, .* of score ([0-9.]+) or more", text).groups()
+    labels, from_score = re.search(r"(\d+) more labels? would do, .* of score ([0-9.]+) or more", text).groups()
     added = np.full(int(labels), float(from_score) + 0.001)
     more = RatedScores(
         np.concatenate([clips.probability_N, added]), np.concatenate([clips.good_N, added > 0]),

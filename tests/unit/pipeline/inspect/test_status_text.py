@@ -130,6 +130,13 @@ def test_the_published_candidate_is_told_with_its_out_of_fold_figure_and_interva
     )
 
 
+def test_labels_that_are_all_of_clips_that_are_not_there_leave_no_line_without_words(found: StoreStatus) -> None:
+    none = dataclasses.replace(found.labels, total=0, unresolved=129, by_rating={}, annotators={}, left_behind=0)
+    lines = [line.rstrip() for line in format_status(dataclasses.replace(found, labels=none)).splitlines()]
+    assert "labels       0 clips, 129 labels without a clip" in lines
+    assert not [line for line in lines if line.endswith((" by", ":"))]
+
+
 @pytest.mark.parametrize(
     ("known", "told"),
     [
@@ -151,9 +158,12 @@ def test_the_published_candidate_is_told_with_its_out_of_fold_figure_and_interva
         ),
         (threshold(rule="fixed", reached=None, precision=None, expected=None, bound=None, recall=None),
          ["kept from score 0.710 (fixed): no rated clip is above it"]),
+        # the reasons of clips round down too: one of 0.7109 is kept and shown as 0.710
+        (threshold(threshold=0.7109, rule="fixed", reached=None, precision=None, expected=None, bound=None, recall=None),
+         ["kept from score 0.710 (fixed): no rated clip is above it"]),
         (None, []),
     ],
-    ids=["target reached", "not reached", "fixed", "no scores"],
+    ids=["target reached", "not reached", "fixed", "rounded down", "no scores"],
 )  # fmt: skip
 def test_the_keep_threshold_is_told_with_its_estimate_and_the_way_out(
     found: StoreStatus, known: ThresholdStatus | None, told: list[str]
