@@ -94,6 +94,10 @@ def _wrong_field(error: ErrorDetails) -> str:
         return f"  {message.removeprefix('Value error, ')}"
     if error["type"] in _BOUNDS:
         message = f"must {_bounds_at(error['loc'])}"
+    if error["type"] == "tuple_type":
+        message = "must be a list in brackets, as [one, two]"
+    if error["type"] == "too_short":
+        message = f"must name at least {error['ctx']['min_length']} of those it may name"
     value = "a mapping" if isinstance(error["input"], dict) else _shown(error["input"])
     return f"  {name} = {value}: {message}"
 

@@ -124,20 +124,24 @@ def _check_splits(store: Store, config: Config, clips: pa.Table, videos: pa.Tabl
                 else f"lower split.{'val' if 'val' in found else 'test'}_share."
             )
         )
-    _refuse_leaks("source", [(group.get(row["video_id"], row["video_id"]), row["split"]) for row in pairs])
+    _refuse_leaks("source", "sources", [(group.get(row["video_id"], row["video_id"]), row["split"]) for row in pairs])
     groups = store.read("duplicates", ["clip_id", "representative"], pc.field("group_size") > 1)
     both = clips.select(["clip_id", "split"]).join(groups, "clip_id", join_type="inner")
     shared = both.group_by(["representative", "split"]).aggregate([]).to_pylist()
-    _refuse_leaks("group of near-duplicates", [(row["representative"], row["split"]) for row in shared])
+    _refuse_leaks(
+        "group of near-duplicates",
+        "groups of near-duplicates",
+        [(row["representative"], row["split"]) for row in shared],
+    )
 
 
-def _refuse_leaks(what: str, places: list[tuple[str, str]]) -> None:
+def _refuse_leaks(what: str, many: str, places: list[tuple[str, str]]) -> None:
     first: dict[str, str] = {}
     leaks = sorted({name for name, split in places if first.setdefault(name, split) != split})
     if leaks:
         raise UserError(
-            f"{len(leaks)} {what}(s) would lie in two of {', '.join(SPLITS)}, the first {leaks[0]!r}: decide again "
-            "(asset curated_clips), with decision.keep_duplicates off."
+            f"{len(leaks)} {what if len(leaks) == 1 else many} would lie in two of {', '.join(SPLITS)}, the first "
+            f"{leaks[0]!r}: decide again, with decision.keep_duplicates = false (asset curated_clips)."
         )
 
 

@@ -80,6 +80,11 @@ def test_lists_in_yaml_become_the_tuples_of_the_configuration(tmp_path: Path):
         ("clips: {crf: sharp}", r"clips\.crf = 'sharp': .*integer"),
         ("clips: {aspect: squash}", r"clips\.aspect = 'squash': .*'pad', 'crop' or 'stretch'"),
         ("clips: 7", r"clips = 7"),
+        (
+            "decision: {drop_flags: still}",
+            r"decision\.drop_flags = 'still': must be a list in brackets, as \[one, two\]",
+        ),
+        ("classifier: {candidates: []}", r"classifier\.candidates = \[\]: must name at least 1 of those it may name"),
         ("split: {val_share: 1.5}", r"split\.val_share = 1\.5: must lie between 0 and 1"),
         ("source: {spec: 'ftp:x'}", r"source\.spec = 'ftp:x': unknown source; choose one of arcade, folder"),
         ("source: {spec: folder}", r"source\.spec = 'folder': say where, as folder:PATH"),

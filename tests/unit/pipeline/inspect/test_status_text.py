@@ -159,7 +159,7 @@ def test_labels_that_are_all_of_clips_that_are_not_there_leave_no_line_without_w
         (threshold(rule="fixed", reached=None, precision=None, expected=None, bound=None, recall=None),
          ["kept from score 0.710 (fixed): no rated clip is above it"]),
         # the reasons of clips round down too: one of 0.7109 is kept and shown as 0.710
-        (threshold(threshold=0.7109, rule="fixed", reached=None, precision=None, expected=None, bound=None, recall=None),
+        (threshold(threshold=0.7109, rule="fixed", reached=None, precision=None, recall=None),
          ["kept from score 0.710 (fixed): no rated clip is above it"]),
         (None, []),
     ],

@@ -245,7 +245,7 @@ def test_a_source_in_train_and_test_is_refused_by_name(done: Store) -> None:
     video = next(str(row["video_id"]) for row in decisions(done) if row["decision"] == "keep")
     clips = [str(row["clip_id"]) for row in decisions(done) if row["video_id"] == video]
     decide_again(done, {clip: {"decision": "keep", "split": "test" if k else "train"} for k, clip in enumerate(clips)})
-    assert "source(s) would lie in two of" in refusal(done)
+    assert "source would lie in two of" in refusal(done)
 
 
 def test_copies_in_train_and_test_are_refused_by_name(done: Store) -> None:
@@ -267,7 +267,7 @@ def test_a_source_in_two_splits_is_refused_by_name(done: Store) -> None:
     change[str(clips[0]["clip_id"])]["split"] = "val"
     change[str(clips[1]["clip_id"])]["split"] = "train"
     decide_again(done, change)
-    assert "source(s) would lie in two of train, val, test" in refusal(done)
+    assert "source would lie in two of train, val, test" in refusal(done)
 
 
 def test_copies_in_two_splits_are_refused_by_name(done: Store) -> None:
