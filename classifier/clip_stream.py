@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ _ROWS = 256
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
-__all__ = ["AHEAD", "FRAME_COLUMNS", "clip_rows", "frames_ahead", "map_ahead"]
+__all__ = ["AHEAD", "FRAME_COLUMNS", "clip_rows", "frames_ahead", "map_ahead", "pictures_ahead"]
 
 
 def clip_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
@@ -34,13 +35,21 @@ def clip_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 def frames_ahead(store: Store, rows: Iterable[Row]) -> Iterator[tuple[Row, Frames | Exception]]:
     """Yield each row of `clips` (with `FRAME_COLUMNS`) with its stored frames, uint8 (K, H, W, 3), in order.
 
+    Where the frames of a clip cannot be read, the error stands in their place (see `pictures_ahead`).
+    """
+    return pictures_ahead(partial(read_frames, store), rows)
+
+
+def pictures_ahead(read_one: Callable[[Row], _Out], rows: Iterable[Row]) -> Iterator[tuple[Row, _Out | Exception]]:
+    """Yield each row of `clips` with what `read_one` makes of its frames, in order.
+
     Where the frames of a clip cannot be read, the error stands in their place: a damaged or missing tar costs its own
     clips only. Any other error is a bug and is raised.
     """
 
-    def read(row: Row) -> tuple[Row, Frames | Exception]:
+    def read(row: Row) -> tuple[Row, _Out | Exception]:
         try:
-            return row, read_frames(store, row)
+            return row, read_one(row)
         except UnidentifiedImageError:
             # its own message names an address in memory, another one at every run
             return row, ValueError("its frames are no picture")

@@ -70,8 +70,8 @@ def add_commands(commands: Parsers) -> None:
         "measurements: the AUC of each measurement and flag of clips on the rated clips of --root.\n"
         "classifier: the candidates of the quality classifier on the rated clips of --root, by cross-validation: AUC\n"
         "with intervals, CPU-seconds, and which would be published; with --groups no group is on both sides.\n"
-        "score: clips a CPU-second of scoring and of embedding beside the networks alone, on --clips (64) made-up\n"
-        "clips or, with --root, on clips of a root and its published classifier (nothing is written).\n"
+        "score: clips a CPU-second of scoring and of embedding beside the forward passes alone, on batches of --clips\n"
+        "(128) made-up clips or, with --root, of copies of its clips and with its classifier too; exits 1 below 90 %.\n"
         "sizes: parameters of every preset's networks beside the published counts (nothing is measured).",
         "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000\n"
         "  lampworks bench dedup --clips 200000\n"
@@ -87,7 +87,7 @@ def add_commands(commands: Parsers) -> None:
         type=int,
         metavar="N",
         help="of dedup: made-up clips (5000000); of loader: of the set to start; of label: of the queue (10000); "
-        "of score: clips to score (64)",
+        "of score: clips of a batch (128)",
     )
     bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
     bench.add_argument(

@@ -1,53 +1,63 @@
-"""Measure what scoring costs beside the network alone, in one run: how much of the time is not the network's.
+"""Measure what scoring costs beside the forward passes alone, in one run, of each kind of classifier.
 
-Of a root with its clips and its published classifier, or of made-up clips and untrained numbers of the same sizes. Each
-is counted in CPU-seconds of this process, in turns. The whole reads and decodes frames, computes, and writes rows to a
-table; the network alone gets its arrays ready made. Nothing is written to the root.
+Scoring is all that the stage does with a batch: find its clips, load the classifier, read and decode frames, compute,
+build rows, commit them, and count them for the report. The forward passes alone compute the same on the same arrays, in
+memory. Both are CPU-seconds of this process, in turns.
 """
 
 from __future__ import annotations
 
-import io
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-import pyarrow as pa
 
-from classifier.clip_stream import FRAME_COLUMNS, clip_rows, frames_ahead, map_ahead
-from classifier.decision.score_rows import LoadedClassifier, load_classifier, scored_tables
-from classifier.embedding.embed import embedded_tables
+from classifier.clip_stream import map_ahead
+from classifier.decision.bench_store import (
+    BenchClips,
+    add_batch,
+    clips_of_root,
+    made_up_clips,
+    publish_copy,
+    publish_untrained,
+    write_strips,
+)
+from classifier.decision.score_rows import LoadedClassifier, load_classifier
+from classifier.decision.scoring import score_batch
+from classifier.embedding.embed import embed_clips
 from classifier.embedding.encoder import load_encoder
-from classifier.pool import load_pool
 from classifier.torch_threads import fixed_threads
-from classifier.training.calibration import Calibration
 from classifier.training.candidates.network import NetworkScorer
-from classifier.training.examples import FEATURE_COLUMNS, features_of
+from classifier.training.examples import features_of_table
 from classifier.training.fitting import device_of
 from classifier.training.frames import clip_frames
 from classifier.training.inputs import ClipInputs
 from classifier.training.published import latest_classifier
 from classifier.training.resnet import ResNet18
-from pipeline.clips.encode import encode_frames
-from pipeline.clips.geometry import Frames
-from pipeline.clips.tar import TarWriter
 from pipeline.config import Config
-from pipeline.errors import UserError
 from pipeline.job import BatchJob
 from pipeline.progress import ProgressCallback, show_progress_lines
 from pipeline.storage.home import home_of
-from pipeline.storage.rows import rows_table
+from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
 
 LIMIT = 0.9
-"""Least share of the CPU time of scoring that is the network's own."""
-_PLATT: Calibration = {"method": "platt", "slope": 1.0, "bias": 0.0, "scores": [], "probabilities": []}
+"""Least share of the CPU time of scoring that is the forward passes' own, where these take `LIMITED_FROM_MS`."""
+LIMITED_FROM_MS = 10.0
+"""CPU-milliseconds a clip: under ten times the reading of its pictures, a forward pass cannot be 90 % of scoring."""
 _ROWS = 10_000
-"""Clips of a batch for a classifier that reads no frames."""
+"""Clips of a batch for a classifier that reads no frames: that many are scored in less than a second."""
+_DISTINCT = 64
+"""Different clips at most; a batch repeats them under other ids."""
 _Step = Callable[[], object]
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -57,142 +67,157 @@ class ScoringCost:
     kind: str
     clips: int
     alone: list[float]
-    """The network, on arrays that are ready."""
+    """The forward passes, on arrays that are ready."""
     whole: list[float]
-    """Reading, decoding, the network, and writing the rows."""
+    """All that the stage does."""
 
     @property
     def share(self) -> float:
-        """Return what part of the whole the network alone is, of the least times: other work only adds to them."""
-        return min(self.alone) / min(self.whole)
+        """Return what part of the whole the forward passes alone are: the median of the rounds' shares."""
+        return statistics.median(alone / whole for alone, whole in zip(self.alone, self.whole, strict=True))
+
+    @property
+    def limit(self) -> float | None:
+        """Return the least share; None for a forward pass under `LIMITED_FROM_MS`."""
+        return LIMIT if 1000 / self.clips_per_cpu_s[0] >= LIMITED_FROM_MS else None
+
+    @property
+    def passes(self) -> bool:
+        """Tell whether the share is at least the limit, or none is set for so short a forward pass."""
+        return self.limit is None or self.share >= self.limit
 
     @property
     def clips_per_cpu_s(self) -> tuple[float, float]:
-        """Return clips a CPU-second: of the network alone, and of scoring."""
-        return self.clips / min(self.alone), self.clips / min(self.whole)
+        """Return clips a CPU-second, of the medians: of the forward passes alone, and of scoring."""
+        return self.clips / statistics.median(self.alone), self.clips / statistics.median(self.whole)
 
 
 def bench_scoring(
     store: Store | None, config: Config, clips: int, rounds: int, on_progress: ProgressCallback
 ) -> list[ScoringCost]:
-    """Measure scoring by the embedding's network, by the network on frames, and by what a root has published.
+    """Measure the embedding, the network on frames, and what a root has published.
 
     A published classifier on embeddings adds one product a clip to the first, and is not measured again.
 
     Args:
-        store: the root; None: made-up clips.
+        store: the root, whose clips are copied and to which nothing is written; None: made-up clips.
         config: sizes, threads and devices.
-        clips: how many to score at most.
+        clips: clips of a batch; without frames, 10,000.
         rounds: how often each is measured, after a first time that is not counted.
         on_progress: called with a line per round.
 
     Raises:
         UserError: the root has no clips.
     """
+    most = min(clips, _DISTINCT)
+    found = made_up_clips(config, most) if store is None else clips_of_root(store, config, most)
+    published = None if store is None else latest_classifier(store)
+    with _bench(config, found, clips, rounds, on_progress) as bench:
+        costs = [bench.embedding(), bench.network()]
+        if store is not None and published is not None:
+            publish_copy(bench.scratch, store, published)
+            loaded = load_classifier(bench.scratch, published, config)
+            if "embedding" not in loaded.needs:
+                costs.append(bench.published(published, loaded))
+        return costs
+
+
+def bench_network(config: Config, clips: int, rounds: int, on_progress: ProgressCallback) -> ScoringCost:
+    """Measure the configured network alone, on made-up clips; the arguments are those of `bench_scoring`."""
+    with _bench(config, made_up_clips(config, min(clips, _DISTINCT)), clips, rounds, on_progress) as bench:
+        return bench.network()
+
+
+@contextmanager
+def _bench(
+    config: Config, clips: BenchClips, count: int, rounds: int, on_progress: ProgressCallback
+) -> Iterator[_Bench]:
+    """Yield the measurements in a scratch store; stages print no progress."""
     with tempfile.TemporaryDirectory(prefix="lampworks-bench-") as folder:
         scratch = Store(Path(folder) / "root")
-        table = _made_up_clips(scratch, clips) if store is None else _clips_of(store, config, clips)
-        store = store or scratch
-        job = BatchJob(store, config, home_of(store, Path(folder) / "home"), lambda text: None, "bench")
-        network = NetworkScorer(ResNet18(config.classifier.width).to(device_of(config.classifier)).eval(), 0)
-        classifiers = {"network": LoadedClassifier(network, _PLATT, config.classifier)}
-        published = latest_classifier(store)
-        if published is not None:
-            loaded = load_classifier(store, published, config)
-            if "embedding" not in loaded.needs:
-                classifiers[f"published {published.model_id}"] = loaded
-        steps = {"embedding": _embedding(job, scratch, table)}
-        counts = {"embedding": len(table)}
-        for name, loaded in classifiers.items():
-            rows = table if "frames" in loaded.needs else _repeated(table)
-            steps[name], counts[name] = _scoring(job, scratch, rows, loaded), len(rows)
         show_progress_lines(False)
         try:
-            return [_measured(kind, *pair, counts[kind], rounds, on_progress) for kind, pair in steps.items()]
+            yield _Bench(scratch, config, write_strips(scratch, clips), count, rounds, on_progress)
         finally:
             show_progress_lines(True)
 
 
-def _measured(
-    kind: str, alone: _Step, whole: _Step, clips: int, rounds: int, on_progress: ProgressCallback
-) -> ScoringCost:
-    found = ScoringCost(kind, clips, [], [])
-    for number in range(rounds + 1):
-        for step, times in ((alone, found.alone), (whole, found.whole)):
-            start = time.process_time()
-            step()
-            times.append(time.process_time() - start)
-        on_progress(f"{kind}, round {number}: alone {found.alone[-1]:.3f} CPU-s, scoring {found.whole[-1]:.3f}")
-    # the first round pays for the start of threads and libraries
-    return ScoringCost(kind, clips, found.alone[1:], found.whole[1:])
+@dataclass(frozen=True)
+class _Bench:
+    scratch: Store
+    config: Config
+    clips: BenchClips
+    count: int
+    rounds: int
+    on_progress: ProgressCallback
+
+    def embedding(self) -> ScoringCost:
+        """Measure the frozen network."""
+        encoder, frames = load_encoder(self.config.embedding), self.clips.frames()
+        inputs = [frames[number % len(frames)][None] for number in range(self.count)]
+        alone = _in_turn(encoder, inputs, self.config.embedding.threads)
+        return self._measured("embedding", self.count, alone, embed_clips)
+
+    def network(self) -> ScoringCost:
+        """Measure the configured network on frames; untrained, which takes as long."""
+        size = self.config.classifier
+        scorer = NetworkScorer(ResNet18(size.width).to(device_of(size)).eval(), size.width)
+        publish_untrained(self.scratch, self.config, scorer)
+        model = latest_classifier(self.scratch)
+        assert model is not None
+        loaded = load_classifier(self.scratch, model, self.config)
+        name = f"network of {size.width} channels on {size.input_height} rows"
+        return self._measured(name, self.count, self._forward(loaded, self.count), score_batch)
+
+    def published(self, model: ModelRecord, loaded: LoadedClassifier) -> ScoringCost:
+        """Measure what a root has published."""
+        count = self.count if "frames" in loaded.needs else _ROWS
+        return self._measured(f"published {model.model_id}", count, self._forward(loaded, count), score_batch)
+
+    def _forward(self, loaded: LoadedClassifier, count: int) -> _Step:
+        """Return the step that computes the scores of arrays in memory."""
+        features_MF = features_of_table(self.clips.rows) if "features" in loaded.needs else None
+        places = np.arange(count) % len(self.clips.rows)
+        if "frames" not in loaded.needs:
+            assert features_MF is not None
+            inputs = [ClipInputs(features_MF[places])]
+        else:
+            ready = [clip_frames(one.transpose(0, 3, 1, 2), loaded.config)[None] for one in self.clips.frames()]
+            none = np.empty((1, 0))
+            inputs = [
+                ClipInputs(none if features_MF is None else features_MF[place : place + 1], ready[place])
+                for place in places.tolist()
+            ]
+        return _in_turn(loaded.scorer.scores, inputs, loaded.config.threads)
+
+    def _measured(self, kind: str, count: int, alone: _Step, stage: Callable[[BatchJob], object]) -> ScoringCost:
+        found = ScoringCost(kind, count, [], [])
+        for number in range(self.rounds + 1):
+            batch = f"{kind.split()[0]}-{number}"
+            add_batch(self.scratch, self.config, batch, self.clips, count)
+            home = home_of(self.scratch, Path(self.scratch.root).parent / "home")
+            job = BatchJob(self.scratch, self.config, home, lambda text: None, batch)
+            found.alone.append(_cpu_seconds(alone))
+            found.whole.append(_cpu_seconds(partial(stage, job)))
+            self.on_progress(
+                f"{kind}, round {number}: alone {found.alone[-1]:.3f} CPU-s, scoring {found.whole[-1]:.3f}"
+            )
+        # the first round pays for the start of threads and libraries
+        return ScoringCost(kind, count, found.alone[1:], found.whole[1:])
 
 
-def _embedding(job: BatchJob, scratch: Store, table: pa.Table) -> tuple[_Step, _Step]:
-    """Return two steps: the frozen network on frames in memory, and the embedding stage."""
-    encoder, threads = load_encoder(job.config.embedding), job.config.embedding.threads
-    frames = _frames(job.store, table)
+def _in_turn(compute: Callable[[_Item], object], inputs: list[_Item], threads: int) -> _Step:
+    """Return the step that computes each input with one thread, as many at a time as the stage does."""
 
     def alone() -> None:
         with fixed_threads(1) as limit:
-            for _ in map_ahead(encoder, [one[None] for one in frames], threads, initializer=limit):
+            for _ in map_ahead(compute, inputs, threads, ahead=2 * threads, initializer=limit):
                 pass
 
-    return alone, lambda: _write(scratch, "embeddings", embedded_tables(job, table))
+    return alone
 
 
-def _scoring(job: BatchJob, scratch: Store, table: pa.Table, classifier: LoadedClassifier) -> tuple[_Step, _Step]:
-    """Return two steps: the classifier on arrays in memory, and the scoring of the same clips."""
-    if "frames" in classifier.needs:
-        ready = [clip_frames(one, classifier.config)[None] for one in _frames(job.store, table)]
-        features = features_of(table.to_pylist())
-        inputs = [ClipInputs(features[place : place + 1], one) for place, one in enumerate(ready)]
-    else:
-        inputs = [ClipInputs(features_of(table.to_pylist()))]
-
-    def alone() -> None:
-        with fixed_threads(1) as limit:
-            for _ in map_ahead(classifier.scorer.scores, inputs, classifier.config.threads, initializer=limit):
-                pass
-
-    return alone, lambda: _write(scratch, "scores", scored_tables(job, classifier, table))
-
-
-def _repeated(table: pa.Table) -> pa.Table:
-    """Return the rows so often that one commit is a small part of scoring them, as in a batch of real size."""
-    return pa.concat_tables([table] * -(-_ROWS // len(table))).slice(0, _ROWS)
-
-
-def _frames(store: Store, table: pa.Table) -> list[Frames]:
-    found = [frames for _, frames in frames_ahead(store, clip_rows(table))]
-    return [frames for frames in found if not isinstance(frames, Exception)]
-
-
-def _write(scratch: Store, name: str, tables: Iterable[pa.Table]) -> None:
-    scratch.replace(name, pa.concat_tables(tables))
-
-
-def _clips_of(store: Store, config: Config, most: int) -> pa.Table:
-    table = load_pool(store, config).scan(["sha256", *FRAME_COLUMNS, *FEATURE_COLUMNS])
-    if not len(table):
-        raise UserError(f"{store.root} has no clips to score: run `lampworks run --select clips` first")
-    # spread over the root, so that every source takes part
-    return table.take(np.unique(np.linspace(0, len(table) - 1, min(most, len(table))).astype(np.int64)))
-
-
-def _made_up_clips(scratch: Store, count: int) -> pa.Table:
-    """Return rows of clips of textured pictures that scroll, in one tar of the store."""
-    buffer, rows = io.BytesIO(), []
-    writer = TarWriter(buffer)
-    for number in range(count):
-        draw = np.random.default_rng(number)
-        world = np.kron(draw.integers(0, 255, (15, 70, 3), dtype=np.uint8), np.ones((6, 6, 1), np.uint8))
-        frames = np.stack([world[:, 30 * step : 30 * step + 160] for step in range(8)])
-        jpeg = encode_frames(frames)
-        offset = writer.add(f"clip-{number}.frames.jpg", jpeg)
-        rows.append({
-            "clip_id": f"clip-{number:06d}", "video_id": "made-up", "sha256": f"{number:064x}",
-            "tar": "clips/made-up.tar", "frames_offset": offset, "frames_size": len(jpeg),
-        })  # fmt: skip
-    writer.close()
-    scratch.write_blob("clips/made-up.tar", buffer.getvalue())
-    return rows_table("clips", rows)
+def _cpu_seconds(step: _Step) -> float:
+    start = time.process_time()
+    step()
+    return time.process_time() - start

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 
-from classifier.clip_stream import FRAME_COLUMNS, Row, clip_rows, frames_ahead, map_ahead
+from classifier.clip_stream import FRAME_COLUMNS, Row, clip_rows, map_ahead, pictures_ahead
 from classifier.embedding.stored import Vectors, read_embeddings
 from classifier.torch_threads import fixed_threads
 from classifier.training.arrays import Bools
@@ -30,7 +31,7 @@ from classifier.training.fitting import device_of
 from classifier.training.frames import clip_frames
 from classifier.training.inputs import ClipInputs, Need
 from classifier.training.published import load_document, load_scorer, trained_config
-from pipeline.clips.geometry import Frames
+from pipeline.clips.read import read_planes
 from pipeline.config import ClassifierConfig, Config
 from pipeline.job import BatchJob
 from pipeline.progress import Progress
@@ -40,8 +41,9 @@ from pipeline.storage.rows import rows_table
 from pipeline.storage.store import Store
 
 UNREADABLE, NO_EMBEDDING = "unreadable_frames", "no_embedding"
-_TOGETHER, _ON_GPU = 1024, 64
-"""Clips of a call without frames, and with frames on a GPU. On a CPU each clip with frames is a call of its own."""
+_TOGETHER, _EMBEDDED, _ON_GPU = 8192, 1024, 64
+"""Clips of a call: on measurements alone, with embeddings (10 MB), and with frames on a GPU. On a CPU each clip with
+frames is a call of its own."""
 _PART = 8192
 """Rows with frames that become one Arrow table."""
 
@@ -91,24 +93,29 @@ def scored_tables(job: BatchJob, classifier: LoadedClassifier, clips: pa.Table) 
 
 def _without_frames(job: BatchJob, classifier: LoadedClassifier, clips: pa.Table) -> Iterator[pa.Table]:
     """Yield the rows of clips by column: no clip is a Python object."""
+    together = _EMBEDDED if "embedding" in classifier.needs else _TOGETHER
     with fixed_threads(1):
-        for start in range(0, len(clips), _TOGETHER):
-            part = clips.slice(start, _TOGETHER)
-            ids = [str(name) for name in part["clip_id"].to_pylist()]
+        for start in range(0, len(clips), together):
+            part = clips.slice(start, together)
             inputs = ClipInputs(
                 features_NF=features_of_table(part) if "features" in classifier.needs else np.empty((len(part), 0)),
-                embedding_ND=_embeddings(job, ids) if "embedding" in classifier.needs else None,
+                embedding_ND=_embeddings(job, _ids(part)) if "embedding" in classifier.needs else None,
             )
             score_N = classifier.scorer.scores(inputs)
             missing_N = ~np.isfinite(score_N)
             probability_N = apply_calibration(classifier.calibration, score_N)
             table = pa.table({
                 "clip_id": part["clip_id"],
+                "video_id": part["video_id"],
                 "clip_sha256": part["sha256"],
                 "probability": pa.array(probability_N.round(6), pa.float64(), mask=missing_N),
                 "score": pa.array(score_N.round(6), pa.float64(), mask=missing_N),
             })  # fmt: skip
-            yield rows_table("scores", _with_reasons(job, table, ids, missing_N) if missing_N.any() else table)
+            yield rows_table("scores", _with_reasons(job, table, missing_N) if missing_N.any() else table)
+
+
+def _ids(clips: pa.Table) -> list[str]:
+    return [str(clip_id) for clip_id in clips["clip_id"].to_pylist()]
 
 
 def _embeddings(job: BatchJob, ids: Sequence[str]) -> Vectors | None:
@@ -116,8 +123,9 @@ def _embeddings(job: BatchJob, ids: Sequence[str]) -> Vectors | None:
     return found if found.shape[1] else None
 
 
-def _with_reasons(job: BatchJob, table: pa.Table, ids: Sequence[str], missing_N: Bools) -> pa.Table:
+def _with_reasons(job: BatchJob, table: pa.Table, missing_N: Bools) -> pa.Table:
     """Return the rows with why some of them have no score: the reason that their embedding has."""
+    ids = _ids(table)
     lacking = [name for name, missing in zip(ids, missing_N.tolist(), strict=True) if missing]
     where = (pc.field("batch") == job.batch) & pc.is_valid(pc.field("error_class")) & is_one_of("clip_id", lacking)
     rows = job.store.read("embeddings", ["clip_id", "message"], where).to_pylist()
@@ -131,7 +139,11 @@ def _with_frames(job: BatchJob, classifier: LoadedClassifier, clips: pa.Table) -
     """Yield the rows of clips whose frames are read ahead of the network."""
     on_gpu = device_of(classifier.config).type == "cuda"
     rows = _with_embeddings(job, clips) if "embedding" in classifier.needs else clip_rows(clips)
-    read = frames_ahead(job.store, rows)
+
+    def ready(row: Row) -> Tensor:
+        return clip_frames(read_planes(job.store, row), classifier.config)
+
+    read = pictures_ahead(ready, rows)
     groups = iter(lambda: list(islice(read, _ON_GPU if on_gpu else 1)), [])
     workers = 1 if on_gpu else classifier.config.threads
     # a clip is too little work to share: one thread a call, as many calls at a time as there are threads
@@ -144,14 +156,14 @@ def _with_frames(job: BatchJob, classifier: LoadedClassifier, clips: pa.Table) -
 
 def _with_embeddings(job: BatchJob, clips: pa.Table) -> Iterator[dict[str, Any]]:
     """Yield rows with their vector as `embedding`; None where no clip has one."""
-    for part in clips.to_batches(max_chunksize=_TOGETHER):
+    for part in clips.to_batches(max_chunksize=_EMBEDDED):
         rows = part.to_pylist()
         vectors = _embeddings(job, [row["clip_id"] for row in rows])
         for place, row in enumerate(rows):
             yield {**row, "embedding": None if vectors is None else vectors[place]}
 
 
-def _score_group(classifier: LoadedClassifier, group: Sequence[tuple[Row, Frames | Exception]]) -> list[dict[str, Any]]:
+def _score_group(classifier: LoadedClassifier, group: Sequence[tuple[Row, Tensor | Exception]]) -> list[dict[str, Any]]:
     """Return the rows of some clips with their frames."""
     readable = [(row, found) for row, found in group if not isinstance(found, Exception)]
     rows, scores = [row for row, _ in readable], iter(np.zeros((0, 2)).tolist())
@@ -159,7 +171,7 @@ def _score_group(classifier: LoadedClassifier, group: Sequence[tuple[Row, Frames
         vectors = _same_length([row.get("embedding") for row in rows])
         inputs = ClipInputs(
             features_NF=features_of(rows) if "features" in classifier.needs else np.empty((len(rows), 0)),
-            frames_NKCHW=torch.stack([clip_frames(found, classifier.config) for _, found in readable]),
+            frames_NKCHW=torch.stack([found for _, found in readable]),
             embedding_ND=vectors,
         )
         score_N = classifier.scorer.scores(inputs)

@@ -60,12 +60,16 @@ def score_batch(job: BatchJob) -> ScoreReport:
     pool = load_pool(store, job.config)
     model = _usable_model(pool)
     where = pc.field("batch") == batch
-    if _covers(store.read("scores", _COVER_COLUMNS, where), pool.scan(["sha256"], batch), model.model_id):
+    scored = store.read("scores", _COVER_COLUMNS, where)
+    # a batch without scores is not looked through for those that are missing
+    if len(scored) and _covers(scored, pool.scan(["sha256"], batch), model.model_id):
         return _report(batch, model, store.read("scores", _REPORT_COLUMNS, where), written=False)
     classifier = load_classifier(store, model, job.config)
+    clips = pool.scan(classifier.columns, batch)
+    if not len(clips) and not len(scored):
+        return _report(batch, model, rows_table("scores", []), written=False)
     if "embedding" in classifier.needs:
         _embed(job, model)
-    clips = pool.scan(classifier.columns, batch)
     table = _rows(job, model, classifier, clips)
     hidden = pa.array(sorted(pool.taken_down_since()), pa.string())
     table = table.filter(pc.invert(pc.is_in(table["video_id"], hidden)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -73,11 +74,16 @@ def load_encoder(config: EmbeddingConfig) -> Encoder:
     Raises:
         UserError: the file is missing, changed, or of another network, or the configured device is not there.
     """
-    weights = weights_of(config)
     has_gpu = torch.cuda.is_available()
     if config.device == "cuda" and not has_gpu:
         raise UserError("embedding.device = cuda: torch finds no GPU here; set it to auto or cpu")
     device = torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
+    return _loaded(config, weights_of(config), device)
+
+
+@lru_cache(maxsize=1)
+def _loaded(config: EmbeddingConfig, weights: Weights, device: torch.device) -> Encoder:
+    """Return the network; the batches of a process share one, which is 0.1 to 0.3 CPU-s to load."""
     try:
         network = _network(weights)
         network = network.eval().to(device, _DTYPES[config.dtype])

@@ -109,13 +109,17 @@ def features_of(rows: Sequence[Mapping[str, Any]]) -> Floats:
 def features_of_table(table: pa.Table) -> Floats:
     """Return what `features_of` does, by column: some hundred clips in the time of one."""
     lists: Column = table["features"].combine_chunks()
-    lengths = pc.unique(pc.fill_null(pc.list_value_length(lists), 0)).to_pylist()
-    if len(lengths) != 1 or lengths[0] < len(FEATURE_NAMES):
-        # rows of older versions among them have fewer
-        return features_of(table.to_pylist())
-    hand = np.asarray(lists.flatten().to_numpy(zero_copy_only=False), np.float64).reshape(len(table), lengths[0])
+    length_N = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    values = np.asarray(lists.flatten().to_numpy(zero_copy_only=False), np.float64)
     own = [table[name].to_numpy().astype(np.float64)[:, None] for name in MEASUREMENTS]
-    return np.hstack([*own, hand[:, : len(FEATURE_NAMES)]])
+    width = len(FEATURE_NAMES)
+    # rows of older versions have fewer
+    hand = np.full((len(table), width), np.nan)
+    for length in np.unique(length_N):
+        alike_N = length_N == length
+        rows = values[np.repeat(alike_N, length_N)].reshape(int(alike_N.sum()), length)
+        hand[alike_N, : min(length, width)] = rows[:, :width]
+    return np.hstack([*own, hand])
 
 
 def load_examples(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from classifier.training.arrays import Rows
-from pipeline.clips.read import read_frames
+from pipeline.clips.read import read_planes
 from pipeline.config import ClassifierConfig
 from pipeline.storage.store import Store
 
@@ -46,24 +46,26 @@ class ClipFrames:
         return self.all_MKCHW[torch.from_numpy(self.rows_N[rows])]
 
 
-def clip_frames(frames_KHWC: NDArray[np.uint8], config: ClassifierConfig) -> Tensor:
+def clip_frames(planes_KCHW: NDArray[np.uint8], config: ClassifierConfig) -> Tensor:
     """Return a clip's stored frames as the network sees them: uint8 (K, 3, H, W), evenly spaced, averaged down."""
-    stored = len(frames_KHWC)
+    stored = len(planes_KCHW)
     count = min(config.frames_per_clip, stored)
     chosen = [(2 * i + 1) * stored // (2 * count) for i in range(count)]
-    frames = frames_KHWC[chosen]
-    factor = max(1, frames.shape[1] // config.input_height)
-    height, width = frames.shape[1] // factor, frames.shape[2] // factor
-    small = frames
+    frames = planes_KCHW if count == stored else planes_KCHW[chosen]
+    factor = max(1, frames.shape[2] // config.input_height)
+    height, width = frames.shape[2] // factor, frames.shape[3] // factor
     if factor > 1:
-        # in numpy, because torch would start threads of its own in every reading thread; in whole numbers, which is a
-        # seventh of the time of `mean` over the blocks (0.36 for 2.6 ms), for the same result
-        total = np.zeros((count, height, width, 3), np.uint16)
+        # in numpy, because torch would start threads of its own in every reading thread; in whole numbers, rows before
+        # columns, which is a twentieth of the time of `mean` over the blocks (0.13 for 2.6 ms), for the same result
+        kind = np.uint16 if factor <= 16 else np.uint32
+        rows = np.zeros((count, 3, height, width * factor), kind)
         for row in range(factor):
-            for column in range(factor):
-                total += frames[:, row : height * factor : factor, column : width * factor : factor]
-        small = np.rint(total / np.float32(factor * factor)).astype(np.uint8)
-    return torch.from_numpy(np.ascontiguousarray(small.transpose(0, 3, 1, 2)))
+            rows += frames[:, :, row : height * factor : factor, : width * factor]
+        total = np.zeros((count, 3, height, width), kind)
+        for column in range(factor):
+            total += rows[..., column::factor]
+        frames = np.rint(total / np.float32(factor * factor)).astype(np.uint8)
+    return torch.from_numpy(np.ascontiguousarray(frames))
 
 
 def read_clip_frames(
@@ -80,7 +82,7 @@ def read_clip_frames(
     def read(row: Mapping[str, Any]) -> Tensor | Exception:
         # a damaged or missing tar costs its own clips only; any other error is a bug and is raised
         try:
-            return clip_frames(read_frames(store, row), config)
+            return clip_frames(read_planes(store, row), config)
         except (OSError, EOFError, ValueError) as exc:
             return exc
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from classifier.decision import bench_scoring
 from classifier.decision.scoring import batch_is_scored, score_batch
 from classifier.embedding.weights import encoder_id
 from classifier.pool import load_pool
@@ -111,6 +112,13 @@ def test_embeddings_of_another_network_are_no_input_and_the_message_says_how_to_
     assert batch.store.version("scores") == -1
     published(batch, "embedding", embedding)
     assert score_batch(batch).failed == {}
+
+
+def test_the_bench_measures_a_classifier_on_measurements_on_a_larger_batch(batch, measurements, monkeypatch):
+    published(batch, "measurements", measurements)
+    monkeypatch.setattr(bench_scoring, "_ROWS", 30)
+    found = bench_scoring.bench_scoring(batch.store, batch.config, 2, 1, lambda text: None)
+    assert [(one.kind.split()[0], one.clips) for one in found[1:]] == [("network", 2), ("published", 30)]
 
 
 def test_a_classifier_of_another_format_is_refused_with_the_fix(batch, measurements):

@@ -70,6 +70,12 @@ def test_mean_and_spread_are_over_the_chosen_frames():
     assert np.allclose(spread[0], each.std(0), atol=1e-4)
 
 
+def test_batches_of_a_process_share_one_network_until_another_is_configured():
+    encoder = load_encoder(SMALL)
+    assert load_encoder(dataclasses.replace(SMALL)) is encoder
+    assert load_encoder(dataclasses.replace(SMALL, dtype="bf16")) is not encoder
+
+
 def test_weights_that_are_missing_or_changed_name_the_fix(monkeypatch, tmp_path):
     file = tmp_path / "w.pth"
     monkeypatch.setattr(weights, "_installed", lambda: file)

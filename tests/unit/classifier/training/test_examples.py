@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from classifier.pool import load_pool
 from classifier.training import frames
 from classifier.training.examples import feature_names, features_of, features_of_table, load_examples
 from classifier.training.frames import clip_frames
+from pipeline.clips.encode import encode_frames
+from pipeline.clips.stored import decode_frames, decode_planes
 from pipeline.config import ClassifierConfig
 from pipeline.shards.splits import split_of
 from pipeline.storage.rows import rows_table
@@ -18,13 +21,24 @@ from pipeline.storage.rows import rows_table
 
 def test_frames_are_chosen_evenly_and_averaged_down():
     config = ClassifierConfig(input_height=45, frames_per_clip=4)
-    frames = np.zeros((8, 90, 160, 3), np.uint8)
+    frames = np.zeros((8, 3, 90, 160), np.uint8)
     frames[:] = (np.arange(8) * 10)[:, None, None, None]
-    frames[:, ::2] += 4
+    frames[:, :, ::2] += 4
     small = clip_frames(frames, config)
     assert small.shape == (4, 3, 45, 80)
     assert [int(picture.unique()) for picture in small] == [12, 32, 52, 72]
     assert clip_frames(frames, replace(config, input_height=90, frames_per_clip=8)).shape == (8, 3, 90, 160)
+
+
+@pytest.mark.parametrize("height", [5, 30, 45])
+def test_averages_are_those_of_whole_blocks_of_stored_pictures(height):
+    frames = np.random.default_rng(0).integers(0, 256, (8, 90, 163, 3), dtype=np.uint8)
+    planes = decode_planes(encode_frames(frames))
+    assert (planes.transpose(0, 2, 3, 1) == decode_frames(encode_frames(frames))).all()
+    factor = 90 // height
+    blocks = planes[..., : 163 // factor * factor].reshape(8, 3, height, factor, 163 // factor, factor)
+    small = clip_frames(planes, ClassifierConfig(input_height=height))
+    assert (small.numpy() == np.rint(blocks.mean((3, 5)))).all()
 
 
 def test_labels_of_val_and_test_sources_are_held_out(store, config, pool_writer):
