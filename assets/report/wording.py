@@ -63,8 +63,8 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return a text with a capital and a full stop."""
-    text = text.strip()
+    """Return a text with a capital and a full stop, without the backticks of the console."""
+    text = text.strip().replace("`", "")
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".") if text else ""
 
 

@@ -178,8 +178,11 @@ def _models(models: ModelsStatus, classifier: ClassifierStatus | None) -> list[s
     lines: list[str] = []
     for kind in ("quality_classifier", "video_tokenizer", "world_model"):
         if kind in models.in_use:
-            if kind == "quality_classifier" and classifier is not None:
-                lines.append(_line("models", f"quality classifier: {classifier_text(classifier)}"))
+            if kind == "quality_classifier":
+                text = "of an earlier version; `lampworks run` trains it again"
+                lines.append(
+                    _line("models", f"quality classifier: {classifier_text(classifier) if classifier else text}")
+                )
                 continue
             model = models.in_use[kind]
             size = f"{model.parameters or 0:,} parameters, {model.steps or 0:,} steps"
