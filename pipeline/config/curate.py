@@ -153,7 +153,7 @@ class DecisionConfig(Section, name="decision"):
     """Clips of one channel (or video) that are kept at most: those that people rated good, then the best-scored."""
     keep_duplicates: bool = False
     """Whether near-duplicates are decided like other clips; if not, one clip of a group can be kept: its
-    representative, or the best-scored copy where a hard rule drops that. Shards refuse copies that lie in two splits."""
+    representative, or the best-scored copy where a hard rule drops that. Shards refuse copies in two splits."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
