@@ -318,10 +318,11 @@ def put_big_store(settings: Settings) -> None:
     cut = pa.table({"video_id": columns["video_id"], "batch": columns["batch"], "source_sha256": hashes}).filter(
         pa.array((states == "ok") & (done != UNCUT * SIZE))
     )
-    spec = pa.repeat(pa.scalar(clip_spec(settings.config.clips)), len(cut))
-    settings.store.append(
-        "clippings", cut.append_column("clip_spec", spec).append_column("state", pa.repeat(pa.scalar("ok"), len(cut)))
-    )
+    for name, value in (
+        ("clip_spec", clip_spec(settings.config.clips)), ("state", "ok"), ("measurements_version", MEASUREMENTS_VERSION),
+    ):  # fmt: skip
+        cut = cut.append_column(name, pa.repeat(pa.scalar(value), len(cut)))
+    settings.store.append("clippings", cut)
 
 
 @pytest.mark.timeout(200)

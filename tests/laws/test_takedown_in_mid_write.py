@@ -64,7 +64,10 @@ EXCUSED = {
             ("pipeline/bench/loader.py", "shards"),
             ("assets/cli/bench_loader.py", "shards"),
             *(("classifier/labels/page_bench.py", name) for name in ("videos", "clips", "clippings", "labels", "blob")),
-            ("classifier/decision/bench_scoring.py", "blob"),
+            *(
+                ("classifier/decision/bench_store.py", name)
+                for name in ("videos", "clips", "clippings", "models", "blob")
+            ),
         ],
         "made-up clips in a store of its own",
     ),

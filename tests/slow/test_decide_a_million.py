@@ -122,4 +122,5 @@ def test_a_million_scored_clips_are_decided_in_bounded_memory(tmp_path: Path) ->
     costs = {cost["rule"]: cost for cost in found["costs"]}
     assert costs["duplicate"]["clips"] == 100_000
     assert costs["flag still"]["clips"] == 20_000
-    assert found["peak_mb"] < 1024
+    # the process begins with the imports, which differ between machines
+    assert found["peak_mb"] - found["before_mb"] < 800
