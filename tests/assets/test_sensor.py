@@ -318,9 +318,8 @@ def put_big_store(settings: Settings) -> None:
     cut = pa.table({"video_id": columns["video_id"], "batch": columns["batch"], "source_sha256": hashes}).filter(
         pa.array((states == "ok") & (done != UNCUT * SIZE))
     )
-    for name, value in (
-        ("clip_spec", clip_spec(settings.config.clips)), ("state", "ok"), ("measurements_version", MEASUREMENTS_VERSION),
-    ):  # fmt: skip
+    spec = clip_spec(settings.config.clips)
+    for name, value in {"clip_spec": spec, "state": "ok", "measurements_version": MEASUREMENTS_VERSION}.items():
         cut = cut.append_column(name, pa.repeat(pa.scalar(value), len(cut)))
     settings.store.append("clippings", cut)
 
