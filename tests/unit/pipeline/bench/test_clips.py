@@ -48,4 +48,5 @@ def test_a_wrong_number_is_named(wrong: dict[str, int]) -> None:
 def test_a_worker_stays_below_its_limit_and_keeps_nothing_of_the_videos_that_it_cut() -> None:
     found = bench_memory(12, lambda text: None)
     assert found.peak_mb < MEMORY_LIMIT_MB
-    assert found.late_mb - found.early_mb < 15
+    # the planes of a clip take 3.5 MB: keeping one a video would show; the allocator alone moves by 20
+    assert found.late_mb - found.early_mb < 30
