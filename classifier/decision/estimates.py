@@ -72,6 +72,8 @@ class Selection:
     """What was chosen."""
     level: float | None = None
     """The lowest threshold of at least this precision; infinite: that of the highest precision; None: a given one."""
+    least: float = 0.0
+    """No lower threshold is chosen."""
 
 
 def operating_points_of(
@@ -141,7 +143,7 @@ def other_sources(points: OperatingPoints, selection: Selection) -> tuple[float 
         choosing, judging = choosing_DS[part], judging_DS[part]
         kept_DE, good_DE = choosing @ points.kept_SE, choosing @ points.good_SE
         # as in the choice itself, depth counts clips, whatever each stands for
-        deep_DE = choosing @ points.count_SE >= DEPTH
+        deep_DE = (choosing @ points.count_SE >= DEPTH) & (points.threshold_E >= selection.least)
         end_D = _choices(shares(good_DE, kept_DE), deep_DE, selection.level, end)
         rows = np.arange(len(part))
         optimism_D = shares(good_DE, kept_DE)[rows, end_D] - whole_E[end_D]

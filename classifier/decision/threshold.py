@@ -2,7 +2,8 @@
 
 It is chosen on out-of-fold scores of all rated clips. At each possible threshold the precision is the share of good
 clips among the rated ones above it. The lowest threshold at which that estimate (or its lower bound, where
-`decision.confidence` asks for it) reaches the target is taken, never one that rests on fewer than 20 rated clips.
+`decision.confidence` asks for it) reaches the target is taken, never one that rests on fewer than 20 rated clips, nor
+one below `decision.drop_below`: where bad clips are few, keeping them all may still reach the target.
 Where none reaches it, `decision.fallback` says what is kept. `estimates.py` has the intervals.
 
 Dimension keys: N rated clips, E possible thresholds, S sources, D draws of the bootstrap.
@@ -131,6 +132,8 @@ def _chosen(rated: RatedScores, config: DecisionConfig, pool_N: Floats, num_clip
         fallback = Selection(threshold=rate_threshold(pool_N, config.fallback_keep_rate, num_clips))
     if not deep.any():
         return _described(rated, config, "keep rate", fallback, reached=False)
+    least = config.drop_below if (deep & (points.threshold_E >= config.drop_below)).any() else 0.0
+    deep = deep & (points.threshold_E >= least)
     reaching_E = lower_bounds(points, config.confidence) if config.confidence else shares(points.good, points.kept)
     reached = np.flatnonzero(deep & (reaching_E >= config.target_precision))
     if len(reached):
@@ -138,13 +141,13 @@ def _chosen(rated: RatedScores, config: DecisionConfig, pool_N: Floats, num_clip
         # a bound cannot be computed inside of every draw: there the choice asks for the precision that it led to
         level = float(points.good[end] / points.kept[end]) if config.confidence else config.target_precision
         rule: Rule = "lower bound" if config.confidence else "target precision"
-        return _described(rated, config, rule, Selection(float(points.threshold_E[end]), level), reached=True)
+        return _described(rated, config, rule, Selection(float(points.threshold_E[end]), level, least), reached=True)
     if config.fallback == "keep-rate":
         return _described(rated, config, "keep rate", fallback, reached=False)
     precision_E = np.where(deep, shares(points.good, points.kept), -1)
     end = int(np.flatnonzero(precision_E == precision_E.max())[-1])
     return _described(
-        rated, config, "best precision", Selection(float(points.threshold_E[end]), math.inf), reached=False
+        rated, config, "best precision", Selection(float(points.threshold_E[end]), math.inf, least), reached=False
     )
 
 

@@ -124,7 +124,8 @@ class DecisionConfig(Section, name="decision"):
     the recipe of `source.spec` lists (`lampworks rebuild` sets it)."""
     target_precision: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Share of good clips among the kept ones that the keep threshold must reach, as estimated on out-of-fold scores of
-    all rated clips. The threshold is the lowest one that does, at least 20 rated clips deep."""
+    all rated clips. The threshold is the lowest one that does, at least 20 rated clips deep and not below
+    `drop_below`."""
     confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Unset: the estimate itself must reach the target. A number, such as 0.95: its one-sided lower bound at that
     confidence must, by bootstrap over sources."""

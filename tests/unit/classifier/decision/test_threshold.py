@@ -52,6 +52,17 @@ def test_no_threshold_rests_on_fewer_than_twenty_clips():
     assert (found["kept"], found["rule"], found["reached"]) == (20, "best precision", False)
 
 
+def test_no_threshold_lies_below_the_probability_from_which_clips_are_dropped():
+    # 48 good clips from 0.99 down, 4 bad ones at 0.1: to keep all would reach the target
+    many = rated("g" * 48 + "b" * 4)
+    clips = replace(many, probability_N=np.where(many.good_N, many.probability_N, 0.1 - many.probability_N / 100))
+    found = chosen(clips)
+    assert (found["kept"], found["precision"], found["recall"]) == (48, 1.0, 1.0)
+    # of draws that choose anew, none keeps them either
+    assert found["interval"][0] > chosen(clips, drop_below=0.0)["interval"][0]
+    assert chosen(clips, drop_below=0.0)["kept"] == 52
+
+
 def test_the_bound_asks_for_more_than_the_estimate():
     clips = rated("g" * 60 + "b" * 3 + "g" * 10 + "b" * 20)
     estimate, bound = chosen(clips), chosen(clips, confidence=0.95)
