@@ -20,6 +20,7 @@ BROKEN = {"zero.mp4", "page.mp4", "truncated.mp4"}
 
 
 @pytest.mark.timeout(290)
+@pytest.mark.slow
 def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     tmp_path: Path,
     trap_folder: Path,

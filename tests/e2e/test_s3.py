@@ -55,6 +55,7 @@ def still(seed: int, seconds: int) -> np.ndarray:
 
 
 @pytest.mark.timeout(200)
+@pytest.mark.slow
 def test_the_path_from_search_to_shards_runs_on_an_s3_root(
     tmp_path: Path, s3_options: dict[str, str], make_video: Callable[..., Path]
 ) -> None:
