@@ -42,6 +42,11 @@ OFF_PATH: Mapping[str, frozenset[str]] = {
     "dynamics": frozenset({"steps"}),
 }
 """By section: settings of the networks that do not change the path of the weights."""
+NEUTRAL: Mapping[str, Mapping[str, Any]] = {
+    "dynamics": {"changed_weight": 1.0},
+}
+"""By section: later settings of the networks, and the value of each at which weights go the same path as before there
+was the setting. At that value it is left out of ids, so that models from before keep theirs."""
 _STATE = re.compile(r"step-(\d+)\.safetensors")
 
 
@@ -132,8 +137,11 @@ def saved_steps(store: Store, folder: str) -> list[int]:
 
 def _on_path(section: TokenizerConfig | LatentActionConfig | DynamicsConfig) -> dict[str, Any]:
     name = section.section_name
+    neutral = NEUTRAL.get(name, {})
     values = {
-        field: value for field, value in dataclasses.asdict(section).items() if field not in OFF_PATH.get(name, ())
+        field: value
+        for field, value in dataclasses.asdict(section).items()
+        if field not in OFF_PATH.get(name, ()) and (field not in neutral or neutral[field] != value)
     }
     # a setting that was renamed enters under its first name, so that ids stay what they were
     return with_first_names(name, values)

@@ -38,7 +38,7 @@ _MAY_CHANGE = {
     "latent_actions": {"optimizer", "joint_lr_scale", "start", "pca_start", *_LOSSES},
     "dynamics": {
         "optimizer", "batch", "steps", "min_mask_rate", "full_mask_share", "clean_prefix_share", "token_noise",
-        "own_frame_share", "embedding_start",
+        "own_frame_share", "changed_weight", "embedding_start",
     },
 }  # fmt: skip
 # they make other tensors where they become 0 or cease to be

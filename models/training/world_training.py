@@ -21,8 +21,6 @@ from torch import Tensor, nn
 
 from models.networks.dynamics import (
     Dynamics,
-    draw_mask,
-    draw_noise,
     initialize_from_codebook,
     scale_action_embeddings,
     self_predicted_tokens,
@@ -36,6 +34,7 @@ from models.runtime.weights import load_states, prefixed
 from models.training.checkpoint import step_generator
 from models.training.code_metrics import code_metrics
 from models.training.data import Batches, ClipWindows, Place, TensorBatch
+from models.training.dynamics_inputs import draw_inputs
 from models.training.optimizer import Optimizer
 from models.training.tokenizer_training import mean_psnr
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
@@ -44,8 +43,6 @@ TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
 """Returns the true actions of a clip by its id, entry k between frames k and k + 1; None where unknown."""
 
 _STREAM, _CODES_STREAM, _INITIAL_FRAMES, _INITIAL_WINDOWS, _CODES_BATCHES = 2, 3, 256, 32, 40
-_UNTOUCHED = -1
-"""In place of a random code, where noise leaves a token as it is."""
 
 
 class WorldTraining:
@@ -225,32 +222,23 @@ class WorldTraining:
     ) -> dict[str, float]:
         """Take a step of the dynamics; `latent_actions` are the codes' rows of each micro-batch."""
         tokens = self._tokens(video) if tokens is None else tokens
-        # all noise of the step is drawn at once, so that it does not depend on the micro-batches
         noise = step_generator(self.seed, _STREAM, 2 * step)
-        mask = draw_mask(self.config, tokens.shape, noise)
-        counts = [int(part.sum()) for part in self._parts(mask)]
-        mask = mask.to(tokens.device)
-        own = noisy = torch.zeros(len(tokens), 1, 1, dtype=torch.bool)
-        if self.config.own_frame_share:
-            own = torch.rand(own.shape, generator=noise) < self.config.own_frame_share
-        if self.config.token_noise:
-            untouched = torch.full_like(tokens, _UNTOUCHED)
-            noisy = draw_noise(self.config, untouched, mask, self.dynamics.mask_id, noise)
+        whole = draw_inputs(self.config, tokens, self.dynamics.mask_id, noise)
         self.optimizer.zero_grad()
         losses = [torch.zeros((), device=tokens.device)]
-        inputs = [self._parts(each) for each in (tokens, mask, own.to(tokens.device), noisy.to(tokens.device))]
-        for part, hidden, own_part, noisy_part, given, count in zip(*inputs, latent_actions, counts, strict=True):
-            rows, seen = given.result(), part
-            if not count:
+        for part, given in zip(whole.parts(self.accumulate), latent_actions, strict=True):
+            rows, seen = given.result(), part.tokens_BTP
+            if not part.amount:
                 continue
             with self.compute.autocast():
-                if self.config.own_frame_share:
-                    seen = torch.where(own_part, self_predicted_tokens(self.dynamics, part, rows, hidden), part)
-                if self.config.token_noise:
-                    seen = torch.where(noisy_part == _UNTOUCHED, seen, noisy_part)
-                loss = self.dynamics.loss(part, rows, hidden, seen)
+                if part.own_B11 is not None:
+                    seen = torch.where(
+                        part.own_B11, self_predicted_tokens(self.dynamics, seen, rows, part.mask_BTP), seen
+                    )
+                seen = part.with_noise(seen)
+                loss = self.dynamics.loss(part.tokens_BTP, rows, part.mask_BTP, seen, part.weights_BTP)
             # the loss is a mean over masked tokens, of which each micro-batch has its own number
-            loss = loss * (count / sum(counts))
+            loss = loss * (part.amount / whole.amount)
             loss.backward()
             losses.append(loss.detach())
         norm = self.optimizer.apply(step)

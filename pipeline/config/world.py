@@ -314,6 +314,8 @@ class DynamicsConfig(Section, name="dynamics"):
     scales and shifts them."""
     own_frame_share: NonNegativeFloat = 0.0
     """Share of samples whose last visible frame is the dynamics' own guess instead of the true one, as in play."""
+    changed_weight: PositiveFloat = 1.0
+    """Weight, in the loss, of tokens that differ from the same place in the frame before; 1 counts all alike."""
     embedding_start: Literal["random", "codebook"] = "random"
     """`codebook` starts the token embeddings with the tokenizer's codes."""
 

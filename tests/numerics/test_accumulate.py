@@ -26,6 +26,7 @@ TOKENIZERS = {
 WORLDS = {
     "latent actions alone, then both": ({"unquantized_steps": 1, "ema_decay": 0.9, "restart_below": 0.9}, {}),
     "play-like inputs": ({}, {"own_frame_share": 0.7, "token_noise": 0.5, "full_mask_share": 0.3}),
+    "changed tokens weigh more": ({}, {"changed_weight": 5.0, "clean_prefix_share": 0.5}),
     "tokens": ({"input": "tokens", "pooling": "difference"}, {"clean_prefix_share": 0.9}),
 }
 
@@ -124,7 +125,7 @@ def test_no_network_sees_more_than_a_micro_batch(windows, monkeypatch):
 
 
 def test_a_batch_without_a_masked_token_teaches_nothing_and_harms_nothing(windows, monkeypatch):
-    import models.training.world_training as module
+    import models.training.dynamics_inputs as module
 
     training = WorldTraining(
         dataclasses.replace(LAM, encoder=STACK, decoder=STACK), dataclasses.replace(DYNAMICS, stack=STACK),

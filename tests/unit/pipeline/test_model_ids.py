@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.config import Config, describe_settings, preset
 from pipeline.model_ids import (
+    NEUTRAL,
     TOKENIZER,
     WORLD,
     model_id,
@@ -47,6 +48,15 @@ def test_every_setting_of_the_networks_counts_unless_it_is_a_gate_or_a_number_of
     assert tokenizer == (counts and section in ("tokenizer", "training"))
     # a world of another tokenizer is another world, and so is one of a tokenizer of other steps
     assert world == (counts or name == "tokenizer.steps")
+
+
+def test_a_later_setting_at_its_neutral_value_leaves_the_id_that_a_model_had_before():
+    """Ids of presets as they were before the first such setting; a new one at its default moves none of them."""
+    names = {name: getattr(DEMO, section) for section, values in NEUTRAL.items() for name in values}
+    for name, section in names.items():
+        assert NEUTRAL[section.section_name][name] == type(section).__dataclass_fields__[name].default, name
+    assert world_settings_id(preset("platformers")) == "3ecdb871f604"
+    assert world_settings_id(preset("coinrun")) == "471683669092"
 
 
 def test_settings_of_other_sections_make_no_other_model():

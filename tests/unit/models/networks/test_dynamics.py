@@ -3,7 +3,14 @@ import dataclasses
 import pytest
 import torch
 
-from models.networks.dynamics import Dynamics, draw_mask, draw_noise, initialize_from_codebook, self_predicted_tokens
+from models.networks.dynamics import (
+    Dynamics,
+    change_weights,
+    draw_mask,
+    draw_noise,
+    initialize_from_codebook,
+    self_predicted_tokens,
+)
 from models.networks.frame_cache import FrameCache
 from models.networks.quantizer import PARKED
 from pipeline.config.world import DynamicsConfig, StackConfig
@@ -214,3 +221,22 @@ def test_the_last_visible_frame_may_be_the_networks_own_guess():
     hidden[0, 2] = made.mask_id
     assert torch.equal(seen[0, 2], made(hidden, actions[:1])[0, 2].argmax(-1))
     torch.testing.assert_close(made.loss(tokens, actions, mask, seen), by_definition(made, tokens, actions, mask, seen))
+
+
+def test_a_token_that_changes_may_weigh_more_in_the_loss():
+    made, (tokens, actions) = busy(), window()
+    tokens[:, 2] = tokens[:, 1]
+    tokens[0, 2, 0] = (tokens[0, 1, 0] + 1) % CODES
+    weights = change_weights(dataclasses.replace(TINY, changed_weight=3.0), tokens)
+    assert weights[:, 0].unique().tolist() == [1.0], "the first frame has none before it"
+    assert weights[0, 2].tolist() == [3.0] + [1.0] * 5
+    mask = torch.zeros_like(tokens, dtype=torch.bool)
+    mask[0, 2] = True
+
+    def loss(mask, weights=None):
+        return made.loss(tokens, actions, mask, None, weights).item()
+
+    odds = made(tokens.masked_fill(mask, made.mask_id), actions).log_softmax(-1)
+    losses = -odds.gather(-1, tokens[..., None])[0, 2, :, 0]
+    assert loss(mask, weights) == pytest.approx(((3 * losses[0] + losses[1:].sum()) / 8).item())
+    assert loss(mask, torch.ones_like(weights)) == pytest.approx(loss(mask))

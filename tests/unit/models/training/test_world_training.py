@@ -32,6 +32,14 @@ def test_noise_is_in_what_is_seen_and_not_in_what_is_asked_for(windows, monkeypa
     assert torch.equal(noisy[3][noisy[2]], noisy[0][noisy[2]])
 
 
+def test_tokens_that_change_weigh_what_the_setting_says(windows, monkeypatch):
+    tokens, *_, weights = shown_in_a_step(make_world_training(windows, changed_weight=4.0), monkeypatch)
+    changed = tokens[:, 1:] != tokens[:, :-1]
+    assert 0 < float(changed.float().mean()) < 1
+    assert torch.equal(weights[:, 1:], 1 + 3.0 * changed)
+    assert shown_in_a_step(make_world_training(windows), monkeypatch)[4] is None
+
+
 def test_a_dynamics_that_copies_the_frame_before_is_right_where_nothing_changes_and_there_alone(windows, monkeypatch):
     training = make_world_training(windows)
 
