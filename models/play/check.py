@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from models.play.games import Games
-from models.play.start_frames import start_frames
+from models.play.game import Game
+from models.play.starts.held_out import start_frames
+from models.play.starts.starts import Starts
 from models.runtime.compute import choose_compute, intra_op_threads
 from models.world.load import load_world
 from models.world.world import WorldModel
 from pipeline.config import Config
-from pipeline.errors import PermanentError, UserError
+from pipeline.errors import PermanentError
 from pipeline.storage.store import Store
 
 _TIMED_FRAMES = 8
@@ -44,29 +44,27 @@ def check_playable(store: Store, config: Config) -> PlayableWorld:
     with intra_op_threads():
         world = load_world(store, config, choose_compute(config.training))
         _check_finite(world)
-        starts = start_frames(store, config, world.model_id)
-        if not starts:
-            raise UserError("there is no start frame to play from: no source is held out, or all were taken down.")
-        games = Games(world, starts, config.play)
+        starts = Starts(world, start_frames(store, config, world.model_id))
+        start = starts.names()[0]
+        size, tokens = starts.frame(start).shape, starts.tokens(start)
         seen: set[bytes] = set()
         for action in range(world.num_actions):
-            name, first = games.start(0)
-            answer = games.step(name, action, 0)
-            assert answer is not None
-            if answer[1].shape != first.shape or answer[1].dtype != np.uint8:
+            game = Game(world, start, tokens, config.play, seed=config.play.seed, history=config.play.history)
+            made = game.step(action)
+            if (found := game.frame(made.node.node).shape) != size:
                 raise PermanentError(
-                    f"world {world.model_id}: action {action} leads to a frame of {answer[1].shape}",
+                    f"world {world.model_id}: action {action} leads to a frame of {found}, and the start has {size}",
                     error_class="not_playable",
                 )
-            seen.add(answer[1].tobytes())
+            seen.add(made.png)
         began = time.perf_counter()
-        for t in range(1, 1 + _TIMED_FRAMES):
-            games.step(name, action, t)
+        for _ in range(_TIMED_FRAMES):
+            game.step(action)
         seconds = (time.perf_counter() - began) / _TIMED_FRAMES
     return PlayableWorld(
         world=world.model_id,
         actions=world.num_actions,
-        start_frames=len(starts),
+        start_frames=len(starts.names()),
         distinct_frames=len(seen),
         fps=round(1 / seconds, 2),
     )

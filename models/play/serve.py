@@ -9,7 +9,7 @@ import sys
 
 from models.play.key_hints import hints_of
 from models.play.page import MAX_BODY, PAGE, play_app
-from models.play.start_frames import start_frames
+from models.play.starts.held_out import start_frames
 from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads
 from models.world.load import load_world
 from pipeline.job import Job

@@ -77,6 +77,10 @@ class PlayConfig(SamplingConfig, name="play"):
     fps: PositiveFloat = 10.0
     """Most frames per second while a key is held: the rate of the clips (Genie: 10)."""
     max_sessions: Count = 32
-    """Most games at a time; beyond it, the game that was idle longest is closed."""
-    seed: int = 0
+    """Most players at a time; one more is told so."""
+    keep_s: NonNegativeFloat = 600.0
+    """Seconds for which a game is kept after its connection was lost."""
+    history: Count = 5000
+    """Frames of a game that are kept, to go back to; the oldest ones are dropped."""
+    seed: NonNegativeInt = 0
     """The same seed, start frame and keys give the same game."""

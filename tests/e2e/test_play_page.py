@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from assets.cli.server import server_of
-from models.play.games import StartFrame
 from models.play.key_hints import KeyHint, WorldHints
 from models.play.page import PAGE, play_app
+from models.play.starts.held_out import StartFrame
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config import PlayConfig
 from pipeline.serving import Address, Listener
@@ -22,7 +22,9 @@ LEFT, RIGHT, STEP = 1, 2, 5
 class ScrollingWorld:
     """A frame of the platformer on a ring: its token is the offset, three of eight actions stand, left and right."""
 
+    model_id = "scrolling"
     num_actions = 8
+    context = decoder_window = 1
 
     def __init__(self):
         frame = next(iter(record_platformer(3, 1, fps=10)))
@@ -32,15 +34,16 @@ class ScrollingWorld:
         return torch.zeros(*video_BTHWC.shape[:2], 1, dtype=torch.int64)
 
     def begin(self, prompt_tokens_BTP, latent_actions_BA, *, sampling):
-        return ScrollingRollout(self)
+        return ScrollingRollout(self, int(prompt_tokens_BTP[0, -1, 0]))
 
 
 class ScrollingRollout:
-    def __init__(self, world):
-        self.world, self.offset = world, 0
+    def __init__(self, world, offset):
+        self.world, self.offset = world, offset
 
     def step(self, latent_actions_B, generator):
         self.offset = (self.offset + {LEFT: -STEP, RIGHT: STEP}.get(int(latent_actions_B[0]), 0)) % 160
+        return torch.tensor([[self.offset]])
 
     def pixels(self):
         return self.world.pictures[self.offset][None]

@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from models.play.page import play_app
-from models.play.start_frames import start_frames
+from models.play.starts.held_out import start_frames
 from models.world.load import load_world
 from pipeline.clips.read import read_clip
 from pipeline.clips.stored import decode_clip
@@ -61,4 +61,4 @@ def test_square_clips_go_through_the_whole_graph(tmp_path: Path, tiny_settings: 
     with TestClient(app, base_url="http://127.0.0.1:8000") as page:
         about = page.get("/api/world").json()
         assert (about["width"], about["height"]) == (64, 64)
-        assert Image.open(io.BytesIO(page.get("/api/starts/0.png").content)).size == (64, 64)
+        assert Image.open(io.BytesIO(page.get("/api/starts/held_out:0.png").content)).size == (64, 64)

@@ -13,7 +13,7 @@ from assets.report.contact_sheets import sheet_key, withdraw_sheets
 from assets.report.page import write_report
 from assets.settings import Settings
 from classifier.labels.queue import load_queue, queue_is_current, write_queue
-from models.play.start_frames import start_frames
+from models.play.starts.held_out import start_frames
 from pipeline.arcade.catalog import catalog, read_catalog, write_catalog
 from pipeline.arcade.truth import Truth, read_truth, truth_path, write_truth
 from pipeline.config import ArcadeConfig, DownloadConfig

@@ -28,6 +28,7 @@ def _pictures():
 class RingWorld:
     """One token a frame: theme and offset. Codes 0 stand, 1 left, 2 right; or, for `scene`, the theme's name."""
 
+    model_id = "ring"
     num_actions = 4
     context = 9
     decoder_window = 9

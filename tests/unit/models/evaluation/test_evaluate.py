@@ -14,7 +14,7 @@ from models.evaluation.held_out import held_out_clips, true_actions
 from models.play.check import check_playable
 from models.play.key_hints import hints_of
 from models.play.serve import serve_play
-from models.play.start_frames import start_frames
+from models.play.starts.held_out import start_frames
 from models.training.train import train_tokenizer, train_world_model
 from pipeline.arcade.platformer import platformer_actions
 from pipeline.errors import UserError

@@ -1,27 +1,26 @@
-"""The play page's addresses: every action is answered with the next frame, and nothing else gets through."""
+"""The play page's addresses, and its websocket: every action is answered with the next frame."""
 
-import dataclasses
-import io
+import contextlib
 
 import numpy as np
 import pytest
-from PIL import Image
 from starlette.testclient import TestClient
 
-from models.play.games import Games, StartFrame
 from models.play.key_hints import WorldHints, key_hint
 from models.play.page import play_app
+from models.play.starts.held_out import StartFrame
 from pipeline.config import PlayConfig
 from pipeline.errors import UserError
 from tests.odd_json import ODD_BODIES
+from tests.play_socket import Page, pixels_of
 
 LEFT, RIGHT = 1, 2
-CONFIG = PlayConfig(maskgit_steps=2, token_temperature=0, max_sessions=3)
+CONFIG = PlayConfig(maskgit_steps=2, token_temperature=0, max_sessions=2, fps=50)
 
 
 @pytest.fixture
 def starts(ring_world):
-    return [StartFrame(ring_world.pictures[offset].numpy(), f"clip-{offset}") for offset in (10, 70)]
+    return [StartFrame(ring_world.pictures[offset].numpy(), f"clip-{offset}", 0) for offset in (10, 70)]
 
 
 @pytest.fixture
@@ -33,24 +32,76 @@ def client(ring_world, starts):
         yield client
 
 
-def _pixels(answer):
-    with Image.open(io.BytesIO(answer.content)) as picture:
-        return np.asarray(picture)
+@pytest.fixture
+def page(client):
+    with _page(client) as page:
+        yield page
 
 
-def _step(client, game, action, t):
-    return client.post("/api/step", json={"game": game, "action": action, "t": t})
+@contextlib.contextmanager
+def _page(client):
+    with client.websocket_connect("/api/play") as socket:
+        yield Page(socket.send_text, socket.receive_bytes)
 
 
-def test_a_game_starts_at_its_frame_and_every_action_leads_to_the_next(client, ring_world):
-    first = client.post("/api/start", json={"start": 0})
-    assert np.array_equal(_pixels(first), ring_world.pictures[10])
-    game, offset = first.headers["x-game"], 10
-    for t, action in enumerate([RIGHT] * 12 + [LEFT, 0]):
-        answer = _step(client, game, action, t)
+def _place(page, ring_world):
+    found = (ring_world.pictures.numpy() == page.pixels).all((1, 2, 3))
+    return int(np.flatnonzero(found)[0])
+
+
+def test_a_game_starts_at_its_frame_and_every_action_leads_to_the_next(page, ring_world):
+    started = page.start()
+    assert (started["start"], started["model"], started["resumed"]) == ("held_out:0", "ring", False)
+    assert page.header["parent"] is None
+    assert _place(page, ring_world) == 10
+    offset = 10
+    for t, action in enumerate([RIGHT] * 12 + [LEFT, 0], 1):
+        frame = page.act(action, n=100 + t)
         offset += {RIGHT: 4, LEFT: -4, 0: 0}[action]
-        assert answer.headers["x-t"] == str(t + 1)
-        assert np.array_equal(_pixels(answer), ring_world.pictures[offset])
+        assert (frame["t"], frame["action"], frame["n"], frame["parent"]) == (t, action, 100 + t, t - 1)
+        assert _place(page, ring_world) == offset
+    assert set(frame["ms"]) == {"wait", "dynamics", "decode", "encode", "total"}
+
+
+def test_a_hold_goes_on_until_it_is_released_and_the_newest_wins(page, ring_world):
+    page.start()
+    page.say("hold", action=RIGHT, n=1)
+    assert [page.hear("frame")["action"] for _ in range(3)] == [RIGHT] * 3
+    page.say("hold", action=LEFT, n=2)
+    while page.hear("frame")["n"] != 2:
+        pass
+    assert page.hear("frame")["action"] == LEFT
+    page.say("release", n=2)
+    while page.hear("frame")["n"] != 1:
+        pass
+    page.say("pause")
+    page.say("act", action=0, n=9)
+    while page.hear("frame")["n"] != 9:
+        pass
+    assert page.header["action"] == 0
+
+
+def test_a_hold_that_is_released_at_once_is_one_frame(page):
+    page.start()
+    page.say("hold", action=RIGHT, n=1)
+    page.say("release", n=1)
+    page.say("act", action=LEFT, n=2)
+    assert [page.hear("frame")["n"] for _ in range(2)] == [1, 2]
+
+
+def test_a_page_that_does_not_show_its_frames_gets_two_and_the_others_get_theirs(client):
+    with _page(client) as slow, _page(client) as fast:
+        slow.acknowledges = False
+        slow.start()
+        slow.say("hold", action=RIGHT, n=1)
+        fast.start()
+        for t in range(1, 20):
+            assert fast.act(RIGHT)["t"] == t
+        assert slow.hear("frame")["t"] == 1
+        slow.say("speed", fps=0)
+        assert "fps = 0" in slow.hear("error")["error"], "no third frame came before it"
+        slow.say("ack", node=1)
+        assert slow.hear("frame")["t"] == 2
 
 
 def test_the_page_and_what_it_asks_for_first(client, starts):
@@ -60,87 +111,64 @@ def test_the_page_and_what_it_asks_for_first(client, starts):
     assert [action["symbol"] for action in about["actions"]] == ["", "", "→", ""]
     assert [action["meant"] for action in about["actions"]] == ["", "", "90% right", ""]
     assert [start["clip_id"] for start in about["starts"]] == ["clip-10", "clip-70"]
-    assert np.array_equal(_pixels(client.get("/api/starts/1.png")), starts[1].frame_HWC)
-    assert client.get("/api/starts/2.png").status_code == 404
-
-
-def test_a_step_is_taken_once(client):
-    game = client.post("/api/start", json={"start": 0}).headers["x-game"]
-    assert _step(client, game, RIGHT, 0).status_code == 200
-    again = _step(client, game, RIGHT, 0)
-    assert again.status_code == 409
-    assert "not at frame 0" in again.json()["error"]
-    assert _step(client, game, RIGHT, 1).status_code == 200
+    assert np.array_equal(pixels_of(client.get(about["starts"][1]["url"]).content), starts[1].frame_HWC)
+    assert (about["limits"]["players"], about["limits"]["unmask_order"][0]) == (2, "confidence")
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "says"),
+    ("kind", "fields", "says"),
     [
-        ("/api/step", {"game": "x", "action": 4, "t": 0}, "action = 4"),
-        ("/api/step", {"game": "x", "action": -1, "t": 0}, "action = -1"),
-        ("/api/step", {"game": "x", "action": True, "t": 0}, "action = True"),
-        ("/api/step", {"game": "x", "action": "1", "t": 0}, "action = '1'"),
-        ("/api/step", {"game": "x", "action": 1}, "t = None"),
-        ("/api/step", {"game": "x", "action": 1.0, "t": 0}, "action = 1.0"),
-        ("/api/step", {"game": "x", "action": [[[]]], "t": 0}, "action = "),
-        ("/api/step", {"game": ["x"], "action": 1, "t": 0}, "game = ['x']: must be a text"),
-        ("/api/step", {"action": 1, "t": 0}, "game = None"),
-        ("/api/start", {"start": None}, "start = None"),
-        ("/api/start", {"start": "x" * 3000}, "must be a whole number from 0 to 1"),
-        ("/api/start", {"start": 2}, "start = 2"),
-        ("/api/start", [0], "JSON object"),
-        ("/api/start", None, "JSON"),
+        ("act", {"action": 4}, "action = 4: must be a whole number from 0 to 3"),
+        ("act", {"action": -1}, "action = -1"),
+        ("act", {"action": True}, "action = True"),
+        ("hold", {"action": "1"}, "action = '1'"),
+        ("hold", {}, "action = None"),
+        ("act", {"action": 1.0}, "action = 1.0"),
+        ("act", {"action": [[[]]]}, "action = "),
+        ("start", {"start": None}, "start = None: must be a text"),
+        ("start", {"start": "x" * 3000}, "is not here any more"),
+        ("start", {"start": "held_out:2"}, "is not here any more"),
+        ("start", {"start": "held_out:0", "seed": -1}, "seed = -1"),
+        ("start", {"start": "held_out:0", "model": "other"}, "lampworks play --model other"),
+        ("start", {"link": "#nothing"}, "no link of a game"),
+        ("speed", {"fps": 61}, "must be a number from 0.5 to 60"),
+        ("rewind", {"t": 7}, "no such frame"),
+        ("go", {"node": 7}, "there is no frame 7"),
+        ("settings", {"maskgit_steps": 65}, "from 1 to 64"),
+        ("settings", {"past_window": "all"}, "must be one of prefill, ring"),
+        ("ack", {"node": None}, "node = None"),
+        ("dance", {}, "there is no such message"),
+        ([1], {}, "must be a text"),
     ],
 )
-def test_a_request_of_another_form_is_refused_with_what_is_wrong(client, path, body, says):
-    answer = client.post(path, json=body) if body is not None else client.post(path, content=b"{")
-    assert answer.status_code == 400
-    assert says in answer.json()["error"]
+def test_a_message_of_another_form_is_refused_with_what_is_wrong_and_the_game_goes_on(page, kind, fields, says):
+    page.start()
+    page.say(kind, **fields)
+    refused = page.hear("error")
+    assert says in refused["error"]
+    assert refused["fatal"] is False
+    assert page.act(RIGHT)["t"] == 1
 
 
 @pytest.mark.parametrize(("body", "says"), ODD_BODIES.values(), ids=ODD_BODIES)
-@pytest.mark.parametrize("path", ["/api/step", "/api/start"])
-def test_a_body_that_no_page_sends_is_refused_with_what_is_wrong(client, path, body, says):
-    answer = client.post(path, content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 400
-    assert says in answer.json()["error"]
+def test_a_message_that_no_page_sends_is_refused_with_what_is_wrong(client, body, says):
+    with client.websocket_connect("/api/play") as socket:
+        socket.send_bytes(body)
+        page = Page(socket.send_text, socket.receive_bytes)
+        assert (says if len(body) < 1 << 16 else "the limit is 65536") in page.hear("error")["error"]
+        page.start()
 
 
-@pytest.mark.parametrize("name", ["2", "-1", "01", "x", "9" * 5000, "\u0661", "1.0", "%00"])
+@pytest.mark.parametrize("kind", ["act", "rewind", "go", "settings"])
+def test_without_a_game_there_is_nothing_to_do(page, kind):
+    page.say(kind, action=1, t=0, node=0)
+    assert "send `start` first" in page.hear("error")["error"]
+
+
+@pytest.mark.parametrize("name", ["held_out:2", "-1", "01", "x", "9" * 5000, "\u0661", "1.0", "%00"])
 def test_a_start_frame_that_is_not_there_is_not_found(client, name):
     answer = client.get(f"/api/starts/{name}.png")
-    assert (answer.status_code, answer.json()["error"]) == (404, "no such start frame: there are 2, counted from 0")
-
-
-def test_the_game_that_was_idle_longest_makes_room_and_says_so(client):
-    games = [client.post("/api/start", json={"start": 0}).headers["x-game"] for _ in range(3)]
-    assert _step(client, games[0], RIGHT, 0).status_code == 200
-    client.post("/api/start", json={"start": 1})
-    gone = _step(client, games[1], RIGHT, 0)
-    assert gone.status_code == 410
-    assert "start again" in gone.json()["error"]
-    assert _step(client, games[0], RIGHT, 1).status_code == 200
-
-
-def test_the_same_seed_and_keys_are_the_same_game(make_world):
-    world = make_world()
-    config = PlayConfig(maskgit_steps=2, token_temperature=2.0)
-
-    def played(keys, config=config):
-        games = Games(world, [StartFrame(np.full((9, 14, 3), 90, np.uint8), "clip")], config)
-        name, first = games.start(0)
-        # another game in between draws nothing from this one's noise
-        other, _ = games.start(0)
-        frames = [first]
-        for t, key in enumerate(keys):
-            games.step(other, 0, t)
-            frames.append(games.step(name, key, t)[1])
-        return np.stack(frames)
-
-    keys = [0, 1, 2, 1, 0, 2, 2, 1]
-    assert np.array_equal(played(keys), played(keys))
-    assert not np.array_equal(played(keys), played(keys[::-1]))
-    assert not np.array_equal(played(keys), played(keys, dataclasses.replace(config, seed=1)))
+    assert (answer.status_code, answer.json()["error"][:13]) == (404, "no such start")
 
 
 def test_without_a_start_frame_there_is_nothing_to_play(ring_world):
