@@ -30,9 +30,12 @@ from models.networks.patches import as_float, from_patches, grid_of, to_patches
 from models.networks.quantizer import Quantized, make_vector_quantizer
 from models.networks.transformer import STTransformer
 from pipeline.config.world import LatentActionConfig, check_lam_window
+from pipeline.errors import UserError
 
 _RESIDUAL_GAIN = 0.3
 _LLOYD_ROUNDS = 15
+_MOTION = 0.1
+"""Change of a pixel, of its range, beyond the noise of a codec."""
 
 
 class Prediction(NamedTuple):
@@ -72,9 +75,14 @@ class LatentActionModel(nn.Module):
             grid: rows and columns of these tokens.
 
         Raises:
-            UserError: windows of `context` frames cannot be cut into the LAM's.
+            UserError: windows of `context` frames cannot be cut into the LAM's, or the loss leaves out all pixels.
         """
         super().__init__()
+        if 2 * config.loss_margin >= width:
+            raise UserError(
+                f"latent_actions.loss_margin = {config.loss_margin}: leaves nothing of frames of {width} pixels; set it "
+                f"to less than {width // 2}"
+            )
         self.config, self.height, self.width = config, height, width
         check_lam_window(config.window, context)
         self.frames_at_once = config.window or context
@@ -187,9 +195,21 @@ class LatentActionModel(nn.Module):
         if self.reads_tokens:
             error = F.cross_entropy(result.next_frames.flatten(0, 2), frames[:, 1:].flatten())
         else:
-            error = F.mse_loss(result.next_frames, as_float(frames)[:, 1:])
+            error = self._pixel_error(result.next_frames, as_float(frames))
         loss = self.config.reconstruction_weight * error
         return loss if result.quantized is None else loss + result.quantized.loss, result
+
+    def _pixel_error(self, guess_BTHWC: Tensor, frames_BTHWC: Tensor) -> Tensor:
+        """Return the mean squared error of frames 2..T, weighed as configured."""
+        inside = slice(self.config.loss_margin, self.width - self.config.loss_margin)
+        before, truth = frames_BTHWC[:, :-1, :, inside], frames_BTHWC[:, 1:, :, inside]
+        guess = guess_BTHWC[:, :, :, inside]
+        if self.config.motion_weight == 1:
+            return F.mse_loss(guess, truth)
+        moves = (truth - before).abs().amax(-1, keepdim=True) > _MOTION
+        weight = torch.where(moves, self.config.motion_weight, 1.0)
+        # a mean weight of 1 in every transition: a small thing that moves alone then counts as much as a scroll
+        return ((guess - truth).square() * (weight / weight.mean((2, 3, 4), keepdim=True))).mean()
 
 
 @torch.no_grad()

@@ -249,6 +249,11 @@ class LatentActionConfig(Section, name="latent_actions"):
     `unquantized_steps` k-means does so after these steps instead."""
     pca_start: bool = False
     """Initialize the patch embeddings with principal components of patches."""
+    motion_weight: PositiveFloat = 1.0
+    """Weight, in the loss, of pixels that change from one frame to the next by more than a tenth of their range; 1
+    counts all alike."""
+    loss_margin: NonNegativeInt = 0
+    """Pixels at the left and right sides that the loss leaves out: what enters there cannot be known."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -275,6 +280,10 @@ class LatentActionConfig(Section, name="latent_actions"):
             raise UserError(
                 "latent_actions.input = 'tokens' has no pixels: use pooling 'mean' or 'difference', decoder_output "
                 "'sigmoid' and no pca_start"
+            )
+        if self.input == "tokens" and (self.motion_weight != 1 or self.loss_margin):
+            raise UserError(
+                "latent_actions.input = 'tokens' has no pixels to weigh: set motion_weight = 1 and loss_margin = 0"
             )
 
 

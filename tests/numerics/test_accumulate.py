@@ -26,7 +26,10 @@ TOKENIZERS = {
 WORLDS = {
     "latent actions alone, then both": ({"unquantized_steps": 1, "ema_decay": 0.9, "restart_below": 0.9}, {}),
     "play-like inputs": ({}, {"own_frame_share": 0.7, "token_noise": 0.5, "full_mask_share": 0.3}),
-    "changed tokens weigh more": ({}, {"changed_weight": 5.0, "clean_prefix_share": 0.5}),
+    "what changes weighs more": (
+        {"motion_weight": 5.0, "loss_margin": 3},
+        {"changed_weight": 5.0, "clean_prefix_share": 0.5},
+    ),
     "tokens": ({"input": "tokens", "pooling": "difference"}, {"clean_prefix_share": 0.9}),
 }
 

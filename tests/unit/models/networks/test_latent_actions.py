@@ -209,3 +209,49 @@ def test_a_pair_has_no_frame_before_it_to_look_at():
         LatentActionConfig(
             pooling="antisymmetric", encoder=dataclasses.replace(alone, depthwise_conv="causal"), decoder=alone
         )
+
+
+def error_of(guess, frames, **changes):
+    lam = busy(dataclasses.replace(PAIRS, **changes))
+    return lam._pixel_error(guess, frames).item()
+
+
+def test_pixels_that_move_may_weigh_more_and_a_small_thing_then_counts_as_much_as_a_scroll():
+    still = torch.full((1, 2, 10, 14, 3), 0.5)
+    small, scroll = still.clone(), still.clone()
+    small[:, 1, 4:6, 4:6] = 0.9
+    scroll[:, 1] = 0.9
+    plain = [error_of(still[:, :1], frames) for frames in (small, scroll)]
+    assert plain[0] == pytest.approx(plain[1] * 4 / 140)
+    far = [error_of(still[:, :1], frames, motion_weight=1e6) for frames in (small, scroll)]
+    assert far[0] == pytest.approx(far[1], rel=1e-3)
+    assert far[1] == pytest.approx(plain[1])
+    noise = still.clone()
+    noise[:, 1] += 0.02
+    assert error_of(still[:, :1], noise, motion_weight=9.0) == pytest.approx(error_of(still[:, :1], noise))
+
+
+def test_a_weighed_error_of_a_batch_is_the_mean_of_those_of_its_windows():
+    frames, guess = video(), torch.rand(2, 4, 10, 14, 3)
+    each = [error_of(guess[one : one + 1], frames[one : one + 1], motion_weight=5.0) for one in range(2)]
+    assert error_of(guess, frames, motion_weight=5.0) == pytest.approx(sum(each) / 2)
+
+
+def test_the_loss_may_leave_out_what_enters_at_the_sides():
+    frames, guess = video(), torch.rand(2, 4, 10, 14, 3)
+    lam = busy(dataclasses.replace(PAIRS, loss_margin=4))
+    expected = (guess - frames[:, 1:])[:, :, :, 4:-4].square().mean().item()
+    assert lam._pixel_error(guess, frames).item() == pytest.approx(expected)
+    loss, result = lam.loss(frames)
+    assert loss.item() == pytest.approx((lam._pixel_error(result.next_frames, frames) + result.quantized.loss).item())
+    with pytest.raises(
+        UserError, match="loss_margin = 7: leaves nothing of frames of 14 pixels; set it to less than 7"
+    ):
+        busy(dataclasses.replace(PAIRS, loss_margin=7))
+    busy(dataclasses.replace(PAIRS, loss_margin=6))
+
+
+@pytest.mark.parametrize("changes", [{"motion_weight": 2.0}, {"loss_margin": 1}])
+def test_a_lam_that_reads_tokens_has_no_pixels_to_weigh(changes):
+    with pytest.raises(UserError, match="set motion_weight = 1 and loss_margin = 0"):
+        dataclasses.replace(TOKENS, **changes)
