@@ -80,8 +80,8 @@ class LatentActionModel(nn.Module):
         super().__init__()
         if 2 * config.loss_margin >= width:
             raise UserError(
-                f"latent_actions.loss_margin = {config.loss_margin}: leaves nothing of frames of {width} pixels; set it "
-                f"to less than {width // 2}"
+                f"latent_actions.loss_margin = {config.loss_margin}: leaves nothing of frames of {width} pixels; "
+                f"set it to less than {width // 2}"
             )
         self.config, self.height, self.width = config, height, width
         check_lam_window(config.window, context)
