@@ -98,6 +98,9 @@ class _PlayPage:
                 for held in [starts.held_out(name)]
             ],
             "note": hints.note,
+            # the action of each chord of keys, and the actions of equal effect
+            "keys": hints.chords,
+            "groups": hints.groups,
             "width": width,
             "height": height,
             "fps": config.fps,

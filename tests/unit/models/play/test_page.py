@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from models.play.key_hints import WorldHints, key_hint
+from models.play.key_hints import WorldHints, key_hints
 from models.play.page import play_app
 from models.play.starts.held_out import StartFrame
 from pipeline.config import PlayConfig
@@ -25,9 +25,9 @@ def starts(ring_world):
 
 @pytest.fixture
 def client(ring_world, starts):
-    measured = {"label": "view moves right", "symbol": "→", "right": 4.0, "down": 0.0}
+    measured = {"code": RIGHT, "label": "view moves right", "symbol": "→", "right": 4.0, "down": 0.0}
     measured["true_actions"] = {"right": 0.9, "jump": 0.1}
-    app = play_app(ring_world, starts, CONFIG, hints=WorldHints("", {RIGHT: key_hint(measured)}))
+    app = play_app(ring_world, starts, CONFIG, hints=WorldHints("", key_hints([measured])))
     with TestClient(app, base_url="http://127.0.0.1:8000") as client:
         yield client
 
@@ -110,6 +110,7 @@ def test_the_page_and_what_it_asks_for_first(client, starts):
     about = client.get("/api/world").json()
     assert [action["symbol"] for action in about["actions"]] == ["", "", "→", ""]
     assert [action["meant"] for action in about["actions"]] == ["", "", "90% right", ""]
+    assert (about["keys"]["ArrowRight"], about["actions"][RIGHT]["keys"]) == (RIGHT, ["ArrowRight", "KeyD"])
     assert [start["clip_id"] for start in about["starts"]] == ["clip-10", "clip-70"]
     assert np.array_equal(pixels_of(client.get(about["starts"][1]["url"]).content), starts[1].frame_HWC)
     assert (about["limits"]["players"], about["limits"]["unmask_order"][0]) == (2, "confidence")
