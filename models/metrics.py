@@ -92,6 +92,26 @@ def mutual_information(counts: np.ndarray) -> np.ndarray:
     return np.maximum(terms.sum((-2, -1)), 0.0)
 
 
+def conditional_information(counts: np.ndarray, group_of: Sequence[int]) -> np.ndarray:
+    """Return the information of codes about actions that is left once the action's group is known, in nats.
+
+    By the chain rule it is the information about actions less that about groups; the bias upwards is that of
+    `mutual_information`.
+
+    Args:
+        counts: tables (..., K, A).
+        group_of: the group of each action, 0, 1, ..; e.g. its direction.
+    """
+    groups = np.eye(max(group_of) + 1, dtype=np.int64)[list(group_of)]
+    return np.maximum(mutual_information(counts) - mutual_information(counts @ groups), 0.0)
+
+
+def conditional_entropy(counts: np.ndarray, group_of: Sequence[int]) -> np.ndarray:
+    """Return the entropy in nats of counts of actions (..., A) that is left once the action's group is known."""
+    groups = np.eye(max(group_of) + 1, dtype=np.int64)[list(group_of)]
+    return entropy(counts) - entropy(counts @ groups)
+
+
 def entropy(counts: np.ndarray) -> np.ndarray:
     """Return the entropy in nats of counts (..., K)."""
     share = counts / np.maximum(counts.sum(-1, keepdims=True), 1)
@@ -106,6 +126,7 @@ def shuffled_information(
     *,
     shuffles: int,
     rng: np.random.Generator,
+    information: Callable[[np.ndarray], np.ndarray] = mutual_information,
 ) -> np.ndarray:
     """Return the mutual information that remains when the codes of each clip are shuffled within the clip.
 
@@ -119,6 +140,7 @@ def shuffled_information(
         num_actions: A.
         shuffles: number of shuffles.
         rng: random generator of the permutations.
+        information: maps a table (K, A) to nats; the mutual information by default.
 
     Returns:
         float64 (shuffles,) in nats.
@@ -127,7 +149,7 @@ def shuffled_information(
     results = np.empty(shuffles)
     for draw in range(shuffles):
         shuffled = np.concatenate([rng.permutation(clip) for clip in codes])
-        results[draw] = mutual_information(count_pairs(shuffled, aligned, num_codes, num_actions))
+        results[draw] = information(count_pairs(shuffled, aligned, num_codes, num_actions))
     return results
 
 

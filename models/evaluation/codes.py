@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from models.evaluation.world_interface import World
 from models.metrics import (
     Interval,
     bootstrap,
+    conditional_entropy,
+    conditional_information,
     count_pairs,
     entropy,
     entropy_within,
@@ -52,7 +55,10 @@ def measure_codes(
     num_codes: int,
     config: EvaluationConfig,
 ) -> Metrics:
-    """Return the entropy of the latent actions, and their information in nats about true actions and directions.
+    """Return the entropy of the latent actions, and their information in nats about true actions.
+
+    The information is that about the whole action, about its direction, and about whether it jumps where the direction
+    is known; the last two add up to the first. Beside each stands what is possible (`_of`): the entropy of the same.
 
     Args:
         clips: held-out clips; those without true actions count for the entropies only.
@@ -75,11 +81,8 @@ def measure_codes(
         for clip, codes in zip(clips, clip_codes, strict=True)
         if clip.actions is not None
     ]
-    for name, num_classes, classes_of in (
-        ("latent_action_mutual_information", len(ACTIONS), _same),
-        ("latent_action_direction_information", NUM_DIRECTIONS, direction_of),
-    ):
-        metrics |= _information(name, known, classes_of, (num_codes, num_classes), config)
+    for name, part in _PARTS.items():
+        metrics |= _information(name, known, part, num_codes, config)
     return metrics
 
 
@@ -106,21 +109,40 @@ class _Pair:
     actions: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A part of the true actions: what is counted, and the information of a table of counts about it, in nats."""
+
+    classes_of: Callable[[np.ndarray], np.ndarray]
+    num_classes: int
+    information: Callable[[np.ndarray], np.ndarray] = mutual_information
+    possible: Callable[[np.ndarray], np.ndarray] = entropy
+
+
 def _same(actions: np.ndarray) -> np.ndarray:
     return actions
 
 
-def _information(
-    name: str,
-    known: Sequence[_Pair],
-    classes_of: Callable[[np.ndarray], np.ndarray],
-    shape: tuple[int, int],
-    config: EvaluationConfig,
-) -> Metrics:
+_DIRECTION_OF_ACTION = direction_of(np.arange(len(ACTIONS))).tolist()
+_PARTS = {
+    "latent_action_mutual_information": _Part(_same, len(ACTIONS)),
+    "latent_action_direction_information": _Part(direction_of, NUM_DIRECTIONS),
+    # what an action is beside its direction is whether it jumps
+    "latent_action_jump_information": _Part(
+        _same,
+        len(ACTIONS),
+        partial(conditional_information, group_of=_DIRECTION_OF_ACTION),
+        partial(conditional_entropy, group_of=_DIRECTION_OF_ACTION),
+    ),
+}
+
+
+def _information(name: str, known: Sequence[_Pair], part: _Part, num_codes: int, config: EvaluationConfig) -> Metrics:
     if not known:
         reason = "no true actions are known for the held-out sources"
         return {name + end: unknown(reason) for end in ("", "_shuffled", "_shuffled_p95", "_ratio", "_of")}
-    classes = [classes_of(pair.actions) for pair in known]
+    shape = (num_codes, part.num_classes)
+    classes = [part.classes_of(pair.actions) for pair in known]
     tables: dict[str, np.ndarray] = {}
     for pair, own in zip(known, classes, strict=True):
         counts = count_pairs(pair.codes, own, *shape)
@@ -130,11 +152,18 @@ def _information(
         by_source,
         draws=config.bootstrap_draws,
         seed=config.seed,
-        reduce=lambda drawn: mutual_information(drawn.sum(1)),
+        reduce=lambda drawn: part.information(drawn.sum(1)),
     )
     assert interval is not None
     rng = np.random.default_rng(config.seed)
-    left = shuffled_information([pair.codes for pair in known], classes, *shape, shuffles=config.shuffles, rng=rng)
+    left = shuffled_information(
+        [pair.codes for pair in known],
+        classes,
+        *shape,
+        shuffles=config.shuffles,
+        rng=rng,
+        information=part.information,
+    )
     low, p95, high = np.percentile(left, [2.5, 95, 97.5])
     count = len(by_source)
     # a code that never changes has 0 nat before and after the shuffle: its ratio is 0, not undefined
@@ -144,5 +173,5 @@ def _information(
         f"{name}_shuffled": with_interval(Interval(float(left.mean()), float(low), float(high), count)),
         f"{name}_shuffled_p95": {"value": float(p95), "num_sources": count},
         f"{name}_ratio": {"value": ratio, "num_sources": count},
-        f"{name}_of": {"value": float(entropy(by_source.sum((0, 1)))), "num_sources": count},
+        f"{name}_of": {"value": float(part.possible(by_source.sum((0, 1)))), "num_sources": count},
     }

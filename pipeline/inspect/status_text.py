@@ -33,6 +33,8 @@ _METRICS = {
     "drift_ring_below_prefill": ("  loss with cached states", "dB"),
     "latent_action_mutual_information": ("action information", "nat"),
     "latent_action_mutual_information_shuffled": ("  with shuffled actions", "nat"),
+    "latent_action_jump_information": ("  about the jump, direction known", "nat"),
+    "distinct_actions": ("actions with an effect of their own", ""),
 }
 
 
