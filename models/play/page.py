@@ -1,7 +1,7 @@
 """The play page: pick a start, press a key, see the next frame.
 
-One static page, a websocket for each player (`models.play.player`), and some addresses beside it; docs/play.md lists
-them. Serve the app behind the guard, as `models.play.serve` does.
+One static page with its scripts and styles, a websocket for each player (`models.play.player`), and some addresses
+beside it; docs/play.md lists them. Serve the app behind the guard, as `models.play.serve` does.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from models.play.tree import FrameGoneError
 from pipeline.config import PlayConfig
 
 PAGE = Path(__file__).parent / "static" / "play.html"
+_STATIC = {".js": "text/javascript", ".css": "text/css"}
 MAX_BODY = 4096
 """Largest body of a request in bytes."""
 _NO_HINTS = WorldHints("")
@@ -55,6 +56,7 @@ def play_app(
     return Starlette(
         routes=[
             Route("/", page.html),
+            Route("/static/{name}", page.static),
             Route("/api/world", page.about),
             WebSocketRoute("/api/play", page.play),
             Route("/api/games/{game}/frames/{node}.png", page.frame),
@@ -73,10 +75,19 @@ class _PlayPage:
         # a page that was open before learns by it that its game is gone
         self._server = secrets.token_hex(8)
         self._html = PAGE.read_text("utf-8")
+        self._files = {path.name: path.read_bytes() for path in PAGE.parent.iterdir() if path.suffix in _STATIC}
 
     async def html(self, request: Request) -> Response:
         """Return the page."""
         return HTMLResponse(self._html, headers={"cache-control": "no-cache"})
+
+    async def static(self, request: Request) -> Response:
+        """Return a script or a style of the page."""
+        name = request.path_params["name"]
+        if name not in self._files:
+            raise HTTPException(404, f"the page has no file {name[:80]!r}")
+        media = _STATIC[Path(name).suffix]
+        return Response(self._files[name], media_type=media, headers={"cache-control": "no-cache"})
 
     async def about(self, request: Request) -> Response:
         """Return what the page must know: the server's id, actions, starts, a note, sizes, speed and limits."""
