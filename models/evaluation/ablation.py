@@ -79,7 +79,7 @@ def compare_curation(job: Job, *, steps: int) -> CurationComparison:
         frames = training_frames(store)
         for arm in ARMS:
             world = _train(chosen[arm], settings, compute, f"ablation, {arm}", job.on_progress)
-            measured = measure_world(world, held_out, frames, config, on_progress=job.on_progress).metrics
+            measured = measure_world(world, held_out, frames, config, doubt=False, on_progress=job.on_progress).metrics
             metrics[arm] = {name: measured[name] for name in METRICS}
     return CurationComparison(
         version=fingerprint("ablation", version, settings.tokenizer, settings.dynamics, settings.latent_actions),

@@ -1,17 +1,20 @@
 """A world model whose batches are divided among CPU threads.
 
-Shapes: B videos, T frames, H W C pixels, P tokens of a frame, A latent actions, S generated frames.
+Shapes: B videos, T frames, H W C pixels, P tokens of a frame, A latent actions, S generated frames, F features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from models.evaluation.world_interface import World
 from models.runtime.cpu_parallel import CpuParallel
 from pipeline.config.evaluation import SamplingConfig
+
+Result = TypeVar("Result")
 
 
 class CpuParallelWorld:
@@ -73,6 +76,19 @@ class CpuParallelWorld:
         """Return the new frames (B, S, H, W, C), uint8."""
         return self._map_seeded(self.world.play, prompt_tokens_BTP, latent_actions_BA, sampling, generator)
 
+    def watch(
+        self,
+        prompt_tokens_BTP: torch.Tensor,
+        latent_actions_BA: torch.Tensor,
+        *,
+        sampling: SamplingConfig,
+        generator: torch.Generator,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the new frames (B, S, H, W, C), uint8, and the features of doubt (B, S, F) of each."""
+        found = self._parts_seeded(self.world.watch, prompt_tokens_BTP, latent_actions_BA, sampling, generator)
+        frames, features = zip(*found, strict=True)
+        return torch.cat(frames), torch.cat(features)
+
     def _map_seeded(
         self,
         roll_out: Callable[..., torch.Tensor],
@@ -81,18 +97,32 @@ class CpuParallelWorld:
         sampling: SamplingConfig,
         generator: torch.Generator,
     ) -> torch.Tensor:
+        return torch.cat(self._parts_seeded(roll_out, prompt_tokens_BTP, latent_actions_BA, sampling, generator))
+
+    def _parts_seeded(
+        self,
+        roll_out: Callable[..., Result],
+        prompt_tokens_BTP: torch.Tensor,
+        latent_actions_BA: torch.Tensor,
+        sampling: SamplingConfig,
+        generator: torch.Generator,
+    ) -> list[Result]:
         seed = generator.initial_seed()
 
-        def work(rows: torch.Tensor) -> torch.Tensor:
+        def work(rows: torch.Tensor) -> Result:
             own = torch.Generator(generator.device).manual_seed(seed + int(rows[0]))
             return roll_out(prompt_tokens_BTP[rows], latent_actions_BA[rows], sampling=sampling, generator=own)
 
-        return self._map(work, torch.arange(len(prompt_tokens_BTP)))
+        return self._parts(work, torch.arange(len(prompt_tokens_BTP)))
 
     def _map(self, work: Callable[[torch.Tensor], torch.Tensor], batch: torch.Tensor) -> torch.Tensor:
-        def without_gradients(part: torch.Tensor) -> torch.Tensor:
+        return torch.cat(self._parts(work, batch))
+
+    def _parts(self, work: Callable[[torch.Tensor], Result], batch: torch.Tensor) -> list[Result]:
+        def without_gradients(part: torch.Tensor) -> Result:
             with torch.no_grad():  # each thread has a setting of its own
                 return work(part)
 
-        parts = [part for part in batch.tensor_split(self.parallel.count) if len(part)]
-        return torch.cat(self.parallel.map(without_gradients, parts))
+        return self.parallel.map(
+            without_gradients, [part for part in batch.tensor_split(self.parallel.count) if len(part)]
+        )

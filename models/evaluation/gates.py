@@ -38,6 +38,7 @@ GATES: dict[str, Threshold] = {
     "latent_action_mutual_information_ratio": Threshold("value", 10.0),
     "steady_actions": Threshold("value", 2),
     "distinct_actions": Threshold("value", 5),
+    "doubt_rank_correlation": Threshold("value", 0.6),
 }
 # how many things a player can do is known of the embedded game alone: another world may have fewer
 _WHERE_ACTIONS_ARE_KNOWN = {"distinct_actions"}

@@ -21,6 +21,7 @@ from models.evaluation.held_out import HeldOutClip
 from models.evaluation.metric import Metrics
 from models.evaluation.reconstruction import measure_reconstruction
 from models.evaluation.rollouts import hold_each_action
+from models.evaluation.uncertainty import Uncertainty, measure_uncertainty
 from models.evaluation.windows import Windows, cut_windows
 from models.evaluation.world_interface import World
 from pipeline.config import Config
@@ -36,6 +37,8 @@ class WorldMeasurement:
 
     metrics: Metrics
     drift: Drift
+    uncertainty: Uncertainty | None
+    """None where it was not asked for."""
     gates: dict[str, Gate]
     num_sources: int
     """Held-out sources."""
@@ -57,6 +60,7 @@ class WorldMeasurement:
         return {
             **self.metrics,
             **self.drift.as_json(),
+            **({} if self.uncertainty is None else self.uncertainty.as_json()),
             "gates": self.gates,
             "num_sources": self.num_sources,
             "num_clips": self.num_clips,
@@ -72,6 +76,7 @@ def measure_world(
     codebook_frames: np.ndarray,
     config: Config,
     *,
+    doubt: bool = True,
     on_progress: ProgressCallback | None = None,
 ) -> WorldMeasurement:
     """Return all metrics of a world on held-out clips.
@@ -81,10 +86,13 @@ def measure_world(
         clips: held-out clips, at least one.
         codebook_frames: training frames (N, H, W, C), uint8, that the k-means baseline is fitted on.
         config: `evaluation`, and the tokenizer's patch and codebook size for the k-means baseline.
+        doubt: whether the world's doubt is calibrated too.
         on_progress: progress callback.
     """
     settings = config.evaluation
-    with Progress("world_evaluation", total=_passes(settings), unit="passes", on_progress=on_progress) as progress:
+    with Progress(
+        "world_evaluation", total=_passes(settings) + doubt, unit="passes", on_progress=on_progress
+    ) as progress:
         codebook = fit_patch_codebook(
             codebook_frames,
             patch=config.tokenizer.patch,
@@ -101,6 +109,7 @@ def measure_world(
         by_window: dict[str, np.ndarray] = {}
         metrics |= measure_control(world, windows, codes, settings, progress.advance, by_window)
         drift = measure_drift(world, clips, codes, settings, progress.advance)
+        uncertainty = measure_uncertainty(world, clips, codes, settings, progress.advance) if doubt else None
         starts = np.stack([clip.frames_THWC[len(clip.frames_THWC) // 2] for clip in clips])
         named = hold_each_action(world, starts[:_NAMING_STARTS], _NAMING_FRAMES, settings, seed=settings.seed)
         names = name_actions(named)
@@ -112,7 +121,10 @@ def measure_world(
     return WorldMeasurement(
         metrics=metrics,
         drift=drift,
-        gates=check_gates({**metrics, **drift.metrics}, sources, settings),
+        uncertainty=uncertainty,
+        gates=check_gates(
+            {**metrics, **drift.metrics, **(uncertainty.metrics if uncertainty else {})}, sources, settings
+        ),
         num_sources=sources,
         num_clips=len(clips),
         num_windows=len(windows.clips),

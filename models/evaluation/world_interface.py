@@ -1,6 +1,6 @@
 """The interface of a world model that can be measured: `models.world.world.WorldModel` has it, and so have test fakes.
 
-Shapes: B videos, T frames, H W C pixels, P tokens of a frame, A latent actions, S generated frames.
+Shapes: B videos, T frames, H W C pixels, P tokens of a frame, A latent actions, S generated frames, F features.
 """
 
 from __future__ import annotations
@@ -58,3 +58,13 @@ class World(Protocol):
         generator: torch.Generator,
     ) -> torch.Tensor:
         """Return the new frames of `generate` (B, S, H, W, C), uint8, decoded one by one as a player sees them."""
+
+    def watch(
+        self,
+        prompt_tokens_BTP: torch.Tensor,
+        latent_actions_BA: torch.Tensor,
+        *,
+        sampling: SamplingConfig,
+        generator: torch.Generator,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the frames of `play`, and the features of doubt (B, S, F) of each (`models.world.signals`)."""

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from models.networks.dynamics import Dynamics
 from models.networks.frame_cache import FrameCache
+from models.world.draw_record import DrawRecord
 from pipeline.config.evaluation import SamplingConfig
 
 _WHOLE = 1_000_000  # the schedule is stored in whole millionths, so that counts are the same on every device
@@ -123,6 +124,7 @@ def draw_tokens(
     num_codes: int,
     sampling: SamplingConfig,
     generator: torch.Generator | None = None,
+    record: DrawRecord | None = None,
 ) -> Tensor:
     """Sample the tokens (B, P) of a frame in `maskgit_steps` steps.
 
@@ -134,6 +136,7 @@ def draw_tokens(
         num_codes: K, which is also the id of the mask token.
         sampling: how tokens are sampled.
         generator: random generator of the noise, on the device of the tokens.
+        record: gets the logits of each step, where it is given; the tokens do not depend on it.
     """
     steps, device = sampling.maskgit_steps, frame_BP.device
     known_B, total = known_BP.sum(1), frame_BP.shape[1]
@@ -150,9 +153,12 @@ def draw_tokens(
             if sampling.unmask_order == "confidence" and sampling.choice_temperature:
                 choice = sampling.choice_temperature * (1 - (step + 1) / steps)
                 priority = choice * _gumbel(frame_BP.shape, device, generator)
+        before = fixed
         frame, fixed = maskgit_step(
             frame, fixed, logits, keep_SB[step], priority, noise, mask_id=num_codes, sampling=sampling
         )
+        if record is not None:
+            record.add_step(logits, fixed & ~before)
     return frame
 
 
@@ -178,6 +184,7 @@ def sample_frame(
     generator: torch.Generator | None = None,
     cache: FrameCache | None = None,
     recompute: bool = False,
+    record: DrawRecord | None = None,
 ) -> Tensor:
     """Sample the tokens (B, P) of the last frame of a window.
 
@@ -194,6 +201,7 @@ def sample_frame(
         cache: holds the first frames of the window, and afterwards all but its last; empty by default.
         recompute: recompute the whole window at every step instead. The result is the same; the benchmark compares
             the two.
+        record: as of `draw_tokens`.
     """
     past, frame = tokens_BTP[:, :-1], tokens_BTP[:, -1]
     # a single step computes nothing twice
@@ -220,6 +228,7 @@ def sample_frame(
         num_codes=dynamics.mask_id,
         sampling=sampling,
         generator=generator,
+        record=record,
     )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from models.networks.frame_cache import FrameCache
 from models.networks.tokenizer import stack_of
+from models.world.draw_record import DrawRecord
 from models.world.networks import WorldNetworks
 from models.world.sampling import sample_frame
 from pipeline.config.evaluation import SamplingConfig
@@ -42,6 +43,8 @@ class Session:
         """Number of frames, those of the prompt included."""
         self.tokens_BTP, self._rows_BTL = tokens_BTP, rows_BTL
         """Tokens and actions of the newest frames, as many as the longer of the two windows."""
+        self.record: DrawRecord | None = None
+        """What the sampler knew when it drew the newest frame; None before a frame is drawn."""
         self._history = max(world.context, world.tokenizer.config.window)
         self._ring = sampling.past_window == "ring"
         self._past: FrameCache | None = None
@@ -70,6 +73,7 @@ class Session:
         else:
             start = self._begins + self._past.length
             led = rows[:, start - 1 - first :]
+        record = DrawRecord(self.world.tokenizer.quantizer.rows())
         with self.world.compute.autocast():
             new_BP = sample_frame(
                 self.world.dynamics,
@@ -78,10 +82,11 @@ class Session:
                 sampling=self.sampling,
                 generator=generator,
                 cache=self._past,
+                record=record,
             )
         # state changes last, so that a step that failed can be repeated
         self.tokens_BTP, self._rows_BTL = torch.cat([self.tokens_BTP, new_BP[:, None]], 1), rows
-        self.length += 1
+        self.length, self.record = self.length + 1, record
         self._drop_old_frames()
         return new_BP
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from models.world.networks import WorldNetworks
 from models.world.session import Session, session_bytes
+from models.world.signals import read_signals
 from pipeline.config.evaluation import SamplingConfig
 
 _FRAMES_AT_ONCE = 320
@@ -122,6 +123,22 @@ class WorldModel(WorldNetworks):
         """Return the new frames of `generate` (B, S, H, W, 3), uint8, decoded one by one as in a game."""
         frames = self._frames(prompt_tokens_BTP, latent_actions_BA, sampling, generator)
         return torch.stack([session.pixels() for session, _ in frames], 1)
+
+    def watch(
+        self,
+        prompt_tokens_BTP: Tensor,
+        latent_actions_BA: Tensor,
+        *,
+        sampling: SamplingConfig,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the new frames of `play`, and the features of doubt (B, S, F) of each (`models.world.signals`)."""
+        frames, features, path = [], [], None
+        for session, _ in self._frames(prompt_tokens_BTP, latent_actions_BA, sampling, generator):
+            frames.append(session.pixels())
+            path = read_signals(session, path)
+            features.append(torch.from_numpy(path.features()))
+        return torch.stack(frames, 1), torch.stack(features, 1)
 
     def _frames(
         self,

@@ -54,6 +54,10 @@ class EvaluationConfig(SamplingConfig, name="evaluation"):
     """Draws of random actions per window."""
     drift_contexts: Count = 3
     """Length of the rollouts that measure drift, as a multiple of the dynamics' context."""
+    doubt_windows: Count = 2
+    """Rollouts per clip by which the doubt of the world is calibrated."""
+    doubt_frames: Count = 24
+    """Frames of each of them."""
     bootstrap_draws: Count = 1000
     """Bootstrap draws of the sources behind each 95 % interval."""
     shuffles: Count = 200
@@ -84,3 +88,6 @@ class PlayConfig(SamplingConfig, name="play"):
     """Frames of a game that are kept, to go back to; the oldest ones are dropped."""
     seed: NonNegativeInt = 0
     """The same seed, start frame and keys give the same game."""
+    doubt: bool = True
+    """Whether each frame says how far the world is guessing; it costs about a fifth of a frame, and needs a world that
+    is evaluated."""

@@ -9,6 +9,7 @@ from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute
+from models.world.signals import FEATURES
 from models.world.world import WorldModel
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 from tests.networks import randomize
@@ -68,6 +69,10 @@ class RingWorld:
     def play(self, prompt, latent_actions, *, sampling, generator):
         tokens = self.generate(prompt, latent_actions, sampling=sampling, generator=generator)
         return self.decode(tokens[:, prompt.shape[1] :])
+
+    def watch(self, prompt, latent_actions, *, sampling, generator):
+        frames = self.play(prompt, latent_actions, sampling=sampling, generator=generator)
+        return frames, torch.zeros(*frames.shape[:2], len(FEATURES), dtype=torch.float64)
 
     def begin(self, prompt, latent_actions, *, sampling):
         return RingRollout(self, prompt, sampling)

@@ -42,7 +42,8 @@ def test_a_controlled_world_passes_every_gate(controlled):
     assert metrics["latent_action_mutual_information"]["value"] == pytest.approx(np.log(3), abs=0.05)
     assert metrics["latent_action_direction_information"]["value"] == pytest.approx(np.log(3), abs=0.05)
     assert metrics["codes_used"]["value"] == 3
-    gates = check_gates({**metrics, "steady_actions": {"value": 2}, "distinct_actions": {"value": 5}}, 9, CONFIG)
+    known = {"steady_actions": 2, "distinct_actions": 5, "doubt_rank_correlation": 0.7}
+    gates = check_gates({**metrics, **{name: {"value": value} for name, value in known.items()}}, 9, CONFIG)
     # three actions hold log 3 = 1.1 nat, the platformer's six up to 1.8
     assert [name for name, gate in gates.items() if not gate["passed"]] == ["latent_action_mutual_information"]
 
