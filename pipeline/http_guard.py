@@ -5,7 +5,8 @@ protection by itself. The guard makes these checks, of requests and of websocket
 
 - Host: the request must name this machine; a foreign name that was rebound to 127.0.0.1 is refused.
 - Origin: a request from another site's script, form, picture or frame is refused; a link may lead here.
-- Body: JSON by name, of a known length below a limit, and complete before the app learns of it.
+- Body: JSON by name, of a known length below a limit, and complete before the app learns of it. Addresses that take
+  pictures take any type of body but those that a form of another site can send.
 - Token: an address that other machines can reach needs one, as `?token=...` once (then kept in a cookie) or as a
   bearer token.
 
@@ -20,10 +21,12 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import json
 import re
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http.cookies import CookieError, SimpleCookie
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -38,6 +41,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 COOKIE = "lampworks_token"
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _MAX_PATH = 2048
+_FORM_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+_MOST_UPLOADS, _MB = 4, 1 << 20
+_NO_UPLOADS: Mapping[str, int] = MappingProxyType({})
 # headers of the app that the guard's own replace; a second policy is no conflict: browsers obey both
 _OURS = frozenset({b"x-content-type-options", b"referrer-policy", b"cross-origin-resource-policy"})
 
@@ -118,6 +124,7 @@ class Guard:
         token: str | None = None,
         policy: str = "default-src 'self'; frame-ancestors 'none'",
         max_body: int = 1 << 20,
+        uploads: Mapping[str, int] = _NO_UPLOADS,
     ) -> None:
         """Wrap an app.
 
@@ -127,9 +134,12 @@ class Guard:
             token: secret that a request must carry; required where other machines can reach `host`.
             policy: the Content-Security-Policy of every response, see `content_policy`; it is added to the app's own.
             max_body: largest body in bytes of a request.
+            uploads: path of an address that takes files -> largest file in bytes. At most four arrive at a time, so
+                that their memory is bounded; refusals there are JSON, `{"error": sentence}`.
         """
         check_address(host, token)
         self._app, self._host, self._token, self._max_body = app, host.strip("[]").lower(), token, max_body
+        self._uploads, self._arriving = dict(uploads), 0
         self._headers = [
             (b"content-security-policy", policy.encode()),
             (b"x-content-type-options", b"nosniff"),
@@ -167,10 +177,24 @@ class Guard:
             await self._pass_on(scope, receive, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_upload = scope["path"] in self._uploads and scope["method"] not in _SAFE_METHODS
+        if not is_upload:
+            await self._pass_whole(scope, receive, send)
+            return
+        if self._arriving >= _MOST_UPLOADS:
+            await self._answer(scope, send, 503, f"{_MOST_UPLOADS} files are on their way here already: try again")
+            return
+        self._arriving += 1
+        try:
+            await self._pass_whole(scope, receive, send)
+        finally:
+            self._arriving -= 1
+
+    async def _pass_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = b""
         if scope["method"] not in _SAFE_METHODS:
             try:
-                body = await _whole_body(receive, self._max_body)
+                body = await _whole_body(receive, self._most(str(scope["path"])))
             except ValueError as exc:
                 await self._answer(scope, send, 413, str(exc))
                 return
@@ -210,12 +234,21 @@ class Guard:
         length = headers.get("content-length", "")
         if not re.fullmatch(r"[0-9]{1,18}", length):
             return 411, "the request's length is missing"
-        if int(length) > self._max_body:
-            return 413, f"the request has {length} bytes, the limit is {self._max_body}"
+        if int(length) > self._most(path):
+            return 413, _too_long(int(length), self._most(path))
+        kind = media_type(headers.get("content-type", ""))
+        if path in self._uploads:
+            # a form of another site can send any bytes, but under these names only, and a script of it under none
+            if not kind or kind in _FORM_TYPES:
+                return 415, "a file is sent under its own type, or as application/octet-stream"
+            return None
         # a form of another site can send any text, but not under this name
-        if int(length) and media_type(headers.get("content-type", "")) != "application/json":
+        if int(length) and kind != "application/json":
             return 415, "requests are sent as application/json"
         return None
+
+    def _most(self, path: str) -> int:
+        return self._uploads.get(path, self._max_body)
 
     def _is_own(self, host: str) -> bool:
         try:
@@ -269,8 +302,10 @@ class Guard:
                 await send({"type": "websocket.close", "code": 1008, "reason": text[:120]})
                 return
             kind = "websocket.http.response"
-        body = text.encode(errors="replace")
-        head = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+        body, form = text.encode(errors="replace"), b"text/plain; charset=utf-8"
+        if text and scope["path"] in self._uploads:
+            body, form = json.dumps({"error": text}).encode(), b"application/json"
+        head = [(b"content-type", form), (b"content-length", str(len(body)).encode())]
         await send({"type": f"{kind}.start", "status": status, "headers": [*head, *(headers or []), *self._headers]})
         await send({"type": f"{kind}.body", "body": body})
 
@@ -278,6 +313,12 @@ class Guard:
 def media_type(content_type: str) -> str:
     """Return the media type that a Content-Type header names, without its parameters."""
     return content_type.partition(";")[0].strip().lower()
+
+
+def _too_long(count: int, limit: int) -> str:
+    if limit >= _MB and limit % _MB == 0:
+        return f"the request has {count / _MB:.1f} MB, the limit is {limit // _MB} MB"
+    return f"the request has {count} bytes, the limit is {limit}"
 
 
 def _is_origin_of(origin: str, host: str) -> bool:

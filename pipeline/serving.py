@@ -8,7 +8,7 @@ The server itself is an argument, because only the commands import one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from socket import socket
 
@@ -54,7 +54,14 @@ class Listener:
         return self._socket.fileno()
 
     def serve(
-        self, app: App, html: str, *, run: RunServer, on_ready: Callable[[str], None], max_body: int = 1 << 20
+        self,
+        app: App,
+        html: str,
+        *,
+        run: RunServer,
+        on_ready: Callable[[str], None],
+        max_body: int = 1 << 20,
+        uploads: Mapping[str, int] | None = None,
     ) -> None:
         """Serve an app behind the guard until the server is interrupted.
 
@@ -64,9 +71,15 @@ class Listener:
             run: runs the server.
             on_ready: called once with the address to open.
             max_body: largest body of a request in bytes.
+            uploads: path of an address that takes files -> largest file in bytes.
         """
         guarded = Guard(
-            app, host=self.address.host, token=self.address.token, policy=content_policy(html), max_body=max_body
+            app,
+            host=self.address.host,
+            token=self.address.token,
+            policy=content_policy(html),
+            max_body=max_body,
+            uploads=uploads or {},
         )
         on_ready(self.url)
         run(guarded, self._socket)

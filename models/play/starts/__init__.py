@@ -1,1 +1,1 @@
-"""The frames that a game can start from."""
+"""What a game can start from: held-out frames, uploaded pictures, sketches."""
