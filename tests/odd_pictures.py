@@ -1,17 +1,22 @@
-"""Work on a picture that never ends or fills the memory, for tests of the limits; worker processes import it."""
+"""Work on an upload in a worker process, for tests of the process itself."""
 
 from __future__ import annotations
 
+import sys
 import time
 
+import numpy as np
 
-def sleep_long(upload: object) -> None:
+from models.play.starts.decode import Upload, frame_of_upload
+
+
+def sleep_long(upload: Upload) -> None:
     """Take longer than any picture may."""
     time.sleep(60)
 
 
-def fill_memory(upload: object) -> None:
-    """Hold more memory than any picture may."""
-    held = bytearray(600 << 20)
-    time.sleep(60)
-    del held
+def frame_in_small_process(upload: Upload) -> np.ndarray:
+    """Return the frame of an upload; an error where the process has loaded torch, which takes 200 MB and a second."""
+    frame_HWC = frame_of_upload(upload)
+    assert "torch" not in sys.modules
+    return frame_HWC

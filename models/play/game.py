@@ -56,6 +56,9 @@ class Playable(Protocol):
     def encode(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
         """Return the tokens (B, T, P) of a uint8 video."""
 
+    def decode(self, tokens_BTP: torch.Tensor) -> torch.Tensor:
+        """Return the uint8 video (B, T, H, W, C) of tokens."""
+
     def infer_actions(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
         """Return the latent actions (B, T - 1) of a uint8 video."""
 

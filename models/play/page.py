@@ -25,6 +25,7 @@ from models.play.live_settings import MAX_FPS, MAX_STEPS, MAX_TEMPERATURE, MIN_F
 from models.play.player import Player
 from models.play.room import Seat
 from models.play.starts.held_out import StartFrame
+from models.play.starts.routes import PALETTE, PICTURES, UPLOADS, start_routes
 from models.play.starts.starts import Starts
 from models.play.table import PlayedWorld, Table
 from models.play.tree import FrameGoneError
@@ -52,7 +53,8 @@ def play_app(
         UserError: there is no start frame.
     """
     played = PlayedWorld(world, Starts(world, start_frames), hints)
-    page = _PlayPage(Table(played, config))
+    table = Table(played, config)
+    page = _PlayPage(table)
     return Starlette(
         routes=[
             Route("/", page.html),
@@ -61,7 +63,7 @@ def play_app(
             WebSocketRoute("/api/play", page.play),
             Route("/api/games/{game}/frames/{node}.png", page.frame),
             Route("/api/games/{game}/link", page.link),
-            *played.starts.routes(),
+            *start_routes(played.starts, table.turns.take),
         ],
         exception_handlers={HTTPException: _refusal},
     )
@@ -108,6 +110,8 @@ class _PlayPage:
                 for name in starts.names()
                 for held in [starts.held_out(name)]
             ],
+            "pictures": PICTURES,
+            "palette": PALETTE,
             "note": hints.note,
             # the action of each chord of keys, and the actions of equal effect
             "keys": hints.chords,
@@ -125,6 +129,7 @@ class _PlayPage:
                 "past_window": list(PAST_WINDOWS),
                 "players": config.max_sessions,
                 "history": config.history,
+                "picture_bytes": UPLOADS[PICTURES],
             },
         }
 

@@ -10,6 +10,7 @@ import sys
 from models.play.key_hints import hints_of
 from models.play.page import MAX_BODY, PAGE, play_app
 from models.play.starts.held_out import start_frames
+from models.play.starts.routes import UPLOADS
 from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads
 from models.world.load import load_world
 from pipeline.job import Job
@@ -51,6 +52,7 @@ def serve_play(job: Job, address: Address, run: RunServer, model: str | None = N
             run=run,
             on_ready=lambda url: report(f"play at {url} (Ctrl-C stops)"),
             max_body=MAX_BODY,
+            uploads=UPLOADS,
         )
 
 

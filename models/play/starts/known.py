@@ -81,13 +81,12 @@ def known_of(truth_HWC: np.ndarray, shown_HWC: np.ndarray, usual: RoundTrips) ->
 
 
 def _sentence(value: float, percentile: float, far: float, usual: RoundTrips) -> str:
+    lowest, highest = usual.psnr_quantiles[0], usual.psnr_quantiles[-1]
+    beside = f"{value:.0f} dB, where held-out frames have {lowest:.0f} to {highest:.0f}"
     if percentile >= 1:
         beside = f"{value:.0f} dB, better than {percentile:.0f} % of held-out frames"
-    else:
-        lowest, middle = usual.psnr_quantiles[0], usual.psnr_quantiles[len(usual.psnr_quantiles) // 2]
-        beside = f"{value:.0f} dB, where held-out frames have {lowest:.0f} or more, and {middle:.0f} in the middle"
-    strange = f"{far:.0%} of its patches are far from anything that it can draw"
-    if far <= _WELL and percentile >= 1:
+    strange = f"{far:.0%} of its patches are far from anything that it can draw".replace("%", " %")
+    if far <= _WELL and value >= lowest:
         return f"The tokenizer knows this picture well: {beside}."
     if far < _NOT_AT_ALL:
         return f"The tokenizer knows this picture in part: {beside}; {strange}."

@@ -1,10 +1,7 @@
 """Uploaded pictures of every kind become the frame that they show, and everything else gets one sentence."""
 
 import io
-import json
 import struct
-import subprocess
-import sys
 import zipfile
 import zlib
 
@@ -15,7 +12,8 @@ from PIL import Image, ImageCms
 from models.play.starts import reader
 from models.play.starts.decode import BadPictureError, Upload, frame_of_upload
 from models.play.starts.reader import read_upload
-from tests.odd_pictures import fill_memory, sleep_long
+from pipeline.workers.outcome import Outcome
+from tests.odd_pictures import frame_in_small_process, sleep_long
 
 WIDTH, HEIGHT = 64, 32
 OVER = (10, 20, 30)
@@ -275,25 +273,40 @@ def test_changed_bytes_never_end_in_anything_but_a_frame_or_a_sentence():
                 _one_sentence(exc)
 
 
-def test_a_picture_is_read_in_another_process_that_knows_no_network_code():
-    upload = Upload(_bytes(FIELDS, "PNG"), "crop", WIDTH, HEIGHT, OVER)
-    assert np.array_equal(read_upload(upload), FIELDS)
-    code = "import json, sys; import models.play.starts.decode; print(json.dumps(sorted(sys.modules)))"
-    loaded = json.loads(
-        subprocess.check_output([sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"])
-    )
-    assert "torch" not in loaded
+def test_a_picture_is_read_in_another_process_which_does_not_load_the_world(monkeypatch):
+    monkeypatch.setattr(reader, "frame_of_upload", frame_in_small_process)
+    assert np.array_equal(read_upload(Upload(_bytes(FIELDS, "PNG"), "crop", WIDTH, HEIGHT, OVER)), FIELDS)
+
+
+def _sentence_of(data=b"x"):
+    with pytest.raises(BadPictureError) as refused:
+        read_upload(Upload(data, "crop", WIDTH, HEIGHT, OVER))
+    return _one_sentence(refused.value)
+
+
+def test_a_picture_that_takes_too_long_is_ended(monkeypatch):
+    monkeypatch.setattr(reader, "DEADLINE_S", 0.1)
+    monkeypatch.setattr(reader, "frame_of_upload", sleep_long)
+    assert "longer than" in _sentence_of()
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "says"),
-    [("MAX_BYTES", 50, "the limit is"), ("DEADLINE_S", 0.2, "longer than"), ("MEMORY_MB", 512, "memory")],
+    ("error_class", "says"),
+    [("out_of_memory", "1024 MB of memory"), ("worker_died", "breaks the program"), ("Odd", "cannot be read")],
 )
-def test_a_picture_beyond_a_limit_ends_its_process_and_gets_a_sentence(monkeypatch, limit, value, says):
-    monkeypatch.setattr(reader, limit, value)
-    monkeypatch.setattr(
-        reader, "frame_of_upload", {"DEADLINE_S": sleep_long, "MEMORY_MB": fill_memory}.get(limit, frame_of_upload)
-    )
-    with pytest.raises(BadPictureError, match=says) as refused:
-        read_upload(Upload(_bytes(FIELDS, "PNG"), "crop", WIDTH, HEIGHT, OVER))
-    _one_sentence(refused.value)
+def test_whatever_ends_the_process_is_told_in_a_sentence(monkeypatch, error_class, says):
+    given = []
+
+    class Ends:
+        def run(self, function, items):
+            yield items[0], Outcome(False, None, error_class, "a text of the engine", 1)
+
+    def engine(config, **options):
+        given.append((config.memory_mb, config.max_attempts, options["deadline_s"]))
+        return Ends()
+
+    monkeypatch.setattr(reader, "make_engine", engine)
+    assert says in _sentence_of()
+    assert given == [(1024, 1, 20.0)]
+    assert "16 MB" in _sentence_of(bytes(reader.MAX_BYTES + 1))
+    assert len(given) == 1, "no process is started for it"
