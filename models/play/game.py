@@ -152,11 +152,10 @@ class Game:
         """Return the picture of a frame: as it was shown, or decoded again; FrameGoneError where it is not kept."""
         found = self.tree.node(node)
         kept = self.tree.picture(node)
-        if kept is None:
-            most = self.world.decoder_window
-            kept = png_of(_newest(self._continued(self.tree.path(found, most), found.sampling)))
-            self.tree.keep_picture(node, kept)
-        return kept
+        if kept is not None:
+            return kept
+        window = self.tree.path(found, self.world.decoder_window)
+        return png_of(_newest(self._continued(window, found.sampling)))
 
     def frame(self, node: int) -> np.ndarray:
         """Return the pixels (H, W, C) of a frame, as `png`."""

@@ -19,17 +19,19 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from models.play.game import Playable
+from models.play.game import Playable, png_of
+from models.play.game_files import GameFiles
 from models.play.key_hints import KeyHint, WorldHints
 from models.play.live_settings import MAX_FPS, MAX_STEPS, MAX_TEMPERATURE, MIN_FPS, ORDERS, PAST_WINDOWS, only_sampling
 from models.play.player import Player
-from models.play.room import Seat
+from models.play.recording import MAX_FRAMES
 from models.play.starts.held_out import StartFrame
 from models.play.starts.routes import PALETTE, PICTURES, UPLOADS, start_routes
 from models.play.starts.starts import Starts
-from models.play.table import PlayedWorld, Table
-from models.play.tree import FrameGoneError
+from models.play.table import Table
+from models.play.worlds import PlayedWorld, Worlds
 from pipeline.config import PlayConfig
+from pipeline.errors import UserError
 
 PAGE = Path(__file__).parent / "static" / "play.html"
 _STATIC = {".js": "text/javascript", ".css": "text/css"}
@@ -41,7 +43,7 @@ _NO_HINTS = WorldHints("")
 def play_app(
     world: Playable, start_frames: Sequence[StartFrame], config: PlayConfig, *, hints: WorldHints = _NO_HINTS
 ) -> Starlette:
-    """Return the app of the page.
+    """Return the app of the page for one world.
 
     Args:
         world: the world model.
@@ -52,8 +54,12 @@ def play_app(
     Raises:
         UserError: there is no start frame.
     """
-    played = PlayedWorld(world, Starts(world, start_frames), hints)
-    table = Table(played, config)
+    return worlds_app(Worlds(PlayedWorld(world, Starts(world, start_frames), hints)), config)
+
+
+def worlds_app(worlds: Worlds, config: PlayConfig) -> Starlette:
+    """Return the app of the page for one world, or several."""
+    table = Table(worlds, config)
     page = _PlayPage(table)
     return Starlette(
         routes=[
@@ -61,11 +67,11 @@ def play_app(
             Route("/static/{name}", page.static),
             Route("/api/world", page.about),
             WebSocketRoute("/api/play", page.play),
-            Route("/api/games/{game}/frames/{node}.png", page.frame),
-            Route("/api/games/{game}/link", page.link),
-            *start_routes(played.starts, table.turns.take),
+            *GameFiles(table).routes(),
+            *start_routes(worlds.first.starts, table.turns.take),
+            Route("/worlds/{model}/api/starts/{name}.png", page.start_of_another),
         ],
-        exception_handlers={HTTPException: _refusal},
+        exception_handlers={HTTPException: _refusal, UserError: _refusal},
     )
 
 
@@ -91,22 +97,39 @@ class _PlayPage:
         media = _STATIC[Path(name).suffix]
         return Response(self._files[name], media_type=media, headers={"cache-control": "no-cache"})
 
+    async def play(self, socket: WebSocket) -> None:
+        """Play over a websocket."""
+        await Player(socket, self.table).run()
+
     async def about(self, request: Request) -> Response:
         """Return what the page must know: the server's id, actions, starts, a note, sizes, speed and limits."""
-        return JSONResponse(self._about(), headers={"cache-control": "no-store"})
+        played = await self.table.world(request.query_params.get("model", ""))
+        return JSONResponse(self._about(played), headers={"cache-control": "no-store"})
 
-    def _about(self) -> dict[str, Any]:
-        played, config = self.table.played, self.table.config
+    async def start_of_another(self, request: Request) -> Response:
+        """Return a start frame of a world that is not the first one."""
+        played = await self.table.world(request.path_params["model"])
+        held = played.starts.held_out(request.path_params["name"])
+        if held is None:
+            raise HTTPException(404, f"no such start: there are {len(played.starts.names())} held-out ones")
+        return Response(png_of(held.frame_HWC), media_type="image/png", headers={"cache-control": "no-cache"})
+
+    def _about(self, played: PlayedWorld) -> dict[str, Any]:
+        config, worlds = self.table.config, self.table.worlds
         world, starts, hints = played.world, played.starts, played.hints
+        prefix = "" if played is worlds.first else f"/worlds/{world.model_id}"
         height, width = starts.frame(starts.names()[0]).shape[:2]
         keys = [hints.keys.get(code, KeyHint()) for code in range(world.num_actions)]
         return {
             "server": self._server,
             "model": world.model_id,
-            "models": [{"model": world.model_id, "url": "/api/world"}],
+            "models": [
+                {"model": model, "title": title, "url": f"api/world?model={model}"}
+                for model, title in worlds.names.items()
+            ],
             "actions": [{"code": code, **asdict(hint)} for code, hint in enumerate(keys)],
             "starts": [
-                {"name": name, "url": f"/api/starts/{name}.png", "clip_id": held.clip_id if held else None}
+                {"name": name, "url": f"{prefix}/api/starts/{name}.png", "clip_id": held.clip_id if held else None}
                 for name in starts.names()
                 for held in [starts.held_out(name)]
             ],
@@ -130,44 +153,13 @@ class _PlayPage:
                 "players": config.max_sessions,
                 "history": config.history,
                 "picture_bytes": UPLOADS[PICTURES],
+                "recording": MAX_FRAMES,
             },
         }
 
-    async def play(self, socket: WebSocket) -> None:
-        """Play over a websocket."""
-        await Player(socket, self.table).run()
-
-    async def frame(self, request: Request) -> Response:
-        """Return a frame of a game as PNG."""
-        seat, node = self._seat(request), _node(request.path_params["node"])
-        try:
-            png = await self.table.turns.take(seat.game, seat.game.png, node)
-        except FrameGoneError as exc:
-            raise HTTPException(404, str(exc)) from exc
-        return Response(png, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
-
-    async def link(self, request: Request) -> Response:
-        """Return the link to a frame of a game."""
-        seat, node = self._seat(request), _node(request.query_params.get("node", ""))
-        try:
-            return JSONResponse(self.table.link_fields(seat.game, seat.game.tree.node(node)))
-        except FrameGoneError as exc:
-            raise HTTPException(404, str(exc)) from exc
-
-    def _seat(self, request: Request) -> Seat:
-        seat = self.table.room.find(request.path_params["game"])
-        if seat is None:
-            raise HTTPException(404, "this game is not here any more: start again")
-        return seat
-
-
-def _node(text: str) -> int:
-    # not a path of {node:int}: a number of 5,000 digits is one that Python does not read
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise HTTPException(404, f"{text[:20]!r} is no frame: frames are whole numbers")
-    return int(text)
-
 
 async def _refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code)
+    if isinstance(error, HTTPException):
+        return JSONResponse({"error": error.detail}, error.status_code)
+    assert isinstance(error, UserError)
+    return JSONResponse({"error": str(error)}, 404)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from models.play.game import Game
+from models.play.worlds import PlayedWorld
 
 
 class RoomFull(Exception):  # noqa: N818 - a state, not a fault
@@ -19,9 +20,9 @@ class RoomFull(Exception):  # noqa: N818 - a state, not a fault
 class Seat:
     """A game with its id, and whether a connection plays it."""
 
-    def __init__(self, game: Game) -> None:
-        """Seat a game, without a connection yet."""
-        self.game, self.name = game, secrets.token_urlsafe(18)
+    def __init__(self, game: Game, played: PlayedWorld) -> None:
+        """Seat a game of a world, without a connection yet."""
+        self.game, self.played, self.name = game, played, secrets.token_urlsafe(18)
         self.left_at: float | None = None
         """When its connection was lost; None while there is one."""
         self.leave: Callable[[], None] | None = None
@@ -42,9 +43,10 @@ class Room:
         self.max_seats, self.keep_s, self._clock = max_seats, keep_s, clock
         self._seats: dict[str, Seat] = {}
 
-    def __len__(self) -> int:
+    def seats(self) -> list[Seat]:
+        """Return the seats that are taken."""
         self.sweep()
-        return len(self._seats)
+        return list(self._seats.values())
 
     def check_free(self) -> None:
         """Raise RoomFull where no seat is free and none can be freed."""
@@ -54,12 +56,12 @@ class Room:
                 f"{self.max_seats} players are here already (play.max_sessions): close a page, or try again later"
             )
 
-    def sit(self, game: Game, leave: Callable[[], None]) -> Seat:
+    def sit(self, game: Game, played: PlayedWorld, leave: Callable[[], None]) -> Seat:
         """Seat a new game; a game that waits for its connection the longest makes room. RoomFull: none does."""
         self.check_free()
         if len(self._seats) >= self.max_seats:
             del self._seats[self._waiting()[0].name]
-        seat = Seat(game)
+        seat = Seat(game, played)
         seat.leave = leave
         self._seats[seat.name] = seat
         return seat

@@ -1,4 +1,4 @@
-"""Serve the play page of a world.
+"""Serve the play page of a world, from which the other worlds of the store can be played too.
 
 lampworks play --root lampworks-data
 """
@@ -6,16 +6,22 @@ lampworks play --root lampworks-data
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 from models.play.key_hints import hints_of
-from models.play.page import MAX_BODY, PAGE, play_app
+from models.play.page import MAX_BODY, PAGE, worlds_app
 from models.play.starts.held_out import start_frames
 from models.play.starts.routes import UPLOADS
+from models.play.starts.starts import Starts
+from models.play.true_clip import true_clip
+from models.play.worlds import PlayedWorld, Worlds
 from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads
 from models.world.load import load_world
 from pipeline.job import Job
 from pipeline.model_choice import models_in_use
+from pipeline.model_ids import WORLD
 from pipeline.serving import Address, Listener, RunServer
+from pipeline.storage.models_table import all_models
 
 
 def serve_play(job: Job, address: Address, run: RunServer, model: str | None = None) -> None:
@@ -33,27 +39,40 @@ def serve_play(job: Job, address: Address, run: RunServer, model: str | None = N
     """
     report = job.on_progress or _to_stderr
     with Listener(address) as listener, intra_op_threads():
-        world = load_world(job.store, model or job.config, choose_compute(job.config.training))
+        first = _played(job, model)
         for note in models_in_use(job.store, job.config, model).notes:
             report(note)
         if job.config.training.compile:
-            for network in (world.dynamics, world.tokenizer):
-                compile_played_frame(network, world.compute.device)
             report("compiling: the first frames take about a minute")
-        app = play_app(
-            world,
-            start_frames(job.store, job.config, world.model_id),
-            job.config.play,
-            hints=hints_of(job.store, job.config, world.model_id),
-        )
+        worlds = Worlds(first, _names(job), partial(_played, job))
         listener.serve(
-            app,
+            worlds_app(worlds, job.config.play),
             PAGE.read_text("utf-8"),
             run=run,
             on_ready=lambda url: report(f"play at {url} (Ctrl-C stops)"),
             max_body=MAX_BODY,
             uploads=UPLOADS,
         )
+
+
+def _played(job: Job, model: str | None) -> PlayedWorld:
+    """Load a world with its starts and hints."""
+    world = load_world(job.store, model or job.config, choose_compute(job.config.training))
+    if job.config.training.compile:
+        for network in (world.dynamics, world.tokenizer):
+            compile_played_frame(network, world.compute.device)
+    return PlayedWorld(
+        world,
+        Starts(world, start_frames(job.store, job.config, world.model_id)),
+        hints_of(job.store, job.config, world.model_id),
+        partial(true_clip, job.store),
+    )
+
+
+def _names(job: Job) -> dict[str, str]:
+    """Return the ids of all worlds, each with its number of steps."""
+    rows = [row for row in all_models(job.store) if row.kind == WORLD]
+    return {row.model_id: f"{row.steps:,} steps" for row in rows}
 
 
 def _to_stderr(line: str) -> None:

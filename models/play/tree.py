@@ -16,8 +16,8 @@ from pipeline.config.evaluation import SamplingConfig
 
 ROOT = 0
 """Id of the start."""
-KEPT_PICTURES = 500
-"""Pictures that are kept as they were shown; older ones are decoded from their tokens again."""
+KEPT_BYTES = 16 << 20
+"""Pictures of a game that are kept as they were shown; older ones are decoded from their tokens again."""
 
 
 class FrameGoneError(LookupError):
@@ -56,6 +56,7 @@ class Tree:
         self.window, self.history = window, history
         self._nodes = {ROOT: Node(ROOT, None, 0, -1, False, sampling, _packed(tokens_P))}
         self._pictures: dict[int, bytes] = {}
+        self._picture_bytes = 0
         self._next = ROOT + 1
 
     def __len__(self) -> int:
@@ -85,11 +86,12 @@ class Tree:
         self._nodes[made.node] = made
         if len(self._nodes) <= self.history + 1:
             return made, []
-        needed = {ROOT, *(node.node for node in self.path(made, self.window))}
+        # one more than a window, so that the last step can be taken back
+        needed = {ROOT, *(node.node for node in self.path(made, self.window + 1))}
         dropped = [node for node in self._nodes if node not in needed][: len(self._nodes) - self.history - 1]
         for node in dropped:
             del self._nodes[node]
-            self._pictures.pop(node, None)
+            self._picture_bytes -= len(self._pictures.pop(node, b""))
         return made, dropped
 
     def path(self, last: Node, most: int | None = None) -> list[Node]:
@@ -116,10 +118,11 @@ class Tree:
         return self._pictures.get(node)
 
     def keep_picture(self, node: int, png: bytes) -> None:
-        """Keep the picture of a frame, in place of the one that was kept first."""
+        """Keep the picture of a frame, in place of the oldest ones."""
         self._pictures[node] = png
-        if len(self._pictures) > KEPT_PICTURES:
-            del self._pictures[next(iter(self._pictures))]
+        self._picture_bytes += len(png)
+        while self._picture_bytes > KEPT_BYTES:
+            self._picture_bytes -= len(self._pictures.pop(next(iter(self._pictures))))
 
 
 def _packed(tokens_P: np.ndarray) -> np.ndarray:

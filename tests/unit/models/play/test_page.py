@@ -1,47 +1,15 @@
 """The play page's addresses, and its websocket: every action is answered with the next frame."""
 
-import contextlib
-
 import numpy as np
 import pytest
-from starlette.testclient import TestClient
 
-from models.play.key_hints import WorldHints, key_hints
 from models.play.page import play_app
-from models.play.starts.held_out import StartFrame
 from pipeline.config import PlayConfig
 from pipeline.errors import UserError
 from tests.odd_json import ODD_BODIES
 from tests.play_socket import Page, pixels_of
 
 LEFT, RIGHT = 1, 2
-CONFIG = PlayConfig(maskgit_steps=2, token_temperature=0, max_sessions=2, fps=50)
-
-
-@pytest.fixture
-def starts(ring_world):
-    return [StartFrame(ring_world.pictures[offset].numpy(), f"clip-{offset}", 0) for offset in (10, 70)]
-
-
-@pytest.fixture
-def client(ring_world, starts):
-    measured = {"code": RIGHT, "label": "view moves right", "symbol": "→", "right": 4.0, "down": 0.0}
-    measured["true_actions"] = {"right": 0.9, "jump": 0.1}
-    app = play_app(ring_world, starts, CONFIG, hints=WorldHints("", key_hints([measured])))
-    with TestClient(app, base_url="http://127.0.0.1:8000") as client:
-        yield client
-
-
-@pytest.fixture
-def page(client):
-    with _page(client) as page:
-        yield page
-
-
-@contextlib.contextmanager
-def _page(client):
-    with client.websocket_connect("/api/play") as socket:
-        yield Page(socket.send_text, socket.receive_bytes)
 
 
 def _place(page, ring_world):
@@ -89,8 +57,8 @@ def test_a_hold_that_is_released_at_once_is_one_frame(page):
     assert [page.hear("frame")["n"] for _ in range(2)] == [1, 2]
 
 
-def test_a_page_that_does_not_show_its_frames_gets_two_and_the_others_get_theirs(client):
-    with _page(client) as slow, _page(client) as fast:
+def test_a_page_that_does_not_show_its_frames_gets_two_and_the_others_get_theirs(client, connect):
+    with connect(client) as slow, connect(client) as fast:
         slow.acknowledges = False
         slow.start()
         slow.say("hold", action=RIGHT, n=1)
@@ -106,7 +74,9 @@ def test_a_page_that_does_not_show_its_frames_gets_two_and_the_others_get_theirs
 
 def test_the_page_and_what_it_asks_for_first(client, starts):
     page = client.get("/")
-    assert "image-rendering: pixelated" in page.text
+    assert "static/play.js" in page.text
+    assert "text/javascript" in client.get("/static/play.js").headers["content-type"]
+    assert client.get("/static/page.py").status_code == 404
     about = client.get("/api/world").json()
     assert [action["symbol"] for action in about["actions"]] == ["", "", "→", ""]
     assert [action["meant"] for action in about["actions"]] == ["", "", "90% right", ""]
@@ -130,7 +100,7 @@ def test_the_page_and_what_it_asks_for_first(client, starts):
         ("start", {"start": "x" * 3000}, "is not here any more"),
         ("start", {"start": "held_out:2"}, "is not here any more"),
         ("start", {"start": "held_out:0", "seed": -1}, "seed = -1"),
-        ("start", {"start": "held_out:0", "model": "other"}, "lampworks play --model other"),
+        ("start", {"start": "held_out:0", "model": "other"}, "is not in this store, whose worlds are ring"),
         ("start", {"link": "#nothing"}, "no link of a game"),
         ("speed", {"fps": 61}, "must be a number from 0.5 to 60"),
         ("rewind", {"t": 7}, "no such frame"),
@@ -174,4 +144,4 @@ def test_a_start_frame_that_is_not_there_is_not_found(client, name):
 
 def test_without_a_start_frame_there_is_nothing_to_play(ring_world):
     with pytest.raises(UserError, match="no start frame"):
-        play_app(ring_world, [], CONFIG)
+        play_app(ring_world, [], PlayConfig())

@@ -1,0 +1,85 @@
+"""The worlds that a server plays: one from the start, and others of the store that are loaded when they are asked for.
+
+Only a few are loaded at a time. One that nobody plays makes room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from anyio import to_thread
+
+from models.play.game import Playable
+from models.play.key_hints import WorldHints
+from models.play.starts.starts import Starts
+from pipeline.errors import UserError
+
+MAX_LOADED = 2
+"""Most worlds that are loaded at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlayedWorld:
+    """A world with what a person must know to play it."""
+
+    world: Playable
+    starts: Starts
+    hints: WorldHints
+    clip: Callable[[str], np.ndarray] | None = None
+    """Returns the frames of a held-out clip; None where clips cannot be read."""
+
+
+class Worlds:
+    """The worlds by their id; the first one stays loaded."""
+
+    def __init__(
+        self,
+        first: PlayedWorld,
+        others: Mapping[str, str] | None = None,
+        load: Callable[[str], PlayedWorld] | None = None,
+    ) -> None:
+        """Take the first world, and how others are loaded.
+
+        Args:
+            first: the world that the server was started with.
+            others: id -> a few words on it.
+            load: returns a world by its id; it is called in a thread.
+        """
+        self.first = first
+        self.names = {first.world.model_id: "", **(others or {})}
+        self._load, self._loaded = load, {first.world.model_id: first}
+        self._lock = asyncio.Lock()
+
+    async def get(self, model: str, in_use: Collection[str] = ()) -> PlayedWorld:
+        """Return a world, and load it where it is not loaded.
+
+        Args:
+            model: its id, or empty for the first one.
+            in_use: ids of the worlds that are played.
+
+        Raises:
+            UserError: there is no such world here, or too many others are played.
+        """
+        model = model or self.first.world.model_id
+        async with self._lock:
+            if model in self._loaded:
+                self._loaded[model] = self._loaded.pop(model)
+                return self._loaded[model]
+            if model not in self.names or self._load is None:
+                raise UserError(
+                    f"world {model[:40]!r} is not in this store, whose worlds are {', '.join(self.names)} (`lampworks "
+                    "models`): a link is played where its world is"
+                )
+            if len(self._loaded) >= MAX_LOADED:
+                kept = {self.first.world.model_id, *in_use}
+                idle = next((name for name in self._loaded if name not in kept), None)
+                if idle is None:
+                    raise UserError(
+                        f"{MAX_LOADED} worlds are loaded and played, which is the most: try {model[:40]} again later"
+                    )
+                del self._loaded[idle]
+            self._loaded[model] = await to_thread.run_sync(self._load, model)
+            return self._loaded[model]
