@@ -49,8 +49,11 @@ function build(about) {
   $("note").textContent = world.note;
   fps = world.fps;
   document.documentElement.style.setProperty("--aspect", (world.width / world.height).toFixed(4));
-  for (const one of [picture, second])
-    Object.assign(one.canvas, { width: world.width, height: world.height }).style.aspectRatio = `${world.width} / ${world.height}`;
+  for (const { canvas } of [picture, second]) {
+    // a canvas that is given a size is empty, even where it had this size
+    if (canvas.width !== world.width || canvas.height !== world.height) Object.assign(canvas, { width: world.width, height: world.height });
+    canvas.style.aspectRatio = `${world.width} / ${world.height}`;
+  }
   keymap = new Keymap(world);
   actions.build(world.actions, keymap);
   buildPad($("pad"), world.actions, pointer);
