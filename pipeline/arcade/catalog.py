@@ -21,7 +21,7 @@ import numpy as np
 from pipeline.arcade.titles import Caption, caption
 from pipeline.config.source import ArcadeConfig
 
-RECORDER = 1
+RECORDER = 2
 """Raised when the same recording would come out with other pixels: everything is then recorded again."""
 
 TRAP_SECONDS = 17.0

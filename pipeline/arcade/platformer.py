@@ -1,8 +1,10 @@
 """A platformer of our own, drawn with numpy: the embedded source's good gameplay, with its true actions known.
 
-The world is made so that a small model can learn to run left and right in it within minutes: one large character
-(20x20 px at 160x90), a camera that follows it along the level, two themes, levels that close to a ring (no ends to
-run into), and actions that are held briefly and at random, so that the past does not give them away. The game runs
+The world is made so that a small model can learn to play it within minutes. Everything moves whole tiles of 10 px a
+step, and a tile is a patch of the tokenizer. Every sprite fills its tiles. A picture says all that the next one depends
+on, beside the action: poses tell the next stride and the air, an enemy shows where it looks and when it steps. One
+large character (20x20 px at 160x90), a camera that follows it along the level, two themes, levels that close to a ring
+(no ends to run into). Actions are held briefly and at random, so that the past does not give them away. The game runs
 at 10 steps a second; a recording shows the steps with positions interpolated between them.
 
     actions = platformer_actions(seed=3, num_steps=500)              # int8, index into ACTIONS
@@ -20,7 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arcade.platformer_art import COIN, ENEMY, PLAYER, THEMES, Picture, Sprite, paint_level
+from pipeline.arcade.platformer_art import COIN, ENEMY, PLAYER, THEMES, Picture, paint_level
 
 ACTIONS = ("none", "left", "right", "jump", "jump-left", "jump-right")
 """Names of the actions, by index."""
@@ -30,28 +32,38 @@ NUM_TILES = 48
 RING = NUM_TILES * TILE
 """Pixels around a level."""
 
-# mostly on the ground: a small model that sees the character in the air half of the time learns to leave it out
-_PROBABILITIES = (0.18, 0.28, 0.28, 0.08, 0.09, 0.09)
-_HELD_STEPS = (2, 6)
-# px a step. Running moves whole tiles: at half a tile a small latent action model codes the phase beside the direction,
-# and a key that is held then stops after one step (measured). A jump rises while held, at most so many steps.
-_RUN, _RISE, _MAX_RISE_STEPS = 10, 10, 3
-_WALK = 5  # of an enemy
+_ON_GROUND, _JUMPS = (1, 2, 2), (1, 1, 1)  # odds of none, left, right, and of the same with a jump
+_JUMP_SHARE = 0.54  # of the holds that may begin one
+_HELD_STEPS, _JUMP_STEPS = (2, 6), (2, 3)
+# now and then a jump is held for long, up to the top of the picture: a player does that, too
+_LONG_JUMP_SHARE, _LONG_JUMP_STEPS = 0.1, (5, 8)
+# px a step. All moves are whole tiles: at half a tile a small latent action model codes the phase beside the direction,
+# and a key that is held then stops after one step (measured).
+_RUN, _RISE, _FALL = 10, 10, 10
+_STEPS_A_WALK = 2  # an enemy moves a tile in so many steps
 _PLAYER_COLUMN, _PLAYER_SIZE = 70, 20
-_AWAY_STEPS = 80  # a taken coin or a beaten enemy is back after so many steps
+_TOP = HEIGHT - _PLAYER_SIZE
+_AWAY_STEPS = 80  # a taken coin or a beaten enemy is back after so many steps, once it is out of sight
 
 
 def platformer_actions(seed: int, num_steps: int) -> npt.NDArray[np.int8]:
-    """Return the scripted player's actions: indices into `ACTIONS`, each held 2 to 6 steps, drawn independently.
+    """Return the scripted player's actions: indices into `ACTIONS`, each held some steps, drawn independently.
 
-    A longer recording of the same seed starts with the actions of a shorter one.
+    A jump rises for as long as it is held, so after a jump of n steps something else is held for at least n. A longer
+    recording of the same seed starts with the actions of a shorter one.
     """
     rng = np.random.default_rng((seed, 1))
     actions = np.empty(num_steps, np.int8)
-    start = 0
+    start = owed = 0
     while start < num_steps:
-        action = rng.choice(len(ACTIONS), p=_PROBABILITIES)
-        held = int(rng.integers(_HELD_STEPS[0], _HELD_STEPS[1] + 1))
+        jumps = not owed and rng.random() < _JUMP_SHARE
+        odds = np.array(_JUMPS if jumps else _ON_GROUND, float)
+        action = int(rng.choice(3, p=odds / odds.sum())) + 3 * jumps
+        lengths = _HELD_STEPS
+        if jumps:
+            lengths = _LONG_JUMP_STEPS if rng.random() < _LONG_JUMP_SHARE else _JUMP_STEPS
+        held = max(owed, int(rng.integers(lengths[0], lengths[1] + 1)))
+        owed = held if jumps else 0
         actions[start : start + held] = action
         start += held
     return actions
@@ -82,18 +94,33 @@ def record_platformer(seed: int, num_steps: int, *, fps: int = 30) -> Iterator[P
 
 @dataclass(frozen=True)
 class Enemy:
-    """A walker between two columns (px on the ring), `_WALK` px a step."""
+    """A walker from one end of a platform to the other and back, a tile in two steps."""
 
     left: int
+    """Leftmost column of its left edge (px on the ring)."""
     right: int
+    """Rightmost one."""
     row: int
+    """Height of its feet."""
     phase: int
 
     def at(self, step: int) -> int:
         """Return its left column at a step."""
-        span = (self.right - self.left) // _WALK
-        offset = (step + self.phase) % (2 * span)
-        return self.left + _WALK * min(offset, 2 * span - offset)
+        span, offset = self._offset(step)
+        return self.left + TILE * min(offset, 2 * span - offset)
+
+    def facing(self, step: int) -> int:
+        """Return 1 where it walks to the right next, -1 to the left."""
+        span, offset = self._offset(step)
+        return 1 if offset < span else -1
+
+    def ducks(self, step: int) -> bool:
+        """Tell whether it moves to the next tile in the next step."""
+        return (step + self.phase) % _STEPS_A_WALK == _STEPS_A_WALK - 1
+
+    def _offset(self, step: int) -> tuple[int, int]:
+        span = (self.right - self.left) // TILE
+        return span, (step + self.phase) // _STEPS_A_WALK % (2 * span)
 
 
 @dataclass(frozen=True)
@@ -121,11 +148,10 @@ class State:
     """Column of the character's left edge on the ring."""
     y: int
     """Height of its feet, px above the picture's lower edge."""
-    rise: int
-    """Steps that the present jump has risen; 0 on the ground, `_MAX_RISE_STEPS` once it falls."""
     facing: int
-    running: int
-    """Steps that it has run in a row up to now: a picture must not tell the action that is still to come."""
+    strides: bool
+    """Which of the two poses of a run it has: it changes with each step of a run on the ground. A picture must not tell
+    the action that is still to come."""
     airborne: bool
     coins_back: tuple[int, ...]
     """Step from which each coin is there again."""
@@ -134,7 +160,7 @@ class State:
 
 
 def make_level(seed: int) -> Level:
-    """Return the level of a seed: gentle ground, 7 one-way platforms, 10 coins, 3 enemies, one of the themes."""
+    """Return the level of a seed: gentle ground, 7 one-way platforms, 6 coins, 3 enemies, one of the themes."""
     rng = np.random.default_rng((seed, 0))
     theme = int(rng.integers(len(THEMES)))
     ground = np.empty(NUM_TILES, np.int64)
@@ -145,30 +171,30 @@ def make_level(seed: int) -> Level:
         tile += length
         height = 2 if height != 2 else int(rng.choice([1, 3]))
     platforms = np.zeros(NUM_TILES, np.int64)
+    spans = []
     for start in rng.choice(NUM_TILES // 6, size=7, replace=False) * 6:
         first, length, row = int(start + rng.integers(0, 2)), int(rng.integers(3, 6)), int(rng.integers(4, 6))
+        # the last tile of a slot stays free: neighbours do not touch, and enemies see where their platform ends
+        length = min(length, int(start) + 5 - first)
         platforms[first : first + length] = row * TILE
+        spans.append((first, first + length - 1, row * TILE))
     surface = np.maximum(ground, platforms)
     coins = tuple(
         (int(tile) * TILE, int((surface if rng.random() < 0.7 else ground)[tile]) + TILE)
-        for tile in sorted(rng.choice(NUM_TILES, size=10, replace=False))
+        for tile in sorted(rng.choice(NUM_TILES, size=6, replace=False))
     )
-    enemies = tuple(_make_enemy(rng, ground, start) for start in sorted(rng.choice(6, size=3, replace=False) * 8))
+    enemies = tuple(
+        Enemy(first * TILE, last * TILE, row, int(rng.integers(0, 16)))
+        for first, last, row in (spans[index] for index in sorted(rng.choice(len(spans), size=3, replace=False)))
+    )
     background = paint_level(rng, theme, ground, platforms, screen=WIDTH, height=HEIGHT, tile=TILE)
     return Level(theme, ground, platforms, coins, enemies, background)
-
-
-def _make_enemy(rng: np.random.Generator, ground: npt.NDArray[np.int64], start: int) -> Enemy:
-    first = int(start + rng.integers(0, 3))
-    last = first + int(rng.integers(2, 5))
-    row = int(ground[np.arange(first, last + 1) % NUM_TILES].max())
-    return Enemy(first * TILE, last * TILE, row, int(rng.integers(0, 16)))
 
 
 def first_state(level: Level) -> State:
     """Return the state of step 0: standing at column 0."""
     away = (0,) * len(level.coins), (0,) * len(level.enemies)
-    return State(0, 0, _support(level, 0, HEIGHT), 0, 1, 0, False, *away)
+    return State(0, 0, _support(level, 0, HEIGHT), 1, False, False, *away)
 
 
 def _support(level: Level, x: int, y: int) -> int:
@@ -180,37 +206,45 @@ def _support(level: Level, x: int, y: int) -> int:
 
 
 def advance(level: Level, state: State, action: int) -> State:
-    """Return the state after one step under an action: steps of the ground are climbed, nothing ever blocks."""
+    """Return the state after one step under an action: steps of the ground are climbed, nothing ever blocks.
+
+    A jump rises for as long as it is held, at most to the top of the picture; without it the character falls.
+    """
     name = ACTIONS[action]
     run = _RUN * (name.endswith("right") - name.endswith("left"))
-    running = state.running + 1 if run else 0
     x = (state.x + run) % RING
-    grounded = not state.airborne
-    rise = 0 if grounded else state.rise
-    if name.startswith("jump") and rise < _MAX_RISE_STEPS:
-        y, rise = state.y + _RISE, rise + 1
-        y = max(y, _support(level, x, 0))
-        airborne = True
+    if name.startswith("jump"):
+        y, airborne = max(min(state.y + _RISE, _TOP), _support(level, x, 0)), True
     else:
         support = _support(level, x, state.y)
-        y = max(support, state.y - _RISE)
+        y = max(support, state.y - _FALL)
         airborne = y > support
-        rise = _MAX_RISE_STEPS if airborne else 0
+    strides = bool(run) and not airborne and not state.strides
     step = state.step + 1
     coins = _taken(state.coins_back, [c[0] for c in level.coins], [c[1] for c in level.coins], x, y, step)
     columns = [enemy.at(step) for enemy in level.enemies]
     enemies = _taken(state.enemies_back, columns, [enemy.row for enemy in level.enemies], x, y, step)
-    return State(step, x, y, rise, int(np.sign(run)) or state.facing, running, airborne, coins, enemies)
+    return State(step, x, y, int(np.sign(run)) or state.facing, strides, airborne, coins, enemies)
 
 
 def _taken(back: tuple[int, ...], xs: list[int], ys: list[int], x: int, y: int, step: int) -> tuple[int, ...]:
-    """Return from which step each thing is there again, those that the character touches now being sent away."""
+    """Return from which step each thing is there again.
+
+    Those that the character touches now are sent away. None comes back in sight: it would come out of nothing.
+    """
     result = list(back)
     for index, (column, row) in enumerate(zip(xs, ys, strict=True)):
+        if back[index] == step and _in_sight(column, x):
+            result[index] = step + 1
         near = (column - x + TILE - 1) % RING < _PLAYER_SIZE + TILE - 1
-        if near and row < y + _PLAYER_SIZE and row + TILE > y and back[index] <= step:
+        if near and row < y + _PLAYER_SIZE and row + TILE > y and back[index] < step:
             result[index] = step + _AWAY_STEPS
     return tuple(result)
+
+
+def _in_sight(column: int, x: int) -> bool:
+    """Tell whether a thing at a column of the ring is in the picture, or a step from it, with the character at x."""
+    return (column - x + _PLAYER_COLUMN + 2 * TILE) % RING < WIDTH + 3 * TILE
 
 
 def draw(level: Level, state: State, following: State, part: float) -> Picture:
@@ -226,27 +260,20 @@ def draw(level: Level, state: State, following: State, part: float) -> Picture:
     for enemy, back in zip(level.enemies, state.enemies_back, strict=True):
         if back <= state.step:
             now, then = enemy.at(state.step), enemy.at(state.step + 1)
-            _put(frame, ENEMY[level.theme], (now + round((then - now) * part) - camera) % RING, enemy.row)
-    pose = "jump" if state.airborne else _run_pose(state)
+            picture = ENEMY[level.theme][enemy.ducks(state.step), enemy.facing(state.step)]
+            _put(frame, picture, (now + round((then - now) * part) - camera) % RING, enemy.row)
+    pose = "jump" if state.airborne else "stride" if state.strides else "stand"
     _put(frame, PLAYER[pose, state.facing], _PLAYER_COLUMN, y)
     return frame
 
 
-def _run_pose(state: State) -> str:
-    if not state.running:
-        return "stand"
-    return "run-a" if state.running % 2 else "run-b"
-
-
-def _put(frame: Picture, sprite: Sprite, column: int, height: int) -> None:
-    """Draw a sprite with its lower left corner at (column, height above the lower edge), cut at the edges."""
+def _put(frame: Picture, picture: Picture, column: int, height: int) -> None:
+    """Draw a picture with its lower left corner at (column, height above the lower edge), cut at the edges."""
     if column > RING - TILE:
         column -= RING
-    rows, columns = sprite.opaque.shape
+    rows, columns = picture.shape[:2]
     top = HEIGHT - height - rows
     left, right = max(column, 0), min(column + columns, WIDTH)
     upper, lower = max(top, 0), min(top + rows, HEIGHT)
-    if left >= right or upper >= lower:
-        return
-    part = np.s_[upper - top : lower - top, left - column : right - column]
-    frame[upper:lower, left:right][sprite.opaque[part]] = sprite.colours[part][sprite.opaque[part]]
+    if left < right and upper < lower:
+        frame[upper:lower, left:right] = picture[upper - top : lower - top, left - column : right - column]
