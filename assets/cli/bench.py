@@ -19,6 +19,8 @@ from assets.cli.bench_economy import run_economy
 from assets.cli.bench_label import add_options as add_label_options
 from assets.cli.bench_label import run_label_page
 from assets.cli.bench_loader import add_options, run_loader
+from assets.cli.bench_play import add_options as add_play_options
+from assets.cli.bench_play import run_play_keys
 from assets.cli.bench_score import run_score
 from assets.cli.options import Parsers, bench_settings
 from assets.cli.sizes import run_sizes
@@ -34,6 +36,7 @@ _WHAT = [
     "label",
     "loader",
     "model",
+    "play",
     "tokenizers",
     "measurements",
     "classifier",
@@ -65,6 +68,8 @@ def add_commands(commands: Parsers) -> None:
         "100,000; the start over --clips; how long training steps wait for their windows.\n"
         "model: training steps and played frames at given sizes, beside what this machine can multiply, and beside\n"
         "computing the whole window at every step.\n"
+        "play: how soon a key is answered with its frame, over the websocket of the play page of --root, with one\n"
+        "player and with two.\n"
         "tokenizers: small tokenizers of the three architectures of Genie's table 3, of equal size, after as many\n"
         "steps on the embedded platformer.\n"
         "measurements: the AUC of each measurement and flag of clips on the rated clips of --root.\n"
@@ -108,6 +113,7 @@ def add_commands(commands: Parsers) -> None:
     bench.add_argument("--steps", type=int, default=250, metavar="N", help="of tokenizers: training steps (250)")
     add_options(bench)
     add_label_options(bench)
+    add_play_options(bench)
     bench_classifier.add_options(bench)
     add_economy_options(bench)
     bench.add_argument("--held-out", action="store_true", help="of cuts: fourteen other recordings")
@@ -132,6 +138,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return run_label_page(args)
     if args.what == "loader":
         return run_loader(args)
+    if args.what == "play":
+        return run_play_keys(args)
     if args.what == "cuts":
         return run_cuts(args)
     if args.what == "clips":

@@ -28,7 +28,9 @@ from pipeline.config.evaluation import SamplingConfig
 from pipeline.errors import UserError
 
 MESSAGES_A_SECOND = 200
-"""Messages that a page may send; it may save up as many as of two seconds."""
+"""Messages that a page may send."""
+MESSAGES_AT_ONCE = 400
+"""Messages that a page that was silent may send at once."""
 POLICY_VIOLATION = 1008
 LINK_AFTER_S = 0.5
 """Seconds without a frame after which the page is told the link to the current one."""
@@ -48,7 +50,7 @@ class Player:
         self._linked: int | None = None
         self._ended: str | None = None
         """Why the connection ends, empty where it was lost; None while it goes on."""
-        self._allowance, self._filled_at = 2.0 * MESSAGES_A_SECOND, time.monotonic()
+        self._allowance, self._filled_at = float(MESSAGES_AT_ONCE), time.monotonic()
 
     async def run(self) -> None:
         """Play until the connection is lost, or ends."""
@@ -86,7 +88,7 @@ class Player:
     def _has_allowance(self) -> bool:
         now = time.monotonic()
         filled = self._allowance + (now - self._filled_at) * MESSAGES_A_SECOND
-        self._allowance, self._filled_at = min(filled, 2.0 * MESSAGES_A_SECOND) - 1, now
+        self._allowance, self._filled_at = min(filled, MESSAGES_AT_ONCE) - 1, now
         return self._allowance >= 0
 
     def _replaced(self) -> None:

@@ -83,14 +83,15 @@ def test_a_game_without_a_connection_is_kept_for_a_while():
     assert room.find(seats[1].name) is seats[1], "this one has its connection"
 
 
-def test_a_flood_of_messages_ends_the_connection_with_words_and_the_others_play_on(client, connect):
+def test_a_flood_of_messages_ends_the_connection_with_words_and_the_others_play_on(client, connect, monkeypatch):
+    monkeypatch.setattr("models.play.player.MESSAGES_A_SECOND", 0)  # so that no machine is too slow for a flood
     with connect(client) as other:
         other.start()
         with connect(client) as page:
-            for _ in range(2000):
+            for _ in range(500):
                 page.say("speed", fps=10)
             error = page.hear("error")
-            assert (error["fatal"], "200 messages a second" in error["error"]) == (True, True)
+            assert (error["fatal"], "messages a second" in error["error"]) == (True, True)
             with pytest.raises(WebSocketDisconnect):
                 page.hear()
         assert other.act(RIGHT)["t"] == 1

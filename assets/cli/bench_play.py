@@ -1,0 +1,159 @@
+"""`lampworks bench play`: how soon a key is answered with its frame, over the real websocket of the play page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from urllib.request import urlopen
+
+from assets.cli.bench_clips import processor
+from assets.cli.options import bench_settings
+from pipeline.errors import UserError
+
+_PRESSES, _WARM_UP, _PLAYERS = 100, 5, (1, 2)
+_LIMIT_FRAMES = 2
+"""A key must be answered within this many frame times of the world, in 95 of 100 cases."""
+_PARTS = ("wait", "dynamics", "decode", "encode")
+
+
+@dataclass(frozen=True)
+class KeyTimes:
+    """What players saw who pressed keys at the same time."""
+
+    players: int
+    presses: int
+    """Of all players together."""
+    median_ms: float
+    p95_ms: float
+    worst_ms: float
+    parts_ms: dict[str, float] = field(default_factory=dict)
+    """Median of each part of a frame on the server; the rest is the way there and back."""
+
+
+def add_options(bench: argparse.ArgumentParser) -> None:
+    """Add the option that only `play` has."""
+    bench.add_argument("--presses", type=int, default=_PRESSES, metavar="N", help="of play: keys of each player (100)")
+
+
+def run_play_keys(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    if args.presses < 1:
+        raise UserError(f"--presses = {args.presses}: must be at least 1")
+    settings = bench_settings(args)
+    with _served(settings.store.root) as url:
+        with urlopen(f"{url}api/world") as answer:
+            about = json.load(answer)
+        found = [_measured(url, about, players, args.presses) for players in _PLAYERS]
+    limit = _LIMIT_FRAMES * 1000 / about["fps"]
+    if args.json:
+        print(json.dumps({"limit_ms": limit, "fps": about["fps"], "times": [asdict(times) for times in found]}))
+        return 0
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    print(f"from a key to its frame, world {about['model']} ({processor()}, {cores} cores, load {load:.1f})")
+    print(f"limit of the 95th percentile: {limit:.0f} ms, two frames of {about['fps']:g} a second")
+    for times in found:
+        print(f"  {times.players} player{'s' if times.players > 1 else ''}, {times.presses} keys")
+        print(f"    median {times.median_ms:6.1f} ms, p95 {times.p95_ms:.1f}, slowest {times.worst_ms:.1f}")
+        print("    of it   " + ", ".join(f"{name} {ms:.1f}" for name, ms in times.parts_ms.items()))
+    return 0
+
+
+def _measured(url: str, about: dict[str, object], players: int, presses: int) -> KeyTimes:
+    """Let players press keys at the same time, each at the world's speed on average."""
+    keys = [_Keys(url, about, seed, presses) for seed in range(players)]
+    for one in keys:
+        one.start()
+    for one in keys:
+        one.join()
+        if one.error is not None:
+            raise one.error
+    total = sorted(ms for one in keys for ms in one.times)
+    parts = {name: statistics.median(part[name] for one in keys for part in one.parts) for name in _PARTS}
+    p95 = total[min(len(total) - 1, int(0.95 * len(total)))]
+    return KeyTimes(players, len(total), statistics.median(total), p95, total[-1], parts)
+
+
+class _Keys(threading.Thread):
+    """One player, who presses random keys and notes when each is answered."""
+
+    def __init__(self, url: str, about: dict[str, object], seed: int, presses: int) -> None:
+        super().__init__()
+        self._url, self._about, self._presses = re.sub("^http", "ws", url) + "api/play", about, presses
+        self._random = random.Random(seed)
+        self.times: list[float] = []
+        self.parts: list[dict[str, float]] = []
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Play; an error is kept for the thread that waits."""
+        try:
+            self._play()
+        except Exception as exc:  # shown by the thread that waits for this one
+            self.error = exc
+
+    def _play(self) -> None:
+        from websockets.sync.client import connect
+
+        from models.play.messages import unpack
+
+        actions, fps = self._about["actions"], self._about["fps"]
+        starts = self._about["starts"]
+        assert isinstance(actions, list)
+        assert isinstance(starts, list)
+        assert isinstance(fps, float)
+        with connect(self._url, max_size=None) as socket:
+
+            def send(kind: str, **fields: object) -> None:
+                socket.send(json.dumps({"type": kind, **fields}))
+
+            def frame(n: int | None) -> dict[str, dict[str, float]]:
+                while True:
+                    message = socket.recv(timeout=60)
+                    assert isinstance(message, bytes)
+                    header = unpack(message)[0]
+                    if header["type"] in ("error", "full"):
+                        raise UserError(f"the play page refuses to play: {header['error']}")
+                    if header["type"] == "frame" and header["n"] == n:
+                        send("ack", node=header["node"])
+                        return header
+
+            send("start", start=self._random.choice(starts)["name"])
+            frame(None)
+            for n in range(_WARM_UP + self._presses):
+                # not in step with the other player
+                time.sleep(self._random.uniform(0.5, 1.5) / fps)
+                began = time.perf_counter()
+                send("act", action=self._random.randrange(len(actions)), n=n)
+                header = frame(n)
+                if n >= _WARM_UP:
+                    self.times.append((time.perf_counter() - began) * 1000)
+                    self.parts.append(header["ms"])
+
+
+@contextmanager
+def _served(root: str) -> Iterator[str]:
+    """Serve the page of a root as `lampworks play` does, in a process of its own; yield its address."""
+    command = [sys.executable, "-m", "assets.cli.main", "play", "--root", root, "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            said = []
+            for line in server.stderr:
+                said.append(line.strip())
+                if found := re.search(r"play at (http://\S+)", line):
+                    yield found[1]
+                    return
+            raise UserError(f"the play page does not start: {' '.join(said) or 'it says nothing'}")
+        finally:
+            server.terminate()
