@@ -1,5 +1,5 @@
 // The light that says how sure the world is: a frame around the picture, words, and a graph of the last frames.
-const SHOWN = 140;
+const SHOWN = 80;
 const PARTS = [["entropy", "entropy of the drawn tokens"], ["residual", "what the tokenizer cannot say of the frame"],
   ["disagreement", "how far two draws differ"]];
 

@@ -17,7 +17,11 @@ const SYMBOLS = { "→": "ArrowRight", "←": "ArrowLeft", "↓": "ArrowDown", "
 export function keyName(code) {
   return NAMES[code] ?? code.replace(/^(Key|Digit)/, "").replace(/^Numpad/, "pad ");
 }
-export function chordName(chord) { return chord.split("+").map(keyName).join(" "); }
+// up and down first, as they are said
+export function chordName(chord) {
+  const isSide = (key) => SAME[1].includes(key) || SAME[2].includes(key);
+  return chord.split("+").sort((a, b) => isSide(a) - isSide(b)).map(keyName).join(" ");
+}
 
 export class Keymap {
   // world: { actions, chords, model }; each world has keys of its own

@@ -233,6 +233,9 @@ addEventListener("keyup", (event) => {
 });
 addEventListener("blur", () => { down.clear(); actions.cancel(); });
 document.addEventListener("visibilitychange", () => { if (document.hidden) down.clear(); });
+// the pad is for fingers: on a device that has no other pointer, and from the first touch on any other
+if (matchMedia("(pointer: coarse), (max-width: 700px)").matches) document.body.classList.add("touch");
+addEventListener("touchstart", () => document.body.classList.add("touch"), { once: true, passive: true });
 function mark(code) { actions.mark(code); markPad($("pad"), code); }
 function describeKeys() {
   if (!keymap) return;

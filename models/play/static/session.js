@@ -1,5 +1,5 @@
 // One game over the websocket: begun, taken over, replayed from its link, and gone on with after the server was away.
-import { askJson } from "./ask.js";
+import { ask, askJson } from "./ask.js";
 import { Wire } from "./wire.js";
 
 const AWAY = "The server is gone: it was stopped, or it was killed. Start `lampworks play` again on the same port; "
@@ -103,7 +103,7 @@ export class Session {
     else if (type === "pruned") this.on.pruned(header.nodes);
     else if (type === "replaying") this.on.state(`Playing the link's actions: frame ${header.t} of ${header.of}.`, false);
     else if (type === "gone") { this.game = null; this.fresh(); }
-    else if (type === "full") this.refused = `${header.error} This page tries again by itself.`;
+    else if (type === "full") { this.wire.isFull = true; this.refused = `${sentence(header.error)} This page tries again by itself.`; }
     else if (type === "error" && header.fatal) this.end(header.error);
     else if (type === "error") this.refuse(header.error, header.n ?? null);
     return null;
@@ -111,7 +111,7 @@ export class Session {
   // the server ends the connection for a reason that another try would not change
   end(text) {
     this.wire.stop();
-    this.refused = `${text[0].toUpperCase()}${text.slice(1)}. Press R, or choose a start, to begin a new game here.`;
+    this.refused = `${sentence(text)} Press R, or choose a start, to begin a new game here.`;
   }
   started(header) {
     this.game = header.game;
@@ -119,6 +119,7 @@ export class Session {
     this.at.start = header.start;
     this.plays = true;
     this.refused = "";
+    this.wire.isFull = false;
     const back = this.wasAway ? (header.resumed ? "The connection is back; the game goes on." : this.replays
       ? "The server is back. The game was replayed from its link, and goes on."
       : "The server is back. The game ended with the old one: this is a new game.") : "";
@@ -146,9 +147,17 @@ export class Session {
     this.plays = false;
     this.wasAway = !this.wire.stopped;
     this.on.state(this.refused || AWAY, true);
+    if (!this.refused) this.why();
+  }
+  // a server that is there and refuses says why over HTTP; a browser does not tell what a refused websocket was told
+  async why() {
+    try {
+      await ask("api/world");
+    } catch (error) { if (error.status && !this.plays) this.on.state(sentence(error.message), true); }
   }
 }
 
+function sentence(text) { return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : "."); }
 function remembered() {
   try {
     return JSON.parse(sessionStorage.getItem(KEY)) ?? {};

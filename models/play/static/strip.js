@@ -62,7 +62,7 @@ export class Strip {
     this.paintBranches();
   }
   paintStrip(path, current) {
-    const room = Math.max(4, Math.floor((this.strip.clientWidth + 4) / 76));
+    const room = Math.max(4, Math.floor((this.strip.clientWidth + 4) / ((this.strip.firstElementChild?.offsetWidth || 72) + 4)));
     const place = current?.place ?? 0, ahead = Math.min(path.length - 1 - place, Math.floor(room / 3));
     const end = place + ahead + 1, nodes = path.slice(Math.max(0, end - room), Math.max(end, Math.min(room, path.length)));
     const kept = new Map(this.shown.map((box) => [box.node, box]));

@@ -1,5 +1,5 @@
 // The websocket to the server: messages out, frames in, and a new try whenever it was lost.
-const RETRY_MS = 700, SILENT_MS = 20000;
+const RETRY_MS = 700, FULL_RETRY_MS = 4000, SILENT_MS = 20000;
 
 // on.open(): connected. on.message(header, pictures): an answer, pictures as PNG blobs. on.lost(): the server does not answer.
 export class Wire {
@@ -8,6 +8,7 @@ export class Wire {
     this.socket = null;
     this.isOpen = false;
     this.stopped = false;   // no new try
+    this.isFull = false;    // no hurry with the next try
   }
   stop() { this.stopped = true; }
   open() {
@@ -24,7 +25,7 @@ export class Wire {
       if (this.socket !== socket) return;
       this.isOpen = false;
       this.on.lost();
-      if (!this.stopped) setTimeout(() => this.open(), RETRY_MS);
+      if (!this.stopped) setTimeout(() => this.open(), this.isFull ? FULL_RETRY_MS : RETRY_MS);
     };
   }
   send(message) {
