@@ -17,6 +17,7 @@ from assets.cli.server import run_uvicorn, server_of
 from models.play.key_hints import KeyHint, WorldHints
 from models.play.page import MAX_BODY, PAGE, play_app
 from models.play.starts.held_out import StartFrame
+from models.play.starts.routes import UPLOADS
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config import PlayConfig
 from pipeline.serving import Address, Listener
@@ -29,27 +30,38 @@ HINTS = WorldHints(
     "The keys control this world.",
     {
         **dict.fromkeys(range(8), KeyHint("stands", "•")),
-        LEFT: KeyHint("view moves left", "←", right=-5.0),
-        RIGHT: KeyHint("view moves right", "→", right=5.0),
-        JUMP: KeyHint("rises", "↑"),
-        JUMP_RIGHT: KeyHint("rises, view moves right", "↗", right=5.0),
-        TWIN: KeyHint("view moves right", "→", right=4.0),
+        LEFT: KeyHint("view moves left", "←", right=-5.0, keys=("ArrowLeft", "KeyA")),
+        RIGHT: KeyHint("view moves right", "→", right=5.0, keys=("ArrowRight", "KeyD")),
+        JUMP: KeyHint("rises", "↑", keys=("ArrowUp", "KeyW", "Space")),
+        JUMP_RIGHT: KeyHint("rises, view moves right", "↗", right=5.0, keys=("ArrowUp+ArrowRight", "KeyW+KeyD")),
+        TWIN: KeyHint("view moves right", "→", right=4.0, twin_of=RIGHT),
     },
 )
 
 
 class RollingWorld:
-    """A picture of the platformer, rolled left by the token's rest of 160 and down by its 160s."""
+    """The pictures that it has seen, rolled left by the token's rest of 160 and down by its 160s."""
 
     model_id = "rolling"
     num_actions = 8
     context = decoder_window = 1
 
     def __init__(self) -> None:
-        self.picture = next(iter(record_platformer(3, 1, fps=10)))
+        self.pictures = [next(iter(record_platformer(0, 1, fps=10)))]
 
     def encode(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
-        return torch.zeros(*video_BTHWC.shape[:2], 1, dtype=torch.int64)
+        return torch.tensor([[[self._token(frame.numpy())] for frame in video] for video in video_BTHWC])
+
+    def _token(self, frame: np.ndarray) -> int:
+        for index, known in enumerate(self.pictures):
+            if np.array_equal(known, frame):
+                return index * WIDTH * HEIGHT
+        self.pictures.append(frame)
+        return (len(self.pictures) - 1) * WIDTH * HEIGHT
+
+    def decode(self, tokens_BTP: torch.Tensor) -> torch.Tensor:
+        frames = [[self.frame_of(int(token)) for token in video] for video in tokens_BTP[..., 0]]
+        return torch.from_numpy(np.array(frames))
 
     def infer_actions(self, video_BTHWC: torch.Tensor) -> torch.Tensor:
         return torch.full((video_BTHWC.shape[0], video_BTHWC.shape[1] - 1), RIGHT)
@@ -57,10 +69,19 @@ class RollingWorld:
     def begin(self, prompt_tokens_BTP: torch.Tensor, latent_actions_BA: torch.Tensor, *, sampling: object) -> Rolling:
         return Rolling(self, int(prompt_tokens_BTP[0, -1, 0]))
 
+    def after(self, token: int, *actions: int) -> int:
+        """Return the token that actions lead to."""
+        picture, moved = divmod(token, WIDTH * HEIGHT)
+        moved += sum(MOVES.get(action, 0) for action in actions)
+        return picture * WIDTH * HEIGHT + moved % (WIDTH * HEIGHT)
+
+    def frame_of(self, token: int) -> np.ndarray:
+        picture, moved = divmod(token, WIDTH * HEIGHT)
+        return np.roll(self.pictures[picture], (moved // WIDTH, -(moved % WIDTH)), (0, 1))
+
     def shown(self, *actions: int) -> np.ndarray:
-        """Return the frame that actions lead to from the start."""
-        token = sum(MOVES.get(action, 0) for action in actions) % (WIDTH * HEIGHT)
-        return np.roll(self.picture, (token // WIDTH, -(token % WIDTH)), (0, 1))
+        """Return the frame that actions lead to from the first start."""
+        return self.frame_of(self.after(0, *actions))
 
 
 class Rolling:
@@ -70,12 +91,11 @@ class Rolling:
         self.world, self.token = world, token
 
     def step(self, latent_actions_B: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        self.token = (self.token + MOVES.get(int(latent_actions_B[0]), 0)) % (WIDTH * HEIGHT)
+        self.token = self.world.after(self.token, int(latent_actions_B[0]))
         return torch.tensor([[self.token]])
 
     def pixels(self) -> torch.Tensor:
-        rolled = np.roll(self.world.picture, (self.token // WIDTH, -(self.token % WIDTH)), (0, 1))
-        return torch.from_numpy(np.ascontiguousarray(rolled))[None]
+        return self.world.decode(torch.tensor([[[self.token]]]))[0]
 
 
 def app_of(world: Any = None, hints: WorldHints = HINTS) -> Any:
@@ -93,6 +113,7 @@ def serve_forever(port: int) -> None:
             run=run_uvicorn,
             on_ready=lambda url: print(url, flush=True),
             max_body=MAX_BODY,
+            uploads=UPLOADS,
         )
 
 
@@ -114,7 +135,7 @@ class PlayServer:
             self.server = server_of(guarded)
             self.server.run(sockets=[listening])
 
-        options = {"run": run, "on_ready": lambda url: None, "max_body": MAX_BODY}
+        options = {"run": run, "on_ready": lambda url: None, "max_body": MAX_BODY, "uploads": UPLOADS}
         arguments = (app_of(self.world, self.hints), PAGE.read_text("utf-8"))
         self.thread = threading.Thread(target=self.listener.serve, args=arguments, kwargs=options)
         self.thread.start()

@@ -100,6 +100,49 @@ def browser() -> Iterator[Any]:
         running.close()
 
 
+@pytest.fixture
+def play_server() -> Iterator[Any]:
+    """The play page of a world whose frames are known."""
+    from tests.play_server import PlayServer  # it imports torch, and most tests here do not
+
+    server = PlayServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Open play pages, each with storage of its own, that may not have an error."""
+    contexts: list[Any] = []
+    errors: list[str] = []
+    # the browser notes every refused connection
+    expected = (
+        "ERR_CONNECTION_REFUSED",
+        "ERR_EMPTY_RESPONSE",
+        "ERR_CONNECTION_RESET",
+        "WebSocket connection to",
+        "status of 4",
+    )
+
+    def note(line: Any) -> None:
+        if line.type == "error" and not any(text in line.text for text in expected):
+            errors.append(line.text)
+
+    def open_one(url: str, **options: Any) -> Any:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1180, "height": 820}, **options}))
+        page = contexts[-1].new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", note)
+        page.goto(url)
+        page.wait_for_selector("body[data-t]")
+        return page
+
+    yield open_one
+    assert errors == []
+    for context in contexts:
+        context.close()
+
+
 class Command:
     """`lampworks` as a user starts it: a process of its own, from another folder."""
 

@@ -11,7 +11,6 @@ from tests.play_server import (
     LEFT,
     RIGHT,
     STAND,
-    PlayServer,
     RollingWorld,
     at,
     frame,
@@ -25,41 +24,8 @@ shown = RollingWorld().shown
 
 
 @pytest.fixture
-def server():
-    server = PlayServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def open_page(browser):
-    """Open pages, each with storage of its own, that may not have an error."""
-    contexts, errors = [], []
-    # the browser notes every refused connection
-    expected = ("ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET", "WebSocket connection to")
-
-    def note(line):
-        if line.type == "error" and not any(text in line.text for text in expected):
-            errors.append(line.text)
-
-    def open_one(url, **options):
-        contexts.append(browser.new_context(**{"viewport": {"width": 1180, "height": 820}, **options}))
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", note)
-        page.goto(url)
-        page.wait_for_selector("body[data-t]")
-        return page
-
-    yield open_one
-    assert errors == []
-    for context in contexts:
-        context.close()
-
-
-@pytest.fixture
-def page(open_page, server):
-    return open_page(server.url)
+def page(open_page, play_server):
+    return open_page(play_server.url)
 
 
 def test_each_key_is_answered_with_the_frame_it_leads_to(page):
@@ -95,7 +61,7 @@ def test_a_key_that_is_held_goes_on_until_it_is_released(page):
     assert np.array_equal(frame(page), shown(*[RIGHT] * stopped))
 
 
-def test_a_person_gives_an_action_other_keys_and_the_browser_keeps_them(page, server):
+def test_a_person_gives_an_action_other_keys_and_the_browser_keeps_them(page, play_server):
     page.locator(".chords").nth(JUMP_RIGHT).click()
     tap(page, "KeyQ", "KeyE")
     until(page, "document.getElementById('said').textContent === 'Q E plays action 6 from now on.'")
@@ -128,7 +94,7 @@ def test_a_game_is_rewound_and_goes_on_as_a_branch_and_the_old_one_can_be_return
     assert page.locator(".past[aria-current=true]").get_attribute("aria-label") == "go to frame 2"
 
 
-def test_a_link_plays_the_same_frames_in_another_browser(page, open_page, server):
+def test_a_link_plays_the_same_frames_in_another_browser(page, open_page, play_server):
     for code in ("Digit3", "Digit6", "Digit3"):
         press(page, code)
     page.locator("#copy-link").click()
@@ -156,12 +122,12 @@ def _gone(page):
     return page.locator("#gone.on").all_inner_texts()
 
 
-def test_the_page_says_that_the_server_is_gone_and_goes_on_with_the_game_once_it_is_back(page, server):
+def test_the_page_says_that_the_server_is_gone_and_goes_on_with_the_game_once_it_is_back(page, play_server):
     press(page, "Digit3")
     press(page, "Digit6")
     page.locator("#copy-link").click()
     until(page, "location.hash.includes('actions=')")
-    server.stop()
+    play_server.stop()
     page.wait_for_selector("body.away")
     (said,) = _gone(page)
     assert "The server is gone" in said
@@ -169,7 +135,7 @@ def test_the_page_says_that_the_server_is_gone_and_goes_on_with_the_game_once_it
     tap(page, "Digit3")
     page.wait_for_timeout(100)
     assert _gone(page) == [said], "a key changes nothing"
-    server.start()
+    play_server.start()
     until(page, "document.getElementById('gone').textContent.startsWith('The server is back')")
     assert np.array_equal(at(page, 2), shown(RIGHT, JUMP_RIGHT))
     assert page.locator(".key").count() == 8

@@ -1,7 +1,7 @@
 // The light that says how sure the world is: a frame around the picture, words, and a graph of the last frames.
 const SHOWN = 80;
-const PARTS = [["entropy", "entropy of the drawn tokens"], ["residual", "what the tokenizer cannot say of the frame"],
-  ["disagreement", "how far two draws differ"]];
+const PARTS = [["entropy", "entropy of the drawn tokens"], ["residual", "round-trip residual of the tokenizer"],
+  ["disagreement", "disagreement of two draws"]];
 
 export class Doubt {
   constructor({ light, chip, box, word, graph, parts, live }) {

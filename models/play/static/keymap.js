@@ -24,8 +24,8 @@ export function chordName(chord) {
 }
 
 export class Keymap {
-  // world: { actions, chords, model }; each world has keys of its own
-  constructor({ actions, chords = {}, model }) {
+  // world: { actions, keys: { chord: action }, model }; each world has keys of its own
+  constructor({ actions, keys = {}, model }) {
     this.key = `lampworks-play/keys/${model}`;
     this.own = new Map();
     // what is shown of an action's keys: those that ask for its very effect
@@ -34,7 +34,7 @@ export class Keymap {
       if (action.code < 9) for (const row of ["Digit", "Numpad"]) this.own.set(row + (action.code + 1), action.code);
       for (const chord of action.keys ?? []) if (!this.own.has(sorted(chord))) this.own.set(sorted(chord), action.code);
     }
-    for (const [chord, code] of Object.entries(chords)) if (!this.own.has(sorted(chord))) this.own.set(sorted(chord), code);
+    for (const [chord, code] of Object.entries(keys)) if (!this.own.has(sorted(chord))) this.own.set(sorted(chord), code);
     if (!this.exact.size) this.bySymbol(actions);
     const known = new Set(actions.map((action) => action.code));
     this.changed = new Map(Object.entries(read(this.key)).filter(([, code]) => code === null || known.has(code)));

@@ -17,7 +17,7 @@ import { Tree } from "./tree.js";
 
 const $ = (id) => document.getElementById(id);
 const SPEEDS = [0.5, 1, 2, 4, 6, 8, 10, 12, 15, 20, 30, 60], SAID_MS = 6000, ROOT = 0;
-let world = null, keymap = null, fps = 10;
+let world = null, keymap = null, fps = 10, comparing = false;
 const tree = new Tree(), picture = new Picture($("picture")), second = new Picture($("second"));
 const times = new Times({ fps: $("fps"), ms: $("ms"), bar: $("parts"), list: $("part-list") });
 const doubt = new Doubt({ light: $("light"), chip: $("guess"), box: $("doubt"), word: $("doubt-word"), graph: $("doubt-graph"), parts: $("doubt-parts"), live: $("live") });
@@ -82,7 +82,7 @@ function started(header) {
   const held = header.start.startsWith("held_out:");
   if (!held) $("compare").value = "none";
   $("compare").disabled = !held;
-  if ($("compare").value !== "none") send({ type: "compare", with: $("compare").value });
+  if ($("compare").value !== "none") compare();
   setPaused(false);
 }
 
@@ -104,12 +104,14 @@ async function showFrame(header, [png, beside]) {
 
 async function showSecond(header, png) {
   const chosen = $("compare").value;
-  $("other").hidden = chosen === "none";
   document.body.dataset.compared = chosen === "none" ? "" : png ? chosen : "ended";
-  if (chosen === "none") return;
+  // a frame without a press answers the wish; past the end of the clip it has no second picture
+  if (png || header.n === null) comparing = false;
+  $("other").hidden = chosen === "none" || comparing;
+  if ($("other").hidden) return;
   $("second-name").textContent = png
     ? (chosen === "true" ? "The true clip" : "The world under the clip's inferred actions")
-    : header.why ?? "The clip has ended here.";
+    : "The clip has ended here.";
   $("other").classList.toggle("ended", !png);
   if (png) await second.show(png);
 }
@@ -117,7 +119,11 @@ async function showSecond(header, png) {
 function fail(text) {
   $("error").textContent = text;
   $("error").classList.toggle("on", text !== "");
-  if (text) hand.clear();
+  if (!text) return;
+  hand.clear();
+  // a comparison that was asked for last, and is refused
+  if (comparing) $("compare").value = "none";
+  comparing = false;
 }
 function showState(text, isGone) {
   $("gone").textContent = text;
@@ -143,6 +149,10 @@ function go(node) {
   fail("");
   hand.stop();
   send({ type: "go", node: node.id });
+}
+function compare() {
+  comparing = true;
+  send({ type: "compare", with: $("compare").value });
 }
 function setPaused(paused) {
   if (hand.paused !== paused) hand.pause(paused);
@@ -193,7 +203,7 @@ for (const name of ["pause", "restart", "step", "slower", "faster", "back", "for
 $("copy-link").addEventListener("click", copyLink);
 $("save-png").addEventListener("click", () => { if (picture.png) save(picture.png, `lampworks-${tree.current.t}.png`); });
 for (const kind of ["mp4", "gif"]) $(`save-${kind}`).addEventListener("click", (event) => recording(kind, event.currentTarget));
-$("compare").addEventListener("change", () => send({ type: "compare", with: $("compare").value }));
+$("compare").addEventListener("change", compare);
 $("model").addEventListener("change", () => session.choose(world.models[$("model").selectedIndex]));
 $("runs").addEventListener("change", () => {
   hand.idle = $("runs").checked ? world.actions.find((action) => action.symbol === "•").code : null;

@@ -35,13 +35,15 @@ export class Session {
     try {
       about = await askJson(this.url, { signal: AbortSignal.timeout(10000) });
     } catch (error) {
-      this.on.state(error.message, true);
+      // the server on this port plays other worlds now
+      if (error.status === 404) { this.url = "api/world"; this.model = ""; this.server = null; }
+      this.on.state(sentence(error.message), true);
       setTimeout(() => { if (this.wire.isOpen) this.opened(); }, LOOK_MS);
       return;
     }
     const first = this.server === null, isNew = this.server !== about.server;
     this.server = about.server;
-    if (isNew) { this.model ||= about.model ?? ""; this.on.world(about); }
+    if (isNew) { this.model ||= about.model; this.on.world(about); }
     this.starts = about.starts;
     const { game = null, link = "" } = first ? this.before : { game: this.game, link: location.hash };
     if (game && (!location.hash || location.hash === link)) this.send({ type: "resume", game });
@@ -64,7 +66,7 @@ export class Session {
     this.at = { ...this.at, ...what };
     if (!this.wire.isOpen) { this.again(); return; }
     this.asksLink = false;
-    this.send({ type: "start", seed: 0, model: this.model, ...what });
+    this.send({ type: "start", model: this.model, ...what });
   }
   startLink(link) {
     if (!link.includes("start=")) return;
@@ -97,8 +99,8 @@ export class Session {
   handle(header, pictures) {
     const { type } = header;
     if (type === "frame") return this.on.frame(header, pictures);
-    if (type === "started") this.started(header);
-    else if (type === "link") this.keepLink(header.link);
+    if (type === "started") return this.started(header);
+    if (type === "link") this.keepLink(header.link);
     else if (type === "settings") this.on.settings(header);
     else if (type === "pruned") this.on.pruned(header.nodes);
     else if (type === "replaying") this.on.state(`Playing the link's actions: frame ${header.t} of ${header.of}.`, false);
@@ -113,9 +115,16 @@ export class Session {
     this.wire.stop();
     this.refused = `${sentence(text)} Press R, or choose a start, to begin a new game here.`;
   }
-  started(header) {
-    this.game = header.game;
-    this.model = header.model ?? this.model;
+  async started(header) {
+    if (header.model !== this.model) {
+      // a link, or a game before this page was loaded, of another world of this server
+      const about = await askJson(`api/world?model=${encodeURIComponent(header.model)}`);
+      this.starts = about.starts;
+      this.on.world(about);
+    }
+    this.game = document.body.dataset.game = header.game;
+    this.model = header.model;
+    this.url = `api/world?model=${encodeURIComponent(header.model)}`;
     this.at.start = header.start;
     this.plays = true;
     this.refused = "";
