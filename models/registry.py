@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,6 +31,9 @@ from pipeline.storage.store import Store
 
 Curve = list[dict[str, float]]
 """The metrics of every recorded step, as training returns them and curve.json stores them."""
+
+ReadFile = Callable[[ModelRecord, str], bytes]
+"""Returns the bytes of a file of a model by its name, as `read_model_file` does."""
 
 Section = TypeVar("Section", TokenizerConfig, LatentActionConfig, DynamicsConfig)
 
@@ -72,10 +76,14 @@ def load_tokenizer(store: Store, model_id: str) -> VideoTokenizer:
     Raises:
         UserError: there is no such model, or its weights do not fit its configuration.
     """
-    record = pick_model(all_models(store), model_id, TOKENIZER)
-    config = parse_section(TokenizerConfig, record.config["tokenizer"], model_id)
+    return tokenizer_of(pick_model(all_models(store), model_id, TOKENIZER), partial(read_model_file, store))
+
+
+def tokenizer_of(record: ModelRecord, read: ReadFile) -> VideoTokenizer:
+    """Return the tokenizer of a row, whose files are read by a function; errors as of `load_tokenizer`."""
+    config = parse_section(TokenizerConfig, record.config["tokenizer"], record.model_id)
     tokenizer = VideoTokenizer(config, record.config["height"], record.config["width"])
-    load_networks(store, record, {"tokenizer": tokenizer})
+    load_networks_from(read, record, {"tokenizer": tokenizer})
     return tokenizer
 
 
@@ -112,9 +120,14 @@ def parse_section(kind: type[Section], values: Mapping[str, Any], model_id: str)
 
 def load_networks(store: Store, record: ModelRecord, networks: Mapping[str, nn.Module]) -> None:
     """Load the weights of a model into its networks; UserError names the file and the tensors that do not fit."""
+    load_networks_from(partial(read_model_file, store), record, networks)
+
+
+def load_networks_from(read: ReadFile, record: ModelRecord, networks: Mapping[str, nn.Module]) -> None:
+    """Load the weights of a model, whose files are read by a function, as `load_networks` does."""
     path = f"{record.path}/weights.safetensors"
     try:
-        load_states(networks, {}, unpack(read_model_file(store, record, "weights.safetensors")))
+        load_states(networks, {}, unpack(read(record, "weights.safetensors")))
     except (WeightsError, FileNotFoundError) as exc:
         why = exc if isinstance(exc, WeightsError) else "the file is not there"
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 
 from assets.cli.options import Parsers, add_model_option, used_settings
@@ -55,14 +56,15 @@ def add_commands(commands: Parsers) -> None:
         run_export,
         "Write one flat row per clip as Parquet, a world as one tar, or the training set as a recipe.",
         "FILE.parquet: clip_id, video, source, title, span, tar with byte range, every flag, rating, score, decision,\n"
-        "reason, split. FILE.tar: weights, settings, curves and metrics of the configured world and its tokenizer, or\n"
-        "of the world that --model names. With --recipe: ids, addresses, spans, hashes, licences and rules of the\n"
-        "training set, without a pixel; `lampworks rebuild FILE` fetches it again elsewhere.",
+        "reason, split. FILE.tar, or a new FOLDER/: the configured world, or the one that --model names, with start\n"
+        "frames, sources and licences; `lampworks play FILE.tar` plays it anywhere. With --recipe: ids, addresses,\n"
+        "spans, hashes, licences and rules of the training set, without a pixel; `lampworks rebuild FILE` fetches it\n"
+        "again elsewhere.",
         "  lampworks export set.recipe.jsonl.gz --recipe --root DIR\n"
         "  lampworks export clips.parquet --root DIR\n  lampworks export world.tar --model 3f0c --root DIR\n"
         "  duckdb -c \"select decision, count(*) from 'clips.parquet' group by 1\"",
     )
-    export.add_argument("file", metavar="FILE", help="FILE.tar for a world, any other ending for the clips")
+    export.add_argument("file", metavar="FILE", help="FILE.tar or FOLDER/ for a world, any other ending for the clips")
     export.add_argument("--recipe", action="store_true", help="write the training set as a recipe (.gz: packed)")
     add_model_option(export)
     gc = commands.add(
@@ -161,16 +163,17 @@ def run_export(args: argparse.Namespace) -> int:
     """Write the flat table, or pack a world."""
     settings = used_settings(args)
     from pipeline.inspect.export import export_clips
-    from pipeline.inspect.pack import pack_world
 
     path = Path(args.file)
     if not path.absolute().parent.is_dir():
         raise UserError(f"folder {str(path.absolute().parent)!r} does not exist: make it, or choose another FILE.")
     if args.recipe:
         return _export_recipe(settings, path)
-    if path.suffix == ".tar":
-        world = pack_world(settings.store, settings.config, path, args.model)
-        print(f"world {world} written to {path}")
+    if path.suffix == ".tar" or args.file.endswith("/"):
+        from models.play.packed.write import export_packed
+
+        world = export_packed(settings.store, settings.config, path, args.model)
+        print(f"world {world} written to {path}: `lampworks play {shlex.quote(str(path))}` plays it anywhere")
         return 0
     if args.model:
         raise UserError(f"--model names a world, which is written as a tar: call the file {path.stem}.tar")

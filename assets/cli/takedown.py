@@ -125,11 +125,16 @@ def _planned(plan: dict[str, object]) -> Iterator[str]:
         yield _line("blob", str(key))
     for version, splits in held.items():
         yield _line("shards", f"version {version}: tars of {', '.join(splits)}")
-    for name in ("models", "pages", "home_files"):
+    for name, label in (
+        ("models", "had seen it"),
+        ("pages", "page"),
+        ("packed", "packed world"),
+        ("home_files", "home"),
+    ):
         found = plan[name]
         assert isinstance(found, list)
         for one in found:
-            yield _line({"models": "had seen it", "pages": "page", "home_files": "home"}[name], str(one))
+            yield _line(label, str(one))
     yield _line("label events", str(plan["label_events"]))
 
 
@@ -168,6 +173,8 @@ def _told(receipt: Receipt, *, known: bool, command: str) -> Iterator[str]:
     for version, splits in receipt.shard_versions.items():
         yield _line("", f"version {version} held it in {', '.join(splits)}")
     yield from _pages_told(receipt)
+    for folder in receipt.packed:
+        yield _line("packed world", f"{folder} is deleted; `{command}` packs it again without it")
     yield from _models_told(receipt, command)
     for place in receipt.left[:_SHOWN]:
         yield _line("left", place)

@@ -15,6 +15,7 @@ from types import FrameType
 from assets.cli.lifetime import end_marked, python_command
 from assets.cli.options import Parsers, add_address_options, add_model_option, address_of, settings_of, used_settings
 from assets.settings import Settings
+from pipeline.errors import UserError
 from pipeline.serving import Listener
 
 _STOP_S = 15.0
@@ -38,20 +39,40 @@ def add_commands(commands: Parsers) -> None:
         "play",
         run_play,
         "Play the trained world in a browser: keys 1 to 8 are its actions.",
-        "Serves one page. Pick a start frame, press a key, see the next frame that the model makes of it.",
-        "  lampworks play --root ./lampworks-data --port 8000\n  lampworks play --model 3f0c        another world",
+        "Serves one page. Pick a start, press a key, see the next frame that the model makes of it. WORLD is a packed\n"
+        "world, a folder or a tar (`lampworks export world.tar`); it needs neither a root nor a network.",
+        "  lampworks play --root ./lampworks-data --port 8000\n  lampworks play --model 3f0c        another world\n"
+        "  lampworks play world.tar           a packed world",
     )
+    play.add_argument("packed", nargs="?", metavar="WORLD", help="a packed world; default: the world of the root")
     add_address_options(play, 8000)
     add_model_option(play)
 
 
 def run_play(args: argparse.Namespace) -> int:
     """Serve the play page until it is stopped."""
+    if args.packed is not None:
+        return _play_packed(args)
     settings = used_settings(args)
     from assets.cli.server import run_uvicorn
     from models.play.serve import serve_play
 
     serve_play(settings.job(), address_of(args), run_uvicorn, args.model)
+    return 0
+
+
+def _play_packed(args: argparse.Namespace) -> int:
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in ("root", "config", "home", "storage_options", "model")
+        if getattr(args, name)
+    ]
+    if given:
+        raise UserError(f"{args.packed} is a packed world, which brings its own settings: leave {', '.join(given)} out")
+    from assets.cli.server import run_uvicorn
+    from models.play.serve import serve_packed
+
+    serve_packed(args.packed, address_of(args), run_uvicorn)
     return 0
 
 

@@ -12,9 +12,8 @@ from assets.graph.dataset import training_shards
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
 from assets.graph.train import video_tokenizer, world_model
-from pipeline.model_choice import pick_model
-from pipeline.model_ids import EVALUATION, PLAYABLE, playable_id
-from pipeline.storage.models_table import ModelRecord, all_models, find_model, models_of_kind, replace_model
+from pipeline.model_ids import EVALUATION
+from pipeline.storage.models_table import ModelRecord, find_model, models_of_kind
 
 # what the UI draws over time: the headlines; the table has all
 PLOTTED = (
@@ -125,42 +124,34 @@ def metric_part(found: Mapping[str, Any], name: str, part: str) -> float | None:
 
 @dg.asset(
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
     group_name="evaluate",
-    deps=[world_model, video_tokenizer],
+    deps=[world_model, video_tokenizer, world_evaluation],
     kinds={"pytorch"},
     check_specs=check_specs("playable_world"),
 )
 def playable_world(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
-    """The configured world, loaded from what was published and stepped once with each of its actions.
+    """The configured world, loaded from what was published, stepped once with each of its actions, and packed.
 
-    What `lampworks play` serves.
+    One folder of the store, which `lampworks play DIR` plays on another machine: weights, settings, start frames,
+    hints of the keys, sources and licences, with the hash of each file in its manifest.
     """
     with working(context, lampworks) as work:
         from models.play.check import check_playable
+        from models.play.packed.write import publish_packed
 
         found = check_playable(work.store, work.config)
-        model = pick_model(all_models(work.store), found.world)
         seen_of = {name: value for name, value in asdict(found).items() if name != "world"}
-        _record(work, model, seen_of)
+        record = publish_packed(work.store, work.config, seen_of, found.world)
         seen = f"{found.actions} actions lead to {found.distinct_frames} different frames, {found.fps} FPS"
         return materialized(
             1,
-            model.model_id,
+            found.world,
             [verdict("playable_world", "loads_and_steps", found.actions > 0, seen)],
-            {"world": model.model_id, **flat_metrics(seen_of), "play": "lampworks play"},
+            {
+                "world": found.world,
+                **flat_metrics(seen_of),
+                "play": "lampworks play",
+                "path": dg.MetadataValue.path(work.store.url(record.path)),
+            },
         )
-
-
-def _record(work: Work, world: ModelRecord, found: dict[str, Any]) -> None:
-    """Note in `models` that this world was tried, so that the next pass needs not try it again."""
-    record = ModelRecord(
-        model_id=playable_id(world.model_id),
-        kind=PLAYABLE,
-        path=world.path,
-        config={},
-        metrics=found,
-        inputs={"world_model": world.model_id},
-        shards_version=world.shards_version,
-    )
-    replace_model(work.store, record)

@@ -121,8 +121,13 @@ def _evaluation(settings: Settings) -> bool:
 
 
 def _playable(settings: Settings) -> bool:
+    from models.play.packed.contents import packed_from
+
     used = models_in_use(settings.store, settings.config)
-    return used.world is not None and used.playable is None
+    if used.world is None:
+        return False
+    made_from = packed_from(settings.config, used.world, used.evaluation)
+    return used.playable is None or used.playable.inputs.get("packed_from") != made_from
 
 
 _DUE: dict[str, Callable[[Settings], bool]] = {

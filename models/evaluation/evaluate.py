@@ -16,6 +16,7 @@ from models.evaluation.evaluation_report import EvaluationReport
 from models.evaluation.held_out import held_out_clips, shards_version, training_frames
 from models.evaluation.measure import measure_world
 from models.evaluation.picture_files import picture_files
+from models.evaluation.round_trips import ROUND_TRIPS, measure_round_trips
 from models.registry import folder_of, with_tokenizer_of
 from models.runtime.compute import choose_compute, intra_op_threads
 from models.runtime.cpu_parallel import CpuParallel
@@ -68,12 +69,13 @@ def evaluate(job: Job, model: str | None = None) -> EvaluationReport:
             )
         measurement = measure_world(world, clips, training_frames(store), config, on_progress=job.on_progress)
         files = picture_files(world, clips, measurement, config.evaluation)
+        usual = measure_round_trips(world, clips)
     # a takedown may have arrived while this was running: none of its frames may be published
     if taken_down(store).hidden_among(store, {clip.video_id for clip in clips}):
         return evaluate(job, model)
     for name, data in files.items():
         store.write_blob(f"{folder}/{name}", data)
-    metrics = measurement.as_json()
+    metrics = {**measurement.as_json(), ROUND_TRIPS: usual.as_json()}
     record = ModelRecord(
         model_id=evaluation_id,
         kind=EVALUATION,

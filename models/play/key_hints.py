@@ -66,9 +66,14 @@ class WorldHints:
 def hints_of(store: Store, config: Config, model_id: str) -> WorldHints:
     """Return what the evaluation of a world measured; no hints where it has none."""
     evaluation = models_in_use(store, config, model_id).evaluation
-    if evaluation is None:
+    return hints_from(None if evaluation is None else evaluation.metrics)
+
+
+def hints_from(metrics: Mapping[str, Any] | None) -> WorldHints:
+    """Return the hints in the metrics of an evaluation; None stands for no evaluation."""
+    if metrics is None:
         return WorldHints("This world has not been evaluated yet, so the effect of its keys is unknown.")
-    return WorldHints(_note(evaluation.metrics), key_hints(evaluation.metrics["latent_actions"]))
+    return WorldHints(_note(metrics), key_hints(metrics["latent_actions"]))
 
 
 def key_hints(latent_actions: Sequence[Mapping[str, Any]]) -> dict[int, KeyHint]:

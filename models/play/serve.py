@@ -1,22 +1,25 @@
 """Serve the play page of a world, from which the other worlds of the store can be played too.
 
 lampworks play --root lampworks-data
+lampworks play world.tar                   a packed world, without a store
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
-from models.play.key_hints import hints_of
+from models.play.packed.open import open_world
 from models.play.page import MAX_BODY, PAGE, worlds_app
 from models.play.starts.held_out import start_frames
 from models.play.starts.routes import UPLOADS
-from models.play.starts.starts import Starts
 from models.play.true_clip import true_clip
-from models.play.worlds import PlayedWorld, Worlds
+from models.play.worlds import PlayedWorld, Worlds, played_world
 from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads
 from models.world.load import load_world
+from pipeline.config import PlayConfig
 from pipeline.job import Job
 from pipeline.model_choice import models_in_use
 from pipeline.model_ids import WORLD
@@ -44,15 +47,43 @@ def serve_play(job: Job, address: Address, run: RunServer, model: str | None = N
             report(note)
         if job.config.training.compile:
             report("compiling: the first frames take about a minute")
-        worlds = Worlds(first, _names(job), partial(_played, job))
-        listener.serve(
-            worlds_app(worlds, job.config.play),
-            PAGE.read_text("utf-8"),
-            run=run,
-            on_ready=lambda url: report(f"play at {url} (Ctrl-C stops)"),
-            max_body=MAX_BODY,
-            uploads=UPLOADS,
-        )
+        _serve(listener, Worlds(first, _names(job), partial(_played, job)), job.config.play, run, report)
+
+
+def serve_packed(
+    path: str | Path, address: Address, run: RunServer, report: Callable[[str], None] | None = None
+) -> None:
+    """Serve the play page of a packed world until the server is interrupted: no store is read or written.
+
+    Args:
+        path: its folder, or a tar of it.
+        address: where to serve.
+        run: runs the server.
+        report: progress and the address to open; standard error by default.
+
+    Raises:
+        UserError: the address cannot be used, or it is no packed world, or a damaged one.
+    """
+    report = report or _to_stderr
+    with Listener(address) as listener, intra_op_threads():
+        opened = open_world(path)
+        for note in opened.notes:
+            report(note)
+        played = played_world(opened.world, opened.starts, opened.metrics, opened.true_clip)
+        _serve(listener, Worlds(played), opened.config.play, run, report)
+
+
+def _serve(
+    listener: Listener, worlds: Worlds, config: PlayConfig, run: RunServer, report: Callable[[str], None]
+) -> None:
+    listener.serve(
+        worlds_app(worlds, config),
+        PAGE.read_text("utf-8"),
+        run=run,
+        on_ready=lambda url: report(f"play at {url} (Ctrl-C stops)"),
+        max_body=MAX_BODY,
+        uploads=UPLOADS,
+    )
 
 
 def _played(job: Job, model: str | None) -> PlayedWorld:
@@ -61,10 +92,11 @@ def _played(job: Job, model: str | None) -> PlayedWorld:
     if job.config.training.compile:
         for network in (world.dynamics, world.tokenizer):
             compile_played_frame(network, world.compute.device)
-    return PlayedWorld(
+    evaluation = models_in_use(job.store, job.config, world.model_id).evaluation
+    return played_world(
         world,
-        Starts(world, start_frames(job.store, job.config, world.model_id)),
-        hints_of(job.store, job.config, world.model_id),
+        start_frames(job.store, job.config, world.model_id),
+        None if evaluation is None else evaluation.metrics,
         partial(true_clip, job.store),
     )
 

@@ -6,15 +6,19 @@ Only a few are loaded at a time. One that nobody plays makes room.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from anyio import to_thread
 
+from models.evaluation.round_trips import ROUND_TRIPS, RoundTrips
 from models.play.game import Playable
-from models.play.key_hints import WorldHints
+from models.play.key_hints import WorldHints, hints_from
+from models.play.starts.held_out import StartFrame
 from models.play.starts.starts import Starts
+from models.world.world import WorldModel
 from pipeline.errors import UserError
 
 MAX_LOADED = 2
@@ -30,6 +34,32 @@ class PlayedWorld:
     hints: WorldHints
     clip: Callable[[str], np.ndarray] | None = None
     """Returns the frames of a held-out clip; None where clips cannot be read."""
+
+
+def played_world(
+    world: WorldModel,
+    start_frames: Sequence[StartFrame],
+    metrics: Mapping[str, Any] | None,
+    clip: Callable[[str], np.ndarray] | None,
+) -> PlayedWorld:
+    """Return a world with what its evaluation says of it.
+
+    Args:
+        world: the world model.
+        start_frames: at least one.
+        metrics: of its evaluation; None where it has none.
+        clip: returns the frames of a held-out clip; None where clips cannot be read.
+
+    Raises:
+        UserError: there is no start frame.
+    """
+    return PlayedWorld(world, Starts(world, start_frames, usual=_usual(metrics)), hints_from(metrics), clip)
+
+
+def _usual(metrics: Mapping[str, Any] | None) -> RoundTrips | None:
+    """Return how well the tokenizer knows held-out frames; None where an older evaluation says nothing."""
+    found = None if metrics is None else metrics.get(ROUND_TRIPS)
+    return None if found is None else RoundTrips.from_json(found)
 
 
 class Worlds:

@@ -91,3 +91,6 @@ class PlayConfig(SamplingConfig, name="play"):
     doubt: bool = True
     """Whether each frame says how far the world is guessing; it costs about a fifth of a frame, and needs a world that
     is evaluated."""
+    pack_clips: bool = False
+    """Whether a packed world takes the whole clips of its start frames along, to compare with: others' videos, so ask
+    before you pass it on. Start frames, ids and licences always travel."""

@@ -56,6 +56,8 @@ class Receipt:
     """JSON documents of models and of the queue from which clips were taken out."""
     pages: list[str] = field(default_factory=list)
     """Pages and sheets that were deleted because they showed or named it."""
+    packed: list[str] = field(default_factory=list)
+    """Folders of packed worlds that were deleted because they showed or named it."""
     models: list[SeenBy] = field(default_factory=list)
     """Models that had seen it."""
     unfinished_runs: list[str] = field(default_factory=list)

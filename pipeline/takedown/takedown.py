@@ -23,7 +23,7 @@ from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import record_tombstones, stands_for
-from pipeline.takedown import blobs, home, leftover, pictures, rows, seen, shards, tokens
+from pipeline.takedown import blobs, home, leftover, packed, pictures, rows, seen, shards, tokens
 from pipeline.takedown.mentions import MARK, Mentions, mentions_of
 from pipeline.takedown.receipt import Receipt, read_receipt, write_receipt
 from pipeline.takedown.targets import COLUMNS, Target
@@ -145,6 +145,10 @@ class _Run:
 
     def _pictures(self) -> None:
         store = self.job.store
+        held = {folder: store.list_blobs(folder) for folder in packed.packed_with(store, self.mentions)}
+        removed = packed.delete_packed(store, self.mentions)
+        self.receipt.packed = sorted({*self.receipt.packed, *removed})
+        self._count("models", [key for folder in removed for key in held.get(folder, [])])
         touched = pictures.take_out_of_models(store, self.mentions)
         gone = [key for key in touched if not store.exists(key)]
         self._count("models", gone)
@@ -226,4 +230,5 @@ def plan_takedown(job: Job, target: Target) -> dict[str, object]:
         "label_events": taken.events,
         "home_files": [str(path) for path in (*taken.files, *scratch, *recordings)],
         "pages": pictures.pages_that_show(store, mentions),
+        "packed": packed.packed_with(store, mentions),
     }

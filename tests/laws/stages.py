@@ -30,6 +30,7 @@ from classifier.labels.import_file import import_labels
 from classifier.labels.queue import write_queue
 from classifier.training.train import train_classifier
 from models.evaluation.evaluate import evaluate
+from models.play.packed.write import publish_packed
 from models.tokens.encode import write_tokens
 from models.training.train import train_tokenizer, train_world_model
 from pipeline.clips.cut_batch import cut_batch
@@ -156,6 +157,10 @@ def _compare(store: Store, config: Config) -> None:
     write_comparison(store, config, [row.model_id for row in all_models(store) if row.kind in (TOKENIZER, WORLD)])
 
 
+def _pack(store: Store, config: Config) -> None:
+    publish_packed(store, config, {"fps": 1.0})
+
+
 STAGES = (
     Stage("search", _call(search_videos)),
     Stage("download", _call(download_batch)),
@@ -175,6 +180,7 @@ STAGES = (
     Stage("tokens", _call(write_tokens)),
     Stage("world model", _call(train_world_model)),
     Stage("evaluation", _call(evaluate), takes_down="val"),
+    Stage("packed world", _pack, takes_down="val"),
     Stage("contact sheet", _call(draw_sheet)),
     # the number of videos that each rule decided stays that of the choice
     Stage("spot check", _call(write_spot_check), same_as_before=False),

@@ -9,43 +9,16 @@ Shapes: N frames, H W C pixels, P patches.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from models.evaluation.round_trips import RoundTrips, patch_errors
 from models.metrics import psnr
 
-PATCH = 10
-"""Side of the squares, in pixels, whose errors are compared."""
-_QUANTILES = 101
-_FAR_QUANTILE = 0.99
 _WELL, _NOT_AT_ALL = 0.05, 0.30
 """Shares of patches that are far: up to the first a picture is known well, from the second on it is not known."""
-
-
-@dataclass(frozen=True)
-class RoundTrips:
-    """The round trips of held-out frames through a tokenizer."""
-
-    psnr_quantiles: tuple[float, ...]
-    """PSNR in dB that 0, 1, .. 100 % of the frames do not reach or just reach."""
-    far_error: float
-    """Root of the mean squared error, out of 255, that 99 % of the patches do not exceed."""
-    num_frames: int
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Return what `as_json` wrote; KeyError, TypeError or ValueError for anything else."""
-        quantiles = tuple(float(value) for value in values["psnr_quantiles"])
-        if not quantiles:
-            raise ValueError("psnr_quantiles is empty")
-        return cls(quantiles, float(values["far_error"]), int(values["num_frames"]))
 
 
 @dataclass(frozen=True)
@@ -65,17 +38,10 @@ class Known:
         return asdict(self)
 
 
-def round_trips(truth_NHWC: np.ndarray, shown_NHWC: np.ndarray) -> RoundTrips:
-    """Return the round trips of frames, uint8, that came back from the tokenizer as `shown_NHWC`."""
-    quantiles = np.quantile(psnr(truth_NHWC, shown_NHWC), np.linspace(0, 1, _QUANTILES))
-    far = float(np.quantile(_patch_errors(truth_NHWC, shown_NHWC), _FAR_QUANTILE))
-    return RoundTrips(tuple(round(value, 3) for value in quantiles.tolist()), round(far, 3), len(truth_NHWC))
-
-
 def known_of(truth_HWC: np.ndarray, shown_HWC: np.ndarray, usual: RoundTrips) -> Known:
     """Return how well a picture is known that came back from the tokenizer as `shown_HWC`."""
     value = float(psnr(truth_HWC, shown_HWC))
-    far = float((_patch_errors(truth_HWC[None], shown_HWC[None]) > usual.far_error).mean())
+    far = float((patch_errors(truth_HWC[None], shown_HWC[None]) > usual.far_error).mean())
     percentile = 100 * float(np.mean(np.asarray(usual.psnr_quantiles) < value))
     return Known(value, percentile, far, _sentence(value, percentile, far, usual))
 
@@ -93,14 +59,3 @@ def _sentence(value: float, percentile: float, far: float, usual: RoundTrips) ->
     return (
         f"The tokenizer does not know this picture: {beside}; {strange}. The game starts from what it can draw of it."
     )
-
-
-def _patch_errors(truth_NHWC: np.ndarray, shown_NHWC: np.ndarray) -> np.ndarray:
-    """Return the root of the mean squared error (N, P) of each patch."""
-    height, width = truth_NHWC.shape[1:3]
-    side = min(PATCH, height, width)
-    rows, columns = height // side, width // side
-    error = (truth_NHWC.astype(np.float32) - shown_NHWC.astype(np.float32)) ** 2
-    squares = error[:, : rows * side, : columns * side].reshape(len(error), rows, side, columns, side, 3)
-    root: np.ndarray = np.sqrt(squares.mean((2, 4, 5))).reshape(len(error), -1)
-    return root

@@ -17,9 +17,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from models.evaluation.round_trips import RoundTrips, round_trips
 from models.play.starts.fitting import Fit
 from models.play.starts.held_out import StartFrame
-from models.play.starts.known import Known, RoundTrips, known_of, round_trips
+from models.play.starts.known import Known, known_of
 from models.play.starts.palette import Colour, palette_of
 from models.play.starts.pictures import PICTURE, Picture, Pictures, frame_digest
 from pipeline.errors import UserError
@@ -46,7 +47,6 @@ class Starts:
         held_out: Sequence[StartFrame],
         *,
         usual: RoundTrips | None = None,
-        palette: Sequence[Colour] = (),
     ) -> None:
         """Take the held-out start frames.
 
@@ -54,14 +54,14 @@ class Starts:
             world: the world model.
             held_out: at least one.
             usual: how well the tokenizer knows held-out frames; by default the start frames are measured at first use.
-            palette: the world's colours; by default those of the start frames, at first use.
 
         Raises:
             UserError: there is no start frame.
         """
         if not held_out:
             raise UserError("there is no start frame to play from: evaluate the world model first (`lampworks run`).")
-        self._world, self._usual, self._palette = world, usual, list(palette)
+        self._world, self._usual = world, usual
+        self._palette: list[Colour] = []
         self._held_out = {f"{HELD_OUT}{index}": start for index, start in enumerate(held_out)}
         self._tokens: dict[str, torch.Tensor] = {}
         self._pictures = Pictures()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tarfile
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -257,36 +256,6 @@ def test_the_report_of_another_world_is_a_page_of_its_own(store: Store, capsys: 
     assert "The evaluation has not run yet" in other
     assert lampworks("report", "--model", "tok1") == 2
     assert "tok1 is a video tokenizer" in capsys.readouterr().err
-
-
-def test_a_world_is_packed_with_its_tokenizer_and_its_metrics(
-    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for kind, name in (("video_tokenizer", "tok1"), ("world_model", "wm1"), ("world_model", "trial")):
-        store.write_blob(f"models/{kind}/{name}/weights.safetensors", f"weights of {name}".encode())
-    assert lampworks("export", "world.tar") == 0
-    assert lampworks("export", "other.tar", "--model", "tri") == 0
-    assert "world trial written to other.tar" in capsys.readouterr().out
-    for file, world in (("world.tar", "wm1"), ("other.tar", "trial")):
-        with tarfile.open(tmp_path / file) as tar:
-            names = tar.getnames()
-            about = json.load(tar.extractfile("world.json") or pytest.fail("no world.json"))
-            weights = tar.extractfile(f"models/world_model/{world}/weights.safetensors")
-            assert weights is not None
-            assert weights.read() == f"weights of {world}".encode()
-        assert "models/video_tokenizer/tok1/weights.safetensors" in names
-        assert about["world"] == world
-        kinds = [row["kind"] for row in about["models"]]
-        assert kinds == ["video_tokenizer", "world_model", *(["world_evaluation"] if world == "wm1" else [])]
-        assert not any(name.endswith((".png", ".gif")) for name in names), "pictures show real videos"
-    first = (tmp_path / "world.tar").read_bytes()
-    assert lampworks("export", "world.tar") == 0
-    assert (tmp_path / "world.tar").read_bytes() == first
-    store.delete("models/world_model/wm1/weights.safetensors")
-    capsys.readouterr()
-    assert lampworks("export", "world.tar") == 2
-    assert "models/world_model/wm1/weights.safetensors is not there" in capsys.readouterr().err
-    assert (tmp_path / "world.tar").read_bytes() == first, "the file of before stays"
 
 
 def test_a_world_is_no_table_of_clips(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """A player's picture becomes a start, and the player is told how well the tokenizer knows it."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from models.evaluation.held_out import HeldOutClip
+from models.evaluation.round_trips import RoundTrips, measure_round_trips, round_trips
 from models.play.page import play_app
 from models.play.starts.held_out import StartFrame
-from models.play.starts.known import RoundTrips, known_of, round_trips
+from models.play.starts.known import known_of
 from models.play.starts.palette import frequent_colours, palette_of
 from models.play.starts.pictures import MAX_PICTURES
 from models.play.starts.routes import MAX_A_MINUTE, UPLOADS, start_routes
@@ -160,12 +163,19 @@ def test_how_well_a_picture_is_known_is_told_beside_held_out_frames():
     truth = rng.integers(0, 200, (50, 20, 30, 3), dtype=np.uint8)
     noise = np.arange(1, 51).repeat(20 * 30 * 3).reshape(truth.shape).astype(np.uint8)
     usual = round_trips(truth, truth + noise)
-    assert RoundTrips.from_json(usual.as_json()) == usual
+    assert RoundTrips.from_json(json.loads(json.dumps(usual.as_json()))) == usual
     assert known_of(truth[0], truth[0] + np.uint8(25), usual).percentile == pytest.approx(50, abs=3)
     half = truth[0].copy()
     half[:10, :10] += np.uint8(55)
     assert known_of(truth[0], half, usual).far_share == pytest.approx(1 / 6)
     assert "in part" in known_of(truth[0], half, usual).sentence
+
+
+def test_an_evaluation_measures_round_trips_of_single_frames_of_all_clips(ring_world):
+    clips = [HeldOutClip(f"v{n}-0", f"v{n}", 0, ring_world.pictures[9 * n : 9 * n + 9].numpy(), None) for n in range(3)]
+    found = measure_round_trips(ring_world, clips)
+    assert found.num_frames == 96
+    assert (found.psnr_quantiles[0], found.far_error) == (60.0, 0.0)
 
 
 def test_the_palette_holds_small_things_and_the_colours_of_areas_come_first(ring_world):
