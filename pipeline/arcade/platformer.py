@@ -153,6 +153,9 @@ class State:
     """Which of the two poses of a run it has: it changes with each step of a run on the ground. A picture must not tell
     the action that is still to come."""
     airborne: bool
+    rises: bool
+    """Whether it jumps. With one pose for both ways a fall is a jump played backwards, and a latent action that tells
+    jumping from not jumping then tells falling from standing, too (measured)."""
     coins_back: tuple[int, ...]
     """Step from which each coin is there again."""
     enemies_back: tuple[int, ...]
@@ -194,7 +197,7 @@ def make_level(seed: int) -> Level:
 def first_state(level: Level) -> State:
     """Return the state of step 0: standing at column 0."""
     away = (0,) * len(level.coins), (0,) * len(level.enemies)
-    return State(0, 0, _support(level, 0, HEIGHT), 1, False, False, *away)
+    return State(0, 0, _support(level, 0, HEIGHT), 1, False, False, False, *away)
 
 
 def _support(level: Level, x: int, y: int) -> int:
@@ -213,7 +216,8 @@ def advance(level: Level, state: State, action: int) -> State:
     name = ACTIONS[action]
     run = _RUN * (name.endswith("right") - name.endswith("left"))
     x = (state.x + run) % RING
-    if name.startswith("jump"):
+    rises = name.startswith("jump")
+    if rises:
         y, airborne = max(min(state.y + _RISE, _TOP), _support(level, x, 0)), True
     else:
         support = _support(level, x, state.y)
@@ -224,7 +228,7 @@ def advance(level: Level, state: State, action: int) -> State:
     coins = _taken(state.coins_back, [c[0] for c in level.coins], [c[1] for c in level.coins], x, y, step)
     columns = [enemy.at(step) for enemy in level.enemies]
     enemies = _taken(state.enemies_back, columns, [enemy.row for enemy in level.enemies], x, y, step)
-    return State(step, x, y, int(np.sign(run)) or state.facing, strides, airborne, coins, enemies)
+    return State(step, x, y, int(np.sign(run)) or state.facing, strides, airborne, rises, coins, enemies)
 
 
 def _taken(back: tuple[int, ...], xs: list[int], ys: list[int], x: int, y: int, step: int) -> tuple[int, ...]:
@@ -262,9 +266,14 @@ def draw(level: Level, state: State, following: State, part: float) -> Picture:
             now, then = enemy.at(state.step), enemy.at(state.step + 1)
             picture = ENEMY[level.theme][enemy.ducks(state.step), enemy.facing(state.step)]
             _put(frame, picture, (now + round((then - now) * part) - camera) % RING, enemy.row)
-    pose = "jump" if state.airborne else "stride" if state.strides else "stand"
-    _put(frame, PLAYER[pose, state.facing], _PLAYER_COLUMN, y)
+    _put(frame, PLAYER[_pose(state), state.facing], _PLAYER_COLUMN, y)
     return frame
+
+
+def _pose(state: State) -> str:
+    if state.airborne:
+        return "jump" if state.rises else "fall"
+    return "stride" if state.strides else "stand"
 
 
 def _put(frame: Picture, picture: Picture, column: int, height: int) -> None:

@@ -51,6 +51,7 @@ _POSES = {
     "stand": (*_HEAD, "kssssssssk", "kbbbbbbbbk", "kbbssbbbbk", "kkbbkkbbkk", "kknnkknnnk"),
     "stride": (*_HEAD, "kssssssssk", "kbbbbbbbbk", "kbbbbssbbk", "kbbbkkkbbk", "nnnkkkkknn"),
     "jump": (*_HEAD, "kssssssssk", "sbbbbbbbbs", "sbbbbbbbbs", "kffhhhhffk", "kkfhhhhfkk"),
+    "fall": (*_HEAD, "sssssssssk", "sbbbbbbbbs", "kbbbbbbbbs", "kbbkkkkbbk", "kknnkknnkk"),
 }
 _COIN = ("oooooooooo", "oyyyyyyyyo", "oywwyyyyoo", "oywyyyyyoo", "oyyyooyyoo", "oyyyooyyoo", "oyyyyyyyoo",
          "oyyyyyyyoo", "oyooooooyo", "oooooooooo")  # fmt: skip
@@ -74,7 +75,7 @@ def _both_ways(picture: Picture) -> dict[int, Picture]:
 PLAYER = {
     (pose, way): picture for pose, rows in _POSES.items() for way, picture in _both_ways(_picture(rows, 2)).items()
 }
-"""The character by (pose, facing): stand, stride, jump; 1 looks right, -1 left. 20x20 px."""
+"""The character by (pose, facing): stand, stride, jump, fall; 1 looks right, -1 left. 20x20 px."""
 COIN = _picture(_COIN)
 ENEMY = tuple(
     {

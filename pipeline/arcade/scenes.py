@@ -74,7 +74,7 @@ def idle(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
     level = make_level(seed)
     feet = int(level.ground[:2].max())
     state = State(
-        step=0, x=0, y=feet, facing=1, strides=False, airborne=False,
+        step=0, x=0, y=feet, facing=1, strides=False, airborne=False, rises=False,
         coins_back=(0,) * len(level.coins), enemies_back=(0,) * len(level.enemies),
     )  # fmt: skip
     between, following = fps / 10, advance(level, state, 0)
