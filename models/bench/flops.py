@@ -69,10 +69,11 @@ def lam_flops(network: LatentActionModel, batch: int, frames: int) -> int:
     return encoder + codes + decoder + 2 * steps * config.latent_dim * d
 
 
-def dynamics_flops(network: Dynamics, batch: int, frames: int) -> int:
-    """Return the operations of a forward pass: tokens and latent actions to logits."""
+def dynamics_flops(network: Dynamics, batch: int, frames: int, rows: int | None = None) -> int:
+    """Return the operations of a forward pass: tokens and latent actions to the logits of `rows` tokens (all)."""
     d, action = network.config.stack.d_model, network.embed_action
-    head = 2 * batch * frames * network.grid[0] * network.grid[1] * d * network.mask_id
+    rows = batch * frames * network.grid[0] * network.grid[1] if rows is None else rows
+    head = 2 * rows * d * network.mask_id
     actions = 2 * batch * (frames - 1) * action.in_features * action.out_features
     return stack_flops(network.transformer, batch, frames) + head + actions
 

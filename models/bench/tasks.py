@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.bench.flops import TRAINING, dynamics_flops, frame_flops, lam_flops, tokenizer_flops
 from models.bench.presets import SpeedPreset
 from models.bench.timing import Cost, Peak, beside_peak, cost_of, kept_mb
-from models.networks.dynamics import Dynamics, draw_mask
+from models.networks.dynamics import Dynamics, draw_mask, loss_rows
 from models.networks.frame_cache import FrameCache
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
@@ -169,7 +169,7 @@ class Bench:
             return tokenizer_flops(self.tokenizer, self.preset.batch, self.frames)
         if part == "lam":
             return lam_flops(self.lam, self.preset.batch, self.frames)
-        return dynamics_flops(self.dynamics, self.preset.batch, self.frames)
+        return dynamics_flops(self.dynamics, self.preset.batch, self.frames, len(loss_rows(self.mask)))
 
     def _loss(self, part: str) -> Tensor:
         with self.compute.autocast():

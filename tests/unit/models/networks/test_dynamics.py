@@ -9,6 +9,7 @@ from models.networks.dynamics import (
     draw_mask,
     draw_noise,
     initialize_from_codebook,
+    loss_rows,
     self_predicted_tokens,
 )
 from models.networks.frame_cache import FrameCache
@@ -240,3 +241,18 @@ def test_a_token_that_changes_may_weigh_more_in_the_loss():
     losses = -odds.gather(-1, tokens[..., None])[0, 2, :, 0]
     assert loss(mask, weights) == pytest.approx(((3 * losses[0] + losses[1:].sum()) / 8).item())
     assert loss(mask, torch.ones_like(weights)) == pytest.approx(loss(mask))
+
+
+def test_logits_are_computed_where_tokens_are_masked_in_products_of_few_sizes(monkeypatch):
+    made, (tokens, actions) = busy(), window()
+    sizes, head = [], made.head.forward
+    monkeypatch.setattr(made.head, "forward", lambda x: sizes.append(len(x)) or head(x))
+    for masked in (1, 5, 6, 7, 24, 47, 48):
+        mask = torch.arange(48).view(2, 4, 6) < masked
+        rows = loss_rows(mask.flip(0))
+        assert bool(mask.flip(0).flatten()[rows[:masked]].all()), "the masked ones first"
+        assert len(rows.unique()) == len(rows)
+        found = made.loss(tokens, actions, mask)
+        torch.testing.assert_close(found, by_definition(made, tokens, actions, mask, tokens))
+    assert sizes[::2] == [6, 6, 6, 12, 24, 48, 48], "the others are of the definition"
+    assert len(loss_rows(torch.zeros(2, 4, 6, dtype=torch.bool))) == 6
