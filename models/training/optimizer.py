@@ -63,6 +63,8 @@ class Optimizer:
             [group for group in groups if group["params"]],
             lr=config.learning_rate,
             betas=(config.beta1, config.beta2),
+            # on a CPU one pass over each tensor, not a dozen; a GPU's would keep its count of steps there
+            fused=all(parameter.device.type == "cpu" for _, parameter in self._named),
         )
 
     def step(self, loss: Tensor, step: int, share: float = 1.0) -> float:
