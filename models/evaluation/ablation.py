@@ -134,7 +134,7 @@ def _train_on(
     windows: ClipWindows, config: Config, compute: Compute, stage: str, on_progress: ProgressCallback | None
 ) -> WorldModel:
     check_window(windows, config.tokenizer.window, "tokenizer.window")
-    check_window(windows, config.dynamics.context, "dynamics.context")
+    check_window(windows, config.dynamics.drawn_frames, config.dynamics.drawn_by)
     every, seed, accumulate = (
         config.training.checkpoint_every,
         config.training.seed,

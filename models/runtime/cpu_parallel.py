@@ -52,6 +52,10 @@ class CpuParallel:
         own = {index: work(part) for index, part in enumerate(parts) if index % self.count == 0}
         return [own[index] if index in own else elsewhere[index].result() for index in range(len(parts))]
 
+    def pieces(self, batch: Tensor, accumulate: int = 1) -> list[list[Tensor]]:
+        """Return the micro-batches of a batch (B, ...), each as the pieces of the threads."""
+        return [micro_batches(part, self.count) for part in micro_batches(batch, accumulate)]
+
     def backward(
         self,
         network: nn.Module,
@@ -71,28 +75,46 @@ class CpuParallel:
         Returns:
             the mean loss, detached, and what `loss_of` returned of each piece, in the order of the batch.
         """
+
+        def share_of(piece: Tensor) -> tuple[Tensor, Result]:
+            loss, result = loss_of(piece)
+            return loss * (len(piece) / len(batch)), result
+
+        return self.backward_sum(network, share_of, self.pieces(batch, accumulate))
+
+    def backward_sum(
+        self, network: nn.Module, loss_of: Callable[[Part], tuple[Tensor, Result]], parts: Sequence[Sequence[Part]]
+    ) -> tuple[Tensor, list[Result]]:
+        """Set the network's gradients of the sum of the losses of pieces.
+
+        Args:
+            network: gets the gradients (the sum over pieces in their order).
+            loss_of: returns the loss of a piece, and what its caller wants to keep.
+            parts: are computed one after another, the pieces of each side by side.
+
+        Returns:
+            the sum, detached, and what `loss_of` returned of each piece, in their order.
+        """
         named = [parameter for parameter in network.parameters() if parameter.requires_grad]
         total: list[Tensor | None] = [None] * len(named)
         losses: list[Tensor] = []
         results: list[Result] = []
 
-        def work(piece: Tensor) -> tuple[Tensor, Result, tuple[Tensor | None, ...]]:
+        def work(piece: Part) -> tuple[Tensor, Result, tuple[Tensor | None, ...]]:
             with torch.enable_grad():
                 loss, result = loss_of(piece)
-                share = loss * (len(piece) / len(batch))
-                return share.detach(), result, torch.autograd.grad(share, named, allow_unused=True)
+                return loss.detach(), result, torch.autograd.grad(loss, named, allow_unused=True)
 
-        for part in micro_batches(batch, accumulate):
-            pieces = micro_batches(part, self.count)
+        for pieces in parts:
             part_losses, part_results, gradients = zip(*self.map(work, pieces), strict=True)
             losses += part_losses
             results += part_results
-            for place, parts in enumerate(zip(*gradients, strict=True)):
-                found = [gradient for gradient in (total[place], *parts) if gradient is not None]
+            for place, found_in in enumerate(zip(*gradients, strict=True)):
+                found = [gradient for gradient in (total[place], *found_in) if gradient is not None]
                 total[place] = torch.stack(found).sum(0) if len(found) > 1 else (found[0] if found else None)
         for parameter, gradient in zip(named, total, strict=True):
             parameter.grad = gradient
-        return torch.stack(losses).sum(), results
+        return torch.stack(losses).sum() if losses else torch.zeros(()), results
 
 
 def micro_batches(batch: Tensor, count: int) -> list[Tensor]:

@@ -2,18 +2,21 @@
 
 So nothing that is drawn depends on the micro-batches.
 
-Shapes: B windows, T frames, P tokens of a frame.
+Shapes: B windows, T frames, P tokens of a frame, L latent of an action.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from models.networks.dynamics import change_weights, draw_mask, draw_noise
 from models.runtime.cpu_parallel import micro_batches
+from models.training.own_past import OwnPast, Rollouts, draw_rollouts
 from pipeline.config.world import DynamicsConfig
 
 _UNTOUCHED = -1
@@ -26,12 +29,16 @@ class DynamicsInputs:
 
     tokens_BTP: Tensor
     """The true tokens."""
+    actions_BTL: Tensor
+    """Codebook rows of the latent actions between the frames."""
     mask_BTP: Tensor
     """Which of them are hidden and predicted."""
     amount_B: Tensor
     """What each window weighs in the loss: its masked tokens, each by its weight; on the CPU."""
     own_B11: Tensor | None
-    """Which windows are shown a guess of the dynamics; None: none."""
+    """Which windows are shown one guess of the dynamics; None: none."""
+    own_past: OwnPast | None
+    """The rollouts that end the visible past of some windows; None: there are none."""
     noise_BTP: Tensor | None
     """Random codes where some are shown; None: nowhere."""
     weights_BTP: Tensor | None
@@ -43,11 +50,16 @@ class DynamicsInputs:
         return float(self.amount_B.sum())
 
     def parts(self, count: int) -> list[DynamicsInputs]:
-        """Return the inputs of `count` micro-batches."""
-        values = [getattr(self, field.name) for field in fields(self)]
-        number = len(micro_batches(self.tokens_BTP, count))
-        parts = [[None] * number if value is None else micro_batches(value, count) for value in values]
-        return [DynamicsInputs(*part) for part in zip(*parts, strict=True)]
+        """Return the inputs of `count` parts of the batch, or of as many as there are windows."""
+        number = min(count, len(self.tokens_BTP))
+
+        def split(value: Tensor | OwnPast | None) -> list[Any]:
+            if isinstance(value, OwnPast):
+                return [OwnPast(*part) for part in zip(*(micro_batches(each, count) for each in value), strict=True)]
+            return [None] * number if value is None else micro_batches(value, count)
+
+        values = (split(getattr(self, field.name)) for field in fields(self))
+        return [DynamicsInputs(*part) for part in zip(*values, strict=True)]
 
     def with_noise(self, seen_BTP: Tensor) -> Tensor:
         """Return tokens with the random codes among them."""
@@ -57,25 +69,35 @@ class DynamicsInputs:
 
 
 def draw_inputs(
-    config: DynamicsConfig, tokens_BTP: Tensor, num_codes: int, generator: torch.Generator
+    config: DynamicsConfig,
+    tokens_BTP: Tensor,
+    actions_BTL: Tensor,
+    num_codes: int,
+    generator: torch.Generator,
+    begin: Callable[[Rollouts], OwnPast],
 ) -> DynamicsInputs:
     """Draw the inputs of a step.
 
     Args:
         config: says what is drawn.
         tokens_BTP: the true tokens.
+        actions_BTL: codebook rows of the latent actions between the frames.
         num_codes: of the tokenizer.
         generator: of the step's noise, on the CPU.
+        begin: returns what rollouts begin with; called where `own_frames` asks for some.
     """
     device = tokens_BTP.device
     masked = draw_mask(config, tokens_BTP.shape, generator)
     mask = masked.to(device)
-    own = noise = weights = None
-    if config.own_frame_share:
+    own = own_past = noise = weights = None
+    if config.own_frames > 1:
+        own_past = begin(draw_rollouts(config, masked, generator))
+    elif config.own_frame_share:
         own = (torch.rand(len(tokens_BTP), 1, 1, generator=generator) < config.own_frame_share).to(device)
     if config.token_noise:
         noise = draw_noise(config, torch.full_like(tokens_BTP, _UNTOUCHED), mask, num_codes, generator)
     if config.changed_weight != 1:
         weights = change_weights(config, tokens_BTP)
         masked = (weights * mask).cpu()
-    return DynamicsInputs(tokens_BTP, mask, masked.double().sum((1, 2)), own, noise, weights)
+    amount = masked.double().sum((1, 2))
+    return DynamicsInputs(tokens_BTP, actions_BTL, mask, amount, own, own_past, noise, weights)

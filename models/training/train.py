@@ -138,7 +138,7 @@ def train_world_model(
     planned = plan_run(store, config, WORLD, version, tokenizer=source, start=start_for(store, config, WORLD))
     compute = choose_compute(config.training)
     with intra_op_threads(), _windows(job, version, train) as windows:
-        check_window(windows, config.dynamics.context, "dynamics.context")
+        check_window(windows, config.dynamics.drawn_frames, config.dynamics.drawn_by)
         _check_memory(job, WORLD, compute, windows)
         training = _world_training(store, config, source, windows, compute)
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
@@ -214,6 +214,7 @@ def _world_training(
         seed=config.training.seed,
         truth_actions=truth_actions,
         accumulate=config.training.accumulate,
+        cache_tokens=config.training.cache_tokens,
     )
 
 

@@ -11,8 +11,7 @@ cannot be controlled, the dynamics is too weak; if only the oracle can, the late
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +27,16 @@ from models.networks.dynamics import (
 from models.networks.latent_actions import LatentActionModel, initialize_codes, initialize_embeddings
 from models.networks.latent_start import start_latent_actions
 from models.networks.tokenizer import VideoTokenizer
-from models.runtime.compute import Compute, intra_op_threads
-from models.runtime.cpu_parallel import CpuParallel, micro_batches
+from models.runtime.compute import Compute
+from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.weights import load_states, prefixed
 from models.training.checkpoint import step_generator
 from models.training.code_metrics import code_metrics
 from models.training.data import Batches, ClipWindows, Place, TensorBatch
-from models.training.dynamics_inputs import draw_inputs
+from models.training.dynamics_inputs import DynamicsInputs, draw_inputs
 from models.training.optimizer import Optimizer
+from models.training.own_past import OwnPast, Rollouts, begin_rollouts, with_own_past
+from models.training.token_cache import TokenCache
 from models.training.tokenizer_training import mean_psnr
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
 
@@ -43,6 +44,14 @@ TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
 """Returns the true actions of a clip by its id, entry k between frames k and k + 1; None where unknown."""
 
 _STREAM, _CODES_STREAM, _INITIAL_FRAMES, _INITIAL_WINDOWS, _CODES_BATCHES = 2, 3, 256, 32, 40
+
+
+class _Part(NamedTuple):
+    """What a step of the LAM keeps of a part of its batch."""
+
+    codes: Tensor
+    latents_BTL: Tensor
+    quality: float
 
 
 class WorldTraining:
@@ -59,6 +68,7 @@ class WorldTraining:
         seed: int,
         truth_actions: TruthActions | None = None,
         accumulate: int = 1,
+        cache_tokens: int = 0,
     ) -> None:
         """Build fresh networks.
 
@@ -71,6 +81,7 @@ class WorldTraining:
             seed: of weights and noise.
             truth_actions: makes it the oracle (all clips must have them).
             accumulate: micro-batches of a step (`training.accumulate`).
+            cache_tokens: windows whose tokens are kept (`training.cache_tokens`).
         """
         self.lam_config, self.config, self.windows = latent_actions, dynamics, windows
         self.compute, self.seed, self.truth_actions, self.accumulate = compute, seed, truth_actions, accumulate
@@ -89,8 +100,8 @@ class WorldTraining:
         self.dynamics.to(compute.device)
         self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, self.total_steps, "latent_actions")
         self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps, "dynamics")
-        # two threads while both networks learn; while the LAM learns alone, as many as its batch has windows
-        self._pair, self.parallel = CpuParallel(compute, 2), CpuParallel(compute, dynamics.batch)
+        self.parallel = CpuParallel(compute, dynamics.batch)
+        self.token_cache = TokenCache(self.tokenizer, cache_tokens, dynamics.context) if cache_tokens else None
 
     def initialize(self) -> None:
         """Initialize embeddings from data where configured."""
@@ -105,7 +116,7 @@ class WorldTraining:
             initialize_from_codebook(self.dynamics, self.tokenizer.quantizer.rows())
         if not self.truth_actions and not self.alone_steps and self.lam_config.start == "latents":
             windows = self.windows.spread(count=_INITIAL_WINDOWS, window=self.config.context).to(self.compute.device)
-            frames = torch.cat([self._read(window) for window in windows.split(1)])
+            frames = self._read(windows, len(windows))
             start_latent_actions(self.lam, frames, step_generator(self.seed, _CODES_STREAM, 0))
         if not self.alone_steps:
             self._scale_actions()
@@ -118,19 +129,19 @@ class WorldTraining:
         """Take one step.
 
         Metrics: lam_loss, lam_psnr (lam_accuracy of a LAM that reads tokens), lam_gradient_norm and
-        lam_learning_rate; once it quantizes, those of `code_metrics`, and of the dynamics loss (its cross-entropy),
-        gradient_norm and learning_rate.
+        lam_learning_rate (in steps in which it learns); once it quantizes, those of `code_metrics`, and of the dynamics
+        loss (its cross-entropy), gradient_norm and learning_rate.
         """
         video, places = self._placed(next(self.batches))
         if self.truth_actions:
             rows = self.lam.quantizer.lookup(self._true_actions(places)).detach()
-            return self._step_dynamics(video, [_done(part) for part in self._parts(rows)], step)
+            return self._step_dynamics(video, self._window_tokens(video, places), rows, step)
         if step < self.alone_steps:
-            return self._step_lam_alone(video, step)
+            return self._step_lam_alone(self._context(video), step)
         if step == self.alone_steps and self.alone_steps:
             initialize_codes(self.lam, self._many_latents(), step_generator(self.seed, _CODES_STREAM, 0))
             self._scale_actions()
-        return self._step_both(video, step)
+        return self._step_both(video, places, step)
 
     @property
     def batches(self) -> Batches:
@@ -141,65 +152,88 @@ class WorldTraining:
 
     def _order(self, stream: int, state: Mapping[str, Any] | None = None) -> Batches:
         return self.windows.batches(
-            seed=self.seed, stream=stream, batch=self.config.batch, window=self.config.context,
-            state=state, window_name="dynamics.context",
+            seed=self.seed, stream=stream, batch=self.config.batch, window=self.config.drawn_frames,
+            state=state, window_name=self.config.drawn_by,
         )  # fmt: skip
+
+    def _context(self, video: Tensor) -> Tensor:
+        """Return the frames of a batch without those before its windows."""
+        return video[:, self.config.frames_before :]
 
     def _placed(self, batch: TensorBatch) -> tuple[Tensor, list[Place]]:
         return batch.video_BTHWC.to(self.compute.device), batch.places
 
-    def _parts(self, batch: Tensor) -> list[Tensor]:
-        """Return the micro-batches of a batch (B, ...)."""
-        return micro_batches(batch, self.accumulate)
+    def _tokens(self, video: Tensor, parts: int = 0) -> Tensor:
+        """Return the tokens of a video (B, ...), computed in `parts` parts one after another (`accumulate`)."""
+        return self._in_pieces(self.tokenizer.encode, video, parts)
 
-    def _tokens(self, video: Tensor) -> Tensor:
-        with torch.no_grad(), self.compute.autocast():
-            return torch.cat([self.tokenizer.encode(part) for part in self._parts(video)])
+    def _window_tokens(self, video: Tensor, places: list[Place]) -> Tensor:
+        """Return the tokens (B, T, P) of the windows of a batch, kept ones where there are."""
+        context = self._context(video)
+        if self.token_cache is None:
+            return self._tokens(context)
+        starts = [place._replace(start=place.start + self.config.frames_before) for place in places]
+        return self.token_cache.tokens(context, starts, self._encoded, self.parallel)
 
-    def _read(self, video: Tensor) -> Tensor:
-        """Return the LAM's input for a video: pixels or tokens."""
-        return self._tokens(video) if self.lam.reads_tokens else video
+    @torch.no_grad()
+    def _encoded(self, video: Tensor) -> Tensor:
+        with self.compute.autocast():
+            return self.tokenizer.encode(video)
 
-    def _step_both(self, video: Tensor, step: int) -> dict[str, float]:
-        """Take a step of both networks in parallel; the dynamics waits for codes, not for the LAM's update."""
-        frames = self._read(video)
-        rows: list[Future[Tensor]] = [Future() for _ in self._parts(frames)]
-        lam = self._pair.submit(self._step_lam, frames, step, rows)
-        lam.add_done_callback(lambda done: _fail_with(rows, done.exception()))
-        try:
-            with intra_op_threads(self._pair.inner):
-                tokens = frames if self.lam.reads_tokens else None
-                metrics = self._step_dynamics(video, rows, step - self.alone_steps, tokens)
-        finally:
-            lam.exception()  # waits: the other thread must not go on with a network that a caller looks at
-        return {**lam.result(), **metrics}
+    def _in_pieces(self, function: Callable[[Tensor], Tensor], batch: Tensor, parts: int = 0) -> Tensor:
+        """Return a function of a batch (B, ...), without gradients, in micro-batches and pieces of them."""
 
-    def _step_lam(self, frames: Tensor, step: int, rows: list[Future[Tensor]]) -> dict[str, float]:
-        """Take a step of the LAM; the codes' rows of each micro-batch are there as soon as it has been seen."""
-        self.lam_optimizer.zero_grad()
-        losses, latents, codes, quality = [], [], [], 0.0
-        for part, given in zip(self._parts(frames), rows, strict=True):
+        @torch.no_grad()
+        def result(piece: Tensor) -> Tensor:
             with self.compute.autocast():
-                loss, result = self.lam.loss(part, False)
-            assert result.quantized is not None
-            given.set_result(self.lam.quantizer.lookup(result.quantized.codes).detach().clone())
-            share = len(part) / len(frames)
-            loss = loss * share
-            loss.backward()
-            losses.append(loss.detach())
-            codes.append(result.quantized.codes)
-            latents.append(result.latents_BTL.detach())
-            quality += share * lam_quality(result.next_frames.detach(), part[:, 1:])
+                return function(piece)
+
+        pieces = self.parallel.pieces(batch, parts or self.accumulate)
+        return torch.cat([found for part in pieces for found in self.parallel.map(result, part)])
+
+    def _read(self, video: Tensor, parts: int = 0) -> Tensor:
+        """Return the LAM's input for a video: pixels, or tokens as of `_tokens`."""
+        return self._tokens(video, parts) if self.lam.reads_tokens else video
+
+    def _step_both(self, video: Tensor, places: list[Place], step: int) -> dict[str, float]:
+        """Take a step of both networks; the dynamics is led by the codes from before the LAM's update."""
+        tokens, joint = self._window_tokens(video, places), step - self.alone_steps
+        frames = tokens if self.lam.reads_tokens else self._context(video)
+        updates = joint % self.lam_config.update_every == 0
+        rows, metrics = self._step_lam(frames, step) if updates else self._led_by(frames)
+        return {**metrics, **self._step_dynamics(video, tokens, rows, joint)}
+
+    @torch.no_grad()
+    def _led_by(self, frames: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Return the codes' rows (B, T-1, L) of frames, and metrics."""
+        codes = self._in_pieces(self.lam.encode, frames)
+        return self.lam.quantizer.lookup(codes), code_metrics(codes, self.lam_config.num_actions)
+
+    def _rows_of(self, video: Tensor) -> Tensor:
+        return self.lam.quantizer.lookup(self._in_pieces(self.lam.encode, self._read(video))).detach()
+
+    def _step_lam(self, frames: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Take a step of the LAM; return the codes' rows (B, T-1, L) from before it, and metrics."""
+        loss, parts = self.parallel.backward(self.lam, self._quantized_loss, frames, self.accumulate)
+        codes = torch.cat([part.codes for part in parts])
+        rows = self.lam.quantizer.lookup(codes).detach().clone()
         # at the full learning rate the codes collapsed in 2 of 4 runs (measured)
         norm = self.lam_optimizer.apply(step, self.lam_config.joint_lr_scale)
-        all_codes, noise = torch.cat(codes), step_generator(self.seed, _STREAM, 2 * step + 1)
-        self.lam.quantizer.update(torch.cat(latents), all_codes, noise)
-        return {
-            "lam_loss": float(torch.stack(losses).sum()),
-            self.lam.metric: quality,
+        noise = step_generator(self.seed, _STREAM, 2 * step + 1)
+        self.lam.quantizer.update(torch.cat([part.latents_BTL for part in parts]), codes, noise)
+        return rows, {
+            "lam_loss": float(loss),
+            self.lam.metric: sum(part.quality * len(part.codes) for part in parts) / len(frames),
             **self._pace_of_lam(norm),
-            **code_metrics(all_codes, self.lam_config.num_actions),
+            **code_metrics(codes, self.lam_config.num_actions),
         }
+
+    def _quantized_loss(self, frames: Tensor) -> tuple[Tensor, _Part]:
+        with self.compute.autocast():
+            loss, result = self.lam.loss(frames, False)
+        assert result.quantized is not None
+        quality = lam_quality(result.next_frames.detach(), frames[:, 1:])
+        return loss, _Part(result.quantized.codes, result.latents_BTL.detach(), quality)
 
     def _step_lam_alone(self, video: Tensor, step: int) -> dict[str, float]:
         frames = self._read(video)
@@ -217,44 +251,50 @@ class WorldTraining:
             loss, result = self.lam.loss(frames, True)
         return loss, (lam_quality(result.next_frames.detach(), frames[:, 1:]), len(frames))
 
-    def _step_dynamics(
-        self, video: Tensor, latent_actions: list[Future[Tensor]], step: int, tokens: Tensor | None = None
-    ) -> dict[str, float]:
-        """Take a step of the dynamics; `latent_actions` are the codes' rows of each micro-batch."""
-        tokens = self._tokens(video) if tokens is None else tokens
-        noise = step_generator(self.seed, _STREAM, 2 * step)
-        whole = draw_inputs(self.config, tokens, self.dynamics.mask_id, noise)
-        self.optimizer.zero_grad()
-        losses = [torch.zeros((), device=tokens.device)]
-        for part, given in zip(whole.parts(self.accumulate), latent_actions, strict=True):
-            rows, seen = given.result(), part.tokens_BTP
-            if not part.amount:
-                continue
-            with self.compute.autocast():
-                if part.own_B11 is not None:
-                    seen = torch.where(
-                        part.own_B11, self_predicted_tokens(self.dynamics, seen, rows, part.mask_BTP), seen
-                    )
-                seen = part.with_noise(seen)
-                loss = self.dynamics.loss(part.tokens_BTP, rows, part.mask_BTP, seen, part.weights_BTP)
-            # the loss is a mean over masked tokens, of which each micro-batch has its own number
-            loss = loss * (part.amount / whole.amount)
-            loss.backward()
-            losses.append(loss.detach())
-        norm = self.optimizer.apply(step)
-        pace = {"gradient_norm": norm, "learning_rate": self.optimizer.learning_rate}
-        return {"loss": float(torch.stack(losses).sum()), **pace}
+    def _step_dynamics(self, video: Tensor, tokens: Tensor, rows: Tensor, step: int) -> dict[str, float]:
+        """Take a step of the dynamics on the tokens (B, T, P) of windows, led by the rows of their latent actions.
 
-    @torch.no_grad()
+        Rows are of the last T - 1 transitions of the video at least, and of all of them for the oracle.
+        """
+        noise = step_generator(self.seed, _STREAM, 2 * step)
+        led = rows[:, rows.shape[1] + 1 - tokens.shape[1] :]
+
+        def begin(rollouts: Rollouts) -> OwnPast:
+            own = begin_rollouts(rollouts, video, led, self._tokens, self._rows_of)
+            return own._replace(actions_BAL=rows) if self.truth_actions else own
+
+        whole = draw_inputs(self.config, tokens, led, self.dynamics.mask_id, noise, begin)
+        total = whole.amount
+
+        def share_of(piece: DynamicsInputs) -> tuple[Tensor, None]:
+            # the loss is a mean over masked tokens, of which each piece has its own number
+            return self._dynamics_loss(piece) * (piece.amount / total), None
+
+        pieces = [
+            [piece for piece in part.parts(self.parallel.count) if piece.amount]
+            for part in whole.parts(self.accumulate)
+        ]
+        loss, _ = self.parallel.backward_sum(self.dynamics, share_of, [part for part in pieces if part])
+        norm = self.optimizer.apply(step)
+        return {"loss": float(loss), "gradient_norm": norm, "learning_rate": self.optimizer.learning_rate}
+
+    def _dynamics_loss(self, inputs: DynamicsInputs) -> Tensor:
+        seen, rows, mask = inputs.tokens_BTP, inputs.actions_BTL, inputs.mask_BTP
+        with self.compute.autocast():
+            if inputs.own_past is not None:
+                seen = with_own_past(self.dynamics, seen, inputs.own_past)
+            if inputs.own_B11 is not None:
+                seen = torch.where(inputs.own_B11, self_predicted_tokens(self.dynamics, seen, rows, mask), seen)
+            seen = inputs.with_noise(seen)
+            return self.dynamics.loss(inputs.tokens_BTP, rows, mask, seen, inputs.weights_BTP)
+
     def _many_latents(self) -> Tensor:
         found = []
         batches = self._order(_CODES_STREAM)
         for _ in range(_CODES_BATCHES):
             video, _ = self._placed(next(batches))
-            frames = self._read(video)
-            with self.compute.autocast():
-                parts = [self.lam.latents(part) for part in self._parts(frames)]
-            found += [part.flatten(0, 1).float().cpu() for part in parts]
+            frames = self._read(self._context(video))
+            found.append(self._in_pieces(self.lam.latents, frames).flatten(0, 1).float().cpu())
         batches.close()
         return torch.cat(found).to(self.compute.device)
 
@@ -264,7 +304,7 @@ class WorldTraining:
         for place in places:
             actions = self.truth_actions(place.clip_id)
             assert actions is not None, f"clip {place.clip_id} has no true actions"
-            rows.append(actions[place.start : place.start + self.config.context - 1])
+            rows.append(actions[place.start : place.start + self.config.drawn_frames - 1])
         return torch.from_numpy(np.stack(rows).astype(np.int64)).to(self.compute.device)
 
     def networks(self) -> dict[str, nn.Module]:
@@ -293,19 +333,6 @@ class WorldTraining:
         """Skip the samples that were skipped before, and go on in the order of windows."""
         self.windows.tally.add_known(about.get("bad_samples", {}))
         self._loader_state = about.get("loader")
-
-
-def _done(rows: Tensor) -> Future[Tensor]:
-    future: Future[Tensor] = Future()
-    future.set_result(rows)
-    return future
-
-
-def _fail_with(futures: list[Future[Tensor]], error: BaseException | None) -> None:
-    """Give the futures that have no result yet an error, if there is one."""
-    for future in futures:
-        if error is not None and not future.done():
-            future.set_exception(error)
 
 
 def lam_quality(guess: Tensor, truth: Tensor) -> float:

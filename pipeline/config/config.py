@@ -20,6 +20,7 @@ from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, R
 from pipeline.config.tokens import TokensConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig, check_lam_window
+from pipeline.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,12 @@ class Config:
 
     def __post_init__(self) -> None:
         check_lam_window(self.latent_actions.window, self.dynamics.context)
+        context, window = self.dynamics.context, self.tokenizer.window
+        if context > window and self.tokenizer.architecture != "vit":
+            raise UserError(
+                f"dynamics.context = {context}: the tokenizer encodes at most tokenizer.window = {window} frames at "
+                f"once: lower dynamics.context to {window}, or raise tokenizer.window to {context}"
+            )
 
 
 def fingerprint(*parts: object, length: int = 12) -> str:

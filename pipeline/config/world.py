@@ -254,6 +254,8 @@ class LatentActionConfig(Section, name="latent_actions"):
     counts all alike."""
     loss_margin: NonNegativeInt = 0
     """Pixels at the left and right sides that the loss leaves out: what enters there cannot be known."""
+    update_every: Count = 1
+    """Joint steps from one update of the LAM to the next; between them it only gives codes (a fifth of the cost)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -323,6 +325,9 @@ class DynamicsConfig(Section, name="dynamics"):
     scales and shifts them."""
     own_frame_share: NonNegativeFloat = 0.0
     """Share of samples whose last visible frame is the dynamics' own guess instead of the true one, as in play."""
+    own_frames: Count = 1
+    """More than 1: such samples end their visible past with a rollout of 1 to so many frames, each drawn greedily after
+    the ones before, from a true frame and led by the LAM's codes, as in play. Windows are drawn longer for it."""
     changed_weight: PositiveFloat = 1.0
     """Weight, in the loss, of tokens that differ from the same place in the frame before; 1 counts all alike."""
     embedding_start: Literal["random", "codebook"] = "random"
@@ -335,3 +340,24 @@ class DynamicsConfig(Section, name="dynamics"):
                 "dynamics.action_injection = 'prepend' stands before the frame's grid: set "
                 "dynamics.stack.depthwise_conv = 'none'"
             )
+        if self.own_frames > 1 and not self.own_frame_share:
+            raise UserError(
+                f"dynamics.own_frames = {self.own_frames}: no sample has them; set dynamics.own_frame_share above 0, "
+                "or own_frames = 1"
+            )
+
+    @property
+    def frames_before(self) -> int:
+        """Return the frames that training draws before a window, in which rollouts of `own_frames` can begin."""
+        # as whole windows of the LAM, which share their end frames
+        return -(-self.own_frames // (self.context - 1)) * (self.context - 1) if self.own_frames > 1 else 0
+
+    @property
+    def drawn_frames(self) -> int:
+        """Return the frames of the windows that training draws."""
+        return self.frames_before + self.context
+
+    @property
+    def drawn_by(self) -> str:
+        """Return the setting to lower where clips hold no such window."""
+        return "dynamics.own_frames" if self.frames_before else "dynamics.context"

@@ -151,7 +151,7 @@ def _held_clips(config: Config, batch: int, clips: int | None) -> int:
 
 
 def _frames(config: Config, kind: Kind) -> int:
-    return config.tokenizer.window if kind == "video_tokenizer" else config.dynamics.context
+    return config.tokenizer.window if kind == "video_tokenizer" else config.dynamics.drawn_frames
 
 
 def _checkpointed(config: Config, parameters: int) -> bool:

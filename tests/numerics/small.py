@@ -76,10 +76,10 @@ def make_dynamics(grid=(3, 5), **changes):
     return stir(Dynamics(config, num_codes=64, grid=grid, action_dim=32)).eval()
 
 
-def patch_tokenizer(windows):
+def patch_tokenizer(windows, **changes):
     """A tokenizer whose codes are spread over the clips' patches: frames have different tokens before any training."""
     torch.manual_seed(0)
-    tokenizer = VideoTokenizer(dataclasses.replace(TOKENIZER, start="patches"), *windows.shape[1:])
+    tokenizer = VideoTokenizer(dataclasses.replace(TOKENIZER, start="patches", **changes), *windows.shape[1:])
     initialize_from_patches(tokenizer, windows.spread(count=16, window=1))
     return tokenizer
 
@@ -108,10 +108,10 @@ def fresh_networks(tokenizer, latent_actions, dynamics, height, width):
     return {"tokenizer": first, "latent_actions": second, "dynamics": third}
 
 
-def make_world_training(windows, **changes):
-    """Return a started co-training; `changes` are of the dynamics' settings."""
-    training = WorldTraining(
-        LAM, dataclasses.replace(DYNAMICS, **changes), patch_tokenizer(windows), windows, CPU, seed=0
-    )
+def make_world_training(windows, lam=None, cache_tokens=0, architecture="st_vivit", **changes):
+    """Return a started co-training; `changes` are of the dynamics' settings, `lam` of the LAM's."""
+    sections = dataclasses.replace(LAM, **(lam or {})), dataclasses.replace(DYNAMICS, **changes)
+    tokenizer = patch_tokenizer(windows, architecture=architecture)
+    training = WorldTraining(*sections, tokenizer, windows, CPU, seed=0, cache_tokens=cache_tokens)
     training.initialize()
     return training

@@ -25,7 +25,10 @@ TOKENIZERS = {
 }
 WORLDS = {
     "latent actions alone, then both": ({"unquantized_steps": 1, "ema_decay": 0.9, "restart_below": 0.9}, {}),
-    "play-like inputs": ({}, {"own_frame_share": 0.7, "token_noise": 0.5, "full_mask_share": 0.3}),
+    "play-like inputs, the LAM learns in one of two": (
+        {"update_every": 2},
+        {"own_frame_share": 0.7, "token_noise": 0.5, "full_mask_share": 0.3},
+    ),
     "what changes weighs more": (
         {"motion_weight": 5.0, "loss_margin": 3},
         {"changed_weight": 5.0, "clean_prefix_share": 0.5},
@@ -97,7 +100,8 @@ def test_latent_actions_and_dynamics_take_the_same_steps(windows, name):
 
 
 def test_the_oracle_takes_the_same_steps(windows):
-    dynamics = dataclasses.replace(DYNAMICS, stack=STACK, batch=BATCH)
+    own = {"own_frame_share": 0.8, "own_frames": 5}
+    dynamics = dataclasses.replace(DYNAMICS, stack=STACK, batch=BATCH, **own)
 
     def steps(accumulate):
         training = WorldTraining(

@@ -1,7 +1,6 @@
 """Whom each loss teaches: the dynamics itself alone, the LAM through its codes, and every parameter there is."""
 
 import dataclasses
-from concurrent.futures import Future
 
 import pytest
 import torch
@@ -56,7 +55,7 @@ def test_a_step_of_both_gives_the_lam_gradients_of_its_own_loss_alone(windows, m
     for training in (both, alone):
         monkeypatch.setattr(training.lam_optimizer, "apply", lambda *args: 0.0)
     both.step(0)
-    alone._step_lam(next(alone.batches)[0], 0, [Future()])
+    alone._step_lam(next(alone.batches)[0], 0)
     own = dict(alone.lam.named_parameters())
     for name, parameter in both.lam.named_parameters():
         assert parameter.grad is not None, name

@@ -5,7 +5,6 @@ beside the steps, as the preset's own.
 """
 
 import dataclasses
-from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -107,7 +106,7 @@ def learn_actions(training, steps):
     """Steps of the LAM alone, as it takes them beside the dynamics."""
     for step in range(steps):
         video, _ = next(training.batches)
-        training._step_lam(training._read(video), step, [Future()])
+        training._step_lam(training._read(video), step)
 
 
 @pytest.mark.parametrize("name", PAPER)

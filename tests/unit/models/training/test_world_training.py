@@ -1,12 +1,16 @@
 """What the dynamics is shown while it learns, and the figures that say what it has learned."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from models.networks.dynamics import last_frame_quality
 from models.training.world_metrics import world_metrics
-from tests.numerics.small import DYNAMICS, LAM, arcade_windows, make_world_training
+from models.world.world import WorldModel
+from pipeline.config.evaluation import SamplingConfig
+from tests.numerics.small import CPU, DYNAMICS, LAM, arcade_windows, make_world_training
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +92,51 @@ def test_the_last_frame_is_judged_wholly_masked_after_true_frames(windows):
     other[:, -1] = (other[:, -1] + 1) % 64
     again = last_frame_quality(training.dynamics, other, actions)[0]
     assert not torch.equal(again, losses), "the frame itself is what is asked for"
+
+
+def test_between_its_updates_the_lam_gives_codes_and_does_not_change(windows):
+    training = make_world_training(windows, lam={"update_every": 3, "ema_decay": 0.9})
+    before, changes = None, []
+    for step in range(5):
+        metrics = training.step(step)
+        now = {name: tensor.clone() for name, tensor in training.lam.state_dict().items()}
+        changes.append(before is None or any(not torch.equal(now[name], before[name]) for name in now))
+        assert ("lam_loss" in metrics) == changes[-1]
+        assert metrics["loss"] > 0
+        assert metrics["lam_codes_used"] >= 1
+        before = now
+    assert changes == [True, False, False, True, False]
+
+
+def test_a_training_that_goes_on_takes_the_same_steps_bit_for_bit(windows):
+    """Rollouts, kept tokens, weights and the LAM's rests depend on the seed, the step and the weights alone."""
+    settings = {
+        "lam": {"update_every": 2, "motion_weight": 3.0, "ema_decay": 0.9}, "cache_tokens": 9, "own_frames": 2,
+        "own_frame_share": 0.7, "changed_weight": 2.0, "token_noise": 0.1,
+    }  # fmt: skip
+    whole = make_world_training(windows, **settings)
+    for step in range(3):
+        whole.step(step)
+    tensors = {name: tensor.clone() for name, tensor in whole.tensors().items()}
+    about = copy.deepcopy(whole.about())
+    expected = [whole.step(step) for step in range(3, 5)]
+    other = make_world_training(windows, **settings)
+    other.load(tensors)
+    other.load_about(about)
+    assert [other.step(step) for step in range(3, 5)] == expected
+
+
+@pytest.mark.parametrize(("context", "past_window"), [(2, "ring"), (3, "prefill")])
+def test_a_world_of_short_windows_learns_and_is_played(windows, context, past_window):
+    training = make_world_training(windows, context=context, own_frames=2, own_frame_share=0.5, lam={"window": 2})
+    assert training.tokenizer.config.window > context
+    assert training.step(0)["loss"] > 0
+    assert world_metrics(training, windows, count=2)["windows"] == 2
+    world = WorldModel(training.tokenizer, training.lam.eval(), training.dynamics.eval(), compute=CPU, model_id="w")
+    video = windows.spread(count=1, window=6)
+    tokens, actions = world.encode(video), world.infer_actions(video)
+    sampling = SamplingConfig(maskgit_steps=2, token_temperature=0.0, past_window=past_window)
+    drawn = world.generate(tokens[:, :1], actions, sampling=sampling)
+    assert drawn.shape == tokens.shape
+    assert int(drawn.max()) < training.dynamics.mask_id
+    assert world.play(tokens[:, :1], actions, sampling=sampling).shape == (1, 5, *video.shape[2:])
