@@ -39,7 +39,7 @@ class RoundTrips:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON."""
-        return asdict(self)
+        return {**asdict(self), "psnr_quantiles": list(self.psnr_quantiles)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

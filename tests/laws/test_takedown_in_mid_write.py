@@ -80,7 +80,6 @@ EXCUSED = {
         "classifier/labels/events.py",
         "labels",
     ): "an event log of what people said; `Pool` and `load_labels` leave it out",
-    ("assets/graph/evaluate.py", "models"): "says that a published world could be stepped",
     ("pipeline/model_choice.py", "models"): "says by which floor a published tokenizer was judged",
     **dict.fromkeys(
         [("pipeline/inspect/mend.py", table) for table in ("clips", "clippings", "shards", "tokens", "models")],
