@@ -183,15 +183,25 @@ class LatentActionModel(nn.Module):
             y_BTPX = torch.sigmoid(y_BTPX)
         return from_patches(y_BTPX, self.config.patch, self.height, self.width)
 
-    def forward(self, frames: Tensor, continuous: bool = False) -> Prediction:
+    def forward(self, frames: Tensor, continuous: bool = False, noise_BTL: Tensor | None = None) -> Prediction:
         latents = self.latents(frames)
         quantized = None if continuous else self.quantizer(latents)
         actions = latents if quantized is None else quantized.straight
+        if noise_BTL is not None:
+            actions = actions + noise_BTL
         return Prediction(self.decode(frames[:, :-1], actions), latents, quantized)
 
-    def loss(self, frames: Tensor, continuous: bool = False) -> tuple[Tensor, Prediction]:
-        """Return the training loss and the forward pass behind it; `continuous` leaves quantization out."""
-        result = self(frames, continuous)
+    def loss(
+        self, frames: Tensor, continuous: bool = False, noise_BTL: Tensor | None = None
+    ) -> tuple[Tensor, Prediction]:
+        """Return the training loss and the forward pass behind it.
+
+        Args:
+            frames: as of `latents`.
+            continuous: leaves quantization out.
+            noise_BTL: is added to the latents (B, T-1, L) that the decoder gets.
+        """
+        result = self(frames, continuous, noise_BTL)
         if self.reads_tokens:
             error = F.cross_entropy(result.next_frames.flatten(0, 2), frames[:, 1:].flatten())
         else:

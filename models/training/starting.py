@@ -35,8 +35,10 @@ _SECTIONS: dict[str, Callable[[Mapping[str, Any], str], TokenizerConfig | Latent
 _LOSSES = ("reconstruction_weight", "commitment")
 _MAY_CHANGE = {
     "tokenizer": {"optimizer", "batch", "steps", "min_psnr", "start", "start_coverage", *_LOSSES},
-    "latent_actions": {"optimizer", "joint_lr_scale", "start", "pca_start", "motion_weight", "loss_margin",
-        "update_every", *_LOSSES},
+    "latent_actions": {
+        "optimizer", "joint_lr_scale", "start", "pca_start", "motion_weight", "loss_margin", "latent_noise",
+        "update_every", *_LOSSES,
+    },
     "dynamics": {
         "optimizer", "batch", "steps", "min_mask_rate", "full_mask_share", "clean_prefix_share", "token_noise",
         "own_frame_share", "own_frames", "changed_weight", "embedding_start",

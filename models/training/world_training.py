@@ -237,7 +237,13 @@ class WorldTraining:
 
     def _step_lam_alone(self, video: Tensor, step: int) -> dict[str, float]:
         frames = self._read(video)
-        loss, parts = self.parallel.backward(self.lam, self._continuous_loss, frames, self.accumulate)
+        noise = self._latent_noise(frames, step)
+
+        def loss_of(rows: Tensor) -> tuple[Tensor, tuple[float, int]]:
+            return self._continuous_loss(frames[rows], None if noise is None else noise[rows])
+
+        rows = torch.arange(len(frames), device=frames.device)
+        loss, parts = self.parallel.backward(self.lam, loss_of, rows, self.accumulate)
         norm = self.lam_optimizer.apply(step)
         quality = sum(quality * count for quality, count in parts) / len(frames)
         return {"lam_loss": float(loss), self.lam.metric: quality, **self._pace_of_lam(norm)}
@@ -245,10 +251,19 @@ class WorldTraining:
     def _pace_of_lam(self, norm: float) -> dict[str, float]:
         return {"lam_gradient_norm": norm, "lam_learning_rate": self.lam_optimizer.learning_rate}
 
-    def _continuous_loss(self, frames: Tensor) -> tuple[Tensor, tuple[float, int]]:
+    def _latent_noise(self, frames: Tensor, step: int) -> Tensor | None:
+        """Return the noise on the latents of a batch, drawn at once so that it does not depend on micro-batches."""
+        scale = self.lam_config.latent_noise
+        if not scale:
+            return None
+        size = (len(frames), frames.shape[1] - 1, self.lam_config.latent_dim)
+        generator = step_generator(self.seed, _STREAM, 2 * step + 1)
+        return (scale * torch.randn(size, generator=generator)).to(self.compute.device)
+
+    def _continuous_loss(self, frames: Tensor, noise_BTL: Tensor | None) -> tuple[Tensor, tuple[float, int]]:
         """Return the loss, and the quality of the prediction with the number of windows."""
         with self.compute.autocast():
-            loss, result = self.lam.loss(frames, True)
+            loss, result = self.lam.loss(frames, True, noise_BTL)
         return loss, (lam_quality(result.next_frames.detach(), frames[:, 1:]), len(frames))
 
     def _step_dynamics(self, video: Tensor, tokens: Tensor, rows: Tensor, step: int) -> dict[str, float]:

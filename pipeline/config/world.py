@@ -230,6 +230,9 @@ class LatentActionConfig(Section, name="latent_actions"):
     """Bring each latent to mean 0 and variance 1 before it is quantized."""
     unquantized_steps: int = 0
     """First steps, of the LAM alone and without quantization; k-means then initializes the codes."""
+    latent_noise: NonNegativeFloat = 0.0
+    """Standard deviation of noise on the decoder's latents in the `unquantized_steps`. Little passes through it, so
+    latents keep what the decoder cannot tell from the present frame: what was done, and not what follows from it."""
     joint_lr_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on the LAM's learning rate once it quantizes and the dynamics learns beside it."""
     decoder_output: Literal["sigmoid", "residual", "sigmoid_residual"] = "sigmoid"
@@ -268,6 +271,11 @@ class LatentActionConfig(Section, name="latent_actions"):
             raise UserError(
                 "latent_actions.pooling = 'antisymmetric' reads a pair as one frame, and "
                 "latent_actions.encoder.depthwise_conv = 'causal' the one before, which is not there: set it to 'frame'"
+            )
+        if self.latent_noise and not self.unquantized_steps:
+            raise UserError(
+                f"latent_actions.latent_noise = {self.latent_noise:g} acts in the steps without quantization: set "
+                "latent_actions.unquantized_steps, or latent_noise = 0"
             )
         if self.window == 1 or self.window < 0:
             raise UserError(f"latent_actions.window = {self.window}: must be 0 or at least 2")

@@ -44,6 +44,19 @@ def test_tokens_that_change_weigh_what_the_setting_says(windows, monkeypatch):
     assert shown_in_a_step(make_world_training(windows), monkeypatch)[4] is None
 
 
+def test_noise_on_latents_reaches_the_decoder_alone_and_only_while_nothing_is_quantized(windows, monkeypatch):
+    training = make_world_training(windows, lam={"unquantized_steps": 1, "latent_noise": 0.5})
+    seen, decode = [], training.lam.decode
+    monkeypatch.setattr(training.lam, "decode", lambda frames, rows: seen.append(rows.detach()) or decode(frames, rows))
+    latents = training.lam.latents(next(training._order(2)).video_BTHWC).detach()
+    for step in range(2):
+        training.step(step)
+    noise = seen[0] - latents
+    assert 0.3 < float(noise.std()) < 0.7
+    assert len(seen) == 2
+    assert len(seen[1].flatten(0, 1).unique(dim=0)) <= LAM.num_actions, "codes, without noise"
+
+
 def test_a_dynamics_that_copies_the_frame_before_is_right_where_nothing_changes_and_there_alone(windows, monkeypatch):
     training = make_world_training(windows)
 
