@@ -1,14 +1,12 @@
-"""Commands about the data: status, why, spot-check, export, gc, reconcile, arcade."""
+"""Commands about the data: status, why, spot-check, gc, reconcile, arcade."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import shlex
 from pathlib import Path
 
-from assets.cli.options import Parsers, add_model_option, used_settings
-from assets.settings import Settings
+from assets.cli.options import Parsers, used_settings
 from pipeline.errors import UserError
 from pipeline.outside import shown_text, shown_values
 
@@ -51,22 +49,6 @@ def add_commands(commands: Parsers) -> None:
         "--per-keyword", type=int, default=4, metavar="N", help="most kept and rejected videos each (%(default)s)"
     )
     spot.add_argument("--seed", type=int, default=0, metavar="S", help="another seed shows others (%(default)s)")
-    export = commands.add(
-        "export",
-        run_export,
-        "Write one flat row per clip as Parquet, a world as one tar, or the training set as a recipe.",
-        "FILE.parquet: clip_id, video, source, title, span, tar with byte range, every flag, rating, score, decision,\n"
-        "reason, split. FILE.tar, or a new FOLDER/: the configured world, or the one that --model names, with start\n"
-        "frames, sources and licences; `lampworks play FILE.tar` plays it anywhere. With --recipe: ids, addresses,\n"
-        "spans, hashes, licences and rules of the training set, without a pixel; `lampworks rebuild FILE` fetches it\n"
-        "again elsewhere.",
-        "  lampworks export set.recipe.jsonl.gz --recipe --root DIR\n"
-        "  lampworks export clips.parquet --root DIR\n  lampworks export world.tar --model 3f0c --root DIR\n"
-        "  duckdb -c \"select decision, count(*) from 'clips.parquet' group by 1\"",
-    )
-    export.add_argument("file", metavar="FILE", help="FILE.tar or FOLDER/ for a world, any other ending for the clips")
-    export.add_argument("--recipe", action="store_true", help="write the training set as a recipe (.gz: packed)")
-    add_model_option(export)
     gc = commands.add(
         "gc",
         run_gc,
@@ -156,45 +138,6 @@ def run_spot_check(args: argparse.Namespace) -> int:
             "run `lampworks run --select search_results` first."
         )
     print(settings.store.url(key))
-    return 0
-
-
-def run_export(args: argparse.Namespace) -> int:
-    """Write the flat table, or pack a world."""
-    settings = used_settings(args)
-    from pipeline.inspect.export import export_clips
-
-    path = Path(args.file)
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"folder {str(path.absolute().parent)!r} does not exist: make it, or choose another FILE.")
-    if args.recipe:
-        return _export_recipe(settings, path)
-    if path.suffix == ".tar" or args.file.endswith("/"):
-        from models.play.packed.write import export_packed
-
-        world = export_packed(settings.store, settings.config, path, args.model)
-        print(f"world {world} written to {path}: `lampworks play {shlex.quote(str(path))}` plays it anywhere")
-        return 0
-    if args.model:
-        raise UserError(f"--model names a world, which is written as a tar: call the file {path.stem}.tar")
-    export_clips(settings.store, settings.config, path)
-    import pyarrow.parquet as pq
-
-    print(f"{pq.read_metadata(path).num_rows} clips written to {path}")
-    return 0
-
-
-def _export_recipe(settings: Settings, path: Path) -> int:
-    from pipeline.inspect.export_recipe import export_recipe
-
-    found = export_recipe(settings.store, settings.config, path)
-    print(f"recipe of {found.clips} clips of {found.videos} videos written to {path}")
-    if found.own_files:
-        print(f"  {found.own_files} videos are files of this machine: who rebuilds it needs copies (--files DIR)")
-    if found.secrets:
-        print(
-            f"  {found.secrets} addresses hold a password or a query, which is left out: they may not answer without it"
-        )
     return 0
 
 

@@ -19,6 +19,7 @@ from assets.cli import bench as cli_bench
 from assets.cli import config as cli_config
 from assets.cli import data as cli_data
 from assets.cli import doctor as cli_doctor
+from assets.cli import export as cli_export
 from assets.cli import label as cli_label
 from assets.cli import models as cli_models
 from assets.cli import rebuild as cli_rebuild
@@ -58,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
         cli_label,
         cli_models,
         cli_data,
+        cli_export,
         cli_rebuild,
         cli_retry,
         cli_shards,

@@ -72,22 +72,30 @@ class Dynamics(nn.Module):
             cache: holds the frames before them.
             keep: whether to cache these frames too.
         """
-        x_BTPD = self._with_actions(self.embed(tokens_BTP), actions_BTL, first=cache is None or not cache.length)
+        actions = self.embedded_actions(actions_BTL, first=cache is None or not cache.length)
+        x_BTPD = self.conditioned(self.embed(tokens_BTP), actions)
         x_BTPD = self.transformer(x_BTPD, cache, keep)
         if self.config.action_injection == "prepend":
             x_BTPD = x_BTPD[:, :, 1:]
         return self.norm(x_BTPD)
 
-    def _with_actions(self, x_BTPD: Tensor, actions_BTL: Tensor, first: bool) -> Tensor:
-        """Return embedded tokens conditioned on actions; `first` if the first frame has no action."""
+    def embedded_actions(self, actions_BTL: Tensor, first: bool) -> Tensor:
+        """Return what `conditioned` takes for frames: (B, T, 1, D), or (B, T, 1, 2 D) for `film`.
+
+        Args:
+            actions_BTL: latent actions of the transitions to these frames.
+            first: whether there is one more frame, the first of a window, which no action leads to.
+        """
         actions = self.embed_action(actions_BTL)[:, :, None]
+        if first and self.config.action_injection == "prepend":
+            none = self.no_action.to(actions.dtype).expand(len(actions), 1, 1, -1)
+            return torch.cat([none, actions], 1)
+        return F.pad(actions, (0, 0, 0, 0, 1, 0)) if first else actions
+
+    def conditioned(self, x_BTPD: Tensor, actions: Tensor) -> Tensor:
+        """Return embedded tokens conditioned on `embedded_actions`; with `prepend` a frame has one more token."""
         if self.config.action_injection == "prepend":
-            if first:
-                none = self.no_action.to(actions.dtype).expand(len(actions), 1, 1, -1)
-                actions = torch.cat([none, actions], 1)
             return torch.cat([actions.to(x_BTPD.dtype), x_BTPD], 2)
-        if first:
-            actions = F.pad(actions, (0, 0, 0, 0, 1, 0))
         if self.config.action_injection == "film":
             scale, shift = actions.chunk(2, -1)
             # not x * (1 + scale): in bf16 the sum loses what is small beside 1

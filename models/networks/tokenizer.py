@@ -81,7 +81,11 @@ class VideoTokenizer(nn.Module):
 
     def decode_latents(self, latents_BTPL: Tensor, cache: FrameCache | None = None) -> Tensor:
         """Return the pixels (B, T, H, W, 3), fp32, of quantized latents (see `decode`)."""
-        patches = self.out(self.decoder(self.post(latents_BTPL), cache, keep=cache is not None))
+        return self.pixels(self.decoder(self.post(latents_BTPL), cache, keep=cache is not None))
+
+    def pixels(self, x_BTPD: Tensor) -> Tensor:
+        """Return the pixels (B, T, H, W, 3), fp32, of the decoder's residual stream."""
+        patches = self.out(x_BTPD)
         # bf16 is no precision for pixels; fp64 stays
         patches = patches.to(torch.promote_types(patches.dtype, torch.float32))
         return from_patches(patches, self.config.patch, self.height, self.width)
