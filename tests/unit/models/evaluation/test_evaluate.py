@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from models.evaluation.evaluate import evaluate, evaluation_is_current
 from models.evaluation.held_out import held_out_clips, true_actions
@@ -24,6 +25,7 @@ from pipeline.storage.home import home_of
 from pipeline.storage.models_table import newest_model
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
+from tests.play_socket import Page, pixels_of
 from tests.shards import add_platformer_shards
 from tests.synthetic import job_of
 from tests.tiny_world import CONFIG
@@ -134,30 +136,80 @@ def test_the_published_world_is_playable_and_its_page_is_told_what_was_measured(
     assert f"{report.metrics['delta_t_psnr_permuted']['value']:.1f} dB" in hints.note
 
 
-def test_the_page_is_served_behind_the_guard_with_the_newest_world(trained):
-    store, _ = trained
-    answers, lines = [], []
+def _served(store, visit):
+    """Serve the play page as the command does, and let `visit(client)` visit it; return what the server said."""
+    lines = []
 
     def run(app, listening):
         with TestClient(app, base_url=f"http://127.0.0.1:{listening.getsockname()[1]}") as client:
-            answers.append(client.get("/api/world").json())
-            answers.append(client.get("/").headers["content-security-policy"])
-            answers.append(client.get("/", headers={"host": "evil.example"}).status_code)
-            answers.append(client.post("/api/start", json={"start": 1}).headers["x-t"])
-            answers.append(client.post("/api/start", content=b" " * 5000).status_code)
+            visit(client)
 
     serve_play(Job(store, CONFIG, home_of(store), lines.append), Address(), run)
-    about, policy, foreign, first, too_large = answers
-    assert (len(about["actions"]), len(about["starts"]), about["width"]) == (8, 2, 160)
-    assert "sha256-" in policy
-    assert (foreign, first, too_large) == (421, "0", 413)
+    return lines
+
+
+def test_the_page_is_served_behind_the_guard_with_the_newest_world(trained):
+    def visit(client):
+        about = client.get("/api/world").json()
+        assert (len(about["actions"]), len(about["starts"]), about["width"]) == (8, 2, 160)
+        assert [one["model"] for one in about["models"]] == [about["model"]]
+        assert "script-src 'self'" in client.get("/").headers["content-security-policy"]
+        assert client.get("/", headers={"host": "evil.example"}).status_code == 421
+        with (
+            pytest.raises(WebSocketDisconnect),
+            client.websocket_connect("/api/play", headers={"origin": "http://a.b"}),
+        ):
+            pass
+
+    lines = _served(trained[0], visit)
     assert [line for line in lines if "Ctrl-C" in line] == [lines[-1]]
+
+
+def test_a_game_is_played_beside_the_true_clip_and_its_link_gives_the_same_bytes_on_another_server(trained):
+    store, _ = trained
+    played = []
+
+    def play(client):
+        with client.websocket_connect("/api/play") as socket:
+            page = Page(socket.send_text, socket.receive_bytes)
+            page.start(start="held_out:1", seed=3)
+            page.say("compare", **{"with": "true"})
+            page.hear("frame")
+            start = start_frames(store, CONFIG)[1]
+            (clip,) = (one for one in held_out_clips(store, CONFIG, None) if one.clip_id == start.clip_id)
+            for t in range(1, 6):
+                page.act(t)
+                assert np.array_equal(pixels_of(page.pictures[1]), clip.frames_THWC[start.index + t])
+            page.say("compare", **{"with": "replay"})
+            page.hear("frame")
+            assert len(page.pictures) == 2
+            page.say("pause")
+            played.append((page.hear("link")["link"], page.pictures[0]))
+
+    def replay(client):
+        with client.websocket_connect("/api/play") as socket:
+            page = Page(socket.send_text, socket.receive_bytes)
+            link, shown = played[0]
+            page.start(link=link)
+            assert (page.header["t"], page.pictures) == (5, [shown])
+
+    _served(store, play)
+    _served(store, replay)
 
 
 def test_a_start_frame_of_a_video_that_was_taken_down_is_not_offered(trained):
     store, _ = trained
     assert len(start_frames(store, CONFIG)) == 2
-    request_takedown(store, "video", "lampworksarcade-a2", "asked for")
+
+    def visit(client):
+        with client.websocket_connect("/api/play") as socket:
+            page = Page(socket.send_text, socket.receive_bytes)
+            page.start()
+            request_takedown(store, "video", "lampworksarcade-a2", "asked for")
+            page.say("compare", **{"with": "true"})
+            assert "its video was taken down" in page.hear("error")["error"]
+
+    _served(store, visit)
     offered = start_frames(store, CONFIG)
     assert [start.clip_id.startswith("lampworksarcade-a3") for start in offered] == [True]
     assert [clip.video_id[-1] for clip in held_out_clips(store, CONFIG, None)] == ["3", "4"]
