@@ -176,7 +176,7 @@ class Player:
         told = time.perf_counter()
         for count, step in enumerate(link.steps, 1):
             await self._table.turns.take(game, self._table.replay, game, step)
-            if self._ended is not None:
+            if self._ended is not None or self._wishes.starts_again:
                 return
             if time.perf_counter() - told > _TELL_REPLAY_S:
                 told = time.perf_counter()
@@ -184,12 +184,16 @@ class Player:
         await self._welcome(seat, resumed=False)
 
     async def _resume(self, message: Message) -> None:
-        seat = self._table.room.come_back(message.text("game"), self._replaced)
+        name = message.text("game")
+        if self._seat is not None and self._seat.name == name:
+            await self._welcome(self._seat, resumed=True)
+            return
+        seat = self._table.room.come_back(name, self._replaced)
         if seat is None:
             said = "this game is not here any more: the server was started again, or the game waited too long"
             await self._send({"type": "gone", "error": said})
             return
-        if self._seat is not None and self._seat is not seat:
+        if self._seat is not None:
             self._table.room.drop(self._seat)
         self._take(seat)
         await self._welcome(seat, resumed=True)

@@ -108,6 +108,11 @@ class Wishes:
 
     # -- asked by the player --------------------------------------------------------------------------------------
 
+    @property
+    def starts_again(self) -> bool:
+        """Whether another game is asked for."""
+        return any(order.type in ("start", "resume") for order in self.orders)
+
     def sent(self, node: int) -> None:
         """Note that a frame was sent."""
         self._unshown.append(node)

@@ -53,6 +53,22 @@ def test_a_game_is_in_one_tab_at_a_time(client, connect):
         assert new.act(RIGHT)["t"] == 1
 
 
+def test_a_connection_that_asks_for_its_own_game_is_told_its_frames_again(page):
+    game = page.start()["game"]
+    page.act(RIGHT)
+    page.say("resume", game=game)
+    assert page.hear("started")["node"] == 1
+    page.hear("frame")
+    assert page.act(RIGHT)["t"] == 2
+
+
+def test_a_long_link_that_is_played_is_left_for_another_game(page, ring_world):
+    page.say("start", link="#start=held_out:0&actions=2(5000)")
+    page.say("start", start="held_out:1")
+    assert page.hear("started")["start"] == "held_out:1"
+    assert len(ring_world.calls) < 5000
+
+
 def test_one_player_too_many_is_told_so_and_a_lost_game_makes_room(client, connect):
     with connect(client) as first:
         first.start()
