@@ -1,5 +1,6 @@
 """An evaluation is published once per input, with pictures that play can start from."""
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -7,8 +8,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from starlette.testclient import TestClient
-from starlette.websockets import WebSocketDisconnect
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from models.evaluation.evaluate import evaluate, evaluation_is_current
 from models.evaluation.held_out import held_out_clips, true_actions
@@ -148,6 +148,13 @@ def _served(store, visit):
     return lines
 
 
+@contextlib.contextmanager
+def _page(client, **headers):
+    address = str(client.base_url).replace("http", "ws", 1)
+    with client.websocket_connect(f"{address}/api/play", headers=headers) as socket:
+        yield Page(socket.send_text, socket.receive_bytes)
+
+
 def test_the_page_is_served_behind_the_guard_with_the_newest_world(trained):
     def visit(client):
         about = client.get("/api/world").json()
@@ -155,11 +162,11 @@ def test_the_page_is_served_behind_the_guard_with_the_newest_world(trained):
         assert [one["model"] for one in about["models"]] == [about["model"]]
         assert "script-src 'self'" in client.get("/").headers["content-security-policy"]
         assert client.get("/", headers={"host": "evil.example"}).status_code == 421
-        with (
-            pytest.raises(WebSocketDisconnect),
-            client.websocket_connect("/api/play", headers={"origin": "http://a.b"}),
-        ):
+        with _page(client, origin=str(client.base_url)) as page:
+            page.start()
+        with pytest.raises(WebSocketDenialResponse) as refused, _page(client, origin="http://a.b"):
             pass
+        assert refused.value.status_code == 403
 
     lines = _served(trained[0], visit)
     assert [line for line in lines if "Ctrl-C" in line] == [lines[-1]]
@@ -170,8 +177,7 @@ def test_a_game_is_played_beside_the_true_clip_and_its_link_gives_the_same_bytes
     played = []
 
     def play(client):
-        with client.websocket_connect("/api/play") as socket:
-            page = Page(socket.send_text, socket.receive_bytes)
+        with _page(client) as page:
             page.start(start="held_out:1", seed=3)
             page.say("compare", **{"with": "true"})
             page.hear("frame")
@@ -187,8 +193,7 @@ def test_a_game_is_played_beside_the_true_clip_and_its_link_gives_the_same_bytes
             played.append((page.hear("link")["link"], page.pictures[0]))
 
     def replay(client):
-        with client.websocket_connect("/api/play") as socket:
-            page = Page(socket.send_text, socket.receive_bytes)
+        with _page(client) as page:
             link, shown = played[0]
             page.start(link=link)
             assert (page.header["t"], page.pictures) == (5, [shown])
@@ -202,8 +207,7 @@ def test_a_start_frame_of_a_video_that_was_taken_down_is_not_offered(trained):
     assert len(start_frames(store, CONFIG)) == 2
 
     def visit(client):
-        with client.websocket_connect("/api/play") as socket:
-            page = Page(socket.send_text, socket.receive_bytes)
+        with _page(client) as page:
             page.start()
             request_takedown(store, "video", "lampworksarcade-a2", "asked for")
             page.say("compare", **{"with": "true"})
