@@ -199,7 +199,8 @@ class WorldTraining:
         """Take a step of both networks; the dynamics is led by the codes from before the LAM's update."""
         tokens, joint = self._window_tokens(video, places), step - self.alone_steps
         frames = tokens if self.lam.reads_tokens else self._context(video)
-        updates = joint % self.lam_config.update_every == 0
+        every = self.lam_config.update_every
+        updates = bool(every) and joint % every == 0
         rows, metrics = self._step_lam(frames, step) if updates else self._led_by(frames)
         return {**metrics, **self._step_dynamics(video, tokens, rows, joint)}
 

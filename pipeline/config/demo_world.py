@@ -12,10 +12,12 @@ from pipeline.config.training import TrainingConfig
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, OptimizerConfig, StackConfig, TokenizerConfig
 
 
-def _stack(layers: int, *, temporal: bool = True, conv: str = "none") -> StackConfig:
+def _stack(
+    layers: int, width: int = 128, *, ffw: float = 4.0, temporal: bool = True, conv: str = "none"
+) -> StackConfig:
     return StackConfig(
-        layers=layers, d_model=128, heads=4, head_dim=32, kv_heads=4, ffw_multiple=4.0, temporal_attention=temporal,
-        temporal_positions="lag_bias", depthwise_conv=conv,  # type: ignore[arg-type]
+        layers=layers, d_model=width, heads=4, head_dim=width // 4, kv_heads=4, ffw_multiple=ffw,
+        temporal_attention=temporal, temporal_positions="lag_bias", depthwise_conv=conv,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
@@ -28,19 +30,19 @@ def _optimizer(peak: float, warmup_steps: int) -> OptimizerConfig:
 def demo_models() -> tuple[TokenizerConfig, LatentActionConfig, DynamicsConfig, TrainingConfig]:
     """Return the sections of the `demo` preset that describe the world model and its training."""
     tokenizer = TokenizerConfig(
-        patch=10, encoder=_stack(2), decoder=_stack(3), window=5, batch=8, steps=150, optimizer=_optimizer(1e-3, 8),
-        reconstruction_weight=10.0, ema_decay=0.99, restart_below=0.0, start="patches",
+        patch=10, codebook_size=512, encoder=_stack(2), decoder=_stack(3), window=2, batch=20, steps=80,
+        optimizer=_optimizer(1e-3, 8), reconstruction_weight=10.0, ema_decay=0.99, restart_below=0.0, start="patches",
         min_psnr=25.0,
     )  # fmt: skip
     latent_actions = LatentActionConfig(
         patch=10, latent_dim=8, encoder=_stack(2, temporal=False, conv="frame"),
         decoder=_stack(2, temporal=False, conv="frame"), optimizer=_optimizer(2e-3, 20), pooling="antisymmetric",
-        normalize_latent=True, unquantized_steps=340, joint_lr_scale=0.25, decoder_output="residual",
-        reconstruction_weight=10.0, ema_decay=0.95, restart_below=0.1, pca_start=True,
+        normalize_latent=True, unquantized_steps=500, latent_noise=1.0, update_every=0, loss_margin=10,
+        decoder_output="residual", reconstruction_weight=10.0, ema_decay=0.95, pca_start=True,
     )  # fmt: skip
     dynamics = DynamicsConfig(
-        stack=_stack(4, conv="causal"), context=5, batch=4, steps=720, optimizer=_optimizer(2e-3, 36),
-        full_mask_share=0.3, clean_prefix_share=0.5, embedding_start="codebook",
+        stack=_stack(3, 96, ffw=2.0, conv="causal"), context=2, batch=12, steps=1600, optimizer=_optimizer(3e-3, 36),
+        full_mask_share=0.5, clean_prefix_share=1.0, token_noise=0.1, changed_weight=4.0, embedding_start="codebook",
     )  # fmt: skip
-    training = TrainingConfig(checkpoint_every=100, cache_clips=64, eval_windows=48)
+    training = TrainingConfig(checkpoint_every=200, cache_clips=64, eval_windows=48)
     return tokenizer, latent_actions, dynamics, training

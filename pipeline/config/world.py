@@ -257,8 +257,9 @@ class LatentActionConfig(Section, name="latent_actions"):
     counts all alike."""
     loss_margin: NonNegativeInt = 0
     """Pixels at the left and right sides that the loss leaves out: what enters there cannot be known."""
-    update_every: Count = 1
-    """Joint steps from one update of the LAM to the next; between them it only gives codes (a fifth of the cost)."""
+    update_every: NonNegativeInt = 1
+    """Joint steps from one update of the LAM to the next; between them it only gives codes (a fifth of the cost). 0:
+    it stays as its steps alone have left it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -276,6 +277,11 @@ class LatentActionConfig(Section, name="latent_actions"):
             raise UserError(
                 f"latent_actions.latent_noise = {self.latent_noise:g} acts in the steps without quantization: set "
                 "latent_actions.unquantized_steps, or latent_noise = 0"
+            )
+        if not self.update_every and not self.unquantized_steps:
+            raise UserError(
+                "latent_actions.update_every = 0 leaves the LAM as it is before the joint steps, and it would not have "
+                "learned: set latent_actions.unquantized_steps, or update_every above 0"
             )
         if self.window == 1 or self.window < 0:
             raise UserError(f"latent_actions.window = {self.window}: must be 0 or at least 2")

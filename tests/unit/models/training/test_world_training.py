@@ -10,6 +10,7 @@ from models.networks.dynamics import last_frame_quality
 from models.training.world_metrics import world_metrics
 from models.world.world import WorldModel
 from pipeline.config.evaluation import SamplingConfig
+from pipeline.errors import UserError
 from tests.numerics.small import CPU, DYNAMICS, LAM, arcade_windows, make_world_training
 
 
@@ -119,6 +120,19 @@ def test_between_its_updates_the_lam_gives_codes_and_does_not_change(windows):
         assert metrics["lam_codes_used"] >= 1
         before = now
     assert changes == [True, False, False, True, False]
+
+
+def test_a_lam_that_rests_after_its_steps_alone_never_changes_again(windows):
+    training = make_world_training(windows, lam={"update_every": 0, "unquantized_steps": 1, "ema_decay": 0.9})
+    training.step(0)
+    training.step(1)
+    before = {name: tensor.clone() for name, tensor in training.lam.state_dict().items()}
+    codes = training.dynamics.embed.weight.clone()
+    training.step(2)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in training.lam.state_dict().items())
+    assert not torch.equal(training.dynamics.embed.weight, codes)
+    with pytest.raises(UserError, match=r"would not have learned: set latent_actions\.unquantized_steps"):
+        make_world_training(windows, lam={"update_every": 0})
 
 
 def test_a_training_that_goes_on_takes_the_same_steps_bit_for_bit(windows):
