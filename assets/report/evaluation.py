@@ -18,14 +18,19 @@ _MOST_SHARES = 3
 
 @dataclass(frozen=True)
 class ActionView:
-    """What one latent action does to the view."""
+    """What one latent action does."""
 
     key: int
     """The key that plays it, from 1."""
     text: str
     right: float | None
     down: float | None
-    """Movement of the view, in pixels."""
+    """Movement of the view, in pixels per frame."""
+    runs: float | None
+    rises: float | None
+    """Movement of what the player controls, in pixels per frame."""
+    twin_of: int | None
+    """The key of the action that has the same effect."""
     shares: list[tuple[str, float]]
     """True actions that it stood for, the most frequent first; empty where the source does not know them."""
 
@@ -103,6 +108,9 @@ def action_views(evaluation: ModelRecord) -> list[ActionView]:
             text=f"{action.get('symbol', '')} {action.get('label', '')}",
             right=action.get("right"),
             down=action.get("down"),
+            runs=action.get("runs"),
+            rises=action.get("rises"),
+            twin_of=None if action.get("twin_of") is None else int(action["twin_of"]) + 1,
             shares=sorted((action.get("true_actions") or {}).items(), key=lambda item: (-item[1], item[0]))[
                 :_MOST_SHARES
             ],

@@ -11,24 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from models.evaluation.action_names import ActionName, name_actions
+from models.evaluation.action_names import ActionName
 from models.evaluation.baselines import fit_patch_codebook
 from models.evaluation.codes import infer_clip_actions, measure_codes, true_action_shares
 from models.evaluation.control import measure_control
 from models.evaluation.drift import MODES, Drift, measure_drift
 from models.evaluation.gates import Gate, check_gates
+from models.evaluation.held_actions import measure_held_actions
 from models.evaluation.held_out import HeldOutClip
 from models.evaluation.metric import Metrics
 from models.evaluation.reconstruction import measure_reconstruction
-from models.evaluation.rollouts import hold_each_action
 from models.evaluation.uncertainty import Uncertainty, measure_uncertainty
 from models.evaluation.windows import Windows, cut_windows
 from models.evaluation.world_interface import World
 from pipeline.config import Config
 from pipeline.config.evaluation import EvaluationConfig
 from pipeline.progress import Progress, ProgressCallback
-
-_NAMING_STARTS, _NAMING_FRAMES = 6, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +108,9 @@ def measure_world(
         metrics |= measure_control(world, windows, codes, settings, progress.advance, by_window)
         drift = measure_drift(world, clips, codes, settings, progress.advance)
         uncertainty = measure_uncertainty(world, clips, codes, settings, progress.advance) if doubt else None
-        starts = np.stack([clip.frames_THWC[len(clip.frames_THWC) // 2] for clip in clips])
-        named = hold_each_action(world, starts[:_NAMING_STARTS], _NAMING_FRAMES, settings, seed=settings.seed)
-        names = name_actions(named)
-        held = hold_each_action(world, starts[:1], settings.rollout_frames, settings, seed=settings.seed)
+        held = measure_held_actions(world, clips, settings)
         progress.advance()
-    # a code can follow the actions and still mean something else in every other frame; then no key can be held down
-    metrics["steady_actions"] = {"value": len({name.symbol for name in names if name.moves})}
+    metrics |= held.metrics
     sources = len({clip.video_id for clip in clips})
     return WorldMeasurement(
         metrics=metrics,
@@ -129,10 +123,10 @@ def measure_world(
         num_clips=len(clips),
         num_windows=len(windows.clips),
         enough_sources=sources >= settings.min_sources,
-        action_names=names,
+        action_names=held.names,
         true_action_shares=true_action_shares(clips, codes, world.num_actions),
         clip_psnr=_by_clip(clips, windows, by_window["psnr_t1"]),
-        held_ATHWC=held[0],
+        held_ATHWC=held.shown_ATHWC,
     )
 
 

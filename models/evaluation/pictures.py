@@ -29,7 +29,7 @@ def contact_sheet(true_NTHWC: np.ndarray, shown_NTHWC: np.ndarray) -> bytes:
 
 def rollout_sheet(held_ATHWC: np.ndarray, names: Sequence[ActionName]) -> bytes:
     """Return a PNG with one row per latent action: the start frame, then the frames while the action is held down."""
-    labels = [(f"action {name.code + 1}", name.label) for name in names]
+    labels = [(f"action {name.code + 1}", f"{name.label}\n{name.note}".strip()) for name in names]
     columns = ["start", *(f"t = {step}" for step in range(1, held_ATHWC.shape[1]))]
     return _png(_sheet(list(held_ATHWC), labels, columns))
 
@@ -49,7 +49,8 @@ def rollout_gif(held_ATHWC: np.ndarray, names: Sequence[ActionName], *, fps: int
         draw = ImageDraw.Draw(canvas)
         for code, name in enumerate(names):
             left, top = _GAP + code % columns * tile[0], _GAP + code // columns * tile[1]
-            draw.text((left, top), f"{name.code + 1}: {name.label}", _INK, _font())
+            # a twin's effect stands beside the action that has it
+            draw.text((left, top), f"{name.code + 1}: {name.note or name.label}", _INK, _font())
             canvas.paste(Image.fromarray(held_ATHWC[code, step]), (left, top + _LINE))
         pictures.append(canvas)
     # one palette for all frames: a palette per frame would flicker

@@ -1,6 +1,7 @@
 """Pictures hold the frames that they claim to hold."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -38,6 +39,13 @@ def test_the_rollout_sheet_has_a_row_for_every_action():
     held = _frames(5, 4)
     with Image.open(io.BytesIO(rollout_sheet(held, NAMES))) as sheet:
         assert all(_holds(sheet, held[code, 3]) for code in range(5))
+
+
+def test_a_twin_is_shown_as_one():
+    held, twins = _frames(5, 2), [replace(name, twin_of=0) if name.code else name for name in NAMES]
+    assert [name.note for name in twins[:2]] == ["", "twin of 1"]
+    assert rollout_sheet(held, twins) != rollout_sheet(held, NAMES)
+    assert rollout_gif(held, twins) != rollout_gif(held, NAMES)
 
 
 def test_the_gif_loops_through_every_frame_and_is_the_same_every_time():
