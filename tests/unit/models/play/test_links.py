@@ -11,6 +11,7 @@ from models.play.starts.held_out import StartFrame
 from models.play.starts.starts import Starts
 from models.play.worlds import PlayedWorld
 from pipeline.config.evaluation import SamplingConfig
+from pipeline.config.world import StackConfig
 from pipeline.errors import UserError
 
 OTHER = SamplingConfig(maskgit_steps=3, token_temperature=0.5, unmask_order="halton", past_window="prefill")
@@ -19,9 +20,11 @@ OTHER = SamplingConfig(maskgit_steps=3, token_temperature=0.5, unmask_order="hal
 @pytest.fixture
 def random_world(make_world):
     """Return a world of random networks as a new server would load it."""
+    # of three layers: cached states then depend on frames that left the window
+    stack = StackConfig(layers=3, d_model=16, heads=2, head_dim=8)
 
     def load(noise=0):
-        world = make_world()
+        world = make_world(stack=stack)
         frames = np.random.default_rng(noise).integers(0, 255, (2, 9, 14, 3), dtype=np.uint8)
         starts = [StartFrame(frame, f"clip-{index}", 0) for index, frame in enumerate(frames)]
         return PlayedWorld(world, Starts(world, starts), WorldHints(""))
