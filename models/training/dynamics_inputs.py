@@ -75,6 +75,7 @@ def draw_inputs(
     num_codes: int,
     generator: torch.Generator,
     begin: Callable[[Rollouts], OwnPast],
+    codes_AL: Tensor,
 ) -> DynamicsInputs:
     """Draw the inputs of a step.
 
@@ -85,6 +86,7 @@ def draw_inputs(
         num_codes: of the tokenizer.
         generator: of the step's noise, on the CPU.
         begin: returns what rollouts begin with; called where `own_frames` asks for some.
+        codes_AL: codebook rows of all latent actions.
     """
     device = tokens_BTP.device
     masked = draw_mask(config, tokens_BTP.shape, generator)
@@ -99,5 +101,9 @@ def draw_inputs(
     if config.changed_weight != 1:
         weights = change_weights(config, tokens_BTP)
         masked = (weights * mask).cpu()
+    if config.action_noise:
+        wrong = torch.rand(*actions_BTL.shape[:2], 1, generator=generator) < config.action_noise
+        other = torch.randint(0, len(codes_AL), actions_BTL.shape[:2], generator=generator)
+        actions_BTL = torch.where(wrong.to(device), codes_AL[other.to(device)], actions_BTL)
     amount = masked.double().sum((1, 2))
     return DynamicsInputs(tokens_BTP, actions_BTL, mask, amount, own, own_past, noise, weights)

@@ -29,7 +29,7 @@ WORLDS = {
         {"update_every": 2},
         {"own_frame_share": 0.7, "token_noise": 0.5, "full_mask_share": 0.3},
     ),
-    "noise on the latents of the LAM alone": ({"unquantized_steps": 1, "latent_noise": 0.7}, {}),
+    "noise on the latents of the LAM alone": ({"unquantized_steps": 1, "latent_noise": 0.7}, {"action_noise": 0.5}),
     "what changes weighs more": (
         {"motion_weight": 5.0, "loss_margin": 3},
         {"changed_weight": 5.0, "clean_prefix_share": 0.5},

@@ -45,6 +45,17 @@ def test_tokens_that_change_weigh_what_the_setting_says(windows, monkeypatch):
     assert shown_in_a_step(make_world_training(windows), monkeypatch)[4] is None
 
 
+def test_some_transitions_are_led_by_another_latent_action(windows, monkeypatch):
+    clean = shown_in_a_step(make_world_training(windows, batch=8), monkeypatch)
+    training = make_world_training(windows, batch=8, action_noise=0.5)
+    noisy = shown_in_a_step(training, monkeypatch)
+    assert torch.equal(noisy[0], clean[0])
+    same = (noisy[1] == clean[1]).all(-1)
+    assert 0.3 < float(same.float().mean()) < 0.9
+    codes = torch.cdist(noisy[1].flatten(0, 1), training.lam.quantizer.rows()).amin(1)
+    assert codes.max() < 0.5, "what is shown are codes"
+
+
 def test_noise_on_latents_reaches_the_decoder_alone_and_only_while_nothing_is_quantized(windows, monkeypatch):
     training = make_world_training(windows, lam={"unquantized_steps": 1, "latent_noise": 0.5})
     seen, decode = [], training.lam.decode
