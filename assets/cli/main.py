@@ -29,6 +29,7 @@ from assets.cli import shards as cli_shards
 from assets.cli import similar as cli_similar
 from assets.cli import takedown as cli_takedown
 from assets.cli import ui as cli_ui
+from assets.cli import uncovered as cli_uncovered
 from assets.cli.logs import json_wanted, set_up_logging
 from assets.cli.options import Parsers
 from pipeline.errors import UserError
@@ -64,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
         cli_retry,
         cli_shards,
         cli_similar,
+        cli_uncovered,
         cli_takedown,
         cli_config,
         cli_doctor,

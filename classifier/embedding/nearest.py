@@ -44,7 +44,7 @@ def similar_to_clip(store: Store, config: Config, clip_id: str, top: int) -> lis
     where = (pc.field("clip_id") == clip_id) & (pc.field("encoder") == encoder_id(config.embedding))
     rows = store.read("embeddings", ["message"], where).to_pylist()
     why = f"its frames could not be embedded: {rows[0]['message']}" if rows else "it is not embedded"
-    raise UserError(f"clip {clip_id}: {why}{'' if rows else _advice(config)}")
+    raise UserError(f"clip {clip_id}: {why}{'' if rows else advice(config)}")
 
 
 def similar_to_file(store: Store, config: Config, path: Path, top: int) -> dict[int, list[Similar]]:
@@ -57,8 +57,8 @@ def similar_to_file(store: Store, config: Config, path: Path, top: int) -> dict[
     from classifier.embedding.encoder import load_encoder
     from pipeline.clips.decode import open_video
 
-    if not _any(store, config):
-        raise UserError(f"no clip of {store.root} is embedded{_advice(config)}")
+    if not any_embedded(store, config):
+        raise UserError(f"no clip of {store.root} is embedded{advice(config)}")
     encoder = load_encoder(config.embedding)
     found = {}
     for window in open_video(path, config.clips).windows():
@@ -70,25 +70,43 @@ def similar_to_file(store: Store, config: Config, path: Path, top: int) -> dict[
     return found
 
 
-def _nearest(store: Store, config: Config, vector_D: Vectors, top: int, but: str | None) -> list[Similar]:
-    wanted = vector_D / max(float(np.linalg.norm(vector_D)), 1e-12)
-    best: list[tuple[float, str]] = []
+def nearest_to(
+    store: Store, config: Config, vectors_QD: Vectors, top: int, but: str | None = None
+) -> list[list[Similar]]:
+    """Return for each of some vectors the clips whose embeddings are nearest to it; the table is read once.
+
+    Args:
+        store: the store.
+        config: names the encoder and the clips.
+        vectors_QD: embeddings of the configured encoder.
+        top: clips for each.
+        but: a clip that is not among them.
+    """
+    wanted_QD = vectors_QD / np.maximum(np.linalg.norm(vectors_QD, axis=1, keepdims=True), 1e-12)
+    best: list[list[tuple[float, str]]] = [[] for _ in wanted_QD]
     spec = pc.field("clip_spec") == clip_spec(config.clips)
     for names, vectors_ND in scan_embeddings(store, config, spec):
-        cosine_N = vectors_ND @ wanted / np.maximum(np.linalg.norm(vectors_ND, axis=1), 1e-12)
-        found = [(float(cosine), name) for cosine, name in zip(cosine_N, names, strict=True) if name != but]
-        best = heapq.nlargest(top + _SPARE, [*best, *found])
-    ids = [name for _, name in best]
+        cosine_QN = wanted_QD @ vectors_ND.T / np.maximum(np.linalg.norm(vectors_ND, axis=1), 1e-12)
+        for place, cosine_N in enumerate(cosine_QN):
+            found = [(float(cosine), name) for cosine, name in zip(cosine_N, names, strict=True) if name != but]
+            best[place] = heapq.nlargest(top + _SPARE, [*best[place], *found])
+    ids = sorted({name for one in best for _, name in one})
     counting: set[str] = set()
     for part in scan_clips(store, config, ["clip_id"], pc.field("clip_id").isin(ids)):
         counting.update(map(str, part["clip_id"].to_pylist()))
-    return [Similar(name, cosine) for cosine, name in best if name in counting][:top]
+    return [[Similar(name, cosine) for cosine, name in one if name in counting][:top] for one in best]
 
 
-def _any(store: Store, config: Config) -> bool:
+def _nearest(store: Store, config: Config, vector_D: Vectors, top: int, but: str | None) -> list[Similar]:
+    return nearest_to(store, config, vector_D[None], top, but)[0]
+
+
+def any_embedded(store: Store, config: Config) -> bool:
+    """Tell whether any clip has an embedding of the configured encoder."""
     return any(names for names, _ in scan_embeddings(store, config))
 
 
-def _advice(config: Config) -> str:
+def advice(config: Config) -> str:
+    """Return how clips come to be embedded, to follow `no clip is embedded`."""
     switch = "" if config.embedding.enabled else "set embedding.enabled = true and "
     return f": {switch}run `lampworks run --select clip_embeddings`"

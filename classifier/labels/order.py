@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from classifier.labels.by_model import badly_predicted, diverse_clips, has_embeddings, prediction_by_clip
+from classifier.labels.by_model import (
+    clips_near_situations,
+    diverse_clips,
+    has_embeddings,
+    prediction_by_clip,
+    uncovered_clips,
+)
 from classifier.labels.by_score import Chosen, choose_by_score, keep_threshold
 from classifier.labels.clip_draw import (
     ClipParts,
@@ -82,13 +88,16 @@ class Models(NamedTuple):
     psnr: Mapping[str, float]
     """Next-frame PSNR by clip."""
     embeddings: bool
+    near: Sequence[str]
+    """Clips that look like what a world model could only guess in games."""
 
     def lack(self, stream: Stream) -> str:
         """Return what a stream lacks; empty where it lacks nothing."""
         if stream == "diverse":
             return "" if self.embeddings else "no clip has an embedding of the configured network"
         if stream == "uncovered":
-            return "" if self.psnr else "no evaluation of a world model says how well it predicts each clip"
+            found = self.psnr or self.near
+            return "" if found else "no evaluation of a world model says how well it predicts each clip"
         return "no clip is decided by its score yet" if self.threshold is None else ""
 
 
@@ -101,7 +110,12 @@ def order_clips(pool: Pool, base: BaseDraw, rated: Collection[str]) -> Order:
         rated: clips that no model chooses, because they are rated.
     """
     labels, judged = pool.config.labels, base.drawn["random"]
-    models = Models(keep_threshold(pool), prediction_by_clip(pool.store), has_embeddings(pool))
+    models = Models(
+        keep_threshold(pool),
+        prediction_by_clip(pool.store),
+        has_embeddings(pool),
+        near=clips_near_situations(pool.store),
+    )
     shares = active_shares(labels)
     unrated = sum(clip_id not in rated for clip_id in judged.clip_ids)
     wanted = {stream: 0 if models.lack(stream) else int(share * unrated) for stream, share in shares.items()}
@@ -140,7 +154,7 @@ def _choices(
         found["diverse"] = Chosen(diverse_clips(pool, left, wanted["diverse"]), None)
         taken = taken.union(found["diverse"].clip_ids)
     if wanted["uncovered"]:
-        found["uncovered"] = Chosen(badly_predicted(models.psnr, taken, wanted["uncovered"]), None)
+        found["uncovered"] = Chosen(uncovered_clips(models.psnr, models.near, taken, wanted["uncovered"]), None)
     return _still_offered(pool, found)
 
 

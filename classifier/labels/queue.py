@@ -135,7 +135,7 @@ def _models(store: Store) -> str:
     evaluation = newest_model(store, EVALUATION)
     return (
         f"curated {store.version('curated')}, embeddings {store.version('embeddings')}, evaluation "
-        f"{None if evaluation is None else evaluation.model_id}"
+        f"{None if evaluation is None else evaluation.model_id}, uncovered {store.version('uncovered')}"
     )
 
 

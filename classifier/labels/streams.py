@@ -13,8 +13,9 @@ Stream = Literal[
 ]  # fmt: skip
 """`random`: drawn from its source, for estimates. `flagged`, `duplicate`: drawn likewise from clips that a flag drops,
 and from copies. `uncertain`: near the keep threshold. `audit_high`, `audit_low`: drawn from clips above and below it.
-`diverse`: unlike the others by its embedding. `uncovered`: the world model predicts it badly. `shared`: a second person
-rates it. `repeat`: the same person sees it again. `gold`: its rating is known."""
+`diverse`: unlike the others by its embedding. `uncovered`: the world model predicts it badly, or could only guess in
+games at what looks like it. `shared`: a second person rates it. `repeat`: the same person sees it again. `gold`: its
+rating is known."""
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 ACTIVE: tuple[Stream, ...] = ("audit_high", "audit_low", "uncertain", "diverse", "uncovered")
 """Streams that a model chooses; without one, their share goes to `random`. A clip that several would have is in the

@@ -94,3 +94,7 @@ class PlayConfig(SamplingConfig, name="play"):
     pack_clips: bool = False
     """Whether a packed world takes the whole clips of its start frames along, to compare with: others' videos, so ask
     before you pass it on. Start frames, ids and licences always travel."""
+    uncovered_per_game: NonNegativeInt = 8
+    """Most situations of one game, at which the world began to guess, that are written to the table `uncovered`."""
+    uncovered_per_hour: NonNegativeInt = 60
+    """Most of them in an hour, of all games; 0 writes none."""

@@ -40,6 +40,7 @@ from pipeline.inspect.status_types import (
     SplitStatus,
     StoreStatus,
     TokensStatus,
+    UncoveredStatus,
     VideosStatus,
 )
 from pipeline.label_events import load_labels
@@ -54,6 +55,7 @@ from pipeline.storage.models_table import ModelRecord, all_models
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
+from pipeline.uncovered import count_situations
 
 _BATCH_ROWS = 1 << 20
 
@@ -87,6 +89,7 @@ def status(store: Store, config: Config, used: ModelsInUse | None = None) -> Sto
         classifier=classifier_status(used.classifier),
         evaluation=_evaluation(used.evaluation),
         evaluation_current=used.evaluation is None or used.evaluation_is_current,
+        uncovered=_uncovered(store),
         deleted_rows={name: rows for name in SCHEMAS if (rows := store.deleted_rows(name))},
     )
     return dataclasses.replace(found, violations=violations(found))
@@ -334,6 +337,11 @@ def _made_from(inputs: Mapping[str, Any]) -> list[str]:
     return [
         inputs[kind] for kind in ("world_model", "video_tokenizer", "tokenizer") if isinstance(inputs.get(kind), str)
     ]
+
+
+def _uncovered(store: Store) -> UncoveredStatus:
+    found, alone = count_situations(store)
+    return UncoveredStatus(total=found, without_clips=alone)
 
 
 def _evaluation(record: ModelRecord | None) -> dict[str, MetricStatus]:

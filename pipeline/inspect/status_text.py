@@ -17,6 +17,7 @@ from pipeline.inspect.status_types import (
     SiteStatus,
     StoreStatus,
     TokensStatus,
+    UncoveredStatus,
 )
 from pipeline.outside import shown_text
 from pipeline.shards.splits import MAY_BE_EMPTY, SPLITS
@@ -34,6 +35,7 @@ _METRICS = {
     "latent_action_mutual_information": ("action information", "nat"),
     "latent_action_mutual_information_shuffled": ("  with shuffled actions", "nat"),
     "latent_action_jump_information": ("  about the jump, direction known", "nat"),
+    "doubt_rank_correlation": ("doubt, rank correlation with the error", ""),
     "distinct_actions": ("actions with an effect of their own", ""),
 }
 
@@ -56,6 +58,7 @@ def format_status(status: StoreStatus) -> str:
         *_tokens(status.tokens),
         *_models(status.models, status.classifier),
         *_evaluation(status.evaluation, status.evaluation_current),
+        *_uncovered(status.uncovered),
         *_accounting(status),
     ])  # fmt: skip
 
@@ -204,6 +207,16 @@ def _evaluation(evaluation: Mapping[str, MetricStatus], current: bool) -> list[s
         interval = "" if metric.low is None else f"  [{metric.low:.2f}, {metric.high:.2f}]"
         lines.append(f"{label:<{width}}  {metric.value:6.2f} {unit:<3}{interval}".rstrip())
     return [_line("" if number else "metrics", line) for number, line in enumerate(lines)]
+
+
+def _uncovered(uncovered: UncoveredStatus) -> list[str]:
+    if not uncovered.total:
+        return []
+    alone = f", {uncovered.without_clips} of them like no clip" if uncovered.without_clips else ""
+    many = "situation" if uncovered.total == 1 else "situations"
+    return [
+        _line("uncovered", f"{uncovered.total} {many} that a world could only guess{alone} (`lampworks uncovered`)")
+    ]
 
 
 def _line(name: str, text: str) -> str:

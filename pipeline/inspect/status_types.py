@@ -245,6 +245,15 @@ class MetricStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UncoveredStatus:
+    """Situations of games that a world could only guess."""
+
+    total: int = 0
+    without_clips: int = 0
+    """Those that name no clip which looks like them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoreStatus:
     """The state of every stage."""
 
@@ -264,6 +273,7 @@ class StoreStatus:
     """Of the configured world's evaluation, by name; empty without one."""
     evaluation_current: bool
     """Whether it is of the present shards and settings; True without one."""
+    uncovered: UncoveredStatus = UncoveredStatus()
     deleted_rows: Counts
     """Rows by table that something other than lampworks deleted."""
     violations: Sequence[str] = ()

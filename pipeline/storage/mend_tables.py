@@ -35,6 +35,7 @@ IDS: dict[str, tuple[str, ...]] = {
     "embeddings": ("clip_id", "encoder"),
     "scores": ("clip_id", "model_version"),
     "models": ("model_id",),
+    "uncovered": ("situation_id",),
     "takedowns": ("takedown_id",),
 }
 """What identifies a row, by table."""

@@ -126,6 +126,12 @@ SCHEMAS: dict[str, pa.Schema] = {
         model_id=_STR, kind=_STR, path=_STR, parameters=_INT, steps=_INT, config=_STR, figures=_STR, inputs=_STR,
         shards_version=_STR, created_at=_TIME, files=_STR,
     ),
+    # one situation that a world could only guess, in a game: how to reach it, its doubt, the clips that look like it
+    "uncovered": _schema(
+        situation_id=_STR, clip_id=_STR, video_id=_STR, clip_spec=_STR, world=_STR, start=_STR, link=_STR, t=_INT,
+        score=_FLOAT, entropy=_FLOAT, residual=_FLOAT, disagreement=_FLOAT, expected_psnr=_FLOAT, nearest=_TEXTS,
+        state=_STR, message=_STR, picture=pa.binary(), seen_at=_TIME,
+    ),
     # one tombstone (kind video | url | channel), a keyed hash: every writer reads these just before it publishes
     "takedowns": _schema(
         takedown_id=_STR, kind=_STR, target=_STR, target_hash=_STR, salt=_STR, part_of=_STR, removed=_INT, reason=_STR,
@@ -142,6 +148,7 @@ DERIVED_FROM_CLIP_ID: dict[str, tuple[str, ...]] = {
     "curated": ("clip_spec",),
     "decided_before": ("video_id", "clip_spec"),
     "curation_changes": ("video_id", "clip_spec"),
+    "uncovered": ("video_id", "clip_spec"),
 }
 """Columns that repeat a part of `clip_id`. Writers may leave them out, and rows written before these columns existed
 lack them: `pipeline.storage.rows.derive_columns` fills them when rows are written and when they are read."""

@@ -19,6 +19,8 @@ KEPT = "takedowns"
 LAST = "videos"
 """Their rows go last: as long as they are there, a takedown that was killed finds the rest by them."""
 _OF_CLIPS = ("clip_id", "representative")
+_LISTS_OF_CLIPS = ("nearest",)
+"""Columns that hold lists of clips: a row that names one of a video's goes with it."""
 _LINKS = ("similar_to",)
 """Columns that name another clip, of which a row can do without."""
 
@@ -40,7 +42,7 @@ def count_rows(store: Store, mentions: Mentions) -> dict[str, int]:
     """Return how many rows of each table are about the videos; nothing is written."""
     found: Counter[str] = Counter()
     for table, schema in SCHEMAS.items():
-        columns = [name for name in ("video_id", *_OF_CLIPS) if name in schema.names]
+        columns = [name for name in ("video_id", *_OF_CLIPS, *_LISTS_OF_CLIPS) if name in schema.names]
         if table == KEPT or not columns:
             continue
         for batch in store.scan(table, columns):
@@ -52,6 +54,10 @@ def _are_about(rows: pa.Table, columns: Sequence[str], mentions: Mentions) -> Co
     """Return a mask: which rows name one of the videos, or a clip of one."""
     mask: Column = pa.array([False] * len(rows), pa.bool_())
     for name in columns:
+        if name in _LISTS_OF_CLIPS:
+            named = [any(map(mentions.has_clip, clip_ids or ())) for clip_ids in rows[name].to_pylist()]
+            mask = pc.or_(mask, pa.array(named, pa.bool_()))
+            continue
         ids = rows[name].cast(pa.string())
         videos = ids if name == "video_id" else pc.utf8_slice_codeunits(ids, 0, -CLIP_SUFFIX)
         mask = pc.or_(mask, among(videos, mentions.videos))
@@ -66,13 +72,18 @@ def _delete_from(store: Store, table: str, mentions: Mentions) -> int:
     for column in _OF_CLIPS:
         if column in names:
             deleted += store.delete_rows(table, column, mentions.videos, cut=CLIP_SUFFIX)
+    for column in _LISTS_OF_CLIPS:
+        if column in names:
+            rows = store.read(table, [names[0], column])
+            named = rows.filter(_are_about(rows, [column], mentions))[names[0]]
+            deleted += store.delete_rows(table, names[0], set(texts_of_column(named)))
     if table == "labels":
         # an import names a video as people do, and may name a clip that was never cut
         written = set(_texts(store, table, "video"))
         stands_for = find_videos(store, written)
-        named = {name for name in written if mentions.in_text(name)}
-        named |= {name for name, ids in stands_for.items() if ids and ids <= mentions.videos}
-        deleted += store.delete_rows(table, "video", named)
+        imported = {name for name in written if mentions.in_text(name)}
+        imported |= {name for name, ids in stands_for.items() if ids and ids <= mentions.videos}
+        deleted += store.delete_rows(table, "video", imported)
     return deleted
 
 

@@ -23,6 +23,7 @@ KEYS = {
     "shards": "version",
     "tokens": "version",
     "models": "model_id",
+    "uncovered": "situation_id",
     "takedowns": "takedown_id",
 }
 
