@@ -12,7 +12,7 @@ from typing import Any
 from assets.cli.options import Parsers, add_model_option, root_options, used_settings
 from pipeline.errors import UserError
 from pipeline.outside import shown_text
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import is_one_of
 from pipeline.storage.store import Store
 
 _TOP = 10
@@ -109,7 +109,7 @@ def _origins(store: Store, rows: Sequence[Mapping[str, Any]]) -> dict[str, Count
     """Return by `queries` and `channels` how many situations each is behind, by the clips that look like them."""
     videos = [{clip_id.rsplit("-", 2)[0] for clip_id in row["nearest"]} for row in rows]
     named = sorted(set().union(*videos))
-    found = store.read("videos", ["video_id", "queries", "channel"], pc.field("video_id").isin(named)).to_pylist()
+    found = store.read("videos", ["video_id", "queries", "channel"], is_one_of("video_id", named)).to_pylist()
     about = {row["video_id"]: row for row in found}
     queries: Counter[str] = Counter()
     channels: Counter[str] = Counter()

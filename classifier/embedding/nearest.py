@@ -16,7 +16,7 @@ from pipeline.clips.read import scan_clips
 from pipeline.clips.stored import decode_frames
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import is_one_of, pc
 from pipeline.storage.store import Store
 
 _SPARE = 64
@@ -92,7 +92,7 @@ def nearest_to(
             best[place] = heapq.nlargest(top + _SPARE, [*best[place], *found])
     ids = sorted({name for one in best for _, name in one})
     counting: set[str] = set()
-    for part in scan_clips(store, config, ["clip_id"], pc.field("clip_id").isin(ids)):
+    for part in scan_clips(store, config, ["clip_id"], is_one_of("clip_id", ids)):
         counting.update(map(str, part["clip_id"].to_pylist()))
     return [[Similar(name, cosine) for cosine, name in one if name in counting][:top] for one in best]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import io
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from assets.report.compare import write_comparison
 from assets.report.contact_sheets import draw_sheet
@@ -26,6 +28,7 @@ from classifier.audit.audit import audit_curation
 from classifier.decision.decide import decide
 from classifier.decision.scoring import score_batch
 from classifier.embedding.embed import embed_clips
+from classifier.embedding.situations import clips_like
 from classifier.labels.import_file import import_labels
 from classifier.labels.queue import write_queue
 from classifier.training.train import train_classifier
@@ -62,6 +65,7 @@ from pipeline.storage.arrow import pc
 from pipeline.storage.home import home_of
 from pipeline.storage.models_table import all_models
 from pipeline.storage.store import Store
+from pipeline.uncovered import Situation, record_situations
 from tests.laws.recording import Log, run_recorded
 from tests.media import write_video
 
@@ -161,6 +165,21 @@ def _pack(store: Store, config: Config) -> None:
     publish_packed(store, config, {"fps": 1.0})
 
 
+def _guess(store: Store, config: Config) -> None:
+    """Write that a world could only guess in games which began at a clip of each video."""
+    clips = {row["video_id"]: row["clip_id"] for row in store.read("clips", ["clip_id", "video_id"]).to_pylist()}
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((90, 160, 3), np.uint8)).save(buffer, "PNG")
+    situations = [
+        Situation(
+            world="w", start="held_out:0", clip_id=clip_id, link="#actions=0", t=1, score=1.0, entropy=1.0,
+            residual=1.0, disagreement=1.0, expected_psnr=10.0, pictures=(buffer.getvalue(),),
+        )
+        for clip_id in clips.values()
+    ]  # fmt: skip
+    record_situations(store, situations, lambda some: clips_like(store, config, some))
+
+
 STAGES = (
     Stage("search", _call(search_videos)),
     Stage("download", _call(download_batch)),
@@ -181,6 +200,7 @@ STAGES = (
     Stage("world model", _call(train_world_model)),
     Stage("evaluation", _call(evaluate), takes_down="val"),
     Stage("packed world", _pack, takes_down="val"),
+    Stage("situations that a world could only guess", _guess, takes_down="val"),
     Stage("contact sheet", _call(draw_sheet)),
     # the number of videos that each rule decided stays that of the choice
     Stage("spot check", _call(write_spot_check), same_as_before=False),

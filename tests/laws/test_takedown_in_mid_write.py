@@ -38,7 +38,7 @@ STORE = set((REPOSITORY / "pipeline" / "storage").glob("*.py")) - {REPOSITORY / 
 # what holds when and under which name something was written, not what
 NOT_COMPARED = {
     "created_at", "finished_at", "found_at", "requested_at", "searched_at", "started_at", "labelled_at", "attempt_id",
-    "search_id", "takedown_id", "event_id", "elapsed_s", "curated_version",
+    "search_id", "takedown_id", "event_id", "elapsed_s", "seen_at", "curated_version",
 }  # fmt: skip
 
 ENDS_WITH_ANOTHERS = {"download", "evaluation", "contact sheet", "spot check"}

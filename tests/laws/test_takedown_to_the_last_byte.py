@@ -110,7 +110,17 @@ def copied(world: World, root: Path, video_id: str) -> tuple[Job, str]:
 def rows_of_others(store: Store, video_id: str) -> dict[str, list[str]]:
     """Return the rows of each table that are about other videos alone."""
     found = {}
-    for table in ("videos", "downloads", "clippings", "clips", "embeddings", "labels", "scores", "curated"):
+    for table in (
+        "videos",
+        "downloads",
+        "clippings",
+        "clips",
+        "embeddings",
+        "labels",
+        "scores",
+        "curated",
+        "uncovered",
+    ):
         rows = store.read(table).to_pylist()
         found[table] = sorted(str(row) for row in rows if video_id not in str(row) and MARK not in str(row))
     return found
