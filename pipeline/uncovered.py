@@ -52,6 +52,8 @@ class Situation:
     expected_psnr: float
     pictures: tuple[bytes, ...]
     """PNG of the newest frames of the path, in order of time; the last is this frame."""
+    keeps_picture: bool = True
+    """Whether the frame is written: not where the game began at a picture of a person's own."""
     seen_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -62,6 +64,11 @@ class Situation:
 
 Nearest = Callable[[Sequence[Situation]], Sequence[NearClips]]
 """Finds the clips that look like some situations."""
+
+
+def no_clips(situations: Sequence[Situation]) -> list[NearClips]:
+    """Return that no clips are looked for."""
+    return [NearClips([], "no clips were looked for")] * len(situations)
 
 
 def record_situations(store: Store, situations: Sequence[Situation], nearest: Nearest) -> int:
@@ -121,7 +128,7 @@ def _row(situation: Situation, near: NearClips) -> dict[str, Any]:
         "nearest": near.clip_ids,
         "state": "ok" if near.clip_ids else "no_clip",
         "message": None if near.clip_ids else near.reason,
-        "picture": situation.pictures[-1],
+        "picture": situation.pictures[-1] if situation.keeps_picture else None,
         "seen_at": situation.seen_at,
     }
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 
 from assets.cli.lifetime import end_marked, python_command
@@ -55,9 +56,11 @@ def run_play(args: argparse.Namespace) -> int:
         return _play_packed(args)
     settings = used_settings(args)
     from assets.cli.server import run_uvicorn
+    from classifier.embedding.situations import clips_like
     from models.play.serve import serve_play
 
-    serve_play(settings.job(), address_of(args), run_uvicorn, args.model)
+    nearest = partial(clips_like, settings.store, settings.config)
+    serve_play(settings.job(), address_of(args), run_uvicorn, args.model, nearest)
     return 0
 
 

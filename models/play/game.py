@@ -21,6 +21,8 @@ from PIL import Image
 from models.evaluation.pictures import frame_of
 from models.play.live_settings import only_sampling
 from models.play.tree import ROOT, Node, Tree
+from models.uncertainty.doubt import Doubt, Doubter
+from models.world.session import Session
 from pipeline.config.evaluation import SamplingConfig
 
 
@@ -79,13 +81,24 @@ class Made:
     dynamics_ms: float
     decode_ms: float
     encode_ms: float
+    doubt_ms: float
+    doubt: Doubt | None = None
+    """How far the world guesses; None where that is not asked for."""
 
 
 class Game:
     """One game. Its methods compute, so they are called on one thread at a time."""
 
     def __init__(
-        self, world: Playable, start: str, tokens_1P: torch.Tensor, sampling: SamplingConfig, *, seed: int, history: int
+        self,
+        world: Playable,
+        start: str,
+        tokens_1P: torch.Tensor,
+        sampling: SamplingConfig,
+        *,
+        seed: int,
+        history: int,
+        doubter: Doubter | None = None,
     ) -> None:
         """Begin at a start.
 
@@ -96,6 +109,7 @@ class Game:
             sampling: how frames are sampled.
             seed: the noise of frame t is drawn from seed + t.
             history: most frames that are kept.
+            doubter: tells the doubt about each frame.
         """
         self.world, self.start, self.seed, self.sampling = world, start, seed, only_sampling(sampling)
         self._device = tokens_1P.device
@@ -103,6 +117,7 @@ class Game:
         self.tree = Tree(tokens_1P[0].cpu().numpy(), self.sampling, window=window, history=history)
         self.current = self.tree.node(ROOT)
         self._rollout: Rollout | None = None
+        self._doubter, self._doubts = doubter, dict[int, Doubt]()
 
     def step(self, action: int) -> Made:
         """Make the frame that an action leads to from the current frame, which it becomes.
@@ -122,11 +137,25 @@ class Game:
         times.append(time.perf_counter())
         png = png_of(frame)
         times.append(time.perf_counter())
+        doubt = None
+        if self._doubter is not None:
+            assert isinstance(rollout, Session)
+            doubt = self._doubter.of(rollout, self.doubt_of(self.current.node))
+        times.append(time.perf_counter())
         self._rollout = rollout
         self.current, dropped = self.tree.add(self.current, action, tokens, self.sampling, anew=anew)
         self.tree.keep_picture(self.current.node, png)
+        if doubt is not None:
+            self._doubts[self.current.node] = doubt
+        for node in dropped:
+            self._doubts.pop(node, None)
         spent = [(after - before) * 1000 for before, after in itertools.pairwise(times)]
-        return Made(self.current, png, dropped, *spent)
+        dynamics, decode, encode, doubting = spent
+        return Made(self.current, png, dropped, dynamics, decode, encode, doubting, doubt)
+
+    def doubt_of(self, node: int) -> Doubt | None:
+        """Return the doubt about a frame; None for the start, for frames that are not kept, and where none is told."""
+        return self._doubts.get(node)
 
     def go(self, node: int) -> Node:
         """Make a frame of the tree the current one; FrameGoneError where it is not kept, or cannot be continued."""

@@ -30,6 +30,7 @@ from models.play.starts.routes import PALETTE, PICTURES, UPLOADS, start_routes
 from models.play.starts.starts import Starts
 from models.play.table import Table
 from models.play.worlds import PlayedWorld, Worlds
+from models.uncertainty.situation_log import SituationLog
 from pipeline.config import PlayConfig
 from pipeline.errors import UserError
 
@@ -57,9 +58,9 @@ def play_app(
     return worlds_app(Worlds(PlayedWorld(world, Starts(world, start_frames), hints)), config)
 
 
-def worlds_app(worlds: Worlds, config: PlayConfig) -> Starlette:
-    """Return the app of the page for one world, or several."""
-    table = Table(worlds, config)
+def worlds_app(worlds: Worlds, config: PlayConfig, situations: SituationLog | None = None) -> Starlette:
+    """Return the app of the page for one world, or several; `situations` gets what they could only guess."""
+    table = Table(worlds, config, situations)
     page = _PlayPage(table)
     return Starlette(
         routes=[
@@ -144,6 +145,7 @@ class _PlayPage:
             "fps": config.fps,
             "seed": config.seed,
             "settings": asdict(only_sampling(config)),
+            "doubt": played.about_doubt,
             "limits": {
                 "fps": [MIN_FPS, MAX_FPS],
                 "maskgit_steps": [1, MAX_STEPS],

@@ -264,9 +264,11 @@ class Player:
             "dynamics": made.dynamics_ms,
             "decode": made.decode_ms,
             "encode": made.encode_ms,
+            "doubt": made.doubt_ms,
             "total": (time.perf_counter() - press.at) * 1000,
         }
         pressed = {"action": press.action, "n": press.n, "ms": {name: round(value, 2) for name, value in ms.items()}}
+        self._table.note(seat, made)
         await self._show(seat, made.node, made.png, pressed)
         if made.dropped:
             await self._send({"type": "pruned", "nodes": made.dropped})
@@ -277,13 +279,14 @@ class Player:
         if png is None:
             png = await self._table.turns.take(seat.game, seat.game.png, node.node)
         beside = await self._picture_beside(seat, node.t)
+        doubt = seat.game.doubt_of(node.node)
         header = {
             "type": "frame",
             "node": node.node,
             "parent": node.parent,
             "t": node.t,
             **(pressed or {"action": None, "n": None, "ms": None}),
-            "doubt": None,
+            "doubt": None if doubt is None else doubt.as_json(),
             "compared": beside is not None,
         }
         self._wishes.sent(node.node)

@@ -18,6 +18,7 @@ from models.play.starts.routes import UPLOADS
 from models.play.true_clip import true_clip
 from models.play.worlds import PlayedWorld, Worlds, played_world
 from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads
+from models.uncertainty.situation_log import SituationLog
 from models.world.load import load_world
 from pipeline.config import PlayConfig
 from pipeline.job import Job
@@ -25,9 +26,12 @@ from pipeline.model_choice import models_in_use
 from pipeline.model_ids import WORLD
 from pipeline.serving import Address, Listener, RunServer
 from pipeline.storage.models_table import all_models
+from pipeline.uncovered import Nearest, no_clips
 
 
-def serve_play(job: Job, address: Address, run: RunServer, model: str | None = None) -> None:
+def serve_play(
+    job: Job, address: Address, run: RunServer, model: str | None = None, nearest: Nearest | None = None
+) -> None:
     """Serve the play page of a world until the server is interrupted.
 
     Args:
@@ -36,6 +40,7 @@ def serve_play(job: Job, address: Address, run: RunServer, model: str | None = N
         address: where to serve.
         run: runs the server.
         model: id of the world, or the unique start of one; None takes the one that the configuration stands for.
+        nearest: finds the clips that look like a situation which the world could only guess.
 
     Raises:
         UserError: the address cannot be used, or there is no such world, or no start frame.
@@ -47,7 +52,12 @@ def serve_play(job: Job, address: Address, run: RunServer, model: str | None = N
             report(note)
         if job.config.training.compile:
             report("compiling: the first frames take about a minute")
-        _serve(listener, Worlds(first, _names(job), partial(_played, job)), job.config.play, run, report)
+        worlds = Worlds(first, _names(job), partial(_played, job))
+        situations = SituationLog(job.store, job.config.play, nearest or no_clips, report=report)
+        try:
+            _serve(listener, worlds, job.config.play, run, report, situations)
+        finally:
+            situations.close()
 
 
 def serve_packed(
@@ -69,15 +79,21 @@ def serve_packed(
         opened = open_world(path)
         for note in opened.notes:
             report(note)
-        played = played_world(opened.world, opened.starts, opened.metrics, opened.true_clip)
+        doubt = opened.config.play.doubt
+        played = played_world(opened.world, opened.starts, opened.metrics, opened.true_clip, doubt=doubt)
         _serve(listener, Worlds(played), opened.config.play, run, report)
 
 
 def _serve(
-    listener: Listener, worlds: Worlds, config: PlayConfig, run: RunServer, report: Callable[[str], None]
+    listener: Listener,
+    worlds: Worlds,
+    config: PlayConfig,
+    run: RunServer,
+    report: Callable[[str], None],
+    situations: SituationLog | None = None,
 ) -> None:
     listener.serve(
-        worlds_app(worlds, config),
+        worlds_app(worlds, config, situations),
         PAGE.read_text("utf-8"),
         run=run,
         on_ready=lambda url: report(f"play at {url} (Ctrl-C stops)"),
@@ -98,6 +114,7 @@ def _played(job: Job, model: str | None) -> PlayedWorld:
         start_frames(job.store, job.config, world.model_id),
         None if evaluation is None else evaluation.metrics,
         partial(true_clip, job.store),
+        doubt=job.config.play.doubt,
     )
 
 

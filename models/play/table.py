@@ -10,7 +10,8 @@ import numpy as np
 from anyio import to_thread
 
 from models.play.compare import Comparison, Replay, TrueFrames, inferred_actions
-from models.play.game import Game
+from models.play.doubts import note_situation
+from models.play.game import Game, Made
 from models.play.link import Link, Step, link_to
 from models.play.live_settings import only_sampling, with_limits
 from models.play.room import Room, Seat
@@ -18,6 +19,7 @@ from models.play.starts.pictures import PICTURE
 from models.play.tree import Node
 from models.play.turns import Turns
 from models.play.worlds import PlayedWorld, Worlds
+from models.uncertainty.situation_log import SituationLog
 from pipeline.config import PlayConfig
 from pipeline.errors import UserError
 
@@ -25,9 +27,9 @@ from pipeline.errors import UserError
 class Table:
     """What all players share."""
 
-    def __init__(self, worlds: Worlds, config: PlayConfig) -> None:
-        """Take the worlds and the settings of play."""
-        self.worlds, self.config = worlds, config
+    def __init__(self, worlds: Worlds, config: PlayConfig, situations: SituationLog | None = None) -> None:
+        """Take the worlds, the settings of play, and what writes situations that a world could only guess."""
+        self.worlds, self.config, self._situations = worlds, config, situations
         self.turns = Turns()
         self.room = Room(config.max_sessions, config.keep_s)
 
@@ -55,7 +57,8 @@ class Table:
         if link.frame not in ("", digest):
             raise UserError(f"start {link.start} is another picture now, so the link cannot be reproduced")
         sampling = with_limits(link.sampling or only_sampling(self.config))
-        return played, Game(world, link.start, tokens, sampling, seed=link.seed, history=self.config.history)
+        history, doubter = self.config.history, played.doubter
+        return played, Game(world, link.start, tokens, sampling, seed=link.seed, history=history, doubter=doubter)
 
     async def _bring_picture(self, played: PlayedWorld, start: str) -> None:
         """Give a world a picture that was sent to the first one; KeyError where it has none of this name either."""
@@ -99,6 +102,15 @@ class Table:
         actions = await to_thread.run_sync(inferred_actions, played.world, frames)
         tokens = await self.turns.take(played.starts, played.starts.tokens, game.start)
         return Replay(played.world, game.start, tokens, actions, game.sampling, game.seed)
+
+    def note(self, seat: Seat, made: Made) -> None:
+        """Note a frame at which a world begins to guess."""
+        if self._situations is not None:
+
+            def link() -> str | None:
+                return self.link_fields(seat, made.node)["link"]
+
+            note_situation(self._situations, seat.name, seat.game, made, seat.played.starts, link)
 
     def link_fields(self, seat: Seat, last: Node) -> dict[str, Any]:
         """Return the link to a frame, or why there is none."""

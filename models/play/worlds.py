@@ -14,10 +14,12 @@ import numpy as np
 from anyio import to_thread
 
 from models.evaluation.round_trips import ROUND_TRIPS, RoundTrips
+from models.play.doubts import read_doubt
 from models.play.game import Playable
 from models.play.key_hints import WorldHints, hints_from
 from models.play.starts.held_out import StartFrame
 from models.play.starts.starts import Starts
+from models.uncertainty.doubt import Doubter
 from models.world.world import WorldModel
 from pipeline.errors import UserError
 
@@ -34,6 +36,10 @@ class PlayedWorld:
     hints: WorldHints
     clip: Callable[[str], np.ndarray] | None = None
     """Returns the frames of a held-out clip; None where clips cannot be read."""
+    doubter: Doubter | None = None
+    """Tells the doubt about each frame; None where play.doubt is off, or the world has no calibration."""
+    about_doubt: Mapping[str, Any] | None = None
+    """What a page shows of the calibration."""
 
 
 def played_world(
@@ -41,6 +47,8 @@ def played_world(
     start_frames: Sequence[StartFrame],
     metrics: Mapping[str, Any] | None,
     clip: Callable[[str], np.ndarray] | None,
+    *,
+    doubt: bool,
 ) -> PlayedWorld:
     """Return a world with what its evaluation says of it.
 
@@ -49,11 +57,14 @@ def played_world(
         start_frames: at least one.
         metrics: of its evaluation; None where it has none.
         clip: returns the frames of a held-out clip; None where clips cannot be read.
+        doubt: whether the doubt about each frame is told, where the evaluation has a calibration.
 
     Raises:
-        UserError: there is no start frame.
+        UserError: there is no start frame, or the calibration is damaged.
     """
-    return PlayedWorld(world, Starts(world, start_frames, usual=_usual(metrics)), hints_from(metrics), clip)
+    about, doubter = read_doubt(metrics, world.model_id) if doubt else (None, None)
+    starts = Starts(world, start_frames, usual=_usual(metrics))
+    return PlayedWorld(world, starts, hints_from(metrics), clip, doubter, about)
 
 
 def _usual(metrics: Mapping[str, Any] | None) -> RoundTrips | None:
