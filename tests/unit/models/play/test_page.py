@@ -28,7 +28,7 @@ def test_a_game_starts_at_its_frame_and_every_action_leads_to_the_next(page, rin
         offset += {RIGHT: 4, LEFT: -4, 0: 0}[action]
         assert (frame["t"], frame["action"], frame["n"], frame["parent"]) == (t, action, 100 + t, t - 1)
         assert _place(page, ring_world) == offset
-    assert set(frame["ms"]) == {"wait", "dynamics", "decode", "encode", "total"}
+    assert set(frame["ms"]) == {"wait", "dynamics", "decode", "encode", "doubt", "total"}
 
 
 def test_a_hold_goes_on_until_it_is_released_and_the_newest_wins(page, ring_world):
