@@ -20,6 +20,7 @@ from assets.passes.reconcile import reconcile
 from assets.passes.runner import Runner
 from assets.report.page import write_report
 from assets.settings import Settings, save_config
+from models.play.packed.read import open_packed
 from pipeline.config import Config
 from pipeline.inspect.status import status
 from pipeline.model_choice import models_in_use
@@ -73,6 +74,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(tmp_path_factory.mktemp("identity") / "a root")
     add_platformer_shards(store, home_of(store), {"train": range(2), "val": range(2, 4)}, 20)
     assert make_due(store, CONFIG) == ["train", "evaluate"]
+    playable = models_in_use(store, CONFIG).playable
+    assert playable is not None
+    packed = open_packed(store.url(playable.path)).manifest
+    assert packed.world == worlds(store)[0]
+    assert {"play.json", "starts/start-00.png", "starts/start-01.png"} <= packed.files.keys()
     assert make_due(store, TRIAL, evaluate=False) == ["train"]
     assert lampworks(store, "evaluate") == 0
     newest = all_models(store)[-1]

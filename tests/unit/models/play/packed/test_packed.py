@@ -293,6 +293,7 @@ def test_the_store_holds_one_packed_world_and_the_row_is_written_last(store, mon
     assert written == [True]
 
 
+@pytest.mark.slow  # a whole takedown; tests/laws/test_takedown_to_the_last_byte.py has one in `make test`
 def test_a_takedown_deletes_a_packed_world_that_shows_the_video(store):
     path = _published(store, WITH_CLIPS).path
     job = Job(store, CONFIG, home_of(store))

@@ -292,7 +292,7 @@ def test_a_picture_that_takes_too_long_is_ended(monkeypatch):
 
 @pytest.mark.parametrize(
     ("error_class", "says"),
-    [("out_of_memory", "1024 MB of memory"), ("worker_died", "breaks the program"), ("Odd", "cannot be read")],
+    [("out_of_memory", "1536 MB of memory"), ("worker_died", "breaks the program"), ("Odd", "cannot be read")],
 )
 def test_whatever_ends_the_process_is_told_in_a_sentence(monkeypatch, error_class, says):
     given = []
@@ -307,6 +307,6 @@ def test_whatever_ends_the_process_is_told_in_a_sentence(monkeypatch, error_clas
 
     monkeypatch.setattr(reader, "make_engine", engine)
     assert says in _sentence_of()
-    assert given == [(1024, 1, 20.0)]
+    assert given == [(1536, 1, 20.0)]
     assert "16 MB" in _sentence_of(bytes(reader.MAX_BYTES + 1))
     assert len(given) == 1, "no process is started for it"
