@@ -35,14 +35,13 @@ RING = NUM_TILES * TILE
 _ON_GROUND, _JUMPS = (1, 2, 2), (1, 1, 1)  # odds of none, left, right, and of the same with a jump
 _JUMP_SHARE = 0.54  # of the holds that may begin one
 _HELD_STEPS, _JUMP_STEPS = (2, 6), (2, 3)
-# now and then a jump is held for long, up to the top of the picture: a player does that, too
-_LONG_JUMP_SHARE, _LONG_JUMP_STEPS = 0.1, (5, 8)
 # px a step. All moves are whole tiles: at half a tile a small latent action model codes the phase beside the direction,
 # and a key that is held then stops after one step (measured).
 _RUN, _RISE, _FALL = 10, 10, 10
 _STEPS_A_WALK = 2  # an enemy moves a tile in so many steps
 _PLAYER_COLUMN, _PLAYER_SIZE = 70, 20
 _TOP = HEIGHT - _PLAYER_SIZE
+_PLATFORMS = np.array([30, 40])  # heights
 _AWAY_STEPS = 80  # a taken coin or a beaten enemy is back after so many steps, once it is out of sight
 
 
@@ -59,9 +58,7 @@ def platformer_actions(seed: int, num_steps: int) -> npt.NDArray[np.int8]:
         jumps = not owed and rng.random() < _JUMP_SHARE
         odds = np.array(_JUMPS if jumps else _ON_GROUND, float)
         action = int(rng.choice(3, p=odds / odds.sum())) + 3 * jumps
-        lengths = _HELD_STEPS
-        if jumps:
-            lengths = _LONG_JUMP_STEPS if rng.random() < _LONG_JUMP_SHARE else _JUMP_STEPS
+        lengths = _JUMP_STEPS if jumps else _HELD_STEPS
         held = max(owed, int(rng.integers(lengths[0], lengths[1] + 1)))
         owed = held if jumps else 0
         actions[start : start + held] = action
@@ -163,24 +160,21 @@ class State:
 
 
 def make_level(seed: int) -> Level:
-    """Return the level of a seed: gentle ground, 7 one-way platforms, 6 coins, 3 enemies, one of the themes."""
+    """Return the level of a seed: flat ground, 7 one-way platforms, 6 coins, 3 enemies, one of the themes."""
     rng = np.random.default_rng((seed, 0))
     theme = int(rng.integers(len(THEMES)))
-    ground = np.empty(NUM_TILES, np.int64)
-    tile, height = 0, int(rng.integers(1, 4))
-    while tile < NUM_TILES:
-        length = int(rng.integers(3, 8))
-        ground[tile : tile + length] = height * TILE
-        tile += length
-        height = 2 if height != 2 else int(rng.choice([1, 3]))
+    # flat: a step that is climbed looks like a jump, and the keys that run would not lead over it
+    height = int(rng.integers(1, 3)) * TILE
+    ground = np.full(NUM_TILES, height, np.int64)
     platforms = np.zeros(NUM_TILES, np.int64)
     spans = []
     for start in rng.choice(NUM_TILES // 6, size=7, replace=False) * 6:
-        first, length, row = int(start + rng.integers(0, 2)), int(rng.integers(3, 6)), int(rng.integers(4, 6))
+        # a jump from the ground reaches each of them, and none from them the top of the picture
+        first, row = int(start + rng.integers(0, 2)), int(rng.choice(_PLATFORMS[height + 2 * TILE <= _PLATFORMS]))
         # the last tile of a slot stays free: neighbours do not touch, and enemies see where their platform ends
-        length = min(length, int(start) + 5 - first)
-        platforms[first : first + length] = row * TILE
-        spans.append((first, first + length - 1, row * TILE))
+        length = min(int(rng.integers(3, 6)), int(start) + 5 - first)
+        platforms[first : first + length] = row
+        spans.append((first, first + length - 1, row))
     surface = np.maximum(ground, platforms)
     coins = tuple(
         (int(tile) * TILE, int((surface if rng.random() < 0.7 else ground)[tile]) + TILE)
@@ -209,7 +203,7 @@ def _support(level: Level, x: int, y: int) -> int:
 
 
 def advance(level: Level, state: State, action: int) -> State:
-    """Return the state after one step under an action: steps of the ground are climbed, nothing ever blocks.
+    """Return the state after one step under an action: nothing ever blocks.
 
     A jump rises for as long as it is held, at most to the top of the picture; without it the character falls.
     """
