@@ -39,7 +39,8 @@ class Page:
 
     def start(self, **fields: Any) -> dict[str, Any]:
         """Start a game, and return `started`; its first frame is the newest."""
-        self.say("start", **({"start": "held_out:0"} if "link" not in fields else {}), **fields)
+        begun = {} if "link" in fields else {"start": "held_out:0"}
+        self.say("start", **(begun | fields))
         started = self.hear("started")
         self.hear("frame")
         return started
