@@ -1,11 +1,12 @@
-"""Tokens of training windows, kept from the first time that a window is drawn (`training.cache_tokens`).
+"""What frozen networks say of training windows, kept from the first time that a window is drawn.
 
-The tokenizer is frozen, so a window always has the same tokens. They depend on where it starts, since the tokenizer
-looks back: what is kept is a window by its clip and start, encoded alone. A `vit` sees each frame alone, so there it is
-a frame. Either is encoded in a pass of its own, so its tokens do not depend on the step that drew it first: a run that
-goes on with an empty cache takes the same steps.
+The tokenizer is frozen, so a window always has the same tokens; and a LAM that has ended learning
+(`latent_actions.update_every: 0`) always gives it the same codes. Both depend on where a window starts, since the
+networks look back: what is kept is a window by its clip and start. A `vit` tokenizer sees each frame alone, so there it
+is a frame. Either is computed in a pass of its own, so what is kept does not depend on the step that drew it first: a
+run that goes on with an empty cache takes the same steps. `training.cache_tokens` says how many windows are kept.
 
-Shapes: B windows, T frames, H W C pixels, P tokens of a frame.
+Shapes: B windows, T frames, H W C pixels.
 """
 
 from __future__ import annotations
@@ -24,52 +25,55 @@ from pipeline.shards.loader.loader import Place
 _Key = tuple[str, int]
 
 
-class TokenCache:
-    """The tokens of the windows, or frames, that were drawn first, up to a number of windows."""
+class WindowCache:
+    """Whole numbers of the windows, or frames, that were drawn first, up to a number of windows."""
 
-    def __init__(self, tokenizer: VideoTokenizer, windows: int, frames: int) -> None:
+    def __init__(self, windows: int, frames: int, values: int, *, frames_alone: bool = False) -> None:
         """Begin empty.
 
         Args:
-            tokenizer: is frozen.
-            windows: most windows that are kept; those that are drawn later are encoded at every draw.
+            windows: most windows that are kept; those that are drawn later are computed at every draw.
             frames: of a window.
+            values: numbers are below it.
+            frames_alone: whether frames are kept, for what does not depend on the frames before.
         """
-        self._frames_alone = tokenizer.config.architecture == "vit"
-        self.most = windows * frames if self._frames_alone else windows
-        """Most entries: frames of a `vit`, otherwise windows."""
-        # 2 bytes a token where they suffice
-        self._dtype = np.dtype(np.uint16 if tokenizer.config.codebook_size <= 2**16 else np.int32)
+        self._length = 1 if frames_alone else frames
+        self.most = windows * frames // self._length
+        """Most entries."""
+        # 2 bytes a number where they suffice
+        self._dtype = np.dtype(np.uint16 if values <= 2**16 else np.int32)
         self._kept: dict[_Key, npt.NDArray[np.generic]] = {}
 
     def __len__(self) -> int:
         """Return the number of entries."""
         return len(self._kept)
 
-    def tokens(
-        self,
-        video_BTHWC: Tensor,
-        places: Sequence[Place],
-        encode: Callable[[Tensor], Tensor],
-        parallel: CpuParallel,
+    def of(
+        self, video_BTx: Tensor, places: Sequence[Place], function: Callable[[Tensor], Tensor], parallel: CpuParallel
     ) -> Tensor:
-        """Return the tokens (B, T, P), int64, of windows.
+        """Return a function's numbers of windows, (B, ...), int64.
 
         Args:
-            video_BTHWC: their pixels.
+            video_BTx: their pixels (B, T, H, W, C), or tokens (B, T, P).
             places: where they lie.
-            encode: returns the tokens of one entry, (1, T, P) of a window or (1, 1, P) of a frame.
-            parallel: encodes entries side by side.
+            function: returns the numbers of one entry: of a window (1, T, ...), or of a frame (1, 1, ...).
+            parallel: computes entries side by side.
         """
-        b, t = video_BTHWC.shape[:2]
-        length = 1 if self._frames_alone else t
-        keys = [(place.clip_id, place.start + frame) for place in places for frame in range(0, t, length)]
-        entries = video_BTHWC.reshape(len(keys), length, *video_BTHWC.shape[2:])
+        b, t = video_BTx.shape[:2]
+        keys = [(place.clip_id, place.start + frame) for place in places for frame in range(0, t, self._length)]
+        entries = video_BTx.reshape(len(keys), self._length, *video_BTx.shape[2:])
         missing = {key: index for index, key in enumerate(keys) if key not in self._kept}
-        new = parallel.map(encode, [entries[index : index + 1] for index in missing.values()])
+        new = parallel.map(function, [entries[index : index + 1] for index in missing.values()])
         found = dict(zip(missing, (each[0].cpu().numpy().astype(self._dtype) for each in new), strict=True))
-        for key, tokens in found.items():
+        for key, numbers in found.items():
             if len(self._kept) < self.most:
-                self._kept[key] = tokens
+                self._kept[key] = numbers
         rows = np.stack([found[key] if key in found else self._kept[key] for key in keys]).astype(np.int64)
-        return torch.from_numpy(rows).reshape(b, t, -1).to(video_BTHWC.device)
+        result = torch.from_numpy(rows).to(video_BTx.device)
+        return result.reshape(b, t, *rows.shape[2:]) if self._length == 1 else result
+
+
+def token_cache(tokenizer: VideoTokenizer, windows: int, frames: int) -> WindowCache:
+    """Return a cache of the tokens of so many windows: of a `vit` that of their frames."""
+    alone = tokenizer.config.architecture == "vit"
+    return WindowCache(windows, frames, tokenizer.config.codebook_size, frames_alone=alone)

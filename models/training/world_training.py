@@ -36,7 +36,7 @@ from models.training.data import Batches, ClipWindows, Place, TensorBatch
 from models.training.dynamics_inputs import DynamicsInputs, draw_inputs
 from models.training.optimizer import Optimizer
 from models.training.own_past import OwnPast, Rollouts, begin_rollouts, with_own_past
-from models.training.token_cache import TokenCache
+from models.training.token_cache import WindowCache, token_cache
 from models.training.tokenizer_training import mean_psnr
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
 
@@ -101,7 +101,9 @@ class WorldTraining:
         self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, self.total_steps, "latent_actions")
         self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps, "dynamics")
         self.parallel = CpuParallel(compute, dynamics.batch)
-        self.token_cache = TokenCache(self.tokenizer, cache_tokens, dynamics.context) if cache_tokens else None
+        self.token_cache = token_cache(self.tokenizer, cache_tokens, dynamics.context) if cache_tokens else None
+        rests = cache_tokens and not latent_actions.update_every
+        self.code_cache = WindowCache(cache_tokens, dynamics.context, latent_actions.num_actions) if rests else None
 
     def initialize(self) -> None:
         """Initialize embeddings from data where configured."""
@@ -169,26 +171,28 @@ class WorldTraining:
 
     def _window_tokens(self, video: Tensor, places: list[Place]) -> Tensor:
         """Return the tokens (B, T, P) of the windows of a batch, kept ones where there are."""
-        context = self._context(video)
-        if self.token_cache is None:
-            return self._tokens(context)
+        return self._kept(self.token_cache, self.tokenizer.encode, self._context(video), places)
+
+    def _kept(
+        self, cache: WindowCache | None, function: Callable[[Tensor], Tensor], frames: Tensor, places: list[Place]
+    ) -> Tensor:
+        """Return a function of windows, without gradients, from a cache where there is one."""
+        if cache is None:
+            return self._in_pieces(function, frames)
         starts = [place._replace(start=place.start + self.config.frames_before) for place in places]
-        return self.token_cache.tokens(context, starts, self._encoded, self.parallel)
+        return cache.of(frames, starts, self._without_gradients(function), self.parallel)
 
-    @torch.no_grad()
-    def _encoded(self, video: Tensor) -> Tensor:
-        with self.compute.autocast():
-            return self.tokenizer.encode(video)
-
-    def _in_pieces(self, function: Callable[[Tensor], Tensor], batch: Tensor, parts: int = 0) -> Tensor:
-        """Return a function of a batch (B, ...), without gradients, in micro-batches and pieces of them."""
-
+    def _without_gradients(self, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         @torch.no_grad()
         def result(piece: Tensor) -> Tensor:
             with self.compute.autocast():
                 return function(piece)
 
-        pieces = self.parallel.pieces(batch, parts or self.accumulate)
+        return result
+
+    def _in_pieces(self, function: Callable[[Tensor], Tensor], batch: Tensor, parts: int = 0) -> Tensor:
+        """Return a function of a batch (B, ...), without gradients, in micro-batches and pieces of them."""
+        pieces, result = self.parallel.pieces(batch, parts or self.accumulate), self._without_gradients(function)
         return torch.cat([found for part in pieces for found in self.parallel.map(result, part)])
 
     def _read(self, video: Tensor, parts: int = 0) -> Tensor:
@@ -201,13 +205,13 @@ class WorldTraining:
         frames = tokens if self.lam.reads_tokens else self._context(video)
         every = self.lam_config.update_every
         updates = bool(every) and joint % every == 0
-        rows, metrics = self._step_lam(frames, step) if updates else self._led_by(frames)
+        rows, metrics = self._step_lam(frames, step) if updates else self._led_by(frames, places)
         return {**metrics, **self._step_dynamics(video, tokens, rows, joint)}
 
     @torch.no_grad()
-    def _led_by(self, frames: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def _led_by(self, frames: Tensor, places: list[Place]) -> tuple[Tensor, dict[str, float]]:
         """Return the codes' rows (B, T-1, L) of frames, and metrics."""
-        codes = self._in_pieces(self.lam.encode, frames)
+        codes = self._kept(self.code_cache, self.lam.encode, frames, places)
         return self.lam.quantizer.lookup(codes), code_metrics(codes, self.lam_config.num_actions)
 
     def _rows_of(self, video: Tensor) -> Tensor:

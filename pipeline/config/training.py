@@ -56,7 +56,8 @@ class TrainingConfig(Section, name="training"):
     """Decoded clips kept in memory, 6.9 MB each, where the set has no more; a larger set is decoded as it is read."""
     cache_tokens: NonNegativeInt = 0
     """Windows of the world's training whose tokens are kept, 2 bytes a token, from the first time that each is drawn;
-    0 encodes at every step. It pays where windows come again: over many epochs, or with a `vit`, which keeps frames."""
+    so are their codes where `latent_actions.update_every` is 0. 0 encodes at every step. It pays where windows come
+    again: over many epochs, in short windows, or with a `vit`, which keeps frames."""
     decode_workers: NonNegativeInt = 0
     """Processes that decode clips ahead of the steps; 0 means half of the cores, at most 8. None are started where
     `cache_clips` holds all clips."""

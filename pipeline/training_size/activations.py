@@ -80,8 +80,10 @@ def dynamics_activations(config: Config, size: FrameSize, products: Products, ch
     positions = section.context * tokens
     with_action = tokens + (section.action_injection == "prepend")
     kept = _stack(section.stack, section.context, with_action, products, checkpointed)
-    ends = positions * (codes * _FP32 + d * (2 * _FP32 + products.item))
-    return Kept(kept.forward + ends, max(kept.passing, 3 * positions * codes * _FP32))
+    # logits are those of masked tokens: of all but the first frame, in a step that masks every one
+    logits = (section.context - 1) * tokens * codes * _FP32
+    ends = logits + positions * d * (2 * _FP32 + products.item)
+    return Kept(kept.forward + ends, max(kept.passing, 3 * logits))
 
 
 def _stack(stack: StackConfig, frames: int, tokens: int, products: Products, checkpointed: bool) -> Kept:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from models.training.own_past import OwnPast, Rollouts, begin_rollouts, draw_rollouts, with_own_past
+from pipeline.config import Config
 from pipeline.config.world import DynamicsConfig
 from pipeline.errors import UserError
 from tests.numerics.small import CONTEXT, DYNAMICS, arcade_windows, make_dynamics, make_world_training
@@ -118,3 +119,11 @@ def test_own_frames_without_a_share_of_samples_are_refused_and_the_advice_helps(
     assert [DynamicsConfig(context=5, own_frames=n, own_frame_share=1).frames_before for n in (1, 2, 4, 5)] == [
         0, 4, 4, 8,
     ]  # fmt: skip
+
+
+def test_a_context_that_the_tokenizer_cannot_encode_is_refused_with_the_settings():
+    short = dataclasses.replace(Config().tokenizer, window=4)
+    with pytest.raises(UserError, match=r"lower dynamics\.context to 4, or raise tokenizer\.window to 16"):
+        Config(tokenizer=short)
+    Config(tokenizer=short, dynamics=dataclasses.replace(Config().dynamics, context=4))
+    Config(tokenizer=dataclasses.replace(short, architecture="vit"))

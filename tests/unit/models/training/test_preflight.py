@@ -64,7 +64,7 @@ VARIANTS = {
     "demo": narrow("demo"),
     "c_vivit, tokens, prepend": narrow(
         "coinrun", tokenizer={"architecture": "c_vivit", "window": 4}, latent_actions={"input": "tokens"},
-        dynamics={"action_injection": "prepend"},
+        dynamics={"action_injection": "prepend", "context": 4},
     ),
     "vit, fsq, pieces, film": narrow(
         "coinrun", tokenizer={"architecture": "vit", "quantizer": "fsq", "latent_dim": 5},
