@@ -95,6 +95,8 @@ def opened(browser, page_text, tmp_path):
         file.write_text(f'{page_text[:before]}"sampling":{json.dumps(whole)}{page_text[after:]}', "utf-8")
         page.goto(file.as_uri())
         page.wait_for_selector("body[data-ready]", state="attached")
+        # while it is paused a key makes one frame, however long it is down
+        page.keyboard.press("p")
         return page
 
     yield open_with

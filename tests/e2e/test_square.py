@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from models.world.load import load_world
 from pipeline.clips.read import read_clip
 from pipeline.clips.stored import decode_clip
 from pipeline.config import load_config, preset
+from pipeline.ids import split_clip_id
 from pipeline.storage.store import Store
+from pipeline.storage.takedown import request_takedown
 
 SQUARE = {"width": 64, "height": 64, "aspect": "crop"}
 
@@ -62,3 +65,19 @@ def test_square_clips_go_through_the_whole_graph(tmp_path: Path, tiny_settings: 
         about = page.get("/api/world").json()
         assert (about["width"], about["height"]) == (64, 64)
         assert Image.open(io.BytesIO(page.get("/api/starts/held_out:0.png").content)).size == (64, 64)
+
+    # the world as one page; a video that is taken down gives no start frame any more
+    before = exported(lampworks, tmp_path / "world.html", root)
+    assert (before["width"], before["height"], before["num_codes"]) == (64, 64, config.tokenizer.codebook_size)
+    shown = [start["clip_id"] for start in before["starts"]]
+    assert len(shown) >= 2
+    request_takedown(store, "video", split_clip_id(shown[0])[0], "asked by its author")
+    after = [start["clip_id"] for start in exported(lampworks, tmp_path / "world.html", root)["starts"]]
+    assert after == [clip for clip in shown if split_clip_id(clip)[0] != split_clip_id(shown[0])[0]]
+
+
+def exported(lampworks: Any, path: Path, root: Path) -> dict[str, Any]:
+    """Export the world as a page, and return what its scripts read."""
+    lampworks.here("export", str(path), "--backends", "wasm", "--root", str(root))
+    [about] = re.findall(r'<script type="application/json" id="about">(.*?)</script>', path.read_text("utf-8"))
+    return dict(json.loads(about))
