@@ -64,6 +64,6 @@ def roll_out(effects, *, start, steps=3, camera="fixed", noise=0.0, blocks=1, in
     return np.array(rollouts, np.uint8)
 
 
-def roll_outs(effects, starts=8, *, in_air=(), **options):
+def roll_outs(effects, starts=6, *, in_air=(), **options):
     """Return rollouts (N, A, T, H, W, 3) from several starts, some of them in the air."""
     return np.stack([roll_out(effects, start=start, in_air=start in in_air, **options) for start in range(starts)])
