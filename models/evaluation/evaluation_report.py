@@ -27,8 +27,9 @@ class EvaluationReport:
         return dict(self.metrics["gates"])
 
     def lines(self) -> list[str]:
-        """Return one line per metric, then the gates that failed."""
+        """Return one line per metric and per latent action, then the gates that failed."""
         shown = [f"{name}: {_text(metric)}" for name, metric in self.metrics.items() if _is_metric(metric)]
+        shown += [_effect(action) for action in self.metrics["latent_actions"]]
         failed = [name for name, gate in self.gates.items() if gate["passed"] is False]
         if not self.metrics["enough_sources"]:
             shown.append(
@@ -36,6 +37,12 @@ class EvaluationReport:
                 f"{self.gates['enough_sources']['threshold']}: the intervals mean little"
             )
         return [*shown, f"gates failed: {', '.join(failed) or 'none'}"]
+
+
+def _effect(action: Mapping[str, Any]) -> str:
+    twin_of = action.get("twin_of")  # evaluations of earlier versions have none
+    twin = "" if twin_of is None else f", twin of {twin_of + 1}"
+    return f"latent action {action['code'] + 1}: {action['symbol']} {action['label']}{twin}"
 
 
 def _is_metric(value: object) -> bool:

@@ -67,7 +67,7 @@ def _error_elsewhere(before: np.ndarray, after: np.ndarray, right: int, down: in
     height, width = before.shape
     first, second = overlap(right, down, height, width)
     error = np.abs(before[first] - after[second])
-    side = min(round(_BOX * height), *error.shape)
+    side = max(1, min(round(_BOX * height), *error.shape))
     sums = np.zeros((error.shape[0] + 1, error.shape[1] + 1))
     sums[1:, 1:] = error.cumsum(0).cumsum(1)
     squares = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]

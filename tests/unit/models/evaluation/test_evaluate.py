@@ -78,6 +78,11 @@ def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
     shares = [sum(action["true_actions"].values()) for action in metrics["latent_actions"] if action["true_actions"]]
     assert shares == pytest.approx([1.0] * len(shares), abs=1e-3)
     assert any("only 3 held-out sources" in line for line in report.lines())
+    assert [line[:16] for line in report.lines() if line.startswith("latent action ")] == [
+        f"latent action {key}:" for key in range(1, 9)
+    ]
+    twins = [action["twin_of"] for action in metrics["latent_actions"]]
+    assert metrics["distinct_actions"]["value"] <= twins.count(None)
 
 
 def test_an_evaluation_that_is_current_writes_nothing(trained):
