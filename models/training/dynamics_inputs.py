@@ -75,7 +75,7 @@ def draw_inputs(
     num_codes: int,
     generator: torch.Generator,
     begin: Callable[[Rollouts], OwnPast],
-    codes_AL: Tensor,
+    codes_AL: Tensor | None,
 ) -> DynamicsInputs:
     """Draw the inputs of a step.
 
@@ -86,7 +86,7 @@ def draw_inputs(
         num_codes: of the tokenizer.
         generator: of the step's noise, on the CPU.
         begin: returns what rollouts begin with; called where `own_frames` asks for some.
-        codes_AL: codebook rows of all latent actions.
+        codes_AL: codebook rows of all latent actions; None where they are true ones, which have no neighbours.
     """
     device = tokens_BTP.device
     masked = draw_mask(config, tokens_BTP.shape, generator)
@@ -101,9 +101,8 @@ def draw_inputs(
     if config.changed_weight != 1:
         weights = change_weights(config, tokens_BTP)
         masked = (weights * mask).cpu()
-    if config.action_noise:
-        wrong = torch.rand(*actions_BTL.shape[:2], 1, generator=generator) < config.action_noise
-        other = torch.randint(0, len(codes_AL), actions_BTL.shape[:2], generator=generator)
-        actions_BTL = torch.where(wrong.to(device), codes_AL[other.to(device)], actions_BTL)
+    if config.action_noise and codes_AL is not None:
+        moved = actions_BTL + config.action_noise * torch.randn(actions_BTL.shape, generator=generator).to(device)
+        actions_BTL = codes_AL[torch.cdist(moved.flatten(0, 1), codes_AL).argmin(-1)].view_as(moved)
     amount = masked.double().sum((1, 2))
     return DynamicsInputs(tokens_BTP, actions_BTL, mask, amount, own, own_past, noise, weights)

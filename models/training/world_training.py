@@ -283,9 +283,8 @@ class WorldTraining:
             own = begin_rollouts(rollouts, video, led, self._tokens, self._rows_of)
             return own._replace(actions_BAL=rows) if self.truth_actions else own
 
-        whole = draw_inputs(
-            self.config, tokens, led, self.dynamics.mask_id, noise, begin, self.lam.quantizer.rows().detach()
-        )
+        codes = None if self.truth_actions else self.lam.quantizer.rows().detach()
+        whole = draw_inputs(self.config, tokens, led, self.dynamics.mask_id, noise, begin, codes)
         total = whole.amount
 
         def share_of(piece: DynamicsInputs) -> tuple[Tensor, None]:

@@ -334,9 +334,10 @@ class DynamicsConfig(Section, name="dynamics"):
     """Share of samples whose first frames (a random number of them) are not masked, as in play."""
     token_noise: Share = 0.0
     """Visible tokens are replaced by random codes at a rate that each sample draws evenly between 0 and this."""
-    action_noise: Share = 0.0
-    """Share of transitions that are led by a random latent action instead of their own. A player presses keys that no
-    recording shows in that state; without it such a key leads anywhere (measured: the character was taken apart)."""
+    action_noise: NonNegativeFloat = 0.0
+    """Standard deviation of noise on the codebook rows of latent actions; the nearest code to the sum then leads. A
+    player presses keys that no recording shows in that state, say a jump at the top of the picture; without such
+    samples they take the character apart (measured)."""
     action_injection: Literal["add", "prepend", "film"] = "add"
     """A latent action is added to every token of its frame (the paper), stands before them as one more token, or
     scales and shifts them."""

@@ -45,15 +45,17 @@ def test_tokens_that_change_weigh_what_the_setting_says(windows, monkeypatch):
     assert shown_in_a_step(make_world_training(windows), monkeypatch)[4] is None
 
 
-def test_some_transitions_are_led_by_another_latent_action(windows, monkeypatch):
-    clean = shown_in_a_step(make_world_training(windows, batch=8), monkeypatch)
-    training = make_world_training(windows, batch=8, action_noise=0.5)
-    noisy = shown_in_a_step(training, monkeypatch)
-    assert torch.equal(noisy[0], clean[0])
-    same = (noisy[1] == clean[1]).all(-1)
-    assert 0.3 < float(same.float().mean()) < 0.9
-    codes = torch.cdist(noisy[1].flatten(0, 1), training.lam.quantizer.rows()).amin(1)
-    assert codes.max() < 0.5, "what is shown are codes"
+def test_some_transitions_are_led_by_a_neighbour_of_their_latent_action(windows, monkeypatch):
+    def rows(noise):
+        training = make_world_training(windows, batch=8, action_noise=noise)
+        codes = torch.zeros(8, 32)
+        codes[:, 0] = torch.tensor([0.0, 1, 10, 11, 20, 21, 30, 31])  # four pairs
+        training.lam.quantizer.codebook.data.copy_(codes)
+        return shown_in_a_step(training, monkeypatch)[1][..., 0].round()
+
+    clean, noisy = rows(0.0), rows(1.0)
+    assert 0 < (noisy != clean).float().mean() < 0.7
+    assert set((noisy - clean).abs().unique().tolist()) == {0, 1}, "only the nearest code takes its place"
 
 
 def test_noise_on_latents_reaches_the_decoder_alone_and_only_while_nothing_is_quantized(windows, monkeypatch):
