@@ -53,6 +53,14 @@ def test_a_group_whose_representative_goes_is_made_again(store: Store) -> None:
     assert delete_rows(store, MENTIONS) == {"duplicates": 1}
 
 
+def test_a_situation_that_looks_like_a_clip_of_it_goes(store: Store) -> None:
+    near = {"1": [OTHERS, CLIP], "2": [OTHERS], "3": []}
+    store.append("uncovered", [{"situation_id": name, "nearest": clip_ids} for name, clip_ids in near.items()])
+    assert count_rows(store, MENTIONS) == {"uncovered": 1}
+    assert delete_rows(store, MENTIONS) == {"uncovered": 1}
+    assert sorted(store.read("uncovered")["situation_id"].to_pylist()) == ["2", "3"]
+
+
 def test_labels_that_name_it_in_another_way_go(store: Store) -> None:
     store.append("videos", [ROW | {"native_id": "games/Level 1.mp4", "url": "/v/games/Level 1.mp4"}])
     names = ["Level 1.mp4", "/elsewhere/games/Level 1.mp4", "Level 1", "Level 12.mp4", CLIP, None]
