@@ -26,6 +26,8 @@ STAND, LEFT, RIGHT, JUMP, JUMP_RIGHT, TWIN = 0, 1, 2, 3, 5, 7
 WIDTH, HEIGHT, STEP, RISE = 160, 90, 5, 9
 MOVES = {LEFT: -STEP, RIGHT: STEP, JUMP: RISE * WIDTH, JUMP_RIGHT: RISE * WIDTH + STEP, TWIN: STEP}
 """By how much each action changes the token; the others stand."""
+PATIENCE_S = 90
+"""A machine that is busy with other work answers late."""
 HINTS = WorldHints(
     "The keys control this world.",
     {
@@ -172,7 +174,7 @@ class PlayProcess:
 
 def until(page: Any, condition: str) -> None:
     """Wait for a JavaScript condition (Playwright's own waiting needs `eval`, which the page's policy forbids)."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while not page.evaluate(condition):
         assert time.monotonic() < deadline, f"never came true: {condition}"
         page.wait_for_timeout(20)

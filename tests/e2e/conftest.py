@@ -130,6 +130,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
 
     def open_one(url: str, **options: Any) -> Any:
         contexts.append(browser.new_context(**{"viewport": {"width": 1180, "height": 820}, **options}))
+        contexts[-1].set_default_timeout(90_000)
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", note)

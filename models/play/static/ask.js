@@ -10,8 +10,10 @@ export async function ask(path, options = {}) {
   const text = await answer.text();
   let said = text;
   try { said = JSON.parse(text).error ?? text; } catch { /* plain text of the guard */ }
-  throw Object.assign(new Error(said), { status: answer.status });
+  throw Object.assign(new Error(sentence(said)), { status: answer.status });
 }
+// as a person reads it: what a server says of a request begins small and has no end
+export function sentence(text) { return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : "."); }
 export async function askJson(path, options) { return (await ask(path, options)).json(); }
 
 export function make(tag, properties = {}, ...children) {

@@ -1,7 +1,11 @@
 // The light that says how sure the world is: a frame around the picture, words, and a graph of the last frames.
+import { sentence } from "./ask.js";
+
 const SHOWN = 80;
-const PARTS = [["entropy", "entropy of the drawn tokens"], ["residual", "round-trip residual of the tokenizer"],
-  ["disagreement", "disagreement of two draws"]];
+const PARTS = [["entropy", (value) => `entropy of the drawn tokens ${short(value)} nat`],
+  ["residual", (value) => `round-trip residual ${short(value)} of 255 grey levels`],
+  ["disagreement", (value) => `two draws differ by ${short(value)} (1: nothing in common)`],
+  ["expected_psnr", (value) => `frames as doubtful as this one had ${short(value)} dB on held-out videos`]];
 
 export class Doubt {
   constructor({ light, chip, box, word, graph, parts, live }) {
@@ -26,7 +30,7 @@ export class Doubt {
     this.word.textContent = doubt ? (guessing ? "I am guessing" : "I have seen this") : "unknown for this frame";
     this.word.className = guessing ? "guessing" : "";
     this.parts.textContent = doubt
-      ? PARTS.filter(([name]) => typeof doubt[name] === "number").map(([name, words]) => `${words} ${short(doubt[name])}`).join("; ")
+      ? sentence(PARTS.filter(([name]) => typeof doubt[name] === "number").map(([name, words]) => words(doubt[name])).join("; "))
       : "";
     this.draw(path.slice(-SHOWN).map((node) => node.doubt));
   }

@@ -1,6 +1,6 @@
 // The play page: what the server sends is shown, what a person does is sent.
 import { Actions } from "./actions.js";
-import { ask, askJson } from "./ask.js";
+import { ask, askJson, sentence } from "./ask.js";
 import { Doubt } from "./doubt.js";
 import { Down, Hand } from "./hand.js";
 import { COMMANDS, Keymap, chordName } from "./keymap.js";
@@ -57,7 +57,7 @@ function build(about) {
   keymap = new Keymap(world);
   actions.build(world.actions, keymap);
   buildPad($("pad"), world.actions, pointer);
-  starts.build(world.starts, world.pictures);
+  starts.build(world.starts);
   sampling.build(world.settings, world.limits);
   doubt.build(world.doubt);
   const models = world.models ?? [];
@@ -184,7 +184,7 @@ async function recording(kind, button) {
 async function copyLink() {
   try {
     const { link, why } = await askJson(`api/games/${session.game}/link?node=${tree.current.id}`);
-    if (!link) { fail(why); return; }
+    if (!link) { fail(sentence(why)); return; }
     const url = location.href.replace(/#.*$/, "") + link;
     session.keepLink(link);
     try {

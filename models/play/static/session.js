@@ -1,5 +1,5 @@
 // One game over the websocket: begun, taken over, replayed from its link, and gone on with after the server was away.
-import { ask, askJson } from "./ask.js";
+import { ask, askJson, sentence } from "./ask.js";
 import { Wire } from "./wire.js";
 
 const AWAY = "The server is gone: it was stopped, or it was killed. Start `lampworks play` again on the same port; "
@@ -37,7 +37,7 @@ export class Session {
     } catch (error) {
       // the server on this port plays other worlds now
       if (error.status === 404) { this.url = "api/world"; this.model = ""; this.server = null; }
-      this.on.state(sentence(error.message), true);
+      this.on.state(error.message, true);
       setTimeout(() => { if (this.wire.isOpen) this.opened(); }, LOOK_MS);
       return;
     }
@@ -59,7 +59,10 @@ export class Session {
   async moved(link) {
     const query = new URLSearchParams(link.replace(/^#/, "")), name = query.get("start");
     if (!name?.startsWith("picture:")) return link;
-    const fresh = await this.on.again(name);
+    let fresh = name;
+    try {
+      fresh = await this.on.again(name);
+    } catch (error) { this.on.error(error.message); }   // the server then says that the start is gone
     return link.replace(/(^|[#&])start=[^&]*/, `$1start=${encodeURIComponent(fresh)}`);
   }
   start(what) {
@@ -139,7 +142,7 @@ export class Session {
   }
   // a link whose start is gone, or a wrong one: say so, and begin at the first start
   refuse(text, press) {
-    this.on.error(text, press);
+    this.on.error(sentence(text), press);
     if (this.plays || !this.asksLink) return;
     this.asksLink = false;
     this.link = "";
@@ -162,11 +165,10 @@ export class Session {
   async why() {
     try {
       await ask("api/world");
-    } catch (error) { if (error.status && !this.plays) this.on.state(sentence(error.message), true); }
+    } catch (error) { if (error.status && !this.plays) this.on.state(error.message, true); }
   }
 }
 
-function sentence(text) { return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : "."); }
 function remembered() {
   try {
     return JSON.parse(sessionStorage.getItem(KEY)) ?? {};

@@ -29,9 +29,7 @@ export class Starts {
       this.take(event.dataTransfer.files);
     });
   }
-  build(starts, pictures) {
-    const has = pictures !== false;
-    for (const part of document.querySelectorAll(".needs-pictures")) part.hidden = !has;
+  build(starts) {
     this.held.replaceChildren();
     this.buttons.clear();
     for (const start of starts) this.held.append(this.button(start, `held-out frame ${this.buttons.size + 1}`));

@@ -1,7 +1,7 @@
 // How long a frame takes from the key to the screen, and what of it.
 import { make } from "./ask.js";
 
-const PARTS = [["wait", "waiting for its turn"], ["dynamics", "dynamics"], ["decode", "decoder"], ["encode", "PNG"], ["rest", "connection and page"]];
+const PARTS = [["wait", "waiting for its turn"], ["dynamics", "dynamics"], ["decode", "decoder"], ["encode", "PNG"], ["doubt", "doubt"], ["rest", "connection and page"]];
 const KEPT = 30;
 
 export class Times {
@@ -30,7 +30,8 @@ export class Times {
     if (!this.last) return;
     const { last } = this, sum = PARTS.reduce((all, [name]) => all + (last[name] ?? 0), 0) || 1;
     PARTS.forEach(([name], index) => { this.bar.children[index].style.flexGrow = Math.max(0, (last[name] ?? 0) / sum); });
-    this.list.replaceChildren(...PARTS.flatMap(([name, words]) => [make("dt", { className: name, textContent: words }),
+    const parts = PARTS.filter(([name]) => name !== "doubt" || last.doubt !== undefined);
+    this.list.replaceChildren(...parts.flatMap(([name, words]) => [make("dt", { className: name, textContent: words }),
       make("dd", { textContent: `${(last[name] ?? 0).toFixed(1)} ms` })]),
       make("dt", { textContent: last.seen === null ? "all, at the server" : "all, key to frame" }),
       make("dd", { textContent: `${(last.seen ?? last.total).toFixed(1)} ms` }));
