@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ PATIENCE_S = 90
 HINTS = WorldHints(
     "The keys control this world.",
     {
-        **dict.fromkeys(range(8), KeyHint("stands", "•")),
+        STAND: KeyHint("stands", "•"),
+        **dict.fromkeys((4, 6), KeyHint("stands", "•", twin_of=STAND)),
         LEFT: KeyHint("view moves left", "←", right=-5.0, keys=("ArrowLeft", "KeyA")),
         RIGHT: KeyHint("view moves right", "→", right=5.0, keys=("ArrowRight", "KeyD")),
         JUMP: KeyHint("rises", "↑", keys=("ArrowUp", "KeyW", "Space")),
@@ -203,6 +206,14 @@ def tap(page: Any, *codes: str) -> None:
         dispatchEvent(new KeyboardEvent(type, { key: code, code, cancelable: true })); }""",
         list(codes),
     )
+
+
+def new_game(page: Any, begin: Callable[[], Any]) -> np.ndarray:
+    """Do what begins another game, wait for it, and return its first frame."""
+    game = page.evaluate("document.body.dataset.game")
+    begin()
+    until(page, f"document.body.dataset.game !== {json.dumps(game)}")
+    return at(page, 0)
 
 
 def press(page: Any, *codes: str) -> np.ndarray:

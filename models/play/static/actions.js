@@ -107,7 +107,7 @@ export function bindPointer(button, code, on) {
 export function grouped(actions) {
   const groups = new Map();
   for (const action of actions) {
-    const name = action.group ?? `own ${action.code}`;
+    const name = action.group ?? action.twin_of ?? action.code;
     if (!groups.has(name)) groups.set(name, []);
     groups.get(name).push(action);
   }

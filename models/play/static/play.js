@@ -72,6 +72,7 @@ function build(about) {
 }
 
 function started(header) {
+  delete document.body.dataset.t;
   hand.stop();
   times.clear();
   strip.clear();
