@@ -76,6 +76,9 @@ export class Hand {
     clearTimeout(this.timer);
     if (paused) {
       this.send({ type: "pause" });
+      // the server forgets the presses that wait
+      this.asked.clear();
+      this.waiting = null;
       this.holding = false;
     } else if (this.wanted !== null) this.hold(this.wanted);
     else this.rest();
