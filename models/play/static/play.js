@@ -195,7 +195,7 @@ async function copyLink() {
   } catch (error) { fail(error.message); }
 }
 const commands = {
-  pause: () => setPaused(!hand.paused), restart: () => { const [root] = [tree.nodes.get(0)]; if (root) go(root); else begin(session.at.start); },
+  pause: () => setPaused(!hand.paused), restart: () => { if (session.plays && tree.nodes.has(ROOT)) go(tree.nodes.get(ROOT)); else begin(session.at.start); },
   step: () => { setPaused(true); hand.tap(down.action(keymap) ?? hand.last ?? hand.idle ?? 0); }, slower: () => changeSpeed(-1), faster: () => changeSpeed(1),
   back: () => go(tree.before()), forward: () => go(tree.after()), link: copyLink,
 };
