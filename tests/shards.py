@@ -53,7 +53,7 @@ def add_platformer_shards(store: Store, home: Home, seeds: Mapping[str, Sequence
             mp4 = encode_clip(frames[start : start + num_frames], ClipConfig()).mp4
             clips[split][clip_id_of(video_id, start * 100, SPEC)] = mp4
         actions = platformer_actions(number, 2 * num_frames)
-        write_truth(home.arcade, Truth(native_id, "platformer", seconds, ((0.0, seconds, 5),), actions, ""))
+        write_truth(home.arcade, Truth(native_id, "platformer", seconds, ((0.0, seconds, 5),), actions, "", number))
         videos.append({"video_id": video_id, "native_id": native_id, "source": "arcade"})
     store.append("videos", videos)
     add_shards(store, clips)

@@ -441,6 +441,10 @@ def evaluation_figures() -> dict[str, Any]:
     found |= {name: figure(value, 0.3) for name, value in modes.items()}
     by_frame = {name: [figure(value - 0.1 * step, 0.3) for step in range(12)] for name, value in modes.items()}
     found["drift"] = {"context": 4, "prompt": 2, **by_frame}
+    kept = {name: [figure(0.95 - 0.01 * step, 0.04) for step in range(30)] for name in ("character_kept", "coins_kept")}
+    by_code = [{"code": 3, "action": "jump-left", "sources": 4, "character_kept": [1.0] * 7 + [0.75] * 22 + [None]}]
+    found |= {"character_kept_held_t8": figure(0.91, 0.05), "position_error_t8": figure(0.8, 0.4)}
+    found["character"] = {**kept, "enemies_kept": [{"value": None, "reason": "none"}] * 30, "by_code": by_code}
     found["gates"] = {
         "enough_sources": {"passed": True, "value": 9, "threshold": 8},
         "delta_t_psnr_permuted": {"passed": True, "value": 3.3, "threshold": 1.0},

@@ -108,6 +108,11 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
             False,
             "Latent actions inform about true actions more than when shuffled.",
         ),
+        "character": (False, "The character of the embedded game is kept in long rollouts; other sources pass."),
+        "character_place": (
+            False,
+            "The character stands where left, stand, right and jump put it; other sources pass.",
+        ),
         "delta_t_psnr": (False, "Delta-t PSNR did not fall against the best evaluation before this one."),
     },
     "playable_world": {"loads_and_steps": (True, "The world loads and answers each of its actions with a frame.")},

@@ -14,6 +14,12 @@ from pipeline.storage.models_table import ModelRecord
 
 Metrics = Mapping[str, Any]
 _MOST_SHARES = 3
+_KEPT = {
+    "character_kept": "character",
+    "enemies_kept": "enemies",
+    "coins_kept": "coins",
+    "character_kept_held": "character, key held",
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,30 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class HeldRow:
+    """The share of rollouts that keep the character while one key is held."""
+
+    key: int
+    """From 1."""
+    action: str
+    """The true action that it stands for most often."""
+    kept: list[float | None]
+    """At the frames of `CharacterView.shown`."""
+
+
+@dataclass(frozen=True)
+class CharacterView:
+    """How long character, enemies and coins of the embedded game last."""
+
+    names: list[str]
+    chart: Markup
+    """Share kept against the number of frames ahead."""
+    shown: list[int]
+    """Frames ahead that the table shows."""
+    held: list[HeldRow]
+
+
+@dataclass(frozen=True)
 class EvaluationView:
     """What the report shows of an evaluation."""
 
@@ -80,6 +110,7 @@ class EvaluationView:
     horizon_chart: Markup | None
     """PSNR against the number of frames ahead."""
     drift: Drift | None
+    character: CharacterView | None
     metrics: dict[str, Metrics]
     """Every metric that has a value, by name."""
 
@@ -96,6 +127,7 @@ def evaluation_view(evaluation: ModelRecord) -> EvaluationView:
         horizon_names=names,
         horizon_chart=chart,
         drift=_drift(found["drift"]) if found.get("drift") else None,
+        character=_character(found["character"]) if found.get("character") else None,
         metrics={name: value for name, value in found.items() if isinstance(value, Mapping) and "value" in value},
     )
 
@@ -132,6 +164,24 @@ def _drift(drift: Mapping[str, Any]) -> Drift:
     shown = [1, *range(drift["context"], len(prefill) + 1, drift["context"])]
     rows = [DriftRow(k, prefill[k - 1]["value"], ring[k - 1]["value"], loss[k - 1]) for k in shown]
     return Drift(drift["context"], prefill[0]["num_sources"], rows)
+
+
+def _character(character: Mapping[str, Any]) -> CharacterView:
+    series: dict[str, Series] = {}
+    bands: dict[str, list[tuple[float, float, float]]] = {}
+    for name, title in _KEPT.items():
+        steps = [(k, step) for k, step in enumerate(character.get(name, []), 1) if step.get("value") is not None]
+        if steps:
+            series[title] = [(k, step["value"]) for k, step in steps]
+            bands[title] = [(k, step["low"], step["high"]) for k, step in steps]
+    frames = len(character.get("character_kept", []))
+    shown = [k for k in (1, 8, 30) if k <= frames]
+    rows = [
+        HeldRow(int(row["code"]) + 1, row["action"], [row["character_kept"][k - 1] for k in shown])
+        for row in character.get("by_code", [])
+    ]
+    chart = curves_chart(series, bands=bands, height=230, x_label="frames ahead", span=(0.0, 1.0))
+    return CharacterView(list(series), chart, shown, rows)
 
 
 def _horizon(found: Metrics) -> tuple[list[str], Markup | None]:

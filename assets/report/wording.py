@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # metric -> (what it is, unit); those not listed show under their own name
 METRICS: dict[str, tuple[str, str]] = {
     "psnr": ("Tokenizer: PSNR of reconstructed frames", "dB"),
@@ -37,6 +39,10 @@ METRICS: dict[str, tuple[str, str]] = {
     "doubt_rank_correlation": ("Doubt: rank correlation with the true error", ""),
     "doubt_rank_correlation_within_t": ("Doubt: rank correlation among frames of the same t", ""),
     "doubt_rank_correlation_of_t_alone": ("Rank correlation of t alone with the true error", ""),
+    "character_place_left": ("Character in its place after a step to the left", ""),
+    "character_place_stand": ("Character in its place after standing", ""),
+    "character_place_right": ("Character in its place after a step to the right", ""),
+    "character_place_jump": ("Character in its place after a step of a jump", ""),
     "code_entropy": ("Entropy of latent actions", "nat"),
     "code_entropy_within_clip": ("Entropy of latent actions within a clip", "nat"),
     "code_entropy_within_time": ("Entropy of latent actions within a time index", "nat"),
@@ -45,8 +51,19 @@ METRICS: dict[str, tuple[str, str]] = {
 }
 
 
+_KEPT = {
+    "character_kept": "Character kept",
+    "enemies_kept": "Enemies kept",
+    "coins_kept": "Coins kept",
+    "position_error": "Distance of the character from its place",
+}
+_KEPT_NAME = re.compile(rf"({'|'.join(_KEPT)})(_held)?_t(\d+)")
+
+
 def metric_name(name: str) -> str:
     """Return what a metric is called in the report."""
+    if match := _KEPT_NAME.fullmatch(name):
+        return f"{_KEPT[match[1]]}, {amount(int(match[3]), 'frame')} ahead{', key held' if match[2] else ''}"
     return METRICS.get(name, (name.replace("_", " "), ""))[0]
 
 
@@ -54,6 +71,8 @@ def metric_unit(name: str) -> str:
     """Return a metric's unit; empty where it has none."""
     if name in METRICS:
         return METRICS[name][1]
+    if name.startswith("position_error"):
+        return "px"
     return "dB" if "psnr" in name or name.startswith("copy_t") else "nat" if "information" in name else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypedDict
 
+from models.evaluation.character import PLACES
 from models.evaluation.metric import Metrics
 from pipeline.config import EvaluationConfig
 
@@ -39,6 +40,10 @@ GATES: dict[str, Threshold] = {
     "steady_actions": Threshold("value", 2),
     "distinct_actions": Threshold("value", 5),
     "doubt_rank_correlation": Threshold("value", 0.6),
+    # what a player sees: the character lasts, and stands where its keys put it
+    "character_kept_t8": Threshold("value", 0.95),
+    "character_kept_t30": Threshold("value", 0.9),
+    **{f"character_place_{name}": Threshold("value", 0.9) for name in PLACES},
 }
 # how many things a player can do is known of the embedded game alone: another world may have fewer
 _WHERE_ACTIONS_ARE_KNOWN = {"distinct_actions"}

@@ -1,7 +1,7 @@
-"""Read clips of held-out sources, with their true actions where they are known.
+"""Read clips of held-out sources, with their true actions and states where they are known.
 
-The clips come from the `val` shards, whose sources no training uses. True actions are known only for the platformer of
-the embedded source; they serve measurement, and no training reads them.
+The clips come from the `val` shards, whose sources no training uses. True actions and states are known only for the
+platformer of the embedded source; they serve measurement, and no training reads them.
 
 Shapes: T frames, H W C pixels.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.arcade.truth import DIRECTIONS, load_truth
+from pipeline.arcade.truth import DIRECTIONS, TrueStates, load_truth, true_states
 from pipeline.clips.stored import decode_stored_clip
 from pipeline.config import Config
 from pipeline.errors import PermanentError, UserError
@@ -45,6 +45,8 @@ class HeldOutClip:
     frames_THWC: np.ndarray
     actions: np.ndarray | None
     """int64 (T - 1,): the true action between frame k and k + 1; None where it is unknown."""
+    states: TrueStates | None = None
+    """The true state of each frame; None where it is unknown."""
 
 
 def direction_of(actions: np.ndarray) -> np.ndarray:
@@ -95,10 +97,11 @@ def held_out_clips(store: Store, config: Config, home: Home | None) -> list[Held
             _warn_of(DamagedSample(clip_id, f"it has {len(frames)} frames, and a window of the evaluation {window}"))
             continue
         source, start_ms, _ = split_clip_id(clip_id)
-        actions = None
+        actions = states = None
         if home is not None and source in native:
             actions = true_actions(home, native[source], start_ms, len(frames) - 1)
-        clips.append(HeldOutClip(clip_id, source, start_ms, frames, actions))
+            states = clip_states(home, native[source], start_ms, len(frames))
+        clips.append(HeldOutClip(clip_id, source, start_ms, frames, actions, states))
     return clips
 
 
@@ -109,6 +112,13 @@ def true_actions(home: Home, native_id: str, start_ms: int, count: int) -> np.nd
         return None
     own = np.asarray(truth.actions)[start_ms // _STEP_MS :][:count]
     return own.astype(np.int64) if len(own) == count else None
+
+
+def clip_states(home: Home, native_id: str, start_ms: int, count: int) -> TrueStates | None:
+    """Return the true states of the frames of a clip; None where they are unknown."""
+    truth = load_truth(home, native_id)
+    states = None if truth is None or start_ms % _STEP_MS else true_states(truth)
+    return None if states is None else states.part(start_ms // _STEP_MS, count)
 
 
 def training_frames(store: Store) -> np.ndarray:

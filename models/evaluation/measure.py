@@ -13,6 +13,7 @@ import numpy as np
 
 from models.evaluation.action_names import ActionName
 from models.evaluation.baselines import fit_patch_codebook
+from models.evaluation.character import CharacterFigures, measure_character
 from models.evaluation.codes import infer_clip_actions, measure_codes, true_action_shares
 from models.evaluation.control import measure_control
 from models.evaluation.drift import MODES, Drift, measure_drift
@@ -37,6 +38,7 @@ class WorldMeasurement:
     drift: Drift
     uncertainty: Uncertainty | None
     """None where it was not asked for."""
+    character: CharacterFigures
     gates: dict[str, Gate]
     num_sources: int
     """Held-out sources."""
@@ -59,6 +61,7 @@ class WorldMeasurement:
             **self.metrics,
             **self.drift.as_json(),
             **({} if self.uncertainty is None else self.uncertainty.as_json()),
+            **self.character.as_json(),
             "gates": self.gates,
             "num_sources": self.num_sources,
             "num_clips": self.num_clips,
@@ -109,6 +112,8 @@ def measure_world(
         drift = measure_drift(world, clips, codes, settings, progress.advance)
         uncertainty = measure_uncertainty(world, clips, codes, settings, progress.advance) if doubt else None
         held = measure_held_actions(world, clips, settings)
+        shares = true_action_shares(clips, codes, world.num_actions)
+        character = measure_character(world, clips, codes, shares, settings, progress.advance)
         progress.advance()
     metrics |= held.metrics
     sources = len({clip.video_id for clip in clips})
@@ -116,15 +121,18 @@ def measure_world(
         metrics=metrics,
         drift=drift,
         uncertainty=uncertainty,
+        character=character,
         gates=check_gates(
-            {**metrics, **drift.metrics, **(uncertainty.metrics if uncertainty else {})}, sources, settings
+            {**metrics, **drift.metrics, **character.metrics, **(uncertainty.metrics if uncertainty else {})},
+            sources,
+            settings,
         ),
         num_sources=sources,
         num_clips=len(clips),
         num_windows=len(windows.clips),
         enough_sources=sources >= settings.min_sources,
         action_names=held.names,
-        true_action_shares=true_action_shares(clips, codes, world.num_actions),
+        true_action_shares=shares,
         clip_psnr=_by_clip(clips, windows, by_window["psnr_t1"]),
         held_ATHWC=held.shown_ATHWC,
     )
@@ -136,5 +144,6 @@ def _by_clip(clips: Sequence[HeldOutClip], windows: Windows, value_N: np.ndarray
 
 
 def _passes(settings: EvaluationConfig) -> int:
-    rollouts = len({1, settings.prompt_frames}) * (1 + 2 * settings.random_draws)
-    return rollouts + len(MODES) + 3  # reconstruction, codes, and the rollouts that name actions
+    rollouts = len({1, settings.prompt_frames}) + 2 * settings.random_draws
+    # reconstruction, codes, the character under inferred and under held actions, and the rollouts that name actions
+    return rollouts + len(MODES) + 5

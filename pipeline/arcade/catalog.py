@@ -28,7 +28,8 @@ TRAP_SECONDS = 17.0
 """Length of a recording that the search rules reject: nobody downloads it, and its length is not what rejects it."""
 
 GOOD = "platformer"
-DUPLICATES = ("duplicate", "mirrored")
+MIRRORED = "mirrored"
+DUPLICATES = ("duplicate", MIRRORED)
 BUNDLED = ("bundled_platformer", "bundled_jump_game")
 RUBBISH = (
     "menu", "idle", "cards", "streamer", "editor", "slideshow", "credits", "shooter", "paused", "waveform", "settings",

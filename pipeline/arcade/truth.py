@@ -1,4 +1,4 @@
-"""What was really played in a recording: its ratings by span, and the true actions where it is our platformer.
+"""What was really played in a recording: its ratings by span, and true actions and states where it is our platformer.
 
 A sidecar beside the recordings that no stage of the data path reads. In the demo the ratings stand in for a person's
 labels (annotator `arcade`), and evaluation compares latent actions with the true ones; training sees neither.
@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.arcade.catalog import BUNDLED, DUPLICATES, GOOD, Recording
-from pipeline.arcade.platformer import ACTIONS, platformer_actions
+from pipeline.arcade.catalog import BUNDLED, DUPLICATES, GOOD, MIRRORED, Recording
+from pipeline.arcade.platformer import ACTIONS, Level, State, advance, draw, first_state, make_level, platformer_actions
+from pipeline.arcade.platformer_art import Picture
 from pipeline.arcade.scenes import INTRO_SHARE
 from pipeline.storage.home import Home
 
@@ -41,6 +42,13 @@ class Truth:
     """Indices into `ACTIONS` at 10 FPS, or None where it is not our platformer."""
     fingerprint: str
     """The recording that it belongs to."""
+    seed: int | None = None
+    """Seed of level and player where it is our platformer; None too in a file that an older version wrote."""
+
+    @property
+    def mirrored(self) -> bool:
+        """Tell whether the recording shows the game with left and right exchanged."""
+        return self.kind == MIRRORED
 
     @property
     def directions(self) -> npt.NDArray[np.int8] | None:
@@ -70,7 +78,55 @@ def truth_of(recording: Recording) -> Truth:
         _spans(recording),
         _actions(recording),
         recording.fingerprint,
+        recording.seed if recording.kind in (GOOD, *DUPLICATES) else None,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class TrueStates:
+    """The game behind a recording, or a part of it: state k is shown k / 10 s after its start."""
+
+    level: Level
+    states: tuple[State, ...]
+    mirrored: bool
+    """Whether the recording shows the game with left and right exchanged."""
+
+    def part(self, start: int, count: int) -> TrueStates | None:
+        """Return `count` states from one on; None where the recording has fewer."""
+        states = self.states[start : start + count]
+        return TrueStates(self.level, states, self.mirrored) if len(states) == count else None
+
+    def held(self, start: int, action: int, count: int) -> TrueStates:
+        """Return a state and the `count` states after it under one action, named as the recording shows it."""
+        played = int(_MIRRORED[action]) if self.mirrored else action
+        states = [self.states[start]]
+        for _ in range(count):
+            states.append(advance(self.level, states[-1], played))
+        return TrueStates(self.level, tuple(states), self.mirrored)
+
+    def played(self, index: int) -> Picture:
+        """Return the frame (90, 160, 3), uint8, of a state as it was played: never mirrored, and before encoding."""
+        return draw(self.level, self.states[index], self.states[index], 0.0)
+
+    def shown(self, index: int) -> Picture:
+        """Return the frame of a state as the recording shows it."""
+        return self.played(index)[:, ::-1] if self.mirrored else self.played(index)
+
+
+def true_states(truth: Truth) -> TrueStates | None:
+    """Return the states of a recording, from its seed and actions; None where it is not our platformer."""
+    if truth.seed is None or truth.actions is None:
+        return None
+    level = make_level(truth.seed)
+    states = [first_state(level)]
+    for action in mirrored_actions(truth.actions) if truth.mirrored else truth.actions:
+        states.append(advance(level, states[-1], int(action)))
+    return TrueStates(level, tuple(states), truth.mirrored)
+
+
+def mirrored_actions(actions: npt.NDArray[np.int8] | npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+    """Return actions with left and right exchanged."""
+    return _MIRRORED[actions]
 
 
 def truth_path(folder: Path, native_id: str) -> Path:
@@ -91,6 +147,8 @@ def write_truth(folder: Path, truth: Truth) -> None:
         "actions_fps": ACTIONS_FPS,
         "actions": None if truth.actions is None else truth.actions.tolist(),
         "fingerprint": truth.fingerprint,
+        "seed": truth.seed,
+        "mirrored": truth.mirrored,
     }
     temporary = path.with_name(f".tmp-{path.name}")
     temporary.write_text(json.dumps(values) + "\n", "utf-8")
@@ -109,6 +167,7 @@ def read_truth(folder: Path, native_id: str) -> Truth | None:
             tuple((float(start), float(end), int(rating)) for start, end, rating in values["spans"]),
             None if actions is None else np.array(actions, np.int8),
             values["fingerprint"],
+            None if values.get("seed") is None else int(values["seed"]),
         )
     except (FileNotFoundError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None  # a damaged file counts as none: it is recorded again
@@ -135,4 +194,4 @@ def _actions(recording: Recording) -> npt.NDArray[np.int8] | None:
     if recording.kind not in (GOOD, *DUPLICATES):
         return None
     actions = platformer_actions(recording.seed, round(recording.seconds * ACTIONS_FPS))
-    return _MIRRORED[actions] if recording.kind == "mirrored" else actions
+    return mirrored_actions(actions) if recording.kind == MIRRORED else actions

@@ -28,7 +28,7 @@ def demo() -> Config:
         dynamics=dynamics,
         training=training,
         # temperature 1 costs a model this small 2 dB, and more than one greedy step gains nothing (measured)
-        evaluation=EvaluationConfig(maskgit_steps=1, token_temperature=0.0, kmeans_patches=12_000),
+        evaluation=EvaluationConfig(maskgit_steps=1, token_temperature=0.0, kmeans_patches=6_000),
         # windows of two frames cost little to recompute
         play=PlayConfig(maskgit_steps=1, token_temperature=0.0),
     )

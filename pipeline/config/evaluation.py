@@ -58,6 +58,13 @@ class EvaluationConfig(SamplingConfig, name="evaluation"):
     """Rollouts per clip by which the doubt of the world is calibrated."""
     doubt_frames: Count = 24
     """Frames of each of them."""
+    character_frames: Count = 30
+    """Generated frames of the rollouts in which the embedded platformer's character, enemies and coins are looked
+    for."""
+    character_windows: Count = 3
+    """Windows per clip of these rollouts under inferred actions, spread evenly."""
+    character_starts: Count = 4
+    """Sources from whose clips each latent action is held down for as long."""
     bootstrap_draws: Count = 1000
     """Bootstrap draws of the sources behind each 95 % interval."""
     shuffles: Count = 200

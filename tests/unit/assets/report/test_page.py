@@ -122,6 +122,9 @@ def test_the_page_tells_the_funnel_the_reasons_and_the_figures(finished: Store):
         # long rollouts at the frames where a window of four is full: once, twice, three times
         "frames aheadanewkeptloses95 % interval118.2517.500.75[0.45, 1.05]417.9517.200.45[0.15, 0.75]817.55",
         "1217.1516.40-0.35[-0.65, -0.05]",
+        # what stays in the picture after 1, 8 and 30 frames of a key that is held
+        "key heldstands for18304jump-left1.000.75–",
+        "Character kept, 8 frames ahead, key held",
         "failed",
         "not known",
         "run right 70%",

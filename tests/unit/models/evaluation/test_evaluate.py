@@ -12,6 +12,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from models.evaluation.evaluate import evaluate, evaluation_is_current
 from models.evaluation.held_out import held_out_clips, true_actions
+from models.metrics import psnr
 from models.play.check import check_playable
 from models.play.key_hints import hints_of
 from models.play.serve import serve_play
@@ -58,7 +59,7 @@ def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
     assert record.path == report.folder
     for name in (
         "psnr", "psnr_previous_frame", "psnr_mean_frame", "psnr_first_frame", "psnr_kmeans", "psnr_moving",
-        "psnr_moving_mean_frame", "delta_t_psnr", "delta_t_psnr_permuted", "delta_t_psnr_permuted_prompt2",
+        "psnr_moving_mean_frame", "delta_t_psnr", "delta_t_psnr_permuted",
         "psnr_t1", "psnr_t4", "copy_t1", "copy_t4",
         "drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill",
         "latent_action_mutual_information", "latent_action_mutual_information_shuffled",
@@ -71,6 +72,11 @@ def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
     assert [
         len(metrics["drift"][mode]) for mode in ("drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill")
     ] == [9, 9, 9]
+    assert metrics["character_kept_t4"]["num_sources"] == 3
+    assert metrics["character_kept_held_t4"]["num_sources"] == 1
+    assert len(metrics["character"]["coins_kept"]) == 4
+    assert "character_frames" in metrics["character_kept_t30"]["reason"]
+    assert any(line.startswith("character_kept_t4: ") for line in report.lines())
     assert metrics["num_sources"] == 3
     assert metrics["enough_sources"] is False
     assert metrics["gates"]["enough_sources"] == {"passed": False, "value": 3, "threshold": 8}
@@ -126,7 +132,8 @@ def test_the_true_actions_are_those_of_the_clips_own_seconds(trained):
         actions = platformer_actions(int(clip.video_id[-1]), 2 * NUM_FRAMES)
         first = clip.start_ms // 100
         assert np.array_equal(clip.actions, actions[first : first + NUM_FRAMES - 1])
-    assert all(clip.actions is None for clip in held_out_clips(store, config, None))
+        assert psnr(clip.frames_THWC[7], clip.states.shown(7)) > 20
+    assert all(clip.actions is clip.states is None for clip in held_out_clips(store, config, None))
     assert true_actions(home_of(store), "a2", 3000, NUM_FRAMES) is None  # the recording ends before
     assert true_actions(home_of(store), "../a2", 0, NUM_FRAMES) is None
 

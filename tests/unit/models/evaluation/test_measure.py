@@ -8,7 +8,7 @@ import pytest
 from models.evaluation.baselines import fit_patch_codebook
 from models.evaluation.codes import infer_clip_actions, measure_codes
 from models.evaluation.control import measure_control
-from models.evaluation.gates import check_gates
+from models.evaluation.gates import GATES, check_gates
 from models.evaluation.reconstruction import measure_reconstruction
 from models.evaluation.windows import cut_windows
 from pipeline.config import EvaluationConfig
@@ -38,14 +38,17 @@ def test_a_controlled_world_passes_every_gate(controlled):
     assert metrics["psnr_t4"]["value"] == metrics["psnr_t1_prompt4"]["value"] == 60
     assert metrics["delta_t_psnr"]["low"] > 5
     assert metrics["delta_t_psnr_permuted"]["low"] > 5
-    assert metrics["delta_t_psnr_permuted_prompt4"]["low"] > 5
     assert metrics["latent_action_mutual_information"]["value"] == pytest.approx(np.log(3), abs=0.05)
     assert metrics["latent_action_direction_information"]["value"] == pytest.approx(np.log(3), abs=0.05)
     assert metrics["codes_used"]["value"] == 3
     known = {"steady_actions": 2, "distinct_actions": 5, "doubt_rank_correlation": 0.7}
     gates = check_gates({**metrics, **{name: {"value": value} for name, value in known.items()}}, 9, CONFIG)
     # three actions hold log 3 = 1.1 nat, the platformer's six up to 1.8
-    assert [name for name, gate in gates.items() if not gate["passed"]] == ["latent_action_mutual_information"]
+    assert [name for name, gate in gates.items() if gate["passed"] is False] == ["latent_action_mutual_information"]
+    # there is no character to look for
+    assert {name for name, gate in gates.items() if gate["passed"] is None} == {
+        name for name in GATES if name.startswith("character")
+    }
 
 
 def test_a_code_that_names_the_scene_scores_in_the_papers_arm_and_fails_the_gate(scene_world, ring_clips):

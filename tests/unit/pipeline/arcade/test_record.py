@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from pathlib import Path
 
 import av
@@ -15,7 +16,7 @@ from pipeline.arcade.catalog import GOOD, Recording, catalog, media_path
 from pipeline.arcade.encode import to_yuv
 from pipeline.arcade.record import is_recorded, play, record_arcade, record_one
 from pipeline.arcade.scenes import SCENES
-from pipeline.arcade.truth import DIRECTIONS, Truth, load_truth, read_truth, truth_of
+from pipeline.arcade.truth import DIRECTIONS, Truth, load_truth, read_truth, true_states, truth_of
 from pipeline.config.source import ArcadeConfig
 from pipeline.errors import UserError
 from pipeline.storage.home import Home
@@ -202,6 +203,35 @@ def test_truth_is_read_from_a_home_and_absent_where_nothing_was_recorded(tmp_pat
     assert truth.actions is not None
     assert np.array_equal(truth.actions, truth_of(recording).actions)
     assert truth.fingerprint == recording.fingerprint
+    assert truth.seed == recording.seed
+    # a file of an older version has no seed
+    path = home.arcade / "truth" / f"{recording.native_id}.json"
+    values = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({name: value for name, value in values.items() if name not in ("seed", "mirrored")}))
+    old = load_truth(home, recording.native_id)
+    assert old is not None
+    assert np.array_equal(old.actions, truth.actions)
+    assert true_states(old) is None
+
+
+@pytest.mark.parametrize("kind", [GOOD, "duplicate", "mirrored", "menu"])
+def test_the_states_of_a_recording_are_those_that_it_shows(kind: str) -> None:
+    recording = one(kind)
+    states = true_states(truth_of(recording))
+    if kind == "menu":
+        assert states is None
+        return
+    assert states is not None
+    frames = list(play(recording))[::3]
+    part = states.part(5, len(frames) - 5)
+    assert part is not None
+    for index, frame in enumerate(frames[5:]):
+        assert np.array_equal(part.shown(index), frame)
+    assert states.part(5, 1000) is None
+    # a key that is held from a state on, named as the recording shows it
+    actions = truth_of(recording).actions
+    assert actions is not None
+    assert part.held(0, int(actions[5]), 1).states == part.states[:2]
 
 
 def test_a_mirrored_copy_has_the_originals_actions_with_left_and_right_exchanged() -> None:
