@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -88,7 +89,8 @@ class Tree:
             return made, []
         # one more than a window, so that the last step can be taken back
         needed = {ROOT, *(node.node for node in self.path(made, self.window + 1))}
-        dropped = [node for node in self._nodes if node not in needed][: len(self._nodes) - self.history - 1]
+        unneeded = (node for node in self._nodes if node not in needed)
+        dropped = list(islice(unneeded, len(self._nodes) - self.history - 1))
         for node in dropped:
             del self._nodes[node]
             self._picture_bytes -= len(self._pictures.pop(node, b""))

@@ -32,16 +32,17 @@ def test_an_action_after_a_rewind_begins_a_branch_and_the_old_one_stays(page, ri
 
 
 def test_keys_before_a_rewind_are_forgotten_and_keys_after_it_are_not(page):
+    page.acknowledges = False
     page.start()
-    page.act(RIGHT)
-    page.say("hold", action=RIGHT, n=5)
-    page.hear("frame")
+    page.act(RIGHT, n=1)
+    page.say("act", action=RIGHT, n=2)  # waits: two frames are not shown yet
     page.say("rewind", t=0)
-    page.say("act", action=LEFT, n=6)
-    while page.hear("frame")["t"] != 0:
-        pass
+    page.say("act", action=LEFT, n=3)
+    assert page.hear("frame")["t"] == 0
+    for node in (0, 1):
+        page.say("ack", node=node)
     frame = page.hear("frame")
-    assert (frame["parent"], frame["n"]) == (0, 6)
+    assert (frame["parent"], frame["n"]) == (0, 3)
 
 
 def test_frames_of_the_tree_are_given_as_pictures(client, page, ring_world):
