@@ -35,6 +35,8 @@ RING = NUM_TILES * TILE
 _ON_GROUND, _JUMPS = (1, 2, 2), (1, 1, 1)  # odds of none, left, right, and of the same with a jump
 _JUMP_SHARE = 0.54  # of the holds that may begin one
 _HELD_STEPS, _JUMP_STEPS = (2, 6), (2, 3)
+# now and then a jump is held for long, up to the top of the picture: a player does that, too
+_LONG_JUMP_SHARE, _LONG_JUMP_STEPS = 0.15, (5, 9)
 # px a step. All moves are whole tiles: at half a tile a small latent action model codes the phase beside the direction,
 # and a key that is held then stops after one step (measured).
 _RUN, _RISE, _FALL = 10, 10, 10
@@ -59,6 +61,8 @@ def platformer_actions(seed: int, num_steps: int) -> npt.NDArray[np.int8]:
         odds = np.array(_JUMPS if jumps else _ON_GROUND, float)
         action = int(rng.choice(3, p=odds / odds.sum())) + 3 * jumps
         lengths = _JUMP_STEPS if jumps else _HELD_STEPS
+        if jumps and rng.random() < _LONG_JUMP_SHARE:
+            lengths = _LONG_JUMP_STEPS
         held = max(owed, int(rng.integers(lengths[0], lengths[1] + 1)))
         owed = held if jumps else 0
         actions[start : start + held] = action
@@ -151,7 +155,7 @@ class State:
     the action that is still to come."""
     airborne: bool
     rises: bool
-    """Whether it jumps. With one pose for both ways a fall is a jump played backwards, and a latent action that tells
+    """Whether it rises. With one pose for both ways a fall is a jump played backwards, and a latent action that tells
     jumping from not jumping then tells falling from standing, too (measured)."""
     coins_back: tuple[int, ...]
     """Step from which each coin is there again."""
@@ -205,14 +209,15 @@ def _support(level: Level, x: int, y: int) -> int:
 def advance(level: Level, state: State, action: int) -> State:
     """Return the state after one step under an action: nothing ever blocks.
 
-    A jump rises for as long as it is held, at most to the top of the picture; without it the character falls.
+    A jump rises for as long as it is held. At the top of the picture the character bumps its head and falls a tile, and
+    without a jump it falls, too.
     """
     name = ACTIONS[action]
     run = _RUN * (name.endswith("right") - name.endswith("left"))
     x = (state.x + run) % RING
-    rises = name.startswith("jump")
+    rises = name.startswith("jump") and state.y < _TOP
     if rises:
-        y, airborne = max(min(state.y + _RISE, _TOP), _support(level, x, 0)), True
+        y, airborne = max(state.y + _RISE, _support(level, x, 0)), True
     else:
         support = _support(level, x, state.y)
         y = max(support, state.y - _FALL)
