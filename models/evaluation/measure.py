@@ -67,7 +67,10 @@ class WorldMeasurement:
             "num_clips": self.num_clips,
             "num_windows": self.num_windows,
             "enough_sources": self.enough_sources,
-            "latent_actions": [{**asdict(name), "true_actions": shares} for name, shares in named],
+            # a list, as JSON has it: what was just measured equals what is read again
+            "latent_actions": [
+                {**asdict(name), "keys": list(name.keys), "true_actions": shares} for name, shares in named
+            ],
         }
 
 

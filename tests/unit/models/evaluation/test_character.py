@@ -146,3 +146,9 @@ def test_ground_that_the_world_invents_carries_the_character():
     level = dataclasses.replace(truth.level, theme=other.theme)
     assert not np.array_equal(truth.level.platforms, other.platforms)
     assert np.mean(judged(elsewhere, dataclasses.replace(truth, level=level), actions)) >= 0.9
+
+
+def test_a_place_follows_from_the_place_in_the_frame_before():
+    truth, late, actions = _rollout(["none", "jump", "jump", "none"])
+    actions[0] = ACTIONS.index("jump")
+    assert judged(late, truth, actions) == [0, 1, 1, 1], "a jump that begins a step late goes on from there"
