@@ -102,7 +102,17 @@ def draw_inputs(
         weights = change_weights(config, tokens_BTP)
         masked = (weights * mask).cpu()
     if config.action_noise and codes_AL is not None:
-        moved = actions_BTL + config.action_noise * torch.randn(actions_BTL.shape, generator=generator).to(device)
-        actions_BTL = codes_AL[torch.cdist(moved.flatten(0, 1), codes_AL).argmin(-1)].view_as(moved)
+        actions_BTL = _with_other_actions(config.action_noise, actions_BTL, codes_AL, generator)
     amount = masked.double().sum((1, 2))
     return DynamicsInputs(tokens_BTP, actions_BTL, mask, amount, own, own_past, noise, weights)
+
+
+def _with_other_actions(share: float, actions_BTL: Tensor, codes_AL: Tensor, generator: torch.Generator) -> Tensor:
+    """Return actions of which a share is replaced by other codes, a code at distance d with odds exp(-d)."""
+    size = actions_BTL.shape[:2]
+    replaced = (torch.rand(size, generator=generator) < share).to(actions_BTL.device)
+    own = torch.cdist(actions_BTL.flatten(0, 1), codes_AL).argmin(1)
+    odds = (-torch.cdist(codes_AL, codes_AL)).exp().fill_diagonal_(0)[own].cumsum(1)
+    at = torch.rand(len(own), 1, generator=generator).to(odds.device) * odds[:, -1:]
+    other = codes_AL[torch.searchsorted(odds, at, right=True).clamp(max=len(codes_AL) - 1)[:, 0]]
+    return torch.where(replaced[..., None], other.view_as(actions_BTL), actions_BTL)

@@ -49,13 +49,13 @@ def test_some_transitions_are_led_by_a_neighbour_of_their_latent_action(windows,
     def rows(noise):
         training = make_world_training(windows, batch=8, action_noise=noise)
         codes = torch.zeros(8, 32)
-        codes[:, 0] = torch.tensor([0.0, 1, 10, 11, 20, 21, 30, 31])  # four pairs
+        codes[:, 0] = torch.tensor([0.0, 1, 20, 21, 40, 41, 60, 61])  # four pairs
         training.lam.quantizer.codebook.data.copy_(codes)
         return shown_in_a_step(training, monkeypatch)[1][..., 0].round()
 
-    clean, noisy = rows(0.0), rows(1.0)
-    assert 0 < (noisy != clean).float().mean() < 0.7
-    assert set((noisy - clean).abs().unique().tolist()) == {0, 1}, "only the nearest code takes its place"
+    clean, some, all_of_them = rows(0.0), rows(0.5), rows(1.0)
+    assert 0.1 < (some != clean).float().mean() < 0.9
+    assert set((all_of_them - clean).abs().unique().tolist()) == {1}, "always another one, and the near one"
 
 
 def test_noise_on_latents_reaches_the_decoder_alone_and_only_while_nothing_is_quantized(windows, monkeypatch):
