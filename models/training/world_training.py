@@ -24,7 +24,7 @@ from models.networks.dynamics import (
     scale_action_embeddings,
     self_predicted_tokens,
 )
-from models.networks.latent_actions import LatentActionModel, initialize_codes, initialize_embeddings
+from models.networks.latent_actions import LatentActionModel, initialize_embeddings
 from models.networks.latent_start import start_latent_actions
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute
@@ -34,6 +34,7 @@ from models.training.checkpoint import step_generator
 from models.training.code_metrics import code_metrics
 from models.training.data import Batches, ClipWindows, Place, TensorBatch
 from models.training.dynamics_inputs import DynamicsInputs, draw_inputs
+from models.training.first_codes import initialize_first_codes
 from models.training.optimizer import Optimizer
 from models.training.own_past import OwnPast, Rollouts, begin_rollouts, with_own_past
 from models.training.token_cache import WindowCache, token_cache
@@ -43,6 +44,8 @@ from pipeline.config.world import DynamicsConfig, LatentActionConfig
 TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
 """Returns the true actions of a clip by its id, entry k between frames k and k + 1; None where unknown."""
 
+# of the steps without quantization: full noise from the first step on keeps a LAM from learning directions (measured)
+_NOISE_RISES = 0.6
 _STREAM, _CODES_STREAM, _INITIAL_FRAMES, _INITIAL_WINDOWS, _CODES_BATCHES = 2, 3, 256, 32, 40
 
 
@@ -98,7 +101,9 @@ class WorldTraining:
             self.dynamics = Dynamics(dynamics, num_codes=codes, grid=grid, action_dim=latent_actions.latent_dim)
         self.lam.to(compute.device)
         self.dynamics.to(compute.device)
-        self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, self.total_steps, "latent_actions")
+        # one that rests afterwards ends its schedule with its steps alone
+        lam_steps = self.alone_steps if self.alone_steps and not latent_actions.update_every else self.total_steps
+        self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, lam_steps, "latent_actions")
         self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps, "dynamics")
         self.parallel = CpuParallel(compute, dynamics.batch)
         self.token_cache = token_cache(self.tokenizer, cache_tokens, dynamics.context) if cache_tokens else None
@@ -141,15 +146,14 @@ class WorldTraining:
         if step < self.alone_steps:
             return self._step_lam_alone(self._context(video), step)
         if step == self.alone_steps and self.alone_steps:
-            initialize_codes(self.lam, self._many_latents(), step_generator(self.seed, _CODES_STREAM, 0))
+            self._initialize_codes()
             self._scale_actions()
         return self._step_both(video, places, step)
 
     @property
     def batches(self) -> Batches:
         """Return the batches of the steps, which begin where the checkpoint was written."""
-        if self._batches is None:
-            self._batches = self._order(_STREAM, self._loader_state)
+        self._batches = self._batches or self._order(_STREAM, self._loader_state)
         return self._batches
 
     def _order(self, stream: int, state: Mapping[str, Any] | None = None) -> Batches:
@@ -258,8 +262,8 @@ class WorldTraining:
 
     def _latent_noise(self, frames: Tensor, step: int) -> Tensor | None:
         """Return the noise on the latents of a batch, drawn at once so that it does not depend on micro-batches."""
-        scale = self.lam_config.latent_noise
-        if not scale:
+        scale = self.lam_config.latent_noise * min(1.0, step / (_NOISE_RISES * self.alone_steps))
+        if not self.lam_config.latent_noise:
             return None
         size = (len(frames), frames.shape[1] - 1, self.lam_config.latent_dim)
         generator = step_generator(self.seed, _STREAM, 2 * step + 1)
@@ -309,15 +313,12 @@ class WorldTraining:
             seen = inputs.with_noise(seen)
             return self.dynamics.loss(inputs.tokens_BTP, rows, mask, seen, inputs.weights_BTP)
 
-    def _many_latents(self) -> Tensor:
-        found = []
+    def _initialize_codes(self) -> None:
         batches = self._order(_CODES_STREAM)
-        for _ in range(_CODES_BATCHES):
-            video, _ = self._placed(next(batches))
-            frames = self._read(self._context(video))
-            found.append(self._in_pieces(self.lam.latents, frames).flatten(0, 1).float().cpu())
+        frames = (self._read(self._context(self._placed(next(batches))[0])) for _ in range(_CODES_BATCHES))
+        noise = step_generator(self.seed, _CODES_STREAM, 0)
+        initialize_first_codes(self.lam, frames, self.compute, self.parallel, noise, self.accumulate)
         batches.close()
-        return torch.cat(found).to(self.compute.device)
 
     def _true_actions(self, places: list[Place]) -> Tensor:
         assert self.truth_actions is not None

@@ -163,7 +163,8 @@ class LatentActionConfig(Section, name="latent_actions"):
     unquantized_steps: int = 0
     """First steps, of the LAM alone and without quantization; k-means then initializes the codes."""
     latent_noise: NonNegativeFloat = 0.0
-    """Standard deviation of noise on the decoder's latents in the `unquantized_steps`. Little passes through it, so
+    """Standard deviation of noise on the decoder's latents in the `unquantized_steps`, reached from 0 after 60 % of
+    them. Little passes through it, so
     latents keep what the decoder cannot tell from the present frame: what was done, and not what follows from it."""
     joint_lr_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on the LAM's learning rate once it quantizes and the dynamics learns beside it."""
