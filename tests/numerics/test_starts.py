@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.networks.quantizer import usage
+from models.networks.quantizer import PARKED, usage
 from models.training.data import Clip, ClipWindows
 from models.training.tokenizer_training import TokenizerTraining, mean_psnr
 from models.training.world_training import WorldTraining
@@ -20,6 +20,8 @@ from pipeline.config import PRESETS, preset
 from tests.numerics.small import CPU
 
 HEIGHT, WIDTH, STEPS = 24, 32, 40
+SEEDS = (3, 14, 31, 36, 38, 46)
+"""Recordings, three of each theme, whose character hardly ever stands still."""
 PAPER = ("coinrun", "platformers")
 """All `platformers-...` presets have the tokenizer and the LAM of `platformers`."""
 
@@ -32,7 +34,7 @@ def windows():
         frames = record_platformer(seed, 20, fps=10)
         return np.stack([np.asarray(Image.fromarray(frame).resize((WIDTH, HEIGHT), Image.BOX)) for frame in frames])
 
-    return ClipWindows([Clip(str(seed), lambda seed=seed: load(seed)) for seed in range(6)], cache_clips=6)
+    return ClipWindows([Clip(str(seed), lambda seed=seed: load(seed)) for seed in SEEDS], cache_clips=6)
 
 
 def narrow(stack):
@@ -234,14 +236,14 @@ def test_embeddings_of_actions_start_as_large_as_those_of_tokens(windows, tokeni
         training.optimizer.apply = lambda *_: 0.0
         training.step(1)
     with torch.no_grad():
-        tokens = training.dynamics.embed(torch.arange(1024))
+        # codes that nothing has used yet are parked far away
+        tokens = training.dynamics.embed(torch.nonzero(tokenizer.quantizer.rows()[:, 0] < PARKED / 2)[:, 0])
         actions = training.dynamics.embed_action(training.lam.quantizer.rows())
     if injection == "film":
         scales, actions = actions.chunk(2, -1)
         assert not scales.any(), "a fresh action scales nothing"
     size = actions.square().mean().sqrt()
-    # the demo takes its LAM's first step as well, which moves the codes a little
-    assert size == pytest.approx(float(tokens.square().mean().sqrt()), rel=0.1)
+    assert size == pytest.approx(float(tokens.square().mean().sqrt()), rel=1e-4)
     if injection == "prepend":
         none = training.dynamics.no_action.detach().square().mean().sqrt()
-        assert none == pytest.approx(float(size), rel=0.1)
+        assert none == pytest.approx(float(size), rel=1e-4)
