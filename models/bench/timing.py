@@ -103,12 +103,16 @@ def sheet_peak(device: torch.device, dtype: torch.dtype, name: str | None = None
 
 
 def kept_mb(forward: Callable[[], torch.Tensor]) -> float:
-    """Return the memory in MB that a forward pass keeps for its backward pass; shared memory counts once."""
+    """Return the memory in MB that a forward pass keeps for its backward pass.
+
+    Shared memory counts once, and weights do not count: they are there anyway.
+    """
     found: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if not isinstance(tensor, torch.nn.Parameter):
+        # a layer keeps its weight turned: a view of it
+        if not isinstance(tensor if tensor._base is None else tensor._base, torch.nn.Parameter):
             found[storage.data_ptr()] = storage.nbytes()
         return tensor
 

@@ -77,7 +77,10 @@ def cotraining_curve(windows, double):
 
 
 def demo_curve(windows, double):
-    """The demo's settings on smaller frames, with fewer windows a step and ten steps of the LAM alone."""
+    """The demo's settings on smaller frames, with fewer windows a step and ten steps of the LAM alone.
+
+    The LAM then rests.
+    """
     demo, windows = preset("demo"), arcade_windows(40, 60)
     training = TokenizerTraining(dataclasses.replace(demo.tokenizer, batch=2, steps=20), windows, CPU, seed=0)
     training.initialize()
@@ -89,7 +92,8 @@ def demo_curve(windows, double):
     world.initialize()
     with exact_if(double, world.tokenizer, world.lam, world.dynamics):
         figures = [world.step(step) for step in range(20)]
-    return curve | {"lam_loss": [each["lam_loss"] for each in figures], "loss": [each["loss"] for each in figures[10:]]}
+    alone, both = figures[: lam.unquantized_steps], figures[lam.unquantized_steps :]
+    return curve | {"lam_loss": [each["lam_loss"] for each in alone], "loss": [each["loss"] for each in both]}
 
 
 CURVES = {

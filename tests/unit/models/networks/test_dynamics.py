@@ -88,11 +88,11 @@ def test_a_frame_alone_after_kept_frames_is_the_frame_of_the_whole_window_howeve
 def test_an_action_that_scales_and_shifts_scales_nothing_at_the_start():
     made, (tokens, actions) = busy(INJECTIONS["film"]), window()
     embedded, shifts = made.embed(tokens), made.embed_action(actions)[..., made.config.stack.d_model :]
-    moved = made._with_actions(embedded, actions, first=True)
+    moved = made.conditioned(embedded, made.embedded_actions(actions, first=True))
     torch.testing.assert_close(moved[:, 1:], embedded[:, 1:] + shifts[:, :, None])
     assert bool(shifts.any())
     torch.nn.init.ones_(made.embed_action.bias)
-    moved = made._with_actions(made.embed(tokens), torch.zeros_like(actions), first=True)
+    moved = made.conditioned(made.embed(tokens), made.embedded_actions(torch.zeros_like(actions), first=True))
     embedded = made.embed(tokens)
     assert torch.equal(moved[:, 0], embedded[:, 0]), "no action leads to frame 1"
     torch.testing.assert_close(moved[:, 1:], 2 * embedded[:, 1:] + 1)

@@ -75,13 +75,8 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_it_reaches_a_checkpoi
     if section != "tokenizer":
         train_tokenizer(job_of(shards, config))
         train = train_world_model
-    # a network that learns alone has a window in each thread; the dynamics starts at the fourth step
-    calls_before = {
-        "tokenizer": threads * (step - 1),
-        "latent_actions": threads * min(step - 1, 3) + max(step - 4, 0),
-        "dynamics": step - 4,
-    }
-    call = calls_before[section] + 1
+    # each thread has a window; the dynamics starts at the fourth step
+    call = threads * (step - (4 if section == "dynamics" else 1)) + 1
     poison(monkeypatch, network, call, bad)
     losses = []
     with pytest.raises(NotFiniteError) as caught:

@@ -99,7 +99,7 @@ def test_activations_by_formula_are_what_torch_keeps_for_the_backward_pass(confi
                 module.checkpointing = checkpointed
     context = config.dynamics.context
     video = torch.randint(0, 256, (1, max(config.tokenizer.window, context), 48, 48, 3), dtype=torch.uint8)
-    tokens = torch.randint(0, 1024, (1, context, tokenizer.num_tokens))
+    tokens = torch.randint(0, config.tokenizer.codebook_size, (1, context, tokenizer.num_tokens))
     frames = tokens if lam.reads_tokens else video[:, :context]
     rows = torch.randn(1, context - 1, config.latent_actions.latent_dim)
     mask = draw_mask(config.dynamics, tokens.shape, torch.Generator().manual_seed(0))
@@ -232,7 +232,7 @@ def test_where_not_one_window_fits_the_largest_preset_that_does_is_named():
 def test_what_fits_is_said_and_trained_and_a_person_may_insist():
     said, refused = told(preset("demo"), "video_tokenizer", 16)
     assert refused is None
-    assert "1.5M parameters, 150 steps of 8 windows" in said[0]
+    assert "1.5M parameters, 80 steps of 20 windows" in said[0]
     config = preset("coinrun")
     insisting = dataclasses.replace(config, training=dataclasses.replace(config.training, check_memory=False))
     assert told(insisting, "video_tokenizer", 1)[1] is None

@@ -52,7 +52,7 @@ def scrolled(before: np.ndarray, after: np.ndarray) -> int:
         a, b = before[:, left : left + width].astype(float), after[:, right : right + width].astype(float)
         return float(np.abs(a - b).mean())
 
-    return int(np.sign(min(range(-8, 9), key=difference)))
+    return int(np.sign(min(range(-12, 13), key=difference)))
 
 
 STREAMS = {

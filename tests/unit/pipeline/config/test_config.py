@@ -171,14 +171,14 @@ def plain(value: object) -> object:
 
 
 def test_a_setting_is_told_with_its_type_bounds_default_and_sentence():
-    config = load_config(None, base="demo", clips={"crf": 23}, play={"past_window": "prefill"})
+    config = load_config(None, base="demo", clips={"crf": 23}, play={"past_window": "ring"})
     settings = {setting.name: setting for setting in describe_settings(config)}
     crf = settings["clips.crf"]
     assert (crf.value, crf.default, crf.type, crf.bounds) == (23, 18, "int", "lie between 0 and 51")
     assert crf.sentence.startswith("H.264 quality")
     assert settings["tokenizer.encoder.layers"].sentence.startswith("Blocks")
     # an inherited field; a list; one that may be unset
-    assert (settings["play.past_window"].default, settings["play.past_window"].type) == ("ring", "prefill | ring")
+    assert (settings["play.past_window"].default, settings["play.past_window"].type) == ("prefill", "prefill | ring")
     assert settings["rules.keywords"].type == "list of str"
     assert (settings["download.host_daily"].type, settings["download.host_daily"].value) == ("int or unset", None)
     # a sentence over two lines is one line

@@ -32,6 +32,8 @@ from tests.synthetic import (
     finished_store,
 )
 
+STEPS = CONFIG.latent_actions.unquantized_steps + CONFIG.dynamics.steps
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
@@ -81,7 +83,7 @@ def test_a_finished_store_is_counted_stage_by_stage(finished: Store):
     assert sum(found["curated"]["reasons"].values()) == 24
     assert "drop: duplicate" in found["curated"]["reasons"]  # of whichever clip
     assert found["shards"]["current"] is True
-    assert found["models"]["world_model"] == {"model_id": "wm1", "parameters": 2_100_000, "steps": 1060}
+    assert found["models"]["world_model"] == {"model_id": "wm1", "parameters": 2_100_000, "steps": STEPS}
     assert found["evaluation"]["delta_t_psnr_permuted"] == {"value": 3.9, "low": 3.3, "high": 4.5}
     assert found["evaluation"]["code_entropy"] == {"value": 1.91, "low": None, "high": None}
     assert found["conserved"] is True
@@ -274,7 +276,9 @@ def test_the_terminal_shows_the_funnel_and_no_control_characters(finished: Store
 
 def test_every_table_is_watched():
     # a row that these lose is in no total; tokens and embeddings without their row are due again
-    uncounted = {"takedowns", "breakers", "tokens", "embeddings", "replaced", "decided_before", "curation_changes"}
+    uncounted = {
+        "takedowns", "breakers", "tokens", "embeddings", "replaced", "decided_before", "curation_changes", "uncovered",
+    }  # fmt: skip
     assert set(LOST) | uncounted == set(SCHEMAS)
 
 
