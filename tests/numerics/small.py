@@ -28,7 +28,7 @@ from pipeline.config.world import (
 
 CPU = Compute(torch.device("cpu"), torch.float32, "tests compare numbers")
 CONTEXT, HEIGHT, WIDTH = 4, 30, 44
-SEEDS = (36, 52)
+SEEDS = (108, 45)
 """Recordings of the two themes whose character moves all the time, both ways and up and down."""
 STACK = StackConfig(layers=2, d_model=64, heads=4, head_dim=16, kv_heads=1, ffw_multiple=2.0, qk_norm=True)
 PACE = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-3, warmup_steps=5)

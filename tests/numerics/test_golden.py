@@ -19,17 +19,11 @@ from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining
 from pipeline.arcade.platformer import platformer_actions
 from pipeline.config import preset
-from tests.numerics.small import (
-    CPU,
-    DYNAMICS,
-    LAM,
-    TOKENIZER,
-    arcade_windows,
-    fresh_networks,
-    in_double,
-    patch_tokenizer,
-)
+from tests.numerics import small
+from tests.numerics.small import CPU, DYNAMICS, TOKENIZER, arcade_windows, fresh_networks, in_double, patch_tokenizer
 
+# the first gradients of codes that start as latents of these few windows are rounding; the demo's curve starts so
+LAM = dataclasses.replace(small.LAM, start="random")
 GOLDEN = Path(__file__).with_name("golden.json")
 
 
@@ -79,10 +73,12 @@ def cotraining_curve(windows, double):
 def demo_curve(windows, double):
     """The demo's settings on smaller frames, with fewer windows a step and ten steps of the LAM alone.
 
-    The LAM then rests.
+    The LAM then rests. There are fewer codes than different patches: with a code for each the first picture is right,
+    and gradients are rounding.
     """
     demo, windows = preset("demo"), arcade_windows(40, 60)
-    training = TokenizerTraining(dataclasses.replace(demo.tokenizer, batch=2, steps=20), windows, CPU, seed=0)
+    tokenizer = dataclasses.replace(demo.tokenizer, batch=2, steps=20, codebook_size=64)
+    training = TokenizerTraining(tokenizer, windows, CPU, seed=0)
     training.initialize()
     with exact_if(double, training.tokenizer):
         curve = {"tokenizer_loss": [training.step(step)["loss"] for step in range(6)]}
