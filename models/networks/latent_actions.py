@@ -34,7 +34,7 @@ from pipeline.config.world import LatentActionConfig, check_lam_window
 from pipeline.errors import UserError
 
 _RESIDUAL_GAIN = 0.3
-_KMEANS_TRIES = 16
+_KMEANS_TRIES = 32
 _LLOYD_ROUNDS = 15
 _MOTION = 0.1
 """Change of a pixel, of its range, beyond the noise of a codec."""
@@ -261,7 +261,7 @@ def initialize_codes(
         lam: gets the codes.
         latents_NL: latents of many transitions.
         generator: of the first centres.
-        error: returns the error of the decoder with the present codes. With it, k-means is tried 16 times, and the
+        error: returns the error of the decoder with the present codes. With it, k-means is tried 32 times, and the
             codes of the least error stay: the nearest centres are not those that tell the decoder most, and in a
             single try two actions share a code now and then while a third has two (measured).
     """

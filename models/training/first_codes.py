@@ -11,7 +11,7 @@ from models.networks.latent_actions import LatentActionModel, initialize_codes
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 
-_JUDGED = 8  # batches on which the tries are compared
+_JUDGED = 24  # batches on which the tries are compared
 
 
 @torch.no_grad()
@@ -38,16 +38,21 @@ def initialize_first_codes(
         with torch.no_grad(), compute.autocast():
             return lam.latents(frames)
 
-    def error_of(frames: Tensor) -> Tensor:
+    def error_of(place: int) -> Tensor:
+        frames, latents = judged[place], found[place]
         with torch.no_grad(), compute.autocast():
-            rows = lam.quantizer.lookup(lam.quantizer.nearest(lam.latents(frames)))
+            rows = lam.quantizer.lookup(lam.quantizer.nearest(latents))
             return lam.error(lam.decode(frames[:, :-1], rows), frames).double() * len(frames)
 
     found: list[Tensor] = []
     judged: list[Tensor] = []
-    for frames in batches:
+    for number, frames in enumerate(batches):
         pieces = [piece for part in parallel.pieces(frames, micro_batches) for piece in part]
-        found += [latents.flatten(0, 1).float() for latents in parallel.map(latents_of, pieces)]
-        if len(judged) < _JUDGED * len(pieces):
+        found += [latents.float() for latents in parallel.map(latents_of, pieces)]
+        if number < _JUDGED:
             judged += pieces
-    initialize_codes(lam, torch.cat(found), generator, lambda: float(torch.stack(parallel.map(error_of, judged)).sum()))
+
+    def error() -> float:
+        return float(torch.stack(parallel.map(error_of, range(len(judged)))).sum())
+
+    initialize_codes(lam, torch.cat([latents.flatten(0, 1) for latents in found]), generator, error)
