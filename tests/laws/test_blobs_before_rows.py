@@ -26,7 +26,7 @@ def test_the_folder_that_a_row_names_is_complete_when_it_is_committed(stage: str
 
 def test_the_stages_name_files_and_folders(world: World) -> None:
     folders = {stage for stage, log in world.logs.items() if log.folders}
-    assert folders == {"classifier", "tokenizer", "world model", "evaluation"}
+    assert folders == {"classifier", "tokenizer", "world model", "evaluation", "packed world"}
 
 
 def test_the_manifest_of_the_shards_comes_before_their_rows(world: World) -> None:
