@@ -35,14 +35,14 @@ RING = NUM_TILES * TILE
 _ON_GROUND, _JUMPS = (1, 2, 2), (1, 1, 1)  # odds of none, left, right, and of the same with a jump
 _JUMP_SHARE = 0.54  # of the holds that may begin one
 _HELD_STEPS, _JUMP_STEPS = (2, 6), (2, 3)
-# now and then a jump is held for long, out of the picture at its top: a player does that, too
-_LONG_JUMP_SHARE, _LONG_JUMP_STEPS = 0.12, (6, 9)
+# now and then a jump is held for long, up to the ceiling: a player does that, too
+_LONG_JUMP_SHARE, _LONG_JUMP_STEPS = 0.2, (5, 8)
 # px a step. All moves are whole tiles: at half a tile a small latent action model codes the phase beside the direction,
 # and a key that is held then stops after one step (measured).
 _RUN, _RISE, _FALL = 10, 10, 10
 _STEPS_A_WALK = 2  # an enemy moves a tile in so many steps
 _PLAYER_COLUMN, _PLAYER_SIZE = 70, 20
-_TOP = HEIGHT  # of its feet: higher up it is out of sight
+_TOP = HEIGHT - TILE - _PLAYER_SIZE  # of its feet: a ceiling of one tile
 _PLATFORMS = np.array([30, 40])  # heights
 _AWAY_STEPS = 80  # a taken coin or a beaten enemy is back after so many steps, once it is out of sight
 
@@ -209,16 +209,15 @@ def _support(level: Level, x: int, y: int) -> int:
 def advance(level: Level, state: State, action: int) -> State:
     """Return the state after one step under an action: nothing ever blocks.
 
-    A jump rises for as long as it is held, out of the picture at its top, and without it the character falls. (With a
-    ceiling, a held jump does not move anything there: a latent action tells what moves, and the key that jumps would
-    lead to a state that no recording shows.)
+    A jump rises for as long as it is held. At the ceiling the character bumps its head and falls a tile, whatever is
+    held, and without a jump it falls, too.
     """
     name = ACTIONS[action]
     run = _RUN * (name.endswith("right") - name.endswith("left"))
     x = (state.x + run) % RING
-    rises = name.startswith("jump")
+    rises = name.startswith("jump") and state.y < _TOP
     if rises:
-        y, airborne = max(min(state.y + _RISE, _TOP), _support(level, x, 0)), True
+        y, airborne = max(state.y + _RISE, _support(level, x, 0)), True
     else:
         support = _support(level, x, state.y)
         y = max(support, state.y - _FALL)

@@ -98,7 +98,7 @@ def paint_level(
     height: int,
     tile: int,
 ) -> Picture:
-    """Return what does not move: sky, clouds, bushes, ground and platforms.
+    """Return what does not move: sky, clouds, bushes, ground, platforms, and the ceiling of one tile.
 
     Args:
         rng: places clouds and bushes.
@@ -119,7 +119,7 @@ def paint_level(
     horizon = height // 2 // tile * tile + tile
     picture[:horizon], picture[horizon:] = colours.sky
     for column in rng.choice(num_tiles // 4, size=6, replace=False) * 4 * tile:
-        top = tile * int(rng.integers(0, 2))
+        top = tile * int(rng.integers(1, 3))
         picture[top + 2 : top + 8, column + 4 : column + 26] = colours.cloud
         picture[top : top + 6, column + 10 : column + 20] = colours.cloud
     for index in rng.choice(num_tiles, size=4, replace=False):
@@ -138,4 +138,6 @@ def paint_level(
             picture[top : top + 6, columns] = colours.platform[0]
             picture[top + 6 : top + tile, columns] = colours.platform[1]
             picture[top + 1 : top + 5, index * tile + tile - 1] = colours.platform[1]
+    picture[: tile - 3], picture[tile - 3 : tile] = colours.joint, colours.ground
+    picture[: tile - 3, tile // 2 - 1 :: tile] = colours.ground
     return np.concatenate([picture, picture[:, :screen]], axis=1)
