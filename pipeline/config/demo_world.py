@@ -1,9 +1,10 @@
 """The demo's world model: what a small model needs to learn control in minutes on two cores.
 
-These settings depart from the paper; `pipeline.config.world` describes each. Together they reach a delta-t PSNR of
-about 4 dB, where the paper's settings at this size reach none: latent actions from antisymmetric pairs, first trained
-without quantization; codes initialized from patches; a causal depthwise convolution in the dynamics (a single layer can
-then move a tile); short windows; and learning rates for hundreds of steps.
+These settings depart from the paper; `pipeline.config.world` describes each, and docs/model.md has what was tried.
+Latent actions of antisymmetric pairs learn first, alone and with noise, so that they tell what was done and not what
+follows from it; then they rest. Windows of two frames: a picture of the embedded game says all that the next one
+depends on, and each window is then a sample of play. Codes are initialized from patches; a causal depthwise
+convolution lets a single layer of the dynamics move a tile.
 """
 
 from __future__ import annotations
