@@ -22,6 +22,8 @@ from assets.cli.bench_loader import add_options, run_loader
 from assets.cli.bench_play import add_options as add_play_options
 from assets.cli.bench_play import run_play_keys
 from assets.cli.bench_score import run_score
+from assets.cli.bench_world import add_options as add_world_options
+from assets.cli.bench_world import run_world
 from assets.cli.options import Parsers, bench_settings
 from assets.cli.sizes import run_sizes
 from pipeline.errors import UserError
@@ -42,6 +44,7 @@ _WHAT = [
     "classifier",
     "score",
     "sizes",
+    "world",
 ]
 
 
@@ -77,11 +80,14 @@ def add_commands(commands: Parsers) -> None:
         "with intervals, CPU-seconds, and which would be published; with --groups no group is on both sides.\n"
         "score: clips a CPU-second of scoring and of embedding beside the forward passes alone, on batches of --clips\n"
         "(128) made-up clips or, with --root, of copies of its clips and with its classifier too; exits 1 below 90 %.\n"
-        "sizes: parameters of every preset's networks beside the published counts (nothing is measured).",
+        "sizes: parameters of every preset's networks beside the published counts (nothing is measured).\n"
+        "world: the demo's world with other settings (--variant), trained on levels of the embedded platformer as\n"
+        "they were drawn, without the data path: a row each of what it cost, and of what the evaluation finds.",
         "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000\n"
         "  lampworks bench dedup --clips 200000\n"
         "  lampworks bench classifier --root DIR --groups metadata.jsonl:source_game --repeats 5\n"
-        "  lampworks bench model --preset cc-small --dtype bf16 --task dynamics --task play",
+        "  lampworks bench model --preset cc-small --dtype bf16 --task dynamics --task play\n"
+        "  lampworks bench world --variant preset: --variant 'no noise:latent_actions.latent_noise=0'",
     )
     bench.add_argument("what", choices=_WHAT, help="what to measure")
     bench.add_argument(
@@ -110,10 +116,16 @@ def add_commands(commands: Parsers) -> None:
     bench.add_argument("--batch", type=int, metavar="N", help="of model: windows a step (1)")
     bench.add_argument("--compile", action="store_true", help="of model: the same with compiled blocks beside it")
     bench.add_argument("--checkpoint", action="store_true", help="of model: with activation checkpointing beside it")
-    bench.add_argument("--steps", type=int, default=250, metavar="N", help="of tokenizers: training steps (250)")
+    bench.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="of tokenizers: training steps (250); of world: at most so many in each training, for a look",
+    )
     add_options(bench)
     add_label_options(bench)
     add_play_options(bench)
+    add_world_options(bench)
     bench_classifier.add_options(bench)
     add_economy_options(bench)
     bench.add_argument("--held-out", action="store_true", help="of cuts: fourteen other recordings")
@@ -148,6 +160,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return run_dedup(args)
     if args.what == "tokenizers":
         return _tokenizers(args)
+    if args.what == "world":
+        return run_world(args)
     videos = args.videos if args.videos is not None else 500 if args.what == "acquisition" else 1_000_000
     least = 1 if args.what == "acquisition" else 1000
     if videos < least:
@@ -224,10 +238,11 @@ def _measurements(args: argparse.Namespace) -> int:
 def _tokenizers(args: argparse.Namespace) -> int:
     from models.bench.tokenizers import bench_architectures
 
-    for name in ("threads", "steps"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name} = {getattr(args, name)}: must be at least 1")
-    found = bench_architectures(args.steps, threads=args.threads, on_progress=_print_progress if args.json else print)
+    steps = 250 if args.steps is None else args.steps
+    for name, value in (("threads", args.threads), ("steps", steps)):
+        if value < 1:
+            raise UserError(f"--{name} = {value}: must be at least 1")
+    found = bench_architectures(steps, threads=args.threads, on_progress=_print_progress if args.json else print)
     if args.json:
         print(json.dumps(found))
     return 0

@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 
 _SAMPLE, _CLIPS = 100_000, 10_000_000
 _SPEED_CLIPS = 48
+_STEPS = 60  # of each training whose waiting is measured, at most
 
 
 def add_options(bench: argparse.ArgumentParser) -> None:
@@ -35,7 +36,8 @@ def run_loader(args: argparse.Namespace) -> int:
     from pipeline.storage.store import Store
 
     clips = _CLIPS if args.clips is None else args.clips
-    limits = {"clips": (clips, 512), "rounds": (args.rounds, 1), "workers": (args.workers, 1), "steps": (args.steps, 1)}
+    steps = _STEPS if args.steps is None else args.steps
+    limits = {"clips": (clips, 512), "rounds": (args.rounds, 1), "workers": (args.workers, 1), "steps": (steps, 1)}
     for name, (value, least) in limits.items():
         if value < least:
             raise UserError(f"--{name} = {value}: must be at least {least}")
@@ -48,7 +50,7 @@ def run_loader(args: argparse.Namespace) -> int:
         store.replace("shards", [row] * (3 * _SAMPLE // 10 // _SPEED_CLIPS))
         resume = bench_resume(store, _SAMPLE, args.workers)
         store.replace("shards", [row] * 4)
-        waiting = _waiting(store, rows_of(store), preset("demo"), args)
+        waiting = _waiting(store, rows_of(store), preset("demo"), args.device, min(steps, _STEPS))
     start = bench_start(clips)
     found = {
         "machine": _machine(),
@@ -64,13 +66,13 @@ def run_loader(args: argparse.Namespace) -> int:
     return 0
 
 
-def _waiting(store: Any, rows: list[dict[str, Any]], config: Any, args: argparse.Namespace) -> list[Any]:
+def _waiting(store: Any, rows: list[dict[str, Any]], config: Any, device: str, steps: int) -> list[Any]:
     try:
         from models.bench.loader import bench_waiting
     except ImportError as exc:
         _print_progress(f"how long steps wait is not measured: {exc}")
         return []
-    return bench_waiting(store, rows, config, device=args.device, steps=min(args.steps, 60))
+    return bench_waiting(store, rows, config, device=device, steps=steps)
 
 
 def _machine() -> str:
