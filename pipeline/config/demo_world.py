@@ -38,11 +38,11 @@ def demo_models() -> tuple[TokenizerConfig, LatentActionConfig, DynamicsConfig, 
     latent_actions = LatentActionConfig(
         patch=10, latent_dim=8, encoder=_stack(2, temporal=False, conv="frame"),
         decoder=_stack(2, temporal=False, conv="frame"), optimizer=_optimizer(2e-3, 20), pooling="antisymmetric",
-        normalize_latent=True, unquantized_steps=500, latent_noise=1.0, update_every=0, loss_margin=10,
+        normalize_latent=True, unquantized_steps=800, latent_noise=1.0, update_every=0, loss_margin=10,
         decoder_output="residual", reconstruction_weight=10.0, ema_decay=0.95, pca_start=True,
     )  # fmt: skip
     dynamics = DynamicsConfig(
-        stack=_stack(3, 96, ffw=2.0, conv="causal"), context=2, batch=12, steps=2200, optimizer=_optimizer(3e-3, 36),
+        stack=_stack(3, 96, ffw=2.0, conv="causal"), context=2, batch=12, steps=2000, optimizer=_optimizer(3e-3, 36),
         full_mask_share=0.5, clean_prefix_share=1.0, token_noise=0.1, action_noise=0.15, changed_weight=4.0,
         embedding_start="codebook",
     )  # fmt: skip
