@@ -36,7 +36,7 @@ _ON_GROUND, _JUMPS = (1, 2, 2), (1, 1, 1)  # odds of none, left, right, and of t
 _JUMP_SHARE = 0.54  # of the holds that may begin one
 _HELD_STEPS, _JUMP_STEPS = (2, 6), (2, 3)
 # now and then a jump is held for long, up to the ceiling: a player does that, too
-_LONG_JUMP_SHARE, _LONG_JUMP_STEPS = 0.08, (5, 8)
+_LONG_JUMP_SHARE, _LONG_JUMP_STEPS = 0.16, (5, 8)
 # px a step. All moves are whole tiles: at half a tile a small latent action model codes the phase beside the direction,
 # and a key that is held then stops after one step (measured).
 _RUN, _RISE, _FALL = 10, 10, 10
