@@ -41,12 +41,13 @@ def test_a_window_is_encoded_once_and_has_the_tokens_of_the_tokenizer_wherever_i
         video = torch.stack([videos[clip][start : start + CONTEXT] for clip, start in places])
         return video, cache.of(video, [Place(*place) for place in places], encode, training.parallel)
 
-    for places in ([("0", 0), ("0", 1)], [("0", 1), ("0", 1)], [("1", 1), ("0", 0)]):
+    one, other = sorted(videos)
+    for places in ([(one, 0), (one, 1)], [(one, 1), (one, 1)], [(other, 1), (one, 0)]):
         video, tokens = tokens_of(*places)
         assert torch.equal(tokens, training.tokenizer.encode(video))
     frames_alone = architecture == "vit"
     assert lengths == ([1] * (CONTEXT + 1 + CONTEXT) if frames_alone else [CONTEXT] * 3)
-    first, second = tokens_of(("0", 0), ("0", 1))[1]
+    first, second = tokens_of((one, 0), (one, 1))[1]
     assert torch.equal(first[1:], second[:-1]) == frames_alone, "a token depends on where its window starts"
 
 
