@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from models.bench.timing import wait
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import choose_compute, intra_op_threads
+from models.runtime.peak import wait
 from models.training.data import ClipWindows
 from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining

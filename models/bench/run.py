@@ -1,9 +1,9 @@
 """Measure the cost of training steps and played frames, next to the peak of matrix products on this machine.
 
 The peak is measured in the same run, before and after every step, by large products in the same dtype with the same
-number of threads. Utilisation is the number of operations of a step (`models.bench.flops`), divided by its time and by
-the peak around it. The time is CPU-seconds with one CPU thread, and wall-clock seconds with several or on a GPU. The
-median over the steps is reported.
+number of threads. Utilisation is the number of operations of a step (`models.runtime.flops`), divided by its time and
+by the peak around it. The time is CPU-seconds with one CPU thread, and wall-clock seconds with several or on a GPU.
+The median over the steps is reported.
 
     bench_model(BenchRequest(preset="cc-small", tasks=("dynamics", "play")))
 """

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.bench.flops import TRAINING, dynamics_flops, frame_flops, lam_flops, tokenizer_flops
 from models.bench.presets import SpeedPreset
-from models.bench.timing import Cost, Peak, beside_peak, cost_of, kept_mb
+from models.bench.timing import beside_peak, kept_mb
 from models.networks.dynamics import Dynamics, draw_mask, loss_rows
 from models.networks.frame_cache import FrameCache
 from models.networks.latent_actions import LatentActionModel
@@ -20,6 +19,8 @@ from models.networks.tokenizer import VideoTokenizer
 from models.networks.transformer import STTransformer
 from models.registry import parameters_of
 from models.runtime.compute import Compute, compile_blocks, compile_played_frame, hold_memory
+from models.runtime.flops import TRAINING, dynamics_flops, frame_flops, lam_flops, tokenizer_flops
+from models.runtime.peak import Cost, Peak, cost_of
 from models.training.optimizer import Optimizer
 from models.world.sampling import sample_frame
 from pipeline.config.evaluation import SamplingConfig

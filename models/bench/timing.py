@@ -1,81 +1,20 @@
-"""Measure time, the peak of matrix products, and the memory that a forward pass keeps."""
+"""Compare calls with the peak of matrix products, and measure the memory that a forward pass keeps."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from models.runtime.compute import Compute
+from models.runtime.peak import Cost, Peak, cost_of
 
 _SHEET = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bf16 operations per second, from the data sheets (SXM boards)."""
-
-
-class Cost(NamedTuple):
-    """Medians of repeated calls."""
-
-    cpu_s: float
-    wall_s: float
-
-    def seconds(self, compute: Compute) -> float:
-        """Return CPU-seconds for a single CPU thread, else wall-clock seconds."""
-        return self.cpu_s if compute.threads == 1 and compute.device.type == "cpu" else self.wall_s
-
-
-def cost_of(call: Callable[[], Any], repeats: int, device: torch.device) -> Cost:
-    """Return the median time of repeated calls, in seconds."""
-    cpu, wall = [], []
-    for _ in range(repeats):
-        wait(device)
-        started, began = time.process_time(), time.perf_counter()
-        call()
-        wait(device)
-        cpu.append(time.process_time() - started)
-        wall.append(time.perf_counter() - began)
-    return Cost(statistics.median(cpu), statistics.median(wall))
-
-
-class Peak:
-    """The peak rate of large matrix products on this machine, at the size that is fastest here."""
-
-    def __init__(self, compute: Compute) -> None:
-        """Find the fastest size."""
-        self.compute = compute
-        # a GPU needs larger products than a CPU core; a burst is long enough for a stable time
-        sizes, self._burst = ((512, 1024, 2048), 2e10) if compute.device.type == "cpu" else ((4096, 8192), 1e13)
-        products = {size: self._products(size) for size in sizes}
-        for burst in products.values():
-            burst()
-        rates = {size: self._rate(size, burst) for size, burst in products.items()}
-        self.size = max(rates, key=rates.__getitem__)
-        self._best = products[self.size]
-
-    def now(self) -> float:
-        """Return the operations per second of one burst, measured now."""
-        return self._rate(self.size, self._best)
-
-    def _products(self, size: int) -> Callable[[], None]:
-        device, dtype = self.compute.device, self.compute.dtype
-        a, b, out = (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
-
-        def burst() -> None:
-            for _ in range(self._count(size)):
-                torch.mm(a, b, out=out)
-
-        return burst
-
-    def _count(self, size: int) -> int:
-        return max(1, int(self._burst / (2 * size**3)))
-
-    def _rate(self, size: int, burst: Callable[[], None]) -> float:
-        return 2 * self._count(size) * size**3 / cost_of(burst, 1, self.compute.device).seconds(self.compute)
 
 
 def beside_peak(call: Callable[[], Any], flops: float, repeats: int, peak: Peak) -> tuple[Cost, float, float]:
@@ -129,9 +68,3 @@ def peak_memory_mb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 1e6
     lines = Path(f"/proc/{os.getpid()}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e3
-
-
-def wait(device: torch.device) -> None:
-    """Wait until a device has finished its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -7,16 +7,17 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from assets.cli.main import main
-from models.bench.flops import dynamics_flops, frame_flops, lam_flops, stack_flops, tokenizer_flops
 from models.bench.presets import COMPARED, compared
 from models.bench.run import BenchRequest, bench_model
 from models.bench.tasks import TASKS
-from models.bench.timing import Cost, kept_mb, sheet_peak
+from models.bench.timing import kept_mb, sheet_peak
 from models.networks.dynamics import Dynamics
 from models.networks.frame_cache import FrameCache
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
 from models.networks.transformer import STTransformer
+from models.runtime.flops import dynamics_flops, frame_flops, lam_flops, stack_flops, tokenizer_flops
+from models.runtime.peak import Cost
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
 
