@@ -44,7 +44,7 @@ OFF_PATH: Mapping[str, frozenset[str]] = {
 """By section: settings of the networks that do not change the path of the weights."""
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "latent_actions": {"motion_weight": 1.0, "loss_margin": 0, "latent_noise": 0.0, "update_every": 1},
-    "dynamics": {"own_frames": 1, "changed_weight": 1.0, "action_noise": 0.0},
+    "dynamics": {"own_frames": 1, "changed_weight": 1.0, "unseen_actions": 0.0},
 }
 """By section: later settings of the networks, and the value of each at which weights go the same path as before there
 was the setting. At that value it is left out of ids, so that models from before keep theirs."""

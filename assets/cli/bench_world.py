@@ -75,7 +75,7 @@ def parse_variants(texts: Sequence[str], seed: int = 0, steps: int | None = None
     """Return the configuration of each variant by its name.
 
     Args:
-        texts: as `no noise:latent_actions.latent_noise=0,dynamics.action_noise=0`; preset `demo` is changed by them.
+        texts: as `no noise:latent_actions.latent_noise=0,dynamics.unseen_actions=0`; preset `demo` is changed by them.
         seed: `training.seed` where a variant has none of its own.
         steps: most steps of each training; None leaves them.
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from models.networks.dynamics import change_weights, draw_mask, draw_noise
 from models.runtime.cpu_parallel import micro_batches
 from models.training.own_past import OwnPast, Rollouts, draw_rollouts
+from models.training.unseen_actions import ShownActions, with_unseen_actions
 from pipeline.config.world import DynamicsConfig
 
 _UNTOUCHED = -1
@@ -75,7 +76,7 @@ def draw_inputs(
     num_codes: int,
     generator: torch.Generator,
     begin: Callable[[Rollouts], OwnPast],
-    codes_AL: Tensor | None,
+    shown: ShownActions | None,
 ) -> DynamicsInputs:
     """Draw the inputs of a step.
 
@@ -86,7 +87,7 @@ def draw_inputs(
         num_codes: of the tokenizer.
         generator: of the step's noise, on the CPU.
         begin: returns what rollouts begin with; called where `own_frames` asks for some.
-        codes_AL: codebook rows of all latent actions; None where they are true ones, which have no neighbours.
+        shown: which latent actions the footage shows where; None without `unseen_actions`.
     """
     device = tokens_BTP.device
     masked = draw_mask(config, tokens_BTP.shape, generator)
@@ -101,18 +102,8 @@ def draw_inputs(
     if config.changed_weight != 1:
         weights = change_weights(config, tokens_BTP)
         masked = (weights * mask).cpu()
-    if config.action_noise and codes_AL is not None:
-        actions_BTL = _with_other_actions(config.action_noise, actions_BTL, codes_AL, generator)
+    if shown is not None:
+        codes = with_unseen_actions(config.unseen_actions, shown, generator)
+        actions_BTL = shown.codes_AL[codes].view_as(actions_BTL)
     amount = masked.double().sum((1, 2))
     return DynamicsInputs(tokens_BTP, actions_BTL, mask, amount, own, own_past, noise, weights)
-
-
-def _with_other_actions(share: float, actions_BTL: Tensor, codes_AL: Tensor, generator: torch.Generator) -> Tensor:
-    """Return actions of which a share is replaced by other codes, a code at distance d with odds exp(-d)."""
-    size = actions_BTL.shape[:2]
-    replaced = (torch.rand(size, generator=generator) < share).to(actions_BTL.device)
-    own = torch.cdist(actions_BTL.flatten(0, 1), codes_AL).argmin(1)
-    odds = (-torch.cdist(codes_AL, codes_AL)).exp().fill_diagonal_(0)[own].cumsum(1)
-    at = torch.rand(len(own), 1, generator=generator).to(odds.device) * odds[:, -1:]
-    other = codes_AL[torch.searchsorted(odds, at, right=True).clamp(max=len(codes_AL) - 1)[:, 0]]
-    return torch.where(replaced[..., None], other.view_as(actions_BTL), actions_BTL)

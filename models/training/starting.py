@@ -41,11 +41,11 @@ _MAY_CHANGE = {
     },
     "dynamics": {
         "optimizer", "batch", "steps", "min_mask_rate", "full_mask_share", "clean_prefix_share", "token_noise",
-        "own_frame_share", "own_frames", "changed_weight", "action_noise", "embedding_start",
+        "own_frame_share", "own_frames", "changed_weight", "embedding_start",
     },
 }  # fmt: skip
 # they make other tensors where they become 0 or cease to be
-_SWITCHES = ("ema_decay", "restart_below")
+_SWITCHES = ("ema_decay", "restart_below", "unseen_actions")
 _SHARED = ("seed", "dtype", "windows_per_clip", "mixed_clips", "shuffle_clips")
 
 

@@ -10,7 +10,7 @@ cannot be controlled, the dynamics is too weak; if only the oracle can, the late
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +39,7 @@ from models.training.optimizer import Optimizer
 from models.training.own_past import OwnPast, Rollouts, begin_rollouts, with_own_past
 from models.training.token_cache import WindowCache, token_cache
 from models.training.tokenizer_training import mean_psnr
+from models.training.unseen_actions import ActionPrior, shown_actions, train_prior
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
 
 TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
@@ -46,7 +47,9 @@ TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
 
 # of the steps without quantization: full noise from the first step on keeps a LAM from learning directions (measured)
 _NOISE_RISES = 0.6
-_STREAM, _CODES_STREAM, _INITIAL_FRAMES, _INITIAL_WINDOWS, _CODES_BATCHES = 2, 3, 256, 32, 40
+_STREAM, _CODES_STREAM, _PRIOR_STREAM, _INITIAL_FRAMES, _INITIAL_WINDOWS, _CODES_BATCHES = 2, 3, 4, 256, 32, 40
+# with a token cache these windows are then drawn again for nothing
+_PRIOR, _PRIOR_BATCHES = "action_prior", 400
 
 
 class _Part(NamedTuple):
@@ -99,6 +102,9 @@ class WorldTraining:
             size = (tokenizer.height, tokenizer.width)
             self.lam = LatentActionModel(latent_actions, *size, dynamics.context, num_codes=codes, grid=grid)
             self.dynamics = Dynamics(dynamics, num_codes=codes, grid=grid, action_dim=latent_actions.latent_dim)
+            actions, unseen = latent_actions.num_actions, dynamics.unseen_actions and not truth_actions
+            prior = ActionPrior(num_codes=codes, grid=grid, num_actions=actions) if unseen else None
+        self.prior = None if prior is None else prior.to(compute.device)
         self.lam.to(compute.device)
         self.dynamics.to(compute.device)
         # one that rests afterwards ends its schedule with its steps alone
@@ -148,6 +154,8 @@ class WorldTraining:
         if step == self.alone_steps and self.alone_steps:
             self._initialize_codes()
             self._scale_actions()
+        if step == self.alone_steps and self.prior is not None:
+            self._train_prior(self.prior)
         return self._step_both(video, places, step)
 
     @property
@@ -215,8 +223,11 @@ class WorldTraining:
     @torch.no_grad()
     def _led_by(self, frames: Tensor, places: list[Place]) -> tuple[Tensor, dict[str, float]]:
         """Return the codes' rows (B, T-1, L) of frames, and metrics."""
-        codes = self._kept(self.code_cache, self.lam.encode, frames, places)
+        codes = self._codes(frames, places)
         return self.lam.quantizer.lookup(codes), code_metrics(codes, self.lam_config.num_actions)
+
+    def _codes(self, frames: Tensor, places: list[Place]) -> Tensor:
+        return self._kept(self.code_cache, self.lam.encode, frames, places)
 
     def _rows_of(self, video: Tensor) -> Tensor:
         return self.lam.quantizer.lookup(self._in_pieces(self.lam.encode, self._read(video))).detach()
@@ -287,8 +298,8 @@ class WorldTraining:
             own = begin_rollouts(rollouts, video, led, self._tokens, self._rows_of)
             return own._replace(actions_BAL=rows) if self.truth_actions else own
 
-        codes = None if self.truth_actions else self.lam.quantizer.rows().detach()
-        whole = draw_inputs(self.config, tokens, led, self.dynamics.mask_id, noise, begin, codes)
+        shown = None if self.prior is None else shown_actions(self.prior, tokens, led, self.lam.quantizer.rows())
+        whole = draw_inputs(self.config, tokens, led, self.dynamics.mask_id, noise, begin, shown)
         total = whole.amount
 
         def share_of(piece: DynamicsInputs) -> tuple[Tensor, None]:
@@ -302,6 +313,18 @@ class WorldTraining:
         loss, _ = self.parallel.backward_sum(self.dynamics, share_of, [part for part in pieces if part])
         norm = self.optimizer.apply(step)
         return {"loss": float(loss), "gradient_norm": norm, "learning_rate": self.optimizer.learning_rate}
+
+    def _train_prior(self, prior: ActionPrior) -> None:
+        batches = self._order(_PRIOR_STREAM)
+
+        def transitions() -> Iterator[tuple[Tensor, Tensor]]:
+            for _ in range(_PRIOR_BATCHES):
+                video, places = self._placed(next(batches))
+                tokens = self._window_tokens(video, places)
+                yield tokens[:, :-1], self._codes(tokens if self.lam.reads_tokens else self._context(video), places)
+
+        train_prior(prior, transitions(), step_generator(self.seed, _PRIOR_STREAM, 0))
+        batches.close()
 
     def _dynamics_loss(self, inputs: DynamicsInputs) -> Tensor:
         seen, rows, mask = inputs.tokens_BTP, inputs.actions_BTL, inputs.mask_BTP
@@ -340,11 +363,13 @@ class WorldTraining:
             **prefixed("dynamics", self.dynamics.state_dict()),
             **prefixed("lam_optimizer", self.lam_optimizer.tensors()),
             **prefixed("optimizer", self.optimizer.tensors()),
+            **({} if self.prior is None else prefixed(_PRIOR, self.prior.state_dict())),
         }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Load a checkpoint."""
-        load_states(self.networks(), {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, tensors)
+        networks = self.networks() | ({} if self.prior is None else {_PRIOR: self.prior})
+        load_states(networks, {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, tensors)
 
     def about(self) -> dict[str, Any]:
         """Return the samples that were skipped, and the position in the order of windows."""

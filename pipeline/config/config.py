@@ -76,6 +76,12 @@ class Config:
 
     def __post_init__(self) -> None:
         check_lam_window(self.latent_actions.window, self.dynamics.context)
+        if self.dynamics.unseen_actions and self.latent_actions.update_every:
+            raise UserError(
+                f"dynamics.unseen_actions = {self.dynamics.unseen_actions}: which actions the footage shows is learned "
+                f"once, and latent_actions.update_every = {self.latent_actions.update_every} changes them: set "
+                "latent_actions.update_every = 0 with latent_actions.unquantized_steps above 0, or unseen_actions = 0"
+            )
         context, window = self.dynamics.context, self.tokenizer.window
         if context > window and self.tokenizer.architecture != "vit":
             raise UserError(

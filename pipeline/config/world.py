@@ -267,10 +267,11 @@ class DynamicsConfig(Section, name="dynamics"):
     """Share of samples whose first frames (a random number of them) are not masked, as in play."""
     token_noise: Share = 0.0
     """Visible tokens are replaced by random codes at a rate that each sample draws evenly between 0 and this."""
-    action_noise: Share = 0.0
-    """Share of transitions that another latent action leads instead of their own, near ones more often. A player
-    presses keys that no recording shows in that state, say a jump at the top of the picture; without such samples they
-    take the character apart (measured)."""
+    unseen_actions: Share = 0.0
+    """Share of transitions, where it can be, that are led by an action which the footage does not show after their
+    frame, and whose nearest shown one is their own. A player presses keys that no recording shows there, say a jump at
+    the top of the picture; without such samples they take the character apart (measured). Needs a LAM that rests
+    (`latent_actions.update_every: 0`)."""
     action_injection: Literal["add", "prepend", "film"] = "add"
     """A latent action is added to every token of its frame (the paper), stands before them as one more token, or
     scales and shifts them."""

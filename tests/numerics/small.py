@@ -15,6 +15,7 @@ from models.networks.dynamics import Dynamics
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer, initialize_from_patches
 from models.runtime.compute import Compute
+from models.training import unseen_actions, world_training
 from models.training.data import Clip, ClipWindows
 from models.training.world_training import WorldTraining
 from pipeline.arcade.platformer import record_platformer
@@ -108,6 +109,13 @@ def fresh_networks(tokenizer, latent_actions, dynamics, height, width):
     second = LatentActionModel(latent_actions, height, width, dynamics.context, **seen)
     third = Dynamics(dynamics, action_dim=latent_actions.latent_dim, **seen)
     return {"tokenizer": first, "latent_actions": second, "dynamics": third}
+
+
+def short_prior(monkeypatch):
+    """Let an action prior learn in few steps from few windows, and call about half of the actions unseen."""
+    monkeypatch.setattr(unseen_actions, "_SHOWN", 0.125)
+    monkeypatch.setattr(unseen_actions, "_STEPS", 10)
+    monkeypatch.setattr(world_training, "_PRIOR_BATCHES", 4)
 
 
 def make_world_training(windows, lam=None, cache_tokens=0, architecture="st_vivit", **changes):

@@ -13,7 +13,7 @@ from models.runtime.compute import Compute
 from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining
 from pipeline.arcade.platformer import platformer_actions
-from tests.numerics.small import DYNAMICS, LAM, TOKENIZER, arcade_windows, in_double, patch_tokenizer
+from tests.numerics.small import DYNAMICS, LAM, TOKENIZER, arcade_windows, in_double, patch_tokenizer, short_prior
 
 BATCH, STEPS = 5, 2
 STACK = dataclasses.replace(TOKENIZER.encoder, layers=1, d_model=32, heads=2)
@@ -29,7 +29,10 @@ WORLDS = {
         {"update_every": 2},
         {"own_frame_share": 0.7, "token_noise": 0.5, "full_mask_share": 0.3},
     ),
-    "noise on the latents of the LAM alone": ({"unquantized_steps": 1, "latent_noise": 0.7}, {"action_noise": 0.5}),
+    "noise on the latents of the LAM alone, then actions that are not shown": (
+        {"unquantized_steps": 1, "latent_noise": 0.7, "update_every": 0},
+        {"unseen_actions": 0.5},
+    ),
     "what changes weighs more": (
         {"motion_weight": 5.0, "loss_margin": 3},
         {"changed_weight": 5.0, "clean_prefix_share": 0.5},
@@ -83,7 +86,8 @@ def test_a_tokenizer_takes_the_same_steps(windows, name):
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_latent_actions_and_dynamics_take_the_same_steps(windows, name):
+def test_latent_actions_and_dynamics_take_the_same_steps(windows, name, monkeypatch):
+    short_prior(monkeypatch)
     lam_changes, changes = WORLDS[name]
     lam = dataclasses.replace(LAM, encoder=STACK, decoder=STACK, **lam_changes)
     dynamics = dataclasses.replace(DYNAMICS, stack=STACK, batch=BATCH, **changes)

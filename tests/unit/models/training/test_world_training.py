@@ -45,19 +45,6 @@ def test_tokens_that_change_weigh_what_the_setting_says(windows, monkeypatch):
     assert shown_in_a_step(make_world_training(windows), monkeypatch)[4] is None
 
 
-def test_some_transitions_are_led_by_a_neighbour_of_their_latent_action(windows, monkeypatch):
-    def rows(noise):
-        training = make_world_training(windows, batch=8, action_noise=noise)
-        codes = torch.zeros(8, 32)
-        codes[:, 0] = torch.tensor([0.0, 1, 20, 21, 40, 41, 60, 61])  # four pairs
-        training.lam.quantizer.codebook.data.copy_(codes)
-        return shown_in_a_step(training, monkeypatch)[1][..., 0].round()
-
-    clean, some, all_of_them = rows(0.0), rows(0.5), rows(1.0)
-    assert 0.1 < (some != clean).float().mean() < 0.9
-    assert set((all_of_them - clean).abs().unique().tolist()) == {1}, "always another one, and the near one"
-
-
 def test_noise_on_latents_rises_and_reaches_the_decoder_alone_and_only_while_nothing_is_quantized(windows, monkeypatch):
     training = make_world_training(windows, lam={"unquantized_steps": 5, "latent_noise": 0.5})
     seen, decode = [], training.lam.decode

@@ -1,0 +1,91 @@
+"""The dynamics is led by actions that the footage never shows, and only where it does not."""
+
+import pytest
+import torch
+
+from models.training import unseen_actions
+from models.training.checkpoint import step_generator
+from models.training.unseen_actions import ActionPrior, ShownActions, shown_actions, train_prior, with_unseen_actions
+from pipeline.config import parse_config
+from pipeline.errors import UserError
+from tests.numerics.small import arcade_windows, make_world_training, short_prior
+
+CODES = torch.tensor([[0.0], [1.0], [10.0], [11.0], [30.0]])
+RESTS = {"unquantized_steps": 2, "update_every": 0}
+
+
+def noise():
+    return step_generator(0, 1, 0)
+
+
+def replaced(share, own, shown, count=400):
+    """What becomes of `count` transitions of one action after frames where some are shown."""
+    shown_NA = torch.zeros(count, len(CODES), dtype=torch.bool)
+    shown_NA[:, list(shown)] = True
+    actions = ShownActions(torch.full((count,), own), shown_NA, CODES)
+    return with_unseen_actions(share, actions, noise())
+
+
+def test_an_action_stands_for_those_that_are_not_shown_and_nearest_to_it():
+    assert set(replaced(1.0, 0, {0, 2}).tolist()) == {1}
+    assert set(replaced(1.0, 2, {0, 2}).tolist()) == {3, 4}
+    assert set(replaced(1.0, 4, {4}).tolist()) == {0, 1, 2, 3}
+
+
+def test_an_action_that_the_footage_shows_is_never_put_in_place_of_another():
+    assert set(replaced(1.0, 1, range(5)).tolist()) == {1}
+    assert set(replaced(1.0, 2, {0, 2, 3}).tolist()) == {2}, "those not shown are nearer to others"
+    assert set(replaced(1.0, 0, set()).tolist()) == {1, 2, 3, 4}, "its own action is shown, whatever the prior says"
+
+
+def test_the_share_says_how_many_of_those_that_can_be_are_replaced():
+    assert set(replaced(0.0, 2, {0, 2}).tolist()) == {2}
+    found = replaced(0.3, 2, {0, 2})
+    assert 0.2 < float((found != 2).float().mean()) < 0.4
+
+
+def test_a_prior_learns_which_actions_follow_what_stands_anywhere_in_a_frame(monkeypatch):
+    monkeypatch.setattr(unseen_actions, "_STEPS", 250)
+    where = torch.Generator().manual_seed(1)
+    tokens = torch.randint(0, 4, (600, 6 * 8), generator=where)
+    kinds = torch.randint(0, 2, (600,), generator=where)
+    places = torch.randint(0, 48, (600,), generator=where)
+    tokens[torch.arange(600), places] = 4 + kinds  # 4: actions 0 and 1 follow, 5: action 2
+    codes = torch.where(kinds == 1, 2, torch.randint(0, 2, (600,), generator=where))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        prior = ActionPrior(num_codes=6, grid=(6, 8), num_actions=5)
+    train_prior(prior, [(tokens[:500, None], codes[:500, None])], noise())
+    rows = CODES[codes[500:]][:, None]
+    found = shown_actions(prior, tokens[500:, None].expand(-1, 2, -1), rows, CODES)
+    assert torch.equal(found.codes_N, codes[500:])
+    for kind, followers in ((0, [True, True, False, False, False]), (1, [False, False, True, False, False])):
+        rows_of_kind = found.shown_NA[kinds[500:] == kind]
+        assert float((rows_of_kind == torch.tensor(followers)).float().mean()) > 0.97
+
+
+def test_what_the_prior_learned_is_part_of_a_checkpoint(monkeypatch):
+    short_prior(monkeypatch)
+    windows = arcade_windows()
+    whole, first = (make_world_training(windows, lam=RESTS, unseen_actions=0.9) for _ in range(2))
+    plain = make_world_training(windows, lam=RESTS)
+    for step in range(5):
+        losses = [training.step(step)["lam_loss" if step < 2 else "loss"] for training in (whole, plain)]
+        if step < 4:
+            first.step(step)
+    assert losses[0] != losses[1], "another action led some transitions"
+    resumed = make_world_training(windows, lam=RESTS, unseen_actions=0.9)
+    resumed.load(first.tensors())
+    resumed.load_about(first.about())
+    assert resumed.step(4)["loss"] == losses[0]
+    assert not any("action_prior" in name for name in plain.tensors()), "checkpoints without it stay as they were"
+    assert "action_prior" not in whole.networks(), "it is no part of a world"
+
+
+def test_actions_that_still_change_are_refused_and_the_advice_helps():
+    values = {"dynamics": {"unseen_actions": 0.4}}
+    with pytest.raises(UserError, match=r"latent_actions\.update_every = 0") as refused:
+        parse_config(values)
+    assert "unseen_actions = 0" in str(refused.value)
+    advised = {"latent_actions": {"update_every": 0, "unquantized_steps": 10}, **values}
+    assert parse_config(advised).dynamics.unseen_actions == 0.4
