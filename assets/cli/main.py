@@ -27,6 +27,7 @@ from assets.cli import retry as cli_retry
 from assets.cli import run as cli_run
 from assets.cli import shards as cli_shards
 from assets.cli import similar as cli_similar
+from assets.cli import tabletop as cli_tabletop
 from assets.cli import takedown as cli_takedown
 from assets.cli import ui as cli_ui
 from assets.cli import uncovered as cli_uncovered
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
         cli_label,
         cli_models,
         cli_data,
+        cli_tabletop,
         cli_export,
         cli_rebuild,
         cli_retry,

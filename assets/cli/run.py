@@ -55,8 +55,8 @@ def add_commands(commands: Parsers) -> None:
     run.add_argument(
         "--preset",
         metavar="NAME",
-        help="demo (default), coinrun, platformers or platformers-41m to -10.1b; a root that remembers another keeps "
-        "its source and all that its data were made with",
+        help="demo (default), coinrun, robotics, robotics-small, platformers or platformers-41m to -10.1b; a root that "
+        "remembers another keeps its source and all that its data were made with",
     )
     run.add_argument(
         "--labels", metavar="FILE", help="CSV or Parquet of ratings to import before the classifier learns"

@@ -22,11 +22,12 @@ def run_sizes(args: argparse.Namespace) -> int:
     print("{:<18}{:>10}{:>8}{:>10}{:>11}{:>7}{:>9}".format(*head))
     for size in sizes:
         counts = [_short(count) for count in (size.tokenizer, size.latent_actions, size.dynamics, size.total)]
-        known = _short(size.published["dynamics"]) if size.published else "-"
-        ratio = f"{size.ratios['dynamics']:.3f}" if size.published else "-"
+        # of the robots' model the paper tells the sum alone
+        known = _short(size.published["dynamics"]) if "dynamics" in size.published else "-"
+        ratio = f"{size.ratios['dynamics']:.3f}" if "dynamics" in size.published else "-"
         tokenizer, lam, dynamics, total = counts
         print(f"{size.preset:<18}{tokenizer:>10}{lam:>8}{dynamics:>10}{known:>11}{ratio:>7}{total:>9}")
-    final = next(size for size in sizes if "total" in size.published)
+    final = next(size for size in sizes if {"total", "tokenizer"} <= size.published.keys())
     print(_explanation(final, usual_block_ratio()))
     return 0
 

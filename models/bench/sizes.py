@@ -25,6 +25,8 @@ _PUBLISHED: dict[str, dict[str, float]] = {
     **{f"platformers-{name}": {"dynamics": 1e6 * size.parameters} for name, size in DYNAMICS_SIZES.items()},
     # section 3 and appendix C: the final model
     "platformers": {"tokenizer": 200e6, "latent_actions": 300e6, "dynamics": 10.1e9, "total": 10.7e9},
+    # section 3: the model of the robots
+    "robotics": {"total": 2.5e9},
 }
 
 

@@ -1,6 +1,6 @@
 """The configuration: one YAML file of frozen dataclasses, and presets to start from.
 
-They are `demo`, `coinrun`, `platformers`, and `platformers-41m` to `platformers-10.1b`.
+They are `demo`, `coinrun`, `robotics`, `robotics-small`, `platformers`, and `platformers-41m` to `platformers-10.1b`.
 
 Every field carries a sentence that says what it does. A wrong field is refused with its name, its value and the
 fix. A YAML file starts from a preset and changes what it names:

@@ -11,6 +11,7 @@ from pipeline.config.config import Config
 from pipeline.config.demo import demo
 from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.evaluation import EvaluationConfig, PlayConfig
+from pipeline.config.robotics import robotics, robotics_small
 from pipeline.config.world import DYNAMICS_SIZES, DynamicsConfig, LatentActionConfig, StackConfig, TokenizerConfig
 from pipeline.errors import UserError
 
@@ -44,6 +45,8 @@ PRESETS: dict[str, Callable[[], Config]] = {
     "demo": demo,
     "coinrun": _coinrun,
     "platformers": Config,
+    "robotics": robotics,
+    "robotics-small": robotics_small,
     **{f"platformers-{size}": partial(_platformers, size) for size in DYNAMICS_SIZES},
 }
 

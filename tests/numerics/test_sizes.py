@@ -90,7 +90,8 @@ def test_the_table_holds_every_preset_beside_its_published_count(main, capsys):
     assert final["tokenizer"] == pytest.approx(1, abs=0.05)
     assert final["latent_actions"] == pytest.approx(346 / 300, abs=0.02)
     assert final["total"] == pytest.approx(1, abs=0.02)
-    assert {name for name, size in sizes.items() if not size["published"]} == {"demo", "coinrun"}
+    assert {name for name, size in sizes.items() if not size["published"]} == {"demo", "coinrun", "robotics-small"}
+    assert sizes["robotics"]["ratios"] == {"total": pytest.approx(1, abs=0.02)}
     for size in sizes.values():
         assert size["ratios"].get("dynamics", 1) == pytest.approx(1, abs=0.035), size["preset"]
 
