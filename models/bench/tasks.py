@@ -170,7 +170,9 @@ class Bench:
             return tokenizer_flops(self.tokenizer, self.preset.batch, self.frames)
         if part == "lam":
             return lam_flops(self.lam, self.preset.batch, self.frames)
-        return dynamics_flops(self.dynamics, self.preset.batch, self.frames, len(loss_rows(self.mask)))
+        return dynamics_flops(
+            self.dynamics, self.preset.batch, self.frames, len(loss_rows(self.mask, self.dynamics.mask_id))
+        )
 
     def _loss(self, part: str) -> Tensor:
         with self.compute.autocast():

@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks.frame_cache import FrameCache
+from models.networks.logits import NO_TARGET, cross_entropy, likeliest, rows_at_once
 from models.networks.quantizer import PARKED
 from models.networks.transformer import STTransformer
 from pipeline.config.world import DynamicsConfig
 
-_NO_TARGET = -100
 _SIZES = 8
 _LEAST_SIZE = 1e-12
 """Of embeddings of actions whose codes are all 0: they stay at 0."""
@@ -125,24 +125,21 @@ class Dynamics(nn.Module):
         """
         seen = tokens_BTP if seen_BTP is None else seen_BTP
         hidden = self.hidden(seen.masked_fill(mask_BTP, self.mask_id), actions_BTL.detach())
-        rows = loss_rows(mask_BTP)
-        targets = tokens_BTP.masked_fill(~mask_BTP, _NO_TARGET).flatten()[rows]
-        logits = self.head(hidden.flatten(0, -2).index_select(0, rows)).float()
-        if weights_BTP is None:
-            return F.cross_entropy(logits, targets, ignore_index=_NO_TARGET)
-        losses = F.cross_entropy(logits, targets, ignore_index=_NO_TARGET, reduction="none")
-        weights = (weights_BTP * mask_BTP).flatten()[rows].to(losses.dtype)
-        return losses @ weights / weights.sum()
+        rows = loss_rows(mask_BTP, self.mask_id)
+        targets = tokens_BTP.masked_fill(~mask_BTP, NO_TARGET).flatten()[rows]
+        weights = None if weights_BTP is None else (weights_BTP * mask_BTP).flatten()[rows].float()
+        return cross_entropy(self.head, hidden.flatten(0, -2).index_select(0, rows), targets, weights, self.mask_id)
 
 
-def loss_rows(mask_BTP: Tensor) -> Tensor:
+def loss_rows(mask_BTP: Tensor, num_codes: int) -> Tensor:
     """Return the positions whose logits the loss takes: the masked ones, and others up to an eighth of all.
 
     A product of another size every step is compiled every step on a CPU, and the compiled ones pile up (measured: 3 %
-    of the time, and 6 MB a step); of these sizes there are eight.
+    of the time, and 6 MB a step); of these sizes there are eight. Where logits are computed in parts
+    (`models.networks.logits`), the masked positions are filled up to whole parts.
     """
     flat = mask_BTP.flatten()
-    part = -(-len(flat) // _SIZES)
+    part = min(-(-len(flat) // _SIZES), rows_at_once(num_codes))
     count = min(len(flat), max(1, -(-int(flat.sum()) // part)) * part)
     return flat.logical_not().byte().argsort(stable=True)[:count]
 
@@ -179,7 +176,7 @@ def self_predicted_tokens(dynamics: Dynamics, tokens_BTP: Tensor, actions_BTL: T
     frames = torch.arange(tokens_BTP.shape[1], device=tokens_BTP.device)[:, None]
     chosen = (frames == last) & (frames > 0)
     hidden = dynamics.hidden(tokens_BTP.masked_fill(chosen, dynamics.mask_id), actions_BTL)
-    return torch.where(chosen, dynamics.head(hidden).argmax(-1), tokens_BTP)
+    return torch.where(chosen, likeliest(dynamics.head, hidden, dynamics.mask_id), tokens_BTP)
 
 
 @torch.no_grad()

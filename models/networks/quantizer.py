@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks.logits import rows_at_once
 from pipeline.config.world import LatentActionConfig, TokenizerConfig
 
 PARKED = 1e3
@@ -146,8 +147,9 @@ class VectorQuantizer(Quantizer):
         reachable = (rows[:, 0] < PARKED / 2).nonzero()[:, 0]
         rows = rows[reachable]
         with torch.autocast(flat.device.type, enabled=False):
-            distance = rows.square().sum(1) - 2 * flat @ rows.T
-        return reachable[distance.argmin(1)].view(latents.shape[:-1])
+            parts = flat.split(rows_at_once(self.num_codes))
+            nearest = [(rows.square().sum(1) - 2 * part @ rows.T).argmin(1) for part in parts]
+        return reachable[torch.cat(nearest)].view(latents.shape[:-1])
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Return the rows (..., L) of indices, fp32; of length 1 where `cosine`."""

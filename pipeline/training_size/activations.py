@@ -12,7 +12,11 @@ from pipeline.config import Config
 from pipeline.config.world import StackConfig
 from pipeline.training_size.parameters import FrameSize, stack_of
 
+LOGITS_AT_ONCE = 1 << 25
+"""Logits, or distances to codes, that a thread holds at a time (`models.networks.logits`); 134 MB in fp32."""
 _FP32 = 4
+_TIMES_HELD = 4
+"""How often logits are held in fp32 in their backward pass, and distances beside what they are made of."""
 
 
 class Products(NamedTuple):
@@ -31,23 +35,30 @@ class Kept(NamedTuple):
     """Kept until the backward pass reaches them."""
     passing: int
     """The largest part that is needed for a moment on top."""
+    logits: int = 0
+    """Logits, or distances to codes (a number, not bytes), which are held for a moment."""
+    beside_logits: int = 0
+    """What of `forward` is there at that moment."""
+
+    def peak(self, windows: int, pieces: int = 1) -> int:
+        """Return what so many windows need, in so many threads, each of which holds `LOGITS_AT_ONCE` at most."""
+        held = _FP32 * _TIMES_HELD * min(windows * self.logits, pieces * LOGITS_AT_ONCE)
+        return max(windows * (self.forward + self.passing), windows * self.beside_logits + held)
 
 
 def tokenizer_activations(config: Config, size: FrameSize, products: Products, checkpointed: bool) -> Kept:
     """Return what a window of the tokenizer's training needs."""
     section, tokens = config.tokenizer, size.tokens(config.tokenizer.patch)
     positions, values = section.window * tokens, 3 * section.patch**2
-    forward, passing = 0, 0
-    # the distances to all codes, at a time when the decoder keeps nothing yet
-    distances = positions * section.codebook_size * _FP32 * 3 if section.quantizer == "vq" else 0
-    for part in ("encoder", "decoder"):
-        stack = stack_of(section, part)
-        kept = _stack(stack, section.window, tokens, products, checkpointed)
-        forward, passing = forward + kept.forward, max(passing, kept.passing)
-        distances -= kept.forward if part == "decoder" else 0
-    passing = max(passing, distances)
-    ends = (2 * products.item + 3 * _FP32) * values + 6 * _FP32 * section.latent_dim
-    return Kept(forward + positions * ends, passing)
+    encoder, decoder = (
+        _stack(stack_of(section, part), section.window, tokens, products, checkpointed)
+        for part in ("encoder", "decoder")
+    )
+    ends = positions * ((2 * products.item + 3 * _FP32) * values + 6 * _FP32 * section.latent_dim)
+    forward, passing = encoder.forward + decoder.forward + ends, max(encoder.passing, decoder.passing)
+    # codes are searched while the decoder keeps nothing yet
+    distances = positions * section.codebook_size if section.quantizer == "vq" else 0
+    return Kept(forward, passing, distances, encoder.forward + ends)
 
 
 def latent_action_activations(config: Config, size: FrameSize, products: Products, checkpointed: bool) -> Kept:
@@ -80,10 +91,9 @@ def dynamics_activations(config: Config, size: FrameSize, products: Products, ch
     positions = section.context * tokens
     with_action = tokens + (section.action_injection == "prepend")
     kept = _stack(section.stack, section.context, with_action, products, checkpointed)
+    forward = kept.forward + positions * d * (2 * _FP32 + products.item)
     # logits are those of masked tokens: of all but the first frame, in a step that masks every one
-    logits = (section.context - 1) * tokens * codes * _FP32
-    ends = logits + positions * d * (2 * _FP32 + products.item)
-    return Kept(kept.forward + ends, max(kept.passing, 3 * logits))
+    return Kept(forward, kept.passing, (section.context - 1) * tokens * codes, forward)
 
 
 def _stack(stack: StackConfig, frames: int, tokens: int, products: Products, checkpointed: bool) -> Kept:

@@ -11,11 +11,13 @@ trainings take.
 from __future__ import annotations
 
 import dataclasses
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.config import PRESETS, Config, preset
 from pipeline.training_size.activations import (
+    Kept,
     Products,
     dynamics_activations,
     latent_action_activations,
@@ -52,8 +54,10 @@ class TrainingEstimate:
     accumulate: int
     fixed_bytes: int
     """Whatever the batch: state of the networks, decoded clips, libraries."""
-    window_bytes: int
-    """Of each window of a micro-batch."""
+    kept: tuple[Kept, ...]
+    """What each window of a micro-batch needs, by network."""
+    pieces: int
+    """Threads that a micro-batch is spread over."""
     brief_bytes: int
     """Between steps, while a checkpoint is written."""
 
@@ -69,13 +73,11 @@ class TrainingEstimate:
 
     def bytes_with(self, windows: int) -> int:
         """Return the memory needed with so many windows a micro-batch."""
-        return self.fixed_bytes + max(self.brief_bytes, windows * self.window_bytes)
+        return self.fixed_bytes + max(self.brief_bytes, sum(kept.peak(windows, self.pieces) for kept in self.kept))
 
     def most_windows(self, there: int) -> int:
         """Return how many windows a micro-batch may have in so much memory; 0 where not even one fits."""
-        if self.bytes_with(1) > there:
-            return 0
-        return min(self.batch, (there - self.fixed_bytes) // self.window_bytes)
+        return bisect_right(range(1, self.batch + 1), there, key=self.bytes_with)
 
     def line(self, there: MemoryThere | None = None) -> str:
         """Return the estimate as one line."""
@@ -116,13 +118,15 @@ def estimate_training(
     data = frame * (held * config.clips.num_frames + section.batch * _frames(config, kind))
     if kind == "video_tokenizer":
         trained, frozen = counts.tokenizer, 0
-        kept = [tokenizer_activations(config, size, products, _checkpointed(config, counts.tokenizer))]
+        kept: tuple[Kept, ...] = (
+            tokenizer_activations(config, size, products, _checkpointed(config, counts.tokenizer)),
+        )
     else:
         trained, frozen = counts.latent_actions + counts.dynamics, counts.tokenizer
-        kept = [
+        kept = (
             latent_action_activations(config, size, products, _checkpointed(config, counts.latent_actions)),
             dynamics_activations(config, size, products, _checkpointed(config, counts.dynamics)),
-        ]
+        )
     pieces = max(1, min(pieces, -(-section.batch // config.training.accumulate)))
     # the gradients of pieces and of micro-batches are held beside their sum; autocast keeps weights in bf16
     more = (pieces if max(pieces, config.training.accumulate) > 1 else 0) * _FP32 * (kind == "video_tokenizer")
@@ -135,7 +139,8 @@ def estimate_training(
         batch=section.batch,
         accumulate=min(config.training.accumulate, section.batch),
         fixed_bytes=_BASE + data + trained * (_STATE + more) + frozen * _FP32,
-        window_bytes=sum(each.forward + each.passing for each in kept),
+        kept=kept,
+        pieces=pieces,
         brief_bytes=_SAVED * trained,
     )
 

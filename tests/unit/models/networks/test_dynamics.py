@@ -13,6 +13,7 @@ from models.networks.dynamics import (
     self_predicted_tokens,
 )
 from models.networks.frame_cache import FrameCache
+from models.networks.logits import likeliest
 from models.networks.quantizer import PARKED
 from pipeline.config.world import DynamicsConfig, StackConfig
 from pipeline.errors import UserError
@@ -243,16 +244,41 @@ def test_a_token_that_changes_may_weigh_more_in_the_loss():
     assert loss(mask, torch.ones_like(weights)) == pytest.approx(loss(mask))
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_large_batch_has_the_loss_and_gradients_of_a_small_one_with_few_logits_at_a_time(monkeypatch, weighted):
+    made, (tokens, actions) = busy(), window()
+    mask = torch.arange(48).view(2, 4, 6) % 3 > 0
+    weights = torch.rand(2, 4, 6) if weighted else None
+    sizes, head = [], made.head.forward
+    monkeypatch.setattr(made.head, "forward", lambda x: sizes.append(len(x)) or head(x))
+
+    def loss_and_gradients():
+        loss = made.loss(tokens, actions, mask, None, weights)
+        return loss, *torch.autograd.grad(loss, list(made.parameters()))
+
+    whole = loss_and_gradients()
+    assert sizes == [36]
+    monkeypatch.setattr("models.networks.logits.LOGITS_AT_ONCE", 5 * CODES)
+    parts = loss_and_gradients()
+    # masked positions fill up whole parts, each of which is computed once more in the backward pass
+    assert int(mask.sum()) == 32
+    assert sizes[1:] == [5] * 14
+    torch.testing.assert_close(parts, whole)
+    whole_guess = made(tokens, actions).argmax(-1)
+    assert torch.equal(likeliest(made.head, made.hidden(tokens, actions), CODES), whole_guess)
+    assert max(sizes[-10:]) == 5
+
+
 def test_logits_are_computed_where_tokens_are_masked_in_products_of_few_sizes(monkeypatch):
     made, (tokens, actions) = busy(), window()
     sizes, head = [], made.head.forward
     monkeypatch.setattr(made.head, "forward", lambda x: sizes.append(len(x)) or head(x))
     for masked in (1, 5, 6, 7, 24, 47, 48):
         mask = torch.arange(48).view(2, 4, 6) < masked
-        rows = loss_rows(mask.flip(0))
+        rows = loss_rows(mask.flip(0), CODES)
         assert bool(mask.flip(0).flatten()[rows[:masked]].all()), "the masked ones first"
         assert len(rows.unique()) == len(rows)
         found = made.loss(tokens, actions, mask)
         torch.testing.assert_close(found, by_definition(made, tokens, actions, mask, tokens))
     assert sizes[::2] == [6, 6, 6, 12, 24, 48, 48], "the others are of the definition"
-    assert len(loss_rows(torch.zeros(2, 4, 6, dtype=torch.bool))) == 6
+    assert len(loss_rows(torch.zeros(2, 4, 6, dtype=torch.bool), CODES)) == 6
