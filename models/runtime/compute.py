@@ -16,7 +16,7 @@ from torch import nn
 from models.networks.transformer import STTransformer
 from pipeline.config.training import TrainingConfig
 from pipeline.errors import UserError
-from pipeline.training_size.estimate import CHECKPOINTED
+from pipeline.training_size.parameters import is_checkpointed
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -93,14 +93,12 @@ def prepare_training(network: nn.Module, config: TrainingConfig, device: torch.d
     """
     stacks = [module for module in network.modules() if isinstance(module, STTransformer)]
     count = sum(parameter.numel() for parameter in network.parameters())
-    kept = config.activation_checkpointing == "off" or (
-        config.activation_checkpointing == "auto" and count < CHECKPOINTED
-    )
+    checkpointed = is_checkpointed(config, count)
     for stack in stacks:
-        stack.checkpointing = not kept
+        stack.checkpointing = checkpointed
     if config.compile:
         compile_blocks(network, device)
-    return ", ".join(["activations checkpointed"] * (not kept) + ["blocks compiled"] * config.compile)
+    return ", ".join(["activations checkpointed"] * checkpointed + ["blocks compiled"] * config.compile)
 
 
 def compile_blocks(network: nn.Module, device: torch.device) -> None:

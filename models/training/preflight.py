@@ -9,21 +9,25 @@ from dataclasses import dataclass
 import torch
 
 from models.runtime.compute import Compute
+from models.runtime.peak import machine_peak
 from models.training.loop import OnStep
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.progress import ProgressCallback, notify
 from pipeline.training_size.activations import Products
 from pipeline.training_size.estimate import (
-    Kind,
     TrainingEstimate,
     estimate_training,
     size_text,
     what_would_fit,
 )
 from pipeline.training_size.memory_there import MemoryThere, memory_there
-from pipeline.training_size.parameters import FrameSize
+from pipeline.training_size.operations import TrainingOperations, training_operations
+from pipeline.training_size.parameters import FrameSize, Kind
 
+EXPECTED_SHARE = 0.4
+"""Of the peak of products, that a training is expected to reach (measured on a CPU: 0.38 at the demo's widths, 0.5 to
+0.8 at 256)."""
 _FIRST, _MEASURED = 1, 3
 """Steps that do not count (caches, compilation), and steps whose time is measured."""
 
@@ -33,14 +37,25 @@ class TrainingSize:
     """What a training needs beside what is there."""
 
     estimate: TrainingEstimate
+    operations: TrainingOperations
+    peak: float
+    """Operations a second that products of this machine reach."""
     there: MemoryThere
     advice: str
     """Which settings make it fit; "" where it fits."""
 
     @property
     def line(self) -> str:
-        """Both as one line."""
-        return self.estimate.line(self.there)
+        """All of it as one line."""
+        operations = self.operations
+        speed = f"{EXPECTED_SHARE:.0%} of the {_number(self.peak / 1e12)} TFLOP/s of products here"
+        cost = f"{_number(operations.total / 1e15)} PFLOP ({_duration(self.hours * 3600)} at {speed})"
+        return self.estimate.line(self.there, cost)
+
+    @property
+    def hours(self) -> float:
+        """Return how long the training takes, if it reaches the expected share of the peak."""
+        return (self.operations.total + self.operations.repeated) / (EXPECTED_SHARE * self.peak) / 3600
 
     @property
     def refusal(self) -> str:
@@ -62,8 +77,9 @@ def size_of_training(
     *,
     clips: int | None = None,
     there: MemoryThere | None = None,
+    peak: float | None = None,
 ) -> TrainingSize:
-    """Return what a training needs beside what is there; nothing is built.
+    """Return what a training needs beside what is there; no network is built.
 
     Args:
         config: the settings.
@@ -72,6 +88,7 @@ def size_of_training(
         size: of a frame; by default that of the configured clips.
         clips: training clips; by default as many as are kept decoded.
         there: memory that is there; by default it is looked up, on a GPU the GPU's.
+        peak: operations a second of products; by default it is measured, once a process.
     """
     gpu, bf16 = compute.device.type == "cuda", compute.dtype == torch.bfloat16
     products = Products(2 if bf16 else 4, keeps_scores=bf16 and not gpu)
@@ -82,7 +99,8 @@ def size_of_training(
     advice = ""
     if estimate.bytes > there.bytes:
         advice = what_would_fit(config, kind, size, there.bytes, products=products, pieces=pieces)
-    return TrainingSize(estimate, there, advice)
+    operations = training_operations(config, kind, size)
+    return TrainingSize(estimate, operations, machine_peak(compute) if peak is None else peak, there, advice)
 
 
 def check_memory(
@@ -158,4 +176,8 @@ def _duration(seconds: float) -> str:
         if seconds < most:
             number = f"{seconds / length:.0f}"
             return f"about {number} {unit.removesuffix('s') if number == '1' else unit}"
-    return f"about {seconds / 86400:,.0f} days"
+    return f"about {seconds / 86400:,.0f} days ({seconds / 3600:,.0f} hours)"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"

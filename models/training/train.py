@@ -48,8 +48,7 @@ from pipeline.shards.sample import restore_advice
 from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
-from pipeline.training_size.estimate import Kind
-from pipeline.training_size.parameters import FrameSize
+from pipeline.training_size.parameters import FrameSize, Kind
 
 _NAMED_BAD = 20
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import Literal
 
 from pipeline.config import PRESETS, Config, preset
 from pipeline.training_size.activations import (
@@ -24,12 +23,8 @@ from pipeline.training_size.activations import (
     tokenizer_activations,
 )
 from pipeline.training_size.memory_there import MemoryThere
-from pipeline.training_size.parameters import FrameSize, count_parameters
+from pipeline.training_size.parameters import FrameSize, Kind, count_parameters, is_checkpointed
 
-Kind = Literal["video_tokenizer", "world_model"]
-
-CHECKPOINTED = 200_000_000
-"""Parameters from which on `training.activation_checkpointing: auto` checkpoints a network."""
 _FP32 = 4
 _STATE = 4 * _FP32
 """Bytes of a parameter: weight, gradient, two moments."""
@@ -79,13 +74,13 @@ class TrainingEstimate:
         """Return how many windows a micro-batch may have in so much memory; 0 where not even one fits."""
         return bisect_right(range(1, self.batch + 1), there, key=self.bytes_with)
 
-    def line(self, there: MemoryThere | None = None) -> str:
-        """Return the estimate as one line."""
+    def line(self, there: MemoryThere | None = None, cost: str = "") -> str:
+        """Return the estimate as one line, with what the training costs where that is known."""
         parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
         found = "" if there is None else f", {size_text(there.bytes)} are there ({there.where})"
         return (
             f"{self.kind}: {self.parameters / 1e6:,.1f}M parameters, {self.steps:,} steps of {self.batch} "
-            f"windows{parts}, about {size_text(self.bytes)} of memory needed{found}"
+            f"windows{parts}, {f'{cost}, ' if cost else ''}about {size_text(self.bytes)} of memory needed{found}"
         )
 
 
@@ -119,13 +114,13 @@ def estimate_training(
     if kind == "video_tokenizer":
         trained, frozen = counts.tokenizer, 0
         kept: tuple[Kept, ...] = (
-            tokenizer_activations(config, size, products, _checkpointed(config, counts.tokenizer)),
+            tokenizer_activations(config, size, products, is_checkpointed(config.training, counts.tokenizer)),
         )
     else:
         trained, frozen = counts.latent_actions + counts.dynamics, counts.tokenizer
         kept = (
-            latent_action_activations(config, size, products, _checkpointed(config, counts.latent_actions)),
-            dynamics_activations(config, size, products, _checkpointed(config, counts.dynamics)),
+            latent_action_activations(config, size, products, is_checkpointed(config.training, counts.latent_actions)),
+            dynamics_activations(config, size, products, is_checkpointed(config.training, counts.dynamics)),
         )
     pieces = max(1, min(pieces, -(-section.batch // config.training.accumulate)))
     # the gradients of pieces and of micro-batches are held beside their sum; autocast keeps weights in bf16
@@ -157,11 +152,6 @@ def _held_clips(config: Config, batch: int, clips: int | None) -> int:
 
 def _frames(config: Config, kind: Kind) -> int:
     return config.tokenizer.window if kind == "video_tokenizer" else config.dynamics.drawn_frames
-
-
-def _checkpointed(config: Config, parameters: int) -> bool:
-    chosen = config.training.activation_checkpointing
-    return chosen == "on" or (chosen == "auto" and parameters >= CHECKPOINTED)
 
 
 def what_would_fit(

@@ -9,7 +9,14 @@ import dataclasses
 from typing import Literal, NamedTuple
 
 from pipeline.config import Config
+from pipeline.config.training import TrainingConfig
 from pipeline.config.world import StackConfig, TokenizerConfig
+
+Kind = Literal["video_tokenizer", "world_model"]
+"""What is trained."""
+
+CHECKPOINTED = 200_000_000
+"""Parameters from which on `training.activation_checkpointing: auto` checkpoints a network."""
 
 
 class FrameSize(NamedTuple):
@@ -45,6 +52,12 @@ def count_parameters(config: Config, size: FrameSize | None = None) -> Parameter
     """Return the parameters of a configuration's networks, for frames of a size (by default that of its clips)."""
     size = size or FrameSize(config.clips.height, config.clips.width)
     return Parameters(_tokenizer(config, size), _latent_actions(config, size), _dynamics(config, size))
+
+
+def is_checkpointed(config: TrainingConfig, parameters: int) -> bool:
+    """Tell whether a network of so many parameters computes its activations again in the backward pass."""
+    chosen = config.activation_checkpointing
+    return chosen == "on" or (chosen == "auto" and parameters >= CHECKPOINTED)
 
 
 def _linear(inputs: int, outputs: int, bias: bool = True) -> int:
