@@ -260,7 +260,7 @@ def test_coinrun_on_the_demos_clips_is_refused_on_22_gb_before_any_network_is_bu
     said, refused = told(preset("coinrun"), "video_tokenizer", 21.7)
     assert len(said) == 1
     assert re.search(
-        r"video_tokenizer: 36\.\dM parameters, 300,000 steps of 48 windows, 14,227 PFLOP .*, about [\d.]+ GB", said[0]
+        r"video_tokenizer: 36\.\dM parameters, 300,000 steps of 48 windows, 64,964 PFLOP .*, about [\d.]+ GB", said[0]
     )
     assert "21.7 GB are there (of this machine)" in said[0]
     assert "set training.accumulate: " in refused
