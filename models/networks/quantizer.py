@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -43,6 +44,17 @@ class Quantized(NamedTuple):
     """Commitment, plus the codebook's own loss where it learns by gradient; as of values of variance 1."""
 
 
+class Samples(NamedTuple):
+    """Where the latents of an update lie among those of all processes that train together."""
+
+    first: int
+    """Number of the first one here."""
+    size: int
+    """Number of those of all processes."""
+    total: Callable[[Tensor], Tensor]
+    """Returns the sum of a tensor over all processes."""
+
+
 class Quantizer(nn.Module, ABC):
     """Latents (..., L) to codes (...), and codes to rows (..., L)."""
 
@@ -68,13 +80,21 @@ class Quantizer(nn.Module, ABC):
     def rows(self) -> Tensor:
         """Return all rows (K, L), detached."""
 
-    def update(self, latents: Tensor, codes: Tensor, generator: torch.Generator | None = None) -> None:
+    def update(
+        self,
+        latents: Tensor,
+        codes: Tensor,
+        generator: torch.Generator | None = None,
+        among: Samples | None = None,
+    ) -> None:
         """Change what does not learn by gradient; call it after the optimizer's step.
 
         Args:
             latents: (..., L) of the step, before quantization.
             codes: (...) that they became.
             generator: of the draws, on the CPU.
+            among: of which these are a part, where several processes train together: all of them call this, and the
+                change is the same on each.
         """
 
 
@@ -173,25 +193,37 @@ class VectorQuantizer(Quantizer):
         return Quantized(latents + (rows - latents).detach(), codes, loss)
 
     @torch.no_grad()
-    def update(self, latents: Tensor, codes: Tensor, generator: torch.Generator | None = None) -> None:
+    def update(
+        self,
+        latents: Tensor,
+        codes: Tensor,
+        generator: torch.Generator | None = None,
+        among: Samples | None = None,
+    ) -> None:
         """Move rows towards the latents that chose them (EMA), and idle rows to latents of the batch (restart)."""
         if not self.needs_latents:
             return
         flat = self._scaled(latents.detach().reshape(-1, latents.shape[-1]).float())
         chosen = codes.reshape(-1)
-        counts = torch.bincount(chosen, minlength=self.num_codes).to(flat.dtype)
+        among = among or Samples(0, len(flat), lambda own: own)
+        counts = among.total(torch.bincount(chosen, minlength=self.num_codes).to(flat.dtype))
         self.counts.lerp_(counts, 1 - (self.ema_decay or _COUNT_DECAY))
         if self.ema_decay:
-            sums = torch.zeros_like(self.sums).index_add_(0, chosen, flat)
+            sums = among.total(torch.zeros_like(self.sums).index_add_(0, chosen, flat))
             self.sums.lerp_(sums, 1 - self.ema_decay)
             used = counts > 0
             self.codebook[used] = self._scaled(self.sums[used] / self.counts[used, None])
         if self.restart_below:
-            self._restart(flat, generator)
+            self._restart(flat, generator, among)
 
-    def _restart(self, latents_NL: Tensor, generator: torch.Generator | None) -> None:
+    def _restart(self, latents_NL: Tensor, generator: torch.Generator | None, among: Samples) -> None:
         idle = (self.counts < self.restart_below).nonzero()[:, 0]
-        picked = latents_NL[torch.randint(len(latents_NL), (len(idle),), generator=generator).to(idle.device)]
+        drawn = torch.randint(among.size, (len(idle),), generator=generator).to(idle.device) - among.first
+        # each process gives the latents that lie with it, and zeros for the others
+        own = (drawn >= 0) & (drawn < len(latents_NL))
+        picked = latents_NL.new_zeros(len(idle), self.latent_dim)
+        picked[own] = latents_NL[drawn[own]]
+        picked = among.total(picked)
         self.codebook[idle] = picked
         self.counts[idle] = 1.0
         if self.ema_decay:
@@ -269,6 +301,11 @@ def make_vector_quantizer(config: TokenizerConfig | LatentActionConfig, num_code
 
 def usage(codes: Tensor, num_codes: int) -> tuple[int, float]:
     """Return how many codes occur, and their perplexity (the number of evenly used codes of the same entropy)."""
-    share = torch.bincount(codes.reshape(-1), minlength=num_codes).double()
+    return usage_of(torch.bincount(codes.reshape(-1), minlength=num_codes))
+
+
+def usage_of(counts_K: Tensor) -> tuple[int, float]:
+    """Return `usage` of the numbers of times that the codes occur."""
+    share = counts_K.double()
     share = share[share > 0] / share.sum()
     return len(share), float(torch.exp(-(share * share.log()).sum()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import shutil
 import warnings
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from models.networks.transformer import STTransformer
+from models.runtime.ranks import ALONE, Ranks
 from pipeline.config.training import TrainingConfig
 from pipeline.errors import UserError
 from pipeline.training_size.parameters import is_checkpointed
@@ -31,20 +33,28 @@ class Compute:
     """Why this dtype, to show to a person."""
     threads: int = 1
     """CPU threads to spread work over."""
+    ranks: Ranks = ALONE
+    """The processes that train one model together."""
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context under which forward passes run."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
 
-def choose_compute(config: TrainingConfig | None = None) -> Compute:
+def choose_compute(config: TrainingConfig | None = None, ranks: Ranks = ALONE) -> Compute:
     """Return the compute that a configuration asks for, or the machine's best where it says `auto`."""
+    return dataclasses.replace(_choose(config, ranks), ranks=ranks)
+
+
+def _choose(config: TrainingConfig | None, ranks: Ranks) -> Compute:
     config = config or TrainingConfig()
     has_gpu = torch.cuda.is_available()
     if config.device == "cuda" and not has_gpu:
         raise UserError("training.device = 'cuda': torch sees no GPU here; set it to 'auto' or 'cpu'")
     device = torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
-    threads = config.threads or len(os.sched_getaffinity(0))
+    if device.type == "cuda" and not ranks.alone:
+        device = torch.device("cuda", ranks.local_rank)
+    threads = config.threads or max(1, len(os.sched_getaffinity(0)) // ranks.local_count)
     if config.dtype != "auto":
         return Compute(device, {"fp32": torch.float32, "bf16": torch.bfloat16}[config.dtype], "as configured", threads)
     if device.type == "cuda":

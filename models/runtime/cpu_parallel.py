@@ -4,6 +4,9 @@ A small network is thousands of short products per step. Two threads inside each
 every one: on a machine whose cores are shared, that costs up to 20 times the step (measured beside one other busy
 program, 2 cores). Pieces wait for each other once per step. They give the same speed on a quiet machine, and the same
 numbers on any machine for the same number of pieces. On a GPU there is one piece: the whole batch.
+
+Where several processes train together (`models.runtime.ranks`), each computes its own part of a batch, and gradients
+and losses are the sums over all of them.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ class CpuParallel:
     def __init__(self, compute: Compute, most: int | None = None) -> None:
         """Start the threads of a compute, at most `most`; the remaining threads run operations inside the pieces."""
         threads = 1 if compute.device.type == "cuda" else compute.threads
+        self.ranks = compute.ranks
         self.count = max(1, min(threads, most or threads))
         self.inner = max(1, threads // self.count)
         """Intra-op threads of each piece."""
@@ -62,23 +66,26 @@ class CpuParallel:
         loss_of: Callable[[Tensor], tuple[Tensor, Result]],
         batch: Tensor,
         accumulate: int = 1,
+        of: int | None = None,
     ) -> tuple[Tensor, list[Result]]:
         """Set the network's gradients of the batch's mean loss, a piece of the batch in each thread.
 
         Args:
-            network: gets the gradients (the sum over pieces in their order, weighted by size).
+            network: gets the gradients (the sum over pieces in their order, weighted by size; over those of all ranks).
             loss_of: returns the mean loss of a piece, and what its caller wants of the forward pass. All of these are
                 kept until the end: return no more than is needed.
-            batch: (B, ...), split along its first dimension.
+            batch: (B, ...), this rank's part, split along its first dimension.
+            of: windows of the whole batch, over all ranks; B by default.
             accumulate: parts of the batch that are computed one after another, so that the memory is that of a part.
 
         Returns:
-            the mean loss, detached, and what `loss_of` returned of each piece, in the order of the batch.
+            the mean loss of the whole batch, detached, and what `loss_of` returned of each piece here, in their order.
         """
+        windows = of or len(batch)
 
         def share_of(piece: Tensor) -> tuple[Tensor, Result]:
             loss, result = loss_of(piece)
-            return loss * (len(piece) / len(batch)), result
+            return loss * (len(piece) / windows), result
 
         return self.backward_sum(network, share_of, self.pieces(batch, accumulate))
 
@@ -88,12 +95,12 @@ class CpuParallel:
         """Set the network's gradients of the sum of the losses of pieces.
 
         Args:
-            network: gets the gradients (the sum over pieces in their order).
+            network: gets the gradients (the sum over pieces in their order, and over ranks).
             loss_of: returns the loss of a piece, and what its caller wants to keep.
             parts: are computed one after another, the pieces of each side by side.
 
         Returns:
-            the sum, detached, and what `loss_of` returned of each piece, in their order.
+            the sum over all ranks, detached, and what `loss_of` returned of each piece here, in their order.
         """
         named = [parameter for parameter in network.parameters() if parameter.requires_grad]
         total: list[Tensor | None] = [None] * len(named)
@@ -112,9 +119,10 @@ class CpuParallel:
             for place, found_in in enumerate(zip(*gradients, strict=True)):
                 found = [gradient for gradient in (total[place], *found_in) if gradient is not None]
                 total[place] = torch.stack(found).sum(0) if len(found) > 1 else (found[0] if found else None)
-        for parameter, gradient in zip(named, total, strict=True):
+        for parameter, gradient in zip(named, self.ranks.sum_all(total, named), strict=True):
             parameter.grad = gradient
-        return torch.stack(losses).sum() if losses else torch.zeros(()), results
+        loss = torch.stack(losses).sum() if losses else torch.zeros((), device=named[0].device)
+        return self.ranks.sum(loss), results
 
 
 def micro_batches(batch: Tensor, count: int) -> list[Tensor]:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from models.runtime.ranks import ALONE, Ranks
 from pipeline.config.training import TrainingConfig
 from pipeline.errors import UserError
 from pipeline.progress import ProgressCallback
@@ -80,9 +81,10 @@ class ClipWindows(WindowSource):
         on_progress: ProgressCallback | None = None,
         restore: str = "",
         training: TrainingConfig | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Take windows from clips; arguments as of `WindowSource`, and how they are mixed from `training`."""
-        self._training = training or TrainingConfig()
+        self._training, self.ranks = training or TrainingConfig(), ranks
         super().__init__(
             clips,
             keep_clips=cache_clips,
@@ -101,19 +103,28 @@ class ClipWindows(WindowSource):
         stream: int = 0,
         state: Mapping[str, Any] | None = None,
         window_name: str = "the window",
+        ranks: Ranks | None = None,
     ) -> Batches:
         """Return the batches of an order, from its start or from where a state says; `close` them after use.
 
         Args:
             seed: of the order.
-            batch: windows of a step.
+            batch: windows of a step, over all ranks; each gets its own.
             window: frames of a window.
             stream: separates trainings that share a seed.
             state: of batches of the same order; of another order, they begin with the epoch after it.
             window_name: the setting of the window's length, for an error.
+            ranks: among whom a batch is divided; by default those of the training.
         """
-        settings = self._order(seed, stream, batch, window)
-        return Batches(self.loader(settings, state=state, window_name=window_name))
+        settings, ranks = self._order(seed, stream, batch, window), ranks or self.ranks
+        place = {"rank": ranks.rank, "ranks": ranks.count}
+        return Batches(self.loader(settings, state=state, window_name=window_name, **place))
+
+    def bad_of_all(self) -> dict[str, str]:
+        """Return the clips that any rank has met and cannot use; all ranks call this, and know them all afterwards."""
+        found = self.ranks.merged(self.bad)
+        self.tally.add_known(found)
+        return dict(sorted(found.items()))
 
     def batch(self, *, seed: int, batch: int, window: int, step: int = 0, stream: int = 0) -> TensorBatch:
         """Return the batch of one step of an order, uint8 (batch, window, H, W, 3), and where its windows lie."""

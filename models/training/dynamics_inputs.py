@@ -1,6 +1,7 @@
 """What a step of the dynamics is shown, asked for, and how much each token weighs, drawn for the whole batch at once.
 
-So nothing that is drawn depends on the micro-batches.
+So nothing that is drawn depends on micro-batches, or on the number of processes that train together: each of these
+draws for the whole batch, and keeps what belongs to its windows.
 
 Shapes: B windows, T frames, P tokens of a frame, L latent of an action.
 """
@@ -14,12 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.networks.dynamics import change_weights, draw_mask, draw_noise
+from models.networks.dynamics import Dynamics, change_weights, draw_mask, draw_noise, self_predicted_tokens
 from models.runtime.cpu_parallel import micro_batches
-from models.training.own_past import OwnPast, Rollouts, draw_rollouts
+from models.training.own_past import OwnPast, Rollouts, draw_rollouts, with_own_past
 from models.training.unseen_actions import ShownActions, with_unseen_actions
 from pipeline.config.world import DynamicsConfig
 
+ALL = slice(None)
 _UNTOUCHED = -1
 """In place of a random code, where noise leaves a token as it is."""
 
@@ -77,33 +79,51 @@ def draw_inputs(
     generator: torch.Generator,
     begin: Callable[[Rollouts], OwnPast],
     shown: ShownActions | None,
+    lanes: slice = ALL,
 ) -> DynamicsInputs:
     """Draw the inputs of a step.
 
     Args:
         config: says what is drawn.
-        tokens_BTP: the true tokens.
+        tokens_BTP: the true tokens, of the windows of this rank.
         actions_BTL: codebook rows of the latent actions between the frames.
         num_codes: of the tokenizer.
         generator: of the step's noise, on the CPU.
         begin: returns what rollouts begin with; called where `own_frames` asks for some.
         shown: which latent actions the footage shows where; None without `unseen_actions`.
+        lanes: which windows of the batch (`config.batch`) these are; all: the batch is those that are given.
     """
     device = tokens_BTP.device
-    masked = draw_mask(config, tokens_BTP.shape, generator)
+    batch = len(tokens_BTP) if lanes == ALL else config.batch
+    drawn = draw_mask(config, (batch, *tokens_BTP.shape[1:]), generator)
+    masked = drawn[lanes]
     mask = masked.to(device)
     own = own_past = noise = weights = None
     if config.own_frames > 1:
-        own_past = begin(draw_rollouts(config, masked, generator))
+        own_past = begin(Rollouts(*(part[lanes] for part in draw_rollouts(config, drawn, generator))))
     elif config.own_frame_share:
-        own = (torch.rand(len(tokens_BTP), 1, 1, generator=generator) < config.own_frame_share).to(device)
+        own = (torch.rand(batch, 1, 1, generator=generator)[lanes] < config.own_frame_share).to(device)
     if config.token_noise:
-        noise = draw_noise(config, torch.full_like(tokens_BTP, _UNTOUCHED), mask, num_codes, generator)
+        untouched = torch.full(drawn.shape, _UNTOUCHED)
+        noise = draw_noise(config, untouched, drawn, num_codes, generator)[lanes].to(device)
     if config.changed_weight != 1:
         weights = change_weights(config, tokens_BTP)
         masked = (weights * mask).cpu()
     if shown is not None:
-        codes = with_unseen_actions(config.unseen_actions, shown, generator)
+        steps = actions_BTL.shape[1]
+        rows = ALL if lanes == ALL else slice(lanes.start * steps, lanes.stop * steps)
+        codes = with_unseen_actions(config.unseen_actions, shown, generator, rows, batch * steps)
         actions_BTL = shown.codes_AL[codes].view_as(actions_BTL)
     amount = masked.double().sum((1, 2))
     return DynamicsInputs(tokens_BTP, actions_BTL, mask, amount, own, own_past, noise, weights)
+
+
+def dynamics_loss(dynamics: Dynamics, inputs: DynamicsInputs) -> Tensor:
+    """Return the mean cross-entropy (nat) of what a step asks for."""
+    seen, rows, mask = inputs.tokens_BTP, inputs.actions_BTL, inputs.mask_BTP
+    if inputs.own_past is not None:
+        seen = with_own_past(dynamics, seen, inputs.own_past)
+    if inputs.own_B11 is not None:
+        seen = torch.where(inputs.own_B11, self_predicted_tokens(dynamics, seen, rows, mask), seen)
+    seen = inputs.with_noise(seen)
+    return dynamics.loss(inputs.tokens_BTP, rows, mask, seen, inputs.weights_BTP)

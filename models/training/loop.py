@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from models.registry import Curve
+from models.runtime.ranks import ALONE, Ranks
 from models.runtime.weights import WeightsError
 from models.training.checkpoint import Checkpoint, Checkpoints
 from models.training.finite import NotFiniteError, check_metrics, check_tensors
@@ -64,6 +65,7 @@ def run(
     advice: Advice | None = None,
     make_tracker: Callable[[int], Tracker | None] | None = None,
     begin: Callable[[], tuple[int, Curve]] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Curve:
     """Train to the last step, from the newest good checkpoint if there is one; return the curve from step 1 on.
 
@@ -80,12 +82,15 @@ def run(
         make_tracker: returns where the metrics go, given the steps taken before this run of the loop.
         begin: where there is no checkpoint of this run yet, takes the place of `initialize`: loads the state to begin
             with, and returns its step and the curve up to it.
+        ranks: the processes that train together: the first one writes checkpoints and tells of progress.
 
     Raises:
         UserError: all checkpoints are damaged, or belong to another training.
         NotFiniteError: a gradient, a metric or a weight is not finite; the checkpoints before stay.
     """
-    saved = checkpoints.latest(on_progress) if checkpoints is not None else None
+    if not ranks.first:
+        on_progress = on_step = make_tracker = None
+    saved = _latest(checkpoints, ranks, on_progress) if checkpoints is not None else None
     curve: Curve = []
     first, total = 0, training.total_steps
     if saved is not None:
@@ -111,13 +116,22 @@ def run(
                 if step + 1 == total:
                     check_tensors(training.tensors())
                 if checkpoints is not None and ((step + 1) % checkpoint_every == 0 or step + 1 == total):
-                    checkpoints.save(step + 1, training.tensors(), {**training.about(), "curve": curve})
+                    tensors, about = training.tensors(), training.about()  # of all ranks
+                    if ranks.first:
+                        checkpoints.save(step + 1, tensors, {**about, "curve": curve})
                     good = step + 1
             except NotFiniteError as exc:
                 what = f"{stage}: {exc} at step {step + 1} of {total}. {_left(good)}"
                 raise NotFiniteError(f"{what} {advice(exc.section, good)}" if advice else what, exc.section) from exc
             progress.advance(note=", ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
     return curve
+
+
+def _latest(checkpoints: Checkpoints, ranks: Ranks, on_progress: ProgressCallback | None) -> Checkpoint | None:
+    """Return the newest good checkpoint: the one that the first rank finds, on all."""
+    saved = checkpoints.latest(on_progress) if ranks.first else None
+    step = ranks.share(None if saved is None else saved.step)
+    return saved if ranks.first or step is None else checkpoints.read(step)
 
 
 def _resume(

@@ -11,7 +11,9 @@ from typing import Any
 
 from models.registry import folder_of
 from models.training.checkpoint import Checkpoints
+from models.training.settings_file import write_settings
 from models.training.starting import Changes, check_start
+from pipeline.code_version import code_version
 from pipeline.config import Config
 from pipeline.model_ids import (
     TOKENIZER,
@@ -66,8 +68,8 @@ class PlannedRun:
         """Return its checkpoints."""
         return Checkpoints(self.store, self.folder)
 
-    def describe(self) -> None:
-        """Write `run.json` beside the checkpoints, so that an unfinished run can be listed."""
+    def describe(self, config: Config) -> None:
+        """Write what the run is beside the checkpoints: `run.json`, and the settings as a file that trains it again."""
         about = RunFile(
             run_id=self.run_id,
             kind=self.kind,
@@ -76,8 +78,10 @@ class PlannedRun:
             steps=self.steps,
             inputs=self.inputs,
             lineage=[dict(origin) for origin in self.lineage],
+            code=code_version(),
         )
         write_run(self.store, self.folder, about)
+        write_settings(self.store, self.folder, config)
 
     def record(
         self, *, metrics: Mapping[str, Any], inputs: Mapping[str, Any], size: tuple[int, int] | None = None

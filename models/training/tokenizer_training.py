@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from models.networks.latent_start import start_tokenizer
 from models.networks.patches import as_float
-from models.networks.quantizer import usage
+from models.networks.quantizer import Samples, usage, usage_of
 from models.networks.tokenizer import VideoTokenizer, initialize_from_patches
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
+from models.runtime.ranks import Ranks
 from models.runtime.weights import load_states, prefixed
 from models.training.checkpoint import step_generator
 from models.training.data import Batches, ClipWindows
@@ -29,6 +30,14 @@ def mean_psnr(guess_BTHWC: Tensor, truth_BTHWC: Tensor) -> float:
     """Return the PSNR in dB of pixels in [0, 1], clamped, MSE floored at 1e-6: mean over frames."""
     error = (guess_BTHWC.float().clamp(0, 1) - as_float(truth_BTHWC)).square().mean((-3, -2, -1))
     return float((-10 * error.clamp(min=1e-6).log10()).mean())
+
+
+def samples_of(ranks: Ranks, codes: Tensor, batch: int) -> Samples | None:
+    """Return where the codes (own windows, ...) of a rank lie among those of a batch; None where there is one rank."""
+    if ranks.alone:
+        return None
+    each = codes[0].numel()
+    return Samples(ranks.lanes(batch).start * each, batch * each, ranks.sum)
 
 
 class _Part(NamedTuple):
@@ -73,6 +82,8 @@ class TokenizerTraining:
         elif self.config.start == "latents":
             windows = self.windows.spread(count=_INITIAL_WINDOWS, window=self.config.window)
             start_tokenizer(self.tokenizer, windows.to(self.compute.device))
+        # all have computed the same; on processors of different kinds it may differ by rounding
+        self.compute.ranks.align(list(self.tokenizer.state_dict().values()))
 
     @property
     def batches(self) -> Batches:
@@ -90,17 +101,19 @@ class TokenizerTraining:
         Metrics: loss, gradient_norm, learning_rate, and psnr, codes_used and perplexity of the batch.
         """
         video, _ = next(self.batches)
-        video = video.to(self.compute.device)
-        loss, parts = self.parallel.backward(self.tokenizer, self._loss, video, self.accumulate)
+        video, batch, ranks = video.to(self.compute.device), self.config.batch, self.compute.ranks
+        loss, parts = self.parallel.backward(self.tokenizer, self._loss, video, self.accumulate, of=batch)
         norm = self.optimizer.apply(step)
         codes = torch.cat([part.codes for part in parts])
         if self.tokenizer.quantizer.needs_latents:
             latents = torch.cat([part.latents_BTPL for part in parts if part.latents_BTPL is not None])
-            self.tokenizer.quantizer.update(latents, codes, step_generator(self.seed, _STREAM, step))
-        used, perplexity = usage(codes, self.config.codebook_size)
+            noise, among = step_generator(self.seed, _STREAM, step), samples_of(ranks, codes, batch)
+            self.tokenizer.quantizer.update(latents, codes, noise, among)
+        size = self.config.codebook_size
+        used, perplexity = usage_of(ranks.sum(torch.bincount(codes.reshape(-1), minlength=size)))
         return {
             "loss": float(loss),
-            "psnr": sum(part.psnr * len(part.codes) for part in parts) / len(codes),
+            "psnr": ranks.total(sum(part.psnr * len(part.codes) for part in parts)) / batch,
             "gradient_norm": norm,
             "learning_rate": self.optimizer.learning_rate,
             "codes_used": used,
@@ -127,9 +140,9 @@ class TokenizerTraining:
         load_states({"tokenizer": self.tokenizer}, {"optimizer": self.optimizer}, tensors)
 
     def about(self) -> dict[str, Any]:
-        """Return the samples that were skipped, and the position in the order of windows."""
+        """Return the samples that were skipped on any rank, and the position in the order of windows."""
         state = self._loader_state if self._batches is None else self._batches.state()
-        return {"bad_samples": self.windows.bad, "loader": state}
+        return {"bad_samples": self.windows.bad_of_all(), "loader": state}
 
     def load_about(self, about: Mapping[str, Any]) -> None:
         """Skip the samples that were skipped before, and go on in the order of windows."""

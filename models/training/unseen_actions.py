@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _WIDTH, _STEPS, _BATCH, _PEAK = 24, 500, 64, 3e-3
+_ALL = slice(None)
 _SHOWN = 0.01
 """An action of a lower probability is not shown in a frame."""
 
@@ -100,13 +101,17 @@ def shown_actions(prior: ActionPrior, tokens_BTP: Tensor, led_BTL: Tensor, codes
     return ShownActions(own, probabilities >= _SHOWN, codes_AL)
 
 
-def with_unseen_actions(share: float, actions: ShownActions, generator: torch.Generator) -> Tensor:
+def with_unseen_actions(
+    share: float, actions: ShownActions, generator: torch.Generator, rows: slice = _ALL, of: int | None = None
+) -> Tensor:
     """Return latent actions of which a share, where it can be, is one that the footage does not show there.
 
     Args:
         share: of those transitions that can stand for an action that is not shown.
         actions: of the transitions (N).
         generator: of the step's noise, on the CPU.
+        rows: which of the transitions of the batch these are.
+        of: transitions of the batch; N by default.
     """
     codes_N, shown_NA, codes_AL = actions
     far = torch.cdist(codes_AL, codes_AL).expand(len(codes_N), -1, -1)
@@ -116,7 +121,7 @@ def with_unseen_actions(share: float, actions: ShownActions, generator: torch.Ge
     nearest_NA = far.masked_fill(~shown[:, None], torch.inf).argmin(2)
     stands_for = ~shown & (nearest_NA == codes_N[:, None])
     reach = stands_for.cumsum(1)
-    at = (torch.rand(len(codes_N), 1, generator=generator).to(reach.device) * reach[:, -1:]).floor() + 1
+    at = (torch.rand(of or len(codes_N), 1, generator=generator)[rows].to(reach.device) * reach[:, -1:]).floor() + 1
     other = torch.searchsorted(reach, at.to(reach.dtype)).clamp(max=len(codes_AL) - 1)[:, 0]
-    replaced = (torch.rand(len(codes_N), generator=generator) < share).to(reach.device) & (reach[:, -1] > 0)
+    replaced = (torch.rand(of or len(codes_N), generator=generator)[rows] < share).to(reach.device) & (reach[:, -1] > 0)
     return torch.where(replaced, other, codes_N)

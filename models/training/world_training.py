@@ -13,41 +13,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from models.networks.dynamics import (
     Dynamics,
-    initialize_from_codebook,
     scale_action_embeddings,
-    self_predicted_tokens,
 )
-from models.networks.latent_actions import LatentActionModel, initialize_embeddings
-from models.networks.latent_start import start_latent_actions
+from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
-from models.runtime.weights import load_states, prefixed
+from models.runtime.ranks import ALONE, Ranks
+from models.runtime.weights import load_states
 from models.training.checkpoint import step_generator
 from models.training.code_metrics import code_metrics
 from models.training.data import Batches, ClipWindows, Place, TensorBatch
-from models.training.dynamics_inputs import DynamicsInputs, draw_inputs
+from models.training.dynamics_inputs import DynamicsInputs, draw_inputs, dynamics_loss
 from models.training.first_codes import initialize_first_codes
 from models.training.optimizer import Optimizer
-from models.training.own_past import OwnPast, Rollouts, begin_rollouts, with_own_past
+from models.training.own_past import OwnPast, Rollouts, begin_rollouts
 from models.training.token_cache import WindowCache, token_cache
-from models.training.tokenizer_training import mean_psnr
+from models.training.tokenizer_training import mean_psnr, samples_of
+from models.training.true_actions import TruthActions, true_actions
 from models.training.unseen_actions import ActionPrior, shown_actions, train_prior
+from models.training.without_gradients import WithoutGradients
+from models.training.world_start import CODES_STREAM, initialize_world
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
-
-TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
-"""Returns the true actions of a clip by its id, entry k between frames k and k + 1; None where unknown."""
 
 # of the steps without quantization: full noise from the first step on keeps a LAM from learning directions (measured)
 _NOISE_RISES = 0.6
-_STREAM, _CODES_STREAM, _PRIOR_STREAM, _INITIAL_FRAMES, _INITIAL_WINDOWS, _CODES_BATCHES = 2, 3, 4, 256, 32, 40
+_STREAM, _PRIOR_STREAM, _CODES_BATCHES = 2, 4, 40
 # with a token cache these windows are then drawn again for nothing
 _PRIOR, _PRIOR_BATCHES = "action_prior", 400
 
@@ -112,27 +108,23 @@ class WorldTraining:
         self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, lam_steps, "latent_actions")
         self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps, "dynamics")
         self.parallel = CpuParallel(compute, dynamics.batch)
+        self.lanes = compute.ranks.lanes(dynamics.batch)
+        self.frozen = WithoutGradients(compute, self.parallel, accumulate)
         self.token_cache = token_cache(self.tokenizer, cache_tokens, dynamics.context) if cache_tokens else None
         rests = cache_tokens and not latent_actions.update_every
         self.code_cache = WindowCache(cache_tokens, dynamics.context, latent_actions.num_actions) if rests else None
 
     def initialize(self) -> None:
         """Initialize embeddings from data where configured."""
-        if self.truth_actions:
-            # the codebook holds the true actions one-hot: the oracle world is then used like any other
-            with torch.no_grad():
-                self.lam.quantizer.codebook.copy_(torch.eye(self.lam_config.num_actions, self.lam_config.latent_dim))
-        elif self.lam_config.pca_start:
-            frames = self.windows.spread(count=_INITIAL_FRAMES, window=1)
-            initialize_embeddings(self.lam, frames.to(self.compute.device))
-        if self.config.embedding_start == "codebook":
-            initialize_from_codebook(self.dynamics, self.tokenizer.quantizer.rows())
-        if not self.truth_actions and not self.alone_steps and self.lam_config.start == "latents":
-            windows = self.windows.spread(count=_INITIAL_WINDOWS, window=self.config.context).to(self.compute.device)
-            frames = self._read(windows, len(windows))
-            start_latent_actions(self.lam, frames, step_generator(self.seed, _CODES_STREAM, 0))
+        initialize_world(self, self._read)
         if not self.alone_steps:
             self._scale_actions()
+        self._align()
+
+    def _align(self) -> None:
+        """Take over the first rank's networks: all have computed the same, but for rounding on other processors."""
+        for network in self._saved().values():
+            self.compute.ranks.align(list(network.state_dict().values()))
 
     def _scale_actions(self) -> None:
         rows = self.lam.quantizer.rows()
@@ -147,7 +139,8 @@ class WorldTraining:
         """
         video, places = self._placed(next(self.batches))
         if self.truth_actions:
-            rows = self.lam.quantizer.lookup(self._true_actions(places)).detach()
+            true = true_actions(self.truth_actions, places, self.config.drawn_frames - 1).to(self.compute.device)
+            rows = self.lam.quantizer.lookup(true).detach()
             return self._step_dynamics(video, self._window_tokens(video, places), rows, step)
         if step < self.alone_steps:
             return self._step_lam_alone(self._context(video), step)
@@ -156,7 +149,14 @@ class WorldTraining:
             self._scale_actions()
         if step == self.alone_steps and self.prior is not None:
             self._train_prior(self.prior)
+        if step == self.alone_steps and step:
+            self._align()
         return self._step_both(video, places, step)
+
+    @property
+    def led_by_truth(self) -> bool:
+        """Return whether true actions take the place of latent ones."""
+        return self.truth_actions is not None
 
     @property
     def batches(self) -> Batches:
@@ -164,10 +164,10 @@ class WorldTraining:
         self._batches = self._batches or self._order(_STREAM, self._loader_state)
         return self._batches
 
-    def _order(self, stream: int, state: Mapping[str, Any] | None = None) -> Batches:
+    def _order(self, stream: int, state: Mapping[str, Any] | None = None, ranks: Ranks | None = None) -> Batches:
         return self.windows.batches(
             seed=self.seed, stream=stream, batch=self.config.batch, window=self.config.drawn_frames,
-            state=state, window_name=self.config.drawn_by,
+            state=state, window_name=self.config.drawn_by, ranks=ranks,
         )  # fmt: skip
 
     def _context(self, video: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ class WorldTraining:
 
     def _tokens(self, video: Tensor, parts: int = 0) -> Tensor:
         """Return the tokens of a video (B, ...), computed in `parts` parts one after another (`accumulate`)."""
-        return self._in_pieces(self.tokenizer.encode, video, parts)
+        return self.frozen.map(self.tokenizer.encode, video, parts)
 
     def _window_tokens(self, video: Tensor, places: list[Place]) -> Tensor:
         """Return the tokens (B, T, P) of the windows of a batch, kept ones where there are."""
@@ -189,23 +189,8 @@ class WorldTraining:
         self, cache: WindowCache | None, function: Callable[[Tensor], Tensor], frames: Tensor, places: list[Place]
     ) -> Tensor:
         """Return a function of windows, without gradients, from a cache where there is one."""
-        if cache is None:
-            return self._in_pieces(function, frames)
         starts = [place._replace(start=place.start + self.config.frames_before) for place in places]
-        return cache.of(frames, starts, self._without_gradients(function), self.parallel)
-
-    def _without_gradients(self, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        @torch.no_grad()
-        def result(piece: Tensor) -> Tensor:
-            with self.compute.autocast():
-                return function(piece)
-
-        return result
-
-    def _in_pieces(self, function: Callable[[Tensor], Tensor], batch: Tensor, parts: int = 0) -> Tensor:
-        """Return a function of a batch (B, ...), without gradients, in micro-batches and pieces of them."""
-        pieces, result = self.parallel.pieces(batch, parts or self.accumulate), self._without_gradients(function)
-        return torch.cat([found for part in pieces for found in self.parallel.map(result, part)])
+        return self.frozen.kept(cache, function, frames, starts)
 
     def _read(self, video: Tensor, parts: int = 0) -> Tensor:
         """Return the LAM's input for a video: pixels, or tokens as of `_tokens`."""
@@ -224,28 +209,33 @@ class WorldTraining:
     def _led_by(self, frames: Tensor, places: list[Place]) -> tuple[Tensor, dict[str, float]]:
         """Return the codes' rows (B, T-1, L) of frames, and metrics."""
         codes = self._codes(frames, places)
-        return self.lam.quantizer.lookup(codes), code_metrics(codes, self.lam_config.num_actions)
+        return self.lam.quantizer.lookup(codes), self._code_metrics(codes)
+
+    def _code_metrics(self, codes: Tensor) -> dict[str, float]:
+        return code_metrics(self.compute.ranks.gather(codes, self.config.batch), self.lam_config.num_actions)
 
     def _codes(self, frames: Tensor, places: list[Place]) -> Tensor:
         return self._kept(self.code_cache, self.lam.encode, frames, places)
 
     def _rows_of(self, video: Tensor) -> Tensor:
-        return self.lam.quantizer.lookup(self._in_pieces(self.lam.encode, self._read(video))).detach()
+        return self.lam.quantizer.lookup(self.frozen.map(self.lam.encode, self._read(video))).detach()
 
     def _step_lam(self, frames: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         """Take a step of the LAM; return the codes' rows (B, T-1, L) from before it, and metrics."""
-        loss, parts = self.parallel.backward(self.lam, self._quantized_loss, frames, self.accumulate)
+        batch, ranks = self.config.batch, self.compute.ranks
+        loss, parts = self.parallel.backward(self.lam, self._quantized_loss, frames, self.accumulate, of=batch)
         codes = torch.cat([part.codes for part in parts])
         rows = self.lam.quantizer.lookup(codes).detach().clone()
         # at the full learning rate the codes collapsed in 2 of 4 runs (measured)
         norm = self.lam_optimizer.apply(step, self.lam_config.joint_lr_scale)
         noise = step_generator(self.seed, _STREAM, 2 * step + 1)
-        self.lam.quantizer.update(torch.cat([part.latents_BTL for part in parts]), codes, noise)
+        latents = torch.cat([part.latents_BTL for part in parts])
+        self.lam.quantizer.update(latents, codes, noise, samples_of(ranks, codes, batch))
         return rows, {
             "lam_loss": float(loss),
-            self.lam.metric: sum(part.quality * len(part.codes) for part in parts) / len(frames),
+            self.lam.metric: ranks.total(sum(part.quality * len(part.codes) for part in parts)) / batch,
             **self._pace_of_lam(norm),
-            **code_metrics(codes, self.lam_config.num_actions),
+            **self._code_metrics(codes),
         }
 
     def _quantized_loss(self, frames: Tensor) -> tuple[Tensor, _Part]:
@@ -263,22 +253,23 @@ class WorldTraining:
             return self._continuous_loss(frames[rows], None if noise is None else noise[rows])
 
         rows = torch.arange(len(frames), device=frames.device)
-        loss, parts = self.parallel.backward(self.lam, loss_of, rows, self.accumulate)
+        batch = self.config.batch
+        loss, parts = self.parallel.backward(self.lam, loss_of, rows, self.accumulate, of=batch)
         norm = self.lam_optimizer.apply(step)
-        quality = sum(quality * count for quality, count in parts) / len(frames)
+        quality = self.compute.ranks.total(sum(quality * count for quality, count in parts)) / batch
         return {"lam_loss": float(loss), self.lam.metric: quality, **self._pace_of_lam(norm)}
 
     def _pace_of_lam(self, norm: float) -> dict[str, float]:
         return {"lam_gradient_norm": norm, "lam_learning_rate": self.lam_optimizer.learning_rate}
 
     def _latent_noise(self, frames: Tensor, step: int) -> Tensor | None:
-        """Return the noise on the latents of a batch, drawn at once so that it does not depend on micro-batches."""
+        """Return the noise on the latents of windows, drawn for the whole batch, whatever its parts."""
         scale = self.lam_config.latent_noise * min(1.0, step / (_NOISE_RISES * self.alone_steps))
         if not self.lam_config.latent_noise:
             return None
-        size = (len(frames), frames.shape[1] - 1, self.lam_config.latent_dim)
-        generator = step_generator(self.seed, _STREAM, 2 * step + 1)
-        return (scale * torch.randn(size, generator=generator)).to(self.compute.device)
+        size = (self.config.batch, frames.shape[1] - 1, self.lam_config.latent_dim)
+        noise = torch.randn(size, generator=step_generator(self.seed, _STREAM, 2 * step + 1))
+        return (scale * noise[self.lanes]).to(self.compute.device)
 
     def _continuous_loss(self, frames: Tensor, noise_BTL: Tensor | None) -> tuple[Tensor, tuple[float, int]]:
         """Return the loss, and the quality of the prediction with the number of windows."""
@@ -299,12 +290,13 @@ class WorldTraining:
             return own._replace(actions_BAL=rows) if self.truth_actions else own
 
         shown = None if self.prior is None else shown_actions(self.prior, tokens, led, self.lam.quantizer.rows())
-        whole = draw_inputs(self.config, tokens, led, self.dynamics.mask_id, noise, begin, shown)
-        total = whole.amount
+        whole = draw_inputs(self.config, tokens, led, self.dynamics.mask_id, noise, begin, shown, self.lanes)
+        total = self.compute.ranks.total(whole.amount)
 
         def share_of(piece: DynamicsInputs) -> tuple[Tensor, None]:
             # the loss is a mean over masked tokens, of which each piece has its own number
-            return self._dynamics_loss(piece) * (piece.amount / total), None
+            with self.compute.autocast():
+                return dynamics_loss(self.dynamics, piece) * (piece.amount / total), None
 
         pieces = [
             [piece for piece in part.parts(self.parallel.count) if piece.amount]
@@ -315,7 +307,7 @@ class WorldTraining:
         return {"loss": float(loss), "gradient_norm": norm, "learning_rate": self.optimizer.learning_rate}
 
     def _train_prior(self, prior: ActionPrior) -> None:
-        batches = self._order(_PRIOR_STREAM)
+        batches = self._order(_PRIOR_STREAM, ranks=ALONE)
 
         def transitions() -> Iterator[tuple[Tensor, Tensor]]:
             for _ in range(_PRIOR_BATCHES):
@@ -326,55 +318,35 @@ class WorldTraining:
         train_prior(prior, transitions(), step_generator(self.seed, _PRIOR_STREAM, 0))
         batches.close()
 
-    def _dynamics_loss(self, inputs: DynamicsInputs) -> Tensor:
-        seen, rows, mask = inputs.tokens_BTP, inputs.actions_BTL, inputs.mask_BTP
-        with self.compute.autocast():
-            if inputs.own_past is not None:
-                seen = with_own_past(self.dynamics, seen, inputs.own_past)
-            if inputs.own_B11 is not None:
-                seen = torch.where(inputs.own_B11, self_predicted_tokens(self.dynamics, seen, rows, mask), seen)
-            seen = inputs.with_noise(seen)
-            return self.dynamics.loss(inputs.tokens_BTP, rows, mask, seen, inputs.weights_BTP)
-
     def _initialize_codes(self) -> None:
-        batches = self._order(_CODES_STREAM)
+        batches = self._order(CODES_STREAM, ranks=ALONE)  # every rank makes the codes of whole batches
         frames = (self._read(self._context(self._placed(next(batches))[0])) for _ in range(_CODES_BATCHES))
-        noise = step_generator(self.seed, _CODES_STREAM, 0)
+        noise = step_generator(self.seed, CODES_STREAM, 0)
         initialize_first_codes(self.lam, frames, self.compute, self.parallel, noise, self.accumulate)
         batches.close()
-
-    def _true_actions(self, places: list[Place]) -> Tensor:
-        assert self.truth_actions is not None
-        rows = []
-        for place in places:
-            actions = self.truth_actions(place.clip_id)
-            assert actions is not None, f"clip {place.clip_id} has no true actions"
-            rows.append(actions[place.start : place.start + self.config.drawn_frames - 1])
-        return torch.from_numpy(np.stack(rows).astype(np.int64)).to(self.compute.device)
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the LAM and the dynamics."""
         return {"latent_actions": self.lam, "dynamics": self.dynamics}
 
+    def _saved(self) -> dict[str, nn.Module]:
+        """Return all networks that checkpoints hold."""
+        return self.networks() | ({} if self.prior is None else {_PRIOR: self.prior})
+
     def tensors(self) -> dict[str, Tensor]:
         """Return weights, codebook and optimizer states."""
-        return {
-            **prefixed("latent_actions", self.lam.state_dict()),
-            **prefixed("dynamics", self.dynamics.state_dict()),
-            **prefixed("lam_optimizer", self.lam_optimizer.tensors()),
-            **prefixed("optimizer", self.optimizer.tensors()),
-            **({} if self.prior is None else prefixed(_PRIOR, self.prior.state_dict())),
-        }
+        states = {name: network.state_dict() for name, network in self._saved().items()}
+        states |= {"lam_optimizer": self.lam_optimizer.tensors(), "optimizer": self.optimizer.tensors()}
+        return {f"{name}.{key}": tensor for name, state in states.items() for key, tensor in state.items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Load a checkpoint."""
-        networks = self.networks() | ({} if self.prior is None else {_PRIOR: self.prior})
-        load_states(networks, {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, tensors)
+        load_states(self._saved(), {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, tensors)
 
     def about(self) -> dict[str, Any]:
-        """Return the samples that were skipped, and the position in the order of windows."""
+        """Return the samples that were skipped on any rank, and the position in the order of windows."""
         state = self._loader_state if self._batches is None else self._batches.state()
-        return {"bad_samples": self.windows.bad, "loader": state}
+        return {"bad_samples": self.windows.bad_of_all(), "loader": state}
 
     def load_about(self, about: Mapping[str, Any]) -> None:
         """Skip the samples that were skipped before, and go on in the order of windows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from pipeline.config.section import Count, Section, Share
 from pipeline.errors import UserError
+
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 
 
 def _id(value: Any) -> Any:
@@ -35,7 +38,20 @@ class TrainingConfig(Section, name="training"):
     dtype: Literal["auto", "fp32", "bf16"] = "auto"
     """Of the matrix products; `auto` takes bf16 where the hardware multiplies it fast."""
     threads: NonNegativeInt = 0
-    """CPU threads; 0 means one per core."""
+    """CPU threads; 0 means one per core. Of each process, where there are several: 0 divides the cores among them."""
+    processes: Count = 1
+    """Processes on this machine that train one model together: one per GPU. Each computes its part of every batch; the
+    batch, and so the model, does not depend on their number."""
+    nodes: Count = 1
+    """Machines that train one model together; the same command is started on each of them."""
+    rendezvous: str = ""
+    """HOST:PORT at which several machines find each other: an address of one of them, and a port that is free there."""
+    weights: Literal["replicated", "sharded"] = "replicated"
+    """Whether each process holds all weights, gradients and optimizer states, or a part of those of each block (FSDP2:
+    fully sharded), for networks that a GPU does not hold."""
+    restarts: NonNegativeInt = 3
+    """Times that a group of processes of which one died is started again from its last checkpoint, without having
+    reached another checkpoint in between; then the training fails with the reasons."""
     accumulate: Count = 1
     """Micro-batches: a step computes its batch in this many parts, one after another, so its memory is that of a part.
     The gradient is that of the whole batch up to rounding (as `threads`), so the model's id stays the same."""
@@ -82,4 +98,9 @@ class TrainingConfig(Section, name="training"):
             raise UserError(
                 f"training.start_from = {self.start_from!r} and training.go_on = {self.go_on!r}: a training begins in "
                 "one place; set one of them to ''"
+            )
+        if self.nodes > 1 and not _ADDRESS.fullmatch(self.rendezvous):
+            raise UserError(
+                f"training.rendezvous = {self.rendezvous!r}: {self.nodes} nodes need HOST:PORT, an address of one of "
+                "them and a free port there, as 10.0.0.1:29400; or set training.nodes = 1"
             )

@@ -33,6 +33,8 @@ class RunFile:
     inputs: Mapping[str, Any]
     """Shards, seed, tokenizer, as in the model's row."""
     lineage: Sequence[Mapping[str, Any]] = ()
+    code: str = ""
+    """Version of the code that takes its steps; that of the last start."""
 
 
 def write_run(store: Store, folder: str, run: RunFile) -> None:

@@ -8,6 +8,7 @@ from models.runtime.compute import Compute
 from models.training.data import Clip, ClipWindows
 from models.training.optimizer import Optimizer
 from models.training.tokenizer_training import TokenizerTraining, mean_psnr
+from models.training.true_actions import true_actions
 from models.training.world_training import WorldTraining
 from pipeline.arcade.platformer import ACTIONS, platformer_actions, record_platformer
 from pipeline.config.world import (
@@ -97,7 +98,7 @@ def test_dynamics_learns_a_batch_by_heart(tokenizer, windows):
     training = make_world(tokenizer, windows, truth=lambda clip: platformer_actions(int(clip), 12))
     training.initialize()
     video, places = windows.batch(seed=0, batch=2, window=3)
-    rows = training.lam.quantizer.lookup(training._true_actions(places))
+    rows = training.lam.quantizer.lookup(true_actions(training.truth_actions, places, training.config.drawn_frames - 1))
     tokens = training.tokenizer.encode(video)
     mask = draw_mask(training.config, tuple(tokens.shape), torch.Generator().manual_seed(0))
     optimizer = Optimizer(training.dynamics, FAST, 80)
@@ -111,7 +112,7 @@ def test_the_oracles_rows_name_the_true_actions(tokenizer, windows):
     training = make_world(tokenizer, windows, truth=lambda clip: platformer_actions(int(clip), 12))
     training.initialize()
     _, places = windows.batch(seed=0, batch=2, window=3)
-    codes = training._true_actions(places)
+    codes = true_actions(training.truth_actions, places, training.config.drawn_frames - 1)
     expected = [platformer_actions(int(p.clip_id), 12)[p.start : p.start + 2].tolist() for p in places]
     assert codes.tolist() == expected
     rows = training.lam.quantizer.lookup(codes)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from models.training import train as trainings
 from models.training.data import training_clips
 from models.training.train import (
     tokenizer_is_current,
@@ -17,6 +16,7 @@ from models.training.train import (
     train_world_model,
     world_model_is_current,
 )
+from models.training.training_set import training_windows
 from models.world.load import load_world
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import LatentActionConfig
@@ -236,7 +236,7 @@ def test_fewer_tars_than_workers_that_decode_are_said_before_a_training_with_the
     for workers in (1, 3):
         few = dataclasses.replace(CONFIG.training, decode_workers=workers, cache_clips=1)
         job = dataclasses.replace(job_of(store, dataclasses.replace(CONFIG, training=few)), on_progress=said.append)
-        trainings._windows(job, "v1", training_clips(store, "v1")[0]).close()
+        training_windows(job, "v1", training_clips(store, "v1")[0]).close()
     [sentence] = said
     assert "the train split has 1 tar of up to 8 clips for 3 readers (1 rank x 3 workers)" in sentence
     assert "set shards.samples_per_shard to 1" in sentence

@@ -1,0 +1,109 @@
+"""Take the steps of a planned run: from its last checkpoint or its start, with curves, pace and advice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from models.registry import Curve
+from models.runtime.compute import Compute, hold_memory
+from models.training.event_files import EventFiles
+from models.training.finite import what_to_change
+from models.training.loop import OnStep, Trainable, run
+from models.training.planned_run import PlannedRun
+from models.training.preflight import say_pace
+from models.training.report import Report
+from models.training.restarts import read_restarts
+from models.training.starting import begin, sentence
+from models.training.tracker import MakeTracker, TrackedRun, Tracker
+from pipeline.code_version import code_version
+from pipeline.job import Job
+from pipeline.progress import notify
+
+
+def run_planned(
+    job: Job,
+    planned: PlannedRun,
+    training: Trainable,
+    compute: Compute,
+    on_step: OnStep | None,
+    make_tracker: MakeTracker | None,
+    report: Report | None,
+) -> tuple[Curve, dict[str, Any]]:
+    """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds)."""
+    ranks = compute.ranks
+    where = f"{compute.device}, {compute.threads} threads, {compute.reason}"
+    if not ranks.alone:
+        where = f"{ranks.count} processes, each {where}"
+    if ranks.first:
+        notify(f"{planned.kind}: {training.total_steps} steps on {where}", job.on_progress)
+        on_step = say_pace(planned.kind, training.total_steps, on_step, job.on_progress)
+    # all have read which checkpoints are there before the first writes anything
+    ranks.wait()
+    if ranks.first:
+        planned.describe(job.config)
+    hold_memory()
+
+    begun_at = 0
+
+    def tracker(first_step: int) -> Tracker | None:
+        nonlocal begun_at
+        begun_at = first_step
+        if report is not None:
+            report.write(
+                "run", kind=planned.kind, run=planned.folder_name, folder=planned.folder, step=first_step,
+                steps=planned.steps,
+            )  # fmt: skip
+        run = TrackedRun(planned.folder_name, planned.kind, planned.settings, first_step)
+        return (make_tracker or _event_files(job))(run)
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    curve = run(
+        training,
+        planned.checkpoints,
+        stage=planned.kind,
+        checkpoint_every=job.config.training.checkpoint_every,
+        on_progress=job.on_progress,
+        on_step=on_step,
+        advice=partial(what_to_change, job.config, planned.kind, planned.folder_name),
+        make_tracker=tracker,
+        begin=_begin(job, planned, training),
+        ranks=ranks,
+    )
+    restarts = read_restarts(planned.store, planned.folder)
+    return curve, {
+        **({"resumed_at_step": begun_at} if begun_at else {}),
+        "device": str(compute.device),
+        "dtype": str(compute.dtype).removeprefix("torch."),
+        "threads": compute.threads,
+        **({"processes": ranks.count} if not ranks.alone else {}),
+        **({"restarts": len(restarts)} if restarts else {}),
+        "code": code_version(),
+        "torch": torch.__version__,
+        "wall_s": round(time.perf_counter() - wall, 1),
+        "cpu_s": round(time.process_time() - cpu, 1),
+    }
+
+
+def _begin(job: Job, planned: PlannedRun, training: Trainable) -> Callable[[], tuple[int, Curve]] | None:
+    """Return what loads the model or run that a run begins with; None at random."""
+    start = planned.start
+    if start is None:
+        return None
+
+    def begin_and_say() -> tuple[int, Curve]:
+        state = begin(job.store, job.config, start, training)
+        notify(f"{planned.kind}: {sentence(start, planned.changes, planned.steps)}", job.on_progress)
+        return state
+
+    return begin_and_say
+
+
+def _event_files(job: Job) -> MakeTracker:
+    if job.config.training.tracker == "none":
+        return lambda run: None
+    return lambda run: EventFiles(run, job.home.tensorboard)
