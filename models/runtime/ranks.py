@@ -71,7 +71,7 @@ class Ranks:
         if self.alone:
             return tensor
         result = tensor.clone()
-        dist.all_reduce(result)
+        self._add_up(result)
         return result
 
     def sum_all(self, tensors: Sequence[Tensor | None], like: Sequence[Tensor]) -> list[Tensor | None]:
@@ -100,7 +100,7 @@ class Ranks:
     def _sum_bucket(self, tensors: list[Tensor | None], places: list[int]) -> None:
         """Replace tensors by their sums: one message for all of them."""
         flat = torch.cat([_given(tensors[place]).reshape(-1) for place in places])
-        dist.all_reduce(flat)
+        self._add_up(flat)
         start = 0
         for place in places:
             tensor = _given(tensors[place])
@@ -113,7 +113,7 @@ class Ranks:
             return tensor
         result = tensor.new_zeros(batch, *tensor.shape[1:])
         result[self.lanes(batch)] = tensor
-        dist.all_reduce(result)
+        self._add_up(result)
         return result
 
     def merged(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,21 +131,29 @@ class Ranks:
             return value
         data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         length = torch.tensor(len(data))
-        dist.broadcast(length, source)
+        self._copy(length, source)
         data = data if self.rank == source else torch.empty(int(length), dtype=torch.uint8)
-        dist.broadcast(data, source)
+        self._copy(data, source)
         return json.loads(data.numpy().tobytes())
 
     def align(self, tensors: Sequence[Tensor]) -> None:
         """Copy the first rank's tensors into those of all."""
         if not self.alone:
             for tensor in tensors:
-                dist.broadcast(tensor.detach(), 0)
+                self._copy(tensor.detach(), 0)
 
     def wait(self) -> None:
         """Wait until all have come here."""
         if not self.alone:
             self.total(0)
+
+    def _add_up(self, tensor: Tensor) -> None:
+        """Replace a tensor by its sum over all ranks."""
+        dist.all_reduce(tensor)
+
+    def _copy(self, tensor: Tensor, source: int) -> None:
+        """Replace a tensor by that of one rank."""
+        dist.broadcast(tensor, source)
 
 
 ALONE = Ranks()
