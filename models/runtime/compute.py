@@ -35,6 +35,8 @@ class Compute:
     """CPU threads to spread work over."""
     ranks: Ranks = ALONE
     """The processes that train one model together."""
+    sharded: bool = False
+    """Whether large networks are divided among them (`training.weights`)."""
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context under which forward passes run."""
@@ -43,11 +45,12 @@ class Compute:
 
 def choose_compute(config: TrainingConfig | None = None, ranks: Ranks = ALONE) -> Compute:
     """Return the compute that a configuration asks for, or the machine's best where it says `auto`."""
-    return dataclasses.replace(_choose(config, ranks), ranks=ranks)
-
-
-def _choose(config: TrainingConfig | None, ranks: Ranks) -> Compute:
     config = config or TrainingConfig()
+    sharded = config.weights == "sharded" and not ranks.alone
+    return dataclasses.replace(_choose(config, ranks), ranks=ranks, sharded=sharded)
+
+
+def _choose(config: TrainingConfig, ranks: Ranks) -> Compute:
     has_gpu = torch.cuda.is_available()
     if config.device == "cuda" and not has_gpu:
         raise UserError("training.device = 'cuda': torch sees no GPU here; set it to 'auto' or 'cpu'")

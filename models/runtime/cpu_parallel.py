@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from models.runtime.compute import Compute
+from models.runtime.sharded import Sharded
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -29,7 +30,8 @@ class CpuParallel:
 
     def __init__(self, compute: Compute, most: int | None = None) -> None:
         """Start the threads of a compute, at most `most`; the remaining threads run operations inside the pieces."""
-        threads = 1 if compute.device.type == "cuda" else compute.threads
+        # passes of a sharded network are passes of all processes, and so come one after another
+        threads = 1 if compute.device.type == "cuda" or compute.sharded else compute.threads
         self.ranks = compute.ranks
         self.count = max(1, min(threads, most or threads))
         self.inner = max(1, threads // self.count)
@@ -62,7 +64,7 @@ class CpuParallel:
 
     def backward(
         self,
-        network: nn.Module,
+        network: nn.Module | Sharded,
         loss_of: Callable[[Tensor], tuple[Tensor, Result]],
         batch: Tensor,
         accumulate: int = 1,
@@ -90,7 +92,10 @@ class CpuParallel:
         return self.backward_sum(network, share_of, self.pieces(batch, accumulate))
 
     def backward_sum(
-        self, network: nn.Module, loss_of: Callable[[Part], tuple[Tensor, Result]], parts: Sequence[Sequence[Part]]
+        self,
+        network: nn.Module | Sharded,
+        loss_of: Callable[[Part], tuple[Tensor, Result]],
+        parts: Sequence[Sequence[Part]],
     ) -> tuple[Tensor, list[Result]]:
         """Set the network's gradients of the sum of the losses of pieces.
 
@@ -102,6 +107,8 @@ class CpuParallel:
         Returns:
             the sum over all ranks, detached, and what `loss_of` returned of each piece here, in their order.
         """
+        if isinstance(network, Sharded):
+            return network.backward_sum(loss_of, [piece for part in parts for piece in part])
         named = [parameter for parameter in network.parameters() if parameter.requires_grad]
         total: list[Tensor | None] = [None] * len(named)
         losses: list[Tensor] = []

@@ -201,12 +201,3 @@ def check_gpus(processes: int) -> None:
             f"training.processes = {processes}: this machine has {there} GPUs; set it to {there}, or "
             "training.device to 'cpu'"
         )
-
-
-def check_batch(ranks: Ranks, batch: int, name: str) -> None:
-    """Raise a UserError where a batch has fewer windows than there are ranks; `name` is its setting."""
-    if batch < ranks.count:
-        raise UserError(
-            f"{name} = {batch}: {ranks.count} processes need a window each; raise {name} to {ranks.count} at least, "
-            "or lower training.processes and training.nodes"
-        )

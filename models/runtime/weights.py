@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 _CHECKSUM, _NAMED = "sha256", 3
 
@@ -75,7 +75,17 @@ class Loads(Protocol):
         """Take the tensors over."""
 
 
-def load_states(networks: Mapping[str, nn.Module], optimizers: Mapping[str, Loads], tensors: dict[str, Tensor]) -> None:
+class HasState(Protocol):
+    """A network, or the part of one that this process holds."""
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Return its tensors by name."""
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor], /) -> object:
+        """Copy tensors of the same names into it."""
+
+
+def load_states(networks: Mapping[str, HasState], optimizers: Mapping[str, Loads], tensors: dict[str, Tensor]) -> None:
     """Load networks and optimizers from tensors under their names.
 
     Raises:

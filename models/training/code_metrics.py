@@ -1,4 +1,4 @@
-"""Usage and entropy of latent action codes, for the metrics of every training step."""
+"""Metrics of the LAM in every training step: usage and entropy of its codes, quality of its predictions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from models.metrics import entropy_within
 from models.networks.quantizer import usage
+from models.training.tokenizer_training import mean_psnr
 
 
 def code_metrics(codes_BT: Tensor, num_codes: int) -> dict[str, float]:
@@ -24,3 +25,11 @@ def code_metrics(codes_BT: Tensor, num_codes: int) -> dict[str, float]:
         "lam_entropy_in_clip": entropy_within(codes.reshape(-1), clips, num_codes),
         "lam_entropy_at_time": entropy_within(codes.reshape(-1), times, num_codes),
     }
+
+
+def lam_quality(guess: Tensor, truth: Tensor) -> float:
+    """Return the PSNR (dB) of frames, or the share of correct tokens; predictions may be logits."""
+    if truth.dim() == 5:
+        return mean_psnr(guess, truth)
+    tokens = guess if guess.dim() == truth.dim() else guess.argmax(-1)
+    return float((tokens == truth).float().mean())

@@ -126,4 +126,6 @@ def dynamics_loss(dynamics: Dynamics, inputs: DynamicsInputs) -> Tensor:
     if inputs.own_B11 is not None:
         seen = torch.where(inputs.own_B11, self_predicted_tokens(dynamics, seen, rows, mask), seen)
     seen = inputs.with_noise(seen)
+    if not inputs.amount:
+        mask = torch.ones_like(mask)  # what weighs nothing still has a loss, which is a number
     return dynamics.loss(inputs.tokens_BTP, rows, mask, seen, inputs.weights_BTP)

@@ -47,6 +47,9 @@ class Trainable(Protocol):
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Load what `tensors` returned; WeightsError where it does not fit."""
 
+    def finish(self) -> None:
+        """Make the networks whole after the last step, where they are divided among processes."""
+
     def about(self) -> dict[str, Any]:
         """Return what a checkpoint tells beside the tensors, as JSON-able values."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from models.networks.transformer import DepthwiseConv
+from models.runtime.sharded import Sharded
 from models.runtime.weights import kind_of
 from models.training.finite import NotFiniteError
 from pipeline.config.world import OptimizerConfig
@@ -50,11 +51,21 @@ class Optimizer:
         self.config, self.total_steps, self.section = config, total_steps, section
         self.learning_rate = 0.0
         """Of the last step."""
-        self._named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-        smaller = decayed(network)
+        self._decayed = decayed(network)
+        self._sharded: Sharded | None = None
+        self._bind(network.named_parameters())
+
+    def shard(self, sharded: Sharded) -> None:
+        """Move on with this process's parts of a sharded network, before the first step."""
+        self._sharded = sharded
+        self._bind(sharded.named)
+
+    def _bind(self, named: Iterable[tuple[str, nn.Parameter]]) -> None:
+        config = self.config
+        self._named = [(name, p) for name, p in named if p.requires_grad]
         groups = [
             {
-                "params": [p for name, p in self._named if (name in smaller) == shrinks],
+                "params": [p for name, p in self._named if (name in self._decayed) == shrinks],
                 "weight_decay": config.weight_decay if shrinks else 0.0,
             }
             for shrinks in (True, False)
@@ -86,7 +97,7 @@ class Optimizer:
         Raises:
             NotFiniteError: the norm is not finite; weights and state are as before.
         """
-        norm = float(nn.utils.clip_grad_norm_([p for _, p in self._named], self.config.clip_norm))
+        norm = self._clip()
         if not math.isfinite(norm):
             raise NotFiniteError(f"the gradient of {self.section} has the norm {norm}", self.section)
         self.learning_rate = share * learning_rate(self.config, step, self.total_steps)
@@ -94,6 +105,15 @@ class Optimizer:
             group["lr"] = self.learning_rate
         self._adam.step()
         return norm
+
+    def _clip(self) -> float:
+        """Clip the gradients of the whole network; return their norm before."""
+        own = [parameter for _, parameter in self._named]
+        if self._sharded is None:
+            return float(nn.utils.clip_grad_norm_(own, self.config.clip_norm))
+        norm = self._sharded.norm()
+        nn.utils.clip_grads_with_norm_(own, self.config.clip_norm, norm)
+        return float(norm)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state as `<parameter>.<exp_avg | exp_avg_sq | step>`."""

@@ -74,6 +74,7 @@ def run_planned(
         begin=_begin(job, planned, training),
         ranks=ranks,
     )
+    training.finish()
     restarts = read_restarts(planned.store, planned.folder)
     return curve, {
         **({"resumed_at_step": begun_at} if begun_at else {}),

@@ -15,9 +15,10 @@ from models.networks.tokenizer import VideoTokenizer, initialize_from_patches
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.ranks import Ranks
-from models.runtime.weights import load_states, prefixed
+from models.runtime.weights import load_states
 from models.training.checkpoint import step_generator
 from models.training.data import Batches, ClipWindows
+from models.training.large_network import LargeNetwork
 from models.training.optimizer import Optimizer
 from pipeline.config.world import TokenizerConfig
 
@@ -71,6 +72,7 @@ class TokenizerTraining:
             self.tokenizer = VideoTokenizer(config, height, width).to(compute.device)
         self.optimizer = Optimizer(self.tokenizer, config.optimizer, config.steps, "tokenizer")
         self.parallel = CpuParallel(compute, config.batch)
+        self._network = LargeNetwork("tokenizer", self.tokenizer, self.optimizer, compute)
         self._batches: Batches | None = None
         self._loader_state: Mapping[str, Any] | None = None
 
@@ -100,9 +102,10 @@ class TokenizerTraining:
 
         Metrics: loss, gradient_norm, learning_rate, and psnr, codes_used and perplexity of the batch.
         """
+        self._network.divide()
         video, _ = next(self.batches)
         video, batch, ranks = video.to(self.compute.device), self.config.batch, self.compute.ranks
-        loss, parts = self.parallel.backward(self.tokenizer, self._loss, video, self.accumulate, of=batch)
+        loss, parts = self.parallel.backward(self._network.learns, self._loss, video, self.accumulate, of=batch)
         norm = self.optimizer.apply(step)
         codes = torch.cat([part.codes for part in parts])
         if self.tokenizer.quantizer.needs_latents:
@@ -132,12 +135,18 @@ class TokenizerTraining:
         return {"tokenizer": self.tokenizer}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return weights, codebook and optimizer state."""
-        return {**prefixed("tokenizer", self.tokenizer.state_dict()), **prefixed("optimizer", self.optimizer.tensors())}
+        """Return weights, codebook and optimizer state; of a sharded network on the first rank alone."""
+        return self._network.tensors()
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Load a checkpoint."""
-        load_states({"tokenizer": self.tokenizer}, {"optimizer": self.optimizer}, tensors)
+        own = self._network.own(tensors)
+        load_states({"tokenizer": self._network.state()}, {"optimizer": self.optimizer}, own)
+
+    def finish(self) -> None:
+        """Make the network whole again on the first rank, after the last step; all ranks call this."""
+        size = self.windows.shape[1:]
+        self.tokenizer = self._network.whole(self.tokenizer, lambda: VideoTokenizer(self.config, *size))
 
     def about(self) -> dict[str, Any]:
         """Return the samples that were skipped on any rank, and the position in the order of windows."""

@@ -20,7 +20,8 @@ from torch import nn
 
 from models.registry import Curve, load_tokenizer, parameters_of, publish_model, require_configured
 from models.runtime.compute import Compute, choose_compute, intra_op_threads, prepare_training
-from models.runtime.ranks import ALONE, Ranks, check_batch
+from models.runtime.ranks import ALONE, Ranks
+from models.training.check_ranks import check_ranks
 from models.training.data import ClipWindows, check_window
 from models.training.loop import OnStep, Trainable, run
 from models.training.planned_run import PlannedRun, plan_run
@@ -107,10 +108,10 @@ def train_tokenizer(
     train, val = train_and_val_clips(store, version)
     has_val = sum(val.counts) > 0
     planned = plan_run(store, config, TOKENIZER, version, start=start_for(store, config, TOKENIZER))
+    check_ranks(config, TOKENIZER, ranks)
     compute = choose_compute(config.training, ranks)
     with intra_op_threads(), training_windows(job, version, train, ranks) as windows:
         check_window(windows, config.tokenizer.window, "tokenizer.window")
-        check_batch(ranks, config.tokenizer.batch, "tokenizer.batch")
         _check_memory(job, TOKENIZER, compute, windows)
         training = TokenizerTraining(
             config.tokenizer, windows, compute, seed=config.training.seed, accumulate=config.training.accumulate
@@ -155,10 +156,10 @@ def train_world_model(
     train, val = train_and_val_clips(store, version)
     has_val = sum(val.counts) > 0
     planned = plan_run(store, config, WORLD, version, tokenizer=source, start=start_for(store, config, WORLD))
+    check_ranks(config, WORLD, ranks)
     compute = choose_compute(config.training, ranks)
     with intra_op_threads(), training_windows(job, version, train, ranks) as windows:
         check_window(windows, config.dynamics.drawn_frames, config.dynamics.drawn_by)
-        check_batch(ranks, config.dynamics.batch, "dynamics.batch")
         _check_memory(job, WORLD, compute, windows)
         training = _world_training(store, config, source, windows, compute)
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)

@@ -9,8 +9,9 @@ import torch
 from models.networks.dynamics import last_frame_quality
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
+from models.training.code_metrics import lam_quality
 from models.training.data import ClipWindows
-from models.training.world_training import WorldTraining, lam_quality
+from models.training.world_training import WorldTraining
 
 
 @torch.inference_mode()

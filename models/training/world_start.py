@@ -33,10 +33,8 @@ class FreshWorld(Protocol):
     lam_config: LatentActionConfig
     alone_steps: int
     seed: int
-
-    @property
-    def led_by_truth(self) -> bool:
-        """Return whether true actions take the place of latent ones."""
+    led_by_truth: bool
+    """Whether true actions take the place of latent ones."""
 
 
 def initialize_world(world: FreshWorld, read: Callable[[Tensor, int], Tensor]) -> None:

@@ -27,14 +27,15 @@ from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.ranks import ALONE, Ranks
 from models.runtime.weights import load_states
 from models.training.checkpoint import step_generator
-from models.training.code_metrics import code_metrics
+from models.training.code_metrics import code_metrics, lam_quality
 from models.training.data import Batches, ClipWindows, Place, TensorBatch
 from models.training.dynamics_inputs import DynamicsInputs, draw_inputs, dynamics_loss
 from models.training.first_codes import initialize_first_codes
+from models.training.large_network import LargeNetwork
 from models.training.optimizer import Optimizer
 from models.training.own_past import OwnPast, Rollouts, begin_rollouts
 from models.training.token_cache import WindowCache, token_cache
-from models.training.tokenizer_training import mean_psnr, samples_of
+from models.training.tokenizer_training import samples_of
 from models.training.true_actions import TruthActions, true_actions
 from models.training.unseen_actions import ActionPrior, shown_actions, train_prior
 from models.training.without_gradients import WithoutGradients
@@ -87,6 +88,7 @@ class WorldTraining:
         """
         self.lam_config, self.config, self.windows = latent_actions, dynamics, windows
         self.compute, self.seed, self.truth_actions, self.accumulate = compute, seed, truth_actions, accumulate
+        self.led_by_truth = truth_actions is not None
         self._batches: Batches | None = None
         self._loader_state: Mapping[str, Any] | None = None
         self.alone_steps = 0 if truth_actions else latent_actions.unquantized_steps
@@ -97,7 +99,7 @@ class WorldTraining:
             codes, grid = tokenizer.config.codebook_size, tokenizer.grid
             size = (tokenizer.height, tokenizer.width)
             self.lam = LatentActionModel(latent_actions, *size, dynamics.context, num_codes=codes, grid=grid)
-            self.dynamics = Dynamics(dynamics, num_codes=codes, grid=grid, action_dim=latent_actions.latent_dim)
+            self.dynamics = self._fresh_dynamics()
             actions, unseen = latent_actions.num_actions, dynamics.unseen_actions and not truth_actions
             prior = ActionPrior(num_codes=codes, grid=grid, num_actions=actions) if unseen else None
         self.prior = None if prior is None else prior.to(compute.device)
@@ -110,9 +112,14 @@ class WorldTraining:
         self.parallel = CpuParallel(compute, dynamics.batch)
         self.lanes = compute.ranks.lanes(dynamics.batch)
         self.frozen = WithoutGradients(compute, self.parallel, accumulate)
+        self._large = LargeNetwork("dynamics", self.dynamics, self.optimizer, compute)
         self.token_cache = token_cache(self.tokenizer, cache_tokens, dynamics.context) if cache_tokens else None
         rests = cache_tokens and not latent_actions.update_every
         self.code_cache = WindowCache(cache_tokens, dynamics.context, latent_actions.num_actions) if rests else None
+
+    def _fresh_dynamics(self) -> Dynamics:
+        codes, grid = self.tokenizer.config.codebook_size, self.tokenizer.grid
+        return Dynamics(self.config, num_codes=codes, grid=grid, action_dim=self.lam_config.latent_dim)
 
     def initialize(self) -> None:
         """Initialize embeddings from data where configured."""
@@ -137,6 +144,7 @@ class WorldTraining:
         lam_learning_rate (in steps in which it learns); once it quantizes, those of `code_metrics`, and of the dynamics
         loss (its cross-entropy), gradient_norm and learning_rate.
         """
+        self._large.divide()
         video, places = self._placed(next(self.batches))
         if self.truth_actions:
             true = true_actions(self.truth_actions, places, self.config.drawn_frames - 1).to(self.compute.device)
@@ -152,11 +160,6 @@ class WorldTraining:
         if step == self.alone_steps and step:
             self._align()
         return self._step_both(video, places, step)
-
-    @property
-    def led_by_truth(self) -> bool:
-        """Return whether true actions take the place of latent ones."""
-        return self.truth_actions is not None
 
     @property
     def batches(self) -> Batches:
@@ -298,11 +301,12 @@ class WorldTraining:
             with self.compute.autocast():
                 return dynamics_loss(self.dynamics, piece) * (piece.amount / total), None
 
+        # every pass of a divided network is one of all ranks, also where a rank's part has nothing to learn
         pieces = [
-            [piece for piece in part.parts(self.parallel.count) if piece.amount]
+            [piece for piece in part.parts(self.parallel.count) if piece.amount or self._large.divided]
             for part in whole.parts(self.accumulate)
         ]
-        loss, _ = self.parallel.backward_sum(self.dynamics, share_of, [part for part in pieces if part])
+        loss, _ = self.parallel.backward_sum(self._large.learns, share_of, [part for part in pieces if part])
         norm = self.optimizer.apply(step)
         return {"loss": float(loss), "gradient_norm": norm, "learning_rate": self.optimizer.learning_rate}
 
@@ -334,14 +338,22 @@ class WorldTraining:
         return self.networks() | ({} if self.prior is None else {_PRIOR: self.prior})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return weights, codebook and optimizer states."""
-        states = {name: network.state_dict() for name, network in self._saved().items()}
-        states |= {"lam_optimizer": self.lam_optimizer.tensors(), "optimizer": self.optimizer.tensors()}
-        return {f"{name}.{key}": tensor for name, state in states.items() for key, tensor in state.items()}
+        """Return weights, codebook and optimizer states; of a divided dynamics on the first rank alone."""
+        others = {name: network.state_dict() for name, network in self._saved().items() if name != "dynamics"}
+        others |= {"lam_optimizer": self.lam_optimizer.tensors()}
+        return self._large.tensors() | {
+            f"{name}.{key}": tensor for name, state in others.items() for key, tensor in state.items()
+        }
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Load a checkpoint."""
-        load_states(self._saved(), {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, tensors)
+        own = self._large.own(tensors)
+        networks = {**self._saved(), "dynamics": self._large.state()}
+        load_states(networks, {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, own)
+
+    def finish(self) -> None:
+        """Make the dynamics whole again on the first rank, after the last step; all ranks call this."""
+        self.dynamics = self._large.whole(self.dynamics, self._fresh_dynamics)
 
     def about(self) -> dict[str, Any]:
         """Return the samples that were skipped on any rank, and the position in the order of windows."""
@@ -352,11 +364,3 @@ class WorldTraining:
         """Skip the samples that were skipped before, and go on in the order of windows."""
         self.windows.tally.add_known(about.get("bad_samples", {}))
         self._loader_state = about.get("loader")
-
-
-def lam_quality(guess: Tensor, truth: Tensor) -> float:
-    """Return the PSNR (dB) of frames, or the share of correct tokens; predictions may be logits."""
-    if truth.dim() == 5:
-        return mean_psnr(guess, truth)
-    tokens = guess if guess.dim() == truth.dim() else guess.argmax(-1)
-    return float((tokens == truth).float().mean())

@@ -1,0 +1,114 @@
+"""Real processes under torchrun: two train what one trains, and a killed one costs the group a start."""
+
+import dataclasses
+import os
+import signal
+import socket
+
+import pytest
+
+from models.training.restarts import read_restarts
+from pipeline.storage.models_table import all_models
+from tests.training_processes import Command, curve
+from tests.trainings import CONFIG, add_training_shards
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+LONG = dataclasses.replace(CONFIG, tokenizer=dataclasses.replace(CONFIG.tokenizer, steps=300))
+
+
+def config(processes, base=CONFIG, **training):
+    return dataclasses.replace(base, training=dataclasses.replace(base.training, processes=processes, **training))
+
+
+def trained(folder, settings, *arguments, model="tokenizer", store):
+    folder.mkdir(exist_ok=True)
+    with Command(folder, settings, *arguments, model=model, root=store.root) as command:
+        status, output = command.ended()
+        assert status == 0, output[-3000:]
+        return command
+
+
+def losses(store, kind="video_tokenizer"):
+    return [{name: round(value, 6) for name, value in point.items() if "loss" in name} for point in curve(store, kind)]
+
+
+def test_two_processes_train_the_models_of_one(tmp_path, make_store):
+    alone, together = make_store(), make_store()
+    for store, processes in ((alone, 1), (together, 2)):
+        for model in ("tokenizer", "world"):
+            command = trained(tmp_path / "runs", config(processes), model=model, store=store)
+            assert len(command.of("started")) == processes
+            assert len(command.of("published")) == 1
+    for kind in ("video_tokenizer", "world_model"):
+        assert losses(together, kind) == losses(alone, kind)
+    ours, theirs = ({row.kind: row for row in all_models(store)} for store in (together, alone))
+    assert {row.model_id for row in ours.values()} == {row.model_id for row in theirs.values()}
+    assert ours["world_model"].metrics["processes"] == 2
+
+
+def test_a_killed_process_costs_the_group_a_start_and_the_reason_is_kept(tmp_path, make_store):
+    store = make_store()
+    (tmp_path / "run").mkdir()
+    with Command(tmp_path / "run", config(2, LONG), root=store.root) as command:
+        command.until(lambda event: event["event"] == "step" and event["step"] >= 5)
+        victim = next(event for event in command.of("started") if event["rank"] == 1)
+        os.kill(victim["pid"], signal.SIGKILL)
+        again = command.until(lambda event: event["event"] == "run" and event["step"] > 0)
+        status, output = command.ended()
+    assert status == 0, output[-3000:]
+    assert [event["reason"] for event in command.of("restart")] == ["process 1 was ended by SIGKILL"]
+    assert again["step"] >= 4, "it went on from a checkpoint"
+    kept = read_restarts(store, again["folder"])
+    assert [entry["reason"] for entry in kept] == ["process 1 was ended by SIGKILL"]
+    (row,) = all_models(store)
+    assert row.metrics["restarts"] == 1
+    straight = make_store()
+    trained(tmp_path / "straight", config(1, LONG), store=straight)
+    assert losses(store) == losses(straight)
+
+
+def test_starts_without_another_checkpoint_are_bounded(tmp_path, make_store):
+    store = make_store()
+    (tmp_path / "run").mkdir()
+    settings = config(2, LONG, restarts=1, checkpoint_every=100_000)
+    with Command(tmp_path / "run", settings, root=store.root) as command:
+        for number in (1, 2):
+            command.until(lambda event, number=number: len(command.of("run")) == number and event["event"] == "step")
+            victims = [event for event in command.of("started") if event["rank"] == 0]
+            os.kill(victims[-1]["pid"], signal.SIGKILL)
+        status, output = command.ended()
+    assert status == 2
+    assert "training.restarts" in output
+    assert "process 0 was ended by SIGKILL" in output
+
+
+def test_two_machines_meet_at_the_rendezvous(tmp_path, make_store):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    store = make_store()
+    settings = config(1, nodes=2, rendezvous=f"127.0.0.1:{port}")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with (
+        Command(tmp_path / "one", settings, root=store.root) as one,
+        Command(tmp_path / "two", settings, root=store.root) as two,
+    ):
+        for command in (one, two):
+            status, output = command.ended()
+            assert status == 0, output[-3000:]
+    assert len(one.of("published") + two.of("published")) == 1
+    assert all_models(store)[0].metrics["processes"] == 2
+
+
+@pytest.fixture
+def make_store(tmp_path):
+    from pipeline.storage.store import Store
+
+    made = []
+
+    def make():
+        made.append(add_training_shards(Store(tmp_path / f"root-{len(made)}")))
+        return made[-1]
+
+    return make
