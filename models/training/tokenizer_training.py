@@ -20,6 +20,7 @@ from models.training.checkpoint import step_generator
 from models.training.data import Batches, ClipWindows
 from models.training.large_network import LargeNetwork
 from models.training.optimizer import Optimizer
+from models.training.step_batches import StepBatches
 from pipeline.config.world import TokenizerConfig
 
 _STREAM = 1
@@ -73,8 +74,8 @@ class TokenizerTraining:
         self.optimizer = Optimizer(self.tokenizer, config.optimizer, config.steps, "tokenizer")
         self.parallel = CpuParallel(compute, config.batch)
         self._network = LargeNetwork("tokenizer", self.tokenizer, self.optimizer, compute)
-        self._batches: Batches | None = None
-        self._loader_state: Mapping[str, Any] | None = None
+        self.batches = StepBatches(windows, self._order)
+        """The batches of the steps."""
 
     def initialize(self) -> None:
         """Initialize codes and projections from data where configured."""
@@ -87,15 +88,11 @@ class TokenizerTraining:
         # all have computed the same; on processors of different kinds it may differ by rounding
         self.compute.ranks.align(list(self.tokenizer.state_dict().values()))
 
-    @property
-    def batches(self) -> Batches:
-        """Return the batches of the steps, which begin where the checkpoint was written."""
-        if self._batches is None:
-            self._batches = self.windows.batches(
-                seed=self.seed, stream=_STREAM, batch=self.config.batch, window=self.config.window,
-                state=self._loader_state, window_name="tokenizer.window",
-            )  # fmt: skip
-        return self._batches
+    def _order(self, state: Mapping[str, Any] | None) -> Batches:
+        return self.windows.batches(
+            seed=self.seed, stream=_STREAM, batch=self.config.batch, window=self.config.window, state=state,
+            window_name="tokenizer.window",
+        )  # fmt: skip
 
     def step(self, step: int) -> dict[str, float]:
         """Take one step.
@@ -150,13 +147,11 @@ class TokenizerTraining:
 
     def about(self) -> dict[str, Any]:
         """Return the samples that were skipped on any rank, and the position in the order of windows."""
-        state = self._loader_state if self._batches is None else self._batches.state()
-        return {"bad_samples": self.windows.bad_of_all(), "loader": state}
+        return self.batches.about()
 
     def load_about(self, about: Mapping[str, Any]) -> None:
         """Skip the samples that were skipped before, and go on in the order of windows."""
-        self.windows.tally.add_known(about.get("bad_samples", {}))
-        self._loader_state = about.get("loader")
+        self.batches.load_about(about)
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ cannot be controlled, the dynamics is too weak; if only the oracle can, the late
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -34,6 +35,7 @@ from models.training.first_codes import initialize_first_codes
 from models.training.large_network import LargeNetwork
 from models.training.optimizer import Optimizer
 from models.training.own_past import OwnPast, Rollouts, begin_rollouts
+from models.training.step_batches import StepBatches
 from models.training.token_cache import WindowCache, token_cache
 from models.training.tokenizer_training import samples_of
 from models.training.true_actions import TruthActions, true_actions
@@ -89,8 +91,8 @@ class WorldTraining:
         self.lam_config, self.config, self.windows = latent_actions, dynamics, windows
         self.compute, self.seed, self.truth_actions, self.accumulate = compute, seed, truth_actions, accumulate
         self.led_by_truth = truth_actions is not None
-        self._batches: Batches | None = None
-        self._loader_state: Mapping[str, Any] | None = None
+        self.batches = StepBatches(windows, partial(self._order, _STREAM))
+        """The batches of the steps."""
         self.alone_steps = 0 if truth_actions else latent_actions.unquantized_steps
         self.total_steps = self.alone_steps + dynamics.steps
         self.tokenizer = tokenizer.to(compute.device).eval().requires_grad_(False)
@@ -160,12 +162,6 @@ class WorldTraining:
         if step == self.alone_steps and step:
             self._align()
         return self._step_both(video, places, step)
-
-    @property
-    def batches(self) -> Batches:
-        """Return the batches of the steps, which begin where the checkpoint was written."""
-        self._batches = self._batches or self._order(_STREAM, self._loader_state)
-        return self._batches
 
     def _order(self, stream: int, state: Mapping[str, Any] | None = None, ranks: Ranks | None = None) -> Batches:
         return self.windows.batches(
@@ -357,10 +353,8 @@ class WorldTraining:
 
     def about(self) -> dict[str, Any]:
         """Return the samples that were skipped on any rank, and the position in the order of windows."""
-        state = self._loader_state if self._batches is None else self._batches.state()
-        return {"bad_samples": self.windows.bad_of_all(), "loader": state}
+        return self.batches.about()
 
     def load_about(self, about: Mapping[str, Any]) -> None:
         """Skip the samples that were skipped before, and go on in the order of windows."""
-        self.windows.tally.add_known(about.get("bad_samples", {}))
-        self._loader_state = about.get("loader")
+        self.batches.load_about(about)

@@ -73,12 +73,12 @@ def test_mistakes_end_with_status_2_and_a_sentence(store, settings, tmp_path, ca
         (
             2,
             {"batch": 3},
-            "dynamics.batch = 3: sharded weights need as many windows on each of 2 processes; set it to 4",
+            "dynamics.batch = 3: sharded weights .* of 2 processes; set it to 4",
         ),
         (
             2,
             {"own_frames": 2, "own_frame_share": 0.5},
-            "dynamics.own_frames = 2: .* set it to 1, or set training.weights",
+            "own_frames = 2: .* set it to 1, or set",
         ),
     ],
 )
