@@ -22,6 +22,8 @@ METRICS: dict[str, tuple[str, str]] = {
     "tokenizer_perplexity": ("Tokenizer: perplexity of codes", ""),
     "delta_t_psnr": ("delta-t PSNR, uniform random actions (the paper's)", "dB"),
     "delta_t_psnr_permuted": ("delta-t PSNR, permuted actions", "dB"),
+    "delta_t_psnr_true": ("delta-t PSNR of translated true actions, over uniform random ones", "dB"),
+    "delta_t_psnr_true_permuted": ("delta-t PSNR of translated true actions, over permuted ones", "dB"),
     "psnr_t1_above_copy": ("Next-frame PSNR gain over copying", "dB"),
     "drift_psnr_prefill": ("PSNR past the window, recomputed for each frame", "dB"),
     "drift_psnr_ring": ("PSNR past the window, cached states kept (`past_window = ring`)", "dB"),

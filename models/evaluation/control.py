@@ -4,6 +4,10 @@ delta-t PSNR is how much better a rollout follows the video under the inferred a
 metric that counts draws the random ones by permuting the clip's own actions. A code that merely identifies the scene
 scores 0 there; it scores well in the paper's metric (uniform draws), because a wrong code then repaints the scene.
 
+Where the recordings' true actions are known (kept aside, read by no training), a rollout under those, translated to
+latent actions (`models.evaluation.translate`), is compared with the same random ones. The inferred action knows the
+frame that it leads to; the translated one knows the command alone, as a player does.
+
 Shapes: N windows, T frames, H W C pixels, A latent actions.
 """
 
@@ -12,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
 from models.evaluation.metric import Metrics, mean_over_sources
 from models.evaluation.rollouts import Arm, decode_newest, draw_tokens, encode, random_actions
@@ -30,6 +35,8 @@ def measure_control(
     config: EvaluationConfig,
     advance: Callable[[], None] = lambda: None,
     by_window: dict[str, np.ndarray] | None = None,
+    *,
+    translated: Sequence[np.ndarray | None] = (),
 ) -> Metrics:
     """Return the PSNR of rollouts at t = 1.., next to copying the last prompt frame, and the delta-t PSNR.
 
@@ -44,6 +51,7 @@ def measure_control(
         config: prompt, horizon, sampling, random draws and seed.
         advance: called after each pass of rollouts.
         by_window: gets the `psnr_t1` (N,) of each window with the longest prompt, where it is given.
+        translated: true actions of each clip as latent ones, None where they are unknown; empty: none are known.
     """
     video = windows.video_NTHWC
     own = [clip_codes[clip] for clip in windows.clips]
@@ -70,6 +78,7 @@ def measure_control(
             metrics[f"psnr_t{step + 1}_above_copy{suffix}"] = gain
         if prompt > 1:
             continue
+        random_N: list[np.ndarray] = []
         for arm, name in _ARMS:
             rng = np.random.default_rng((config.seed, 1, arm == "permuted"))
             lost = np.zeros(len(video))
@@ -79,4 +88,45 @@ def measure_control(
                 lost += (kept - psnr(truth[:, -1:], decode_newest(world, drawn, 1))[:, 0]) / config.random_draws
                 advance()
             metrics[name] = mean_over_sources(lost, windows.sources, config)
+            random_N.append(kept - lost)
+        metrics |= _under_true_actions(world, windows, tokens, random_N, translated, config)
+        advance()
+    return metrics
+
+
+def _under_true_actions(
+    world: World,
+    windows: Windows,
+    prompt_NTP: torch.Tensor,
+    random_N: Sequence[np.ndarray],
+    translated: Sequence[np.ndarray | None],
+    config: EvaluationConfig,
+) -> Metrics:
+    """Return the PSNR of rollouts under translated true actions at the last frame, and the delta-t PSNR of them.
+
+    Args:
+        world: the world model.
+        windows: held-out windows.
+        prompt_NTP: tokens of the one frame before each rollout.
+        random_N: PSNR of each window under random actions, in the order of `_ARMS`.
+        translated: see `measure_control`.
+        config: prompt, horizon, sampling and seed.
+    """
+    known = [place for place, clip in enumerate(windows.clips) if translated and translated[clip] is not None]
+    if not known:
+        return {}
+    first = config.prompt_frames - 1
+    actions = np.stack(
+        [
+            np.asarray(translated[windows.clips[place]])[windows.starts[place] + first :][: config.horizon]
+            for place in known
+        ]
+    )
+    drawn = draw_tokens(world, prompt_NTP[known], actions, config, seed=config.seed)
+    truth = windows.video_NTHWC[known][:, -1:]
+    reached = psnr(truth, decode_newest(world, drawn, 1))[:, 0]
+    sources = [windows.sources[place] for place in known]
+    metrics = {f"psnr_t{config.horizon}_true": mean_over_sources(reached, sources, config)}
+    for (_, name), random in zip(_ARMS, random_N, strict=True):
+        metrics[name.replace("psnr", "psnr_true")] = mean_over_sources(reached - random[known], sources, config)
     return metrics

@@ -22,6 +22,7 @@ from models.evaluation.held_actions import measure_held_actions
 from models.evaluation.held_out import HeldOutClip
 from models.evaluation.metric import Metrics
 from models.evaluation.reconstruction import measure_reconstruction
+from models.evaluation.translate import translate
 from models.evaluation.uncertainty import Uncertainty, measure_uncertainty
 from models.evaluation.windows import Windows, cut_windows
 from models.evaluation.world_interface import World
@@ -111,7 +112,10 @@ def measure_world(
         metrics |= measure_codes(clips, codes, times, world.num_actions, settings)
         progress.advance()
         by_window: dict[str, np.ndarray] = {}
-        metrics |= measure_control(world, windows, codes, settings, progress.advance, by_window)
+        translated = translate(
+            [clip.actions for clip in clips], codes, [clip.video_id for clip in clips], world.num_actions
+        )
+        metrics |= measure_control(world, windows, codes, settings, progress.advance, by_window, translated=translated)
         drift = measure_drift(world, clips, codes, settings, progress.advance)
         uncertainty = measure_uncertainty(world, clips, codes, settings, progress.advance) if doubt else None
         held = measure_held_actions(world, clips, settings)
@@ -147,6 +151,7 @@ def _by_clip(clips: Sequence[HeldOutClip], windows: Windows, value_N: np.ndarray
 
 
 def _passes(settings: EvaluationConfig) -> int:
-    rollouts = len({1, settings.prompt_frames}) + 2 * settings.random_draws
+    # under inferred, random and true actions
+    rollouts = len({1, settings.prompt_frames}) + 2 * settings.random_draws + 1
     # reconstruction, codes, the character under inferred and under held actions, and the rollouts that name actions
     return rollouts + len(MODES) + 5

@@ -30,6 +30,7 @@ _METRICS = {
     "psnr_t1_above_copy": ("next-frame PSNR gain over copying", "dB"),
     "delta_t_psnr": ("delta-t PSNR, random actions", "dB"),
     "delta_t_psnr_permuted": ("delta-t PSNR, permuted actions", "dB"),
+    "delta_t_psnr_true_permuted": ("  true actions instead", "dB"),
     "drift_psnr_prefill": ("rollout PSNR past the window", "dB"),
     "drift_ring_below_prefill": ("  loss with cached states", "dB"),
     "character_kept_t8": ("character kept after 8 frames", ""),
