@@ -17,14 +17,13 @@ Ids, from the inside out:
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict
 
 from pipeline.config import Config, fingerprint
 from pipeline.config.renamed import with_first_names
-from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
+from pipeline.config.section import Section
 from pipeline.storage.store import Store
 
 CLASSIFIER: Final = "quality_classifier"
@@ -45,9 +44,10 @@ OFF_PATH: Mapping[str, frozenset[str]] = {
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "latent_actions": {"motion_weight": 1.0, "loss_margin": 0, "latent_noise": 0.0, "update_every": 1},
     "dynamics": {"own_frames": 1, "changed_weight": 1.0, "unseen_actions": 0.0},
+    "optimizer": {"decay_share": 0.2, "algorithm": "adamw", "muon_lr_scale": 1.0, "muon_momentum": 0.95},
 }
-"""By section: later settings of the networks, and the value of each at which weights go the same path as before there
-was the setting. At that value it is left out of ids, so that models from before keep theirs."""
+"""By section (`optimizer`: of each network): later settings, and the value of each at which weights go the same path as
+before there was the setting. At that value it is left out of ids, so that models from before keep theirs."""
 _STATE = re.compile(r"step-(\d+)\.safetensors")
 
 
@@ -136,12 +136,12 @@ def saved_steps(store: Store, folder: str) -> list[int]:
     return sorted(int(match[1]) for name in names if (match := _STATE.fullmatch(name)))
 
 
-def _on_path(section: TokenizerConfig | LatentActionConfig | DynamicsConfig) -> dict[str, Any]:
+def _on_path(section: Section) -> dict[str, Any]:
     name = section.section_name
     neutral = NEUTRAL.get(name, {})
     values = {
-        field: value
-        for field, value in dataclasses.asdict(section).items()
+        field: _on_path(value) if isinstance(value, Section) else value
+        for field, value in vars(section).items()
         if field not in OFF_PATH.get(name, ()) and (field not in neutral or neutral[field] != value)
     }
     # a setting that was renamed enters under its first name, so that ids stay what they were

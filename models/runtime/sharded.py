@@ -80,6 +80,14 @@ class Sharded:
         device = self.named[0][1].device
         return (self._ranks.sum(squares[0].to(device)) + squares[1].to(device)).sqrt()
 
+    def gather(self, name: str, part: Tensor) -> Tensor:
+        """Return a tensor like a parameter, whole on each rank, from the part of each."""
+        return self._gathered(name, part) if name in self._sharded else part
+
+    def part_of(self, name: str, whole: Tensor) -> Tensor:
+        """Return this process's part of a tensor like a parameter."""
+        return whole[self._rows(name)] if name in self._sharded else whole
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return weights and buffers by name: of sharded ones the part of this process."""
         own = dict(self.named)

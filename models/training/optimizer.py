@@ -1,4 +1,4 @@
-"""AdamW with the schedules of the configuration, and its state as named tensors (safetensors holds no pickle)."""
+"""AdamW or Muon with the schedules of the configuration, and their state as named tensors (no pickle is written)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,12 @@ from models.networks.transformer import DepthwiseConv
 from models.runtime.sharded import Sharded
 from models.runtime.weights import kind_of
 from models.training.finite import NotFiniteError
-from pipeline.config.world import OptimizerConfig
+from models.training.muon import Muon, block_matrices
+from models.training.schedules import learning_rate
+from pipeline.config.optimizer import OptimizerConfig
 
 _STATES = ("step", "exp_avg", "exp_avg_sq")
-
-
-def learning_rate(config: OptimizerConfig, step: int, total: int) -> float:
-    """Return the learning rate of a step (0-based) of `total`."""
-    peak, final = config.learning_rate, config.final_learning_rate
-    if step < config.warmup_steps:
-        return peak * (step + 1) / config.warmup_steps
-    start = total // 2 if config.schedule == "late_linear" else config.warmup_steps
-    part = min(1.0, max(0.0, (step - start) / max(1, total - 1 - start)))
-    if config.schedule == "late_linear":
-        return peak + (final - peak) * part
-    return final + (peak - final) * (1 + math.cos(math.pi * part)) / 2
+_MOMENTUM = "momentum"
 
 
 def decayed(network: nn.Module) -> set[str]:
@@ -44,7 +35,7 @@ def decayed(network: nn.Module) -> set[str]:
 
 
 class Optimizer:
-    """AdamW over the parameters of a network, with warm-up, decay of weights, and gradient clipping."""
+    """AdamW, or Muon and AdamW, over the parameters of a network, with a schedule, weight decay and clipping."""
 
     def __init__(self, network: nn.Module, config: OptimizerConfig, total_steps: int, section: str = "network") -> None:
         """Optimize a network; `section` is the section of the configuration that its errors name."""
@@ -52,6 +43,7 @@ class Optimizer:
         self.learning_rate = 0.0
         """Of the last step."""
         self._decayed = decayed(network)
+        self._matrices = block_matrices(network) if config.algorithm == "muon" else {}
         self._sharded: Sharded | None = None
         self._bind(network.named_parameters())
 
@@ -63,9 +55,12 @@ class Optimizer:
     def _bind(self, named: Iterable[tuple[str, nn.Parameter]]) -> None:
         config = self.config
         self._named = [(name, p) for name, p in named if p.requires_grad]
+        inside = {name: p for name, p in self._named if name in self._matrices}
+        self._muon = Muon(inside, self._matrices, config.muon_momentum, config.weight_decay, self._sharded)
+        others = [(name, p) for name, p in self._named if name not in inside]
         groups = [
             {
-                "params": [p for name, p in self._named if (name in self._decayed) == shrinks],
+                "params": [p for name, p in others if (name in self._decayed) == shrinks],
                 "weight_decay": config.weight_decay if shrinks else 0.0,
             }
             for shrinks in (True, False)
@@ -86,7 +81,8 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients of the step before."""
-        self._adam.zero_grad(set_to_none=True)
+        for _, parameter in self._named:
+            parameter.grad = None
 
     def apply(self, step: int, share: float = 1.0) -> float:
         """Take a step along the parameters' gradients, at the schedule's learning rate times `share`.
@@ -104,6 +100,7 @@ class Optimizer:
         for group in self._adam.param_groups:
             group["lr"] = self.learning_rate
         self._adam.step()
+        self._muon.step(self.learning_rate, self.config.muon_lr_scale)
         return norm
 
     def _clip(self) -> float:
@@ -116,11 +113,13 @@ class Optimizer:
         return float(norm)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the state as `<parameter>.<exp_avg | exp_avg_sq | step>`."""
-        return {
-            f"{name}.{key}": self._adam.state[parameter][key]
+        """Return the state as `<parameter>.<exp_avg | exp_avg_sq | step>`, or `<parameter>.momentum` of Muon's."""
+        found = {f"{name}.{_MOMENTUM}": tensor for name, tensor in self._muon.momentum.items()}
+        adam = self._adam.state
+        return found | {
+            f"{name}.{key}": adam[parameter][key]
             for name, parameter in self._named
-            if parameter in self._adam.state
+            if parameter in adam
             for key in _STATES
         }
 
@@ -131,7 +130,10 @@ class Optimizer:
         """
         kinds: dict[str, str] = {}
         for name, parameter in self._named:
-            if any(f"{name}.{key}" in tensors for key in _STATES):
+            if name in self._matrices:
+                if f"{name}.{_MOMENTUM}" in tensors:
+                    kinds[f"{name}.{_MOMENTUM}"] = kind_of(parameter)
+            elif any(f"{name}.{key}" in tensors for key in _STATES):
                 kinds |= {f"{name}.{key}": kind_of(parameter) for key in _STATES}
                 kinds[f"{name}.step"] = "float32 ()"
         return kinds
@@ -139,7 +141,9 @@ class Optimizer:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Load what `tensors` returned (`models.runtime.weights.load_states` checks that it fits)."""
         for name, parameter in self._named:
-            if f"{name}.step" in tensors:
+            if name in self._matrices and f"{name}.{_MOMENTUM}" in tensors:
+                self._muon.momentum[name] = tensors[f"{name}.{_MOMENTUM}"].to(parameter.device, copy=True)
+            elif f"{name}.step" in tensors:
                 # torch counts steps on the CPU, wherever the parameters are
                 where = {key: "cpu" if key == "step" else parameter.device for key in _STATES}
                 self._adam.state[parameter] = {

@@ -46,6 +46,7 @@ _MAY_CHANGE = {
 }  # fmt: skip
 # they make other tensors where they become 0 or cease to be
 _SWITCHES = ("ema_decay", "restart_below", "unseen_actions")
+_STATE = ".optimizer.algorithm"
 _SHARED = ("seed", "dtype", "windows_per_clip", "mixed_clips", "shuffle_clips")
 
 
@@ -83,13 +84,24 @@ def check_start(config: Config, start: Start) -> Changes:
         old, new = start.settings.get("training", {}).get(name), getattr(config.training, name)
         if old is not None and old != new:
             changes[f"training.{name}"] = (old, new)
+    other_state = [name for name in changes if name.endswith(_STATE)] if start.how == "go_on" else []
+    if other_state and not structure:
+        named = _named({name: changes[name] for name in other_state})
+        raise UserError(
+            f"training.go_on = {start.name!r}: the optimizer's state is that of another algorithm ({named}): set it as "
+            "before, or begin with the weights alone, by training.start_from in place of training.go_on."
+        )
     if structure:
-        named = ", ".join(f"{name} = {new!r} instead of {old!r}" for name, (old, new) in sorted(structure.items()))
+        named = _named(structure)
         raise UserError(
             f"training.{start.how} = {start.name!r}: the configuration asks for other networks ({named}): set "
             f"{'it' if len(structure) == 1 else 'them'} as before, or set training.{start.how} = '' to begin at random."
         )
     return changes
+
+
+def _named(changes: Changes) -> str:
+    return ", ".join(f"{name} = {new!r} instead of {old!r}" for name, (old, new) in sorted(changes.items()))
 
 
 def begin(store: Store, config: Config, start: Start, training: Trainable) -> tuple[int, Curve]:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
+from pipeline.config.optimizer import OptimizerConfig
 from pipeline.config.section import Count, Section, Share
 from pipeline.config.stack import DYNAMICS_SIZES, StackConfig
 from pipeline.errors import UserError
@@ -34,29 +35,6 @@ def _check_fsq(levels: tuple[int, ...], latent_dim: int, codes: int) -> None:
             f"tokenizer.fsq_levels = {list(levels)} need latent_dim = {len(levels)} and codebook_size = "
             f"{math.prod(levels)}"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerConfig(Section, name="optimizer"):
-    """AdamW and its schedule."""
-
-    learning_rate: PositiveFloat = 3e-5
-    """Peak, after the warm-up."""
-    final_learning_rate: float = 3e-6
-    """At the last step."""
-    warmup_steps: NonNegativeInt = 5000
-    """Steps of linear warm-up."""
-    schedule: Literal["cosine", "late_linear"] = "cosine"
-    """`late_linear` stays at the peak for half of the steps and then falls in a line."""
-    beta1: float = 0.9
-    """AdamW."""
-    beta2: float = 0.9
-    """AdamW."""
-    weight_decay: NonNegativeFloat = 1e-4
-    """AdamW, on the weights of products and convolutions; norms, biases, positions, codes and embeddings keep their
-    size (the paper is silent)."""
-    clip_norm: PositiveFloat = 1.0
-    """Gradients are scaled down to this norm (the paper is silent)."""
 
 
 @dataclass(frozen=True, kw_only=True)

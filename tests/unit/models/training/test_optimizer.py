@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from models.runtime.weights import WeightsError, load_states, prefixed
-from models.training.optimizer import Optimizer, decayed, learning_rate
+from models.training.optimizer import Optimizer, decayed
+from models.training.schedules import learning_rate
 from pipeline.config import preset
 from pipeline.config.world import OptimizerConfig
 from tests.numerics.small import DYNAMICS, LAM, TOKENIZER, fresh_networks
@@ -25,6 +26,37 @@ def test_the_papers_rate_falls_by_a_cosine():
     assert learning_rate(paper, 4999, 125_000) == pytest.approx(3e-5)
     assert learning_rate(paper, 65_000, 125_000) == pytest.approx((3e-5 + 3e-6) / 2, rel=0.01)
     assert learning_rate(paper, 124_999, 125_000) == pytest.approx(3e-6)
+
+
+def test_a_flat_rate_stays_at_the_peak():
+    flat = dataclasses.replace(LATE, schedule="flat")
+    assert [learning_rate(flat, step, 9) for step in range(9)] == [0.25, 0.5, 0.75, *[1.0] * 6]
+
+
+def test_wsd_stays_at_the_peak_and_falls_in_a_line_over_the_last_share_of_the_steps():
+    wsd = dataclasses.replace(LATE, schedule="wsd", decay_share=0.2)
+    rates = [learning_rate(wsd, step, 51) for step in range(51)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert set(rates[4:42]) == {1.0}
+    assert rates[45] == pytest.approx(0.55)
+    assert rates[50] == pytest.approx(0.1)
+    longer = [learning_rate(wsd, step, 500) for step in range(42)]
+    assert longer == rates[:42], "more steps change nothing before the decay"
+
+
+def test_half_of_the_steps_of_wsd_are_late_linear():
+    half = dataclasses.replace(LATE, schedule="wsd", decay_share=0.5)
+    assert [learning_rate(half, s, 40) for s in range(40)] == [learning_rate(LATE, s, 40) for s in range(40)]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "late_linear", "flat", "wsd"])
+@pytest.mark.parametrize("total", [1, 2, 5, 30])
+def test_rates_of_short_runs_stay_between_nothing_and_the_peak_and_never_rise_after_the_warm_up(schedule, total):
+    config = dataclasses.replace(LATE, schedule=schedule, **{"decay_share": 1.0} if schedule == "wsd" else {})
+    rates = [learning_rate(config, step, total) for step in range(total)]
+    assert all(0 < rate <= 1 for rate in rates)
+    after = rates[3:]
+    assert after == sorted(after, reverse=True)
 
 
 def test_a_step_goes_down_the_gradient_and_is_clipped():

@@ -266,6 +266,12 @@ def test_every_other_mistake_says_what_to_do_and_that_works(shards):
     with pytest.raises(UserError, match=r"it has taken 4 steps, .* 4 in all: raise tokenizer\.steps \(now 4\)"):
         train(shards, changed(slow, training={"go_on": first.model_id}), "video_tokenizer")
     train(shards, changed(slow, training={"go_on": first.model_id}, tokenizer={"steps": 5}), "video_tokenizer")
+    # the state of another algorithm
+    other = dataclasses.replace(CONFIG.tokenizer.optimizer, algorithm="muon")
+    muon = changed(tokenizer={"steps": 5, "optimizer": other})
+    with pytest.raises(UserError, match=r"tokenizer\.optimizer\.algorithm = 'muon' instead of 'adamw'.*start_from"):
+        train(shards, changed(muon, training={"go_on": first.model_id}), "video_tokenizer")
+    train(shards, changed(muon, training={"start_from": first.model_id}), "video_tokenizer")
     # the checkpoint is gone: weights remain
     for folder in Path(shards.root, "models/video_tokenizer/runs").iterdir():
         shutil.rmtree(folder)
