@@ -68,7 +68,7 @@ def plan_training(settings: Settings, select: Sequence[str] | None, *, fetches: 
         trained = found.model_id if found is not None and is_trained(store, config, kind) else ""
         taken, begins, refusal = (0, "", "") if trained else _begins(settings, kind, shards, below)
         size = size_of_training(config, kind, compute)
-        refusal = refusal or (size.refusal if config.training.check_memory else "")
+        refusal = refusal or size.patches.refusal or (size.refusal if config.training.check_memory else "")
         plans.append(TrainingPlan(kind, steps, taken, trained, may_change, size.line, refusal, begins))
     return plans
 

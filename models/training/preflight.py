@@ -24,6 +24,7 @@ from pipeline.training_size.estimate import (
 from pipeline.training_size.memory_there import MemoryThere, memory_there
 from pipeline.training_size.operations import TrainingOperations, training_operations
 from pipeline.training_size.parameters import FrameSize, Kind
+from pipeline.training_size.patches import PatchFit, fit_patches
 
 EXPECTED_SHARE = 0.4
 """Of the peak of products, that a training is expected to reach (measured on a CPU: 0.38 at the demo's widths, 0.5 to
@@ -43,6 +44,8 @@ class TrainingSize:
     there: MemoryThere
     advice: str
     """Which settings make it fit; "" where it fits."""
+    patches: PatchFit
+    """How the patches lie on the frames."""
 
     @property
     def line(self) -> str:
@@ -59,7 +62,7 @@ class TrainingSize:
 
     @property
     def refusal(self) -> str:
-        """Why it cannot start, and what to set; "" where it fits."""
+        """Why it does not fit, and what to set; "" where it fits."""
         if not self.advice:
             return ""
         return (
@@ -100,7 +103,8 @@ def size_of_training(
     if estimate.bytes > there.bytes:
         advice = what_would_fit(config, kind, size, there.bytes, products=products, pieces=pieces)
     operations = training_operations(config, kind, size)
-    return TrainingSize(estimate, operations, machine_peak(compute) if peak is None else peak, there, advice)
+    peak = machine_peak(compute) if peak is None else peak
+    return TrainingSize(estimate, operations, peak, there, advice, fit_patches(config, kind, size))
 
 
 def check_memory(
@@ -113,7 +117,7 @@ def check_memory(
     there: MemoryThere | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> None:
-    """Say how large a training is, before its networks are built.
+    """Say how large a training is, before its networks are built, and how its frames are padded.
 
     Args:
         config: the settings.
@@ -125,10 +129,15 @@ def check_memory(
         on_progress: receives the line.
 
     Raises:
-        UserError: the memory needed is not there; the message says which setting to lower, and to what.
+        UserError: a patch is larger than the frames, or the memory needed is not there; the message says which setting
+            to lower, and to what.
     """
     found = size_of_training(config, kind, compute, size, clips=clips, there=there)
     notify(found.line, on_progress)
+    if found.patches.refusal:
+        raise UserError(found.patches.refusal)
+    for line in found.patches.padded:
+        notify(f"{kind}: {line}", on_progress)
     if found.refusal and config.training.check_memory:
         raise UserError(found.refusal)
 

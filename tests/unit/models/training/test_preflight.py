@@ -38,6 +38,7 @@ from tests.numerics.small import fresh_networks
 
 CPU = Compute(torch.device("cpu"), torch.float32, "test")
 SQUARE, WIDE = FrameSize(64, 64), FrameSize(90, 160)
+CHECKED = preset("demo").training
 KINDS = ("video_tokenizer", "world_model")
 
 
@@ -291,6 +292,29 @@ def test_what_a_refusal_says_to_set_fits(tmp_path, name, kind, gigabytes):
     lower = dataclasses.replace(getattr(config, section), batch=int(batch))
     lower = dataclasses.replace(config, **{section: lower}, training=dataclasses.replace(also, accumulate=1))
     assert told(lower, kind, gigabytes)[1] is None
+
+
+@pytest.mark.parametrize(("kind", "section"), zip(KINDS, ("tokenizer", "latent_actions"), strict=True))
+def test_a_patch_that_does_not_divide_the_frames_is_said_and_one_larger_than_them_is_refused(tmp_path, kind, section):
+    def with_patch(patch):
+        config = preset("demo")
+        return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), patch=patch)})
+
+    assert len(told(with_patch(10), kind, 64)[0]) == 1, "10 divides 160x90"
+    said, refused = told(with_patch(16), kind, 64)
+    assert refused is None
+    assert (
+        f"frames of 160x90 pixels are padded to 160x96 at the bottom and right, which {section}.patch = 16" in said[1]
+    )
+    # what is said to divide them does
+    fitting = re.search(r"as they are: ([\d, ]+)\)", said[1])[1].split(", ")
+    assert fitting == ["2", "5", "10"]
+    assert all(len(told(with_patch(int(patch)), kind, 64)[0]) == 1 for patch in fitting)
+    said, refused = told(with_patch(91), kind, 64)
+    assert f"{section}.patch = 91 is larger than frames of 160x90 pixels: set it to 10, which divides them" in refused
+    assert told(with_patch(10), kind, 64)[1] is None
+    insisting = dataclasses.replace(with_patch(91), training=dataclasses.replace(CHECKED, check_memory=False))
+    assert told(insisting, kind, 64)[1] == refused
 
 
 def test_where_not_one_window_fits_the_largest_preset_that_does_is_named():
