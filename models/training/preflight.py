@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 from pipeline.progress import ProgressCallback, notify
 from pipeline.training_size.activations import Products
 from pipeline.training_size.estimate import (
+    Placement,
     TrainingEstimate,
     estimate_training,
     size_text,
@@ -52,13 +53,15 @@ class TrainingSize:
         """All of it as one line."""
         operations = self.operations
         speed = f"{EXPECTED_SHARE:.0%} of the {_number(self.peak / 1e12)} TFLOP/s of products here"
+        speed += f" times {self.estimate.place.ranks}" if self.estimate.place.ranks > 1 else ""
         cost = f"{_number(operations.total / 1e15)} PFLOP ({_duration(self.hours * 3600)} at {speed})"
         return self.estimate.line(self.there, cost)
 
     @property
     def hours(self) -> float:
         """Return how long the training takes, if it reaches the expected share of the peak."""
-        return (self.operations.total + self.operations.repeated) / (EXPECTED_SHARE * self.peak) / 3600
+        operations = self.operations.total + self.operations.repeated
+        return operations / (EXPECTED_SHARE * self.peak * self.estimate.place.ranks) / 3600
 
     @property
     def refusal(self) -> str:
@@ -93,15 +96,13 @@ def size_of_training(
         there: memory that is there; by default it is looked up, on a GPU the GPU's.
         peak: operations a second of products; by default it is measured, once a process.
     """
-    gpu, bf16 = compute.device.type == "cuda", compute.dtype == torch.bfloat16
-    products = Products(2 if bf16 else 4, keeps_scores=bf16 and not gpu)
-    pieces = 1 if gpu else compute.threads
+    place = _place(config, compute)
     size = size or FrameSize(config.clips.height, config.clips.width)
-    estimate = estimate_training(config, kind, size, products=products, clips=clips, pieces=pieces)
-    there = there or (_of_gpu(compute.device) if gpu else memory_there())
+    estimate = estimate_training(config, kind, size, place=place, clips=clips)
+    there = there or _memory_of(config, compute)
     advice = ""
     if estimate.bytes > there.bytes:
-        advice = what_would_fit(config, kind, size, there.bytes, products=products, pieces=pieces)
+        advice = what_would_fit(config, kind, size, there.bytes, place)
     operations = training_operations(config, kind, size)
     peak = machine_peak(compute) if peak is None else peak
     return TrainingSize(estimate, operations, peak, there, advice, fit_patches(config, kind, size))
@@ -115,6 +116,7 @@ def check_memory(
     *,
     clips: int,
     there: MemoryThere | None = None,
+    peak: float | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> None:
     """Say how large a training is, before its networks are built, and how its frames are padded.
@@ -126,25 +128,45 @@ def check_memory(
         size: of a frame.
         clips: training clips.
         there: memory that is there; by default it is looked up, on a GPU the GPU's.
+        peak: operations a second of products; by default it is measured, once a process.
         on_progress: receives the line.
 
     Raises:
         UserError: a patch is larger than the frames, or the memory needed is not there; the message says which setting
             to lower, and to what.
     """
-    found = size_of_training(config, kind, compute, size, clips=clips, there=there)
+    found = size_of_training(config, kind, compute, size, clips=clips, there=there, peak=peak)
     notify(found.line, on_progress)
     if found.patches.refusal:
         raise UserError(found.patches.refusal)
-    for line in found.patches.padded:
-        notify(f"{kind}: {line}", on_progress)
     if found.refusal and config.training.check_memory:
         raise UserError(found.refusal)
+    for line in found.patches.padded:
+        notify(f"{kind}: {line}", on_progress)
 
 
-def _of_gpu(device: torch.device) -> MemoryThere:
-    free, _ = torch.cuda.mem_get_info(device)
-    return MemoryThere(free, f"on {torch.cuda.get_device_name(device)}")
+def _place(config: Config, compute: Compute) -> Placement:
+    gpu, bf16 = compute.device.type == "cuda", compute.dtype == torch.bfloat16
+    training, group = config.training, compute.ranks
+    # before the group is started, its size is a setting
+    ranks = training.processes * training.nodes if group.alone else group.count
+    return Placement(
+        Products(2 if bf16 else 4, keeps_scores=bf16 and not gpu),
+        threads=1 if gpu else compute.threads,
+        on_gpu=gpu,
+        ranks=ranks,
+        sharded=training.weights == "sharded" and ranks > 1,
+    )
+
+
+def _memory_of(config: Config, compute: Compute) -> MemoryThere:
+    """Return the memory for each process: of its GPU, or its part of the machine's."""
+    if compute.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(compute.device)
+        return MemoryThere(free, f"on {torch.cuda.get_device_name(compute.device)}")
+    here = config.training.processes if compute.ranks.alone else compute.ranks.local_count
+    there = memory_there()
+    return there if here == 1 else MemoryThere(there.bytes // here, f"{there.where}, for each of {here} processes")
 
 
 def say_pace(

@@ -26,12 +26,24 @@ def train_and_val_clips(store: Store, version: str | None) -> tuple[ShardClips, 
 
 
 def training_windows(job: Job, version: str | None, clips: ShardClips, ranks: Ranks = ALONE) -> ClipWindows:
-    """Return the windows of the training clips; says where the shards are too few for the workers of all ranks."""
+    """Return the windows of the training clips; says where the shards are too few for the workers of all ranks.
+
+    Raises:
+        UserError: there are fewer clips than workers of all ranks, so that some would have nothing to decode.
+    """
     training = job.config.training
     windows = _windows(job, version, clips, training.cache_clips, ranks)
-    per_shard, workers = job.config.shards.samples_per_shard, windows.num_workers * ranks.count
-    tars, samples = len(clips.rows), sum(clips.counts)
-    told = too_few_shards(split="train", shards=tars, samples=samples, samples_per_shard=per_shard, workers=workers)
+    workers, samples = windows.num_workers, sum(clips.counts)
+    told = too_few_shards(
+        split="train",
+        shards=len(clips.rows),
+        samples=samples,
+        samples_per_shard=job.config.shards.samples_per_shard,
+        ranks=ranks.count,
+        workers=workers,
+    )
+    if told and samples < ranks.count * max(1, workers):
+        raise UserError(told)
     if told and ranks.first:
         notify(told, job.on_progress)
     return windows

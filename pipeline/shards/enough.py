@@ -24,5 +24,8 @@ def too_few_shards(
     found = f"the {split} split has {shards} tar{'' if shards == 1 else 's'} of up to {samples_per_shard} clips for "
     found += f"{readers} readers ({ranks} rank{'' if ranks == 1 else 's'} x {max(workers, 1)} workers)"
     if samples < readers:
-        return f"{found}, and only {samples} clips: take fewer workers or ranks, or keep more clips."
+        return (
+            f"{found}, and only {samples} clips: take fewer workers or ranks (training.decode_workers, "
+            "training.processes, training.nodes), or keep more clips."
+        )
     return f"{found}: set shards.samples_per_shard to {samples // readers} or less and run again (`lampworks run`)."

@@ -75,14 +75,13 @@ def test_the_case_study_learns_the_arcade_and_its_world_is_played(store):
         job_of(store, config), on_step=lambda step, figures: curves["world_model"].append(figures)
     )
     assert (tokenizer.steps, world_model.steps) == tuple(STEPS.values())
-    print(tokenizer.metrics, world_model.metrics)
-    # codes of a fresh encoder's latents: the picture is learned, and half of the codes or more stay in use
-    assert tokenizer.metrics["psnr"] > 17
+    # measured: 23.2 dB with 459 codes
+    assert tokenizer.metrics["psnr"] > 18
     assert tokenizer.metrics["codebook_usage"] > 0.1
-    # ln 1024 = 6.9 nat: a dynamics that knows nothing of the codes
+    # ln 1024 = 6.9 nat: a dynamics that knows nothing of the codes; 3.5 at the end (measured)
     losses = [figures["loss"] for figures in curves["world_model"]]
     assert losses[0] > 6
-    assert np.mean(losses[-5:]) < losses[0] - 1
+    assert np.mean(losses[-5:]) < losses[0] - 1.5
     assert np.mean([figures["lam_codes_used"] for figures in curves["world_model"][-5:]]) > 1
     world = load_world(store, config)
     assert world.num_tokens == 256

@@ -58,7 +58,7 @@ class WindowSource:
         self.tally = Tally(self.num_clips, max_bad_share, on_progress, restore)
         self.keeps_all = self.num_clips <= keep_clips
         self._reader = ClipReader(self._store, keep_clips, keeps_all=self.keeps_all)
-        self._workers = workers or min(_MOST_WORKERS, max(1, len(os.sched_getaffinity(0)) // 2))
+        self._workers = workers or min(_MOST_WORKERS, max(1, len(os.sched_getaffinity(0)) // 2), self.num_clips)
         self._read: tuple[int, list[Clip]] = (-1, [])
         self._loaders: list[WindowLoader] = []
 

@@ -18,6 +18,7 @@ from models.networks.tokenizer import VideoTokenizer
 from models.networks.transformer import STTransformer
 from models.registry import parameters_of
 from models.runtime.compute import Compute
+from models.runtime.ranks import Ranks
 from models.training.data import Clip, ClipWindows
 from models.training.preflight import EXPECTED_SHARE, check_memory, say_pace, size_of_training
 from models.training.tokenizer_training import TokenizerTraining
@@ -36,6 +37,7 @@ from pipeline.training_size.operations import training_operations
 from pipeline.training_size.parameters import FrameSize, count_parameters
 from tests.numerics.small import fresh_networks
 
+GPU = Compute(torch.device("cuda"), torch.bfloat16, "test")
 CPU = Compute(torch.device("cpu"), torch.float32, "test")
 SQUARE, WIDE = FrameSize(64, 64), FrameSize(90, 160)
 CHECKED = preset("demo").training
@@ -237,11 +239,11 @@ def test_the_memory_of_a_training_is_as_estimated(kind, accumulate):
 # -- what cannot fit ----------------------------------------------------------------------------------------------
 
 
-def told(config, kind, gigabytes, size=WIDE, clips=85):
+def told(config, kind, gigabytes, size=WIDE, clips=85, compute=CPU):
     """The lines that are said, and the refusal or None."""
     said, there = [], MemoryThere(int(gigabytes * 1e9), "of this machine")
     try:
-        check_memory(config, kind, CPU, size, clips=clips, there=there, on_progress=said.append)
+        check_memory(config, kind, compute, size, clips=clips, there=there, peak=1e14, on_progress=said.append)
     except UserError as refused:
         return said, str(refused)
     return said, None
@@ -294,7 +296,7 @@ def test_what_a_refusal_says_to_set_fits(tmp_path, name, kind, gigabytes):
     assert told(lower, kind, gigabytes)[1] is None
 
 
-@pytest.mark.parametrize(("kind", "section"), zip(KINDS, ("tokenizer", "latent_actions"), strict=True))
+@pytest.mark.parametrize(("kind", "section"), [(KINDS[0], "tokenizer"), (KINDS[1], "latent_actions")])
 def test_a_patch_that_does_not_divide_the_frames_is_said_and_one_larger_than_them_is_refused(tmp_path, kind, section):
     def with_patch(patch):
         config = preset("demo")
@@ -323,7 +325,61 @@ def test_where_not_one_window_fits_the_largest_preset_that_does_is_named():
     parts = dataclasses.replace(preset(name).training, accumulate=10_000, activation_checkpointing="on")
     assert told(dataclasses.replace(preset(name), training=parts), "world_model", 24)[1] is None
     _, refused = told(preset("demo"), "world_model", 0.1)
-    assert "no preset fits: give the machine, or its container, more memory" in refused
+    assert "no smaller preset fits: give the machine, or its container, more memory" in refused
+
+
+def test_a_network_that_fits_into_no_process_is_offered_to_a_group_that_divides_it():
+    config = preset("platformers")
+    said, refused = told(config, "world_model", 79, compute=GPU)
+    assert "10,432.9M parameters" in said[0]
+    [(count, parts)] = re.findall(r"train in (\d+) processes, .*, training\.accumulate: (\d+)", refused)
+
+    def divided(processes):
+        training = dataclasses.replace(
+            config.training, weights="sharded", processes=processes, accumulate=512 // processes,
+            activation_checkpointing="on", cache_clips=1,
+        )  # fmt: skip
+        return told(dataclasses.replace(config, training=training), "world_model", 79, compute=GPU)
+
+    said, still = divided(int(count))
+    assert int(parts) == 512 // int(count)
+    assert still is None
+    assert f"of memory needed in each of {count} processes, 79.0 GB are there" in said[0]
+    assert divided(int(count) // 2)[1] is not None, "the smallest such group is named"
+
+
+def test_processes_share_a_batch_and_its_time_and_the_memory_of_one_machine(monkeypatch):
+    config = preset("coinrun")
+
+    def of(processes, **more):
+        training = dataclasses.replace(config.training, processes=processes, **more)
+        changed = dataclasses.replace(config, training=training)
+        return size_of_training(changed, "world_model", CPU, peak=1e12)
+
+    monkeypatch.setattr("models.training.preflight.memory_there", lambda: MemoryThere(80 * 10**9, "of this machine"))
+    one, four, divided = of(1), of(4), of(4, weights="sharded")
+    assert four.estimate.windows == one.estimate.windows / 4
+    assert four.hours == one.hours / 4
+    assert divided.estimate.fixed_bytes < four.estimate.fixed_bytes
+    assert four.there == (20 * 10**9, "of this machine, for each of 4 processes")
+    # a process of a group that runs knows its group
+    group = dataclasses.replace(CPU, ranks=Ranks(rank=1, count=8, local_rank=1, local_count=2))
+    found = size_of_training(config, "world_model", group, peak=1e12)
+    assert found.estimate.place.ranks == 8
+    assert found.there.bytes == 40 * 10**9
+
+
+def test_on_a_gpu_decoded_clips_and_copies_of_checkpoints_need_none_of_its_memory():
+    there = MemoryThere(80 * 10**9, "on a GPU")
+    many = dataclasses.replace(
+        preset("coinrun"), training=dataclasses.replace(preset("coinrun").training, cache_clips=9999)
+    )
+
+    def fixed(config, compute):
+        return size_of_training(config, "video_tokenizer", compute, there=there, peak=1e14).estimate.fixed_bytes
+
+    assert fixed(many, GPU) == fixed(preset("coinrun"), GPU)
+    assert fixed(many, CPU) > 2 * fixed(preset("coinrun"), CPU)
 
 
 def test_what_fits_is_said_and_trained_and_a_person_may_insist():

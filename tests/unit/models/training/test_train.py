@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from models.runtime.ranks import Ranks
 from models.training.data import training_clips
 from models.training.train import (
     tokenizer_is_current,
@@ -240,3 +241,19 @@ def test_fewer_tars_than_workers_that_decode_are_said_before_a_training_with_the
     [sentence] = said
     assert "the train split has 1 tar of up to 8 clips for 3 readers (1 rank x 3 workers)" in sentence
     assert "set shards.samples_per_shard to 1" in sentence
+
+
+def test_fewer_clips_than_readers_are_refused_and_what_the_refusal_says_helps(store, monkeypatch):
+    add_training_shards(store)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(64))
+
+    def windows(ranks, **settings):
+        config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, cache_clips=1, **settings))
+        training_windows(job_of(store, config), "v1", training_clips(store, "v1")[0], Ranks(count=ranks)).close()
+
+    with pytest.raises(UserError, match=r"1 tar .* 5 readers \(1 rank x 5 workers\), and only 4 clips: take fewer"):
+        windows(1, decode_workers=5)
+    with pytest.raises(UserError, match=r"8 readers \(8 ranks x 1 workers\), and only 4 clips: .*training\.processes"):
+        windows(8, decode_workers=1)
+    windows(4, decode_workers=1)
+    windows(1)  # as many as this machine would start, but no more than there are clips
