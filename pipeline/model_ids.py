@@ -5,8 +5,8 @@
 
 Ids, from the inside out:
 
-- settings id: every setting that changes the path of the weights, seed, dtype and the order of
-  windows included. Not a gate
+- settings id: every setting that changes the weights that are published: seed, dtype, the average of the weights and
+  the order of windows included. Not a gate
   (`tokenizer.min_psnr`), not the number of steps (`tokenizer.steps`, `dynamics.steps`), nothing that changes numbers by
   rounding at most (device, threads, compilation, activation checkpointing), nothing that says how often something is
   saved, cached or measured. A setting of the networks that is new counts unless `OFF_PATH` names it.
@@ -45,6 +45,7 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "latent_actions": {"motion_weight": 1.0, "loss_margin": 0, "latent_noise": 0.0, "update_every": 1},
     "dynamics": {"own_frames": 1, "changed_weight": 1.0, "unseen_actions": 0.0},
     "optimizer": {"decay_share": 0.2, "algorithm": "adamw", "muon_lr_scale": 1.0, "muon_momentum": 0.95},
+    "training": {"ema_decay": 0.0},
 }
 """By section (`optimizer`: of each network): later settings, and the value of each at which weights go the same path as
 before there was the setting. At that value it is left out of ids, so that models from before keep theirs."""
@@ -148,7 +149,9 @@ def _on_path(section: Section) -> dict[str, Any]:
     return with_first_names(name, values)
 
 
-def _shared(config: Config) -> tuple[int, str, int, int, int]:
+def _shared(config: Config) -> tuple[Any, ...]:
     training = config.training
     order = (training.windows_per_clip, training.mixed_clips, training.shuffle_clips)
-    return training.seed, training.dtype, *order
+    values = {name: getattr(training, name) for name in NEUTRAL["training"]}
+    later = [(name, value) for name, value in values.items() if value != NEUTRAL["training"][name]]
+    return training.seed, training.dtype, *order, *later

@@ -54,7 +54,13 @@ def named_start(config: Config) -> tuple[Literal["start_from", "go_on"], str] | 
     """Return how a configured training begins and the id that is named; None where it begins at random."""
     if config.training.start_from:
         return "start_from", config.training.start_from
-    return ("go_on", config.training.go_on) if config.training.go_on else None
+    return ("go_on", config.training.go_on.partition("@")[0]) if config.training.go_on else None
+
+
+def named_step(config: Config) -> int | None:
+    """Return the step that `training.go_on` names after its id; None where it names none."""
+    step = config.training.go_on.partition("@")[2]
+    return int(step) if step else None
 
 
 def at_random(config: Config) -> Config:
@@ -67,6 +73,8 @@ def is_start_of(row: ModelRecord, config: Config) -> bool:
     named, starts = named_start(config), starts_of(row.inputs.get("lineage", ()))
     if named is None or not starts:
         return named is None and not starts
+    if config.training.go_on and named_step(config) not in (None, starts[-1]["step"]):
+        return False
     return starts[-1]["how"] == named[0] and starts[-1]["model"].startswith(named[1])
 
 
@@ -94,6 +102,8 @@ def find_start(store: Store, rows: Sequence[ModelRecord], config: Config) -> Sta
         what = "model" if how == "start_from" else "model or run"
         raise UserError(f"training.{how} = {name!r}: no {what} has such an id; `lampworks models` lists them.")
     [start] = starts
+    if how == "go_on" and (step := named_step(config)) is not None:
+        return _at(store, start, step)
     if how == "go_on" and start.record is not None:
         return dataclasses.replace(start, folder=_folder_of(store, start.record))
     return start
@@ -133,6 +143,26 @@ def _published(rows: Sequence[ModelRecord], how: Literal["start_from", "go_on"],
         )
         for row in found.values()
     ]
+
+
+def _at(store: Store, start: Start, step: int) -> Start:
+    """Return a start at an earlier checkpoint of its run, which was kept.
+
+    Raises:
+        UserError: there is none of this step; those that there are, are named.
+    """
+    folders = [start.folder]
+    if start.record is not None:
+        names = (f"{start.record.inputs.get('run')}", f"{start.record.inputs.get('run')}-{start.step}")
+        folders = [f"models/{start.kind}/runs/{name}/checkpoints" for name in names]
+    saved = {each: folder for folder in folders for each in saved_steps(store, folder)}
+    if step in saved:
+        return dataclasses.replace(start, step=step, folder=saved[step])
+    there = f"there are those of {', '.join(map(str, sorted(saved)))}" if saved else "there is none any more"
+    raise UserError(
+        f"training.go_on = '{start.name}@{step}': no checkpoint of step {step} was kept of it; {there} "
+        "(training.keep_last, keep_every and keep_best say which ones are kept of later runs)."
+    )
 
 
 def _folder_of(store: Store, row: ModelRecord) -> str:

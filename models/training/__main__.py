@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, PermanentError) as exc:
         _tell(report, exc, final=True)
         return 2
+    except KeyboardInterrupt:
+        return 130
     except Exception as exc:
         _tell(report, exc, final=False)
         raise

@@ -21,6 +21,11 @@ def check_ranks(config: Config, kind: TrainedKind, ranks: Ranks) -> None:
     if config.training.weights != "sharded" or ranks.alone:
         return
     replicate = "or set training.weights to 'replicated'"
+    if config.training.ema_decay:
+        raise UserError(
+            f"training.ema_decay = {config.training.ema_decay:g}: sharded weights are not averaged; set it to 0, "
+            f"{replicate}"
+        )
     if batch % count:
         raise UserError(
             f"{name} = {batch}: sharded weights need as many windows on each of {count} processes; set it to "

@@ -1,8 +1,8 @@
 """Checkpoints of a training run: everything that the next step depends on, written atomically.
 
 A checkpoint is one safetensors file (weights, optimizer state, codebook counts) and one JSON file (the curve so
-far, the settings). Both hold checksums. The tensors are written last, so a checkpoint that is found is complete. The
-newest two are kept: where the newest is damaged, a run goes on from the one before.
+far, the settings). Both hold checksums. The tensors are written last, so a checkpoint that is found is complete. Which
+ones are kept says `models.training.keep`; where the newest is damaged, a run goes on from the one before.
 
 All noise of a step is drawn from (seed, step): no generator state is saved, and a run that was killed continues to the
 same weights, bit for bit.
@@ -17,20 +17,20 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from models.runtime.weights import WeightsError, pack, unpack
+from models.runtime.weights import WeightsError, unpack, write_packed
 from models.training.finite import NotFiniteError, check_tensors
+from models.training.keep import Keep
 from pipeline.errors import UserError
 from pipeline.progress import ProgressCallback, notify
 from pipeline.storage.store import Store
 
 _NAME = re.compile(r"step-(\d+)\.safetensors")
-_KEPT = 2
 _OWN = ("step-", ".tmp-")  # `run.json`, which says what the run is, stays
 
 
@@ -44,23 +44,36 @@ class Checkpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one run, in a folder of a store; the newest two are kept."""
+    """The checkpoints of one run, in a folder of a store."""
 
     store: Store
     folder: str
+    policy: Keep = field(default_factory=Keep)
+    """Which ones stay when another is written."""
 
     def save(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-        """Write the state after `step` steps, then delete all checkpoints but this one and the one before.
+        """Write the state after `step` steps, then delete those that the policy does not keep.
 
         Raises:
             NotFiniteError: a tensor is not finite; nothing is written then.
         """
         check_tensors(tensors)
-        self.store.write_blob(f"{self.folder}/step-{step:08d}.json", _sealed(about))
-        self.store.write_blob(f"{self.folder}/step-{step:08d}.safetensors", pack(tensors))
+        self.write(step, tensors, about)
+
+    def write(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        """Do what `save` does with tensors that are known to be finite."""
+        key = f"{self.folder}/step-{step:08d}"
+        self.store.write_blob(f"{key}.json", _sealed(about))
+        with self.store.write_file(f"{key}.safetensors") as file:
+            write_packed(tensors, file)
+        self.keep_by_policy(step)
+
+    def keep_by_policy(self, step: int) -> None:
+        """Delete all checkpoints but those that the policy keeps, given the newest one."""
         # one with a later step is left over from before a damaged one: the run has gone on from an earlier step
-        earlier = [found for found in self.steps() if found < step]
-        self.keep([*earlier[1 - _KEPT :], step])
+        found = [each for each in self.steps() if each <= step]
+        scores = {each: self._score(each) for each in found} if self.policy.best else {}
+        self.keep(self.policy.kept(found, scores))
 
     def latest(self, on_progress: ProgressCallback | None = None) -> Checkpoint | None:
         """Return the newest checkpoint that is whole and finite; None without any checkpoint.
@@ -120,6 +133,14 @@ class Checkpoints:
             name = key.rsplit("/", 1)[-1]
             if name.startswith(_OWN) and name.partition(".")[0] not in kept:
                 self.store.delete(key)
+
+    def _score(self, step: int) -> float | None:
+        """Return the loss by which a checkpoint is judged; None where it has none, or its file is damaged."""
+        try:
+            score = _unsealed(self.store.read_blob(f"{self.folder}/step-{step:08d}.json")).get("score")
+        except (WeightsError, FileNotFoundError):
+            return None
+        return float(score) if isinstance(score, int | float) else None
 
 
 def _sealed(about: Mapping[str, Any]) -> bytes:

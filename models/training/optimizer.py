@@ -14,6 +14,7 @@ from models.runtime.weights import kind_of
 from models.training.finite import NotFiniteError
 from models.training.muon import Muon, block_matrices
 from models.training.schedules import learning_rate
+from models.training.spikes import SpikeWatch
 from pipeline.config.optimizer import OptimizerConfig
 
 _STATES = ("step", "exp_avg", "exp_avg_sq")
@@ -42,6 +43,10 @@ class Optimizer:
         self.config, self.total_steps, self.section = config, total_steps, section
         self.learning_rate = 0.0
         """Of the last step."""
+        self.rate_share = 1.0
+        """Part of the schedule's learning rate that is taken; the loop lowers it where it rolls back."""
+        self.spikes: SpikeWatch | None = None
+        """Looks at each step's loss before its gradient is applied."""
         self._decayed = decayed(network)
         self._matrices = block_matrices(network) if config.algorithm == "muon" else {}
         self._sharded: Sharded | None = None
@@ -73,6 +78,11 @@ class Optimizer:
             fused=all(parameter.device.type == "cpu" for _, parameter in self._named),
         )
 
+    def begin_losses(self) -> None:
+        """Forget the losses of the steps before: from here on it is another loss."""
+        if self.spikes is not None:
+            self.spikes.losses.clear()
+
     def step(self, loss: Tensor, step: int, share: float = 1.0) -> float:
         """Take a step along the gradient of a loss; return the gradient's norm before clipping."""
         self.zero_grad()
@@ -84,19 +94,27 @@ class Optimizer:
         for _, parameter in self._named:
             parameter.grad = None
 
-    def apply(self, step: int, share: float = 1.0) -> float:
+    def apply(self, step: int, share: float = 1.0, loss: Tensor | None = None) -> float:
         """Take a step along the parameters' gradients, at the schedule's learning rate times `share`.
+
+        Args:
+            step: number of the step (0-based).
+            share: part of the learning rate.
+            loss: of the whole batch, to be looked at first.
 
         Returns:
             the norm of the gradients before clipping.
 
         Raises:
             NotFiniteError: the norm is not finite; weights and state are as before.
+            LossSpikeError: the loss is a spike; weights and state are as before.
         """
         norm = self._clip()
         if not math.isfinite(norm):
             raise NotFiniteError(f"the gradient of {self.section} has the norm {norm}", self.section)
-        self.learning_rate = share * learning_rate(self.config, step, self.total_steps)
+        if self.spikes is not None and loss is not None:
+            self.spikes.check(float(loss), self.section)
+        self.learning_rate = share * self.rate_share * learning_rate(self.config, step, self.total_steps)
         for group in self._adam.param_groups:
             group["lr"] = self.learning_rate
         self._adam.step()
@@ -140,6 +158,8 @@ class Optimizer:
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Load what `tensors` returned (`models.runtime.weights.load_states` checks that it fits)."""
+        self._adam.state.clear()
+        self._muon.momentum.clear()
         for name, parameter in self._named:
             if name in self._matrices and f"{name}.{_MOMENTUM}" in tensors:
                 self._muon.momentum[name] = tensors[f"{name}.{_MOMENTUM}"].to(parameter.device, copy=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from models.registry import folder_of
 from models.training.checkpoint import Checkpoints
+from models.training.keep import Keep, keep_of
 from models.training.settings_file import write_settings
 from models.training.starting import Changes, check_start
 from pipeline.code_version import code_version
@@ -52,6 +53,8 @@ class PlannedRun:
     """The model or run that it begins with."""
     changes: Changes = field(default_factory=dict)
     """The settings that differ from those of its start."""
+    keep: Keep = field(default_factory=Keep)
+    """Which of its checkpoints stay."""
 
     @property
     def model_id(self) -> str:
@@ -66,7 +69,7 @@ class PlannedRun:
     @property
     def checkpoints(self) -> Checkpoints:
         """Return its checkpoints."""
-        return Checkpoints(self.store, self.folder)
+        return Checkpoints(self.store, self.folder, self.keep)
 
     def describe(self, config: Config) -> None:
         """Write what the run is beside the checkpoints: `run.json`, and the settings as a file that trains it again."""
@@ -138,6 +141,8 @@ def plan_run(
     sections = (config.tokenizer,) if kind == TOKENIZER else (config.latent_actions, config.dynamics)
     names = ("seed", "dtype", "windows_per_clip", "mixed_clips", "shuffle_clips")
     shared = {name: getattr(config.training, name) for name in names}
+    if config.training.ema_decay:
+        shared["ema_decay"] = config.training.ema_decay
     return PlannedRun(
         store=store,
         kind=kind,
@@ -156,6 +161,7 @@ def plan_run(
         folder=folder,
         start=start,
         changes=changes,
+        keep=keep_of(config.training),
     )
 
 

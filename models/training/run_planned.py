@@ -11,6 +11,8 @@ import torch
 
 from models.registry import Curve
 from models.runtime.compute import Compute, hold_memory
+from models.training.average import AveragedTraining
+from models.training.bad_steps import BadSteps
 from models.training.event_files import EventFiles
 from models.training.finite import what_to_change
 from models.training.loop import OnStep, Trainable, run
@@ -48,11 +50,10 @@ def run_planned(
         planned.describe(job.config)
     hold_memory()
 
-    begun_at = 0
+    begun: list[int] = []
 
     def tracker(first_step: int) -> Tracker | None:
-        nonlocal begun_at
-        begun_at = first_step
+        begun.append(first_step)
         if report is not None:
             report.write(
                 "run", kind=planned.kind, run=planned.folder_name, folder=planned.folder, step=first_step,
@@ -61,9 +62,12 @@ def run_planned(
         run = TrackedRun(planned.folder_name, planned.kind, planned.settings, first_step)
         return (make_tracker or _event_files(job))(run)
 
+    bad_steps = BadSteps(job.config.training, training.optimizers())
+    decay = job.config.training.ema_decay
+    averaged = AveragedTraining(training, decay) if decay else None
     wall, cpu = time.perf_counter(), time.process_time()
     curve = run(
-        training,
+        averaged or training,
         planned.checkpoints,
         stage=planned.kind,
         checkpoint_every=job.config.training.checkpoint_every,
@@ -71,13 +75,17 @@ def run_planned(
         on_step=on_step,
         advice=partial(what_to_change, job.config, planned.kind, planned.folder_name),
         make_tracker=tracker,
-        begin=_begin(job, planned, training),
+        begin=_begin(job, planned, averaged or training),
+        bad_steps=bad_steps,
         ranks=ranks,
     )
+    if averaged is not None:
+        averaged.use()
     training.finish()
     restarts = read_restarts(planned.store, planned.folder)
     return curve, {
-        **({"resumed_at_step": begun_at} if begun_at else {}),
+        **({"resumed_at_step": begun[0]} if begun and begun[0] else {}),
+        **bad_steps.metrics(),
         "device": str(compute.device),
         "dtype": str(compute.dtype).removeprefix("torch."),
         "threads": compute.threads,

@@ -13,6 +13,7 @@ from typing import Any
 
 from models.registry import Curve, load_networks, parse_section
 from models.runtime.weights import WeightsError
+from models.training.average import AveragedTraining, without_averages
 from models.training.checkpoint import Checkpoints
 from models.training.finite import sections_of
 from models.training.loop import Trainable
@@ -47,7 +48,7 @@ _MAY_CHANGE = {
 # they make other tensors where they become 0 or cease to be
 _SWITCHES = ("ema_decay", "restart_below", "unseen_actions")
 _STATE = ".optimizer.algorithm"
-_SHARED = ("seed", "dtype", "windows_per_clip", "mixed_clips", "shuffle_clips")
+_SHARED = ("seed", "dtype", "windows_per_clip", "mixed_clips", "shuffle_clips", "ema_decay")
 
 
 def start_for(store: Store, config: Config, kind: TrainedKind) -> Start | None:
@@ -118,7 +119,8 @@ def begin(store: Store, config: Config, start: Start, training: Trainable) -> tu
     checkpoints = Checkpoints(store, start.folder)
     found = checkpoints.read(start.step)
     try:
-        training.load(found.tensors)
+        averaged = isinstance(training, AveragedTraining)
+        training.load(found.tensors if averaged else without_averages(found.tensors))
     except WeightsError as exc:
         raise checkpoints.unfit(start.step, exc) from exc
     # in another order of windows, or on another set, it goes on with the next epoch

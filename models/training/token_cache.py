@@ -48,6 +48,10 @@ class WindowCache:
         """Return the number of entries."""
         return len(self._kept)
 
+    def clear(self) -> None:
+        """Forget all entries: the network says something else now."""
+        self._kept.clear()
+
     def of(
         self, video_BTx: Tensor, places: Sequence[Place], function: Callable[[Tensor], Tensor], parallel: CpuParallel
     ) -> Tensor:

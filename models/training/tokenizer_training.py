@@ -53,6 +53,8 @@ class _Part(NamedTuple):
 class TokenizerTraining:
     """A tokenizer, its optimizer and its data."""
 
+    alone_steps = 0
+
     def __init__(
         self, config: TokenizerConfig, windows: ClipWindows, compute: Compute, *, seed: int, accumulate: int = 1
     ) -> None:
@@ -103,7 +105,7 @@ class TokenizerTraining:
         video, _ = next(self.batches)
         video, batch, ranks = video.to(self.compute.device), self.config.batch, self.compute.ranks
         loss, parts = self.parallel.backward(self._network.learns, self._loss, video, self.accumulate, of=batch)
-        norm = self.optimizer.apply(step)
+        norm = self.optimizer.apply(step, loss=loss)
         codes = torch.cat([part.codes for part in parts])
         if self.tokenizer.quantizer.needs_latents:
             latents = torch.cat([part.latents_BTPL for part in parts if part.latents_BTPL is not None])
@@ -130,6 +132,10 @@ class TokenizerTraining:
     def networks(self) -> dict[str, nn.Module]:
         """Return the tokenizer."""
         return {"tokenizer": self.tokenizer}
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Return the optimizer."""
+        return {"optimizer": self.optimizer}
 
     def tensors(self) -> dict[str, Tensor]:
         """Return weights, codebook and optimizer state; of a sharded network on the first rank alone."""

@@ -10,6 +10,7 @@ The configuration alone fixes the number of steps. Held-out metrics are in the m
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from models.registry import Curve, load_tokenizer, parameters_of, publish_model,
 from models.runtime.compute import Compute, choose_compute, intra_op_threads, prepare_training
 from models.runtime.ranks import ALONE, Ranks
 from models.training.check_ranks import check_ranks
+from models.training.checkpoint import Checkpoints
 from models.training.data import ClipWindows, check_window
 from models.training.loop import OnStep, Trainable, run
 from models.training.planned_run import PlannedRun, plan_run
@@ -264,7 +266,8 @@ def _prepare(config: Config, compute: Compute, on_progress: ProgressCallback | N
 def _publish(planned: PlannedRun, record: ModelRecord, networks: Mapping[str, nn.Module], curve: Curve) -> TrainReport:
     published = publish_model(planned.store, record, networks, curve)
     # the state after the last step stays: more steps go on from it
-    planned.checkpoints.keep(planned.checkpoints.steps()[-1:])
+    finished = Checkpoints(planned.store, planned.folder, dataclasses.replace(planned.keep, last=1))
+    finished.keep_by_policy(planned.steps)
     return _report(published, skipped=False)
 
 

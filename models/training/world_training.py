@@ -156,6 +156,7 @@ class WorldTraining:
             return self._step_lam_alone(self._context(video), step)
         if step == self.alone_steps and self.alone_steps:
             self._initialize_codes()
+            self.lam_optimizer.begin_losses()
             self._scale_actions()
         if step == self.alone_steps and self.prior is not None:
             self._train_prior(self.prior)
@@ -226,7 +227,7 @@ class WorldTraining:
         codes = torch.cat([part.codes for part in parts])
         rows = self.lam.quantizer.lookup(codes).detach().clone()
         # at the full learning rate the codes collapsed in 2 of 4 runs (measured)
-        norm = self.lam_optimizer.apply(step, self.lam_config.joint_lr_scale)
+        norm = self.lam_optimizer.apply(step, self.lam_config.joint_lr_scale, loss)
         noise = step_generator(self.seed, _STREAM, 2 * step + 1)
         latents = torch.cat([part.latents_BTL for part in parts])
         self.lam.quantizer.update(latents, codes, noise, samples_of(ranks, codes, batch))
@@ -254,7 +255,7 @@ class WorldTraining:
         rows = torch.arange(len(frames), device=frames.device)
         batch = self.config.batch
         loss, parts = self.parallel.backward(self.lam, loss_of, rows, self.accumulate, of=batch)
-        norm = self.lam_optimizer.apply(step)
+        norm = self.lam_optimizer.apply(step, loss=loss)
         quality = self.compute.ranks.total(sum(quality * count for quality, count in parts)) / batch
         return {"lam_loss": float(loss), self.lam.metric: quality, **self._pace_of_lam(norm)}
 
@@ -303,7 +304,7 @@ class WorldTraining:
             for part in whole.parts(self.accumulate)
         ]
         loss, _ = self.parallel.backward_sum(self._large.learns, share_of, [part for part in pieces if part])
-        norm = self.optimizer.apply(step)
+        norm = self.optimizer.apply(step, loss=loss)
         return {"loss": float(loss), "gradient_norm": norm, "learning_rate": self.optimizer.learning_rate}
 
     def _train_prior(self, prior: ActionPrior) -> None:
@@ -333,6 +334,10 @@ class WorldTraining:
         """Return all networks that checkpoints hold."""
         return self.networks() | ({} if self.prior is None else {_PRIOR: self.prior})
 
+    def optimizers(self) -> dict[str, Optimizer]:
+        """Return the optimizers."""
+        return {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}
+
     def tensors(self) -> dict[str, Tensor]:
         """Return weights, codebook and optimizer states; of a divided dynamics on the first rank alone."""
         others = {name: network.state_dict() for name, network in self._saved().items() if name != "dynamics"}
@@ -345,7 +350,9 @@ class WorldTraining:
         """Load a checkpoint."""
         own = self._large.own(tensors)
         networks = {**self._saved(), "dynamics": self._large.state()}
-        load_states(networks, {"lam_optimizer": self.lam_optimizer, "optimizer": self.optimizer}, own)
+        load_states(networks, self.optimizers(), own)
+        if self.code_cache is not None:
+            self.code_cache.clear()  # its codes are of a LAM that has taken other steps
 
     def finish(self) -> None:
         """Make the dynamics whole again on the first rank, after the last step; all ranks call this."""

@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, NonNegativeInt
+from pydantic import BeforeValidator, Field, NonNegativeInt
 from pydantic_core import PydanticCustomError
 
 from pipeline.config.section import Count, Section, Share
 from pipeline.errors import UserError
 
+_GO_ON = re.compile(r"[^@]*(@[0-9]{1,12})?")
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}")
 
 
@@ -60,9 +61,32 @@ class TrainingConfig(Section, name="training"):
     optimizer. A world brings its tokenizer as it is. Empty: random weights."""
     go_on: ModelId = ""
     """Id of a model or run (or its unique start) from whose last checkpoint, with optimizer and step, the training goes
-    on: with other rates, schedule, dtype, batch, steps or weights of losses. A world brings its tokenizer as it is."""
+    on: with other rates, schedule, dtype, batch, steps or weights of losses. A world brings its tokenizer as it is.
+    `ID@STEP` goes on from an earlier checkpoint that was kept (`keep_every`, `keep_best`)."""
     checkpoint_every: Count = 1000
-    """Steps between checkpoints, from which a killed run goes on."""
+    """Steps between checkpoints, from which a killed run goes on. They are written beside the steps."""
+    keep_last: Count = 2
+    """Newest checkpoints that are kept of a run in progress: where one is damaged, the one before it is used."""
+    keep_every: NonNegativeInt = 0
+    """Also keeps each checkpoint whose step is a multiple of this (best a multiple of `checkpoint_every`); 0: none."""
+    keep_best: NonNegativeInt = 0
+    """Also keeps so many checkpoints of the lowest `loss`: the mean since the checkpoint before."""
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of a moving average of the weights (EMA), as 0.999: the model is published, measured and played with the
+    averaged weights, and a run goes on with its own ones; 0: no average. (`tokenizer.ema_decay` is that of the codes.)
+    """
+    on_bad_step: Literal["stop", "skip", "roll_back"] = "stop"
+    """A step whose gradient is not finite, or whose loss is a spike, ends the run (`stop`), changes no weight (`skip`),
+    or takes the run back to its last checkpoint, with all learning rates lowered (`roll_back`). The last checkpoint
+    stays good in any case. No part of a model's id: a run of which no step is bad is the same; the model's row names
+    the others."""
+    spike_factor: Annotated[float, Field(ge=0)] = 0.0
+    """A loss of more than so many times the median of the last 64 steps is a spike, from the 17th step on; 0: none is.
+    """
+    max_bad_steps: Count = 10
+    """Steps of one run that may be skipped or rolled back; one more ends it."""
+    roll_back_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """`roll_back`: each time, all learning rates are multiplied by this."""
     activation_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Compute each block again in the backward pass instead of keeping it (same weights, less memory, about a quarter
     more time); `auto` does so for networks of 200 million parameters and more."""
@@ -98,6 +122,20 @@ class TrainingConfig(Section, name="training"):
             raise UserError(
                 f"training.start_from = {self.start_from!r} and training.go_on = {self.go_on!r}: a training begins in "
                 "one place; set one of them to ''"
+            )
+        if "@" in self.start_from:
+            raise UserError(
+                f"training.start_from = {self.start_from!r}: only training.go_on takes a step, that of a checkpoint"
+            )
+        if not _GO_ON.fullmatch(self.go_on):
+            raise UserError(
+                f"training.go_on = {self.go_on!r}: after the @ stands the number of a step, as "
+                f"{self.go_on.partition('@')[0]}@5000"
+            )
+        if 0 < self.spike_factor <= 1:
+            raise UserError(
+                f"training.spike_factor = {self.spike_factor:g}: every other loss is above the median; take more than "
+                "1, as 3 or 10, or 0 for no limit"
             )
         if self.nodes > 1 and not _ADDRESS.fullmatch(self.rendezvous):
             raise UserError(

@@ -162,10 +162,11 @@ def estimate_training(
     held = large // place.ranks if place.sharded and place.ranks > 1 else large
     # a block of sharded weights is gathered while the next one is fetched, and its gradients are summed in fp32
     gathered = 0 if held == large else large // layers * (2 * products.item + _FP32)
-    state = (held + small) * (_STATE + more) + gathered + frozen * _FP32
+    average = _FP32 * bool(training.ema_decay)
+    state = (held + small) * (_STATE + more + average) + gathered + frozen * _FP32
     if not place.on_gpu:
         data += frame * _held_clips(config, local, clips) * config.clips.num_frames
-        state += (large + small) * _SAVED
+        state += (large + small) * (_SAVED + average)
     alone = config.latent_actions.unquantized_steps if kind == "world_model" else 0
     return TrainingEstimate(
         kind=kind,

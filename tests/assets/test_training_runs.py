@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from assets.cli.main import main
 from assets.passes.driver import PassOptions, full_pass
 from assets.passes.instance import open_instance
 from assets.settings import Settings, load_settings, save_config
+from models.training.tokenizer_training import TokenizerTraining
 from pipeline.storage.models_table import ModelRecord, models_of_kind
 from pipeline.storage.takedown import request_takedown
+from tests.dagster_ui import Ui, wait_for
 from tests.synthetic import finished_store
 from tests.trainings import CONFIG, add_training_shards
 
@@ -82,6 +85,68 @@ def test_more_steps_extend_a_run_and_other_settings_go_on_from_it_by_its_id(
     assert run(settings) == 0
     assert "everything is done" in capsys.readouterr().out
     assert newest(settings).model_id == third.model_id
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_of_the_command_that_is_asked_to_end_saves_its_step_and_the_next_one_goes_on_from_it(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    step = TokenizerTraining.step
+
+    def asked(self: TokenizerTraining, now: int) -> dict[str, float]:
+        if now + 1 == 3:
+            os.kill(os.getpid(), number)
+        return step(self, now)
+
+    handlers = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    rare = ("--set", "training.checkpoint_every=100")
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(TokenizerTraining, "step", asked)
+            assert run(settings, *rare) == 130
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+    error = capsys.readouterr().err
+    assert f"video_tokenizer: stopped by {number.name} after step 3 of 4, whose state is saved; started again" in error
+    assert "Traceback" not in error
+    with open_instance(settings.home) as instance:
+        assert [each.status for each in instance.get_runs()] == [dg.DagsterRunStatus.CANCELED]
+    try:
+        assert run(settings, *rare) == 0
+    finally:
+        for one, handler in handlers.items():
+            signal.signal(one, handler)
+    assert "video_tokenizer: resumed at step 3 of 4" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_terminate_in_the_ui_saves_the_step_first_and_the_next_run_goes_on_from_it(settings: Settings) -> None:
+    tokenizer = replace(settings.config.tokenizer, steps=10_000_000)
+    training = replace(settings.config.training, checkpoint_every=10_000_000)
+    save_config(replace(settings, config=replace(settings.config, tokenizer=tokenizer, training=training)))
+    ui = Ui(settings.home, settings.store.root)
+
+    def saved() -> list[int]:
+        names = [key.rsplit("/", 1)[-1] for key in settings.store.list_blobs("models")]
+        return sorted(int(name[5:13]) for name in names if name.startswith("step-") and name.endswith(".safetensors"))
+
+    try:
+        ui.wait()
+        for number in (1, 2):
+            run_id = ui.run("train_world_model")
+            wait_for(lambda: len(list(settings.home.tensorboard.rglob("events.*"))) == number, 120, ui.said)  # noqa: B023
+            before = saved()
+            ui.terminate(run_id)
+            wait_for(lambda: ui.runs()[run_id] == "CANCELED", 120, ui.said)  # noqa: B023
+            said = ui.messages(run_id)
+            assert saved() > before
+            assert saved()[-1] % 10_000_000
+            assert any(f"after step {saved()[-1]} of 10000000, whose state is saved" in line for line in said)
+            assert number == 1 or any(f"resumed at step {before[-1]} of 10000000" in line for line in said)
+    finally:
+        ui.stop()
 
 
 def test_other_networks_are_refused_with_a_sentence_that_names_the_setting(

@@ -24,7 +24,7 @@ TRAINED = ("tokenizer", "latent_actions", "dynamics", "training")
 NAMES = [one.name for one in describe_settings(DEMO) if one.name.split(".")[0] in TRAINED]
 OFF_PATH = {"tokenizer.steps", "tokenizer.min_psnr", "dynamics.steps"}
 ORDER = ("windows_per_clip", "mixed_clips", "shuffle_clips")
-PATH_OF_TRAINING = {f"training.{name}" for name in ("seed", "dtype", *ORDER)}
+PATH_OF_TRAINING = {f"training.{name}" for name in ("seed", "dtype", "ema_decay", *ORDER)}
 
 
 def changed(name: str) -> Config:

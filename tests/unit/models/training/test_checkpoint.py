@@ -1,3 +1,4 @@
+import math
 import re
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 from models.runtime.weights import pack
 from models.training.checkpoint import Checkpoints, step_generator
 from models.training.finite import NotFiniteError
+from models.training.keep import Keep
 from pipeline.errors import UserError
 
 
@@ -36,6 +38,32 @@ def test_the_newest_two_stay_and_older_ones_go(checkpoints):
         checkpoints.save(step, tensors(step), {})
     names = [key.rsplit("/", 1)[-1] for key in checkpoints.store.list_blobs(checkpoints.folder)]
     assert names == [f"step-000000{step}.{end}" for step in (20, 30) for end in ("json", "safetensors")]
+
+
+def test_the_last_ones_every_so_many_steps_and_the_best_stay_while_a_run_goes_on(store):
+    kept = Checkpoints(store, "models/world_model/run/checkpoints", Keep(last=2, every=40, best=1))
+    losses = {10: 5.0, 20: 2.0, 30: 3.0, 40: 4.0, 50: 3.0, 60: 2.0, 70: 9.0, 80: 8.0, 90: 7.0}
+    for step, loss in losses.items():
+        kept.save(step, tensors(step), {"score": loss})
+    # of the two of equal loss, the earlier one
+    assert kept.steps() == [20, 40, 80, 90]
+    kept.save(100, tensors(100), {"score": 1.0})
+    assert kept.steps() == [40, 80, 90, 100]
+
+
+def test_a_checkpoint_without_a_loss_or_with_a_damaged_file_is_not_the_best(store):
+    kept = Checkpoints(store, "models/world_model/run/checkpoints", Keep(last=1, best=2))
+    for step, about in ((10, {"score": 1.0}), (20, {}), (30, {"score": 2.0}), (40, {"score": 3.0})):
+        kept.save(step, tensors(step), about)
+    assert kept.steps() == [10, 30, 40]
+    flip(kept, "step-00000010.json")
+    kept.save(50, tensors(50), {"score": 4.0})
+    assert kept.steps() == [30, 40, 50]
+
+
+def test_what_is_kept_always_holds_the_newest():
+    assert Keep(last=1, every=7, best=3).kept([5, 7, 9], {5: None, 7: math.nan}) == [7, 9]
+    assert Keep().kept([], {}) == []
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -98,18 +126,19 @@ class KilledError(Exception):
 @pytest.mark.parametrize("writes", [0, 1])
 def test_a_save_that_was_killed_half_way_counts_as_nothing(checkpoints, monkeypatch, writes):
     checkpoints.save(10, tensors(10), {})
-    write, done = checkpoints.store.write_blob, []
+    write, done = checkpoints.store.write_file, []
 
-    def write_some(key, data):
+    def write_some(key):
         if len(done) == writes:
             raise KilledError
         done.append(key)
-        write(key, data)
+        return write(key)
 
-    monkeypatch.setattr(checkpoints.store, "write_blob", write_some)
-    with pytest.raises(KilledError):
-        checkpoints.save(20, tensors(20), {})
-    write(f"{checkpoints.folder}/.tmp-1234", b"half of it")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.store, "write_file", write_some)
+        with pytest.raises(KilledError):
+            checkpoints.save(20, tensors(20), {})
+    checkpoints.store.write_blob(f"{checkpoints.folder}/.tmp-1234", b"half of it")
     assert checkpoints.latest().step == 10
     checkpoints.keep([])
     assert checkpoints.store.list_blobs(checkpoints.folder) == []

@@ -94,6 +94,14 @@ def test_what_several_processes_cannot_do_is_told_with_the_setting(processes, ch
         check_ranks(whole, WORLD, Ranks(0, processes))
 
 
+def test_sharded_weights_are_not_averaged():
+    training = dataclasses.replace(CONFIG.training, weights="sharded", ema_decay=0.9)
+    with pytest.raises(UserError, match=r"ema_decay = 0.9: .* set it to 0, or set training.weights to 'replicated'"):
+        check_ranks(dataclasses.replace(CONFIG, training=training), WORLD, Ranks(0, 2))
+    for one in ({"ema_decay": 0.0}, {"weights": "replicated"}):
+        check_ranks(dataclasses.replace(CONFIG, training=dataclasses.replace(training, **one)), WORLD, Ranks(0, 2))
+
+
 def test_a_port_that_something_else_holds_is_named():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

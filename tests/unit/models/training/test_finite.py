@@ -118,9 +118,10 @@ def test_a_training_that_diverges_says_which_setting_to_lower_and_with_it_lowere
 
 
 def test_fp32_is_named_only_where_it_is_a_change():
-    assert "training.dtype" not in what_to_change(CONFIG, "world_model", "run", "", None)
+    error = NotFiniteError("the loss is nan")
+    assert "training.dtype" not in what_to_change(CONFIG, "world_model", "run", error, None)
     half = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, dtype="bf16"))
-    advice = what_to_change(half, "world_model", "run", "", None)
+    advice = what_to_change(half, "world_model", "run", error, None)
     assert "or set training.dtype = 'fp32' (now 'bf16')" in advice
     assert "latent_actions.optimizer.learning_rate (now 0.001) and dynamics.optimizer.learning_rate" in advice
 

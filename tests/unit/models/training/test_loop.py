@@ -1,6 +1,9 @@
+import itertools
+
 import pytest
 import torch
 
+from models.runtime.ranks import Ranks
 from models.runtime.weights import WeightsError
 from models.training.checkpoint import Checkpoints
 from models.training.finite import NotFiniteError
@@ -35,6 +38,20 @@ class Counting:
 
     def load_about(self, about):
         assert about["note"] == self.value
+
+
+def another_is_asked_at(step):
+    """Two processes, of which the other one is asked to end in a step (from 1)."""
+    steps = itertools.count(1)
+
+    class Two(Ranks):
+        def total(self, value):
+            return value + (next(steps) == step)
+
+        def share(self, value, source=0):
+            return value
+
+    return Two(0, 2)
 
 
 def test_every_step_is_run_and_told(store):
@@ -97,6 +114,17 @@ def test_a_resumed_run_says_at_which_step_and_from_where(store):
     run(Counting(9), checkpoints, stage="x", checkpoint_every=3, on_progress=said.append)
     assert said[0] == "x: resumed at step 6 of 9, from models/x/checkpoints"
     assert checkpoints.steps() == [6, 9], "the last step is a checkpoint too: more steps go on from it"
+
+
+def test_a_checkpoint_is_judged_by_the_loss_since_the_one_before_also_where_the_run_was_stopped_in_between(store):
+    whole, halves = Checkpoints(store, "models/x/checkpoints"), Checkpoints(store, "models/y/checkpoints")
+    run(Counting(8), whole, stage="x", checkpoint_every=4)
+    with pytest.raises(SystemExit):
+        run(Counting(8), halves, stage="x", checkpoint_every=4, ranks=another_is_asked_at(6))
+    assert halves.latest().step == 6
+    run(Counting(8), halves, stage="x", checkpoint_every=4)
+    scores = [found.read(8).about["score"] for found in (whole, halves)]
+    assert scores == [pytest.approx(sum(1 / step for step in (5, 6, 7, 8)) / 4)] * 2
 
 
 def test_a_long_curve_is_thinned_but_keeps_its_end():

@@ -320,3 +320,35 @@ def test_frames_of_another_size_are_refused_by_the_names_of_their_settings(shard
     with pytest.raises(UserError, match=r"frames of 32x16 pixels, and the training shards have 48x16: set clips.width"):
         train(other, config, "video_tokenizer")
     train(shards, config, "video_tokenizer")
+
+
+def test_a_run_goes_on_from_an_earlier_checkpoint_that_was_kept_and_else_names_those_that_were(shards):
+    kept = changed(tokenizer={"steps": 6}, training={"checkpoint_every": 2, "keep_every": 2})
+    parent = train(shards, kept, "video_tokenizer")[0]
+    run = find_model(shards, "video_tokenizer", parent.model_id).inputs["run"]
+    for name in (parent.model_id, run):
+        config = changed(slower("tokenizer", kept), training={"go_on": f"{name}@4"})
+        _, row, said, steps = train(shards, config, "video_tokenizer")
+        assert steps == [5, 6]
+        assert row.inputs["lineage"][-1]["step"] == 4
+        assert any(f"goes on from video_tokenizer {name} at step 4 of 6" in line for line in said)
+        assert train(shards, config, "video_tokenizer")[0].skipped
+        earlier = changed(config, training={"go_on": f"{name}@2"})
+        assert train(shards, earlier, "video_tokenizer")[3] == [3, 4, 5, 6], "another step is another run"
+    with pytest.raises(UserError, match=r"no checkpoint of step 5 was kept of it; there are those of 2, 4, 6 \(train"):
+        train(shards, changed(kept, training={"go_on": f"{run}@5"}), "video_tokenizer")
+    for wrong in ("0123@two", "0123@", "0123@-1", "0123@1@2"):
+        with pytest.raises(UserError, match=rf"'{wrong}': after the @ stands the number of a step, as 0123@5000"):
+            changed(kept, training={"go_on": wrong})
+    with pytest.raises(UserError, match=r"training.start_from = '0123@9': only training.go_on takes a step"):
+        changed(kept, training={"start_from": "0123@9"})
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.0, 0.9), (0.9, 0.0)], ids=["begins", "ends"])
+def test_a_run_goes_on_with_an_average_that_it_did_not_have_and_without_one_that_it_had(shards, before, after):
+    parent = train(shards, changed(training={"ema_decay": before}), "video_tokenizer")[0]
+    config = changed(tokenizer={"steps": 7}, training={"go_on": parent.model_id, "ema_decay": after})
+    _, row, _, steps = train(shards, config, "video_tokenizer")
+    assert steps == [5, 6, 7]
+    state = Checkpoints(shards, f"models/video_tokenizer/runs/{row.inputs['run']}/checkpoints").latest()
+    assert any(name.startswith("average.") for name in state.tensors) == bool(after)

@@ -1,0 +1,154 @@
+"""Save a training's state beside its steps: a step waits for a copy in memory, never for the disk.
+
+    with Saver(checkpoints) as saver:
+        saver.save(step, training.tensors(), about)     # returns once the state is copied
+        saver.check()                                   # raises what the write of before ended with
+        saver.wait()                                    # returns once the write has ended
+
+One write is under way at a time: the next `save` waits for it, so that memory holds one copy of the state. The copy is
+made in the same memory each time.
+"""
+
+from __future__ import annotations
+
+import copy
+import errno
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.training.checkpoint import Checkpoints
+from pipeline.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk without room."""
+_PAUSES_S = (1.0, 5.0, 20.0)
+"""Before each further try to write to an object store."""
+
+
+class SaveError(UserError):
+    """A checkpoint could not be written; those before are as they were."""
+
+
+class Saver:
+    """Writes the checkpoints of one run in a thread of its own."""
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        good: int | None = None,
+        *,
+        stage: str = "training",
+        pauses_s: Sequence[float] | None = None,
+    ) -> None:
+        """Write to a run's checkpoints.
+
+        Args:
+            checkpoints: of the run.
+            good: step of the newest one that is there.
+            stage: how errors call the run.
+            pauses_s: before each further try of a write that failed; by default none in a folder.
+        """
+        self._checkpoints, self._stage = checkpoints, stage
+        self._pauses_s = pauses_s if pauses_s is not None else () if checkpoints.store.is_local else _PAUSES_S
+        self.good = good
+        """Step of the newest checkpoint that is written whole; None without any."""
+        self._copies: dict[str, Tensor] = {}
+        self._thread: threading.Thread | None = None
+        self._failed: BaseException | None = None
+
+    def __enter__(self) -> Saver:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.join()
+
+    def save(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        """Copy the state after `step` steps, which is finite, and begin to write it.
+
+        Raises:
+            SaveError: the write before this one failed.
+        """
+        self.wait()
+        copies, told = self._copied(tensors), copy.deepcopy(dict(about))
+        # ends with the process: a file that is half written has a temporary name
+        self._thread = threading.Thread(target=self._write, args=(step, copies, told), daemon=True, name="checkpoint")
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise a SaveError if a write has failed."""
+        if self._failed is not None:
+            failed, self._failed = self._failed, None
+            if not isinstance(failed, OSError):
+                raise failed
+            raise SaveError(self._told(failed)) from failed
+
+    def wait(self) -> None:
+        """Wait until nothing is being written; errors as of `check`."""
+        self.join()
+        self.check()
+
+    def join(self) -> None:
+        """Wait until nothing is being written, whatever becomes of it."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _copied(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors in memory of the CPU that no step changes."""
+        for name in set(self._copies) - set(tensors):
+            del self._copies[name]
+        waits = False
+        for name, tensor in tensors.items():
+            found = self._copies.get(name)
+            if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:
+                found = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+                self._copies[name] = found
+            found.copy_(tensor.detach(), non_blocking=tensor.is_cuda)
+            waits |= tensor.is_cuda
+        if waits:
+            torch.cuda.synchronize()
+        return dict(self._copies)
+
+    def _write(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        pauses = iter(self._pauses_s)
+        while True:
+            try:
+                self._checkpoints.write(step, tensors, about)
+            except OSError as exc:
+                pause = next(pauses, None)
+                if pause is not None and exc.errno not in FULL:
+                    time.sleep(pause)
+                    continue
+                exc.add_note(f"checkpoint of step {step}")
+                self._failed = exc
+            except BaseException as exc:  # raised in the thread that takes the steps
+                self._failed = exc
+            else:
+                self.good = step
+            return
+
+    def _told(self, failed: OSError) -> str:
+        what = f"{self._stage}: a checkpoint could not be written to {self._checkpoints.folder} ({failed})"
+        if failed.errno in FULL:
+            way = "Free space there (`lampworks gc --checkpoints --keep last` deletes all but the last one of each run)"
+        else:
+            way = "Make the root writable"
+        return f"{what}. {left(self.good)} {way}, and start again: {goes_on(self.good)}."
+
+
+def left(good: int | None) -> str:
+    """Return what is left of a run that ends before its last step."""
+    return "No checkpoint was written yet." if good is None else f"The checkpoint of step {good} is good and stays."
+
+
+def goes_on(good: int | None) -> str:
+    """Return where a run that was stopped goes on."""
+    return "it begins at the first step" if good is None else f"it goes on from step {good}"
