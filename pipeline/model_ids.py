@@ -43,7 +43,13 @@ OFF_PATH: Mapping[str, frozenset[str]] = {
 """By section: settings of the networks that do not change the path of the weights."""
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "latent_actions": {"motion_weight": 1.0, "loss_margin": 0, "latent_noise": 0.0, "update_every": 1},
-    "dynamics": {"own_frames": 1, "changed_weight": 1.0, "unseen_actions": 0.0},
+    "dynamics": {
+        "own_frames": 1,
+        "changed_weight": 1.0,
+        "unseen_actions": 0.0,
+        "led_by": "latent_actions",
+        "join_actions": "auto",
+    },
     "optimizer": {"decay_share": 0.2, "algorithm": "adamw", "muon_lr_scale": 1.0, "muon_momentum": 0.95},
     "training": {"ema_decay": 0.0},
 }

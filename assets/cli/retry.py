@@ -9,7 +9,11 @@ import json
 from assets.cli.options import Parsers, root_options, used_settings
 from pipeline.outside import shown_values
 
-_ONE = {"pages": "page", "downloads": "download", "cuts": "cut", "embeddings": "embedding", "scores": "score"}
+_ONE = {
+    "pages": "page", "downloads": "download", "cuts": "cut", "actions": "sidecar of actions", "embeddings": "embedding",
+    "scores": "score",
+}  # fmt: skip
+_MANY = {"actions": "sidecars of actions"}
 
 
 def add_commands(commands: Parsers) -> None:
@@ -17,7 +21,7 @@ def add_commands(commands: Parsers) -> None:
     retry = commands.add(
         "retry",
         run_retry,
-        "Make what failed due again: pages, downloads, cuts, embeddings and scores.",
+        "Make what failed due again: pages, downloads, cuts, sidecars of actions, embeddings and scores.",
         "Without an ID or a class: everything that failed. A download has all its attempts again. One that waits for\n"
         "its next try is tried at once where it is named, by its ID or its class. `lampworks run` tries what is due.",
         "  lampworks retry --class invalid_media --root DIR\n  lampworks retry level-1.mp4 --root DIR",
@@ -47,7 +51,7 @@ def run_retry(args: argparse.Namespace) -> int:
     for kind, classes in made.counts.items():
         count = sum(classes.values())
         listed = ", ".join(f"{number} {name}" for name, number in classes.items())
-        print(f"{count} {_ONE[kind] if count == 1 else kind} due again: {listed}")
+        print(f"{count} {_ONE[kind] if count == 1 else _MANY.get(kind, kind)} due again: {listed}")
     if made.items:
         print(f"`lampworks run{root_options(args)}` tries them")
     elif not made.not_failed:

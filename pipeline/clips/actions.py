@@ -1,45 +1,70 @@
-"""Keep the true actions of a recording beside its clips, aside from everything that a training reads.
+"""Keep the true actions of a recording beside its clips: which rows of the sidecar lead over which transition.
 
-key = publish_actions(store, raw_path, tar_key)     # a blob beside the tar, named by the rows of its clips
-read_actions(store, row)                            # the actions of one clip, by the row of `clips`
+kept = publish_actions(store, raw_path, folder, video_id, timeline, clips)
+kept.key, kept.problem        # a blob named by the rows of the video's clips, or why there is none
+read_actions(store, row)      # the rows of one clip, by the row of `clips`
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-from pipeline.outside import parse_json
+import pyarrow as pa
+
+from pipeline.actions.align import ClipFrames, Timeline, align
+from pipeline.actions.columns import BadSidecarError
+from pipeline.actions.sidecar import read_sidecar
+from pipeline.actions.table import SUFFIX, read_table, table_bytes
 from pipeline.sources.actions import raw_actions
 from pipeline.storage.store import Store
 
 
-def publish_actions(store: Store, raw_path: str, tar: str) -> str | None:
-    """Copy the actions that were fetched with a raw file to a blob beside its clips, and return its key.
+class KeptActions(NamedTuple):
+    """The actions of a video that was cut."""
 
-    None where none were fetched (`download.actions` says whether they are).
+    key: str | None = None
+    """Of their blob; None where there are none."""
+    problem: str | None = None
+    """Why the sidecar that was fetched is not used, and what would be right; None where it is, or there is none."""
+
+
+def publish_actions(
+    store: Store, raw_path: str, folder: str, video_id: str, timeline: Timeline, clips: Sequence[ClipFrames]
+) -> KeptActions:
+    """Write the actions of a video's clips, from the sidecar that was fetched with it (`download.actions: keep`).
+
+    Args:
+        store: the store.
+        raw_path: key of the raw file.
+        folder: key of the folder of the clips.
+        video_id: the video.
+        timeline: its frames and length.
+        clips: its clips.
     """
+    fetched = next((key for key in raw_actions(raw_path) if store.exists(key)), None)
+    if fetched is None:
+        return KeptActions()
     try:
-        data = store.read_blob(raw_actions(raw_path))
-    except FileNotFoundError:
-        return None
-    key = f"{tar.removesuffix('.tar')}.actions.jsonl"
+        table = align(read_sidecar(fetched, store.read_blob(fetched)), timeline, clips)
+    except BadSidecarError as error:
+        return KeptActions(problem=str(error))
+    if not len(table):
+        return KeptActions()
+    data = table_bytes(table)
+    # named by its content: a sidecar that was mended gives another blob, and so another training set
+    key = f"{folder}/{video_id}-{hashlib.sha256(data).hexdigest()[:12]}{SUFFIX}"
     if not store.exists(key):
         store.write_blob(key, data)
-    return key
+    return KeptActions(key)
 
 
-def read_actions(store: Store, row: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Return the actions of a clip, by its row in `clips`; None where none are kept.
-
-    Those whose `t` (seconds from the start of the recording) lies within the clip; all of them where they have no `t`.
-    """
-    if row["actions"] is None:
-        return None
-    entries = [parse_json(line) for line in store.read_blob(row["actions"]).splitlines() if line.strip()]
-    start_s, end_s = row["start_ms"] / 1000, row["end_ms"] / 1000
-    return [entry for entry in entries if not _is_number(entry.get("t")) or start_s <= entry["t"] < end_s]
+def has_actions(key: object) -> bool:
+    """Tell whether the column `actions` of a clip names a blob that can be read; older versions kept the sidecar."""
+    return isinstance(key, str) and key.endswith(SUFFIX)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def read_actions(store: Store, row: Mapping[str, Any]) -> pa.Table | None:
+    """Return the actions of a clip as rows of `pipeline.actions.table`, by its row in `clips`; None without any."""
+    return read_table(store, row["actions"], [row["clip_id"]]) if has_actions(row["actions"]) else None

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from pipeline.actions.align import ClipFrames, Timeline
 from pipeline.clip_spec import MEASUREMENTS_VERSION, clip_spec
 from pipeline.clips.actions import publish_actions
 from pipeline.clips.cuts import CutDetector, detect_cuts
@@ -83,26 +86,32 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
         )
     video = open_video(source, job.config, job.detect_cuts or detect_cuts)
     rows: list[dict[str, Any]] = []
+    frames: list[ClipFrames] = []
     with tempfile.NamedTemporaryFile(dir=job.tmp, prefix="cut-", suffix=".tar") as file:
         tar = TarWriter(file)
         for window in video.windows():
-            rows.append(_add_clip(tar, clip_id_of(job.video_id, window.start_ms, spec), window, job))
+            clip_id = clip_id_of(job.video_id, window.start_ms, spec)
+            rows.append(_add_clip(tar, clip_id, window, job))
+            times_s = window.start_ms / 1000 + np.arange(len(window.sources)) / job.config.fps
+            frames.append(ClipFrames(clip_id, np.array(window.sources, np.int64), times_s))
         tar.close()
         file.flush()
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()
-        key = f"clips/{spec}/{job.batch}/{job.video_id}-{digest[:12]}.tar"
+        folder = f"clips/{spec}/{job.batch}"
+        key = f"{folder}/{job.video_id}-{digest[:12]}.tar"
         if rows and not job.store.exists(key):
             job.store.put_file(key, Path(file.name))
-    actions = publish_actions(job.store, job.path, key) if rows else None
+    timeline = Timeline(video.num_pictures, video.source_ms / 1000, sum(loss.ms for loss in video.lost))
+    actions = publish_actions(job.store, job.path, folder, job.video_id, timeline, frames)
     shared = {
         "video_id": job.video_id,
         "batch": job.batch,
         "clip_spec": spec,
         "source_sha256": job.sha256,
         "tar": key if rows else None,
-        "actions": actions,
+        "actions": actions.key,
     }
     for row in rows:
         row.update(shared, display_aspect=video.display_aspect)
@@ -111,6 +120,7 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
     assert remainder_ms >= 0, f"{clip_ms} ms of clips and {lost_ms} ms lost from {video.source_ms} ms"
     clipping = shared | {
         "state": "ok",
+        "actions_problem": actions.problem,
         "num_clips": len(rows),
         "source_ms": video.source_ms,
         "clip_ms": clip_ms,

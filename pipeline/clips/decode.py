@@ -49,6 +49,8 @@ class SourceVideo:
         self._footage = Footage(path)
         self._scaler = Scaler(config)
         self._clip_ends: list[int] = []
+        self.num_pictures = 0
+        """Source frames that were decoded."""
 
     @property
     def source_ms(self) -> int:
@@ -100,7 +102,8 @@ class SourceVideo:
         for event in self._footage.events():
             if isinstance(event, Picture):
                 run = run or _Run(event.at, self._footage, self.config.fps, self._scaler)
-                yield from run.add(event)
+                yield from run.add(event, self.num_pictures)
+                self.num_pictures += 1
             elif run is not None:
                 yield from run.close(event.start)
                 run = None
@@ -123,13 +126,14 @@ class _Run:
         self.start, self.footage, self.fps, self.scaler = start, footage, fps, scaler
         self.start_ms = round(start * footage.time_base * 1000)
         self._held: Picture | None = None
+        self._source = 0
         self._pictures = self._counted = 0
         self._waiting: deque[tuple[int, Pick]] = deque()
 
-    def add(self, picture: Picture) -> Iterator[Pick]:
-        """Take the next picture; yield the picks that are certain now."""
+    def add(self, picture: Picture, source: int) -> Iterator[Pick]:
+        """Take the next picture, and its number in the video; yield the picks that are certain now."""
         self._show_until(picture.at)
-        self._held = picture
+        self._held, self._source = picture, source
         self._pictures += 1
         while self._waiting and self._waiting[0][0] <= self._pictures - DELAY:
             yield self._waiting.popleft()[1]
@@ -156,7 +160,7 @@ class _Run:
         look = self.scaler.draw(self._held.frame, self.footage.looks.of(self._held.frame), canvas)
         for index in range(self._counted, before):
             ms = self.start_ms + index * 1000 // self.fps
-            self._waiting.append((self._pictures, Pick(canvas, index, ms, look)))
+            self._waiting.append((self._pictures, Pick(canvas, index, ms, look, self._source)))
         self._counted = before
 
 

@@ -45,4 +45,5 @@ def _end(held: list[Pick], end_ms: int, least: int, most: int) -> Iterator[Windo
 
 def _window(picks: list[Pick], end_ms: int) -> Window:
     frames = np.stack([pick.picture for pick in picks])
-    return Window(picks[0].ms, end_ms, frames, ClipLook.of(pick.look for pick in picks))
+    look = ClipLook.of(pick.look for pick in picks)
+    return Window(picks[0].ms, end_ms, frames, look, tuple(pick.source for pick in picks))

@@ -32,7 +32,9 @@ def shots(picks: Iterable[Pick | RunEnd], config: ClipConfig, detect: CutDetecto
             # as in `windows.consecutive`: not before the last moment of the clip is known to be on screen
             on_screen = isinstance(pick, Pick) or start_ms + config.length_ms - pick.ms <= ROUNDING_MS
             if not cut and on_screen:
-                yield Window(start_ms, start_ms + config.length_ms, frames, ClipLook.of(each.look for each in held))
+                look = ClipLook.of(each.look for each in held)
+                sources = tuple(each.source for each in held)
+                yield Window(start_ms, start_ms + config.length_ms, frames, look, sources)
             held = held[cut:] if cut else []
         if isinstance(pick, RunEnd):
             held = []

@@ -31,6 +31,8 @@ class Pick:
     """When it is shown, from the start of the time line."""
     look: ClipLook = field(default_factory=ClipLook)
     """What was done to the picture."""
+    source: int = 0
+    """Number of the source frame that it shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Window:
     """(num_frames, height, width, 3); the array is the caller's."""
     look: ClipLook
     """What was done to its pictures."""
+    sources: tuple[int, ...] = ()
+    """The number of the source frame that each of them shows."""
 
 
 def consecutive(picks: Iterable[Pick | RunEnd], config: ClipConfig) -> Iterator[Window]:
@@ -59,19 +63,21 @@ def consecutive(picks: Iterable[Pick | RunEnd], config: ClipConfig) -> Iterator[
     filled = start_ms = 0
     frames = np.empty((0,), np.uint8)
     looks: dict[ClipLook, None] = {}
+    sources: list[int] = []
     for pick in picks:
         if isinstance(pick, RunEnd):
             # not before the last moment of the clip is known to be on screen
             if filled == size and start_ms + length_ms - pick.ms <= ROUNDING_MS:
-                yield Window(start_ms, start_ms + length_ms, frames, ClipLook.of(looks))
+                yield Window(start_ms, start_ms + length_ms, frames, ClipLook.of(looks), tuple(sources))
             filled = 0
             continue
         if filled == size:
-            yield Window(start_ms, start_ms + length_ms, frames, ClipLook.of(looks))
+            yield Window(start_ms, start_ms + length_ms, frames, ClipLook.of(looks), tuple(sources))
             filled = 0
         if not filled:
             frames = np.empty((size, *pick.picture.shape), np.uint8)
-            start_ms, looks = pick.ms, {}
+            start_ms, looks, sources = pick.ms, {}, []
         frames[filled] = pick.picture
+        sources.append(pick.source)
         looks[pick.look] = None
         filled += 1

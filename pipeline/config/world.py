@@ -18,10 +18,12 @@ from pipeline.config.stack import DYNAMICS_SIZES, StackConfig
 from pipeline.errors import UserError
 
 __all__ = [
-    "DYNAMICS_SIZES", "RESTART_BELOW", "DynamicsConfig", "LatentActionConfig", "OptimizerConfig", "StackConfig",
-    "TokenizerConfig", "check_lam_window",
+    "DYNAMICS_SIZES", "RESTART_BELOW", "DynamicsConfig", "JoinRule", "LatentActionConfig", "OptimizerConfig",
+    "StackConfig", "TokenizerConfig", "check_lam_window",
 ]  # fmt: skip
 
+JoinRule = Literal["auto", "most", "mean", "sum", "first", "last"]
+"""How the actions of several source frames become one of a transition; see `pipeline.actions.join`."""
 RESTART_BELOW = 0.1
 """Default of both `restart_below`: a tenth of a choice a step, of the hundreds that a code in use has."""
 
@@ -262,6 +264,14 @@ class DynamicsConfig(Section, name="dynamics"):
     """Weight, in the loss, of tokens that differ from the same place in the frame before; 1 counts all alike."""
     embedding_start: Literal["random", "codebook"] = "random"
     """`codebook` starts the token embeddings with the tokenizer's codes."""
+    led_by: Literal["latent", "true"] = "latent"
+    """What leads from frame to frame: the latent actions of the LAM, or the true actions of the recordings
+    (`download.actions: keep`). With `true` no LAM learns, `unseen_actions` does nothing, and action k is the true action
+    k."""
+    join_actions: JoinRule = "auto"
+    """`led_by: true`, and scores: how the actions of the source frames between two frames of a clip become one. `auto`
+    is `most` (the one held longest) for discrete and `mean` for continuous ones; `sum` is for displacements, `last` for
+    targets."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -163,9 +163,13 @@ def _stored(fetched: Fetched, video: Mapping[str, Any], context: AttemptContext)
         original.require_rest()
     key = f"raw/{context.batch}/{video['video_id']}-{digest[:12]}.{suffix}"
     try:
-        if fetched.actions is not None:
-            context.store.write_blob(raw_actions(key), fetched.actions)
-        if not context.store.exists(key):
+        is_there = context.store.exists(key)
+        for name in raw_actions(key):
+            if fetched.actions is not None and name.endswith(fetched.actions_ending):
+                context.store.write_blob(name, fetched.actions)
+            elif is_there:  # the same file, fetched again with another sidecar, or without
+                context.store.delete(name)
+        if not is_there:
             context.store.take_file(key, fetched.path)
             if original is not None and original.has_changed():
                 # what was copied may be bytes that were never hashed

@@ -79,7 +79,8 @@ def drop_superseded_raw(store: Store, batch: str) -> int:
     )
     for row in gone:
         store.delete(row["path"])
-        store.delete(raw_actions(row["path"]))
+        for key in raw_actions(row["path"]):
+            store.delete(key)
     return sum(row["bytes"] or 0 for row in gone)
 
 
@@ -118,5 +119,6 @@ def drop_cut_raw(store: Store, config: Config, batch: str) -> int:
     for state in gone:
         assert state.path is not None
         store.delete(state.path)
-        store.delete(raw_actions(state.path))
+        for key in raw_actions(state.path):
+            store.delete(key)
     return sum(state.bytes for state in gone)

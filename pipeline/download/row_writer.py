@@ -64,7 +64,8 @@ class RowWriter:
         for row in rows:
             if row["video_id"] in hidden and row["path"]:
                 self.store.delete(row["path"])
-                self.store.delete(raw_actions(row["path"]))
+                for key in raw_actions(row["path"]):
+                    self.store.delete(key)
         shown = [row for row in rows if row["video_id"] not in hidden]
         self.store.append("downloads", fitting_rows("downloads", shown, _not_written))
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pipeline.download.ledger import fold_all
 from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback
-from pipeline.shards.manifest import LISTED
+from pipeline.shards.manifest import LISTED, LISTED_WITH_ACTIONS
 from pipeline.shards.read import manifest_key
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
@@ -166,6 +166,8 @@ def _shard_files(store: Store) -> Iterator[_Expected]:
         yield _Expected("shards", row["path"], row["sha256"], needed_for, REMADE, row)
         if row["index"]:  # sets of older versions have none
             yield _Expected("shards", row["index"], row["index_sha256"], needed_for, REMADE, row)
+        if row["actions"]:
+            yield _Expected("shards", row["actions"], row["actions_sha256"], f"actions of {needed_for}", REMADE, row)
     for version in sorted({row["version"] for row in rows}):
         listed = sorted(_listed(row) for row in rows if row["version"] == version)
         for card in _cards(store, version):
@@ -186,7 +188,7 @@ def _cards(store: Store, version: str) -> list[Mapping[str, Any]]:
 
 def _listed(shard: Mapping[str, Any]) -> tuple[str, ...]:
     """Return what the manifest and the rows of `shards` must both say of a tar, as texts that can be ordered."""
-    return tuple(str(shard.get(name)) for name in LISTED)
+    return tuple(str(shard.get(name)) for name in (*LISTED, *LISTED_WITH_ACTIONS))
 
 
 def _token_files(store: Store) -> Iterator[_Expected]:

@@ -35,6 +35,7 @@ _MEASURED = [
 ]  # fmt: skip
 _STORED = [
     "tar", "offset", "size", "sha256", "frames_offset", "frames_size", "num_frames", "width", "height", "fps",
+    "actions",
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
     pages       a video whose page the search could not read (rejected as `no metadata: <class>`)
     downloads   a video whose last attempt failed for good
     cuts        a downloaded video that could not be cut under the current clip_spec
+    actions     a video whose true actions cannot be used, while its clips can
     embeddings  a clip whose frames could not be embedded
     scores      a clip that has no probability
 
@@ -18,16 +19,18 @@ from typing import Literal
 
 import pyarrow as pa
 
+from pipeline.actions.columns import BAD_ACTIONS
 from pipeline.clip_spec import clip_spec
 from pipeline.config import Config
 from pipeline.download.ledger import fold_all
 from pipeline.rules import NO_METADATA
+from pipeline.sources.actions import LEFT_OUT
 from pipeline.storage.arrow import Column, pc, rows_with, rows_without, texts
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
-Kind = Literal["pages", "downloads", "cuts", "embeddings", "scores"]
-KINDS: tuple[Kind, ...] = ("pages", "downloads", "cuts", "embeddings", "scores")
+Kind = Literal["pages", "downloads", "cuts", "actions", "embeddings", "scores"]
+KINDS: tuple[Kind, ...] = ("pages", "downloads", "cuts", "actions", "embeddings", "scores")
 _OF_CLIPS: tuple[Kind, ...] = ("embeddings", "scores")
 
 
@@ -51,6 +54,7 @@ def failed_items(store: Store, config: Config, now: datetime) -> list[FailedItem
         *_pages(store, hidden),
         *_downloads(store, now),
         *_cuts(store, config, hidden),
+        *_actions(store, config, hidden),
         *_of_clips(store, config, hidden),
     ]
     return sorted(found, key=lambda item: (KINDS.index(item.kind), item.id))
@@ -77,6 +81,19 @@ def _cuts(store: Store, config: Config, hidden: Column) -> Iterable[FailedItem]:
     rows = rows_without(store.read("clippings", ["video_id", "error_class"], where), "video_id", hidden)
     for row in rows.to_pylist():
         yield FailedItem("cuts", row["video_id"], row["video_id"], row["error_class"] or "unknown")
+
+
+def _actions(store: Store, config: Config, hidden: Column) -> Iterable[FailedItem]:
+    """Return the videos whose sidecar could not be read when they were fetched, or does not fit their frames."""
+    columns = ["video_id", "message", "finished_at"]
+    fetched = store.read("downloads", columns, pc.field("state") == "ok").sort_by("finished_at")
+    last = fetched.group_by("video_id", use_threads=False).aggregate([("message", "last")])
+    unread = last.filter(pc.starts_with(pc.coalesce(last["message_last"], pa.scalar("")), LEFT_OUT))["video_id"]
+    where = (pc.field("clip_spec") == clip_spec(config.clips)) & pc.is_valid(pc.field("actions_problem"))
+    unfit = store.read("clippings", ["video_id"], where)["video_id"]
+    found = {str(name) for column in (unread, unfit) for name in column.to_pylist()}
+    for video_id in sorted(found - set(hidden.to_pylist())):
+        yield FailedItem("actions", video_id, video_id, BAD_ACTIONS)
 
 
 def _of_clips(store: Store, config: Config, hidden: Column) -> Iterable[FailedItem]:

@@ -63,10 +63,11 @@ def _named(store: Store) -> tuple[set[str], set[str]]:
     for table in (*columns, raw):
         named = zip(table["video_id"].to_pylist(), table["key"].to_pylist(), strict=True)
         keys = [key for video_id, key in named if key and video_id not in hidden]
-        files.update(keys, map(raw_actions, keys) if table is raw else ())
+        files.update(keys, *map(raw_actions, keys if table is raw else ()))
     folders: set[str] = set()
-    for row in store.read("shards", ["version", "path", "index"]).to_pylist():
-        files.update((row["path"], row["index"] or row["path"], manifest_key(row["version"])))
+    for row in store.read("shards", ["version", "path", "index", "actions"]).to_pylist():
+        files.update((row["path"], row["index"] or row["path"], row["actions"] or row["path"]))
+        files.add(manifest_key(row["version"]))
         files.update(card_keys(row["version"]))
     for version in filter(None, store.read("models", ["shards_version"])["shards_version"].unique().to_pylist()):
         files.update((manifest_key(version), *map(index_key, tars_of(store, version))))

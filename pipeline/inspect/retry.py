@@ -5,7 +5,7 @@
 
 A download gets a row `retried`, after which all its attempts count anew. The failed row of a cut, an embedding or a
 score is taken away; so is the verdict of a page that could not be read. A cut whose raw file is damaged or gone is
-downloaded again.
+downloaded again, and so is a video whose actions could not be used: it is then cut again, to the same clips.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def retry_failed(
     _retry_pages(job.store, [item.id for item in wanted if item.kind == "pages"])
     _retry_downloads(job.store, [item.id for item in wanted if item.kind == "downloads"], moment)
     _retry_cuts(job, [item for item in wanted if item.kind == "cuts"])
+    _retry_actions(job, [item.id for item in wanted if item.kind == "actions"], moment)
     for rows in _failed_of([item.id for item in wanted if item.kind == "embeddings"]):
         job.store.replace("embeddings", [], where=rows)
     for rows in _failed_of([item.id for item in wanted if item.kind == "scores"]):
@@ -150,6 +151,14 @@ def _retry_cuts(job: Job, items: Sequence[FailedItem]) -> None:
         mend(job.store, job.home, faults)
     ids = sql_texts([item.id for item in items])
     job.store.replace("clippings", [], where=f"clip_spec = '{spec}' AND state = 'failed' AND video_id IN ({ids})")
+
+
+def _retry_actions(job: Job, video_ids: Sequence[str], now: datetime) -> None:
+    if not video_ids:
+        return
+    _retry_downloads(job.store, video_ids, now)
+    where = f"clip_spec = '{clip_spec(job.config.clips)}' AND video_id IN ({sql_texts(list(video_ids))})"
+    job.store.replace("clippings", [], where=where)
 
 
 def _lost_raw(store: Store, item: FailedItem) -> list[Fault]:

@@ -172,8 +172,15 @@ def _cut(row: Row) -> str:
     short = reasons.get(row["remainder_reason"], "")
     return (
         f"{row['num_clips']} clips, {row['clip_ms'] / 1000:g} of {row['source_ms'] / 1000:g} s, "
-        f"{row['remainder_ms'] / 1000:g} s left over{short}{_lost(row['lost'])}{stale}"
+        f"{row['remainder_ms'] / 1000:g} s left over{short}{_lost(row['lost'])}{_actions(row)}{stale}"
     )
+
+
+def _actions(row: Row) -> str:
+    """Return what became of the true actions that were fetched with a video; "" where there were none."""
+    if problem := row.get("actions_problem"):
+        return f"; its actions are not used: {problem}. Mend the file and run `lampworks retry {row['video_id']}`"
+    return "; with true actions" if row.get("actions") else ""
 
 
 def _lost(text: str | None) -> str:

@@ -19,6 +19,8 @@ from pipeline.storage.store import Store
 
 LISTED = ("split", "path", "samples", "bytes", "sha256", "index", "index_sha256")
 """Columns of `shards` that the manifest repeats."""
+LISTED_WITH_ACTIONS = ("actions", "actions_sha256")
+"""The same, for tars beside which true actions lie."""
 CARDS = ("card.md", "card.json")
 
 
@@ -52,9 +54,15 @@ def write_manifest(
         "samples_per_shard": config.shards.samples_per_shard,
         "seed": config.shards.seed,
         "cards": cards,
-        "shards": [{name: row[name] for name in LISTED} for row in rows],
+        "shards": [listed(row) for row in rows],
     }
     store.write_blob(manifest_key(version), json.dumps(manifest, sort_keys=True, indent=1).encode())
+
+
+def listed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the manifest says of a tar, by its row of `shards`."""
+    names = (*LISTED, *LISTED_WITH_ACTIONS) if row.get("actions") else LISTED
+    return {name: row[name] for name in names}
 
 
 def delete_other_cards(store: Store, version: str) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.clip_spec import clip_spec
+from pipeline.clips.actions import has_actions
 from pipeline.clips.read import scan_clips
 from pipeline.config import Config
 from pipeline.errors import UserError
@@ -30,7 +31,7 @@ from pipeline.storage.takedown import taken_down
 FORMAT = 3
 """Raise it when a change here or in `pipeline.shards.tars` changes a byte of the tars."""
 _ABOUT_CLIP = ["clip_id", "video_id", "start_ms", "end_ms", "sha256", "num_frames", "fps", "cut_ms"]
-_CLIP_COLUMNS = [*_ABOUT_CLIP, "tar", "offset", "size"]
+_CLIP_COLUMNS = [*_ABOUT_CLIP, "tar", "offset", "size", "actions"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def plan_shards(store: Store, config: Config) -> Plan:
     kept_digest = hashlib.sha256()
     for row in _rows(clips):
         digest.update(f"{row['split']} {row['clip_id']} {row['sha256']} ".encode() + sidecar(row))
+        if has_actions(row["actions"]):  # a set without them keeps its version
+            digest.update(row["actions"].encode())
     for clip_id, split in zip(kept["clip_id"].to_pylist(), kept["split"].to_pylist(), strict=True):
         kept_digest.update(f"{clip_id} {split}\n".encode())
     return Plan(clips, digest.hexdigest()[:12], kept_digest.hexdigest(), clip_spec(config.clips))

@@ -1,6 +1,7 @@
 """Write the tars of the training set: each clip's own bytes, copied out of its video's tar, and its origin as JSON.
 
-Beside each tar lies its index, which says where each sample's mp4 is.
+Beside each tar lies its index, which says where each sample's mp4 is, and the true actions of its clips where they are
+kept.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pipeline.clips.read import read_clip
 from pipeline.clips.tar import TarWriter
 from pipeline.config import ShardConfig
 from pipeline.progress import Progress, ProgressCallback
+from pipeline.shards.actions import copy_actions
 from pipeline.shards.index import write_index
 from pipeline.shards.plan import Plan, origin, sidecar
 from pipeline.shards.splits import SPLITS
@@ -42,8 +44,9 @@ def write_tars(
                 places = zip(members, tar.offsets, strict=True)
                 entries = [origin(row) | {"offset": offset, "size": row["size"]} for row, offset in places]
                 name, index_sha256 = write_index(store, key, entries)
-                samples = {"split": split, "path": key, "samples": len(members)}
+                samples: dict[str, Any] = {"split": split, "path": key, "samples": len(members)}
                 samples |= {"bytes": tar.size, "sha256": tar.sha256}
+                samples |= copy_actions(store, key, members)
                 rows.append(samples | {"index": name, "index_sha256": index_sha256})
                 progress.advance(len(members), note=f"{split} {index}")
     assert sum(row["samples"] for row in rows) == len(plan.clips)

@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback
+from pipeline.shards.actions import read_shard_actions
 from pipeline.shards.index import read_index
-from pipeline.shards.manifest import LISTED
+from pipeline.shards.manifest import LISTED, LISTED_WITH_ACTIONS
 from pipeline.shards.read import current_shards, manifest_key, shard_rows
 from pipeline.shards.sample import restore_advice
 from pipeline.shards.splits import SPLITS
@@ -142,7 +143,7 @@ def _disagreements(
         if row is None:
             yield ShardDamage(_ROWS, f"has no row of {shard['path']}, which {key} lists")
             continue
-        names = [name for name in LISTED if shard.get(name) != row[name]]
+        names = [name for name in (*LISTED, *LISTED_WITH_ACTIONS) if shard.get(name) != row[name]]
         if names:
             yield ShardDamage(key, f"says another {' and '.join(names)} of {shard['path']} than the row of the table")
     for path in by_path:
@@ -157,6 +158,10 @@ def _of_shard(store: Store, shard: Mapping[str, Any]) -> Iterator[ShardDamage]:
             index = read_index(store, shard)
         except UserError as exc:  # a key outside of the root, too
             yield ShardDamage(str(shard["index"]), _without_root(store, exc))
+    try:
+        read_shard_actions(store, shard)
+    except UserError as exc:
+        yield ShardDamage(str(shard["actions"]), _without_root(store, exc))
     problem = tar_problem(store, shard, index)
     if problem is not None:
         yield ShardDamage(str(shard["path"]), problem.why, problem.samples)

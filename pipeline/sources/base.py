@@ -108,7 +108,9 @@ class Fetched:
     bytes_720p: int | None = None
     """The same of at most 720 rows."""
     actions: bytes | None = None
-    """True actions that lay beside it, one JSON object a line; None where there are none, or none are kept."""
+    """True actions that lay beside it (`pipeline.actions.sidecar`); None where there are none, or none are kept."""
+    actions_ending: str = ".jsonl"
+    """`.jsonl` or `.parquet`."""
     note: str = ""
     """What was left out and why; "" where nothing was."""
     original: Original | None = None

@@ -29,7 +29,7 @@ from pipeline.ids import file_video_id
 from pipeline.outside import clean_age, clean_date, clean_seconds, clean_text, clean_texts, parse_json
 from pipeline.regular_file import open_regular, read_regular, too_large, what_it_is
 from pipeline.rules import ODD_FILE
-from pipeline.sources.actions import actions_beside
+from pipeline.sources.actions import LEFT_OUT, FoundActions, actions_beside, is_sidecar, without_video
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, unknown
 from pipeline.sources.endings import (
     HEAD_BYTES,
@@ -82,14 +82,15 @@ class FolderSource(ReadySource):
         """What the last search left out or took by another way, a sentence each."""
         self.unread = Unread()
         self._more_failures = 0
+        self._sidecars: list[str] = []
 
     def search(self, round: int | None = None, known: Known = unknown) -> Iterator[Candidate]:
         """Yield the folder's videos by path; UserError where there is no folder, or none in it."""
         self.failures, self.asked, self.links = {}, [self.folder], {}
         self.notes, self.unread, self._more_failures = [], Unread(), 0
-        found = False
+        self._sidecars, videos = [], set[str]()
         for relative, about in self._objects(self.store) if self.store else self._files():
-            found = True
+            videos.add(relative)
             candidate = self._candidate(relative)
             if isinstance(about, str):
                 yield dataclasses.replace(candidate, error_class=ODD_FILE, message=about)
@@ -101,7 +102,14 @@ class FolderSource(ReadySource):
             _LOGGER.warning("%s", link)
         if sentence := self.unread.sentence():
             self.notes.append(sentence)
-        if not found:
+        self.notes += _first(
+            (
+                f"{_shown_path(sidecar)!r} holds actions, and no video of that name is there: put it beside its video"
+                for sidecar in without_video(self._sidecars, videos)
+            ),
+            "sidecars",
+        )
+        if not videos:
             also = f"; {sentence}" if sentence else ""
             raise UserError(
                 f"source.spec = 'folder:{self.folder}': no video in it (looked for {' '.join(SUFFIXES)}){also}"
@@ -140,6 +148,8 @@ class FolderSource(ReadySource):
         """Tell whether a file is read as a video; count it by its ending where it is not."""
         ending = ending_of(relative)
         if not is_video_name(relative):
+            if is_sidecar(relative):
+                self._sidecars.append(relative)
             self.unread.count(relative)
             return False
         if (
@@ -272,14 +282,15 @@ class FolderSource(ReadySource):
             with suppress(OSError):  # what is wrong with it is said where it is opened
                 original = Original.of(path, self.settle_s)
             link_file(path, target)
-        actions, why = (None, "")
+        found = FoundActions()
         if config.actions == "keep":
-            actions, why = actions_beside(url, self.folder, self.storage_options)
+            found = actions_beside(url, self.folder, self.storage_options)
         return Fetched(
             path=target,
             format="file",
-            actions=actions,
-            note=f"actions are left out: {clean_text(why, 500)}" if why else "",
+            actions=found.data,
+            actions_ending=found.ending,
+            note=f"{LEFT_OUT}{clean_text(found.why_not, 500)}" if found.why_not else "",
             own_file=True,
             tool_version="file",
             duration_claimed_s=clean_seconds(video.get("duration_s")),
@@ -324,11 +335,11 @@ def _shown_path(path: str | Path) -> str:
     return clean_text(str(path), 4000)
 
 
-def _first(sentences: Iterable[str]) -> list[str]:
+def _first(sentences: Iterable[str], what: str = "links") -> list[str]:
     """Return the first sentences of a kind, and the number of the others."""
     found = list(sentences)
     more = len(found) - _MOST_NAMED
-    return found if more <= 0 else [*found[:_MOST_NAMED], f"{more} more links like the last one"]
+    return found if more <= 0 else [*found[:_MOST_NAMED], f"{more} more {what} like the last one"]
 
 
 def _same(one: str, other: str) -> bool:

@@ -111,7 +111,8 @@ def _free_texts(table: str) -> Iterator[str]:
 
 _IDENTITY = frozenset(
     {"url", "thumbnail", "title", "channel", "path", "tar", "sha256", "representative", "kind", "state", "batch",
-     "clip_spec", "video", "split", "version", "index"}
+     "clip_spec", "video", "split", "version", "index",
+     "actions"}
 )  # fmt: skip
 
 

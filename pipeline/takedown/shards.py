@@ -23,17 +23,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.actions.table import SUFFIX, read_table
 from pipeline.clips.tar import TarWriter
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.shards.actions import clips_of, without_clips
 from pipeline.shards.card import card_facts
 from pipeline.shards.index import index_bytes, index_key, read_shard, write_index
-from pipeline.shards.manifest import LISTED, delete_other_cards, write_manifest
+from pipeline.shards.manifest import delete_other_cards, listed, write_manifest
 from pipeline.shards.plan import Plan, plan_shards, shard_inputs
 from pipeline.shards.read import current_shards, manifest_key
 from pipeline.shards.sample import DamagedSample
 from pipeline.shards.splits import SPLITS
 from pipeline.storage.arrow import pc, texts
+from pipeline.storage.damage import DamagedError
 from pipeline.storage.store import Store
 from pipeline.takedown.mentions import Mentions, without_mentions
 
@@ -140,6 +143,7 @@ def _next_generation(store: Store, row: Mapping[str, Any], mentions: Mentions) -
         writer.close()
     index, index_sha256 = write_index(store, key, placed)
     facts = {"path": key, "samples": len(placed), "bytes": store.size(key), "sha256": store.sha256(key)}
+    facts |= without_clips(store, row, key, mentions.has_clip)
     return facts | {"index": index, "index_sha256": index_sha256}
 
 
@@ -156,8 +160,8 @@ def _publish(store: Store, config: Config, before: str, rows: Sequence[Mapping[s
     else:
         # the decision has changed since: these are the samples of the set before, and no plan describes them
         version, kept_sha256 = hashlib.sha256(f"{before} {order}".encode()).hexdigest()[:12], None
-        listed = [{name: row[name] for name in LISTED} for row in rows]
-        manifest = _manifest(store, manifest_key(before)) | {"version": version, "cards": [], "shards": listed}
+        tars = [listed(row) for row in rows]
+        manifest = _manifest(store, manifest_key(before)) | {"version": version, "cards": [], "shards": tars}
         store.write_blob(manifest_key(version), json.dumps(manifest, sort_keys=True, indent=1).encode())
     shared = {"version": version, "curated_sha256": kept_sha256}
     store.replace("shards", [{**row, **shared} for row in rows], inputs=shard_inputs(store, config))
@@ -185,12 +189,24 @@ def _delete_what_is_replaced(store: Store, mentions: Mentions, taken: ShardsTake
             store.delete(key)
             taken.deleted.append(key)
     named_indexes = {index_key(key) for key in named}
+    named_actions = set(store.read("shards", ["actions"])["actions"].to_pylist())
     for key in store.list_blobs("shards"):
         if key.endswith(".index.parquet") and key not in named_indexes:
             _take_out_of_index(store, key, mentions)
+        elif key.endswith(SUFFIX) and key not in named_actions and _may_have_actions(store, key, mentions):
+            store.delete(key)
+            taken.deleted.append(key)
         elif key.endswith(".json") and mentions.in_text(text := store.read_blob(key).decode("utf-8", "replace")):
             clean = without_mentions(json.loads(text), mentions)
             store.write_blob(key, json.dumps(clean, sort_keys=True, indent=1).encode())
+
+
+def _may_have_actions(store: Store, key: str, mentions: Mentions) -> bool:
+    """Tell whether actions that no row names are of the videos; those that cannot be read may be."""
+    try:
+        return any(map(mentions.has_clip, clips_of(read_table(store, key))))
+    except DamagedError:
+        return True
 
 
 def _take_out_of_index(store: Store, key: str, mentions: Mentions) -> None:

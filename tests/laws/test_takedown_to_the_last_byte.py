@@ -18,10 +18,12 @@ import pytest
 
 from classifier.labels.journal import Journal, check_event
 from classifier.labels.queue import load_queue
+from pipeline.actions.table import SUFFIX, read_table
 from pipeline.inspect.deep import find_faults
 from pipeline.inspect.gc import collect_garbage
 from pipeline.inspect.status import status
 from pipeline.job import Job
+from pipeline.shards.actions import clips_of
 from pipeline.shards.read import current_shards, read_samples
 from pipeline.shards.verify import verify_shards
 from pipeline.shards.write import shards_are_current, write_shards
@@ -133,6 +135,7 @@ def test_nothing_of_the_video_is_left_and_every_other_byte_stays(split: str, wor
     store, needles = job.store, needles_of(job.store, video_id)
     of_other = needles_of(store, other)
     assert found_in(Path(store.root), needles) == set(needles), "each is there before"
+    assert {key.partition("/")[0] for key in actions_of(store, video_id)} == {"clips", "shards"}
     before, rows = digests(Path(store.root)), rows_of_others(store, video_id)
     bystanders = {
         key for key in before if key.startswith(("raw/", "clips/", "shards/")) and key.endswith((".mp4", ".tar"))
@@ -142,6 +145,8 @@ def test_nothing_of_the_video_is_left_and_every_other_byte_stays(split: str, wor
 
     assert receipt.finished, receipt.left
     assert find_bytes(Path(store.root), needles) == []
+    assert actions_of(store, video_id) == []
+    assert actions_of(store, other)
     after = digests(Path(store.root))
     gone = bystanders - after.keys()
     assert {key.partition("/")[0] for key in gone} == {"raw", "clips", "shards"}
@@ -153,6 +158,12 @@ def test_nothing_of_the_video_is_left_and_every_other_byte_stays(split: str, wor
     check_sound(job)
     assert take_down(job, find_target(store, video_id), "asked once more") == receipt
     assert _settled(digests(Path(store.root))) == _settled(after), "the same command again changes nothing"
+
+
+def actions_of(store: Store, video_id: str) -> list[str]:
+    """Return the blobs that hold true actions of a video."""
+    keys = [key for folder in ("clips", "shards") for key in store.list_blobs(folder) if key.endswith(SUFFIX)]
+    return [key for key in keys if any(clip.startswith(video_id) for clip in clips_of(read_table(store, key)))]
 
 
 def _settled(files: dict[str, str]) -> dict[str, str]:

@@ -1,52 +1,56 @@
-"""True actions beside recordings are dropped, or kept aside as truth: named by the rows, and in no shard."""
+"""True actions beside recordings are dropped, or kept beside the clips; a bad sidecar costs the actions alone."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from classifier.decision.decide import decide
+from pipeline.actions.join import join_actions
 from pipeline.clips.actions import read_actions
 from pipeline.clips.cut_batch import cut_batch
-from pipeline.clips.duplicates import find_duplicates
 from pipeline.clips.read import read_clips
 from pipeline.config import ClipConfig, Config, DecisionConfig, DownloadConfig, EngineConfig, SourceConfig, SplitConfig
 from pipeline.download.batch import download_batch
 from pipeline.inspect.gc import collect_garbage
+from pipeline.inspect.retry import retry_failed
 from pipeline.inspect.why import why
 from pipeline.inspect.why_text import format_why
 from pipeline.job import Job
 from pipeline.search.batches import batches
 from pipeline.search.search import search_videos
-from pipeline.shards.write import write_shards
-from pipeline.sources.actions import actions_beside
+from pipeline.sources.actions import FoundActions, actions_beside, is_sidecar, without_video
+from pipeline.sources.folder import FolderSource
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
+from tests.unit.pipeline.actions.test_sidecar import parquet
 from tests.unit.pipeline.clips.test_cut_batch import pictures
 
 SECRET = "press-the-red-button"
 
 
-def actions_of(seconds: float) -> bytes:
-    """Return actions as a demonstration records them, ten a second."""
-    steps = [{"frame": step, "t": step / 10, "action": step % 4, "name": SECRET} for step in range(round(seconds * 10))]
+def actions_of(frames: int) -> bytes:
+    """Return actions as a demonstration records them, one a frame; every second one is the clip's own frame number."""
+    steps = [{"frame": step, "action": step // 2, "name": SECRET} for step in range(frames)]
     return "".join(json.dumps(step) + "\n" for step in steps).encode()
 
 
 @pytest.fixture(scope="module")
 def demonstrations(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> Path:
-    """A folder of four short recordings: actions beside one, in a folder for another, unreadable ones, and none."""
+    """A folder of short recordings: actions beside one, in a folder for another, unreadable, too few, of no video."""
     folder = tmp_path_factory.mktemp("demonstrations")
     for index, (name, seconds) in enumerate([("a", 5.0), ("b", 2.5), ("c", 3.0), ("d", 3.5)]):
         make_video(folder / "videos" / f"{name}.mp4", pictures(seconds, seed=index), fps=20)
-    (folder / "videos" / "a.actions.jsonl").write_bytes(actions_of(5))
+    (folder / "videos" / "a.actions.jsonl").write_bytes(actions_of(100))
     (folder / "actions").mkdir()
-    (folder / "actions" / "b.jsonl").write_bytes(actions_of(2.5))
-    (folder / "videos" / "c.jsonl").write_bytes(actions_of(1) + b"[1, 2]\n")
+    (folder / "actions" / "b.jsonl").write_bytes(actions_of(49))
+    (folder / "videos" / "c.jsonl").write_bytes(actions_of(10) + b"[1, 2]\n")
+    (folder / "videos" / "d.actions.jsonl").write_bytes(actions_of(35))
+    (folder / "videos" / "e.actions.jsonl").write_bytes(actions_of(1))
     return folder
 
 
@@ -68,29 +72,79 @@ def collected(store: Store, folder: Path, **download: object) -> Job:
     return job
 
 
+def labels_of(store: Store, job: Job) -> dict[tuple[str, int], list[str] | None]:
+    """Return the labels of each clip's transitions, by title of its video and start in ms."""
+    titles = {row["video_id"]: row["title"] for row in store.read("videos").to_pylist()}
+    found: dict[tuple[str, int], list[str] | None] = {}
+    for row in read_clips(store, job.config).to_pylist():
+        table = read_actions(store, row)
+        labels = None if table is None else next(join_actions(table, "auto")).labels
+        found[titles[row["video_id"]], row["start_ms"]] = None if labels is None else list(labels)
+    return found
+
+
+def whole(start: int, stop: int) -> list[str]:
+    return [str(number) for number in range(start, stop)]
+
+
 @pytest.mark.usefixtures("inline")
 @pytest.mark.parametrize("keep_raw", [True, False])
-def test_actions_are_kept_beside_the_clips_and_in_no_shard(store: Store, demonstrations: Path, keep_raw: bool) -> None:
+def test_actions_are_kept_beside_the_clips_and_bad_ones_are_told(
+    store: Store, demonstrations: Path, keep_raw: bool
+) -> None:
     job = collected(store, demonstrations, actions="keep", keep_raw=keep_raw)
-    rows = read_clips(store, job.config).to_pylist()
-    titles = {row["video_id"]: row["title"] for row in store.read("videos").to_pylist()}
-    found = {(titles[row["video_id"]], row["start_ms"]): read_actions(store, row) for row in rows}
-    spans = {place: [actions[0]["t"], actions[-1]["t"]] for place, actions in found.items() if actions}
-    assert spans == {("a", 0): [0.0, 2.4], ("a", 2500): [2.5, 4.9], ("b", 0): [0.0, 2.4]}
-    assert {place for place, actions in found.items() if actions is None} == {("c", 0), ("d", 0)}
-    if keep_raw:
-        find_duplicates(job)
-        decide(job)
-        write_shards(job)
-        tars = store.list_blobs("shards")
-        assert tars
-        assert not any(SECRET.encode() in store.read_blob(key) for key in tars)
-    assert len([key for key in store.list_blobs("raw") if key.endswith(".jsonl")]) == (2 if keep_raw else 0)
+    # sources of 20 frames a second become 10: two rows a transition, and the clip's frame number is their action
+    assert labels_of(store, job) == {
+        ("a", 0): whole(0, 24), ("a", 2500): whole(25, 49), ("b", 0): whole(0, 24), ("c", 0): None, ("d", 0): None
+    }  # fmt: skip
+    assert len([key for key in store.list_blobs("raw") if key.endswith(".jsonl")]) == (3 if keep_raw else 0)
     assert collect_garbage(store, dry_run=True) == []
-    [unreadable] = [video for video, title in titles.items() if title == "c"]
-    text = format_why(why(store, job.config, unreadable))
+    videos = {row["title"]: row["video_id"] for row in store.read("videos").to_pylist()}
+    text = format_why(why(store, job.config, videos["c"]))
     assert "actions are left out: " in text
     assert "line 11 is no JSON object" in text
+    text = format_why(why(store, job.config, videos["d"]))
+    assert "its actions are not used: it has 35 rows, and the video 70 frames: write one row a frame" in text
+    assert "with true actions" in format_why(why(store, job.config, videos["a"]))
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_sidecar_that_was_mended_is_read_after_a_retry_as_the_advice_says(
+    store: Store, demonstrations: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(demonstrations, tmp_path / "mine")
+    job = collected(store, folder, actions="keep")
+    videos = {row["title"]: row["video_id"] for row in store.read("videos").to_pylist()}
+    before = {row["clip_id"]: row["sha256"] for row in read_clips(store, job.config).to_pylist()}
+    (folder / "videos" / "c.jsonl").unlink()
+    (folder / "videos" / "c.actions.parquet").write_bytes(parquet(action=list(range(60))))
+    (folder / "videos" / "d.actions.jsonl").write_bytes(actions_of(70))
+    advice = format_why(why(store, job.config, videos["d"]))
+    assert f"run `lampworks retry {videos['d']}`" in advice
+    assert retry_failed(job, [videos["a"]]).counts == {}
+    assert retry_failed(job).counts == {"actions": {"bad_actions": 2}}
+    [batch] = batches(store)
+    download_batch(job.of_batch(batch))
+    cut_batch(job.of_batch(batch))
+    found = labels_of(store, job)
+    assert found["d", 0] == whole(0, 34)
+    assert found["c", 0] == [str(2 * number) for number in range(29)]
+    assert {row["clip_id"]: row["sha256"] for row in read_clips(store, job.config).to_pylist()} == before
+    assert retry_failed(job).counts == {}
+    assert collect_garbage(store, dry_run=True) == []
+
+
+def test_a_sidecar_without_its_video_is_named_by_the_search(demonstrations: Path) -> None:
+    source = FolderSource(demonstrations)
+    list(source.search())
+    [note] = [note for note in source.notes if "actions" in note]
+    assert note.startswith("'videos/e.actions.jsonl' holds actions, and no video of that name is there")
+    videos = ["x/ep1.mp4", "x/deep/ep2.mkv", "ep3.mp4"]
+    belong = ["x/ep1.actions.jsonl", "x/actions/ep1.jsonl", "actions/ep1.parquet", "x/actions/ep2.actions.jsonl"]
+    assert without_video([*belong, "actions/ep3.jsonl"], videos) == []
+    lone = ["ep1.actions.jsonl", "actions/ep2.jsonl", "x/actions/ep3.jsonl"]
+    assert without_video(lone, videos) == sorted(lone)
+    assert [name for name in [*belong, "x/ep1.jsonl", "actions/a.txt"] if is_sidecar(name)] == belong
 
 
 @pytest.mark.usefixtures("inline")
@@ -104,12 +158,24 @@ def test_actions_are_dropped_unless_asked_for(store: Store, demonstrations: Path
 
 def test_nothing_outside_of_the_sources_folder_is_read_as_actions(demonstrations: Path, tmp_path: Path) -> None:
     url = str(demonstrations / "videos" / "b.mp4")
-    assert actions_beside(url, str(demonstrations), {})[0] is not None
-    assert actions_beside(url, str(demonstrations / "videos"), {}) == (None, "")
+    assert actions_beside(url, str(demonstrations), {}).data is not None
+    assert actions_beside(url, str(demonstrations / "videos"), {}) == FoundActions()
     (tmp_path / "v.jsonl").mkdir()
-    data, why_not = actions_beside(str(tmp_path / "v.mp4"), str(tmp_path), {})
-    assert data is None
-    assert "a folder" in why_not
+    found = actions_beside(str(tmp_path / "v.mp4"), str(tmp_path), {})
+    assert found.data is None
+    assert "a folder" in found.why_not
+
+
+def test_two_sidecars_of_a_video_are_a_contradiction_and_a_clearer_name_wins(tmp_path: Path) -> None:
+    video = str(tmp_path / "v.mp4")
+    (tmp_path / "v.jsonl").write_bytes(b"notes of mine\n")
+    (tmp_path / "v.actions.jsonl").write_bytes(actions_of(2))
+    assert actions_beside(video, str(tmp_path), {}).data == actions_of(2)
+    (tmp_path / "actions").mkdir()
+    (tmp_path / "actions" / "v.actions.parquet").write_bytes(parquet(action=[1]))
+    found = actions_beside(video, str(tmp_path), {})
+    assert found.data is None
+    assert "are both there: leave one of them" in found.why_not
 
 
 @pytest.mark.slow
@@ -121,4 +187,4 @@ def test_a_new_cut_keeps_the_actions_of_the_same_recording(store: Store, demonst
     cut_batch(Job(store, windows, job.home).of_batch(batch))
     rows = [row for row in read_clips(store, windows).to_pylist() if row["actions"]]
     assert len(rows) == 3
-    assert all(len(read_actions(store, row) or ()) == 20 for row in rows)
+    assert all(len(next(join_actions(read_actions(store, row), "auto"))) == 19 for row in rows)
