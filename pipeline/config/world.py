@@ -264,12 +264,11 @@ class DynamicsConfig(Section, name="dynamics"):
     """Weight, in the loss, of tokens that differ from the same place in the frame before; 1 counts all alike."""
     embedding_start: Literal["random", "codebook"] = "random"
     """`codebook` starts the token embeddings with the tokenizer's codes."""
-    led_by: Literal["latent", "true"] = "latent"
+    led_by: Literal["latent_actions", "true_actions"] = "latent_actions"
     """What leads from frame to frame: the latent actions of the LAM, or the true actions of the recordings
-    (`download.actions: keep`). With `true` no LAM learns, `unseen_actions` does nothing, and action k is the true action
-    k."""
+    (`download.actions: keep`). With those no LAM learns, `unseen_actions` does nothing, and action k is true action k."""
     join_actions: JoinRule = "auto"
-    """`led_by: true`, and scores: how the actions of the source frames between two frames of a clip become one. `auto`
+    """`led_by: true_actions`, and scores: how the actions of the source frames between two frames of a clip become one. `auto`
     is `most` (the one held longest) for discrete and `mean` for continuous ones; `sum` is for displacements, `last` for
     targets."""
 
