@@ -93,7 +93,7 @@ def steps_of(kind: TrainedKind, config: Config) -> int:
     """Return the steps that a configuration asks of a kind of model; a world's are those of the LAM alone and joint."""
     if kind == TOKENIZER:
         return config.tokenizer.steps
-    return config.latent_actions.unquantized_steps + config.dynamics.steps
+    return config.dynamics.alone_steps(config.latent_actions) + config.dynamics.steps
 
 
 def run_id(

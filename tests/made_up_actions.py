@@ -1,38 +1,67 @@
 """True actions for the clips of a store, as cutting would have left them.
 
 add_actions(store, lambda clip_id, transition: "jump")      # or numbers; None: this clip has none
+add_shard_actions(store, ...)                               # the same beside the tars of the training set
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
 from pipeline.actions.table import SUFFIX, TABLE, table_bytes
+from pipeline.clips.stored import decode_stored_clip
+from pipeline.shards.actions import actions_key
+from pipeline.shards.index import read_shard, samples_of
 from pipeline.storage.store import Store
 
-Action = str | Sequence[float] | None
+ActionOf = Callable[[str, int], str | Sequence[float] | None]
 
 
-def add_actions(store: Store, action_of: Callable[[str, int], Action]) -> None:
-    """Write the actions of all clips, one row a transition, beside their tars, and name them in `clips`."""
+def table_of(frames: Mapping[str, int], action_of: ActionOf) -> pa.Table:
+    """Return the actions of clips, by how many frames each has, one row a transition."""
+    found = [
+        (clip_id, step, action_of(clip_id, step)) for clip_id, count in frames.items() for step in range(count - 1)
+    ]
+    entries = [
+        {
+            "clip_id": clip_id,
+            "transition": step,
+            "row": step,
+            "weight": 1.0,
+            "label": action if isinstance(action, str) else None,
+            "values": None if isinstance(action, str) else action,
+        }
+        for clip_id, step, action in found
+        if action is not None
+    ]
+    return pa.Table.from_pylist(entries, TABLE)
+
+
+def add_actions(store: Store, action_of: ActionOf) -> None:
+    """Write the actions of all clips beside their tars, and name them in `clips`."""
     rows = store.read("clips").to_pylist()
-    for video_id in {row["video_id"] for row in rows}:
-        mine = [row for row in rows if row["video_id"] == video_id]
-        entries = []
+    for tar in {row["tar"] for row in rows}:
+        mine = [row for row in rows if row["tar"] == tar]
+        table = table_of({row["clip_id"]: row["num_frames"] for row in mine}, action_of)
+        key = f"{tar.removesuffix('.tar')}{SUFFIX}"
+        store.write_blob(key, table_bytes(table))
         for row in mine:
-            found = [(step, action_of(row["clip_id"], step)) for step in range(row["num_frames"] - 1)]
-            entries += [
-                {"clip_id": row["clip_id"], "transition": step, "row": step, "weight": 1.0}
-                | {"label": action if isinstance(action, str) else None}
-                | {"values": None if isinstance(action, str) else action}
-                for step, action in found
-                if action is not None
-            ]
-        if entries:
-            key = f"{mine[0]['tar'].removesuffix('.tar')}{SUFFIX}"
-            store.write_blob(key, table_bytes(pa.Table.from_pylist(entries, TABLE)))
-            for row in mine:
-                row["actions"] = key
+            row["actions"] = key
     store.replace("clips", rows)
+
+
+def add_shard_actions(store: Store, action_of: ActionOf) -> None:
+    """Write the actions of the clips of all tars, as the shards would have been written with them."""
+    rows = store.read("shards").to_pylist()
+    for row in rows:
+        frames = {
+            sample.clip_id: len(decode_stored_clip(sample.read_mp4(store)))
+            for sample in samples_of(read_shard(store, row), row["path"])
+        }
+        data = table_bytes(table_of(frames, action_of))
+        row |= {"actions": actions_key(row["path"]), "actions_sha256": hashlib.sha256(data).hexdigest()}
+        store.write_blob(row["actions"], data)
+    store.replace("shards", rows, inputs=store.inputs("shards"))

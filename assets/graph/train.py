@@ -13,6 +13,7 @@ from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
 from pipeline.inspect.runs import lineage_lines
 from pipeline.model_choice import judged_by, pick_model
+from pipeline.model_ids import WORLD, steps_of
 from pipeline.storage.models_table import ModelRecord, all_models
 
 
@@ -68,7 +69,7 @@ def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
     with working(context, lampworks) as work:
         from models.training.train import train_world_model
 
-        curves = Curves(context, work.config.latent_actions.unquantized_steps + work.config.dynamics.steps)
+        curves = Curves(context, steps_of(WORLD, work.config))
         trained = train_world_model(work.job, on_step=curves)
         model = _published(work, trained.model_id)
         bad = [name for name, value in _numbers(model.metrics).items() if not math.isfinite(value)]

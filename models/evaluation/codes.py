@@ -54,11 +54,14 @@ def measure_codes(
     time_index: np.ndarray,
     num_codes: int,
     config: EvaluationConfig,
+    *,
+    unknown_because: str = "",
 ) -> Metrics:
     """Return the entropy of the latent actions, and their information in nats about true actions.
 
     The information is that about the whole action, about its direction, and about whether it jumps where the direction
-    is known; the last two add up to the first. Beside each stands what is possible (`_of`): the entropy of the same.
+    is known; the last two add up to the first, and are known of the embedded game alone. Beside each stands what is
+    possible (`_of`): the entropy of the same.
 
     Args:
         clips: held-out clips; those without true actions count for the entropies only.
@@ -66,6 +69,7 @@ def measure_codes(
         time_index: position of each latent action within its window.
         num_codes: K.
         config: bootstrap draws, shuffles and seed.
+        unknown_because: why nothing can be said of true actions, where that is so.
     """
     everything = np.concatenate(list(clip_codes))
     groups = np.repeat(np.arange(len(clips)), [len(codes) for codes in clip_codes])
@@ -76,26 +80,39 @@ def measure_codes(
         "code_entropy_within_time": {"value": entropy_within(everything, times, num_codes)},
         "codes_used": {"value": len(np.unique(everything))},
     }
+    names = names_of(clips)
     known = [
         _Pair(clip.video_id, codes, clip.actions)
         for clip, codes in zip(clips, clip_codes, strict=True)
-        if clip.actions is not None
+        if clip.actions is not None and clip.action_names == names
     ]
+    because = unknown_because or ("" if known else "no true actions are known for the held-out sources")
     for name, part in _PARTS.items():
-        metrics |= _information(name, known, part, num_codes, config)
+        only_of_game = "" if part.num_classes is None or names == ACTIONS else "it is known of the embedded game alone"
+        metrics |= (
+            _unknown(name, because or only_of_game)
+            if because or only_of_game
+            else _information(name, known, part, (num_codes, part.num_classes or len(names)), config)
+        )
     return metrics
+
+
+def names_of(clips: Sequence[HeldOutClip]) -> tuple[str, ...]:
+    """Return what the true actions of clips are called: those of the first clip that has some."""
+    return next((clip.action_names for clip in clips if clip.actions is not None), ACTIONS)
 
 
 def true_action_shares(
     clips: Sequence[HeldOutClip], codes: Sequence[np.ndarray], num_codes: int
 ) -> list[dict[str, float]]:
     """Return, for each latent action, the shares of the true actions at its transitions ({} where unknown)."""
-    counts = np.zeros((num_codes, len(ACTIONS)), np.int64)
+    names = names_of(clips)
+    counts = np.zeros((num_codes, len(names)), np.int64)
     for clip, own in zip(clips, codes, strict=True):
-        if clip.actions is not None:
+        if clip.actions is not None and clip.action_names == names:
             np.add.at(counts, (own, clip.actions), 1)
     return [
-        {name: round(float(count / row.sum()), 4) for name, count in zip(ACTIONS, row, strict=True) if count}
+        {name: round(float(count / row.sum()), 4) for name, count in zip(names, row, strict=True) if count}
         for row in counts
     ]
 
@@ -114,7 +131,8 @@ class _Part:
     """A part of the true actions: what is counted, and the information of a table of counts about it, in nats."""
 
     classes_of: Callable[[np.ndarray], np.ndarray]
-    num_classes: int
+    num_classes: int | None
+    """Of the embedded game's actions; None: as many as there are actions, of any source."""
     information: Callable[[np.ndarray], np.ndarray] = mutual_information
     possible: Callable[[np.ndarray], np.ndarray] = entropy
 
@@ -125,7 +143,7 @@ def _same(actions: np.ndarray) -> np.ndarray:
 
 _DIRECTION_OF_ACTION = direction_of(np.arange(len(ACTIONS))).tolist()
 _PARTS = {
-    "latent_action_mutual_information": _Part(_same, len(ACTIONS)),
+    "latent_action_mutual_information": _Part(_same, None),
     "latent_action_direction_information": _Part(direction_of, NUM_DIRECTIONS),
     # what an action is beside its direction is whether it jumps
     "latent_action_jump_information": _Part(
@@ -137,11 +155,13 @@ _PARTS = {
 }
 
 
-def _information(name: str, known: Sequence[_Pair], part: _Part, num_codes: int, config: EvaluationConfig) -> Metrics:
-    if not known:
-        reason = "no true actions are known for the held-out sources"
-        return {name + end: unknown(reason) for end in ("", "_shuffled", "_shuffled_p95", "_ratio", "_of")}
-    shape = (num_codes, part.num_classes)
+def _unknown(name: str, reason: str) -> Metrics:
+    return {name + end: unknown(reason) for end in ("", "_shuffled", "_shuffled_p95", "_ratio", "_of")}
+
+
+def _information(
+    name: str, known: Sequence[_Pair], part: _Part, shape: tuple[int, int], config: EvaluationConfig
+) -> Metrics:
     classes = [part.classes_of(pair.actions) for pair in known]
     tables: dict[str, np.ndarray] = {}
     for pair, own in zip(known, classes, strict=True):

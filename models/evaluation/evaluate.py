@@ -17,6 +17,7 @@ from models.evaluation.held_out import held_out_clips, shards_version, training_
 from models.evaluation.measure import measure_world
 from models.evaluation.picture_files import picture_files
 from models.evaluation.round_trips import ROUND_TRIPS, measure_round_trips
+from models.evaluation.true_actions import led_by_true_actions, with_true_actions
 from models.registry import folder_of, with_tokenizer_of
 from models.runtime.compute import choose_compute, intra_op_threads
 from models.runtime.cpu_parallel import CpuParallel
@@ -39,7 +40,8 @@ def evaluation_is_current(store: Store, config: Config) -> bool:
 def evaluate(job: Job, model: str | None = None) -> EvaluationReport:
     """Measure a world model on held-out sources, and publish metrics and pictures.
 
-    Does nothing where this evaluation is published. True actions of the embedded source are read from the job's home.
+    Does nothing where this evaluation is published. True actions of the embedded source are read from the job's home,
+    those of other sources from beside the shards.
 
     Args:
         job: its store, configuration and home.
@@ -67,6 +69,12 @@ def evaluate(job: Job, model: str | None = None) -> EvaluationReport:
             raise UserError(
                 "no source is held out: the val shards are empty. Raise split.val_share, or add or keep more videos."
             )
+        led_by = chosen.inputs.get("true_actions")
+        clips = (
+            with_true_actions(store, clips, world.num_actions)
+            if led_by is None
+            else led_by_true_actions(store, clips, led_by)
+        )
         measurement = measure_world(world, clips, training_frames(store), config, on_progress=job.on_progress)
         files = picture_files(world, clips, measurement, config.evaluation)
         usual = measure_round_trips(world, clips)

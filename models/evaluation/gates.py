@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, TypedDict
 
 from models.evaluation.character import PLACES
-from models.evaluation.metric import Metrics
+from models.evaluation.metric import Metric, Metrics
 from pipeline.config import EvaluationConfig
 
 
@@ -46,7 +46,7 @@ GATES: dict[str, Threshold] = {
     **{f"character_place_{name}": Threshold("value", 0.9) for name in PLACES},
 }
 # how many things a player can do is known of the embedded game alone: another world may have fewer
-_WHERE_ACTIONS_ARE_KNOWN = {"distinct_actions"}
+_OF_THE_GAME = {"distinct_actions", "latent_action_mutual_information"}
 
 
 def check_gates(metrics: Metrics, num_sources: int, config: EvaluationConfig) -> dict[str, Gate]:
@@ -58,9 +58,10 @@ def check_gates(metrics: Metrics, num_sources: int, config: EvaluationConfig) ->
             "threshold": config.min_sources,
         }
     }
-    known = metrics.get("latent_action_mutual_information", {"value": None})["value"] is not None
+    about: Metric = metrics.get("latent_action_mutual_information", {"value": None})
+    is_game = metrics.get("latent_action_direction_information", about)["value"] is not None
     for name, (end, least) in GATES.items():
-        judged = name in metrics and (known or name not in _WHERE_ACTIONS_ARE_KNOWN)
+        judged = name in metrics and (is_game or name not in _OF_THE_GAME)
         value = metrics[name].get(end) if judged else None
         gates[name] = {"passed": None if value is None else bool(value >= least), "value": value, "threshold": least}
     return gates

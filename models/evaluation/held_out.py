@@ -1,7 +1,8 @@
 """Read clips of held-out sources, with their true actions and states where they are known.
 
-The clips come from the `val` shards, whose sources no training uses. True actions and states are known only for the
-platformer of the embedded source; they serve measurement, and no training reads them.
+The clips come from the `val` shards, whose sources no training uses. True states are known only for the platformer of
+the embedded source; they serve measurement, and no training reads them. `models.evaluation.true_actions` adds the true
+actions of other sources.
 
 Shapes: T frames, H W C pixels.
 """
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from pipeline.arcade.platformer import ACTIONS
 from pipeline.arcade.truth import DIRECTIONS, TrueStates, load_truth, true_states
 from pipeline.clips.stored import decode_stored_clip
 from pipeline.config import Config
@@ -47,6 +49,10 @@ class HeldOutClip:
     """int64 (T - 1,): the true action between frame k and k + 1; None where it is unknown."""
     states: TrueStates | None = None
     """The true state of each frame; None where it is unknown."""
+    action_names: tuple[str, ...] = ACTIONS
+    """What the numbers of `actions` stand for."""
+    codes: np.ndarray | None = None
+    """int64 (T - 1,): the true actions by their numbers in a world that they lead; None for another world."""
 
 
 def direction_of(actions: np.ndarray) -> np.ndarray:

@@ -88,7 +88,7 @@ def measure_world(
 
     Args:
         world: the world model.
-        clips: held-out clips, at least one.
+        clips: held-out clips, at least one; all have `codes` where true actions lead the world.
         codebook_frames: training frames (N, H, W, C), uint8, that the k-means baseline is fitted on.
         config: `evaluation`, and the tokenizer's patch and codebook size for the k-means baseline.
         doubt: whether the world's doubt is calibrated too.
@@ -108,8 +108,11 @@ def measure_world(
         windows = cut_windows(clips, settings)
         metrics = measure_reconstruction(world, windows, codebook, settings)
         progress.advance()
-        codes, times = infer_clip_actions(world, clips)
-        metrics |= measure_codes(clips, codes, times, world.num_actions, settings)
+        own = [clip.codes for clip in clips if clip.codes is not None]
+        codes, times, because = own, np.arange(max(map(len, own), default=0)), "true actions led the dynamics"
+        if len(own) < len(clips):
+            (codes, times), because = infer_clip_actions(world, clips), ""
+        metrics |= measure_codes(clips, codes, times, world.num_actions, settings, unknown_because=because)
         progress.advance()
         by_window: dict[str, np.ndarray] = {}
         translated = translate(

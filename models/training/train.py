@@ -10,13 +10,15 @@ The configuration alone fixes the number of steps. Held-out metrics are in the m
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import dataclasses
 from collections.abc import Callable, Mapping
+=======
+from collections.abc import Mapping
+>>>>>>> caac6ff (Train, evaluate and play a world that true actions lead)
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from torch import nn
 
 from models.registry import Curve, load_tokenizer, parameters_of, publish_model, require_configured
@@ -25,7 +27,8 @@ from models.runtime.ranks import ALONE, Ranks
 from models.training.check_ranks import check_ranks
 from models.training.checkpoint import Checkpoints
 from models.training.data import ClipWindows, check_window
-from models.training.loop import OnStep, Trainable, run
+from models.training.led_by_truth import led_by_truth
+from models.training.loop import OnStep, Trainable
 from models.training.planned_run import PlannedRun, plan_run
 from models.training.preflight import check_memory
 from models.training.report import Report
@@ -44,14 +47,11 @@ from models.training.training_set import (
 from models.training.true_actions import TruthActions
 from models.training.world_metrics import world_metrics
 from models.training.world_training import WorldTraining
-from models.world.world import WorldModel
 from pipeline.config import Config
-from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.model_choice import is_trained
 from pipeline.model_ids import TOKENIZER, WORLD
 from pipeline.progress import ProgressCallback, notify
-from pipeline.shards.loader.clips import ListedClips
 from pipeline.shards.read import current_shards
 from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.store import Store
@@ -156,6 +156,11 @@ def train_world_model(
         return _report(require_configured(store, config, WORLD), skipped=True)
     source = require_configured(store, config, TOKENIZER).model_id
     train, val = train_and_val_clips(store, version)
+    truth = led_by_truth(store, config, train, val)
+    if truth is not None:
+        train, val = truth.train, truth.val
+        for sentence in truth.sentences():
+            notify(f"{WORLD}: {sentence}", on_progress)
     has_val = sum(val.counts) > 0
     planned = plan_run(store, config, WORLD, version, tokenizer=source, start=start_for(store, config, WORLD))
     check_ranks(config, WORLD, ranks)
@@ -163,7 +168,8 @@ def train_world_model(
     with intra_op_threads(), training_windows(job, version, train, ranks) as windows:
         check_window(windows, config.dynamics.drawn_frames, config.dynamics.drawn_by)
         _check_memory(job, WORLD, compute, windows)
-        training = _world_training(store, config, source, windows, compute)
+        actions_of = None if truth is None else truth.actions_of
+        training = _world_training(store, config, source, windows, compute, actions_of)
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
         curve, run_about = run_planned(job, planned, training, compute, on_step, make_tracker, report)
         about = training.about()
@@ -184,49 +190,13 @@ def train_world_model(
             **parameters,
             **run_about,
         },
-        inputs={"clips": windows.num_clips, **bad_samples(windows)},
+        inputs={
+            "clips": windows.num_clips,
+            **({} if truth is None else {"true_actions": truth.about()}),
+            **bad_samples(windows),
+        },
     )
     return _publish(planned, record, networks, curve)
-
-
-def train_oracle(
-    store: Store,
-    config: Config,
-    truth_actions: Callable[[str], npt.NDArray[np.int8] | None],
-    *,
-    on_progress: ProgressCallback | None = None,
-    on_step: OnStep | None = None,
-) -> tuple[WorldModel, Curve]:
-    """Train the dynamics on true actions, and return it as a world whose action k is the true action k.
-
-    Nothing is published. The oracle tells a weak dynamics from an uninformative LAM: see
-    `models.training.world_training`.
-
-    Args:
-        store: holds the shards and the published tokenizer.
-        config: as of `train_world_model`; `latent_actions` needs as many codes and latent values as there are actions.
-        truth_actions: returns a clip's true actions by its id, None where unknown: such clips are left out.
-        on_progress: receives progress.
-        on_step: receives the step (from 1) and its metrics.
-    """
-    version = current_shards(store)
-    train, _ = train_and_val_clips(store, version)
-    clips = [clip for group in range(len(train.counts)) for clip in train.read(group) if not clip.damage]
-    known = [clip for clip in clips if truth_actions(clip.clip_id) is not None]
-    if not known:
-        raise UserError("no training clip has true actions: the oracle needs the embedded source (source.spec: arcade)")
-    source = require_configured(store, config, TOKENIZER).model_id
-    compute = choose_compute(config.training)
-    cache, most = config.training.cache_clips, config.training.max_bad_share
-    source_clips = ListedClips(known, store)
-    with (
-        intra_op_threads(),
-        ClipWindows(source_clips, cache_clips=cache, max_bad_share=most, training=config.training) as windows,
-    ):
-        training = _world_training(store, config, source, windows, compute, truth_actions)
-        every = config.training.checkpoint_every
-        curve = run(training, None, stage="oracle", checkpoint_every=every, on_progress=on_progress, on_step=on_step)
-    return WorldModel(training.tokenizer, training.lam, training.dynamics, compute=compute, model_id="oracle"), curve
 
 
 def _world_training(

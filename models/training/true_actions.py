@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.shards.loader.loader import Place
 
-TruthActions = Callable[[str], npt.NDArray[np.int8] | None]
+TruthActions = Callable[[str], npt.NDArray[np.int8] | npt.NDArray[np.int16] | None]
 """Returns the true actions of a clip by its id, entry k between frames k and k + 1; None where unknown."""
 
 

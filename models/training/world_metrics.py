@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from models.networks.dynamics import last_frame_quality
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.training.code_metrics import lam_quality
 from models.training.data import ClipWindows
+from models.training.true_actions import true_actions
 from models.training.world_training import WorldTraining
 
 
@@ -22,9 +24,11 @@ def world_metrics(training: WorldTraining, windows: ClipWindows, *, count: int) 
     cross_entropy_changed and accuracy_changed, of the tokens that differ from the frame before (None where there are
     none), and changed_share, their share; lam_psnr and lam_psnr_copy (dB; of copying the frame before), or
     lam_accuracy and lam_accuracy_copy (shares of tokens) of a LAM that reads tokens; codes_used, code_counts,
-    code_perplexity.
+    code_perplexity. Where true actions lead, the codes are those, and nothing is said of a LAM.
     """
     compute, lam = training.compute, training.lam
+    if training.truth_actions is not None:
+        return _led_by_truth(training, windows, count)
     video = windows.spread(count=count, window=training.config.context)
     each, right, changed, drawn, copies, codes = [], [], [], [], [], []
     for part in video.split(8):
@@ -42,18 +46,51 @@ def world_metrics(training: WorldTraining, windows: ClipWindows, *, count: int) 
         drawn += [lam_quality(prediction.next_frames, frames[:, 1:])] * len(part)
         copies += [lam_quality(as_float(frames[:, :-1]), frames[:, 1:])] * len(part)
         codes.append(prediction.quantized.codes.flatten())
-    losses, hits, moved, all_codes = torch.cat(each), torch.cat(right), torch.cat(changed), torch.cat(codes)
-    used, perplexity = usage(all_codes, lam.config.num_actions)
+    return {
+        **_of_dynamics(torch.cat(each), torch.cat(right), torch.cat(changed)),
+        lam.metric: sum(drawn) / len(drawn),
+        f"{lam.metric}_copy": sum(copies) / len(copies),
+        **_of_codes(torch.cat(codes), lam.config.num_actions),
+        "windows": len(video),
+    }
+
+
+def _led_by_truth(training: WorldTraining, windows: ClipWindows, count: int) -> dict[str, Any]:
+    """Return the metrics of a dynamics that true actions lead, on the first windows of a fixed order."""
+    compute = training.compute
+    batch = windows.batch(seed=0, batch=count, window=training.config.context)
+    assert training.truth_actions is not None
+    transitions = training.config.context - 1
+    codes = true_actions(training.truth_actions, batch.places, transitions).to(compute.device)
+    each, right, changed = [], [], []
+    for part, own in zip(batch.video_BTHWC.split(8), codes.split(8), strict=True):
+        with compute.autocast():
+            tokens = training.tokenizer.encode(part.to(compute.device))
+            loss, hit = last_frame_quality(training.dynamics, tokens, training.lam.quantizer.lookup(own))
+        each.append(loss)
+        right.append(hit.float())
+        changed.append(tokens[:, -1] != tokens[:, -2])
+    return {
+        **_of_dynamics(torch.cat(each), torch.cat(right), torch.cat(changed)),
+        **_of_codes(codes.flatten(), training.lam_config.num_actions),
+        "windows": len(codes),
+    }
+
+
+def _of_dynamics(losses: Tensor, hits: Tensor, moved: Tensor) -> dict[str, Any]:
     return {
         "cross_entropy": float(losses.mean()),
         "accuracy": float(hits.mean()),
         "cross_entropy_changed": float(losses[moved].mean()) if bool(moved.any()) else None,
         "accuracy_changed": float(hits[moved].mean()) if bool(moved.any()) else None,
         "changed_share": float(moved.float().mean()),
-        lam.metric: sum(drawn) / len(drawn),
-        f"{lam.metric}_copy": sum(copies) / len(copies),
+    }
+
+
+def _of_codes(codes: Tensor, num_codes: int) -> dict[str, Any]:
+    used, perplexity = usage(codes, num_codes)
+    return {
         "codes_used": used,
         "code_perplexity": perplexity,
-        "code_counts": torch.bincount(all_codes, minlength=lam.config.num_actions).tolist(),
-        "windows": len(video),
+        "code_counts": torch.bincount(codes, minlength=num_codes).tolist(),
     }

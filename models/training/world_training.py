@@ -4,8 +4,8 @@ Each has its own loss and its own optimizer. The LAM learns from pixels; the dyn
 that no gradient of it reaches the LAM. With `unquantized_steps` the LAM first learns alone without quantization, and
 k-means of its latents initializes the codes.
 
-The *oracle* is the same dynamics conditioned on the true actions of the embedded source instead of a LAM. If the oracle
-cannot be controlled, the dynamics is too weak; if only the oracle can, the latent actions carry nothing.
+With `dynamics.led_by: true_actions` the same dynamics is conditioned on the true actions of the recordings instead of a
+LAM's. If such an oracle cannot be controlled, the dynamics is too weak; if only it can, latent actions carry nothing.
 """
 
 from __future__ import annotations

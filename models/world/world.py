@@ -23,6 +23,7 @@ from models.world.networks import WorldNetworks
 from models.world.session import Session, session_bytes
 from models.world.signals import read_signals
 from pipeline.config.evaluation import SamplingConfig
+from pipeline.errors import UserError
 
 _FRAMES_AT_ONCE = 320
 
@@ -60,7 +61,13 @@ class WorldModel(WorldNetworks):
 
         Raises:
             ValueError: as of `encode`, or the video has only one frame.
+            UserError: true actions lead this world, and no LAM has learned to infer them.
         """
+        if self.dynamics.config.led_by == "true_actions":
+            raise UserError(
+                f"world {self.model_id} is led by true actions, and cannot infer them from video: read them from the "
+                "recording, or take a world with dynamics.led_by: latent_actions"
+            )
         video_BTHWC = self._checked_video(video_BTHWC)
         if video_BTHWC.shape[1] < 2:
             raise ValueError("a latent action leads from one frame to the next: the video has only one frame")

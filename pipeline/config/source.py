@@ -239,8 +239,8 @@ class DownloadConfig(Section, name="download"):
     """Downloads pause when the raw files of the root take more; 0: no limit."""
     actions: Literal["drop", "keep"] = "drop"
     """True actions beside the videos of a folder (`<name>.actions.jsonl` or `.parquet`), and those of the embedded
-    source: drop them, or keep them beside clips and shards, where scores and `dynamics.led_by: true_actions` read them. Holds
-    for videos fetched from then on."""
+    source: drop them, or keep them beside clips and shards, where scores and `dynamics.led_by: true_actions` read
+    them. Holds for videos fetched from then on."""
     keep_raw: bool = True
     """Whether a raw file stays once its clips are cut. Without it a new clip format downloads again."""
 

@@ -266,10 +266,11 @@ class DynamicsConfig(Section, name="dynamics"):
     """`codebook` starts the token embeddings with the tokenizer's codes."""
     led_by: Literal["latent_actions", "true_actions"] = "latent_actions"
     """What leads from frame to frame: the latent actions of the LAM, or the true actions of the recordings
-    (`download.actions: keep`). With those no LAM learns, `unseen_actions` does nothing, and action k is true action k."""
+    (`download.actions: keep`). With those no LAM learns, `unseen_actions` does nothing, and there must be
+    `latent_actions.num_actions` of them."""
     join_actions: JoinRule = "auto"
-    """`led_by: true_actions`, and scores: how the actions of the source frames between two frames of a clip become one. `auto`
-    is `most` (the one held longest) for discrete and `mean` for continuous ones; `sum` is for displacements, `last` for
+    """`led_by: true_actions`: how the actions of the source frames between two frames of a clip become one. `auto` is
+    `most` (the one held longest) for discrete and `mean` for continuous ones; `sum` is for displacements, `last` for
     targets."""
 
     def __post_init__(self) -> None:
@@ -284,6 +285,10 @@ class DynamicsConfig(Section, name="dynamics"):
                 f"dynamics.own_frames = {self.own_frames}: no sample has them; set dynamics.own_frame_share above 0, "
                 "or own_frames = 1"
             )
+
+    def alone_steps(self, latent_actions: LatentActionConfig) -> int:
+        """Return the steps in which the LAM learns alone before the joint ones."""
+        return 0 if self.led_by == "true_actions" else latent_actions.unquantized_steps
 
     @property
     def frames_before(self) -> int:

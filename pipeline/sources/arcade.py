@@ -8,6 +8,7 @@ and `fetch` asks the running site instead.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,8 +16,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.arcade.pages import thumbnail_url, watch_url
+from pipeline.arcade.platformer import ACTIONS
 from pipeline.arcade.record import record_arcade
 from pipeline.arcade.site import ArcadeSite
+from pipeline.arcade.truth import ACTIONS_FPS, read_truth
 from pipeline.config.source import ArcadeConfig, DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
 from pipeline.ids import video_id_of
@@ -98,7 +101,19 @@ class ArcadeSource:
         native_id = str(video["native_id"])
         if not re.fullmatch(r"[A-Za-z0-9_-]{11}", native_id):
             raise PermanentError(f"{native_id!r} is no id of the embedded source", error_class="permanent")
-        return fetch_url(watch_url(self.url, native_id), folder, config, extra=self.extra, extractor="arcade")
+        fetched = fetch_url(watch_url(self.url, native_id), folder, config, extra=self.extra, extractor="arcade")
+        actions = self._actions(native_id) if config.actions == "keep" else None
+        return dataclasses.replace(fetched, actions=actions)
+
+    def _actions(self, native_id: str) -> bytes | None:
+        """Return the true actions of a recording as a sidecar; None where it is no game of ours."""
+        truth = read_truth(self.home.arcade, native_id)
+        if truth is None or truth.actions is None:
+            return None
+        rows = (
+            {"t": step / ACTIONS_FPS, "action": ACTIONS[action]} for step, action in enumerate(truth.actions.tolist())
+        )
+        return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 def _canonical(candidate: Candidate, site: str) -> Candidate:

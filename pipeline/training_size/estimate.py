@@ -167,7 +167,7 @@ def estimate_training(
     if not place.on_gpu:
         data += frame * _held_clips(config, local, clips) * config.clips.num_frames
         state += (large + small) * (_SAVED + average)
-    alone = config.latent_actions.unquantized_steps if kind == "world_model" else 0
+    alone = config.dynamics.alone_steps(config.latent_actions) if kind == "world_model" else 0
     return TrainingEstimate(
         kind=kind,
         parameters=large + small,

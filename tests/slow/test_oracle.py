@@ -8,16 +8,14 @@ import dataclasses
 
 import pytest
 
-from models.evaluation.control import measure_control
 from models.evaluation.evaluate import evaluate
-from models.evaluation.held_out import held_out_clips
-from models.evaluation.windows import cut_windows
-from models.training.train import train_oracle, train_tokenizer, train_world_model
-from pipeline.arcade.platformer import platformer_actions
+from models.training.train import train_tokenizer, train_world_model
+from pipeline.arcade.platformer import ACTIONS, platformer_actions
 from pipeline.config import preset
 from pipeline.ids import split_clip_id
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
+from tests.made_up_actions import add_shard_actions
 from tests.shards import add_platformer_shards
 from tests.synthetic import job_of
 
@@ -44,12 +42,16 @@ def _true_actions(clip_id):
 
 def test_the_dynamics_follows_true_actions(trained):
     store, config = trained
-    world, _ = train_oracle(store, config, _true_actions)
-    clips = held_out_clips(store, config, home_of(store))
-    assert len(clips) == len(VAL)
-    settings = dataclasses.replace(config.evaluation, random_draws=2)
-    windows = cut_windows(clips, settings)
-    figures = measure_control(world, windows, [clip.actions for clip in clips], settings)
+    add_shard_actions(store, lambda clip_id, step: ACTIONS[_true_actions(clip_id)[step]])
+    config = dataclasses.replace(
+        config,
+        dynamics=dataclasses.replace(config.dynamics, led_by="true_actions"),
+        latent_actions=dataclasses.replace(config.latent_actions, num_actions=len(ACTIONS)),
+        evaluation=dataclasses.replace(config.evaluation, random_draws=2),
+    )
+    train_world_model(job_of(store, config))
+    figures = evaluate(job_of(store, config)).metrics
+    assert figures["num_clips"] == len(VAL)
     control = figures["delta_t_psnr_permuted"]
     assert control["low"] > 1, f"the dynamics is too weak: {control}"
     assert figures["psnr_t1_above_copy"]["value"] > 1

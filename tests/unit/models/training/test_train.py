@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load
@@ -12,7 +11,6 @@ from models.runtime.ranks import Ranks
 from models.training.data import training_clips
 from models.training.train import (
     tokenizer_is_current,
-    train_oracle,
     train_tokenizer,
     train_world_model,
     world_model_is_current,
@@ -182,25 +180,6 @@ def test_a_takedown_during_the_training_stops_the_publication(shards):
     with pytest.raises(UserError, match="taken-down"):
         train_tokenizer(job_of(shards, CONFIG), on_step=ask)
     assert shards.version("models") == -1
-
-
-def test_the_oracle_is_led_by_true_actions_and_publishes_nothing(shards):
-    train_tokenizer(job_of(shards, CONFIG))
-    before = blobs_and_versions(shards)
-    asked = set()
-
-    def truth(clip_id):
-        asked.add(clip_id)
-        return None if "v0" in clip_id else np.zeros(11, np.int8)
-
-    world, curve = train_oracle(shards, CONFIG, truth)
-    assert len(asked) == 4
-    assert len(curve) == 4
-    prompt = world.encode(torch.zeros(1, 1, 16, 32, 3, dtype=torch.uint8))
-    assert world.generate(prompt, torch.tensor([[5, 0]]), sampling=GREEDY).shape == (1, 3, 8)
-    assert blobs_and_versions(shards) == before
-    with pytest.raises(UserError, match="no training clip has true actions"):
-        train_oracle(shards, CONFIG, lambda clip_id: None)
 
 
 @pytest.mark.parametrize("train", [train_tokenizer, train_world_model])
