@@ -19,6 +19,7 @@ from assets.cli import bench as cli_bench
 from assets.cli import config as cli_config
 from assets.cli import data as cli_data
 from assets.cli import doctor as cli_doctor
+from assets.cli import episodes as cli_episodes
 from assets.cli import export as cli_export
 from assets.cli import label as cli_label
 from assets.cli import models as cli_models
@@ -61,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         cli_label,
         cli_models,
         cli_data,
+        cli_episodes,
         cli_tabletop,
         cli_export,
         cli_rebuild,

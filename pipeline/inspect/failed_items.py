@@ -87,8 +87,10 @@ def _actions(store: Store, config: Config, hidden: Column) -> Iterable[FailedIte
     """Return the videos whose sidecar could not be read when they were fetched, or does not fit their frames."""
     columns = ["video_id", "message", "finished_at"]
     fetched = store.read("downloads", columns, pc.field("state") == "ok").sort_by("finished_at")
-    last = fetched.group_by("video_id", use_threads=False).aggregate([("message", "last")])
-    unread = last.filter(pc.starts_with(pc.coalesce(last["message_last"], pa.scalar("")), LEFT_OUT))["video_id"]
+    # a group's last value is otherwise its last that is not null
+    said = fetched.set_column(1, "message", pc.coalesce(fetched["message"], pa.scalar("")))
+    last = said.group_by("video_id", use_threads=False).aggregate([("message", "last")])
+    unread = last.filter(pc.starts_with(last["message_last"], LEFT_OUT))["video_id"]
     where = (pc.field("clip_spec") == clip_spec(config.clips)) & pc.is_valid(pc.field("actions_problem"))
     unfit = store.read("clippings", ["video_id"], where)["video_id"]
     found = {str(name) for column in (unread, unfit) for name in column.to_pylist()}

@@ -1,0 +1,76 @@
+"""True actions of any source score latent actions, and measure a world that they lead."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from models.evaluation.codes import measure_codes, true_action_shares
+from models.evaluation.gates import check_gates
+from models.evaluation.held_out import HeldOutClip
+from models.evaluation.true_actions import led_by_true_actions, with_true_actions
+from models.true_actions import ActionClasses
+from pipeline.config import EvaluationConfig
+from pipeline.errors import UserError
+from tests.made_up_actions import add_shard_actions
+from tests.trainings import add_training_shards, clip_id
+
+CONFIG = EvaluationConfig(shuffles=20, bootstrap_draws=50)
+NAMES = ("grip", "push")
+
+
+def held_out() -> list[HeldOutClip]:
+    frames = np.zeros((12, 4, 4, 3), np.uint8)
+    return [HeldOutClip(clip_id(number), f"site-v{number}", 0, frames, None) for number in (4, 5)]
+
+
+def test_latent_actions_are_scored_by_the_actions_beside_the_shards(store):
+    add_training_shards(store)
+    assert with_true_actions(store, held_out(), 8)[0].actions is None
+    add_shard_actions(store, lambda name, step: NAMES[step % 2])
+    clips = with_true_actions(store, held_out(), 8)
+    assert [clip.action_names for clip in clips] == [NAMES, NAMES]
+    codes = [5 * clip.actions for clip in clips]
+    found = measure_codes(clips, codes, np.arange(11), 8, CONFIG)
+    information = found["latent_action_mutual_information"]["value"]
+    assert information == pytest.approx(np.log(2), abs=0.01)
+    assert found["latent_action_mutual_information_of"]["value"] == pytest.approx(np.log(2), abs=0.01)
+    assert found["latent_action_jump_information"]["reason"] == "it is known of the embedded game alone"
+    assert true_action_shares(clips, codes, 8) == [{"grip": 1.0}, {}, {}, {}, {}, {"push": 1.0}, {}, {}]
+    # the least of the game's information says nothing of another source
+    assert check_gates(found, 2, CONFIG)["latent_action_mutual_information"]["passed"] is None
+
+
+def test_continuous_actions_are_scored_as_prototypes(store):
+    add_training_shards(store)
+    add_shard_actions(store, lambda name, step: [0.0, 1.0] if step % 2 else [3.0, -1.0])
+    clips = with_true_actions(store, held_out(), 2)
+    assert clips[0].action_names == ("(0, 1)", "(3, -1)")
+    assert clips[0].actions.tolist() == [1, 0] * 5 + [1]
+    # fewer different actions than prototypes are no score, and no end of the evaluation
+    assert with_true_actions(store, held_out(), 8)[0].actions is None
+
+
+def test_a_world_is_measured_on_the_clips_whose_actions_it_knows(store):
+    add_training_shards(store)
+    about = {**ActionClasses(("push", "grip")).as_json(), "join": "auto"}
+    with pytest.raises(UserError, match=r"no held-out clip has any that it knows: set download\.actions"):
+        led_by_true_actions(store, held_out(), about)
+    add_shard_actions(store, lambda name, step: "fly" if "v5" in name else NAMES[step % 2])
+    [clip] = led_by_true_actions(store, held_out(), about)
+    assert clip.clip_id == clip_id(4)
+    assert clip.codes.tolist() == [1, 0] * 5 + [1]
+    found = measure_codes(
+        [clip], [clip.codes], np.arange(11), 2, CONFIG, unknown_because="true actions led the dynamics"
+    )
+    assert found["codes_used"]["value"] == 2
+    assert found["latent_action_mutual_information"]["reason"] == "true actions led the dynamics"
+
+
+def test_the_embedded_games_own_truth_stays(store):
+    add_training_shards(store)
+    add_shard_actions(store, lambda name, step: NAMES[step % 2])
+    clips = [dataclasses.replace(clip, actions=np.zeros(11, np.int64)) for clip in held_out()]
+    assert with_true_actions(store, clips, 8) == clips
