@@ -10,12 +10,8 @@ The configuration alone fixes the number of steps. Held-out metrics are in the m
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import dataclasses
-from collections.abc import Callable, Mapping
-=======
 from collections.abc import Mapping
->>>>>>> caac6ff (Train, evaluate and play a world that true actions lead)
 from dataclasses import dataclass
 from typing import Any
 
