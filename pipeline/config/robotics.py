@@ -53,10 +53,11 @@ def robotics_small() -> Config:
         split=SplitConfig(val_share=0.25, test_share=0.0),
         decision=_DECISION,
         shards=ShardConfig(samples_per_shard=32),
-        tokenizer=replace(tokenizer, patch=8, batch=32, steps=120),
+        # a few dozen tables show few of the places and angles at which patches meet outlines: held out, 4 dB are lost
+        tokenizer=replace(tokenizer, patch=8, batch=32, steps=120, min_psnr=22.0),
         # the camera is fixed, so nothing enters at the sides
-        latent_actions=replace(latent_actions, patch=8, unquantized_steps=500, loss_margin=0),
-        dynamics=replace(dynamics, steps=1200),
+        latent_actions=replace(latent_actions, patch=8, unquantized_steps=350, loss_margin=0),
+        dynamics=replace(dynamics, steps=700),
         training=replace(training, cache_tokens=24_000),
         evaluation=EvaluationConfig(maskgit_steps=1, token_temperature=0.0, kmeans_patches=6_000),
         play=PlayConfig(maskgit_steps=1, token_temperature=0.0),

@@ -20,6 +20,7 @@ from pipeline.config import (
     preset,
 )
 from pipeline.errors import UserError
+from pipeline.training_size.parameters import count_parameters
 
 
 def written(folder: Path, text: str) -> Path:
@@ -38,6 +39,16 @@ def test_every_preset_survives_being_written_out_and_checked_again(name: str):
 def test_the_clip_of_the_defaults_is_the_papers():
     clips = Config().clips
     assert (clips.seconds, clips.fps, clips.width, clips.height, clips.num_frames) == (16, 10, 160, 90, 160)
+
+
+@pytest.mark.parametrize("name", ["robotics", "robotics-small"])
+def test_robots_are_cut_into_whole_episodes_and_nobody_rates_them(name: str):
+    config = preset(name)
+    assert (config.clips.mode, config.decision.mode, config.download.actions) == ("episodes", "flags", "keep")
+
+
+def test_the_model_of_the_robots_has_the_published_size():
+    assert sum(count_parameters(preset("robotics"))) == pytest.approx(2.5e9, rel=0.02)
 
 
 def test_an_unknown_preset_lists_the_known_ones():
