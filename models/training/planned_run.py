@@ -13,9 +13,10 @@ from models.registry import folder_of
 from models.training.checkpoint import Checkpoints
 from models.training.keep import Keep, keep_of
 from models.training.settings_file import write_settings
-from models.training.starting import Changes, check_start
+from models.training.starting import Changes, check_start, differences
 from pipeline.code_version import code_version
 from pipeline.config import Config
+from pipeline.errors import UserError
 from pipeline.model_ids import (
     TOKENIZER,
     Origin,
@@ -31,6 +32,9 @@ from pipeline.model_start import Start
 from pipeline.storage.models_table import ModelRecord, all_models
 from pipeline.storage.run_file import RunFile, read_run, write_run
 from pipeline.storage.store import Store
+
+_NAMED = 3
+"""Settings that an error names."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,21 @@ class PlannedRun:
         )
         write_run(self.store, self.folder, about)
         write_settings(self.store, self.folder, config)
+
+    def check_folder(self) -> None:
+        """Raise a UserError where the folder holds checkpoints of another run, as of another preset."""
+        about = read_run(self.store, self.folder)
+        if about is None or about.run_id == self.run_id or not self.checkpoints.steps():
+            return
+        changed = [
+            f"{name} = {old!r} instead of {new!r}" for name, old, new in differences(about.config, self.settings)
+        ]
+        more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+        raise UserError(
+            f"checkpoints {self.folder} are those of the run {about.run_id}, which has other settings or shards "
+            f"({', '.join(changed[:_NAMED]) or 'the same settings'}{more}): move the folder back to that run, or "
+            f"delete {self.folder} of the root to train from the first step."
+        )
 
     def record(
         self, *, metrics: Mapping[str, Any], inputs: Mapping[str, Any], size: tuple[int, int] | None = None

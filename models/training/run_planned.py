@@ -44,6 +44,7 @@ def run_planned(
     if ranks.first:
         notify(f"{planned.kind}: {training.total_steps} steps on {where}", job.on_progress)
         on_step = say_pace(planned.kind, training.total_steps, on_step, job.on_progress)
+    planned.check_folder()
     # all have read which checkpoints are there before the first writes anything
     ranks.wait()
     if ranks.first:

@@ -77,7 +77,7 @@ def check_start(config: Config, start: Start) -> Changes:
     for section in sections_of(start.kind):
         before = asdict(_SECTIONS[section](start.settings[section], start.name))
         present = asdict(getattr(config, section))
-        for name, old, new in _differences(before, present):
+        for name, old, new in differences(before, present):
             free = _may_change(section, name.split(".")[0], before, present)
             free |= start.how == "start_from" and (section, name) == ("latent_actions", "unquantized_steps")
             (changes if free else structure)[f"{section}.{name}"] = (old, new)
@@ -178,10 +178,13 @@ def _may_change(section: str, field: str, before: Mapping[str, Any], present: Ma
     return field in _MAY_CHANGE[section]
 
 
-def _differences(before: Mapping[str, Any], present: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def differences(before: Mapping[str, Any], present: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the dotted name of each setting that differs, its value before and now; of those that both have."""
     for name, old in before.items():
+        if name not in present:
+            continue
         new = present[name]
         if isinstance(old, Mapping):
-            yield from ((f"{name}.{inner}", was, now) for inner, was, now in _differences(old, new))
+            yield from ((f"{name}.{inner}", was, now) for inner, was, now in differences(old, new))
         elif old != new and (not isinstance(old, list | tuple) or list(old) != list(new)):
             yield name, old, new

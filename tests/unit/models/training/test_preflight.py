@@ -6,23 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from models.bench.sizes import networks_of
 from models.bench.timing import kept_mb
 from models.networks.dynamics import draw_mask
-from models.networks.tokenizer import VideoTokenizer
 from models.networks.transformer import STTransformer
 from models.registry import parameters_of
-from models.runtime.compute import Compute
 from models.runtime.ranks import Ranks
-from models.training.data import Clip, ClipWindows
-from models.training.preflight import EXPECTED_SHARE, check_memory, say_pace, size_of_training
-from models.training.tokenizer_training import TokenizerTraining
-from models.training.world_training import WorldTraining
+from models.training.preflight import check_memory, say_pace, size_of_training
 from pipeline.config import PRESETS, load_config, preset
 from pipeline.errors import UserError
 from pipeline.training_size.activations import (
@@ -33,54 +26,10 @@ from pipeline.training_size.activations import (
 )
 from pipeline.training_size.estimate import estimate_training
 from pipeline.training_size.memory_there import MemoryThere
-from pipeline.training_size.operations import training_operations
 from pipeline.training_size.parameters import FrameSize, count_parameters
+from tests.narrow import CHECKED, CPU, GPU, KINDS, SQUARE, VARIANTS, WIDE
 from tests.numerics.small import fresh_networks
 
-GPU = Compute(torch.device("cuda"), torch.bfloat16, "test")
-CPU = Compute(torch.device("cpu"), torch.float32, "test")
-SQUARE, WIDE = FrameSize(64, 64), FrameSize(90, 160)
-CHECKED = preset("demo").training
-KINDS = ("video_tokenizer", "world_model")
-
-
-def small(stack, d_model=48):
-    return dataclasses.replace(
-        stack, layers=2, d_model=d_model, heads=2, head_dim=16, kv_heads=1 if stack.kv_heads == 1 else 2
-    )
-
-
-def narrow(name, **sections):
-    """A preset with narrow stacks, and changed settings by section."""
-    config = preset(name)
-    changed = {
-        "tokenizer": {"encoder": small(config.tokenizer.encoder), "decoder": small(config.tokenizer.decoder)},
-        "latent_actions": {
-            "encoder": small(config.latent_actions.encoder), "decoder": small(config.latent_actions.decoder),
-        },
-        "dynamics": {"stack": small(config.dynamics.stack)},
-    }  # fmt: skip
-    return dataclasses.replace(
-        config,
-        **{
-            section: dataclasses.replace(getattr(config, section), **values, **sections.get(section, {}))
-            for section, values in changed.items()
-        },
-    )
-
-
-VARIANTS = {
-    "coinrun": narrow("coinrun"),
-    "demo": narrow("demo"),
-    "c_vivit, tokens, prepend": narrow(
-        "coinrun", tokenizer={"architecture": "c_vivit", "window": 4}, latent_actions={"input": "tokens"},
-        dynamics={"action_injection": "prepend", "context": 4},
-    ),
-    "vit, fsq, pieces, film": narrow(
-        "coinrun", tokenizer={"architecture": "vit", "quantizer": "fsq", "latent_dim": 5},
-        latent_actions={"pooling": "difference", "window": 6}, dynamics={"action_injection": "film"},
-    ),
-}  # fmt: skip
 every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
 
 
@@ -140,7 +89,7 @@ from models.training.data import Clip, ClipWindows
 from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining
 from pipeline.training_size.estimate import estimate_training
-from tests.unit.models.training.test_preflight import CPU, SQUARE, narrow
+from tests.narrow import CPU, SQUARE, narrow
 
 torch.set_num_threads(1)
 kind, accumulate = sys.argv[1], int(sys.argv[2])
@@ -161,67 +110,6 @@ training.initialize()
 training.step(0)
 print(estimate_training(config, kind, SQUARE, clips=2).bytes / 1e6, peak_memory_mb(torch.device("cpu")))
 """
-
-
-OPERATIONS = {
-    "coinrun": VARIANTS["coinrun"],
-    "a LAM that rests, a past of its own, and prefixes": narrow(
-        "coinrun", tokenizer={"window": 4}, latent_actions={"unquantized_steps": 1, "update_every": 0},
-        dynamics={"context": 4, "own_frame_share": 1.0, "full_mask_share": 0.5, "clean_prefix_share": 0.5},
-    ),
-    "tokens": VARIANTS["c_vivit, tokens, prepend"],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "config",
-    [
-        pytest.param(config, id=name, marks=[pytest.mark.slow] * (name != "tokens"))
-        for name, config in OPERATIONS.items()
-    ],
-)
-def test_operations_by_formula_are_what_torch_counts_in_a_step(config, kind):
-    """Counted are products; in bf16 attention is made of plain ones. Masks are drawn, so logits differ by a little."""
-    section = "tokenizer" if kind == "video_tokenizer" else "dynamics"
-    config = dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), batch=8)})
-    compute = dataclasses.replace(CPU, dtype=torch.bfloat16)
-    frames = np.random.default_rng(0).integers(0, 256, (24, 48, 48, 3), np.uint8)
-    windows = ClipWindows([Clip("a", lambda: frames)], cache_clips=1)
-    training = (
-        TokenizerTraining(config.tokenizer, windows, compute, seed=0)
-        if kind == "video_tokenizer"
-        else WorldTraining(
-            config.latent_actions, config.dynamics, VideoTokenizer(config.tokenizer, 48, 48), windows, compute, seed=0
-        )
-    )
-    training.initialize()
-    # codes of a LAM that first learns alone begin in its first joint step
-    alone = config.latent_actions.unquantized_steps if kind == "world_model" else 0
-    measured = alone + 1 if alone else 0
-    for before in range(measured):
-        training.step(before)
-    with FlopCounterMode(display=False) as counter:
-        training.step(measured)
-    assert training_operations(config, kind, FrameSize(48, 48)).step == pytest.approx(
-        counter.get_total_flops(), rel=0.05
-    )
-
-
-def test_a_training_costs_all_its_steps_and_checkpointing_a_third_more_time():
-    config = preset("coinrun")
-    one = training_operations(config, "video_tokenizer")
-    assert one.total == 300_000 * one.step
-    assert one.repeated == 0
-    again = dataclasses.replace(config, training=dataclasses.replace(config.training, activation_checkpointing="on"))
-    assert training_operations(again, "video_tokenizer").repeated == pytest.approx(one.total / 3, rel=0.01)
-    # 942 billion tokens, each of 10.1 billion parameters (Genie, section 3): 6 operations a token and parameter
-    published = 6 * 942e9 * 10.1e9
-    assert training_operations(preset("platformers"), "world_model").total == pytest.approx(published, rel=0.1)
-    there, peak = MemoryThere(10**12, "of this machine"), 1e12
-    size = size_of_training(config, "video_tokenizer", CPU, there=there, peak=peak)
-    assert size.hours == pytest.approx(one.total / (EXPECTED_SHARE * peak) / 3600)
-    assert "14,227 PFLOP (about 412 days (9,880 hours) at 40% of the 1 TFLOP/s of products here)" in size.line
 
 
 @pytest.mark.slow

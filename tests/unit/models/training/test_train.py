@@ -9,6 +9,7 @@ from safetensors.torch import load
 
 from models.runtime.ranks import Ranks
 from models.training.data import training_clips
+from models.training.planned_run import plan_run
 from models.training.train import (
     tokenizer_is_current,
     train_tokenizer,
@@ -150,6 +151,33 @@ def test_only_what_changes_the_weights_makes_another_model(shards):
     assert not tokenizer_is_current(shards, with_training(seed=1))
     longer = dataclasses.replace(CONFIG, tokenizer=dataclasses.replace(CONFIG.tokenizer, steps=5))
     assert not tokenizer_is_current(shards, longer)
+
+
+def test_checkpoints_of_other_settings_are_refused_before_the_first_step_and_deleting_them_helps(shards):
+    wider = dataclasses.replace(CONFIG, tokenizer=dataclasses.replace(CONFIG.tokenizer, codebook_size=16))
+    for config in (CONFIG, wider):
+        with pytest.raises(KeyboardInterrupt):
+            train_tokenizer(job_of(shards, config), on_step=killed_after(3))
+    own, other = (plan_run(shards, config, "video_tokenizer", "v1").folder for config in (CONFIG, wider))
+    for key in shards.list_blobs(own):
+        shards.delete(key)
+    for key in shards.list_blobs(other):
+        shards.write_blob(key.replace(other, own), shards.read_blob(key))
+    taken = []
+    with pytest.raises(
+        UserError, match=r"are those of the run .* \(tokenizer\.codebook_size = 16 instead of 32\)"
+    ) as said:
+        train_tokenizer(job_of(shards, CONFIG), on_step=lambda step, figures: taken.append(step))
+    assert taken == []
+    assert f"delete {own} of the root" in str(said.value)
+    # without the file that says whose they are, the tensors do
+    shards.delete(f"{own}/run.json")
+    with pytest.raises(UserError, match=r"tokenizer\.quantizer\.\w+ is float32 .* instead of float32"):
+        train_tokenizer(job_of(shards, CONFIG), on_step=lambda step, figures: taken.append(step))
+    for key in shards.list_blobs(own):
+        shards.delete(key)
+    train_tokenizer(job_of(shards, CONFIG), on_step=lambda step, figures: taken.append(step))
+    assert taken == [1, 2, 3, 4]
 
 
 def test_a_world_model_without_its_tokenizer_says_what_to_do(shards):
