@@ -1,9 +1,11 @@
 """Trainings that take a second: settings, four training clips and two held-out ones, and what tests ask of them."""
 
 import dataclasses
+import os
 
 import numpy as np
 
+from assets.settings import load_settings, save_config
 from pipeline.config import Config, ShardConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, OptimizerConfig, StackConfig, TokenizerConfig
@@ -51,6 +53,19 @@ def add_training_shards(store):
     splits = {"train": range(4), "val": range(4, 6)}
     add_shards(store, {split: {clip_id(n): mp4(n) for n in numbers} for split, numbers in splits.items()})
     return store
+
+
+def small_root(store, monkeypatch):
+    """Return the settings of a store to which training shards are added: it trains in a second, without a gate."""
+    for name in [name for name in os.environ if name.startswith(("LAMPWORKS_", "DAGSTER_HOME"))]:
+        monkeypatch.delenv(name)
+    store.replace("shards", [])
+    add_training_shards(store)
+    found = load_settings(store.root)
+    small = {name: getattr(CONFIG, name) for name in ("latent_actions", "dynamics", "training")}
+    config = dataclasses.replace(found.config, tokenizer=dataclasses.replace(CONFIG.tokenizer, min_psnr=0.0), **small)
+    save_config(dataclasses.replace(found, config=config))
+    return load_settings(store.root)
 
 
 def weights(store, kind):

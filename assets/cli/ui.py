@@ -18,6 +18,7 @@ from assets.cli.options import Parsers, add_address_options, add_model_option, a
 from assets.settings import Settings
 from pipeline.errors import UserError
 from pipeline.serving import Listener
+from pipeline.storage.home import Home
 
 _STOP_S = 15.0
 """Time in which Dagster's processes end in order; a run that is at work gets a part of it."""
@@ -83,13 +84,15 @@ def run_ui(args: argparse.Namespace) -> int:
     """Serve Dagster's pages on the root until they are stopped, and end all of their processes with it."""
     settings, address = settings_of(args), address_of(args)
     from assets.graph.partitions import register_batches
-    from assets.passes.instance import open_instance, prepare_home, sweep_killed_runs
+    from assets.passes.instance import open_instance, prepare_home, sweep_killed_runs, what_an_edited_home_lacks
     from assets.passes.lock import lock_home
     from assets.settings import save_config
 
-    with lock_home(settings.home, settings.store.root), Listener(address) as listener:
+    with lock_home(settings.home, settings.store.root, beside_trainings=True), Listener(address) as listener:
         settings.store.check_writable()
         prepare_home(settings.home)
+        if lacking := what_an_edited_home_lacks(settings.home):
+            print(f"note: {lacking}", file=sys.stderr)
         save_config(settings)
         with open_instance(settings.home) as instance:
             sweep_killed_runs(instance)
@@ -131,9 +134,21 @@ def _run_services(settings: Settings, listener: Listener) -> int:
         finally:
             end_marked(home)
             child.wait()
+            _tell_of_trainings(home)
     if code:
         print(f"error: Dagster's pages ended with code {code}; the output above says why", file=sys.stderr)
     return 1 if code else 0
+
+
+def _tell_of_trainings(home: Home) -> None:
+    from assets.passes.lock import trainings_of
+
+    for process in trainings_of(home):
+        print(
+            f"a training goes on without these pages (process {process.pid}): `lampworks ui` shows it again; "
+            f"`kill {process.pid}` ends it, and it saves its state first",
+            file=sys.stderr,
+        )
 
 
 @contextmanager

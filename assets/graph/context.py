@@ -29,7 +29,7 @@ USER_ERROR = "lampworks/user_error"
 # one event is 1-2 kB in Dagster's database: a line of progress every few seconds would fill it. So a step of ten
 # minutes logs sixty lines, one of a day some 360
 _LOG_EVERY_S, _LOG_SHARE = 10.0, 1 / 60
-_MAX_OBSERVATIONS = 200
+MAX_OBSERVATIONS = 200
 
 
 @dataclass(frozen=True)
@@ -184,8 +184,8 @@ class Curves:
 
     def __init__(self, context: dg.AssetExecutionContext, total_steps: int) -> None:
         self._context = context
-        self._every = max(1, -(-max(total_steps, 1) // _MAX_OBSERVATIONS))
-        self._left = _MAX_OBSERVATIONS
+        self._every = max(1, -(-max(total_steps, 1) // MAX_OBSERVATIONS))
+        self._left = MAX_OBSERVATIONS
 
     def __call__(self, step: int, values: Mapping[str, float]) -> None:
         """Record one step; most are skipped."""

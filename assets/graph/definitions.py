@@ -9,6 +9,7 @@ from assets.graph import audit, clips, collect, curate, dataset, embeddings, eva
 from assets.graph.code_links import linked_to_source
 from assets.graph.jobs import jobs
 from assets.graph.resources import CHECKOUT, Lampworks, resource_of
+from assets.graph.training_settings import training_settings
 from assets.settings import Settings
 
 _MODULES = [collect, clips, embeddings, label, curate, audit, dataset, train, tokens, evaluate, on_request]
@@ -31,7 +32,7 @@ def graph_with(lampworks: Lampworks | dg.ResourceDefinition) -> dg.Definitions:
     return dg.Definitions(
         assets=_ASSETS,
         jobs=jobs,
-        resources={"lampworks": lampworks, "io_manager": _values},
+        resources={"lampworks": lampworks, "training": training_settings, "io_manager": _values},
         # a step in a process of its own costs 1.3-2.8 s of CPU, in this one 0.06 s; the engine fans out inside a step
         executor=dg.in_process_executor,
     )

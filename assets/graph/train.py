@@ -1,16 +1,18 @@
 """Group `train`: the video tokenizer, then latent actions and dynamics together (the paper's two phases)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 
 from assets.graph.checks import check_specs, verdict
-from assets.graph.context import Curves, Result, Work, flat_metrics, line, materialized, working
+from assets.graph.context import Curves, Result, Work, flat_metrics, line, materialized, thinned, user_failure
 from assets.graph.dataset import training_shards
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
+from assets.graph.training_settings import TrainingSettings
 from pipeline.inspect.runs import lineage_lines
 from pipeline.model_choice import judged_by, pick_model
 from pipeline.model_ids import WORLD, steps_of
@@ -26,13 +28,15 @@ from pipeline.storage.models_table import ModelRecord, all_models
     pool="training",
     check_specs=check_specs("video_tokenizer"),
 )
-def video_tokenizer(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
+def video_tokenizer(
+    context: dg.AssetExecutionContext, lampworks: Lampworks, training: dg.ResourceParam[TrainingSettings]
+) -> Result:
     """One published tokenizer: an ST-transformer VQ-VAE that turns 16 frames into discrete tokens and back.
 
-    Its checkpoints resume: a run that was stopped goes on where it was. The curves of a running training are under
-    Plots.
+    Its checkpoints resume: a run that was stopped goes on where it was, once it is materialized again. The curves of a
+    running training are under Plots. Settings of the run: `resources.training` in the launchpad.
     """
-    with working(context, lampworks) as work:
+    with _working(context, lampworks, training) as work:
         from models.training.train import train_tokenizer
 
         curves = Curves(context, work.config.tokenizer.steps)
@@ -60,13 +64,15 @@ def video_tokenizer(context: dg.AssetExecutionContext, lampworks: Lampworks) -> 
     pool="training",
     check_specs=check_specs("world_model"),
 )
-def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Result:
+def world_model(
+    context: dg.AssetExecutionContext, lampworks: Lampworks, training: dg.ResourceParam[TrainingSettings]
+) -> Result:
     """One published world: a latent action model of 8 codes and a MaskGIT dynamics, trained together.
 
     The tokenizer is frozen; latent actions learn from pixels by their own loss and reach the dynamics through a
     stop-gradient. How well keys control the world is measured by `world_evaluation` on held-out sources.
     """
-    with working(context, lampworks) as work:
+    with _working(context, lampworks, training) as work:
         from models.training.train import train_world_model
 
         curves = Curves(context, steps_of(WORLD, work.config))
@@ -87,6 +93,14 @@ def world_model(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Resu
                 verdict("world_model", "control", codes > 1, f"{codes:.0f} latent actions are in use"),
             ],
         )
+
+
+@contextmanager
+def _working(context: dg.AssetExecutionContext, lampworks: Lampworks, training: TrainingSettings) -> Iterator[Work]:
+    """Yield the step's Work with the launchpad's settings over those of the root."""
+    with user_failure(lampworks):
+        on_progress = thinned(context.log.info)
+        yield Work(context, training.applied(lampworks.settings(), on_progress).job(on_progress))
 
 
 def _published(work: Work, model_id: str) -> ModelRecord:

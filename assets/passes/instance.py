@@ -5,6 +5,7 @@ One home per root (`<home>/dagster`), so that `lampworks ui` shows that root's o
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from pipeline.errors import UserError
 from pipeline.storage.home import Home
 
 TEMPLATE = Path(__file__).parents[1] / "dagster.yaml"
+_EARLIER = {"48e96f3b0c316aecc27b7f82edef196879eeb6b06cb1974f2aefe0f2aa27bc2c"}
+"""SHA-256 of what earlier versions wrote there."""
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -34,9 +37,19 @@ def prepare_home(home: Home) -> Path:
     """Make the root's DAGSTER_HOME with its dagster.yaml (kept if it was edited) and return it."""
     home.dagster.mkdir(parents=True, exist_ok=True)
     settings = home.dagster / "dagster.yaml"
-    if not settings.exists():
+    if not settings.exists() or hashlib.sha256(settings.read_bytes()).hexdigest() in _EARLIER:
         settings.write_text(TEMPLATE.read_text("utf-8"), "utf-8")
     return home.dagster
+
+
+def what_an_edited_home_lacks(home: Home) -> str | None:
+    """Return what to add to a dagster.yaml that was edited before trainings went on without the pages; else None."""
+    lines = TEMPLATE.read_text("utf-8").splitlines()
+    launcher = next(line for line in lines if line.startswith("run_launcher:"))
+    settings = home.dagster / "dagster.yaml"
+    if "run_launcher" in settings.read_text("utf-8"):
+        return None
+    return f"trainings end with these pages: to have them go on, add to {settings} the line `{launcher}`"
 
 
 @contextmanager

@@ -4,7 +4,8 @@ The lock is the kernel's (flock): it ends with its process, however that ends, a
 date of the file, so that a pass with nothing to do leaves every file as it was.
 
 `ui` starts other processes, which may live a moment longer, or for ever where they were cut off from it. They inherit
-a mark in their environment, and as long as one of them lives the root is in use.
+a mark in their environment, and as long as one of them lives the root is in use. Trainings have another mark: they are
+meant to outlive `ui`, and the next `ui` takes no offence at them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from pipeline.storage.home import Home
 
 # set for the children of a process that holds the lock: its driver runs inside one of them
 HELD = "LAMPWORKS_LOCK_HELD"
+# set for trainings that `ui` started and that go on without it (`assets.passes.training_runs`)
+TRAINING = "LAMPWORKS_TRAINING_OF"
 # what stands in the command lines of the processes of `lampworks ui`
 _PARTS = {
     "run_daemon": "Dagster's daemon",
@@ -38,13 +41,16 @@ WIND_DOWN_S = 20.0
 
 
 @contextmanager
-def lock_home(home: Home, root: str, wind_down_s: float = WIND_DOWN_S) -> Iterator[bool]:
+def lock_home(
+    home: Home, root: str, wind_down_s: float = WIND_DOWN_S, *, beside_trainings: bool = False
+) -> Iterator[bool]:
     """Hold the home's lock; yields False where a parent process holds it already, and nothing is taken.
 
     Args:
         home: of the root.
         root: as messages name it.
         wind_down_s: how long to wait for the processes of a `lampworks ui` that was killed.
+        beside_trainings: whether trainings that an earlier `lampworks ui` started may be at work.
 
     Raises:
         UserError: another process holds it, or what a killed one started still lives (the pids are named); or the home
@@ -72,6 +78,8 @@ def lock_home(home: Home, root: str, wind_down_s: float = WIND_DOWN_S) -> Iterat
                 f"{f' with `kill {holder}`' if holder else ''}, or choose another --root."
             ) from exc
         _wait_for_survivors(home, root, wind_down_s)
+        if not beside_trainings:
+            _refuse_beside_trainings(home, root)
         yield True
     finally:
         os.close(descriptor)
@@ -91,13 +99,36 @@ def _wait_for_survivors(home: Home, root: str, wind_down_s: float) -> None:
         time.sleep(0.1)
 
 
-def marked_processes(home: Home) -> list[psutil.Process]:
+def _refuse_beside_trainings(home: Home, root: str) -> None:
+    """Raise a UserError where a training goes on without the `lampworks ui` that started it."""
+    if trainings := trainings_of(home):
+        pid = trainings[0].pid
+        raise UserError(
+            f"root {root!r} is in use by a training (process {pid}), which goes on without the `lampworks ui` that "
+            f"started it. Wait for it; or end it, which saves its state first: with `kill {pid}`, or in `lampworks ui` "
+            "(Runs, Terminate); or choose another --root."
+        )
+
+
+def trainings_of(home: Home) -> list[psutil.Process]:
+    """Return the processes of runs that train, without those that they started; the oldest first."""
+    found = marked_processes(home, TRAINING)
+    pids = {process.pid for process in found}
+    leaders = []
+    for process in found:
+        with suppress(psutil.Error):
+            if process.ppid() not in pids:
+                leaders.append(process)
+    return leaders
+
+
+def marked_processes(home: Home, mark: str = HELD) -> list[psutil.Process]:
     """Return the processes that a `lampworks ui` on a home started and that live, without this one; oldest first."""
     found = []
     for process in psutil.process_iter():
         # other users' processes show no environment, and one that ends meanwhile shows nothing
         with suppress(psutil.Error, OSError):
-            if process.pid != os.getpid() and process.environ().get(HELD) == str(home.folder):
+            if process.pid != os.getpid() and process.environ().get(mark) == str(home.folder):
                 found.append(process)
     return sorted(found, key=lambda process: process.pid)
 

@@ -47,7 +47,7 @@ def describe_settings(config: Config) -> list[Setting]:
 
 def _described(section: Any, default: Any, prefix: str) -> Iterator[Setting]:
     cls: Any = type(section)
-    hints, bounds, sentences = typing.get_type_hints(cls), bounds_of(cls), _sentences(cls)
+    hints, bounds, sentences = typing.get_type_hints(cls), bounds_of(cls), sentences_of(cls)
     for field in dataclasses.fields(section):
         name, value = field.name, getattr(section, field.name)
         if dataclasses.is_dataclass(value):
@@ -75,7 +75,7 @@ def _type_name(hint: Any) -> str:
 
 
 @cache
-def _sentences(section: Any) -> dict[str, str]:
+def sentences_of(section: Any) -> dict[str, str]:
     """Return the docstring under each field of a dataclass and of those it inherits from, each on one line."""
     found: dict[str, str] = {}
     classes: list[type[Any]] = [cls for cls in reversed(section.__mro__) if "__dataclass_fields__" in vars(cls)]

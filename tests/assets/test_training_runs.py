@@ -17,30 +17,20 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from assets.cli.main import main
 from assets.passes.driver import PassOptions, full_pass
 from assets.passes.instance import open_instance
-from assets.settings import Settings, load_settings, save_config
+from assets.settings import Settings, save_config
 from models.training.tokenizer_training import TokenizerTraining
 from pipeline.storage.models_table import ModelRecord, models_of_kind
 from pipeline.storage.takedown import request_takedown
 from tests.dagster_ui import Ui, wait_for
 from tests.synthetic import finished_store
-from tests.trainings import CONFIG, add_training_shards
+from tests.trainings import small_root
 
 pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A root with training shards, whose configuration trains in a second; no gate stands in its way."""
-    for name in [name for name in os.environ if name.startswith(("LAMPWORKS_", "DAGSTER_HOME"))]:
-        monkeypatch.delenv(name)
-    store = finished_store(tmp_path / "root")
-    store.replace("shards", [])
-    add_training_shards(store)
-    found = load_settings(str(tmp_path / "root"))
-    small = {name: getattr(CONFIG, name) for name in ("latent_actions", "dynamics", "training")}
-    config = replace(found.config, tokenizer=replace(CONFIG.tokenizer, min_psnr=0.0), **small)
-    save_config(replace(found, config=config))
-    return load_settings(str(tmp_path / "root"))
+    return small_root(finished_store(tmp_path / "root"), monkeypatch)
 
 
 def run(settings: Settings, *arguments: str) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.passes.lock import HELD, holder_of, lock_home, marked_processes
+from assets.passes.lock import HELD, TRAINING, holder_of, lock_home, marked_processes, trainings_of
 from pipeline.errors import UserError
 from pipeline.storage.home import Home
 
@@ -90,3 +90,26 @@ def test_what_a_killed_ui_left_is_named_and_ends_as_the_message_says(tmp_path: P
     assert left.returncode == -signal.SIGTERM
     with lock_home(Home(tmp_path), "r"), lock_home(Home(tmp_path / "other"), "o") as fresh:
         assert fresh
+
+
+def test_a_training_that_outlived_its_ui_holds_up_all_but_the_next_ui_and_ends_as_the_message_says(
+    tmp_path: Path,
+) -> None:
+    sleeper = "import time; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", sleeper], env={**os.environ, TRAINING: str(tmp_path)}) as training:
+        end = time.monotonic() + 30
+        while not trainings_of(Home(tmp_path)):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert marked_processes(Home(tmp_path)) == [], "`lampworks ui` does not end it"
+        with lock_home(Home(tmp_path), "the-root", beside_trainings=True) as fresh:
+            assert fresh
+        with pytest.raises(UserError, match="root 'the-root' is in use by a training") as refused:  # noqa: SIM117
+            with lock_home(Home(tmp_path), "the-root"):
+                pass
+        advice = re.search(r"`(kill \d+)`", str(refused.value))
+        assert advice
+        subprocess.run(shlex.split(advice[1]), check=True)
+        training.wait(30)
+        with lock_home(Home(tmp_path), "the-root") as fresh:
+            assert fresh
