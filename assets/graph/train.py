@@ -11,11 +11,12 @@ from assets.graph.checks import check_specs, verdict
 from assets.graph.context import Curves, Result, Work, flat_metrics, line, materialized, thinned, user_failure
 from assets.graph.dataset import training_shards
 from assets.graph.ownership import OWNERS
+from assets.graph.processes import train_in_processes, trains_in_processes
 from assets.graph.resources import Lampworks
 from assets.graph.training_settings import TrainingSettings
 from pipeline.inspect.runs import lineage_lines
-from pipeline.model_choice import judged_by, pick_model
-from pipeline.model_ids import WORLD, steps_of
+from pipeline.model_choice import is_trained, judged_by, pick_model
+from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind, steps_of
 from pipeline.storage.models_table import ModelRecord, all_models
 
 
@@ -37,12 +38,8 @@ def video_tokenizer(
     running training are under Plots. Settings of the run: `resources.training` in the launchpad.
     """
     with _working(context, lampworks, training) as work:
-        from models.training.train import train_tokenizer
-
-        curves = Curves(context, work.config.tokenizer.steps)
-        trained = train_tokenizer(work.job, on_step=curves)
         floor = work.config.tokenizer.min_psnr
-        model = judged_by(work.store, _published(work, trained.model_id), floor)
+        model = judged_by(work.store, _trained(work, TOKENIZER), floor)
         psnr = _number(model, "psnr")
         usage = _number(model, "codebook_usage")
         return _result(
@@ -73,11 +70,7 @@ def world_model(
     stop-gradient. How well keys control the world is measured by `world_evaluation` on held-out sources.
     """
     with _working(context, lampworks, training) as work:
-        from models.training.train import train_world_model
-
-        curves = Curves(context, steps_of(WORLD, work.config))
-        trained = train_world_model(work.job, on_step=curves)
-        model = _published(work, trained.model_id)
+        model = _trained(work, WORLD)
         bad = [name for name, value in _numbers(model.metrics).items() if not math.isfinite(value)]
         codes = _number(model, "codes_used")
         return _result(
@@ -103,7 +96,16 @@ def _working(context: dg.AssetExecutionContext, lampworks: Lampworks, training: 
         yield Work(context, training.applied(lampworks.settings(), on_progress).job(on_progress))
 
 
-def _published(work: Work, model_id: str) -> ModelRecord:
+def _trained(work: Work, kind: TrainedKind) -> ModelRecord:
+    """Train and publish a model, here or in processes of its own; return its row."""
+    curves = Curves(work.context, steps_of(kind, work.config))
+    if trains_in_processes(work.config) and not is_trained(work.store, work.config, kind):
+        model_id = train_in_processes(work, kind, curves)
+    else:
+        from models.training.train import train_tokenizer, train_world_model
+
+        train = train_tokenizer if kind == TOKENIZER else train_world_model
+        model_id = train(work.job, on_step=curves).model_id
     return pick_model(all_models(work.store), model_id)
 
 

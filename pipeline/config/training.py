@@ -47,6 +47,9 @@ class TrainingConfig(Section, name="training"):
     """Machines that train one model together; the same command is started on each of them."""
     rendezvous: str = ""
     """HOST:PORT at which several machines find each other: an address of one of them, and a port that is free there."""
+    launch: Literal["auto", "in_process", "torchrun"] = "auto"
+    """Where Dagster trains: in its own process, or in processes that torchrun starts; `auto` does so where there are
+    several. Either trains the same model."""
     weights: Literal["replicated", "sharded"] = "replicated"
     """Whether each process holds all weights, gradients and optimizer states, or a part of those of each block (FSDP2:
     fully sharded), for networks that a GPU does not hold."""
@@ -136,6 +139,11 @@ class TrainingConfig(Section, name="training"):
             raise UserError(
                 f"training.spike_factor = {self.spike_factor:g}: every other loss is above the median; take more than "
                 "1, as 3 or 10, or 0 for no limit"
+            )
+        if self.launch == "in_process" and self.processes * self.nodes > 1:
+            raise UserError(
+                f"training.launch = 'in_process' is one process: set training.processes (now {self.processes}) and "
+                f"training.nodes (now {self.nodes}) to 1, or training.launch to 'torchrun'"
             )
         if self.nodes > 1 and not _ADDRESS.fullmatch(self.rendezvous):
             raise UserError(

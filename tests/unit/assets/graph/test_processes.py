@@ -1,0 +1,51 @@
+"""When a training has processes of its own, and what of their reports reaches the step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from assets.graph.processes import trains_in_processes
+from assets.graph.training_launcher import _Relay
+from pipeline.config import Config, TrainingConfig
+from pipeline.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("training", "apart"),
+    [
+        (TrainingConfig(), False),
+        (TrainingConfig(processes=2), True),
+        (TrainingConfig(nodes=2, rendezvous="10.0.0.1:29400"), True),
+        (TrainingConfig(launch="torchrun"), True),
+        (TrainingConfig(launch="in_process"), False),
+    ],
+)
+def test_several_processes_are_started_by_torchrun_and_one_is_where_that_is_asked_for(
+    training: TrainingConfig, apart: bool
+) -> None:
+    assert trains_in_processes(replace(Config(), training=training)) == apart
+
+
+def test_several_processes_inside_the_step_are_refused_and_both_ways_of_the_sentence_are_taken() -> None:
+    with pytest.raises(UserError, match=r"set training.processes \(now 2\) and training.nodes \(now 1\) to 1, or"):
+        TrainingConfig(launch="in_process", processes=2)
+    assert TrainingConfig(launch="in_process", processes=1)
+    assert TrainingConfig(launch="torchrun", processes=2)
+
+
+def test_of_steps_one_in_so_many_is_passed_on_and_each_that_measures_something_else() -> None:
+    class Pipes:
+        said: list[dict[str, Any]] = []  # noqa: RUF012
+
+        def report_custom_message(self, message: dict[str, Any]) -> None:
+            self.said.append(message)
+
+    relay = _Relay(Pipes(), 4)  # type: ignore[arg-type]
+    for step in range(1, 10):
+        metrics = {"loss": 1.0} | ({"held_out_loss": 2.0} if step == 7 else {})
+        relay({"event": "step", "step": step, "metrics": metrics})
+    relay({"event": "line", "text": "9 steps", "notice": False})
+    assert [message.get("step") for message in Pipes.said] == [1, 4, 7, 8, None]
