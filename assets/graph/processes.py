@@ -31,6 +31,7 @@ from pipeline.errors import UserError
 from pipeline.model_ids import TrainedKind, steps_of
 from pipeline.outside import shown_text
 from pipeline.progress import Notice, ProgressCallback
+from pipeline.storage.owner import scratch_folder
 from pipeline.storage.store import Store
 
 OnStep = Callable[[int, Mapping[str, float]], None]
@@ -59,7 +60,7 @@ def train_in_processes(work: Work, kind: TrainedKind, on_step: OnStep) -> str:
         Failure: they died more often than they may be started again, or were ended from outside.
     """
     heard = _Heard(work.context, on_step, thinned(work.context.log.info))
-    with _settings_file(work, kind) as file:
+    with _settings_file(work) as file:
         arguments = _arguments(work, kind, file)
         if work.config.training.nodes > 1:
             heard.say(Notice(_for_the_others(work.config, arguments)))
@@ -178,20 +179,13 @@ def _kill(pid: int) -> None:
 
 
 @contextmanager
-def _settings_file(work: Work, kind: TrainedKind) -> Iterator[Path]:
+def _settings_file(work: Work) -> Iterator[Path]:
     """Write the settings of the run as a file that `python -m models.training` reads; it is removed at the end."""
-    from models.training.settings_file import write_settings
+    from models.training.settings_file import NAME, write_settings
 
-    name = f"{kind}-{work.context.run_id}"
-    folder = work.home.folder / "launches"
-    write_settings(Store(str(folder)), name, work.config)
-    file = folder / name / "config.yaml"
-    try:
-        yield file
-    finally:
-        file.unlink(missing_ok=True)
-        with suppress(OSError):
-            file.parent.rmdir()
+    with scratch_folder(work.home.tmp, "training") as folder:
+        write_settings(Store(str(folder)), "settings", work.config)
+        yield folder / "settings" / NAME
 
 
 def _arguments(work: Work, kind: TrainedKind, file: Path) -> list[str]:

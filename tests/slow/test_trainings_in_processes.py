@@ -98,7 +98,7 @@ def test_what_the_processes_report_is_in_the_run_and_one_that_is_killed_starts_a
     assert 100 < len(shown) <= 200
     assert {one["train/step"] % 2 for one in shown} == {0}
     assert all({"train/loss", "train/psnr"} <= set(one) for one in shown)
-    assert list((settings.home.folder / "launches").iterdir()) == []
+    assert list(settings.home.tmp.iterdir()) == []
 
 
 def test_another_machine_takes_part_by_the_command_that_the_run_says(settings: Settings) -> None:
