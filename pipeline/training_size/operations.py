@@ -170,13 +170,15 @@ def training_operations(config: Config, kind: Kind, size: FrameSize | None = Non
     encode = encode_operations(section, tokens, batch, frames)
     of_dynamics = _dynamics_pass(config, tokens, batch, frames, int(batch * frames * tokens * _masked_share(dynamics)))
     learns = 1 / lam.update_every if lam.update_every else 0.0
+    if dynamics.led_by == "true_actions":
+        of_lam, only_codes = 0, 0
     step = encode + int(learns * TRAINING * of_lam + (1 - learns) * only_codes)
     step += TRAINING * of_dynamics + _own_past(config, tokens)
-    alone = TRAINING * of_lam + encode * (lam.input == "tokens")
-    lam_again = int(of_lam * (lam.unquantized_steps + learns * dynamics.steps))
+    alone, steps_alone = TRAINING * of_lam + encode * (lam.input == "tokens"), dynamics.alone_steps(lam)
+    lam_again = int(of_lam * (steps_alone + learns * dynamics.steps))
     again = lam_again * is_checkpointed(config.training, counts.latent_actions)
     again += dynamics.steps * of_dynamics * is_checkpointed(config.training, counts.dynamics)
-    return TrainingOperations(step, dynamics.steps * step + lam.unquantized_steps * alone, again)
+    return TrainingOperations(step, dynamics.steps * step + steps_alone * alone, again)
 
 
 def _dynamics_pass(config: Config, tokens: int, batch: int, frames: int, rows: int, past: int = 0) -> int:
