@@ -102,7 +102,7 @@ def fit_classes(
     Args:
         known: the actions of clips, at least one.
         num_actions: how many there must be; None: any number.
-        num_prototypes: of continuous actions, where `num_actions` is None.
+        num_prototypes: the most of continuous actions, where `num_actions` is None.
 
     Raises:
         UserError: clips have actions of two kinds or sizes, or another number of actions than `num_actions`.
@@ -119,7 +119,7 @@ def fit_classes(
     if first.values is None:
         return _discrete({label for clip in clips for label in clip.labels or ()}, num_actions)
     values = np.concatenate([clip.values for clip in clips if clip.values is not None])
-    return _prototypes(values, num_actions or num_prototypes or 1)
+    return _prototypes(values, num_actions, num_prototypes or 1)
 
 
 def _kind(clip: ClipActions) -> str:
@@ -132,21 +132,22 @@ def _discrete(labels: set[str], num_actions: int | None) -> ActionClasses:
     if num_actions is not None and len(names) != num_actions:
         shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
         raise UserError(
-            f"the training clips have {len(names)} true actions ({shown}): set latent_actions.num_actions to "
+            f"the clips have {len(names)} true actions ({shown}): set latent_actions.num_actions to "
             f"{len(names)} (it is {num_actions})"
         )
     return ActionClasses(names)
 
 
-def _prototypes(values_ND: npt.NDArray[np.float32], count: int) -> ActionClasses:
+def _prototypes(values_ND: npt.NDArray[np.float32], num_actions: int | None, most: int) -> ActionClasses:
     spread = values_ND.std(0)
     spread = np.where(spread > 0, spread, 1).astype(np.float32)
     picked = values_ND[np.linspace(0, len(values_ND) - 1, min(len(values_ND), _MOST_SAMPLES)).astype(int)]
     scaled = torch.from_numpy(picked / spread)
     distinct = len(torch.unique(scaled, dim=0))
+    count = min(most, distinct) if num_actions is None else num_actions
     if distinct < count:
         raise UserError(
-            f"the training clips have {distinct} different true actions: set latent_actions.num_actions to {distinct} "
+            f"the clips have {distinct} different true actions: set latent_actions.num_actions to {distinct} "
             f"or less (it is {count})"
         )
     centres = lloyd(scaled, farthest_points(scaled, count, tolerance=0.0), _ROUNDS)[0].numpy() * spread

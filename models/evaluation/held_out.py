@@ -51,6 +51,8 @@ class HeldOutClip:
     """The true state of each frame; None where it is unknown."""
     action_names: tuple[str, ...] = ACTIONS
     """What the numbers of `actions` stand for."""
+    values: np.ndarray | None = None
+    """float32 (T - 1, D): continuous true actions, of which `actions` are the prototypes; None where there are none."""
     codes: np.ndarray | None = None
     """int64 (T - 1,): the true actions by their numbers in a world that they lead; None for another world."""
 

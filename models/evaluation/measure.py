@@ -17,6 +17,7 @@ from models.evaluation.character import CharacterFigures, measure_character
 from models.evaluation.codes import infer_clip_actions, measure_codes, true_action_shares
 from models.evaluation.control import measure_control
 from models.evaluation.drift import MODES, Drift, measure_drift
+from models.evaluation.explained import measure_explained
 from models.evaluation.gates import Gate, check_gates
 from models.evaluation.held_actions import measure_held_actions
 from models.evaluation.held_out import HeldOutClip
@@ -113,6 +114,7 @@ def measure_world(
         if len(own) < len(clips):
             (codes, times), because = infer_clip_actions(world, clips), ""
         metrics |= measure_codes(clips, codes, times, world.num_actions, settings, unknown_because=because)
+        metrics |= {} if because else measure_explained(clips, codes, world.num_actions, settings)
         progress.advance()
         by_window: dict[str, np.ndarray] = {}
         translated = translate(

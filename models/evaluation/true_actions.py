@@ -42,7 +42,8 @@ def with_true_actions(store: Store, clips: Sequence[HeldOutClip], num_prototypes
     for clip in clips:
         own = classes.of(known[clip.clip_id]) if clip.clip_id in known else None
         if own is not None and len(own) == len(clip.frames_THWC) - 1:
-            clip = replace(clip, actions=own.astype("int64"), action_names=classes.names)
+            values = known[clip.clip_id].values
+            clip = replace(clip, actions=own.astype("int64"), action_names=classes.names, values=values)
         found.append(clip)
     return found
 

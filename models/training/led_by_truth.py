@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.true_actions import HOW_TO_HAVE, ActionClasses, LedClips, fit_classes, read_known_actions
+from models.true_actions import HOW_TO_HAVE, ActionClasses, LedClips, classes_from, fit_classes, read_known_actions
 from pipeline.config import Config
 from pipeline.errors import UserError
+from pipeline.model_start import Start
 from pipeline.shards.loader.clips import ShardClips
 from pipeline.storage.store import Store
 
@@ -47,11 +48,21 @@ class LedByTruth:
             yield f"{self.train.left_out} training clips have no true actions and are left out"
 
 
-def led_by_truth(store: Store, config: Config, train: ShardClips, val: ShardClips) -> LedByTruth | None:
+def led_by_truth(
+    store: Store, config: Config, train: ShardClips, val: ShardClips, start: Start | None = None
+) -> LedByTruth | None:
     """Return the true actions that lead a training; None where `dynamics.led_by` is latent actions.
 
+    Args:
+        store: has the shards.
+        config: the settings.
+        train: the training clips.
+        val: the held-out ones.
+        start: the world that training begins with: its prototypes of continuous actions stay.
+
     Raises:
-        UserError: no training clip has true actions, or they do not fit `latent_actions.num_actions` or `latent_dim`.
+        UserError: no training clip has true actions, or they do not fit `latent_actions.num_actions` or `latent_dim`,
+            or the world that training begins with has others.
     """
     if config.dynamics.led_by != "true_actions":
         return None
@@ -63,6 +74,16 @@ def led_by_truth(store: Store, config: Config, train: ShardClips, val: ShardClip
             f"{HOW_TO_HAVE}, or set dynamics.led_by: latent_actions"
         )
     classes = fit_classes(known.values(), lam.num_actions)
+    before = None if start is None or start.record is None else start.record.inputs.get("true_actions")
+    if start is not None and before is not None:
+        began = classes_from(before)
+        if began.centres_KD is not None:
+            classes = began
+        elif began.names != classes.names:
+            raise UserError(
+                f"training.{start.how} = {start.name!r}: its true actions are {', '.join(began.names)}, those of the "
+                f"training clips {', '.join(classes.names)}: set training.{start.how} = '' to begin at random"
+            )
     if lam.latent_dim < lam.num_actions:
         raise UserError(
             f"latent_actions.latent_dim = {lam.latent_dim}: {lam.num_actions} true actions need as many values; set it "

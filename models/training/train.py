@@ -152,13 +152,14 @@ def train_world_model(
         return _report(require_configured(store, config, WORLD), skipped=True)
     source = require_configured(store, config, TOKENIZER).model_id
     train, val = train_and_val_clips(store, version)
-    truth = led_by_truth(store, config, train, val)
+    start = start_for(store, config, WORLD)
+    truth = led_by_truth(store, config, train, val, start)
     if truth is not None:
         train, val = truth.train, truth.val
         for sentence in truth.sentences():
             notify(f"{WORLD}: {sentence}", on_progress)
     has_val = sum(val.counts) > 0
-    planned = plan_run(store, config, WORLD, version, tokenizer=source, start=start_for(store, config, WORLD))
+    planned = plan_run(store, config, WORLD, version, tokenizer=source, start=start)
     check_ranks(config, WORLD, ranks)
     compute = choose_compute(config.training, ranks)
     with intra_op_threads(), training_windows(job, version, train, ranks) as windows:

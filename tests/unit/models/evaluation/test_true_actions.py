@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.evaluation.codes import measure_codes, true_action_shares
+from models.evaluation.explained import measure_explained
 from models.evaluation.gates import check_gates
 from models.evaluation.held_out import HeldOutClip
 from models.evaluation.true_actions import led_by_true_actions, with_true_actions
@@ -49,8 +50,15 @@ def test_continuous_actions_are_scored_as_prototypes(store):
     clips = with_true_actions(store, held_out(), 2)
     assert clips[0].action_names == ("(0, 1)", "(3, -1)")
     assert clips[0].actions.tolist() == [1, 0] * 5 + [1]
-    # fewer different actions than prototypes are no score, and no end of the evaluation
-    assert with_true_actions(store, held_out(), 8)[0].actions is None
+    found = measure_explained(clips, [clip.actions for clip in clips], 8, CONFIG)
+    assert found["latent_action_explained_variance"]["value"] == pytest.approx(1)
+    assert found["latent_action_explained_variance_of"]["value"] == pytest.approx(1)
+    assert found["latent_action_explained_variance_shuffled"]["value"] < 0.3
+    told_nothing = measure_explained(clips, [np.zeros(11, np.int64)] * 2, 8, CONFIG)
+    assert told_nothing["latent_action_explained_variance"]["value"] == pytest.approx(0)
+    assert measure_explained(held_out(), [np.zeros(11, np.int64)] * 2, 8, CONFIG) == {}
+    # fewer different actions than latent ones are prototypes each
+    assert with_true_actions(store, held_out(), 8)[0].action_names == ("(0, 1)", "(3, -1)")
 
 
 def test_a_world_is_measured_on_the_clips_whose_actions_it_knows(store):

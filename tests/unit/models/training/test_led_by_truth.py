@@ -72,6 +72,12 @@ def test_it_is_published_and_its_actions_are_the_true_ones(shards):
     with pytest.raises(UserError, match="is led by true actions, and cannot infer them"):
         world.infer_actions(torch.zeros(1, 2, 16, 32, 3, dtype=torch.uint8))
     assert train_world_model(job).skipped
+    add_shard_actions(shards, lambda clip_id, step: ("up", "none", "down")[step % 3])
+    on = dataclasses.replace(led(), training=dataclasses.replace(CONFIG.training, start_from=row.model_id))
+    with pytest.raises(
+        UserError, match=r"its true actions are left, none, right, those of .* down, none, up: set train"
+    ):
+        train_world_model(job_of(shards, on))
 
 
 def clips(*actions):
