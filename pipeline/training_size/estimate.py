@@ -229,8 +229,9 @@ def what_would_fit(config: Config, kind: Kind, size: FrameSize, there: int, plac
                 f"windows), or {also}{section}.batch: {fits * place.ranks} (another model)"
             )
     least = dataclasses.replace(config, training=dataclasses.replace(checkpointed, cache_clips=1, accumulate=batch))
-    # sharded weights ask for as many windows on each process, and for no rollouts of different lengths
-    groups = () if kind == "world_model" and config.dynamics.own_frames > 1 else _GROUPS
+    # sharded weights ask for as many windows on each process, for no rollouts of different lengths, and for no average
+    rollouts = kind == "world_model" and config.dynamics.own_frames > 1
+    groups = () if rollouts or config.training.ema_decay else _GROUPS
     for ranks in groups:
         if ranks >= place.ranks and not batch % ranks and windows(least, place._replace(ranks=ranks, sharded=True)):
             return _more_processes(ranks, batch // ranks, place) + _smaller_preset(config, checkpointed, size, windows)

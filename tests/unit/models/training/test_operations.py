@@ -1,6 +1,8 @@
 """Operations and time of a training, by formulas that are held to what torch counts."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,15 +10,17 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.networks.tokenizer import VideoTokenizer
+from models.runtime.ranks import Ranks
+from models.training.check_ranks import check_ranks
 from models.training.data import Clip, ClipWindows
 from models.training.preflight import EXPECTED_SHARE, size_of_training
 from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining
-from pipeline.config import preset
+from pipeline.config import load_config, parse_overrides, preset
 from pipeline.training_size.memory_there import MemoryThere
 from pipeline.training_size.operations import training_operations
 from pipeline.training_size.parameters import FrameSize
-from tests.narrow import CPU, KINDS, VARIANTS, narrow
+from tests.narrow import CPU, GPU, KINDS, VARIANTS, narrow
 
 OPERATIONS = {
     "coinrun": VARIANTS["coinrun"],
@@ -77,3 +81,20 @@ def test_a_training_costs_all_its_steps_and_checkpointing_a_third_more_time():
     size = size_of_training(config, "video_tokenizer", CPU, there=there, peak=peak)
     assert size.hours == pytest.approx(one.total / (EXPECTED_SHARE * peak) / 3600)
     assert "14,227 PFLOP (about 412 days (9,880 hours) at 40% of the 1 TFLOP/s of products here)" in size.line
+
+
+def test_the_costs_of_the_papers_sizes_in_the_docs_are_those_of_the_formulas_and_their_settings_fit():
+    page = (Path(__file__).parents[4] / "docs/model.md").read_text("utf-8")
+    cells = r"\| `([\w.-]+)` \| (tokenizer|world) \| (\d+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (.*) \|"
+    rows = re.findall(cells, page)
+    assert len(rows) >= 7
+    for name, model, processes, cost, hours, together, settings in rows:
+        overrides = parse_overrides([*re.findall(r"`([\w.]+=[^`]+)`", settings), "training.dtype=bf16"])
+        config = load_config(None, preset=name, **overrides)
+        kind = KINDS[model == "world"]
+        size = size_of_training(config, kind, GPU, there=MemoryThere(79 * 10**9, "on a GPU"), peak=625e12)
+        assert size.refusal == ""
+        group = Ranks(count=int(processes), local_count=config.training.processes)
+        check_ranks(config, kind, group)
+        figures = (size.estimate.place.ranks, size.operations.total / 1e15, size.hours, size.hours * group.count)
+        assert [f"{figure:,.0f}" for figure in figures] == [processes, cost, hours, together], name

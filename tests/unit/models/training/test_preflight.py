@@ -257,6 +257,13 @@ def test_processes_share_a_batch_and_its_time_and_the_memory_of_one_machine(monk
     assert found.there.bytes == 40 * 10**9
 
 
+def test_an_average_of_the_weights_needs_its_memory_and_that_of_its_copy():
+    config = preset("coinrun")
+    averaged = dataclasses.replace(config, training=dataclasses.replace(config.training, ema_decay=0.999))
+    one, other = (estimate_training(each, "video_tokenizer") for each in (config, averaged))
+    assert other.fixed_bytes == one.fixed_bytes + 8 * one.parameters
+
+
 def test_on_a_gpu_decoded_clips_and_copies_of_checkpoints_need_none_of_its_memory():
     there = MemoryThere(80 * 10**9, "on a GPU")
     many = dataclasses.replace(
