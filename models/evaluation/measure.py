@@ -117,9 +117,9 @@ def measure_world(
         metrics |= {} if because else measure_explained(clips, codes, world.num_actions, settings)
         progress.advance()
         by_window: dict[str, np.ndarray] = {}
-        translated = translate(
-            [clip.actions for clip in clips], codes, [clip.video_id for clip in clips], world.num_actions
-        )
+        # a world that true actions lead needs no translation
+        truth = [None if because else clip.actions for clip in clips]
+        translated = translate(truth, codes, [clip.video_id for clip in clips], world.num_actions)
         metrics |= measure_control(world, windows, codes, settings, progress.advance, by_window, translated=translated)
         drift = measure_drift(world, clips, codes, settings, progress.advance)
         uncertainty = measure_uncertainty(world, clips, codes, settings, progress.advance) if doubt else None

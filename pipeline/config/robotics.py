@@ -17,8 +17,9 @@ from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.source import DownloadConfig
 from pipeline.config.world import DynamicsConfig, StackConfig
 
-_DECISION = DecisionConfig(mode="flags", drop_flags=("black",))
-"""Demonstrations are not curated: nobody rates them, and a robot that stands still for long does so on purpose."""
+_DECISION = DecisionConfig(mode="flags", drop_flags=("black",), middle="keep")
+"""Demonstrations are not curated: nobody rates them, a robot that stands still for long does so on purpose, and what
+keeps its place before a fixed camera is no overlay."""
 
 
 def robotics() -> Config:

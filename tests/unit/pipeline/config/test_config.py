@@ -45,6 +45,7 @@ def test_the_clip_of_the_defaults_is_the_papers():
 def test_robots_are_cut_into_whole_episodes_and_nobody_rates_them(name: str):
     config = preset(name)
     assert (config.clips.mode, config.decision.mode, config.download.actions) == ("episodes", "flags", "keep")
+    assert config.decision.middle == "keep", "no flag asks a person about a robot that rests"
 
 
 def test_the_model_of_the_robots_has_the_published_size():
