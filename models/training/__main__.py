@@ -15,11 +15,13 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models.runtime.process import end_with_parent
 from models.runtime.ranks import Ranks, among_ranks, joined_ranks
 from models.training.group import run_group
 from models.training.report import Event, Report
@@ -59,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace, config: Config, store: Store, report: Report) -> None:
+    if among_ranks():
+        # torchrun that was killed leaves its processes: they would go on beside the next group
+        end_with_parent(signal.SIGKILL)
     report.write("started", rank=int(os.environ.get("RANK", 0)), pid=os.getpid())
     with joined_ranks(config.training) as ranks:
         if not ranks.first:

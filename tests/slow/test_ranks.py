@@ -4,7 +4,9 @@ import dataclasses
 import os
 import signal
 import socket
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from models.training.restarts import read_restarts
@@ -32,11 +34,12 @@ def losses(store, kind="video_tokenizer"):
     return [{name: round(value, 6) for name, value in point.items() if "loss" in name} for point in curve(store, kind)]
 
 
-def test_two_processes_train_the_models_of_one(tmp_path, make_store):
+@pytest.mark.parametrize("weights", ["replicated", "sharded"])
+def test_two_processes_train_the_models_of_one(tmp_path, make_store, weights):
     alone, together = make_store(), make_store()
     for store, processes in ((alone, 1), (together, 2)):
         for model in ("tokenizer", "world"):
-            command = trained(tmp_path / "runs", config(processes), model=model, store=store)
+            command = trained(tmp_path / "runs", config(processes, weights=weights), model=model, store=store)
             assert len(command.of("started")) == processes
             assert len(command.of("published")) == 1
     for kind in ("video_tokenizer", "world_model"):
@@ -44,6 +47,40 @@ def test_two_processes_train_the_models_of_one(tmp_path, make_store):
     ours, theirs = ({row.kind: row for row in all_models(store)} for store in (together, alone))
     assert {row.model_id for row in ours.values()} == {row.model_id for row in theirs.values()}
     assert ours["world_model"].metrics["processes"] == 2
+    # whole weights were published, and measured
+    for kind in ours:
+        assert ours[kind].parameters == theirs[kind].parameters
+    assert ours["world_model"].metrics["cross_entropy"] == pytest.approx(
+        theirs["world_model"].metrics["cross_entropy"], abs=1e-4
+    )
+
+
+def test_a_run_goes_on_from_two_processes_to_one_and_back(tmp_path, make_store):
+    store, straight = make_store(), make_store()
+    (tmp_path / "run").mkdir()
+    stages = (config(2, LONG, weights="sharded"), config(1, LONG), config(2, LONG))
+    begun = []
+    for number, settings in enumerate(stages):
+        with Command(tmp_path / "run", settings, root=store.root) as command:
+            begun.append(command.until(lambda event: event["event"] == "run")["step"])
+            if number + 1 < len(stages):
+                command.until(lambda event: event["event"] == "step" and event["step"] >= begun[-1] + 5)
+                command.process.kill()
+                for event in command.of("started"):
+                    assert gone(event["pid"]), "the processes of a group end with the one that started them"
+            else:
+                status, output = command.ended()
+                assert status == 0, output[-3000:]
+    assert begun[0] == 0 < begun[1] < begun[2]
+    trained(tmp_path / "straight", config(1, LONG), store=straight)
+    assert losses(store) == losses(straight)
+
+
+def gone(pid):
+    """Whether a process has ended, a second or so after it was asked to."""
+    with suppress(psutil.NoSuchProcess):
+        psutil.wait_procs([psutil.Process(pid)], timeout=60)
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_killed_process_costs_the_group_a_start_and_the_reason_is_kept(tmp_path, make_store):
