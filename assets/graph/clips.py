@@ -14,6 +14,7 @@ from assets.graph.partitions import VIDEO_BATCH
 from assets.graph.records import current_clips, same_ids
 from assets.graph.resources import Lampworks
 from pipeline.clip_spec import clip_spec
+from pipeline.clips.actions_left_out import actions_left_out
 from pipeline.clips.cuts import CutDetector
 from pipeline.config import fingerprint
 from pipeline.footage.losses import disagrees, lost_ms_by_reason
@@ -67,6 +68,7 @@ def _cut(work: Work, batch: str, spec: str) -> Result:
             "lost_ms",
             "lost",
             "packets_ms",
+            "actions",
         ],
         ours,
     ).to_pylist()
@@ -96,6 +98,10 @@ def _cut(work: Work, batch: str, spec: str) -> Result:
             "motion": histogram([value for value in rows["motion"].to_pylist() if value is not None], 0, 20, "motion"),
             "failures": table(
                 [{"video": r["video_id"], "class": r["error_class"], "message": r["message"]} for r in failures], 10
+            ),
+            "videos with true actions": sum(row["actions"] is not None for row in cuttings),
+            "actions left out": table(
+                [{"video": video, "why": why} for video, why in actions_left_out(work.store, spec, batch).items()], 10
             ),
             "clip_spec": spec,
             "path": dg.MetadataValue.path(work.store.url(f"clips/{spec}/{batch}")),

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pipeline.clip_spec import clip_spec
+from pipeline.clips.actions_left_out import actions_left_out, sentences
 from pipeline.clips.cut_video import CutJob, CutVideo, cut_or_blame
 from pipeline.clips.cuts import CutDetector
 from pipeline.clips.report import ClipReport, clip_report, due_for_cutting
@@ -23,7 +24,7 @@ from pipeline.download.due import CUTTING
 from pipeline.download.ledger import State
 from pipeline.errors import UserError
 from pipeline.job import BatchJob
-from pipeline.progress import Progress
+from pipeline.progress import Progress, notify
 from pipeline.storage.home import Home
 from pipeline.storage.owner import scratch_folder
 from pipeline.workers.engine import make_engine
@@ -49,6 +50,8 @@ def cut_batch(job: BatchJob, *, retry_failed: bool = False, detect_cuts: CutDete
         "another detector than the rows will name"
     )
     new = _cut_due(job, retry_failed, detect_cuts)
+    for sentence in sentences(actions_left_out(store, clip_spec(config.clips), batch)) if new else ():
+        notify(sentence, job.on_progress)
     drop_superseded_raw(store, batch)
     drop_cut_raw(store, config, batch)
     return clip_report(store, config, batch, new=new)

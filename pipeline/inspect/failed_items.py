@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from pipeline.actions.columns import BAD_ACTIONS
 from pipeline.clip_spec import clip_spec
+from pipeline.clips.actions_left_out import actions_left_out
 from pipeline.config import Config
 from pipeline.download.ledger import fold_all
 from pipeline.rules import NO_METADATA
-from pipeline.sources.actions import LEFT_OUT
 from pipeline.storage.arrow import Column, pc, rows_with, rows_without, texts
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -84,17 +84,7 @@ def _cuts(store: Store, config: Config, hidden: Column) -> Iterable[FailedItem]:
 
 
 def _actions(store: Store, config: Config, hidden: Column) -> Iterable[FailedItem]:
-    """Return the videos whose sidecar could not be read when they were fetched, or does not fit their frames."""
-    columns = ["video_id", "message", "finished_at"]
-    fetched = store.read("downloads", columns, pc.field("state") == "ok").sort_by("finished_at")
-    # a group's last value is otherwise its last that is not null
-    said = fetched.set_column(1, "message", pc.coalesce(fetched["message"], pa.scalar("")))
-    last = said.group_by("video_id", use_threads=False).aggregate([("message", "last")])
-    unread = last.filter(pc.starts_with(last["message_last"], LEFT_OUT))["video_id"]
-    where = (pc.field("clip_spec") == clip_spec(config.clips)) & pc.is_valid(pc.field("actions_problem"))
-    unfit = store.read("clippings", ["video_id"], where)["video_id"]
-    found = {str(name) for column in (unread, unfit) for name in column.to_pylist()}
-    for video_id in sorted(found - set(hidden.to_pylist())):
+    for video_id in sorted(actions_left_out(store, clip_spec(config.clips)).keys() - set(hidden.to_pylist())):
         yield FailedItem("actions", video_id, video_id, BAD_ACTIONS)
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.actions.join import join_actions
+from pipeline.clip_spec import clip_spec
 from pipeline.clips.actions import read_actions
+from pipeline.clips.actions_left_out import actions_left_out, sentences
 from pipeline.clips.cut_batch import cut_batch
 from pipeline.clips.read import read_clips
 from pipeline.config import ClipConfig, Config, DecisionConfig, DownloadConfig, EngineConfig, SourceConfig, SplitConfig
@@ -122,7 +124,11 @@ def test_a_sidecar_that_was_mended_is_read_after_a_retry_as_the_advice_says(
     advice = format_why(why(store, job.config, videos["d"]))
     assert f"run `lampworks retry {videos['d']}`" in advice
     assert retry_failed(job, [videos["a"]]).counts == {}
-    assert retry_failed(job).counts == {"actions": {"bad_actions": 2}}
+    *named, told = sentences(actions_left_out(store, clip_spec(job.config.clips), batches(store)[0]))
+    assert [line.partition(":")[0] for line in named] == sorted([videos["c"], videos["d"]])
+    assert told.startswith("2 videos have clips without their true actions")
+    assert "`lampworks retry --class bad_actions`" in told
+    assert retry_failed(job, classes=["bad_actions"]).counts == {"actions": {"bad_actions": 2}}
     [batch] = batches(store)
     download_batch(job.of_batch(batch))
     cut_batch(job.of_batch(batch))
