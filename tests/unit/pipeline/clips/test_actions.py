@@ -90,7 +90,7 @@ def whole(start: int, stop: int) -> list[str]:
 
 
 @pytest.mark.usefixtures("inline")
-@pytest.mark.parametrize("keep_raw", [True, False])
+@pytest.mark.parametrize("keep_raw", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_actions_are_kept_beside_the_clips_and_bad_ones_are_told(
     store: Store, demonstrations: Path, keep_raw: bool
 ) -> None:
