@@ -12,6 +12,7 @@ import dagster as dg
 
 from assets.graph.resources import Lampworks
 from assets.report.thumbnails import bars_svg, histogram_svg, sparkline_svg, svg_markdown
+from models.training.observed import MOST, Observed
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.job import BatchJob, Job
@@ -29,7 +30,7 @@ USER_ERROR = "lampworks/user_error"
 # one event is 1-2 kB in Dagster's database: a line of progress every few seconds would fill it. So a step of ten
 # minutes logs sixty lines, one of a day some 360
 _LOG_EVERY_S, _LOG_SHARE = 10.0, 1 / 60
-MAX_OBSERVATIONS = 200
+MAX_OBSERVATIONS = MOST
 
 
 @dataclass(frozen=True)
@@ -176,26 +177,18 @@ def flat_metrics(values: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-class Curves:
+class Curves(Observed):
     """Records a training's metrics step by step, as live plots of the asset in the UI.
 
-    At most 200 observations a run: their cost grows faster than their number.
+    At most 200 observations a run, however many steps: their cost grows faster than their number.
     """
 
     def __init__(self, context: dg.AssetExecutionContext, total_steps: int) -> None:
-        self._context = context
-        self._every = max(1, -(-max(total_steps, 1) // MAX_OBSERVATIONS))
-        self._left = MAX_OBSERVATIONS
+        def observe(step: int, numbers: Mapping[str, float]) -> None:
+            shown = {"train/step": step, **numbers}
+            context.log_event(dg.AssetObservation(asset_key=context.asset_key, metadata=shown))
 
-    def __call__(self, step: int, values: Mapping[str, float]) -> None:
-        """Record one step; most are skipped."""
-        if step % self._every or not self._left:
-            return
-        self._left -= 1
-        numbers = {f"train/{name}": float(value) for name, value in values.items() if math.isfinite(float(value))}
-        self._context.log_event(
-            dg.AssetObservation(asset_key=self._context.asset_key, metadata={"train/step": step, **numbers})
-        )
+        super().__init__(total_steps, observe)
 
 
 def _cell(value: Any) -> str | int | float | bool | None:

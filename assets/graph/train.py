@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from assets.graph.checks import check_specs, verdict
-from assets.graph.context import Curves, Result, Work, flat_metrics, line, materialized, thinned, user_failure
+from assets.graph.context import Curves, Result, Work, flat_metrics, line, materialized, picture, thinned, user_failure
 from assets.graph.dataset import training_shards
 from assets.graph.ownership import OWNERS
 from assets.graph.processes import train_in_processes, trains_in_processes
@@ -123,6 +123,7 @@ def _result(work: Work, model: ModelRecord, checks: Sequence[dg.AssetCheckResult
             "samples left out": _left_out(model) or None,
             **flat_metrics(model.metrics),
             **_curves(work, model),
+            "drawn on the way": _drawn(work, model),
             "path": dg.MetadataValue.path(work.store.url(model.path)),
         },
     )
@@ -138,6 +139,14 @@ def _curves(work: Work, model: ModelRecord) -> dict[str, Any]:
     return {
         f"curve {name}": line([value for _, value in points], name) for name, points in curve(work.store, model).items()
     }
+
+
+def _drawn(work: Work, model: ModelRecord) -> dg.MetadataValue[Any] | None:
+    """Return a link to the last picture that the training drew on its way."""
+    from assets.report.reads import run_picture
+
+    found = run_picture(work.store, model.kind, str(model.inputs.get("run")), model.steps or 0)
+    return picture(work.store, found.key if found else None)
 
 
 def _numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

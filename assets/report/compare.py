@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
@@ -19,7 +19,8 @@ from markupsafe import Markup
 from assets.report import wording
 from assets.report.charts import Series, curves_chart, intervals_chart
 from assets.report.page import COMPARE_FOLDER, write_page
-from assets.report.reads import curve, curve_points, evaluation_pictures
+from assets.report.reads import curve, curve_points, evaluation_pictures, run_picture
+from assets.report.thumbnails import data_uri
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.html import template
@@ -55,6 +56,14 @@ class Overlay:
 
 
 @dataclass(frozen=True)
+class Pictured:
+    """A picture that a training drew on its way."""
+
+    step: int
+    uri: str
+
+
+@dataclass(frozen=True)
 class Rollouts:
     """What a world draws, or why there is nothing to show."""
 
@@ -63,6 +72,8 @@ class Rollouts:
     """Why there is nothing to show; empty where there are pictures."""
     command: str = ""
     """The command that makes them."""
+    on_the_way: Pictured | None = None
+    """What the training drew last, if anything."""
 
 
 def write_comparison(store: Store, config: Config, names: Sequence[str]) -> str:
@@ -89,7 +100,7 @@ def write_comparison(store: Store, config: Config, names: Sequence[str]) -> str:
 def comparison_html(store: Store, runs: Sequence[Run]) -> tuple[str, list[str]]:
     """Return the page and the ids of the clips that it shows."""
     rows = {row.model_id: row for row in all_models(store)}
-    shown = [_rollouts(store, run, rows) for run in runs]
+    shown = [_shown(store, run, rows) for run in runs]
     style = files("assets.report").joinpath("static", "report.css").read_text("utf-8")
     page = template("assets.report", "compare.html").render(
         **{name: getattr(wording, name) for name in ("amount", "number", "size", "interval")},
@@ -163,7 +174,7 @@ def _overlays(store: Store, runs: Sequence[Run], rows: Mapping[str, ModelRecord]
             # a run keeps its colour in every chart
             every = {run.name: series.get(run.name, []) for run in runs}
             chart = curves_chart(every, height=200, width=420, x_label="steps")
-            overlays.append(Overlay(name.replace("_", " "), list(every), chart))
+            overlays.append(Overlay(wording.curve_title(name), list(every), chart))
     return overlays
 
 
@@ -177,6 +188,16 @@ def _curves(store: Store, run: Run, rows: Mapping[str, ModelRecord]) -> dict[str
         return dict(curve_points(about["curve"]))
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
+
+
+def _shown(store: Store, run: Run, rows: Mapping[str, ModelRecord]) -> tuple[Rollouts, list[str]]:
+    """Return the pictures of a run, and the clips that they show."""
+    rollouts, clips = _rollouts(store, run, rows)
+    drawn = run_picture(store, run.kind, run.run_id or run.name, run.steps)
+    if drawn is None:
+        return rollouts, clips
+    picture = Pictured(drawn.step, data_uri(store.read_blob(drawn.key), f"image/{drawn.mime}"))
+    return replace(rollouts, on_the_way=picture), [*clips, *(drawn.clip_ids or [])]
 
 
 def _rollouts(store: Store, run: Run, rows: Mapping[str, ModelRecord]) -> tuple[Rollouts, list[str]]:

@@ -45,6 +45,8 @@ CLIPS = "clips.json"
 # what the embedded source rated of its own recordings: no person did
 _STAND_IN = "arcade"
 _MOST_CURVES = 8
+_HELD_OUT = "held_out/"
+_SHOWN_ALONE = ("held_out/cross_entropy", "held_out/accuracy", "held_out/codebook_usage")
 
 
 def write_report(store: Store, config: Config, model: str | None = None) -> str:
@@ -180,14 +182,26 @@ class CurveView:
     title: str
     chart: Markup
     last: float
+    held_out: float | None
+    """The last value on held-out clips; None where the curve has none."""
 
 
 def _curves(store: Store, models: Mapping[str, ModelRecord]) -> list[CurveView]:
     views = []
     for kind in ("video_tokenizer", "world_model", "quality_classifier"):
         found: dict[str, Any] = dict(curve(store, models[kind])) if kind in models else {}
-        for name, points in list(found.items())[:_MOST_CURVES]:
-            title = f"{kind.replace('_', ' ')}: {name.replace('_', ' ')}"
-            chart = curves_chart({name: points}, height=150, width=320, x_label="steps")
-            views.append(CurveView(title, chart, points[-1][1]))
+        for name, points in _chosen(found).items():
+            title = f"{kind.replace('_', ' ')}: {wording.curve_title(name)}"
+            held = found.get(f"{_HELD_OUT}{name}", [])
+            series = {name: points, **({"held out": held} if held else {})}
+            chart = curves_chart(series, height=150, width=320, x_label="steps")
+            views.append(CurveView(title, chart, points[-1][1], held[-1][1] if held else None))
     return views
+
+
+def _chosen(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the curves that have a chart: those of the steps, then those of held-out clips that have no such twin."""
+    own = {name: points for name, points in found.items() if not name.startswith(_HELD_OUT)}
+    alone = {name: found[name] for name in found if name not in own and name.removeprefix(_HELD_OUT) not in own}
+    shown = {name: points for name, points in alone.items() if name.startswith(_SHOWN_ALONE)}
+    return {**dict(list(own.items())[:_MOST_CURVES]), **shown}

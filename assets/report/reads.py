@@ -24,6 +24,7 @@ from pipeline.download.ledger import fold_attempts
 from pipeline.ids import split_clip_id
 from pipeline.storage.arrow import counts, pc, rows_with, rows_without, texts, unique
 from pipeline.storage.models_table import ModelRecord, read_model_file
+from pipeline.storage.run_pictures import RunPicture, folder_of_pictures, list_pictures
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -248,3 +249,16 @@ def evaluation_pictures(store: Store, evaluation: ModelRecord, most_bytes: int =
             if len(data) <= most_bytes:
                 uris[name] = data_uri(data, f"image/{kind}")
     return Pictures(uris, clip_ids if uris else [], False)
+
+
+def run_picture(store: Store, kind: str, run: str, steps: int) -> RunPicture | None:
+    """Return the last picture that a run drew on its way; None where there is none, or a clip of it was taken down."""
+    # a training with fewer steps than an earlier one of the same settings has a folder of its own
+    for name in (f"{run}-{steps}", run):
+        found = [one for one in list_pictures(store, folder_of_pictures(kind, name)) if one.step <= steps]
+        if found:
+            hidden = taken_down(store).hidden_videos(store)
+            clips = found[-1].clip_ids
+            withheld = clips is None or any(split_clip_id(clip_id)[0] in hidden for clip_id in clips)
+            return None if withheld else found[-1]
+    return None

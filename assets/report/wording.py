@@ -50,6 +50,13 @@ METRICS: dict[str, tuple[str, str]] = {
     "code_entropy_within_time": ("Entropy of latent actions within a time index", "nat"),
     "codes_used": ("Latent actions used", ""),
     "enough_sources": ("Held-out sources", ""),
+    "samples_per_s": ("Training: samples a second", "1/s"),
+    "frames_per_s": ("Training: frames a second", "1/s"),
+    "utilisation": ("Training: share of the machine's measured peak", ""),
+    "peak_gflops": ("Training: the machine's measured peak", "GFLOP/s"),
+    "followed_share": ("Training: share of CPU time for curves, measurements and pictures on the way", ""),
+    "wall_s": ("Training: time", "s"),
+    "cpu_s": ("Training: CPU time", "CPU-s"),
 }
 
 
@@ -67,6 +74,12 @@ def metric_name(name: str) -> str:
     if match := _KEPT_NAME.fullmatch(name):
         return f"{_KEPT[match[1]]}, {amount(int(match[3]), 'frame')} ahead{', key held' if match[2] else ''}"
     return METRICS.get(name, (name.replace("_", " "), ""))[0]
+
+
+def curve_title(name: str) -> str:
+    """Return what a curve is called: `lam psnr`, or `lam psnr, held out`."""
+    folder, _, rest = name.rpartition("/")
+    return f"{rest.replace('_', ' ')}, held out" if folder == "held_out" else name.replace("_", " ")
 
 
 def metric_unit(name: str) -> str:

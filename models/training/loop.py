@@ -66,6 +66,16 @@ class Trainable(Protocol):
         """Load what `about` returned."""
 
 
+class Follow(Protocol):
+    """Follows the steps of a training for a person, and changes nothing that they depend on."""
+
+    def measure(self, step: int) -> Mapping[str, float]:
+        """Note a step (from 1); return what was measured after it beside its own metrics, mostly nothing."""
+
+    def note(self) -> str:
+        """Return the rate for the line of progress."""
+
+
 def run(
     training: Trainable,
     checkpoints: Checkpoints | None,
@@ -79,6 +89,7 @@ def run(
     begin: Callable[[], tuple[int, Curve]] | None = None,
     bad_steps: BadSteps | None = None,
     ranks: Ranks = ALONE,
+    follow: Follow | None = None,
 ) -> Curve:
     """Train to the last step, from the newest good checkpoint if there is one; return the curve from step 1 on.
 
@@ -99,6 +110,7 @@ def run(
         bad_steps: says what becomes of a step whose numbers are bad; without it, the run ends.
         ranks: the processes that train together: the first one writes checkpoints and tells of progress. All of them
             stop after the same step, and go back together.
+        follow: measures on the way; what it returns joins the metrics of the step, and the curve.
 
     Raises:
         UserError: all checkpoints are damaged, or belong to another training.
@@ -107,7 +119,7 @@ def run(
     """
     if not ranks.first:
         on_progress = on_step = make_tracker = None
-    loop = _Loop(training, checkpoints, stage, checkpoint_every, on_progress, on_step, bad_steps, ranks)
+    loop = _Loop(training, checkpoints, stage, checkpoint_every, on_progress, on_step, bad_steps, ranks, follow)
     first, total = loop.begin(begin), training.total_steps
     following = Progress(stage, total=total - first, unit="steps", on_progress=on_progress)
     ends_cleanly = stops_between_steps() if checkpoints is not None else nullcontext(Stop())
@@ -151,9 +163,11 @@ class _Loop:
         on_step: OnStep | None,
         bad_steps: BadSteps | None,
         ranks: Ranks,
+        follow: Follow | None,
     ) -> None:
         self.training, self.checkpoints, self.stage, self.every = training, checkpoints, stage, checkpoint_every
         self.on_progress, self.on_step, self.bad_steps, self.ranks = on_progress, on_step, bad_steps, ranks
+        self.follow = follow
         self.total = training.total_steps
         self.curve: Curve = []
         self.saver: Saver | None = None
@@ -201,12 +215,14 @@ class _Loop:
             notify(f"{self.stage}: {self.bad_steps.sentence(step)}", self.on_progress)
             return "skipped"
         self._scores.add(metrics)
-        if (step + 1) % self._keep_every == 0 or step + 1 == self.total:
+        measured = self.follow.measure(step + 1) if self.follow is not None else {}
+        metrics = {**metrics, **measured}
+        if measured or (step + 1) % self._keep_every == 0 or step + 1 == self.total:
             self.curve.append({"step": step + 1, **{name: float(f"{v:.6g}") for name, v in metrics.items()}})
         track(step + 1, metrics)
         if self.on_step is not None:
             self.on_step(step + 1, metrics)
-        return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        return _note(metrics, self.follow)
 
     def save(self, step: int, *, at_once: bool) -> None:
         """Save the state after `step` steps, where it is time for that, it is the last one, or `at_once`."""
@@ -291,6 +307,12 @@ class _Loop:
             return None
         self.saver.join()
         return self.saver.good
+
+
+def _note(metrics: Mapping[str, float], follow: Follow | None) -> str:
+    """Return the rate and the metrics of a step for the line of progress."""
+    rate = follow.note() if follow is not None else ""
+    return ", ".join([rate] * bool(rate) + [f"{name} {value:.4g}" for name, value in metrics.items()])
 
 
 class MeanLoss:

@@ -13,15 +13,19 @@ from models.registry import Curve
 from models.runtime.compute import Compute, hold_memory
 from models.training.average import AveragedTraining
 from models.training.bad_steps import BadSteps
-from models.training.event_files import EventFiles
+from models.training.data import ClipWindows
+from models.training.event_files import event_files
 from models.training.finite import what_to_change
+from models.training.follow import Follower
 from models.training.loop import OnStep, Trainable, run
 from models.training.planned_run import PlannedRun
 from models.training.preflight import say_pace
 from models.training.report import Report
 from models.training.restarts import read_restarts
 from models.training.starting import begin, sentence
+from models.training.tokenizer_training import TokenizerTraining
 from models.training.tracker import MakeTracker, TrackedRun, Tracker
+from models.training.world_training import WorldTraining
 from pipeline.code_version import code_version
 from pipeline.job import Job
 from pipeline.progress import notify
@@ -30,20 +34,26 @@ from pipeline.progress import notify
 def run_planned(
     job: Job,
     planned: PlannedRun,
-    training: Trainable,
+    training: TokenizerTraining | WorldTraining,
     compute: Compute,
     on_step: OnStep | None,
     make_tracker: MakeTracker | None,
     report: Report | None,
+    held: Callable[[], ClipWindows | None],
 ) -> tuple[Curve, dict[str, Any]]:
-    """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds)."""
+    """Train from the newest checkpoint; return the curve, and what the run was like (device, dtype, seconds, rates).
+
+    `held` returns windows of held-out clips, which are measured on the way; None where there are none.
+    """
     ranks = compute.ranks
     where = f"{compute.device}, {compute.threads} threads, {compute.reason}"
     if not ranks.alone:
         where = f"{ranks.count} processes, each {where}"
+    follower = None
     if ranks.first:
         notify(f"{planned.kind}: {training.total_steps} steps on {where}", job.on_progress)
-        on_step = say_pace(planned.kind, training.total_steps, on_step, job.on_progress)
+        follower = Follower(job, training, kind=planned.kind, run=planned.folder_name, held=held)
+        on_step = say_pace(planned.kind, training.total_steps, follower.told(on_step), job.on_progress)
     planned.check_folder()
     # all have read which checkpoints are there before the first writes anything
     ranks.wait()
@@ -60,8 +70,9 @@ def run_planned(
                 "run", kind=planned.kind, run=planned.folder_name, folder=planned.folder, step=first_step,
                 steps=planned.steps,
             )  # fmt: skip
-        run = TrackedRun(planned.folder_name, planned.kind, planned.settings, first_step)
-        return (make_tracker or _event_files(job))(run)
+        run = TrackedRun(planned.folder_name, planned.kind, planned.settings, first_step, planned.steps)
+        found = (make_tracker or event_files(job))(run)
+        return found if follower is None else follower.tracked(found)
 
     bad_steps = BadSteps(job.config.training, training.optimizers())
     decay = job.config.training.ema_decay
@@ -79,7 +90,9 @@ def run_planned(
         begin=_begin(job, planned, averaged or training),
         bad_steps=bad_steps,
         ranks=ranks,
+        follow=follower,
     )
+    cpu_s = time.process_time() - cpu
     if averaged is not None:
         averaged.use()
     training.finish()
@@ -95,7 +108,8 @@ def run_planned(
         "code": code_version(),
         "torch": torch.__version__,
         "wall_s": round(time.perf_counter() - wall, 1),
-        "cpu_s": round(time.process_time() - cpu, 1),
+        "cpu_s": round(cpu_s, 1),
+        **(follower.about(cpu_s) if follower is not None else {}),
     }
 
 
@@ -111,9 +125,3 @@ def _begin(job: Job, planned: PlannedRun, training: Trainable) -> Callable[[], t
         return state
 
     return begin_and_say
-
-
-def _event_files(job: Job) -> MakeTracker:
-    if job.config.training.tracker == "none":
-        return lambda run: None
-    return lambda run: EventFiles(run, job.home.tensorboard)

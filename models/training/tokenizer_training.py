@@ -18,6 +18,7 @@ from models.runtime.ranks import Ranks
 from models.runtime.weights import load_states
 from models.training.checkpoint import step_generator
 from models.training.data import Batches, ClipWindows
+from models.training.held_windows import SpreadWindows
 from models.training.large_network import LargeNetwork
 from models.training.optimizer import Optimizer
 from models.training.step_batches import StepBatches
@@ -162,7 +163,7 @@ class TokenizerTraining:
 
 @torch.inference_mode()
 def tokenizer_metrics(
-    tokenizer: VideoTokenizer, windows: ClipWindows, compute: Compute, *, count: int
+    tokenizer: VideoTokenizer, windows: SpreadWindows, compute: Compute, *, count: int
 ) -> dict[str, Any]:
     """Return psnr (dB), codes_used, codebook_usage (a share) and perplexity on a fixed set of windows."""
     video = windows.spread(count=count, window=tokenizer.config.window)

@@ -10,10 +10,10 @@ By default (`training.tracker`) the metrics go to event files, `models.training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Tracker(Protocol):
@@ -30,6 +30,22 @@ class Tracker(Protocol):
         """Write what is left; nothing is logged afterwards."""
 
 
+@runtime_checkable
+class TakesPictures(Protocol):
+    """A tracker that shows pictures too."""
+
+    def picture(self, name: str, data: bytes, size: tuple[int, int], step: int, clip_ids: Sequence[str]) -> None:
+        """Take a PNG or JPEG of a step.
+
+        Args:
+            name: what it shows.
+            data: the file.
+            size: width and height.
+            step: from 1.
+            clip_ids: the clips that it shows, by which a takedown finds it.
+        """
+
+
 @dataclass(frozen=True)
 class TrackedRun:
     """What a tracker is made for."""
@@ -41,10 +57,17 @@ class TrackedRun:
     """The settings, by section."""
     first_step: int
     """Steps that the run has taken before: the first that is logged is the next one."""
+    total_steps: int = 0
+    """Steps that it is to take in all; 0 where that is not known."""
 
 
 MakeTracker = Callable[[TrackedRun], Tracker | None]
 """Returns a run's tracker; None tracks nothing."""
+
+
+def shown_name(name: str) -> str:
+    """Return the name of a metric for trackers and observations: `train/loss`; names with a folder keep it."""
+    return name if "/" in name else f"train/{name}"
 
 
 @contextmanager
@@ -62,6 +85,6 @@ def tracked(
         yield lambda step, metrics: None
         return
     try:
-        yield lambda step, metrics: tracker.log({f"train/{name}": value for name, value in metrics.items()}, step=step)
+        yield lambda step, metrics: tracker.log({shown_name(name): value for name, value in metrics.items()}, step=step)
     finally:
         tracker.finish()

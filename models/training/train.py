@@ -39,6 +39,7 @@ from models.training.training_set import (
     measured_windows,
     train_and_val_clips,
     training_windows,
+    windows_on_the_way,
 )
 from models.training.true_actions import TruthActions
 from models.training.world_metrics import world_metrics
@@ -117,7 +118,8 @@ def train_tokenizer(
         if planned.start is not None:
             check_frame(planned.start, training.tokenizer.height, training.tokenizer.width)
         _prepare(config, compute, on_progress, tokenizer=training.tokenizer)
-        curve, run_about = run_planned(job, planned, training, compute, on_step, make_tracker, report)
+        seen = windows_on_the_way(job, version, val)
+        curve, run_about = run_planned(job, planned, training, compute, on_step, make_tracker, report, seen)
         about = training.about()
         if not ranks.first:
             return _of_the_first(planned, training)
@@ -168,7 +170,8 @@ def train_world_model(
         actions_of = None if truth is None else truth.actions_of
         training = _world_training(store, config, source, windows, compute, actions_of)
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
-        curve, run_about = run_planned(job, planned, training, compute, on_step, make_tracker, report)
+        seen = windows_on_the_way(job, version, val)
+        curve, run_about = run_planned(job, planned, training, compute, on_step, make_tracker, report, seen)
         about = training.about()
         if not ranks.first:
             return _of_the_first(planned, training)

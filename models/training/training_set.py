@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from models.runtime.ranks import ALONE, Ranks
@@ -52,6 +53,11 @@ def training_windows(job: Job, version: str | None, clips: ShardClips, ranks: Ra
 def measured_windows(job: Job, version: str | None, clips: ShardClips) -> ClipWindows:
     """Return windows that a model is measured on after its training."""
     return _windows(job, version, clips, 1, ALONE)
+
+
+def windows_on_the_way(job: Job, version: str | None, val: ShardClips) -> Callable[[], ClipWindows | None]:
+    """Return what gives the windows that a training is measured on while it runs; None without held-out clips."""
+    return lambda: measured_windows(job, version, val) if sum(val.counts) else None
 
 
 def _windows(job: Job, version: str | None, clips: ShardClips, cache_clips: int, ranks: Ranks) -> ClipWindows:

@@ -11,13 +11,13 @@ from models.networks.dynamics import last_frame_quality
 from models.networks.patches import as_float
 from models.networks.quantizer import usage
 from models.training.code_metrics import lam_quality
-from models.training.data import ClipWindows
+from models.training.held_windows import SpreadWindows
 from models.training.true_actions import true_actions
 from models.training.world_training import WorldTraining
 
 
 @torch.inference_mode()
-def world_metrics(training: WorldTraining, windows: ClipWindows, *, count: int) -> dict[str, Any]:
+def world_metrics(training: WorldTraining, windows: SpreadWindows, *, count: int) -> dict[str, Any]:
     """Return metrics on a fixed set of windows.
 
     cross_entropy (nat, last frame wholly masked, the others given) and accuracy (share of tokens predicted correctly);
@@ -55,7 +55,7 @@ def world_metrics(training: WorldTraining, windows: ClipWindows, *, count: int) 
     }
 
 
-def _led_by_truth(training: WorldTraining, windows: ClipWindows, count: int) -> dict[str, Any]:
+def _led_by_truth(training: WorldTraining, windows: SpreadWindows, count: int) -> dict[str, Any]:
     """Return the metrics of a dynamics that true actions lead, on the first windows of a fixed order."""
     compute = training.compute
     batch = windows.batch(seed=0, batch=count, window=training.config.context)
@@ -94,3 +94,18 @@ def _of_codes(codes: Tensor, num_codes: int) -> dict[str, Any]:
         "code_perplexity": perplexity,
         "code_counts": torch.bincount(codes, minlength=num_codes).tolist(),
     }
+
+
+@torch.inference_mode()
+def alone_metrics(training: WorldTraining, windows: SpreadWindows, *, count: int) -> dict[str, Any]:
+    """Return lam_psnr and lam_psnr_copy (or the accuracies) of a LAM that learns alone and does not quantize yet."""
+    compute, lam = training.compute, training.lam
+    drawn, copies = [], []
+    for part in windows.spread(count=count, window=training.config.context).split(8):
+        pixels = part.to(compute.device)
+        with compute.autocast():
+            frames = training.tokenizer.encode(pixels) if lam.reads_tokens else pixels
+            prediction = lam(frames, continuous=True)
+        drawn += [lam_quality(prediction.next_frames, frames[:, 1:])] * len(part)
+        copies += [lam_quality(as_float(frames[:, :-1]), frames[:, 1:])] * len(part)
+    return {lam.metric: sum(drawn) / len(drawn), f"{lam.metric}_copy": sum(copies) / len(copies)}

@@ -46,5 +46,8 @@ def demo_models() -> tuple[TokenizerConfig, LatentActionConfig, DynamicsConfig, 
         full_mask_share=0.5, clean_prefix_share=1.0, token_noise=0.1, unseen_actions=0.4, changed_weight=4.0,
         embedding_start="codebook",
     )  # fmt: skip
-    training = TrainingConfig(checkpoint_every=200, cache_clips=64, cache_tokens=12_000, eval_windows=48)
+    training = TrainingConfig(
+        checkpoint_every=200, cache_clips=64, cache_tokens=12_000, eval_windows=48, validate_every=40,
+        validation_windows=8, pictures=4,
+    )  # fmt: skip
     return tokenizer, latent_actions, dynamics, training

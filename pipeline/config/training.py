@@ -112,8 +112,17 @@ class TrainingConfig(Section, name="training"):
     """Clips whose order is random; a larger set is read in blocks of so many, from tars drawn at random."""
     eval_windows: NonNegativeInt = 64
     """Held-out windows measured after training."""
+    validate_every: NonNegativeInt = 1000
+    """Steps between two measurements on held-out windows while a training runs, of which there are 1,000 at most; 0
+    measures only after it. They change no weight."""
+    validation_windows: Count = 16
+    """Held-out windows of such a measurement: the same each time."""
+    pictures: NonNegativeInt = 8
+    """Pictures (reconstructions, rollouts) that a training draws with these measurements, at most and spread over it;
+    `reports/training` and TensorBoard show them."""
     tracker: Literal["tensorboard", "none"] = "tensorboard"
-    """Where metrics of each step go beside Dagster's plots: event files in the home's `tensorboard/`, or nowhere."""
+    """Where metrics of each step (of 20,000 at most) go beside Dagster's plots: event files in the home's
+    `tensorboard/`, or nowhere."""
     check_memory: bool = True
     """Refuse a training whose estimated memory is not there, before the kernel ends it; false only says so."""
     max_bad_share: Share = 0.05

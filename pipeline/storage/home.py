@@ -14,6 +14,9 @@ from pathlib import Path
 from pipeline.ids import short_hash, slug
 from pipeline.storage.store import Store
 
+PICTURES = "pictures"
+"""Folder of the pictures of a run, in its folder of event files."""
+
 
 @dataclass(frozen=True)
 class Home:

@@ -1,4 +1,4 @@
-"""Take videos out of the files of a home: journals of labels and searches, copies of recipes, logs of Dagster.
+"""Take videos out of the files of a home: journals of labels and searches, recipes, logs of Dagster, pictures.
 
 Pages and runs of this machine may have the databases open: a transaction waits for them, and a database that stays
 locked is named in the receipt.
@@ -7,6 +7,7 @@ locked is named in the receipt.
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import sqlite3
 import uuid
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.storage.home import Home
+from pipeline.storage.home import PICTURES, Home
 from pipeline.takedown.mentions import CLIP_SUFFIX, Mentions
 
 _WAIT_S = 30.0
@@ -32,7 +33,8 @@ class HomeTaken:
         self.lines = 0
         """Answers that went from the journal of an unfinished search."""
         self.files: list[Path] = []
-        """Databases and logs of Dagster from which names were taken out."""
+        """Databases and logs of Dagster from which names were taken out, and pictures of trainings, which were deleted.
+        """
         self.locked: list[Path] = []
         """Databases that another process kept locked."""
 
@@ -49,6 +51,11 @@ def take_out_of_home(home: Home, mentions: Mentions, *, dry_run: bool = False) -
             taken.events = _label_journal(home.journal, mentions, dry_run=dry_run)
         except sqlite3.OperationalError:
             taken.locked.append(home.journal)
+    for path in pictures_of(home, mentions):
+        taken.files.append(path)
+        if not dry_run:
+            path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.json").unlink(missing_ok=True)
     for path in _files_of(home.dagster):
         try:
             changed = _database(path, mentions, dry_run) if _is_database(path) else _log(path, mentions, dry_run)
@@ -63,6 +70,22 @@ def take_out_of_home(home: Home, mentions: Mentions, *, dry_run: bool = False) -
 def recordings_of(mentions: Mentions) -> set[str]:
     """Return the native ids of the videos that are recordings of the embedded source."""
     return {name.removeprefix("arcade-") for name in mentions.videos if name.startswith("arcade-")}
+
+
+def pictures_of(home: Home, mentions: Mentions) -> list[Path]:
+    """Return the files of TensorBoard with pictures that show the videos; one that nothing describes may do."""
+    found = []
+    for path in sorted(home.tensorboard.glob(f"*/{PICTURES}/*")):
+        if path.suffix == ".json":
+            continue
+        try:
+            shown = json.loads(path.with_name(f"{path.name}.json").read_text("utf-8"))["clips"]
+            named = any(mentions.has_clip(str(clip)) for clip in shown)
+        except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+            named = True
+        if named:
+            found.append(path)
+    return found
 
 
 # -- the labelling page -------------------------------------------------------------------------------------------

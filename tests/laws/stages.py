@@ -93,7 +93,10 @@ CONFIG = Config(
         pooling="antisymmetric", ema_decay=0.9, normalize_latent=True,
     ),
     dynamics=DynamicsConfig(stack=_STACK, context=3, batch=1, steps=2, optimizer=_OPTIMIZER),
-    training=TrainingConfig(device="cpu", dtype="fp32", threads=1, checkpoint_every=1, eval_windows=1),
+    training=TrainingConfig(
+        device="cpu", dtype="fp32", threads=1, checkpoint_every=1, eval_windows=1, validate_every=1,
+        validation_windows=1, pictures=1,
+    ),
     evaluation=EvaluationConfig(
         windows_per_clip=1, prompt_frames=2, random_draws=1, maskgit_steps=1, token_temperature=1.0, shuffles=20,
         bootstrap_draws=100, doubt_windows=1, doubt_frames=3, rollout_frames=2, start_frames=2,

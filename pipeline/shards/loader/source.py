@@ -15,7 +15,7 @@ from pipeline.clips.samples import BAD_SAMPLE
 from pipeline.errors import PermanentError
 from pipeline.progress import ProgressCallback
 from pipeline.shards.loader.clips import Clip, ClipSet, ListedClips, Video
-from pipeline.shards.loader.loader import Batch, WindowLoader
+from pipeline.shards.loader.loader import Batch, Place, WindowLoader
 from pipeline.shards.loader.local import ClipReader, Decoder, LocalDecoder
 from pipeline.shards.loader.order import OrderSettings
 from pipeline.shards.loader.starts import free_starts
@@ -129,15 +129,22 @@ class WindowSource:
 
     def spread_frames(self, *, count: int, window: int) -> Video:
         """Return windows spread evenly over clips and time, the same at every call: uint8 (count, window, H, W, 3)."""
+        return self.spread_places(count=count, window=window)[0]
+
+    def spread_places(self, *, count: int, window: int) -> tuple[Video, list[Place]]:
+        """Return the windows of `spread_frames`, and where each lies."""
         shape = (window, *self.shape[1:], 3)
         found = np.empty((count, *shape), np.uint8)
+        places = []
         for number in range(count):
             for clip in self._from(number * self.num_clips // count):
-                if self._take(clip, number, shape, found[number]):
+                start = self._take(clip, number, shape, found[number])
+                if start is not None:
+                    places.append(Place(clip.clip_id, start))
                     break
             else:
                 raise self.tally.too_many()
-        return found
+        return found, places
 
     def close(self) -> None:
         """End all loaders."""
@@ -150,19 +157,20 @@ class WindowSource:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _take(self, clip: Clip, number: int, shape: tuple[int, ...], into: Video) -> bool:
-        """Copy a window of a clip; return whether it has one that can be used."""
+    def _take(self, clip: Clip, number: int, shape: tuple[int, ...], into: Video) -> int | None:
+        """Copy a window of a clip, and return its first frame; None where it has none that can be used."""
         if clip.clip_id in self.tally:
-            return False
+            return None
         try:
             starts = free_starts(self._reader.num_frames(clip), clip.cuts, shape[0])
-            if starts.total:
-                start = starts[number * _SPREAD % starts.total]
-                into[:] = self._reader.windows(clip, [start], shape)[0]
-            return bool(starts.total)
+            if not starts.total:
+                return None
+            start = starts[number * _SPREAD % starts.total]
+            into[:] = self._reader.windows(clip, [start], shape)[0]
+            return start
         except PermanentError as exc:
             self._note(clip, exc)
-            return False
+            return None
 
     def _video(self, clip: Clip) -> Video | None:
         try:
