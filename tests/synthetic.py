@@ -316,12 +316,17 @@ def add_models(store: Store, clips: list[dict[str, Any]], version: str) -> None:
     about = {"tokenizer": asdict(CONFIG.tokenizer), "training": {"seed": 0, "dtype": CONFIG.training.dtype}}
     _model(store, TOKENIZER, "tok1", 800_000, steps[TOKENIZER], {"psnr": 27.0}, inputs, version, about)
     store.write_blob("models/video_tokenizer/tok1/curve.json", json.dumps(
-        curve({"loss": (0.3, 0.004), "psnr": (9.0, 27.0)}, 300)).encode())  # fmt: skip
+        curve({"loss": (0.3, 0.004), "psnr": (9.0, 27.0), "held_out/psnr": (8.0, 25.0)}, 300)).encode())  # fmt: skip
     inputs = {**seen, "settings": world_settings_id(CONFIG), "tokenizer": "tok1"}
     about = {"latent_actions": asdict(CONFIG.latent_actions), "dynamics": asdict(CONFIG.dynamics)}
     _model(store, WORLD, "wm1", 2_100_000, steps[WORLD], {}, inputs, version, about)
-    store.write_blob("models/world_model/wm1/curve.json", json.dumps(
-        curve({"lam_loss": (0.1, 0.01), "lam_psnr": (12.0, 22.0), "loss": (6.9, 1.8)}, 300)).encode())  # fmt: skip
+    world = {
+        "lam_loss": (0.1, 0.01),
+        "lam_psnr": (12.0, 22.0),
+        "loss": (6.9, 1.8),
+        "held_out/cross_entropy": (7.0, 2.0),
+    }
+    store.write_blob("models/world_model/wm1/curve.json", json.dumps(curve(world, 300)).encode())
     inputs = evaluation_inputs(store, CONFIG, all_models(store)[-1], None)
     evaluation_id = fingerprint(inputs)
     folder = f"models/world_evaluation/{evaluation_id}"

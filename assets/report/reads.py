@@ -257,8 +257,8 @@ def run_picture(store: Store, kind: str, run: str, steps: int) -> RunPicture | N
     for name in (f"{run}-{steps}", run):
         found = [one for one in list_pictures(store, folder_of_pictures(kind, name)) if one.step <= steps]
         if found:
-            hidden = taken_down(store).hidden_videos(store)
             clips = found[-1].clip_ids
-            withheld = clips is None or any(split_clip_id(clip_id)[0] in hidden for clip_id in clips)
+            videos = [split_clip_id(clip_id)[0] for clip_id in clips or []]
+            withheld = clips is None or taken_down(store).hidden_among(store, videos)
             return None if withheld else found[-1]
     return None

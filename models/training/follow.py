@@ -58,7 +58,7 @@ class Follower:
         self._job, self._training, self._kind = job, training, kind
         self._folder, self._held = folder_of_pictures(kind, run), held
         self._windows: HeldWindows | None = None
-        self._tracker: Tracker | None = None
+        self._album: TakesPictures | None = None
         config = job.config.training
         self._every = interval(config, training.total_steps)
         # processes on machines alike
@@ -90,7 +90,7 @@ class Follower:
 
     def tracked(self, tracker: Tracker | None) -> Tracker | None:
         """Return a tracker that logs the rate beside each step's metrics; it receives the pictures too."""
-        self._tracker = tracker
+        self._album = _takes_pictures(tracker)
         return None if tracker is None else _WithRate(tracker, self)
 
     def told(self, on_step: OnStep | None) -> OnStep | None:
@@ -149,9 +149,9 @@ class Follower:
             return
         data, kind, most = picture.data, picture.kind, config.training.pictures
         key = write_picture(self._job.store, self._folder, step, data, kind, picture.clip_ids, most)
-        if isinstance(self._tracker, TakesPictures):
+        if self._album is not None:
             name = "reconstructions" if isinstance(self._training, TokenizerTraining) else "rollouts"
-            self._tracker.picture(f"held_out/{name}", picture.data, picture.size, step, picture.clip_ids)
+            self._album.picture(f"held_out/{name}", picture.data, picture.size, step, picture.clip_ids)
         notify(f"{self._kind}: step {step}, picture {key}", self._job.on_progress)
 
     def _say_much(self) -> None:
@@ -187,6 +187,10 @@ class _WithRate:
         self._tracker.finish()
 
 
+def _takes_pictures(tracker: object) -> TakesPictures | None:
+    return tracker if isinstance(tracker, TakesPictures) else None
+
+
 def interval(config: TrainingConfig, total: int) -> int:
     """Return the steps between two measurements of a training of `total` steps; 0 for none."""
     return config.validate_every and max(config.validate_every, -(-total // _MOST_MEASURED))
@@ -198,10 +202,11 @@ def draws(number: int, count: int, config: TrainingConfig) -> bool:
 
 
 def _decoded(clips: ClipWindows, training: TokenizerTraining | WorldTraining, count: int) -> HeldWindows:
-    config = training.config
-    needed = config.window if isinstance(training, TokenizerTraining) else config.context
+    if isinstance(training, TokenizerTraining):
+        return HeldWindows(clips, count=count, window=training.config.window)
+    needed = training.config.context
     # rollouts are longer than a short context
-    longer = needed if isinstance(training, TokenizerTraining) else max(needed, min(FRAMES + 1, clips.shape[0]))
+    longer = max(needed, min(FRAMES + 1, clips.shape[0]))
     try:
         return HeldWindows(clips, count=count, window=longer)
     except UserError:

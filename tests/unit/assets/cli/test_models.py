@@ -10,13 +10,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from assets.cli.main import main
 from assets.report.page import withdraw_pages
+from pipeline.storage.run_pictures import write_picture
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
-from tests.synthetic import CONFIG, finished_store
+from tests.synthetic import CONFIG, finished_store, png
 
 BATCH = CONFIG.dynamics.batch
 LINEAGE = [
@@ -74,6 +76,14 @@ def add_checkpoint(store: Store, run: str, step: int, *, planned: int = 900) -> 
     sealed = {"about": json.dumps({"curve": curve}), "sha256": ""}
     store.write_blob(f"{folder}/step-{step:08d}.json", json.dumps(sealed).encode())
     store.write_blob(f"{folder}/step-{step:08d}.safetensors", b"x" * 5000)
+
+
+CLIP = "site-v4-000000000-0a1b2c3d"
+
+
+def draw(store: Store, folder: str, step: int) -> None:
+    """Leave what a training draws on its way."""
+    write_picture(store, f"reports/training/{folder}", step, png(np.zeros((9, 16, 3), np.uint8)), "png", [CLIP], 8)
 
 
 def lampworks(*arguments: str) -> int:
@@ -191,6 +201,12 @@ def test_a_comparison_shows_settings_metrics_curves_and_rollouts_side_by_side(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_checkpoint(store, "cut-short", 300)
+    for step, folder in (
+        (200, "world_model-cut-short"),
+        (280, "world_model-cut-short"),
+        (350, "world_model-cut-short"),
+    ):
+        draw(store, folder, step)
     assert lampworks("models", "--compare", "wm1", "tri", "cut") == 0
     page = page_at(capsys.readouterr().out)
     assert "script" not in page.tags
@@ -204,11 +220,25 @@ def test_a_comparison_shows_settings_metrics_curves_and_rollouts_side_by_side(
         "lam psnr",
         "This world is not evaluated yet. lampworks evaluate --model trial does it.",
         "This run is not finished. lampworks run does it.",
+        "cross entropy, held out",
+        "Drawn by the training after step 280.",
     ):
         assert expected in page.text, expected
     assert "tokenizer.patch" not in page.text.split("Metrics")[0], "equal settings are left out"
     assert "latent_actions" not in page.text, "a setting that one of them lacks does not differ by that"
-    assert len(page.links) == 2, "the rollouts and reconstructions of the world that is evaluated"
+    assert len(page.links) == 3, "two pictures of the world that is evaluated, one of the training"
+
+
+def test_a_picture_of_a_training_is_shown_with_its_run_and_not_once_a_clip_of_it_is_taken_down(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(store, "video_tokenizer-tok1", 10)
+    draw(store, "world_model-run-of-trial", 10)
+    for known, shown in (("", 1), ("video", 0)):
+        if known:
+            request_takedown(store, "video", CLIP.rsplit("-", 2)[0], "asked")
+        assert lampworks("models", "--compare", "trial", "tok1") == 0
+        assert page_at(capsys.readouterr().out).text.count("Drawn by the training after step 10.") == 2 * shown
 
 
 @pytest.mark.parametrize(
