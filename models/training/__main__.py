@@ -24,17 +24,22 @@ from typing import Any
 from models.runtime.process import end_with_parent
 from models.runtime.ranks import Ranks, among_ranks, joined_ranks
 from models.training.group import run_group
+from models.training.observed import Observed
 from models.training.report import Event, Report
 from models.training.train import TrainReport, train_tokenizer, train_world_model
 from pipeline.config import Config, load_config, parse_overrides
 from pipeline.errors import PermanentError, UserError
 from pipeline.job import Job
+from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind, steps_of
 from pipeline.progress import notify, show_progress_lines
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 
 DEFAULT_ROOT = "lampworks-data"
-_TRAIN: Mapping[str, Callable[..., TrainReport]] = {"tokenizer": train_tokenizer, "world": train_world_model}
+_TRAIN: Mapping[str, tuple[Callable[..., TrainReport], TrainedKind]] = {
+    "tokenizer": (train_tokenizer, TOKENIZER),
+    "world": (train_world_model, WORLD),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +75,10 @@ def _train(options: argparse.Namespace, config: Config, store: Store, report: Re
             show_progress_lines(False)
             report = Report()
         job = Job(store, config, home_of(store, options.home), report.line)
-        done = _TRAIN[options.model](job, on_step=report.step, ranks=ranks, report=report)
+        train, kind = _TRAIN[options.model]
+        # a file of every step of a month would be as large as a checkpoint
+        on_step = Observed(steps_of(kind, config), report.step)
+        done = train(job, on_step=on_step, ranks=ranks, report=report)
         report.write("published", **dataclasses.asdict(done))
         if ranks.first:
             _say(done, ranks)

@@ -3,7 +3,7 @@
     {"event": "started", "rank": 0, "pid": 4711}
     {"event": "run", "kind": "world_model", "run": "3f0c...", "folder": "models/.../checkpoints", "step": 2000}
     {"event": "line", "text": "...", "notice": true}        what the terminal shows too
-    {"event": "step", "step": 2001, "metrics": {"loss": 5.1}}
+    {"event": "step", "step": 2001, "metrics": {"train/loss": 5.1, "rate/utilisation": 0.4}}       200 in all
     {"event": "published", "kind": "world_model", "model_id": "...", "skipped": false, "steps": 9000}
     {"event": "error", "rank": 1, "type": "UserError", "text": "...", "final": true}
     {"event": "restart", "number": 1, "reason": "rank 1 was ended by SIGKILL"}       of the group, not of a process
