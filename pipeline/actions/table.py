@@ -16,6 +16,7 @@ from pipeline.storage.damage import DamagedError
 from pipeline.storage.store import Store
 
 SUFFIX = ".actions.parquet"
+_MEND = "Run `lampworks doctor --deep --mend` and then `lampworks run`: it is made again."
 # fmt: off
 TABLE = pa.schema([pa.field(name, kind) for name, kind in {
     "clip_id": pa.string(), "transition": pa.int32(), "row": pa.int64(), "weight": pa.float32(),
@@ -38,12 +39,10 @@ def read_table(store: Store, key: str, clips: Collection[str] | None = None) -> 
     try:
         table = pq.read_table(io.BytesIO(store.read_blob(key))).select(TABLE.names).cast(TABLE)
     except FileNotFoundError as exc:
-        raise DamagedError(f"{store.root}/{key} is not there: cut the video again, or write the shards again") from exc
+        raise DamagedError(f"{store.root}/{key} is not there. {_MEND}") from exc
     except (pa.ArrowException, OSError, KeyError) as exc:
         reason = str(exc).splitlines()[0][:200]
-        raise DamagedError(
-            f"{store.root}/{key} is no table of actions ({reason}): delete it and make it again"
-        ) from exc
+        raise DamagedError(f"{store.root}/{key} is no table of actions ({reason}). {_MEND}") from exc
     if clips is None:
         return table
     return table.filter(pc.is_in(table["clip_id"], value_set=pa.array(sorted(clips), pa.string())))

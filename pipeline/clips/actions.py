@@ -26,6 +26,8 @@ class KeptActions(NamedTuple):
 
     key: str | None = None
     """Of their blob; None where there are none."""
+    sha256: str | None = None
+    """Of its bytes."""
     problem: str | None = None
     """Why the sidecar that was fetched is not used, and what would be right; None where it is, or there is none."""
 
@@ -53,11 +55,12 @@ def publish_actions(
     if not len(table):
         return KeptActions()
     data = table_bytes(table)
+    digest = hashlib.sha256(data).hexdigest()
     # named by its content: a sidecar that was mended gives another blob, and so another training set
-    key = f"{folder}/{video_id}-{hashlib.sha256(data).hexdigest()[:12]}{SUFFIX}"
+    key = f"{folder}/{video_id}-{digest[:12]}{SUFFIX}"
     if not store.exists(key):
         store.write_blob(key, data)
-    return KeptActions(key)
+    return KeptActions(key, digest)
 
 
 def has_actions(key: object) -> bool:

@@ -121,6 +121,7 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
     clipping = shared | {
         "state": "ok",
         "actions_problem": actions.problem,
+        "actions_sha256": actions.sha256,
         "num_clips": len(rows),
         "source_ms": video.source_ms,
         "clip_ms": clip_ms,

@@ -151,12 +151,16 @@ def _raw_files(store: Store) -> Iterator[_Expected]:
 
 def _clip_tars(store: Store) -> Iterator[_Expected]:
     columns = ["video_id", "batch", "clip_spec", "tar", "tar_sha256", "num_clips", "source_sha256"]
+    columns += ["actions", "actions_sha256"]
     for row in store.read("clippings", columns, pc.field("state") == "ok").to_pylist():
         if row["tar"]:
             mend = "`--mend` sets it aside, and the next `lampworks run` cuts the video again (and downloads it first "
             mend += "where its raw file is gone)"
             needed_for = f"{row['num_clips']} clips of video {row['video_id']}"
             yield _Expected("clips", row["tar"], row["tar_sha256"], needed_for, mend, row)
+            if row["actions_sha256"]:
+                needed_for = f"true actions of {needed_for}"
+                yield _Expected("clips", row["actions"], row["actions_sha256"], needed_for, mend, row)
 
 
 def _shard_files(store: Store) -> Iterator[_Expected]:

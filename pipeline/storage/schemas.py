@@ -53,7 +53,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         video_id=_STR, batch=_STR, clip_spec=_STR, source_sha256=_STR, state=_STR, error_class=_STR, message=_STR,
         num_clips=_INT, source_ms=_INT, clip_ms=_INT, remainder_ms=_INT, tar=_STR, tar_bytes=_INT, tar_sha256=_STR,
         actions=_STR, remainder_reason=_STR, lost_ms=_INT, lost=_STR, packets_ms=_INT, cut_detector=_STR,
-        measurements_version=_INT, actions_problem=_STR,
+        measurements_version=_INT, actions_problem=_STR, actions_sha256=_STR,
     ),
     # one clip: span, bytes in its tar, what was measured of it (flags are columns, never deletions)
     "clips": _schema(

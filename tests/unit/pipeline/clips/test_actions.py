@@ -18,7 +18,10 @@ from pipeline.clips.cut_batch import cut_batch
 from pipeline.clips.read import read_clips
 from pipeline.config import ClipConfig, Config, DecisionConfig, DownloadConfig, EngineConfig, SourceConfig, SplitConfig
 from pipeline.download.batch import download_batch
+from pipeline.errors import UserError
+from pipeline.inspect.deep import find_faults
 from pipeline.inspect.gc import collect_garbage
+from pipeline.inspect.mend import mend
 from pipeline.inspect.retry import retry_failed
 from pipeline.inspect.why import why
 from pipeline.inspect.why_text import format_why
@@ -138,6 +141,27 @@ def test_a_sidecar_that_was_mended_is_read_after_a_retry_as_the_advice_says(
     assert {row["clip_id"]: row["sha256"] for row in read_clips(store, job.config).to_pylist()} == before
     assert retry_failed(job).counts == {}
     assert collect_garbage(store, dry_run=True) == []
+
+
+@pytest.mark.usefixtures("inline")
+def test_damaged_actions_are_found_and_made_again_as_the_error_says(
+    store: Store, make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    make_video(tmp_path / "a.mp4", pictures(2.5, seed=0), fps=20)
+    (tmp_path / "a.actions.jsonl").write_bytes(actions_of(50))
+    job = collected(store, tmp_path, actions="keep")
+    [row] = read_clips(store, job.config).to_pylist()
+    whole_bytes = store.read_blob(row["actions"])
+    store.write_blob(row["actions"], whole_bytes[:-9])
+    with pytest.raises(UserError, match=r"is no table of actions .* Run `lampworks doctor --deep --mend` and then"):
+        read_actions(store, row)
+    [fault] = find_faults(store, job.home)
+    assert (fault.key, fault.needed_for.partition(" of video")[0]) == (row["actions"], "true actions of 1 clips")
+    mend(store, job.home, [fault])
+    [batch] = batches(store)
+    cut_batch(job.of_batch(batch))
+    assert store.read_blob(row["actions"]) == whole_bytes
+    assert find_faults(store, job.home) == []
 
 
 def test_a_sidecar_without_its_video_is_named_by_the_search(demonstrations: Path) -> None:
