@@ -151,10 +151,12 @@ def estimate_training(
     else:
         large, small, frozen = counts.dynamics, counts.latent_actions, counts.tokenizer
         layers = config.dynamics.stack.layers
-        kept = (
-            latent_action_activations(config, size, products, is_checkpointed(training, counts.latent_actions)),
-            dynamics_activations(config, size, products, is_checkpointed(training, counts.dynamics)),
-        )
+        kept = (dynamics_activations(config, size, products, is_checkpointed(training, counts.dynamics)),)
+        if config.dynamics.led_by == "true_actions":
+            small, frozen = 0, frozen + small
+        else:
+            lam = latent_action_activations(config, size, products, is_checkpointed(training, small))
+            kept = (lam, *kept)
     pieces = max(1, min(place.threads, -(-local // training.accumulate)))
     # the gradients of pieces and of micro-batches are held beside their sum; autocast keeps weights in bf16
     more = (pieces if max(pieces, training.accumulate) > 1 else 0) * _FP32 * (kind == "video_tokenizer")

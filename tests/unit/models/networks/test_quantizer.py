@@ -32,6 +32,16 @@ def test_a_parked_row_is_never_chosen():
     assert 3 not in codes
 
 
+def test_the_nearest_rows_of_many_latents_are_found_with_few_distances_at_a_time(monkeypatch):
+    quantizer = VectorQuantizer(8, 4, commitment=0.25)
+    latents = torch.randn(7, 5, 4)
+    whole, sizes, argmin = quantizer.nearest(latents), [], torch.Tensor.argmin
+    monkeypatch.setattr("models.networks.logits.LOGITS_AT_ONCE", 8 * 10)
+    monkeypatch.setattr(torch.Tensor, "argmin", lambda x, *more: sizes.append(tuple(x.shape)) or argmin(x, *more))
+    assert torch.equal(quantizer.nearest(latents), whole)
+    assert sizes == [(10, 8), (10, 8), (10, 8), (5, 8)]
+
+
 def test_the_gradient_passes_straight_through():
     latents = torch.tensor([[0.9, 0.1]], requires_grad=True)
     quantizer(ema_decay=0.9)(latents).straight.sum().backward()
