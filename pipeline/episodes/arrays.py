@@ -7,6 +7,7 @@ and, where several episodes lie in a row, where they end: `terminals`, `timeouts
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.actions.sidecar import MOST_VALUES
 from pipeline.episodes.episode import (
+    MOST_FRAMES,
     BadEpisodeError,
     BadPart,
     Episode,
@@ -57,7 +60,23 @@ def episodes_of(name: str, arrays: Sequence[tuple[str, Pixels]], camera: str, fp
     except BadEpisodeError as error:
         yield BadPart(name, str(error))
         return
+    shape = tuple(actions.shape)
+    if not shape or math.prod(shape[1:]) > MOST_VALUES or len_of(pictures) > MOST_FRAMES:
+        yield BadPart(
+            name,
+            f"it has {len_of(pictures)} pictures and actions of the shape {shape}: at most {MOST_FRAMES} pictures are "
+            f"read, and {MOST_VALUES} values of an action",
+        )
+        return
     ends = [np.asarray(by_name[key][:]).astype(bool).ravel() for key in _ENDS if key in by_name]
+    odd = next((each for each in ends if len(each) != len_of(pictures) and each[:-1].any()), None)
+    if odd is not None:
+        yield BadPart(
+            name,
+            f"its episodes end at {int(odd.sum())} of {len(odd)} steps, and it has {len_of(pictures)} pictures: write "
+            "one step a picture",
+        )
+        return
     spans = _spans(len_of(pictures), ends)
     for number, (start, stop) in enumerate(spans):
         own = name if len(spans) == 1 else f"{name}/{number:05d}"

@@ -160,6 +160,8 @@ def sidecar_bytes(actions: Any) -> bytes:
     values = np.asarray(actions)
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
+    elif values.dtype.kind == "O":  # texts of any length, as HDF5 stores them
+        values = np.array([each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in values])
     # a step of one number is that number: discrete where it is whole
     flat = values.reshape(len(values), -1) if values.ndim > 1 else values
     flat = flat[:, 0] if flat.ndim == 2 and flat.shape[1] == 1 else flat

@@ -108,6 +108,15 @@ def test_a_bad_sidecar_is_refused_with_its_row_and_the_fix(data: bytes, why: str
         read_sidecar("a.jsonl", data)
 
 
+def test_parquet_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = parquet(action=[1] * 5000)
+    for name in ("_MOST_ROWS", "_MOST_BYTES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"pipeline.actions.columns.{name}", 100)
+            with pytest.raises(BadSidecarError, match=r"it has 5000 rows of .* bytes: at most"):
+                read_sidecar("a.parquet", data)
+
+
 def test_a_bad_parquet_is_refused_likewise() -> None:
     for data, why in [
         (b"PAR1 and no more", "no Parquet file"),

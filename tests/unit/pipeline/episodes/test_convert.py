@@ -54,6 +54,8 @@ def test_arrays_of_a_gymnasium_like_program_are_episodes_and_a_bad_one_costs_no_
     np.savez(data / "short.npz", observations=pictures(6), actions=np.arange(3))
     np.savez(data / "blind.npz", observations=np.zeros((5, 4)), actions=np.arange(5))
     np.savez(data / "idle.npz", observations=pictures(3))
+    np.savez(data / "merged.npz", observations=pictures(6), actions=np.arange(5), dones=ends[:5])
+    np.savez(data / "wide.npz", observations=pictures(3), actions=np.zeros((3, 300)))
     np.savez(data / "dark.npz", observations=pictures(3) * -1.0, actions=np.arange(3))
     np.savez(data / "pickled.npz", observations=pictures(3), actions=np.array([{"a": 1}, None, 3], object))
     (data / "torn.npz").write_bytes((data / "row.npz").read_bytes()[:200])
@@ -64,6 +66,8 @@ def test_arrays_of_a_gymnasium_like_program_are_episodes_and_a_bad_one_costs_no_
         "short": "it has 3 actions and 6 pictures: there must be one a picture, or one less",
         "blind": "holds no pictures",
         "idle": "no array `actions`",
+        "merged": "its episodes end at 1 of 5 steps, and it has 6 pictures: write one step a picture",
+        "wide": "and 256 values of an action",
         "dark": "fractions outside of 0 to 1",
         "pickled": "pickled objects, which are not loaded",
         "torn": "cannot be read",
@@ -106,11 +110,13 @@ def test_hdf5_of_robomimic_minari_and_d4rl_is_read(tmp_path: Path) -> None:
         file["episode_0"].attrs["fps"] = 20
         file["flat/observations/pixels"], file["flat/actions"] = pictures(4), np.zeros((4, 1), np.float32)
         file["flat/terminals"] = np.array([False, True, False, True])
+        file["named/images"], file["named/actions"] = pictures(2), ["push", "grip"]
         file["elsewhere"] = h5py.ExternalLink("robomimic.hdf5", "data")
     with pytest.raises(UserError, match="give --fps"):
         convert_episodes(tmp_path / "others.h5", tmp_path / "none", ConvertSettings())
     made = convert_episodes(tmp_path / "others.h5", out, FPS)
-    assert made.written == ["others/episode_0", "others/flat/00000", "others/flat/00001"]
+    assert made.written == ["others/episode_0", "others/flat/00000", "others/flat/00001", "others/named"]
+    assert actions_of(out, file_stem("others/named")) == ["push", "grip"]
     assert actions_of(out, file_stem("others/episode_0")) == ["1", "0", "1"]
     (tmp_path / "torn.h5").write_bytes((tmp_path / "others.h5").read_bytes()[:900])
     assert "cannot be read" in convert_episodes(tmp_path / "torn.h5", out, FPS).left_out["torn"]
