@@ -51,12 +51,12 @@ class TrainingRunLauncher(DefaultRunLauncher):
             return
         instance = self._instance
         assert run.job_code_origin is not None
-        command = ExecuteRunArgs(run.job_code_origin, run.run_id, instance.get_ref()).get_command_args()
+        *command, asked = ExecuteRunArgs(run.job_code_origin, run.run_id, instance.get_ref()).get_command_args()
         output = Path(instance.root_directory) / "training" / f"{run.run_id}.log"
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("ab") as file:
             process = subprocess.Popen(
-                command, env=_environment(), cwd=output.parent, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+                command, env=_environment(asked), cwd=output.parent, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                 start_new_session=True,
             )  # fmt: skip
         instance.add_run_tags(run.run_id, {PROCESS_TAG: _named(process.pid)})
@@ -115,9 +115,11 @@ def _named(pid: int) -> str:
         return f"{pid} 0"
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment of a training: another mark than that of what ends with the pages."""
+def _environment(asked: str) -> dict[str, str]:
+    """Return the environment of a training: what it runs, and another mark than that of what ends with the pages."""
     environment = {name: value for name, value in os.environ.items() if name != HELD}
     home = os.environ.get(HELD)
+    # it names Dagster's storage, perhaps with a password: every user of the machine sees a command line
+    environment["DAGSTER_EXECUTE_RUN_ARGS"] = asked
     # not by `-m` from the folder it runs in
     return {**environment, "PYTHONSAFEPATH": "1", **({TRAINING: home} if home else {})}
