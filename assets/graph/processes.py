@@ -14,8 +14,9 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -71,12 +72,18 @@ def train_in_processes(work: Work, kind: TrainedKind, on_step: OnStep) -> str:
             "every": max(1, -(-steps_of(kind, work.config) // MAX_OBSERVATIONS)),
             "parent": os.getpid(),
         }
-        with dg.open_pipes_session(
-            context=work.context,
-            context_injector=dg.PipesTempFileContextInjector(),
-            message_reader=_Reader(heard.take),
-            extras=extras,
-        ) as session:
+        with ExitStack() as stack:
+            with warnings.catch_warnings():
+                # Dagster's own session reads a member of its reader that it calls a preview
+                warnings.simplefilter("ignore", dg.PreviewWarning)
+                session = stack.enter_context(
+                    dg.open_pipes_session(
+                        context=work.context,
+                        context_injector=dg.PipesTempFileContextInjector(),
+                        message_reader=_Reader(heard.take),
+                        extras=extras,
+                    )
+                )
             status = _run(_environment(work.store, session.get_bootstrap_env_vars()))
     return heard.model_of(status)
 
