@@ -12,7 +12,7 @@ import dagster as dg
 
 from assets.graph.resources import Lampworks
 from assets.report.thumbnails import bars_svg, histogram_svg, sparkline_svg, svg_markdown
-from models.training.observed import MOST, Observed
+from models.training.observed import Observed
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.job import BatchJob, Job
@@ -30,7 +30,6 @@ USER_ERROR = "lampworks/user_error"
 # one event is 1-2 kB in Dagster's database: a line of progress every few seconds would fill it. So a step of ten
 # minutes logs sixty lines, one of a day some 360
 _LOG_EVERY_S, _LOG_SHARE = 10.0, 1 / 60
-MAX_OBSERVATIONS = MOST
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ import dagster as dg
 import psutil
 from dagster_pipes import PipesMessage, PipesParams
 
-from assets.graph.context import MAX_OBSERVATIONS, Work, thinned
+from assets.graph.context import Work, thinned
 from assets.graph.resources import CHECKOUT
 from pipeline.config import Config
 from pipeline.errors import UserError
-from pipeline.model_ids import TrainedKind, steps_of
+from pipeline.model_ids import TrainedKind
 from pipeline.outside import shown_text
 from pipeline.progress import Notice, ProgressCallback
 from pipeline.storage.owner import scratch_folder
@@ -54,7 +54,7 @@ def train_in_processes(work: Work, kind: TrainedKind, on_step: OnStep) -> str:
     Args:
         work: of the step.
         kind: what is trained.
-        on_step: receives the step (from 1) and its metrics, of one step in several.
+        on_step: receives the step (from 1) and its metrics, of at most 200 steps.
 
     Raises:
         UserError: what the processes refused, as they said it.
@@ -69,7 +69,6 @@ def train_in_processes(work: Work, kind: TrainedKind, on_step: OnStep) -> str:
             "root": work.store.root,
             "config": str(file),
             "arguments": arguments,
-            "every": max(1, -(-steps_of(kind, work.config) // MAX_OBSERVATIONS)),
             "parent": os.getpid(),
         }
         with ExitStack() as stack:

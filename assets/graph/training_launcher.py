@@ -7,14 +7,12 @@ process may die and be started again, and Pipes are opened once.
 import json
 import os
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
 from models.runtime.process import end_with_parent
 from models.training.group import GroupError, GroupStoppedError, run_group
-from models.training.report import Event
 from pipeline.config import load_config
 from pipeline.errors import UserError
 from pipeline.storage.store import Store
@@ -33,7 +31,9 @@ def main() -> int:
         try:
             config = load_config(asked["config"])
             store = Store(asked["root"], json.loads(os.environ.get(OPTIONS) or "{}"))
-            run_group(asked["arguments"], config, store, on_event=_Relay(pipes, asked["every"]))
+            run_group(
+                asked["arguments"], config, store, on_event=lambda event: pipes.report_custom_message(dict(event))
+            )
         except GroupStoppedError as exc:
             return _fail(pipes, "stopped", exc)
         except GroupError as exc:
@@ -41,24 +41,6 @@ def main() -> int:
         except UserError as exc:
             return _fail(pipes, "refused", exc)
     return 0
-
-
-class _Relay:
-    """Passes events on: of the steps one in so many, and each with other metrics than the one before."""
-
-    def __init__(self, pipes: PipesContext, every: int) -> None:
-        self._pipes, self._every = pipes, every
-        self._names: frozenset[str] = frozenset()
-
-    def __call__(self, event: Event) -> None:
-        """Take an event."""
-        if event["event"] == "step":
-            metrics: Mapping[str, float] = event["metrics"]
-            names = frozenset(metrics)
-            if event["step"] % self._every and names == self._names:
-                return
-            self._names = names
-        self._pipes.report_custom_message(dict(event))
 
 
 def _fail(pipes: PipesContext, how: str, error: Exception) -> int:

@@ -1,14 +1,12 @@
-"""When a training has processes of its own, and what of their reports reaches the step."""
+"""When a training has processes of its own."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from assets.graph.processes import trains_in_processes
-from assets.graph.training_launcher import _Relay
 from pipeline.config import Config, TrainingConfig
 from pipeline.errors import UserError
 
@@ -34,18 +32,3 @@ def test_several_processes_inside_the_step_are_refused_and_both_ways_of_the_sent
         TrainingConfig(launch="in_process", processes=2)
     assert TrainingConfig(launch="in_process", processes=1)
     assert TrainingConfig(launch="torchrun", processes=2)
-
-
-def test_of_steps_one_in_so_many_is_passed_on_and_each_that_measures_something_else() -> None:
-    class Pipes:
-        said: list[dict[str, Any]] = []  # noqa: RUF012
-
-        def report_custom_message(self, message: dict[str, Any]) -> None:
-            self.said.append(message)
-
-    relay = _Relay(Pipes(), 4)  # type: ignore[arg-type]
-    for step in range(1, 10):
-        metrics = {"loss": 1.0} | ({"held_out_loss": 2.0} if step == 7 else {})
-        relay({"event": "step", "step": step, "metrics": metrics})
-    relay({"event": "line", "text": "9 steps", "notice": False})
-    assert [message.get("step") for message in Pipes.said] == [1, 4, 7, 8, None]
