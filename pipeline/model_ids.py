@@ -44,6 +44,7 @@ OFF_PATH: Mapping[str, frozenset[str]] = {
 NEUTRAL: Mapping[str, Mapping[str, Any]] = {
     "latent_actions": {"motion_weight": 1.0, "loss_margin": 0, "latent_noise": 0.0, "update_every": 1},
     "dynamics": {
+        "window_stride": 1,
         "own_frames": 1,
         "changed_weight": 1.0,
         "unseen_actions": 0.0,

@@ -104,6 +104,7 @@ class ClipWindows(WindowSource):
         state: Mapping[str, Any] | None = None,
         window_name: str = "the window",
         ranks: Ranks | None = None,
+        stride: int = 1,
     ) -> Batches:
         """Return the batches of an order, from its start or from where a state says; `close` them after use.
 
@@ -115,8 +116,9 @@ class ClipWindows(WindowSource):
             state: of batches of the same order; of another order, they begin with the epoch after it.
             window_name: the setting of the window's length, for an error.
             ranks: among whom a batch is divided; by default those of the training.
+            stride: frames of a shot from one place where a window may begin to the next.
         """
-        settings, ranks = self._order(seed, stream, batch, window), ranks or self.ranks
+        settings, ranks = self._order(seed, stream, batch, window, stride), ranks or self.ranks
         place = {"rank": ranks.rank, "ranks": ranks.count}
         return Batches(self.loader(settings, state=state, window_name=window_name, **place))
 
@@ -135,7 +137,7 @@ class ClipWindows(WindowSource):
         """Return windows spread evenly over clips and time, the same at every call, uint8 (count, window, H, W, 3)."""
         return torch.from_numpy(self.spread_frames(count=count, window=window))
 
-    def _order(self, seed: int, stream: int, batch: int, window: int) -> OrderSettings:
+    def _order(self, seed: int, stream: int, batch: int, window: int, stride: int = 1) -> OrderSettings:
         return OrderSettings(
             seed=seed,
             stream=stream,
@@ -144,6 +146,7 @@ class ClipWindows(WindowSource):
             windows_per_clip=self._training.windows_per_clip,
             mixed_clips=self._training.mixed_clips,
             shuffle_clips=self._training.shuffle_clips,
+            stride=stride,
         )
 
 

@@ -41,8 +41,8 @@ _MAY_CHANGE = {
         "update_every", *_LOSSES,
     },
     "dynamics": {
-        "optimizer", "batch", "steps", "min_mask_rate", "full_mask_share", "clean_prefix_share", "token_noise",
-        "own_frame_share", "own_frames", "changed_weight", "embedding_start",
+        "optimizer", "batch", "window_stride", "steps", "min_mask_rate", "full_mask_share", "clean_prefix_share",
+        "token_noise", "own_frame_share", "own_frames", "changed_weight", "embedding_start",
     },
 }  # fmt: skip
 # they make other tensors where they become 0 or cease to be

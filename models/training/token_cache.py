@@ -12,6 +12,7 @@ Shapes: B windows, T frames, H W C pixels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,15 @@ from models.runtime.cpu_parallel import CpuParallel
 from pipeline.shards.loader.loader import Place
 
 _Key = tuple[str, int]
+
+
+class TokenSource(Protocol):
+    """What knows numbers of windows, or computes them."""
+
+    def of(
+        self, video_BTx: Tensor, places: Sequence[Place], function: Callable[[Tensor], Tensor], parallel: CpuParallel
+    ) -> Tensor:
+        """Return a function's numbers of windows, as of `WindowCache.of`."""
 
 
 class WindowCache:

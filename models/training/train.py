@@ -20,6 +20,7 @@ from torch import nn
 from models.registry import Curve, load_tokenizer, parameters_of, publish_model, require_configured
 from models.runtime.compute import Compute, choose_compute, intra_op_threads, prepare_training
 from models.runtime.ranks import ALONE, Ranks
+from models.tokens.stored import StoredTokens, stored_tokens
 from models.training.check_ranks import check_ranks
 from models.training.checkpoint import Checkpoints
 from models.training.data import ClipWindows, check_window
@@ -168,7 +169,8 @@ def train_world_model(
         check_window(windows, config.dynamics.drawn_frames, config.dynamics.drawn_by)
         _check_memory(job, WORLD, compute, windows)
         actions_of = None if truth is None else truth.actions_of
-        training = _world_training(store, config, source, windows, compute, actions_of)
+        stored = stored_tokens(job, source, str(version)) if config.training.read_tokens else None
+        training = _world_training(store, config, source, windows, compute, actions_of, stored)
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
         seen = windows_on_the_way(job, version, val)
         curve, run_about = run_planned(job, planned, training, compute, on_step, make_tracker, report, seen)
@@ -189,6 +191,7 @@ def train_world_model(
             **left_out(about["loader"], windows, held),
             **parameters,
             **run_about,
+            **({"clips_without_tokens": len(stored.missing)} if stored and stored.missing else {}),
         },
         inputs={
             "clips": windows.num_clips,
@@ -206,6 +209,7 @@ def _world_training(
     windows: ClipWindows,
     compute: Compute,
     truth_actions: TruthActions | None = None,
+    stored: StoredTokens | None = None,
 ) -> WorldTraining:
     return WorldTraining(
         config.latent_actions,
@@ -217,6 +221,7 @@ def _world_training(
         truth_actions=truth_actions,
         accumulate=config.training.accumulate,
         cache_tokens=config.training.cache_tokens,
+        stored_tokens=stored,
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
-from models.training.token_cache import WindowCache
+from models.training.token_cache import TokenSource
 from pipeline.shards.loader.loader import Place
 
 
@@ -29,7 +29,7 @@ class WithoutGradients:
         return torch.cat([found for part in pieces for found in self.parallel.map(result, part)])
 
     def kept(
-        self, cache: WindowCache | None, function: Callable[[Tensor], Tensor], frames: Tensor, places: Sequence[Place]
+        self, cache: TokenSource | None, function: Callable[[Tensor], Tensor], frames: Tensor, places: Sequence[Place]
     ) -> Tensor:
         """Return a function of windows (B, T, ...) that lie at places, from a cache where there is one."""
         if cache is None:

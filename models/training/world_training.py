@@ -27,6 +27,7 @@ from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.ranks import ALONE, Ranks
 from models.runtime.weights import load_states
+from models.tokens.stored import StoredTokens
 from models.training.checkpoint import step_generator
 from models.training.code_metrics import code_metrics, lam_quality
 from models.training.data import Batches, ClipWindows, Place, TensorBatch
@@ -36,7 +37,7 @@ from models.training.large_network import LargeNetwork
 from models.training.optimizer import Optimizer
 from models.training.own_past import OwnPast, Rollouts, begin_rollouts
 from models.training.step_batches import StepBatches
-from models.training.token_cache import WindowCache, token_cache
+from models.training.token_cache import TokenSource, WindowCache, token_cache
 from models.training.tokenizer_training import samples_of
 from models.training.true_actions import TruthActions, true_actions
 from models.training.unseen_actions import ActionPrior, shown_actions, train_prior
@@ -74,6 +75,7 @@ class WorldTraining:
         truth_actions: TruthActions | None = None,
         accumulate: int = 1,
         cache_tokens: int = 0,
+        stored_tokens: StoredTokens | None = None,
     ) -> None:
         """Build fresh networks.
 
@@ -87,6 +89,7 @@ class WorldTraining:
             truth_actions: makes it the oracle (all clips must have them).
             accumulate: micro-batches of a step (`training.accumulate`).
             cache_tokens: windows whose tokens are kept (`training.cache_tokens`).
+            stored_tokens: holds the tokens of windows (`training.read_tokens`); none are kept then.
         """
         self.lam_config, self.config, self.windows = latent_actions, dynamics, windows
         self.compute, self.seed, self.truth_actions, self.accumulate = compute, seed, truth_actions, accumulate
@@ -115,7 +118,8 @@ class WorldTraining:
         self.lanes = compute.ranks.lanes(dynamics.batch)
         self.frozen = WithoutGradients(compute, self.parallel, accumulate)
         self._large = LargeNetwork("dynamics", self.dynamics, self.optimizer, compute)
-        self.token_cache = token_cache(self.tokenizer, cache_tokens, dynamics.context) if cache_tokens else None
+        kept = token_cache(self.tokenizer, cache_tokens, dynamics.context) if cache_tokens else None
+        self.token_cache: TokenSource | None = stored_tokens or kept
         rests = cache_tokens and not latent_actions.update_every
         self.code_cache = WindowCache(cache_tokens, dynamics.context, latent_actions.num_actions) if rests else None
 
@@ -167,7 +171,7 @@ class WorldTraining:
     def _order(self, stream: int, state: Mapping[str, Any] | None = None, ranks: Ranks | None = None) -> Batches:
         return self.windows.batches(
             seed=self.seed, stream=stream, batch=self.config.batch, window=self.config.drawn_frames,
-            state=state, window_name=self.config.drawn_by, ranks=ranks,
+            state=state, window_name=self.config.drawn_by, ranks=ranks, stride=self.config.window_stride,
         )  # fmt: skip
 
     def _context(self, video: Tensor) -> Tensor:
@@ -186,7 +190,7 @@ class WorldTraining:
         return self._kept(self.token_cache, self.tokenizer.encode, self._context(video), places)
 
     def _kept(
-        self, cache: WindowCache | None, function: Callable[[Tensor], Tensor], frames: Tensor, places: list[Place]
+        self, cache: TokenSource | None, function: Callable[[Tensor], Tensor], frames: Tensor, places: list[Place]
     ) -> Tensor:
         """Return a function of windows, without gradients, from a cache where there is one."""
         starts = [place._replace(start=place.start + self.config.frames_before) for place in places]

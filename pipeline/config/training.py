@@ -101,6 +101,10 @@ class TrainingConfig(Section, name="training"):
     """Windows of the world's training whose tokens are kept, 2 bytes a token, from the first time that each is drawn;
     so are their codes where `latent_actions.update_every` is 0. 0 encodes at every step. It pays where windows come
     again: over many epochs, in short windows, or with a `vit`, which keeps frames."""
+    read_tokens: bool = False
+    """Read the tokens of the world's windows from the token shards in place of encoding them at every step; both give
+    the same steps. Make the shards first (`lampworks run --select token_shards`), with `tokens.window` of
+    `dynamics.context` frames, and set `dynamics.window_stride` to `tokens.stride`."""
     decode_workers: NonNegativeInt = 0
     """Processes that decode clips ahead of the steps; 0 means half of the cores, at most 8. None are started where
     `cache_clips` holds all clips."""

@@ -235,6 +235,9 @@ class DynamicsConfig(Section, name="dynamics"):
     """Frames seen at once, in training and in play."""
     batch: Count = 512
     """Windows a step of the joint training."""
+    window_stride: Count = 1
+    """Frames from one place where a window may begin to the next, from the start of each shot; 1: at any frame. Token
+    shards (`training.read_tokens`) hold windows at every `tokens.stride` frames."""
     steps: Count = 125_000
     """Steps of the joint training."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

@@ -85,7 +85,7 @@ def read_block(
             bad[clip.clip_id] = str(exc)
             starts.append(Starts((), (), 0))
             continue
-        own = free_starts(frames, clip.cuts, settings.window)
+        own = free_starts(frames, clip.cuts, settings.window, settings.stride)
         short += frames < settings.window
         cut += frames >= settings.window and not own.total
         starts.append(own)

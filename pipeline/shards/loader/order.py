@@ -43,10 +43,12 @@ class OrderSettings:
     """Clips whose windows are mixed at a time."""
     shuffle_clips: int = 4096
     """Clips of a block, whose order is random."""
+    stride: int = 1
+    """Frames of a shot from one place where a window may begin to the next."""
 
     def about(self) -> dict[str, int]:
-        """Return the settings as JSON."""
-        return asdict(self)
+        """Return the settings as JSON; a stride of 1 is left out, as checkpoints had none before there was one."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("stride", 1)}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ class Starts:
     """Starts of each span."""
     apart: int
     """Windows that lie side by side in the spans without sharing a frame."""
+    stride: int = 1
+    """Frames from one start of a span to the next."""
 
     @property
     def total(self) -> int:
@@ -29,7 +31,7 @@ class Starts:
         """Return the start with a number, from 0."""
         for first, count in zip(self.firsts, self.counts, strict=True):
             if number < count:
-                return first + number
+                return first + number * self.stride
             number -= count
         raise IndexError(number)
 
@@ -43,18 +45,20 @@ class Starts:
         return [self[int(place)] for place in places]
 
 
-def free_starts(num_frames: int, cuts: Sequence[int], window: int) -> Starts:
+def free_starts(num_frames: int, cuts: Sequence[int], window: int, stride: int = 1) -> Starts:
     """Return where windows of a clip may start.
 
     Args:
         num_frames: of the clip.
         cuts: first frame of each new shot, rising.
         window: frames of a window.
+        stride: frames from one start in a shot to the next.
     """
     edges = [0, *(cut for cut in cuts if 0 < cut < num_frames), num_frames]
     spans = [(first, end) for first, end in pairwise(edges) if end - first >= window]
     return Starts(
         tuple(first for first, _ in spans),
-        tuple(end - first - window + 1 for first, end in spans),
+        tuple((end - first - window) // stride + 1 for first, end in spans),
         sum((end - first) // window for first, end in spans),
+        stride,
     )

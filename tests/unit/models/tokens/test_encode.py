@@ -20,9 +20,7 @@ from models.tokens import encode
 from models.tokens.check import check_tokens
 from models.tokens.encode import tokens_are_current, write_tokens
 from models.tokens.windows import token_windows
-from models.training.train import train_tokenizer
 from pipeline.clips.stored import decode_clip
-from pipeline.config import Config
 from pipeline.config.tokens import TokensConfig
 from pipeline.errors import PermanentError, UserError
 from pipeline.inspect.gc import collect_garbage
@@ -35,24 +33,7 @@ from pipeline.tokens.read import read_token_clips
 from pipeline.tokens.removal import remove_videos, token_files_of, withdraw_tokens
 from tests.shards import add_shards
 from tests.trainings import CONFIG, add_training_shards, clip_id, mp4
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store = add_training_shards(Store(tmp_path_factory.mktemp("tokens") / "root"))
-    train_tokenizer(job(store))
-    return store
-
-
-@pytest.fixture
-def store(trained: Store, tmp_path: Path) -> Store:
-    shutil.copytree(trained.root, tmp_path / "root")
-    return Store(tmp_path / "root")
-
-
-def job(store: Store, config: Config = CONFIG, **tokens: Any) -> Job:
-    config = dataclasses.replace(config, tokens=TokensConfig(**tokens)) if tokens else config
-    return Job(store, config, home_of(store))
+from tests.unit.models.tokens.conftest import job
 
 
 def directly(store: Store, number: int, starts: list[int]) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.shards.loader.order import OrderSettings, blocks_of_epoch, lanes_of, order_block
 from pipeline.shards.loader.starts import free_starts
+from pipeline.tokens.starts import window_starts
 
 
 def settings(**changes: int) -> OrderSettings:
@@ -32,6 +33,19 @@ def test_windows_start_where_they_fit_between_two_cuts(frames: int, cuts: tuple[
     assert [starts[number] for number in range(starts.total)] == list(expected)
     with pytest.raises(IndexError):
         starts[starts.total]
+
+
+def test_with_a_stride_windows_begin_at_every_so_many_frames_of_a_shot_where_token_shards_have_them() -> None:
+    for frames, cuts in ((40, ()), (50, (7, 30)), (23, (3,)), (10, ())):
+        starts = free_starts(frames, cuts, 8, 5)
+        cut_ms = [100 * cut for cut in cuts]
+        assert [starts[number] for number in range(starts.total)] == window_starts(
+            frames, 8, 5, cut_ms=cut_ms, fps=10.0
+        )
+        drawn = starts.draw(50, np.random.default_rng(0)) if starts.total else []
+        assert set(drawn) == set(window_starts(frames, 8, 5, cut_ms=cut_ms, fps=10.0))
+    assert settings(stride=5).about()["stride"] == 5
+    assert "stride" not in settings().about(), "a position from before there was a stride is one of the same order"
 
 
 def test_the_windows_of_a_clip_are_spread_over_it_and_every_start_is_drawn() -> None:
