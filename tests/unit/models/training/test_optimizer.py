@@ -35,13 +35,13 @@ def test_a_flat_rate_stays_at_the_peak():
 
 def test_wsd_stays_at_the_peak_and_falls_in_a_line_over_the_last_share_of_the_steps():
     wsd = dataclasses.replace(LATE, schedule="wsd", decay_share=0.2)
-    rates = [learning_rate(wsd, step, 51) for step in range(51)]
+    rates = [learning_rate(wsd, step, 56) for step in range(56)]
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
-    assert set(rates[4:42]) == {1.0}
-    assert rates[45] == pytest.approx(0.55)
-    assert rates[50] == pytest.approx(0.1)
-    longer = [learning_rate(wsd, step, 500) for step in range(42)]
-    assert longer == rates[:42], "more steps change nothing before the decay"
+    assert set(rates[4:46]) == {1.0}
+    assert rates[50] == pytest.approx(0.55)
+    assert rates[55] == pytest.approx(0.1)
+    longer = [learning_rate(wsd, step, 500) for step in range(46)]
+    assert longer == rates[:46], "more steps change nothing before the decay"
 
 
 def test_half_of_the_steps_of_wsd_are_late_linear():
