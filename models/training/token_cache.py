@@ -87,7 +87,9 @@ class WindowCache:
         return result.reshape(b, t, *rows.shape[2:]) if self._length == 1 else result
 
 
-def token_cache(tokenizer: VideoTokenizer, windows: int, frames: int) -> WindowCache:
-    """Return a cache of the tokens of so many windows: of a `vit` that of their frames."""
+def token_cache(tokenizer: VideoTokenizer, windows: int, frames: int) -> TokenSource | None:
+    """Return a cache of the tokens of so many windows, of a `vit` that of their frames; None for no windows."""
+    if not windows:
+        return None
     alone = tokenizer.config.architecture == "vit"
     return WindowCache(windows, frames, tokenizer.config.codebook_size, frames_alone=alone)

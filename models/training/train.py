@@ -20,7 +20,7 @@ from torch import nn
 from models.registry import Curve, load_tokenizer, parameters_of, publish_model, require_configured
 from models.runtime.compute import Compute, choose_compute, intra_op_threads, prepare_training
 from models.runtime.ranks import ALONE, Ranks
-from models.tokens.stored import StoredTokens, stored_tokens
+from models.tokens.stored import stored_tokens
 from models.training.check_ranks import check_ranks
 from models.training.checkpoint import Checkpoints
 from models.training.data import ClipWindows, check_window
@@ -170,7 +170,8 @@ def train_world_model(
         _check_memory(job, WORLD, compute, windows)
         actions_of = None if truth is None else truth.actions_of
         stored = stored_tokens(job, source, str(version)) if config.training.read_tokens else None
-        training = _world_training(store, config, source, windows, compute, actions_of, stored)
+        training = _world_training(store, config, source, windows, compute, actions_of)
+        training.token_cache = stored or training.token_cache
         _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
         seen = windows_on_the_way(job, version, val)
         curve, run_about = run_planned(job, planned, training, compute, on_step, make_tracker, report, seen)
@@ -209,7 +210,6 @@ def _world_training(
     windows: ClipWindows,
     compute: Compute,
     truth_actions: TruthActions | None = None,
-    stored: StoredTokens | None = None,
 ) -> WorldTraining:
     return WorldTraining(
         config.latent_actions,
@@ -221,7 +221,6 @@ def _world_training(
         truth_actions=truth_actions,
         accumulate=config.training.accumulate,
         cache_tokens=config.training.cache_tokens,
-        stored_tokens=stored,
     )
 
 

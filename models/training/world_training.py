@@ -27,7 +27,6 @@ from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.ranks import ALONE, Ranks
 from models.runtime.weights import load_states
-from models.tokens.stored import StoredTokens
 from models.training.checkpoint import step_generator
 from models.training.code_metrics import code_metrics, lam_quality
 from models.training.data import Batches, ClipWindows, Place, TensorBatch
@@ -75,7 +74,6 @@ class WorldTraining:
         truth_actions: TruthActions | None = None,
         accumulate: int = 1,
         cache_tokens: int = 0,
-        stored_tokens: StoredTokens | None = None,
     ) -> None:
         """Build fresh networks.
 
@@ -89,7 +87,6 @@ class WorldTraining:
             truth_actions: makes it the oracle (all clips must have them).
             accumulate: micro-batches of a step (`training.accumulate`).
             cache_tokens: windows whose tokens are kept (`training.cache_tokens`).
-            stored_tokens: holds the tokens of windows (`training.read_tokens`); none are kept then.
         """
         self.lam_config, self.config, self.windows = latent_actions, dynamics, windows
         self.compute, self.seed, self.truth_actions, self.accumulate = compute, seed, truth_actions, accumulate
@@ -118,8 +115,7 @@ class WorldTraining:
         self.lanes = compute.ranks.lanes(dynamics.batch)
         self.frozen = WithoutGradients(compute, self.parallel, accumulate)
         self._large = LargeNetwork("dynamics", self.dynamics, self.optimizer, compute)
-        kept = token_cache(self.tokenizer, cache_tokens, dynamics.context) if cache_tokens else None
-        self.token_cache: TokenSource | None = stored_tokens or kept
+        self.token_cache = token_cache(self.tokenizer, cache_tokens, dynamics.context)
         rests = cache_tokens and not latent_actions.update_every
         self.code_cache = WindowCache(cache_tokens, dynamics.context, latent_actions.num_actions) if rests else None
 
