@@ -143,11 +143,27 @@ def check_frame(start: Start, height: int, width: int) -> None:
     values = {} if start.record is None else start.record.config
     before = (values.get("height", height), values.get("width", width))
     if start.kind == TOKENIZER and before != (height, width):
-        raise UserError(
-            f"training.{start.how} = {start.name!r}: it was trained on frames of {before[1]}x{before[0]} pixels, and "
-            f"the training shards have {width}x{height}: set clips.width and clips.height as before and run the "
-            f"stages from the clips on, or set training.{start.how} = '' to begin at random."
-        )
+        raise _other_frames(f"training.{start.how} = {start.name!r}: it", before, (height, width), start.how)
+
+
+def check_tokenizer_frame(tokenizer: str, before: tuple[int, int], size: tuple[int, int]) -> None:
+    """Raise a UserError unless a world's tokenizer was trained on frames of the size that the shards have.
+
+    Args:
+        tokenizer: its id.
+        before: rows and columns of pixels of its frames.
+        size: of the frames of the training shards.
+    """
+    if before != size:
+        raise _other_frames(f"the tokenizer {tokenizer} of this world", before, size, "start_from")
+
+
+def _other_frames(what: str, before: tuple[int, int], size: tuple[int, int], how: str) -> UserError:
+    return UserError(
+        f"{what} was trained on frames of {before[1]}x{before[0]} pixels, and the training shards have "
+        f"{size[1]}x{size[0]}: set clips.width and clips.height as before and run the stages from the clips on, or set "
+        f"training.{how} = '' to begin at random."
+    )
 
 
 def sentence(start: Start, changes: Changes, total: int) -> str:

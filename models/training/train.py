@@ -30,7 +30,7 @@ from models.training.planned_run import PlannedRun, plan_run
 from models.training.preflight import check_memory
 from models.training.report import Report
 from models.training.run_planned import run_planned
-from models.training.starting import check_frame, start_for
+from models.training.starting import check_frame, check_tokenizer_frame, start_for
 from models.training.tokenizer_training import TokenizerTraining, tokenizer_metrics
 from models.training.tracker import MakeTracker
 from models.training.training_set import (
@@ -211,10 +211,12 @@ def _world_training(
     compute: Compute,
     truth_actions: TruthActions | None = None,
 ) -> WorldTraining:
+    tokenizer, (_, height, width) = load_tokenizer(store, source), windows.shape
+    check_tokenizer_frame(source, (tokenizer.height, tokenizer.width), (height, width))
     return WorldTraining(
         config.latent_actions,
         config.dynamics,
-        load_tokenizer(store, source),
+        tokenizer,
         windows,
         compute,
         seed=config.training.seed,

@@ -311,6 +311,7 @@ def test_frames_of_another_size_are_refused_by_the_names_of_their_settings(shard
     from tests.shards import add_shards
 
     first = train(shards, CONFIG, "video_tokenizer")[0]
+    world = train(shards, CONFIG, "world_model")[0]
     wide = {clip_id(n): video_bytes(np.zeros((12, 16, 48, 3), np.uint8), fps=10) for n in range(3)}
     other = Store(Path(shards.root).parent / "wide")
     add_shards(other, {"train": wide, "val": {clip_id(5): mp4(5)}})
@@ -320,6 +321,12 @@ def test_frames_of_another_size_are_refused_by_the_names_of_their_settings(shard
     with pytest.raises(UserError, match=r"frames of 32x16 pixels, and the training shards have 48x16: set clips.width"):
         train(other, config, "video_tokenizer")
     train(shards, config, "video_tokenizer")
+    # a world brings its tokenizer along
+    config = changed(slower("dynamics"), training={"start_from": world.model_id})
+    with pytest.raises(
+        UserError, match=rf"tokenizer {first.model_id} of this world .* 32x16 .* the training shards .*48x16"
+    ):
+        train(other, config, "world_model")
 
 
 def test_a_run_goes_on_from_an_earlier_checkpoint_that_was_kept_and_else_names_those_that_were(shards):
