@@ -16,8 +16,8 @@ from pipeline.outside import parse_json
 
 BAD_ACTIONS = "bad_actions"
 _ACTION, _FRAME, _TIME = ("action",), ("frame", "frame_index"), ("t", "timestamp")
-_MOST_ROWS = 20_000_000
-_MOST_BYTES = 1 << 30
+# what is read, as objects, must fit into a worker (`engine.memory_mb`): 23 hours at 60 frames a second
+_MOST_ROWS, _MOST_NUMBERS = 5_000_000, 10_000_000
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"BZh": "bzip2"}
 
@@ -66,10 +66,12 @@ def read_jsonl(data: bytes) -> Columns:
             raise BadSidecarError(f'line {number} is no JSON object: write one object a line, as {{"action": 3}}')
         rows.append(row)
         numbers.append(number)
-    columns = {names[0]: _column_of(rows, numbers, names) for names in (_ACTION, _FRAME, _TIME)}
-    if rows and columns["action"] is None:
+    actions, times = (_column_of(rows, numbers, names) for names in (_ACTION, _TIME))
+    if rows and actions is None:
         raise BadSidecarError(_no_action(list(rows[0])))
-    return Columns(columns["action"] or [], columns["frame"], columns["t"], numbers, "line")
+    # rows that have times need no frames
+    frames = None if times is not None else _column_of(rows, numbers, _FRAME)
+    return Columns(actions or [], frames, times, numbers, "line")
 
 
 def _text(data: bytes) -> str:
@@ -102,15 +104,21 @@ def read_parquet(data: bytes) -> Columns:
         file = pq.ParquetFile(io.BytesIO(data))
         about = file.metadata
         names = file.schema_arrow.names
-        size = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
-        if about.num_rows > _MOST_ROWS or size > _MOST_BYTES:
-            raise BadSidecarError(
-                f"it has {about.num_rows} rows of {size} bytes: at most {_MOST_ROWS} rows and {_MOST_BYTES >> 20} MB "
-                "are read"
-            )
         if names.count("action") != 1:
             raise BadSidecarError(_no_action(names))
         chosen = {each[0]: next((name for name in each if name in names), None) for each in (_ACTION, _FRAME, _TIME)}
+        # a list of a billion equal numbers takes a few bytes
+        numbers = sum(
+            about.row_group(group).column(column).num_values
+            for group in range(about.num_row_groups)
+            for column in range(about.num_columns)
+            if about.schema.column(column).path.split(".")[0] in chosen.values()
+        )
+        if about.num_rows > _MOST_ROWS or numbers > _MOST_NUMBERS:
+            raise BadSidecarError(
+                f"it has {about.num_rows} rows and {numbers} values: at most {_MOST_ROWS} rows and {_MOST_NUMBERS} "
+                "values are read; split the recording"
+            )
         table = file.read(columns=[name for name in chosen.values() if name is not None])
     except (pa.ArrowException, OSError, EOFError) as error:
         raise BadSidecarError(f"it is no Parquet file that can be read ({str(error).splitlines()[0][:200]})") from error

@@ -20,7 +20,8 @@ from pipeline.storage.store import Store
 ENDINGS = (".jsonl", ".parquet")
 LEFT_OUT = "actions are left out: "
 """How the message of a download begins whose actions cannot be used."""
-_LARGEST = 256 << 20
+# what is read of it, as objects, must fit into a worker (`engine.memory_mb`)
+_LARGEST = 64 << 20
 _FOLDER = "actions"
 
 

@@ -69,7 +69,7 @@ def test_other_encodings_of_text_are_read_or_refused_with_the_fix() -> None:
         with pytest.raises(BadSidecarError, match="line 3: its action 'a"):
             read_sidecar("a.jsonl", text.encode(encoding))
         assert read_sidecar("a.jsonl", text.partition("\n")[0].encode(encoding)).labels == ("gehe-über",)
-    for data in (text.encode("utf-16-le"), text.encode("latin-1")):
+    for data in (text.encode("utf-16-le"), '{"action": "gehe-über"}'.encode("latin-1")):
         with pytest.raises(BadSidecarError, match="save it as UTF-8"):
             read_sidecar("a.jsonl", data)
 
@@ -109,12 +109,12 @@ def test_a_bad_sidecar_is_refused_with_its_row_and_the_fix(data: bytes, why: str
 
 
 def test_parquet_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = parquet(action=[1] * 5000)
-    for name in ("_MOST_ROWS", "_MOST_BYTES"):
-        with monkeypatch.context() as patch:
-            patch.setattr(f"pipeline.actions.columns.{name}", 100)
-            with pytest.raises(BadSidecarError, match=r"it has 5000 rows of .* bytes: at most"):
-                read_sidecar("a.parquet", data)
+    monkeypatch.setattr("pipeline.actions.columns._MOST_ROWS", 4000)
+    monkeypatch.setattr("pipeline.actions.columns._MOST_NUMBERS", 6000)
+    for actions, why in [([1] * 5000, "5000 rows and 5000 values"), ([[0.5] * 7000], "1 rows and 7000 values")]:
+        with pytest.raises(BadSidecarError, match=f"it has {why}: at most"):
+            read_sidecar("a.parquet", parquet(action=actions))
+    assert read_sidecar("a.parquet", parquet(action=[1, 2], other=[[0] * 7000, []])).labels == ("1", "2")
 
 
 def test_a_bad_parquet_is_refused_likewise() -> None:
