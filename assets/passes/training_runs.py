@@ -54,6 +54,8 @@ class TrainingRunLauncher(DefaultRunLauncher):
         *command, asked = ExecuteRunArgs(run.job_code_origin, run.run_id, instance.get_ref()).get_command_args()
         output = Path(instance.root_directory) / "training" / f"{run.run_id}.log"
         output.parent.mkdir(parents=True, exist_ok=True)
+        # the process imports from the folder it runs in too, so that is one without modules. PYTHONSAFEPATH would not
+        # do: Dagster removes the first entry of the path, which it takes for that folder
         with output.open("ab") as file:
             process = subprocess.Popen(
                 command, env=_environment(asked), cwd=output.parent, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
@@ -121,5 +123,4 @@ def _environment(asked: str) -> dict[str, str]:
     home = os.environ.get(HELD)
     # it names Dagster's storage, perhaps with a password: every user of the machine sees a command line
     environment["DAGSTER_EXECUTE_RUN_ARGS"] = asked
-    # not by `-m` from the folder it runs in
-    return {**environment, "PYTHONSAFEPATH": "1", **({TRAINING: home} if home else {})}
+    return {**environment, **({TRAINING: home} if home else {})}
