@@ -135,11 +135,12 @@ class Checkpoints:
                 self.store.delete(key)
 
     def _score(self, step: int) -> float | None:
-        """Return the loss by which a checkpoint is judged; None where it has none, or its file is damaged."""
+        """Return the score of a checkpoint; None where it has none by the policy's metric, or its file is damaged."""
         try:
-            score = _unsealed(self.store.read_blob(f"{self.folder}/step-{step:08d}.json")).get("score")
+            about = _unsealed(self.store.read_blob(f"{self.folder}/step-{step:08d}.json"))
         except (WeightsError, FileNotFoundError):
             return None
+        score = about.get("score") if about.get("judged_by") == self.policy.best_by else None
         return float(score) if isinstance(score, int | float) else None
 
 

@@ -16,6 +16,7 @@ from models.training.checkpoint import Checkpoint, Checkpoints
 from models.training.finite import BadStepError, NotFiniteError, check_metrics, not_finite
 from models.training.optimizer import Optimizer
 from models.training.saver import FULL, SaveError, Saver, goes_on, left
+from models.training.score import Score
 from models.training.stop import Stop, stops_between_steps
 from models.training.tracker import Tracker, tracked
 from pipeline.progress import Progress, ProgressCallback, notify
@@ -171,7 +172,7 @@ class _Loop:
         self.total = training.total_steps
         self.curve: Curve = []
         self.saver: Saver | None = None
-        self._scores = MeanLoss()
+        self._scores = Score(checkpoints.policy.best_by if checkpoints is not None else "loss")
         self._keep_every = -(-self.total // _CURVE_POINTS)
         self._begun: Checkpoint | None = None
         """What the run goes back to before its first checkpoint, where it may go back."""
@@ -214,9 +215,9 @@ class _Loop:
                 raise
             notify(f"{self.stage}: {self.bad_steps.sentence(step)}", self.on_progress)
             return "skipped"
-        self._scores.add(metrics)
         measured = self.follow.measure(step + 1) if self.follow is not None else {}
         metrics = {**metrics, **measured}
+        self._scores.add(metrics)
         if measured or (step + 1) % self._keep_every == 0 or step + 1 == self.total:
             self.curve.append({"step": step + 1, **{name: float(f"{v:.6g}") for name, v in metrics.items()}})
         track(step + 1, metrics)
@@ -233,6 +234,8 @@ class _Loop:
         # the first rank may be the only one that has them all
         if found := self.ranks.share(not_finite(tensors) if self.ranks.first else None):
             raise NotFiniteError(found, applied=True)
+        if self.checkpoints is not None and self.checkpoints.policy.best and step > self.training.alone_steps:
+            self._scores.check()
         if self.saver is not None:
             self.saver.save(step, tensors, about)
         if self.checkpoints is not None:
@@ -313,29 +316,3 @@ def _note(metrics: Mapping[str, float], follow: Follow | None) -> str:
     """Return the rate and the metrics of a step for the line of progress."""
     rate = follow.note() if follow is not None else ""
     return ", ".join([rate] * bool(rate) + [f"{name} {value:.4g}" for name, value in metrics.items()])
-
-
-class MeanLoss:
-    """The mean loss since the last checkpoint that was due, by which the next one is judged."""
-
-    def __init__(self) -> None:
-        self._sum, self._count = 0.0, 0
-
-    def begin(self) -> None:
-        """Begin with no step."""
-        self._sum, self._count = 0.0, 0
-
-    def add(self, metrics: Mapping[str, float]) -> None:
-        """Add a step; one without a loss does not count."""
-        if "loss" in metrics:
-            self._sum, self._count = self._sum + metrics["loss"], self._count + 1
-
-    def about(self, is_due: bool) -> dict[str, Any]:
-        """Return what a checkpoint says of it: its score, and where it was not due, what the next one adds to."""
-        score = {"score": self._sum / self._count} if self._count else {}
-        return score if is_due else {**score, "mean_loss": [self._sum, self._count]}
-
-    def load(self, about: Mapping[str, Any]) -> None:
-        """Go on from what a checkpoint says."""
-        total, count = about.get("mean_loss", (0.0, 0))
-        self._sum, self._count = float(total), int(count)

@@ -77,7 +77,9 @@ class Saver:
             SaveError: the write before this one failed.
         """
         self.wait()
-        copies, told = self._copied(tensors), copy.deepcopy(dict(about))
+        # points of the curve never change, and are many
+        told = {name: list(value) if name == "curve" else copy.deepcopy(value) for name, value in about.items()}
+        copies = self._copied(tensors)
         # ends with the process: a file that is half written has a temporary name
         self._thread = threading.Thread(target=self._write, args=(step, copies, told), daemon=True, name="checkpoint")
         self._thread.start()

@@ -73,7 +73,10 @@ class TrainingConfig(Section, name="training"):
     keep_every: NonNegativeInt = 0
     """Also keeps each checkpoint whose step is a multiple of this (best a multiple of `checkpoint_every`); 0: none."""
     keep_best: NonNegativeInt = 0
-    """Also keeps so many checkpoints of the lowest `loss`: the mean since the checkpoint before."""
+    """Also keeps so many of the best checkpoints, by `best_by`."""
+    best_by: str = "loss"
+    """Metric of the steps by which checkpoints are judged: its mean since the checkpoint before, the lowest of a loss,
+    the highest of any other, as `psnr` or, where it is measured on the way, `held_out/psnr`."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of a moving average of the weights (EMA), as 0.999: the model is published, measured and played with the
     averaged weights, and a run goes on with its own ones; 0: no average. (`tokenizer.ema_decay` is that of the codes.)

@@ -44,20 +44,22 @@ def test_the_last_ones_every_so_many_steps_and_the_best_stay_while_a_run_goes_on
     kept = Checkpoints(store, "models/world_model/run/checkpoints", Keep(last=2, every=40, best=1))
     losses = {10: 5.0, 20: 2.0, 30: 3.0, 40: 4.0, 50: 3.0, 60: 2.0, 70: 9.0, 80: 8.0, 90: 7.0}
     for step, loss in losses.items():
-        kept.save(step, tensors(step), {"score": loss})
+        kept.save(step, tensors(step), {"score": loss, "judged_by": "loss"})
     # of the two of equal loss, the earlier one
     assert kept.steps() == [20, 40, 80, 90]
-    kept.save(100, tensors(100), {"score": 1.0})
-    assert kept.steps() == [40, 80, 90, 100]
+    kept.save(100, tensors(100), {"score": 0.0, "judged_by": "psnr"})
+    assert kept.steps() == [20, 40, 90, 100], "a score by another metric does not count"
+    kept.save(110, tensors(110), {"score": 1.0, "judged_by": "loss"})
+    assert kept.steps() == [40, 100, 110]
 
 
 def test_a_checkpoint_without_a_loss_or_with_a_damaged_file_is_not_the_best(store):
     kept = Checkpoints(store, "models/world_model/run/checkpoints", Keep(last=1, best=2))
-    for step, about in ((10, {"score": 1.0}), (20, {}), (30, {"score": 2.0}), (40, {"score": 3.0})):
-        kept.save(step, tensors(step), about)
+    for step, score in ((10, 1.0), (20, None), (30, 2.0), (40, 3.0)):
+        kept.save(step, tensors(step), {"score": score, "judged_by": "loss"})
     assert kept.steps() == [10, 30, 40]
     flip(kept, "step-00000010.json")
-    kept.save(50, tensors(50), {"score": 4.0})
+    kept.save(50, tensors(50), {"score": 4.0, "judged_by": "loss"})
     assert kept.steps() == [30, 40, 50]
 
 

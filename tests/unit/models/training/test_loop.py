@@ -7,6 +7,7 @@ from models.runtime.ranks import Ranks
 from models.runtime.weights import WeightsError
 from models.training.checkpoint import Checkpoints
 from models.training.finite import NotFiniteError
+from models.training.keep import Keep
 from models.training.loop import run
 from pipeline.errors import UserError
 
@@ -131,3 +132,36 @@ def test_a_long_curve_is_thinned_but_keeps_its_end():
     curve = run(Counting(4501), None, stage="x", checkpoint_every=10_000)
     assert len(curve) <= 2001
     assert curve[-1]["step"] == 4501
+
+
+class Rated(Counting):
+    """A training whose metric rises and falls."""
+
+    alone_steps = 2
+
+    def __init__(self, values):
+        super().__init__(len(values))
+        self.values = values
+
+    def step(self, step):
+        metrics = super().step(step)
+        return metrics if step < self.alone_steps else {**metrics, "psnr": self.values[step]}
+
+
+def test_the_best_checkpoints_are_kept_by_the_metric_that_is_named(store):
+    values = [0, 0, 1, 9, 5, 1, 1, 1]
+    for metric, left in (("psnr", [4, 8]), ("loss", [8])):
+        kept = Checkpoints(store, f"models/{metric}/checkpoints", Keep(last=1, best=1, best_by=metric))
+        run(Rated(values), kept, stage="x", checkpoint_every=1)
+        assert kept.steps() == left
+
+
+def test_a_metric_that_no_step_has_is_told_with_those_that_they_have(store):
+    for metric in ("pnsr", "held_out/psnr"):
+        kept = Checkpoints(store, f"models/{metric}/checkpoints", Keep(best=1, best_by=metric))
+        if metric.startswith("held_out/"):
+            run(Rated([1] * 4), kept, stage="x", checkpoint_every=1)  # nothing is measured on the way
+            continue
+        with pytest.raises(UserError, match=r"training.best_by = 'pnsr': .* no such metric; they have loss, psnr$"):
+            run(Rated([1] * 4), kept, stage="x", checkpoint_every=1)
+        assert kept.steps() == [1, 2]

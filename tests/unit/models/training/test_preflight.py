@@ -321,3 +321,11 @@ def test_the_pace_is_said_once_from_steps_that_were_measured():
         "world_model: 2 s a step, about 2 hours for the other 4,400"
     ]
     assert seen == list(range(1001, 1010))
+
+
+def test_an_average_of_the_weights_takes_its_own_memory_and_that_of_its_copy():
+    config = preset("demo")
+    averaged = dataclasses.replace(config, training=dataclasses.replace(config.training, ema_decay=0.999))
+    for kind in KINDS:
+        before, after = (estimate_training(one, kind) for one in (config, averaged))
+        assert after.bytes - before.bytes == 8 * before.parameters
