@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+import shutil
 
 import pytest
 
@@ -213,20 +214,32 @@ def test_a_tokenizer_that_went_back_and_whose_rate_stays_has_the_weights_of_one_
     assert weights(other, "video_tokenizer") == weights(shards, "video_tokenizer")
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A root with a tokenizer, and the weights of a world on it of which no step was bad."""
+    before, after = (tmp_path_factory.mktemp("undisturbed") / name for name in ("before", "after"))
+    train_tokenizer(job_of(add_training_shards(Store(before)), CONFIG))
+    shutil.copytree(before, after)
+    train_world_model(job_of(Store(after), with_training(checkpoint_every=5)))
+    return before, weights(Store(after), "world_model")
+
+
 @pytest.mark.parametrize(
-    ("network", "call"), [(LatentActionModel, 2), (LatentActionModel, 6), (Dynamics, 1)], ids=["alone", "both", "first"]
+    ("network", "call"),
+    [
+        pytest.param(Dynamics, 1, id="the first step of both"),
+        pytest.param(LatentActionModel, 2, id="a step of the LAM alone", marks=pytest.mark.slow),
+        pytest.param(LatentActionModel, 6, id="a step of both", marks=pytest.mark.slow),
+    ],
 )
-def test_so_has_a_world_that_went_back_to_before_its_codes_began(shards, tmp_path, monkeypatch, network, call):
-    rare = with_training(checkpoint_every=5)
-    train_tokenizer(job_of(shards, rare))
-    other = Store(tmp_path / "other")
-    add_training_shards(other)
-    train_tokenizer(job_of(other, rare))
-    train_world_model(job_of(shards, rare))
+def test_so_has_a_world_that_went_back_to_before_its_codes_began(undisturbed, tmp_path, monkeypatch, network, call):
+    before, expected = undisturbed
+    shutil.copytree(before, tmp_path / "root")
+    store = Store(tmp_path / "root")
     spoil(monkeypatch, network, {call})
     back = with_training(checkpoint_every=5, on_bad_step="roll_back", roll_back_rate=1.0)
-    assert train_world_model(job_of(other, back)).metrics["rolled_back"] == 1
-    assert weights(other, "world_model") == weights(shards, "world_model")
+    assert train_world_model(job_of(store, back)).metrics["rolled_back"] == 1
+    assert weights(store, "world_model") == expected
 
 
 def test_a_batch_that_was_skipped_changes_no_weight_and_a_kill_after_it_none_either(shards, tmp_path, monkeypatch):
