@@ -198,6 +198,8 @@ def _why(status: int, group: _Group, tail: str) -> str | None:
         return None
     ends = [(int(rank), int(code)) for rank, code in _ENDS.findall(tail)]
     killed = [(rank, -code) for rank, code in ends if code < 0]
+    # torchrun ends the others by SIGTERM: that is no cause where there is another one
+    killed = [(rank, number) for rank, number in killed if number != signal.SIGTERM] or killed
     if killed:
         return " and ".join(f"process {rank} was ended by {_name_of(number)}" for rank, number in sorted(killed))
     if group.errors:

@@ -140,6 +140,7 @@ def test_the_reason_of_a_dead_group_names_the_process_and_the_signal(tmp_path):
         "Root Cause (first observed failure):\n[0]:\n  time      : 2026-11-26\n  host      : a\n"
         "  rank      : 0 (local_rank: 0)\n  exitcode  : 1 (pid: 10)\n"
         "[1]:\n  rank      : 1 (local_rank: 1)\n  exitcode  : -9 (pid: 11)\n"
+        "[2]:\n  rank      : 2 (local_rank: 2)\n  exitcode  : -15 (pid: 12)\n"
     )
     ended = group._Group(tmp_path / "events", lambda event: None)
     assert group._why(1, ended, table) == "process 1 was ended by SIGKILL"
