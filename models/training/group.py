@@ -32,7 +32,7 @@ from pipeline.config import Config
 from pipeline.errors import PermanentError, UserError
 from pipeline.storage.store import Store
 
-_POLL_S, _LEFT_S, _TAIL = 0.2, 10, 80
+_POLL_S, _LEFT_S, _TAIL = 0.2, 10, 300
 # torchrun's table of the processes that failed
 _ENDS = re.compile(r"rank\s*: (\d+) \(local_rank.*?exitcode\s*: (-?\d+)", re.DOTALL)
 
