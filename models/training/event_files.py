@@ -5,7 +5,7 @@
 
 A resumed run goes on in the same folder. Its new file says from which step on the older ones do not count, so
 TensorBoard shows every step once. At most 20,000 steps of a run are written, spread evenly, and all that carry a
-measurement on held-out clips: about 12 MB.
+measurement on held-out clips: about 9 MB.
 
 Pictures lie in a folder of their own, `<run>/pictures`, each in a file beside a JSON file that names the clips that it
 shows: a takedown finds it by them (`pipeline.takedown.home`).

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from assets.graph.checks import verdict
-from assets.graph.context import materialized, table, thinned, user_failure
+from assets.graph.context import Curves, materialized, table, thinned, user_failure
 from assets.graph.resources import Lampworks
 from pipeline.errors import UserError
 
@@ -80,3 +80,26 @@ def test_a_check_reaches_dagster_without_the_secrets_of_addresses() -> None:
     result = verdict("search_results", "new_videos", False, f"failed: {SECRET}", {"first": SECRET})
     assert result.description == "failed: http://127.0.0.1/x"
     assert result.metadata["first"].value == "http://127.0.0.1/x"
+
+
+class Step:
+    """The context of a step, as far as curves need it."""
+
+    def __init__(self) -> None:
+        self.asset_key = dg.AssetKey("world_model")
+        self.events: list[dg.AssetObservation] = []
+
+    def log_event(self, event: dg.AssetObservation) -> None:
+        self.events.append(event)
+
+
+def test_a_training_of_any_length_makes_at_most_200_observations_with_what_was_measured_on_the_way() -> None:
+    step = Step()
+    curves = Curves(step, 125_000)  # type: ignore[arg-type]
+    for number in range(1, 125_001):
+        measured = {"held_out/psnr": 20.0} if number == 1000 else {}
+        curves(number, {"loss": 1.0, "rate/utilisation": 0.5, **measured})
+    shown = [{name: value.value for name, value in event.metadata.items()} for event in step.events]
+    assert len(shown) == 200
+    assert shown[0] == {"train/step": 625, "train/loss": 1.0, "rate/utilisation": 0.5}
+    assert shown[1] == {"train/step": 1250, "train/loss": 1.0, "rate/utilisation": 0.5, "held_out/psnr": 20.0}
