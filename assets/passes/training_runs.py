@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ import psutil
 from dagster._core.events import EngineEventData
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
 from dagster._grpc.types import ExecuteRunArgs
-from dagster._serdes import ConfigurableClassData
+from dagster._serdes import ConfigurableClassData, serialize_value
 
 from assets.graph.jobs import JOBS
 from assets.passes.lock import HELD, TRAINING
@@ -51,7 +52,9 @@ class TrainingRunLauncher(DefaultRunLauncher):
             return
         instance = self._instance
         assert run.job_code_origin is not None
-        *command, asked = ExecuteRunArgs(run.job_code_origin, run.run_id, instance.get_ref()).get_command_args()
+        asked = serialize_value(ExecuteRunArgs(run.job_code_origin, run.run_id, instance.get_ref()))
+        # not the command `dagster`, which need not be on the path
+        command = [sys.executable, "-m", "dagster", "api", "execute_run"]
         output = Path(instance.root_directory) / "training" / f"{run.run_id}.log"
         output.parent.mkdir(parents=True, exist_ok=True)
         # the process imports from the folder it runs in too, so that is one without modules. PYTHONSAFEPATH would not
