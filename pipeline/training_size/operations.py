@@ -167,7 +167,8 @@ def training_operations(config: Config, kind: Kind, size: FrameSize | None = Non
     batch, frames = dynamics.batch, dynamics.context
     of_lam = lam_operations(lam, section.codebook_size, lam_tokens, batch, frames)
     only_codes = lam_encode_operations(lam, lam_tokens, batch, frames)
-    encode = encode_operations(section, tokens, batch, frames)
+    # read from the token shards, or encoded at every step
+    encode = 0 if config.training.read_tokens else encode_operations(section, tokens, batch, frames)
     of_dynamics = _dynamics_pass(config, tokens, batch, frames, int(batch * frames * tokens * _masked_share(dynamics)))
     learns = 1 / lam.update_every if lam.update_every else 0.0
     if dynamics.led_by == "true_actions":

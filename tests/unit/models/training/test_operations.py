@@ -18,7 +18,7 @@ from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining
 from pipeline.config import load_config, parse_overrides, preset
 from pipeline.training_size.memory_there import MemoryThere
-from pipeline.training_size.operations import training_operations
+from pipeline.training_size.operations import encode_operations, training_operations
 from pipeline.training_size.parameters import FrameSize
 from tests.narrow import CPU, GPU, KINDS, VARIANTS, narrow
 
@@ -74,6 +74,9 @@ def test_a_training_costs_all_its_steps_and_checkpointing_a_third_more_time():
     assert one.repeated == 0
     again = dataclasses.replace(config, training=dataclasses.replace(config.training, activation_checkpointing="on"))
     assert training_operations(again, "video_tokenizer").repeated == pytest.approx(one.total / 3, rel=0.01)
+    read = dataclasses.replace(config, training=dataclasses.replace(config.training, read_tokens=True))
+    spared = (training_operations(each, "world_model").step for each in (config, read))
+    assert np.subtract(*spared) == encode_operations(config.tokenizer, 256, 36, 16)
     # 942 billion tokens, each of 10.1 billion parameters (Genie, section 3): 6 operations a token and parameter
     published = 6 * 942e9 * 10.1e9
     assert training_operations(preset("platformers"), "world_model").total == pytest.approx(published, rel=0.1)
