@@ -163,6 +163,8 @@ def _memory_of(config: Config, compute: Compute) -> MemoryThere:
     """Return the memory for each process: of its GPU, or its part of the machine's."""
     if compute.device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(compute.device)
+        # what this process has reserved and does not use, as after the peak was measured, is there too
+        free += torch.cuda.memory_reserved(compute.device) - torch.cuda.memory_allocated(compute.device)
         return MemoryThere(free, f"on {torch.cuda.get_device_name(compute.device)}")
     here = config.training.processes if compute.ranks.alone else compute.ranks.local_count
     there = memory_there()

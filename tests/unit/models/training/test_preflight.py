@@ -274,11 +274,11 @@ def test_processes_share_a_batch_and_its_time_and_the_memory_of_one_machine(monk
     assert found.there.bytes == 40 * 10**9
 
 
-def test_an_average_of_the_weights_needs_its_memory_and_that_of_its_copy():
-    config = preset("coinrun")
-    averaged = dataclasses.replace(config, training=dataclasses.replace(config.training, ema_decay=0.999))
-    one, other = (estimate_training(each, "video_tokenizer") for each in (config, averaged))
-    assert other.fixed_bytes == one.fixed_bytes + 8 * one.parameters
+def test_memory_of_a_gpu_that_this_process_reserved_and_does_not_use_is_there(monkeypatch):
+    figures = {"mem_get_info": (70, 80), "memory_reserved": 9, "memory_allocated": 4, "get_device_name": "a GPU"}
+    for name, value in figures.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
+    assert size_of_training(preset("coinrun"), "video_tokenizer", GPU, peak=1e14).there == (75, "on a GPU")
 
 
 def test_on_a_gpu_decoded_clips_and_copies_of_checkpoints_need_none_of_its_memory():
