@@ -27,8 +27,7 @@ def robotics() -> Config:
 
     The dynamics is that of table 11, with the heads of keys and values that bring the sum nearest to 2.5 billion. The
     paper gives neither its batch and steps (these are the best of table 11) nor the size and rate of its pictures
-    (these are those of its games; RT-1's cameras give 3 pictures a second of 5:4, so set `clips.fps` and
-    `clips.height` for such).
+    (these are those of its games: `clips.fps`, `width` and `height` are better those of one's own cameras).
     """
     stack = StackConfig(layers=34, d_model=2560, heads=20, head_dim=128, kv_heads=4, qk_norm=True)
     return Config(
