@@ -22,6 +22,8 @@ from assets.cli.bench_loader import add_options, run_loader
 from assets.cli.bench_play import add_options as add_play_options
 from assets.cli.bench_play import run_play_keys
 from assets.cli.bench_score import run_score
+from assets.cli.bench_training import add_options as add_training_options
+from assets.cli.bench_training import run_training
 from assets.cli.bench_world import add_options as add_world_options
 from assets.cli.bench_world import run_world
 from assets.cli.options import Parsers, bench_settings
@@ -44,6 +46,7 @@ _WHAT = [
     "classifier",
     "score",
     "sizes",
+    "training",
     "world",
 ]
 
@@ -81,6 +84,9 @@ def add_commands(commands: Parsers) -> None:
         "score: clips a CPU-second of scoring and of embedding beside the forward passes alone, on batches of --clips\n"
         "(128) made-up clips or, with --root, of copies of its clips and with its classifier too; exits 1 below 90 %.\n"
         "sizes: parameters of every preset's networks beside the published counts (nothing is measured).\n"
+        "training: the share of a step that is neither forward, nor backward, nor optimizer; how long a checkpoint\n"
+        "holds up the steps; memory over 10,000 steps; the cost of two processes beside one (--task overhead,\n"
+        "checkpoint, memory, ranks: all by default).\n"
         "world: the demo's world with other settings (--variant), trained on levels of the embedded platformer as\n"
         "they were drawn, without the data path: a row each of what it cost, and of what the evaluation finds.",
         "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000\n"
@@ -109,7 +115,7 @@ def add_commands(commands: Parsers) -> None:
         action="append",
         metavar="NAME",
         help="of model: tokenizer, lam, dynamics, cotrain, play (these by default), frame (a pass over one frame, "
-        "weights in the dtype: the way to time the largest)",
+        "weights in the dtype: the way to time the largest); of training: overhead, checkpoint, memory, ranks",
     )
     bench.add_argument("--dtype", default="fp32", metavar="NAME", help="of model: fp32 (default) or bf16")
     bench.add_argument("--threads", type=int, default=1, metavar="N", help="of model: CPU threads (1)")
@@ -120,12 +126,13 @@ def add_commands(commands: Parsers) -> None:
         "--steps",
         type=int,
         metavar="N",
-        help="of tokenizers: training steps (250); of world: at most so many in each training, for a look",
+        help="of tokenizers: training steps (250); of training: of each task; of world: at most so many",
     )
     add_options(bench)
     add_label_options(bench)
     add_play_options(bench)
     add_world_options(bench)
+    add_training_options(bench)
     bench_classifier.add_options(bench)
     add_economy_options(bench)
     bench.add_argument("--held-out", action="store_true", help="of cuts: fourteen other recordings")
@@ -160,6 +167,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return run_dedup(args)
     if args.what == "tokenizers":
         return _tokenizers(args)
+    if args.what == "training":
+        return run_training(args)
     if args.what == "world":
         return run_world(args)
     videos = args.videos if args.videos is not None else 500 if args.what == "acquisition" else 1_000_000

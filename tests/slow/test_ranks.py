@@ -34,12 +34,23 @@ def losses(store, kind="video_tokenizer"):
     return [{name: round(value, 6) for name, value in point.items() if "loss" in name} for point in curve(store, kind)]
 
 
-@pytest.mark.parametrize("weights", ["replicated", "sharded"])
-def test_two_processes_train_the_models_of_one(tmp_path, make_store, weights):
+def with_algorithm(algorithm):
+    """The settings with an optimizer for all networks."""
+    sections = {}
+    for name in ("tokenizer", "latent_actions", "dynamics"):
+        section = getattr(CONFIG, name)
+        optimizer = dataclasses.replace(section.optimizer, algorithm=algorithm)
+        sections[name] = dataclasses.replace(section, optimizer=optimizer)
+    return dataclasses.replace(CONFIG, **sections)
+
+
+@pytest.mark.parametrize(("weights", "algorithm"), [("replicated", "adamw"), ("sharded", "adamw"), ("sharded", "muon")])
+def test_two_processes_train_the_models_of_one(tmp_path, make_store, weights, algorithm):
+    base = with_algorithm(algorithm)
     alone, together = make_store(), make_store()
     for store, processes in ((alone, 1), (together, 2)):
         for model in ("tokenizer", "world"):
-            command = trained(tmp_path / "runs", config(processes, weights=weights), model=model, store=store)
+            command = trained(tmp_path / "runs", config(processes, base, weights=weights), model=model, store=store)
             assert len(command.of("started")) == processes
             assert len(command.of("published")) == 1
     for kind in ("video_tokenizer", "world_model"):

@@ -6,7 +6,7 @@ import torch
 from models.networks.transformer import Block
 from models.runtime.weights import WeightsError, load_states, prefixed
 from models.training import muon
-from models.training.muon import block_matrices, newton_schulz
+from models.training.muon import Muon, block_matrices, newton_schulz
 from models.training.optimizer import Optimizer, decayed
 from pipeline.config import load_config, preset
 from pipeline.config.world import OptimizerConfig, StackConfig
@@ -132,6 +132,40 @@ def test_few_at_once_or_all_make_the_same_step(monkeypatch):
     parts = step_of(*block_and_optimizer())
     for name, change in whole.items():
         torch.testing.assert_close(parts[name], change, atol=1e-6, rtol=1e-4)
+
+
+def test_two_halves_of_a_sharded_network_take_the_step_of_the_whole():
+    whole = Muon({"m": matrix()}, {"m": (8, 4)}, 0.9, 0.1)
+    before = whole._named["m"].detach().clone()
+    whole.step(0.1)
+    gradient = whole._named["m"].grad
+    ahead = gradient.lerp(whole.momentum["m"], 0.9)
+
+    class Half:
+        def __init__(self, rows):
+            self.rows = rows
+
+        def gather(self, name, part):
+            assert torch.equal(part, ahead[self.rows])
+            return ahead
+
+        def part_of(self, name, tensor):
+            return tensor[self.rows]
+
+    for rows in (slice(0, 6), slice(6, 12)):
+        part = torch.nn.Parameter(before[rows].clone())
+        part.grad = gradient[rows].clone()
+        half = Muon({"m": part}, {"m": (8, 4)}, 0.9, 0.1, Half(rows))
+        half.step(0.1)
+        assert torch.equal(part, whole._named["m"][rows])
+        assert half.momentum["m"].shape == part.shape
+
+
+def matrix():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(12, 10, generator=generator))
+    weight.grad = torch.randn(12, 10, generator=generator)
+    return weight
 
 
 def test_saved_momentum_continues_exactly_and_is_one_tensor_a_matrix():
