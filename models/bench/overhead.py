@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -58,8 +58,8 @@ class Overhead:
         return 1 - (self.passes_s + self.optimizer_s) / self.step_s
 
 
-def bench_overhead(name: str, steps: int, *, device: Device = "cpu") -> list[Overhead]:
-    """Measure the steps of both trainings of a preset.
+def bench_overhead(name: str, steps: int, *, device: Device = "cpu") -> Iterator[Overhead]:
+    """Yield the cost of the steps of both trainings of a preset.
 
     Args:
         name: `cc-small` and its like, with a batch of 1, or a preset of the configuration, with its own batch.
@@ -69,22 +69,20 @@ def bench_overhead(name: str, steps: int, *, device: Device = "cpu") -> list[Ove
     sizes = speed_preset(name)
     config = _config(name, sizes, device)
     compute = choose_compute(config.training)
-    found = []
     hold_memory()
     with intra_op_threads():
         windows = _windows(sizes, config.training)
         tokenizer = TokenizerTraining(
             dataclasses.replace(config.tokenizer, steps=_WARM_UP + steps), windows, compute, seed=0
         )
-        found.append(_measure(tokenizer, name, config.tokenizer.batch, steps, compute.device))
+        yield _measure(tokenizer, name, config.tokenizer.batch, steps, compute.device)
         lam = config.latent_actions
         world = WorldTraining(
             dataclasses.replace(lam, unquantized_steps=min(_FIRST, lam.unquantized_steps)),
             dataclasses.replace(config.dynamics, steps=_WARM_UP + steps),
             tokenizer.tokenizer, windows, compute, seed=0, cache_tokens=config.training.cache_tokens,
         )  # fmt: skip
-        found.append(_measure(world, name, config.dynamics.batch, steps, compute.device))
-    return found
+        yield _measure(world, name, config.dynamics.batch, steps, compute.device)
 
 
 class _Clock:
