@@ -165,7 +165,7 @@ def test_a_training_outlives_the_pages_is_ended_from_the_next_ones_and_goes_on_w
         assert saved(store) == []
         ui.terminate(run)
         wait_for(lambda: ui.runs()[run] == "CANCELED", 300, lambda: ui.messages(run))
-        wait_for(lambda: not marked_processes(home, TRAINING), 60)
+        wait_for(lambda: not marked_processes(home, TRAINING), 120)
         (step,) = saved(store)
         assert 0 < step < 20_000
         # on one process in place of two, and a few steps more

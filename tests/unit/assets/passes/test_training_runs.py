@@ -16,7 +16,8 @@ from dagster._core.launcher import WorkerStatus
 from dagster._core.test_utils import create_run_for_test
 
 from assets.passes.instance import TEMPLATE, open_instance, prepare_home, what_an_edited_home_lacks
-from assets.passes.training_runs import PROCESS_TAG, TrainingRunLauncher, is_training, process_of
+from assets.passes.lock import HELD, TRAINING
+from assets.passes.training_runs import PROCESS_TAG, TrainingRunLauncher, _environment, is_training, process_of
 from pipeline.storage.home import Home
 
 
@@ -67,6 +68,19 @@ def test_dagster_launches_by_it_asks_it_whether_a_training_lives_and_ends_one_by
         assert found.status == dg.DagsterRunStatus.CANCELING
         assert process_of(run) is None
     assert launcher.check_run_worker_health(run).status == WorkerStatus.NOT_FOUND
+
+
+def test_the_process_of_a_training_imports_as_dagster_expects_and_has_the_mark_of_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(HELD, "/home/of/the/root")
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    environment = _environment("what it runs")
+    assert environment["DAGSTER_EXECUTE_RUN_ARGS"] == "what it runs", "not on a command line, which others see"
+    assert environment[TRAINING] == "/home/of/the/root"
+    assert HELD not in environment, "what has this mark ends with the pages"
+    # Dagster's loader removes the first entry of the path: with this it would be where `assets` lies
+    assert "PYTHONSAFEPATH" not in environment
 
 
 def test_a_home_of_before_gets_the_launcher_and_one_that_was_edited_is_told_the_line_to_add(tmp_path: Path) -> None:
