@@ -90,7 +90,11 @@ def _checks(work: Work, evaluation: ModelRecord) -> list[dg.AssetCheckResult]:
             f"{_gate(gates, 'latent_action_mutual_information_ratio')}",
         ),
         _holds(gates, "character", ("character_kept_t8", "character_kept_t30")),
-        _holds(gates, "character_place", [name for name in gates if name.startswith("character_place_")]),
+        _holds(
+            gates,
+            "character_place",
+            [name for name in gates if name.startswith(("character_place_", "character_exact_"))],
+        ),
         verdict(
             "world_evaluation",
             "delta_t_psnr",

@@ -23,6 +23,7 @@ from models.evaluation.rollouts import encode
 from models.evaluation.world_interface import World
 from models.metrics import psnr
 from pipeline.arcade.platformer import ACTIONS
+from pipeline.arcade.seen import NEAR_PX
 from pipeline.arcade.truth import TrueStates
 from pipeline.config import EvaluationConfig
 
@@ -46,7 +47,8 @@ class CharacterFigures:
     """Figures of character, enemies and coins."""
 
     metrics: Metrics
-    """`character_kept_t8`, `character_kept_held_t8` and their like, and `character_place_left` and its like."""
+    """`character_kept_t8`, `character_kept_held_t8` and their like, `character_place_left` and its like, and
+    `character_exact_left` and its like: on its very tile."""
     by_frame: dict[str, list[Metric]] = field(default_factory=dict)
     """The metrics of each generated frame, by name without `_t8`; empty where nothing is known."""
     by_code: list[dict[str, Any]] = field(default_factory=list)
@@ -217,15 +219,18 @@ def _by_frame(
 
 
 def _places(judged: Judgement, rollouts: Sequence[_Rollout], config: EvaluationConfig) -> Metrics:
-    """Return the share of frames with the character in its place, of those that show it, by the action before."""
+    """Return the share of frames with the character near its place, and on its very tile, by the action before.
+
+    Of the frames that show it.
+    """
     sources = [rollout.source for rollout in rollouts]
     actions = np.stack([rollout.actions for rollout in rollouts])
     metrics: Metrics = {}
     for name, group in PLACES.items():
         counted = np.isin(actions, group) & ~np.isnan(judged.error_NS)
-        right = (judged.character_NS == 1) & counted
-        share = np.where(counted.any(1), right.sum(1) / np.maximum(counted.sum(1), 1), np.nan)
-        metrics[f"character_place_{name}"] = _mean(share, sources, config)
+        for kind, right in (("place", judged.character_NS == 1), ("exact", judged.error_NS < NEAR_PX)):
+            share = np.where(counted.any(1), (right & counted).sum(1) / np.maximum(counted.sum(1), 1), np.nan)
+            metrics[f"character_{kind}_{name}"] = _mean(share, sources, config)
     return metrics
 
 
@@ -253,4 +258,7 @@ def _mean(values_N: np.ndarray, sources: Sequence[str], config: EvaluationConfig
 
 def _all_unknown(reason: str) -> Metrics:
     names = [f"{name}{suffix}_t{after}" for name in _NAMES for suffix in ("", "_held") for after in AFTER]
-    return {name: unknown(reason) for name in [*names, *(f"character_place_{name}" for name in PLACES)]}
+    return {
+        name: unknown(reason)
+        for name in [*names, *(f"character_{kind}_{name}" for kind in ("place", "exact") for name in PLACES)]
+    }

@@ -22,6 +22,9 @@ from pipeline.arcade.platformer import ACTIONS, HEIGHT, NUM_TILES, RING, TILE, W
 from pipeline.arcade.truth import TrueStates
 from pipeline.arcade.view import alone, bare, camera_of_bare
 
+KEPT_PX = 10.0
+"""The character is kept where it stands so near its place: a tile. One that ignored the action is a tile off, too: what
+tells them apart is the distance (`seen.NEAR_PX`)."""
 _STAND = ACTIONS.index("none")
 _TIE = 1.0  # views whose mean absolute differences (of 255) are closer than this cannot be told apart
 
@@ -29,7 +32,7 @@ _TIE = 1.0  # views whose mean absolute differences (of 255) are closer than thi
 def follow(
     frames: np.ndarray, classes: np.ndarray, truths: Sequence[TrueStates], actions_NS: np.ndarray, theme: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the character is in its place (N, S), 1 or 0, and its distance in pixels from there (N, S).
+    """Return where the character is near its place (N, S), 1 or 0, and its distance in pixels from there (N, S).
 
     The distance is nan where no region of the frame looks like the character.
 
@@ -64,7 +67,7 @@ def follow(
             if len(down):
                 nearest = int(np.hypot(down, right).argmin())
                 error[row, step] = np.hypot(down[nearest], right[nearest])
-                kept[row, step] = max(abs(down[nearest]), abs(right[nearest])) < seen.NEAR_PX
+                kept[row, step] = max(abs(down[nearest]), abs(right[nearest])) <= KEPT_PX
                 game.move(float(right[nearest]), float(down[nearest]))
     return kept, error
 

@@ -44,6 +44,8 @@ GATES: dict[str, Threshold] = {
     "character_kept_t8": Threshold("value", 0.95),
     "character_kept_t30": Threshold("value", 0.9),
     **{f"character_place_{name}": Threshold("value", 0.9) for name in PLACES},
+    # a character that ignores its keys is within a tile of its place, and on its tile in few frames
+    **{f"character_exact_{name}": Threshold("value", 0.8) for name in PLACES},
 }
 # how many things a player can do is known of the embedded game alone: another world may have fewer
 _OF_THE_GAME = {"distinct_actions", "latent_action_mutual_information"}

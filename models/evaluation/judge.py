@@ -1,7 +1,7 @@
 """Judge rollouts of the embedded platformer from their pixels alone: what is still there, and in its place?
 
-The character is kept in a frame where a region of its colours with at least half of its true size stands less than
-6 px from its place; `models.evaluation.follow` says where that is. Enemies and coins are looked for at their true
+The character is kept in a frame where a region of its colours with at least half of its true size stands within 10 px
+of its place; `models.evaluation.follow` says where that is. Enemies and coins are looked for at their true
 places: those of the prompt's last frame, as long as they are on the true screen.
 
 Shapes: N rollouts, S generated frames, F frames, H W C pixels, K things.

@@ -103,7 +103,7 @@ class WorldTraining:
             self.lam = LatentActionModel(latent_actions, *size, dynamics.context, num_codes=codes, grid=grid)
             self.dynamics = self._fresh_dynamics()
             actions, unseen = latent_actions.num_actions, dynamics.unseen_actions and not truth_actions
-            prior = ActionPrior(num_codes=codes, grid=grid, num_actions=actions) if unseen else None
+            prior = ActionPrior(tokenizer.quantizer.rows(), grid=grid, num_actions=actions) if unseen else None
         self.prior = None if prior is None else prior.to(compute.device)
         self.lam.to(compute.device)
         self.dynamics.to(compute.device)

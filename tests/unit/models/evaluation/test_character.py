@@ -40,7 +40,7 @@ def perfect(clips):
 def test_the_game_itself_keeps_everything_in_its_place_mirrored_or_not(perfect):
     figures = perfect[0]
     known = {name: metric["value"] for name, metric in figures.metrics.items() if metric["value"] is not None}
-    assert {f"character_place_{name}" for name in PLACES} < set(known)
+    assert {f"character_{kind}_{name}" for kind in ("place", "exact") for name in PLACES} < set(known)
     assert {f"{name}{held}_t{t}" for name in KEPT for held in ("", "_held") for t in (1, 8)} <= set(figures.metrics)
     assert all(value == 1 for name, value in known.items() if not name.startswith("position_error"))
     assert known["position_error_t8"] == known["position_error_held_t8"] == 0
@@ -115,7 +115,11 @@ def _rollout(names, seed=5, start=0):
 
 
 def judged(frames, truth, actions):
-    return judge(frames[None], [truth], np.array([actions])).character_NS[0].tolist()
+    """Whether the character is on its very tile in each frame."""
+    found = judge(frames[None], [truth], np.array([actions]))
+    on_its_tile = found.error_NS[0] < seen.NEAR_PX
+    assert not (on_its_tile & (found.character_NS[0] == 0)).any(), "on its tile, it is near its place"
+    return on_its_tile.astype(int).tolist()
 
 
 def test_a_character_that_does_not_jump_or_floats_is_not_in_its_place():
@@ -134,6 +138,8 @@ def test_a_view_that_does_not_follow_the_action_is_out_of_place():
     assert judged(runs, truth, right) == [1] * 4
     _, stands, _ = _rollout(["none"] * 4)
     assert judged(stands, truth, right) == [0] * 4
+    near = judge(stands[None], [truth], np.array([right])).character_NS[0].tolist()
+    assert near == [1] * 4, "a tile off is within 10 px, which is why the exact share is told too"
     assert judged(runs, truth, [ACTIONS.index("left")] * 4) == [0] * 4
 
 

@@ -45,22 +45,22 @@ def test_the_share_says_how_many_of_those_that_can_be_are_replaced():
 
 
 def test_a_prior_learns_which_actions_follow_what_stands_anywhere_in_a_frame(monkeypatch):
-    monkeypatch.setattr(unseen_actions, "_STEPS", 250)
+    monkeypatch.setattr(unseen_actions, "_STEPS", 300)
     where = torch.Generator().manual_seed(1)
-    tokens = torch.randint(0, 4, (600, 6 * 8), generator=where)
-    kinds = torch.randint(0, 2, (600,), generator=where)
-    places = torch.randint(0, 48, (600,), generator=where)
-    tokens[torch.arange(600), places] = 4 + kinds  # 4: actions 0 and 1 follow, 5: action 2
-    codes = torch.where(kinds == 1, 2, torch.randint(0, 2, (600,), generator=where))
+    tokens = torch.randint(0, 4, (3000, 6 * 8), generator=where)
+    kinds = torch.randint(0, 2, (3000,), generator=where)
+    places = torch.randint(0, 48, (3000,), generator=where)
+    tokens[torch.arange(3000), places] = 4 + kinds  # 4: actions 0 and 1 follow, 5: action 2
+    codes = torch.where(kinds == 1, 2, torch.randint(0, 2, (3000,), generator=where))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        prior = ActionPrior(num_codes=6, grid=(6, 8), num_actions=5)
-    train_prior(prior, [(tokens[:500, None], codes[:500, None])], noise())
-    rows = CODES[codes[500:]][:, None]
-    found = shown_actions(prior, tokens[500:, None].expand(-1, 2, -1), rows, CODES)
-    assert torch.equal(found.codes_N, codes[500:])
+        prior = ActionPrior(torch.eye(6), grid=(6, 8), num_actions=5)
+    train_prior(prior, [(tokens[:2500, None], codes[:2500, None])], noise())
+    rows = CODES[codes[2500:]][:, None]
+    found = shown_actions(prior, tokens[2500:, None].expand(-1, 2, -1), rows, CODES)
+    assert torch.equal(found.codes_N, codes[2500:])
     for kind, followers in ((0, [True, True, False, False, False]), (1, [False, False, True, False, False])):
-        rows_of_kind = found.shown_NA[kinds[500:] == kind]
+        rows_of_kind = found.shown_NA[kinds[2500:] == kind]
         assert float((rows_of_kind == torch.tensor(followers)).float().mean()) > 0.97
 
 
