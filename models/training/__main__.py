@@ -71,6 +71,7 @@ def _train(options: argparse.Namespace, config: Config, store: Store, report: Re
         end_with_parent(signal.SIGKILL)
     report.write("started", rank=int(os.environ.get("RANK", 0)), pid=os.getpid())
     with joined_ranks(config.training) as ranks:
+        of_machine = report if ranks.local_rank == 0 else Report()
         if not ranks.first:
             show_progress_lines(False)
             report = Report()
@@ -79,7 +80,8 @@ def _train(options: argparse.Namespace, config: Config, store: Store, report: Re
         # a file of every step of a month would be as large as a checkpoint
         on_step = Observed(steps_of(kind, config), report.step)
         done = train(job, on_step=on_step, ranks=ranks, report=report)
-        report.write("published", **dataclasses.asdict(done))
+        # no machine ends before the first rank has published: its death there would find the others gone
+        of_machine.write("published", **ranks.share(dataclasses.asdict(done)))
         if ranks.first:
             _say(done, ranks)
 

@@ -8,7 +8,8 @@
     {"event": "error", "rank": 1, "type": "UserError", "text": "...", "final": true}
     {"event": "restart", "number": 1, "reason": "rank 1 was ended by SIGKILL"}       of the group, not of a process
 
-`final` says that the same settings fail again: nothing is gained by starting the group again.
+On several machines each is told what is published; the other events are those of the machine of rank 0, and its own
+errors. `final` says that the same settings fail again: nothing is gained by starting the group again.
 """
 
 from __future__ import annotations
