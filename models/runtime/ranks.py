@@ -22,6 +22,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from pipeline.config.training import TrainingConfig
 from pipeline.errors import UserError
@@ -137,10 +138,11 @@ class Ranks:
         return json.loads(data.numpy().tobytes())
 
     def align(self, tensors: Sequence[Tensor]) -> None:
-        """Copy the first rank's tensors into those of all."""
+        """Copy the first rank's tensors into those of all; each rank has its own parts of a divided network."""
         if not self.alone:
             for tensor in tensors:
-                self._copy(tensor.detach(), 0)
+                if not isinstance(tensor, DTensor):
+                    self._copy(tensor.detach(), 0)
 
     def wait(self) -> None:
         """Wait until all have come here."""

@@ -199,9 +199,11 @@ def _why(status: int, group: _Group, tail: str) -> str | None:
     ends = [(int(rank), int(code)) for rank, code in _ENDS.findall(tail)]
     killed = [(rank, -code) for rank, code in ends if code < 0]
     # torchrun ends the others by SIGTERM: that is no cause where there is another one
-    killed = [(rank, number) for rank, number in killed if number != signal.SIGTERM] or killed
-    if killed:
-        return " and ".join(f"process {rank} was ended by {_name_of(number)}" for rank, number in sorted(killed))
+    causes = [(rank, number) for rank, number in killed if number != signal.SIGTERM]
+    if not group.errors:
+        causes = causes or killed
+    if causes:
+        return " and ".join(f"process {rank} was ended by {_name_of(number)}" for rank, number in sorted(causes))
     if group.errors:
         error = group.errors[0]
         return f"process {error['rank']} failed: {error['type']}: {error['text']}"
