@@ -31,7 +31,14 @@ def trained(folder, settings, *arguments, model="tokenizer", store):
 
 
 def losses(store, kind="video_tokenizer"):
-    return [{name: round(value, 6) for name, value in point.items() if "loss" in name} for point in curve(store, kind)]
+    return [{name: value for name, value in point.items() if "loss" in name} for point in curve(store, kind)]
+
+
+def assert_same(found, expected):
+    """In fp32 sums in another order differ by rounding, which Adam's first steps make larger (measured: 1e-6)."""
+    assert len(found) == len(expected)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=5e-6)
 
 
 def with_algorithm(algorithm):
@@ -54,7 +61,7 @@ def test_two_processes_train_the_models_of_one(tmp_path, make_store, weights, al
             assert len(command.of("started")) == processes
             assert len(command.of("published")) == 1
     for kind in ("video_tokenizer", "world_model"):
-        assert losses(together, kind) == losses(alone, kind)
+        assert_same(losses(together, kind), losses(alone, kind))
     ours, theirs = ({row.kind: row for row in all_models(store)} for store in (together, alone))
     assert {row.model_id for row in ours.values()} == {row.model_id for row in theirs.values()}
     assert ours["world_model"].metrics["processes"] == 2
@@ -84,7 +91,7 @@ def test_a_run_goes_on_from_two_processes_to_one_and_back(tmp_path, make_store):
                 assert status == 0, output[-3000:]
     assert begun[0] == 0 < begun[1] < begun[2]
     trained(tmp_path / "straight", config(1, LONG), store=straight)
-    assert losses(store) == losses(straight)
+    assert_same(losses(store), losses(straight))
 
 
 def gone(pid):
@@ -112,7 +119,7 @@ def test_a_killed_process_costs_the_group_a_start_and_the_reason_is_kept(tmp_pat
     assert row.metrics["restarts"] == 1
     straight = make_store()
     trained(tmp_path / "straight", config(1, LONG), store=straight)
-    assert losses(store) == losses(straight)
+    assert_same(losses(store), losses(straight))
 
 
 def test_starts_without_another_checkpoint_are_bounded(tmp_path, make_store):
