@@ -52,7 +52,7 @@ class ActionPrior(nn.Module):
         self.grid = grid
         used = codebook_KL[:, 0] < PARKED / 2
         mean, scale = codebook_KL[used].mean(0), codebook_KL[used].std(0).clamp(min=_LEAST_SCALE)
-        codes_KL = torch.where(used[:, None], (codebook_KL - mean) / scale, 0.0)
+        codes_KL = torch.where(used[:, None], (codebook_KL - mean) / scale, 0.0).float()
         self.register_buffer("codes_KL", codes_KL.detach().clone(), persistent=False)
         self.near = nn.Conv2d(codebook_KL.shape[1], _WIDTH, 3, padding=1)
         self.far = nn.Conv2d(_WIDTH, 2 * _WIDTH, 3, padding=1)
