@@ -31,7 +31,7 @@ def _optimizer(peak: float, warmup_steps: int) -> OptimizerConfig:
 def demo_models() -> tuple[TokenizerConfig, LatentActionConfig, DynamicsConfig, TrainingConfig]:
     """Return the sections of the `demo` preset that describe the world model and its training."""
     tokenizer = TokenizerConfig(
-        patch=10, codebook_size=512, encoder=_stack(2), decoder=_stack(3), window=2, batch=20, steps=80,
+        patch=10, codebook_size=256, encoder=_stack(2), decoder=_stack(3), window=2, batch=20, steps=80,
         optimizer=_optimizer(1e-3, 8), reconstruction_weight=10.0, ema_decay=0.99, restart_below=0.0, start="patches",
         min_psnr=25.0,
     )  # fmt: skip
