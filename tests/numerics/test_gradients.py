@@ -53,7 +53,7 @@ def test_the_loss_of_the_dynamics_gives_no_gradient_to_latent_actions_and_tokeni
 def test_a_step_of_both_gives_the_lam_gradients_of_its_own_loss_alone(windows, monkeypatch):
     both, alone = make_world_training(windows), make_world_training(windows)
     for training in (both, alone):
-        monkeypatch.setattr(training.lam_optimizer, "apply", lambda *args: 0.0)
+        monkeypatch.setattr(training.lam_optimizer, "apply", lambda *args, **_: 0.0)
     both.step(0)
     alone._step_lam(next(alone.batches)[0], 0)
     own = dict(alone.lam.named_parameters())

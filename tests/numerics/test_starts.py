@@ -233,7 +233,7 @@ def test_embeddings_of_actions_start_as_large_as_those_of_tokens(windows, tokeni
     training = started_world(windows, tokenizer, (lam, dynamics))
     if lam.unquantized_steps:
         training.step(0)
-        training.optimizer.apply = lambda *_: 0.0
+        training.optimizer.apply = lambda *_, **__: 0.0
         training.step(1)
     with torch.no_grad():
         # codes that nothing has used yet are parked far away
