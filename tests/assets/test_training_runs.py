@@ -50,6 +50,7 @@ def metadata(settings: Settings) -> dict[str, Any]:
     return {name: value.value for name, value in event.asset_materialization.metadata.items()}
 
 
+@pytest.mark.slow
 def test_more_steps_extend_a_run_and_other_settings_go_on_from_it_by_its_id(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:

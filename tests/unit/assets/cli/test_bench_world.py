@@ -31,6 +31,7 @@ def few_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.bench.world.LEVELS", Levels(range(2), range(500, 502), 16))
 
 
+@pytest.mark.slow
 def test_each_variant_has_a_row_of_what_it_cost_and_gave_and_the_oracle_one_more(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -95,6 +95,7 @@ def changed(config: Config, section: str, **values: Any) -> Config:
     return dataclasses.replace(config, **{section: dataclasses.replace(getattr(config, section), **values)})
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_before_the_first_step_and_what_the_error_says_helps(store: Store) -> None:
     with pytest.raises(UserError, match=r"no token shards: make them .*--select token_shards"):
         train_world_model(job(store, STORED))

@@ -80,6 +80,7 @@ def test_an_average_goes_on_from_a_checkpoint_and_one_of_other_networks_is_refus
         second.load({**saved, "average.network.weight": torch.zeros(2)})
 
 
+@pytest.mark.slow
 def test_models_have_averaged_weights_and_a_run_that_was_killed_has_the_same(store, tmp_path):
     add_training_shards(store)
     shutil.copytree(store.root, tmp_path / "other")
