@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -97,6 +97,20 @@ def replace_model(store: Store, record: ModelRecord) -> None:
     store.merge("models", [_row(_with_files(store, dated))], on=["model_id"])
 
 
+def forget_files(store: Store, record: ModelRecord, names: Collection[str]) -> None:
+    """Take the hashes of files out of a record's row, before they are changed or deleted.
+
+    A writer that is killed in between leaves a row without them (`files_without_hash`), and never one with wrong ones.
+    """
+    files = {name: digest for name, digest in record.files.items() if name not in names}
+    store.merge("models", [_row(dataclasses.replace(record, files=files))], on=["model_id"])
+
+
+def files_without_hash(store: Store, record: ModelRecord) -> list[str]:
+    """Return the files of a model of which its row has no hash; none for a row of an older version, without any."""
+    return sorted(set(_file_names(store, record)) - record.files.keys()) if record.files else []
+
+
 def read_model_file(store: Store, record: ModelRecord, name: str) -> bytes:
     """Return the bytes of a file of a model, compared with the hash in its row.
 
@@ -141,10 +155,17 @@ def _with_files(store: Store, record: ModelRecord) -> ModelRecord:
     """Return a record with the hashes of the files in its folder, checkpoints and unfinished writes left out."""
     if not record.path:
         return record
+    folder = record.path.rstrip("/")
+    files = {name: store.sha256(f"{folder}/{name}") for name in _file_names(store, record)}
+    return dataclasses.replace(record, files=files)
+
+
+def _file_names(store: Store, record: ModelRecord) -> list[str]:
+    if not record.path:
+        return []
     folder = record.path.rstrip("/") + "/"
     names = [key.removeprefix(folder) for key in store.list_blobs(record.path)]
-    files = {name: store.sha256(folder + name) for name in names if "/" not in name and not name.startswith(".tmp-")}
-    return dataclasses.replace(record, files=files)
+    return [name for name in names if "/" not in name and not name.startswith(".tmp-")]
 
 
 def _records(store: Store, where: Any) -> list[ModelRecord]:

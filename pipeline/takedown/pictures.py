@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.model_ids import EVALUATION
-from pipeline.storage.models_table import ModelRecord, replace_model, sound_models
+from pipeline.storage.models_table import (
+    ModelRecord,
+    files_without_hash,
+    forget_files,
+    replace_model,
+    sound_models,
+)
 from pipeline.storage.store import Store
 from pipeline.takedown.mentions import Mentions, without_mentions
 
@@ -25,18 +31,24 @@ def take_out_of_models(store: Store, mentions: Mentions) -> list[str]:
     """Delete pictures of evaluations that show the videos, take these out of models' JSON; return the keys touched."""
     touched = []
     for record in sound_models(store)[0]:
-        own = [*_pictures(store, record, mentions), *_documents(store, record.path, mentions)]
+        pictures = _pictures(store, record, mentions)
+        own = [*pictures, *_naming(store, record.path, mentions)]
         if own:
-            # the row has the hash of each file
-            replace_model(store, record)
+            # the row has the hash of each file: first it forgets those that change, so that a kill leaves no wrong one
+            forget_files(store, record, {key.rpartition("/")[2] for key in own})
+            for key in pictures:
+                store.delete(key)
+            _documents(store, record.path, mentions)
             touched += own
+        if own or files_without_hash(store, record):
+            replace_model(store, record)
     # what no row names, of trainings that are not finished and of models that were replaced
     touched += _documents(store, "models", mentions)
     return sorted(set(touched))
 
 
 def _pictures(store: Store, record: ModelRecord, mentions: Mentions) -> list[str]:
-    """Delete the pictures of an evaluation that show one of the videos, and return their keys."""
+    """Return the keys of the pictures of an evaluation that show one of the videos."""
     if record.kind != EVALUATION or not record.path:
         return []
     key = f"{record.path}/{_ABOUT}"
@@ -47,10 +59,7 @@ def _pictures(store: Store, record: ModelRecord, mentions: Mentions) -> list[str
     except (FileNotFoundError, ValueError, AttributeError, TypeError, KeyError, RecursionError):
         # pictures that nothing describes may show any video
         shown = [name.rsplit("/", 1)[-1] for name in files]
-    gone = [name for name in files if name.rsplit("/", 1)[-1] in shown]
-    for name in gone:
-        store.delete(name)
-    return gone
+    return [name for name in files if name.rsplit("/", 1)[-1] in shown]
 
 
 def _shown(about: dict[str, Any], mentions: Mentions) -> Iterator[str]:
@@ -69,15 +78,17 @@ def _shown(about: dict[str, Any], mentions: Mentions) -> Iterator[str]:
 
 def _documents(store: Store, folder: str, mentions: Mentions) -> list[str]:
     """Take the videos out of the JSON files of a folder, and return the keys of those that named them."""
-    touched = []
-    for key in store.list_blobs(folder) if folder else []:
-        if not key.endswith(".json") or "/checkpoints/" in key:
-            continue
-        text = store.read_blob(key).decode("utf-8", "replace")
-        if mentions.in_text(text):
-            _write_without(store, key, text, mentions)
-            touched.append(key)
+    touched = _naming(store, folder, mentions)
+    for key in touched:
+        _write_without(store, key, store.read_blob(key).decode("utf-8", "replace"), mentions)
     return touched
+
+
+def _naming(store: Store, folder: str, mentions: Mentions) -> list[str]:
+    """Return the keys of the JSON files of a folder that name the videos; checkpoints are left out."""
+    keys = [key for key in store.list_blobs(folder) if key.endswith(".json")] if folder else []
+    keys = [key for key in keys if "/checkpoints/" not in key]
+    return [key for key in keys if mentions.in_text(store.read_blob(key).decode("utf-8", "replace"))]
 
 
 def _write_without(store: Store, key: str, text: str, mentions: Mentions) -> None:
