@@ -20,6 +20,8 @@ MOMENTS = (
     "models/world_evaluation/*/*",
 )  # fmt: skip
 KEPT = ("clips/", "shards/", "models/")
+# a packed world holds rows of models, which tell how long the trainings took; its weights are among the models
+TIMED = "models/playable_world/"
 
 
 @pytest.mark.slow
@@ -55,7 +57,11 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_store_as_an_undisturbed_
     garbage = lampworks("gc", "--root", str(disturbed))
     assert garbage
     published = [
-        {name: digest for name, digest in digests(root).items() if name.startswith(KEPT) and ".tmp" not in name}
+        {
+            name: digest
+            for name, digest in digests(root).items()
+            if name.startswith(KEPT) and not name.startswith(TIMED) and ".tmp" not in name
+        }
         for root in (calm, disturbed)
     ]
     assert published[0] == published[1]
