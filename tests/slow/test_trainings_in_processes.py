@@ -33,7 +33,9 @@ from tests.trainings import small_root
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1500),
-    pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning", "ignore::DeprecationWarning:dagster.*"
+    ),
 ]
 KEY = dg.AssetKey("video_tokenizer")
 
@@ -74,9 +76,11 @@ def test_what_the_processes_report_is_in_the_run_and_one_that_is_killed_starts_a
     settings = replace(settings, config=config)
     save_config(settings)
 
+    ended = threading.Event()
+
     def kill_one() -> None:
-        while not saved(settings.store):
-            time.sleep(0.05)
+        while not saved(settings.store) and not ended.wait(0.05):
+            pass
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.Error):
                 if process.environ().get("RANK") == "1":
@@ -85,10 +89,11 @@ def test_what_the_processes_report_is_in_the_run_and_one_that_is_killed_starts_a
     killer = threading.Thread(target=kill_one)
     killer.start()
     result = materialized(settings)
+    ended.set()
     killer.join()
     with open_instance(settings.home) as instance:
         said = [entry.user_message for entry in instance.all_logs(result.run_id)]
-    assert result.success, said
+    assert result.success, "\n".join(said)
     model = newest_model(settings.store, "video_tokenizer")
     assert model is not None
     assert (model.steps, model.metrics["processes"], model.metrics["restarts"]) == (400, 2, 1)
@@ -108,8 +113,10 @@ def test_another_machine_takes_part_by_the_command_that_the_run_says(settings: S
     settings = replace(settings, config=replace(settings.config, training=training))
     others: list[subprocess.Popen[bytes]] = []
 
+    ended = threading.Event()
+
     def take_part() -> None:
-        while not others:
+        while not others and not ended.is_set():
             with open_instance(settings.home) as instance:
                 said = [entry.user_message for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
             asked = re.search(r"on the other machine, .*, run `python (.*)`", "\n".join(said))
@@ -120,6 +127,7 @@ def test_another_machine_takes_part_by_the_command_that_the_run_says(settings: S
     other = threading.Thread(target=take_part)
     other.start()
     result = materialized(settings)
+    ended.set()
     other.join()
     assert result.success
     assert others[0].wait(120) == 0
