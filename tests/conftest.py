@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 # a limit of milliseconds per example fails on a busy machine and says nothing about the code
 hypothesis.settings.register_profile("without-deadlines", deadline=None)
 hypothesis.settings.load_profile("without-deadlines")
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """Give SIGTERM and SIGINT back: Dagster's commands keep their handlers, which a later test would meet."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -297,7 +297,7 @@ def test_on_a_gpu_decoded_clips_and_copies_of_checkpoints_need_none_of_its_memor
 def test_what_fits_is_said_and_trained_and_a_person_may_insist():
     said, refused = told(preset("demo"), "video_tokenizer", 16)
     assert refused is None
-    assert "1.5M parameters, 80 steps of 20 windows" in said[0]
+    assert "1.4M parameters, 80 steps of 20 windows" in said[0]
     config = preset("coinrun")
     insisting = dataclasses.replace(config, training=dataclasses.replace(config.training, check_memory=False))
     assert told(insisting, "video_tokenizer", 1)[1] is None
