@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from models.bench.levels import drawn_clip
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import choose_compute, hold_memory, intra_op_threads
@@ -99,6 +101,7 @@ def measured_steps(config: Config, steps: int, ranks: Ranks = ALONE) -> dict[str
     began: dict[str, float] = {}
     losses: list[float] = []
     hold_memory()
+    torch.manual_seed(0)  # of the tokenizer: one that each process draws for itself gives each other tokens
     with intra_op_threads():
         windows = ClipWindows(clips, cache_clips=len(clips), training=training, ranks=ranks)
         world = WorldTraining(

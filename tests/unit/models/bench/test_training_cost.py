@@ -89,9 +89,6 @@ def test_the_memory_of_a_training_is_flat():
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.xfail(
-    strict=True, reason="the bench's two processes report losses 1 nat apart from one's; see test_ranks.py"
-)
 def test_two_processes_take_the_steps_of_one():
     [found] = bench_ranks(2, 1)
     assert found.together.losses == pytest.approx(found.alone.losses, abs=1e-5)
