@@ -1,4 +1,4 @@
-# make setup | demo | test | test-quick | test-slow | check | format | lock | clean
+# make setup | demo | test | test-quick | test-slow | check | docs | format | lock | clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off
@@ -7,7 +7,7 @@ JOBS ?= 2
 # torch pins CUDA packages that no CPU build needs; the lock leaves all of them to pip
 TORCH := torch|triton|cuda-|nvidia-
 
-.PHONY: setup setup-dev setup-locked demo test test-quick test-slow check format lock clean
+.PHONY: setup setup-dev setup-locked demo test test-quick test-slow check docs format lock clean
 
 setup: .venv/.runtime
 
@@ -57,6 +57,11 @@ test-slow: .venv/.dev
 check: .venv/.dev
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary && $(BIN)/lint-imports
 	@echo "check: ok"
+
+# the pages of docs/ and the references made from the code, in build/site; a broken link fails
+docs: .venv/.dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "docs: build/site/index.html"
 
 format: .venv/.dev
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .

@@ -9,7 +9,7 @@ import textwrap
 
 from assets.cli.options import Parsers, add_set_option, settings_of
 from assets.settings import Settings, save_config
-from pipeline.config import Setting, describe_settings
+from pipeline.config import Setting, config_reference, describe_settings
 from pipeline.errors import UserError
 from pipeline.outside import shown_text, shown_values
 
@@ -26,18 +26,27 @@ def add_commands(commands: Parsers) -> None:
         "environment, or the command line. With --set, the root remembers the setting for its next runs.",
         "  lampworks config --root DIR                      all settings\n"
         "  lampworks config clips tokenizer.steps           a section, and one setting\n"
-        "  lampworks config --set clips.crf=23 --root DIR   change one",
+        "  lampworks config --set clips.crf=23 --root DIR   change one\n"
+        "  lampworks config --reference > settings.md       all settings: bounds, values in each preset",
     )
     config.add_argument("names", nargs="*", metavar="NAME", help="a section or a setting (default: all)")
     config.add_argument(
         "--preset", metavar="NAME", help="in place of the one that the root remembers (default: that one, else demo)"
     )
     config.add_argument("--json", action="store_true", help="print one JSON array")
+    config.add_argument(
+        "--reference", action="store_true", help="print a Markdown page of all settings, of no root in particular"
+    )
     add_set_option(config)
 
 
 def run_config(args: argparse.Namespace) -> int:
     """Print the settings; with `--set`, store them in the root first."""
+    if args.reference:
+        if args.names or args.set or args.json or args.preset:
+            raise UserError("--reference is of all settings in every preset: give no NAME, --preset, --set or --json.")
+        print(config_reference(), end="")
+        return 0
     settings = settings_of(args)
     found = _chosen(describe_settings(settings.config), args.names)
     if args.set:

@@ -21,6 +21,7 @@ from pipeline.config.embedding import EmbeddingConfig
 from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.load import load_config, parse_config, parse_overrides
 from pipeline.config.presets import PRESETS, preset
+from pipeline.config.reference import config_reference
 from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
@@ -29,6 +30,6 @@ __all__ = [
     "PRESETS", "ArcadeConfig", "AuditConfig", "ClassifierConfig", "ClipConfig", "Config", "DecisionConfig",
     "DownloadConfig", "DuplicateConfig", "DynamicsConfig", "EmbeddingConfig", "EngineConfig", "EvaluationConfig",
     "LabelConfig", "LatentActionConfig", "PlayConfig", "RulesConfig", "Setting", "ShardConfig", "SourceConfig",
-    "SplitConfig", "TokenizerConfig", "TrainingConfig", "describe_settings", "fingerprint", "load_config",
-    "parse_config", "parse_overrides", "preset",
+    "SplitConfig", "TokenizerConfig", "TrainingConfig", "config_reference", "describe_settings", "fingerprint",
+    "load_config", "parse_config", "parse_overrides", "preset",
 ]  # fmt: skip

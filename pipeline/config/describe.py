@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import re
 import textwrap
 import types
 import typing
@@ -38,6 +39,32 @@ class Setting:
     """What the value must do, as `be at least 1`; empty where the type says it all."""
     sentence: str
     """What the setting does, on one line."""
+    unit: str
+    """Of a number, where its name tells it: `seconds`, `GB`, `pixels`; else empty."""
+
+
+_UNITS = {
+    "kB/s": r".*_kb_s$",
+    "seconds": r"(.*_)?(s|seconds)$",
+    "MB": r".*_mb$",
+    "GB": r".*_gb$",
+    "pixels": r"(.*_)?(width|height|patch)$",
+    "frames per second": r"fps$",
+    "frames": r"(.*_)?(frames|gop|window|context|horizon|stride)$",
+    "steps": r"(.*_)?(steps|every)$",
+    "share": r".*_(share|tolerance|precision)$",
+}
+"""Units by the end of a field's name; the first that fits."""
+_NO_UNIT = {"classifier.width"}
+"""Fields whose names end alike and mean something else: channels of a network."""
+
+
+def unit_of(name: str, kind: str) -> str:
+    """Return the unit of a setting by its dotted name and its type; empty where the number is a plain count."""
+    if name in _NO_UNIT or not kind.startswith(("int", "float")):
+        return ""
+    field = name.rpartition(".")[2]
+    return next((unit for unit, pattern in _UNITS.items() if re.match(pattern, field)), "")
 
 
 def describe_settings(config: Config) -> list[Setting]:
@@ -60,6 +87,7 @@ def _described(section: Any, default: Any, prefix: str) -> Iterator[Setting]:
                 type=_type_name(hints[name]),
                 bounds=str(bounds[name]) if name in bounds else "",
                 sentence=sentences[name],
+                unit=unit_of(prefix + name, _type_name(hints[name])),
             )
 
 
