@@ -124,7 +124,7 @@ def _pictures(store: Store, config: Config, states: Iterable[State]) -> dict[str
     """Return a picture per video that has one, in the order given; one that cannot be decoded is left out."""
     items = [(store, state.video_id, str(state.path), float(state.duration_s or 0)) for state in states]
     # in a process of its own: a file that crashes the decoder costs its own picture
-    engine = make_engine(config.engine, workers=1, deadline_s=_DEADLINE_S)
+    engine = make_engine(config.engine, workers=1, deadline_s=_DEADLINE_S, here=True)
     drawn = {item[1]: outcome.value for item, outcome in engine.run(_picture, items) if outcome.ok}
     found: dict[str, Picture] = {}
     for _, video_id, _, _ in items:

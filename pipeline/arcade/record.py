@@ -22,7 +22,8 @@ from pipeline.arcade.platformer_art import Picture
 from pipeline.arcade.removal import Removed
 from pipeline.arcade.scenes import SCENES, with_sides
 from pipeline.arcade.truth import read_truth, truth_of, write_truth
-from pipeline.config.source import ArcadeConfig, EngineConfig
+from pipeline.config.engine import EngineConfig
+from pipeline.config.source import ArcadeConfig
 from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.workers.engine import make_engine

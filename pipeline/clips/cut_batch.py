@@ -27,7 +27,7 @@ from pipeline.job import BatchJob
 from pipeline.progress import Progress, notify
 from pipeline.storage.home import Home
 from pipeline.storage.owner import scratch_folder
-from pipeline.workers.engine import make_engine
+from pipeline.workers.engine import make_engine, scratch_of
 from pipeline.workers.outcome import ENDED, Outcome
 
 
@@ -75,7 +75,7 @@ def _cut_all(job: BatchJob, due: list[State], tmp: Path, detect_cuts: CutDetecto
             state.video_id,
             str(state.path),
             str(state.sha256),
-            str(tmp),
+            str(scratch_of(job.config.engine, tmp) or ""),
             detect_cuts,
         )
         for state in due
@@ -85,7 +85,7 @@ def _cut_all(job: BatchJob, due: list[State], tmp: Path, detect_cuts: CutDetecto
     blocked = ""
     try:
         with Progress("clips", total=len(cuts), unit="videos", on_progress=job.on_progress) as progress:
-            for cut, outcome in make_engine(job.config.engine, tmp=tmp).run(cut_or_blame, cuts):
+            for cut, outcome in make_engine(job.config.engine, tmp=tmp, store=job.store).run(cut_or_blame, cuts):
                 if outcome.ok and isinstance(outcome.value, str):
                     blocked = outcome.value
                     break
@@ -119,7 +119,8 @@ def _work_folder(home: Home) -> Iterator[Path]:
 def _failure(cut: CutJob, outcome: Outcome) -> CutVideo:
     """Return the row of a video that cannot be cut."""
     known = outcome.error_class in ENDED
-    message = outcome.message.replace(cut.store.root, "").replace(cut.tmp, "")
+    message = outcome.message.replace(cut.store.root, "")
+    message = message.replace(cut.tmp, "") if cut.tmp else message
     row = {
         "video_id": cut.video_id,
         "batch": cut.batch,

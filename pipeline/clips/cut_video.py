@@ -50,7 +50,7 @@ class CutJob:
     """Blob key of the download."""
     sha256: str
     tmp: str
-    """Folder for the unfinished tar."""
+    """Folder for the unfinished tar; "" for the temporary folder of the process that cuts."""
     detect_cuts: CutDetector | None = None
     """Finds the scene cuts; None: the adaptive detector. A top-level function, which can travel."""
 
@@ -87,7 +87,7 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
     video = open_video(source, job.config, job.detect_cuts or detect_cuts)
     rows: list[dict[str, Any]] = []
     frames: list[ClipFrames] = []
-    with tempfile.NamedTemporaryFile(dir=job.tmp, prefix="cut-", suffix=".tar") as file:
+    with tempfile.NamedTemporaryFile(dir=job.tmp or None, prefix="cut-", suffix=".tar") as file:
         tar = TarWriter(file)
         for window in video.windows():
             clip_id = clip_id_of(job.video_id, window.start_ms, spec)

@@ -18,11 +18,12 @@ from pipeline.config.config import Config, fingerprint
 from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
 from pipeline.config.describe import Setting, describe_settings
 from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.engine import EngineConfig
 from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.load import load_config, parse_config, parse_overrides
 from pipeline.config.presets import PRESETS, preset
 from pipeline.config.reference import config_reference
-from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
+from pipeline.config.source import ArcadeConfig, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig
 

@@ -13,10 +13,11 @@ from pipeline.config.audit import AuditConfig
 from pipeline.config.clips import ClipConfig, DuplicateConfig, ShardConfig, SplitConfig
 from pipeline.config.curate import ClassifierConfig, DecisionConfig, LabelConfig
 from pipeline.config.embedding import EmbeddingConfig
+from pipeline.config.engine import EngineConfig
 from pipeline.config.evaluation import EvaluationConfig, PlayConfig
 from pipeline.config.renamed import with_first_names
 from pipeline.config.section import Section
-from pipeline.config.source import ArcadeConfig, DownloadConfig, EngineConfig, RulesConfig, SourceConfig
+from pipeline.config.source import ArcadeConfig, DownloadConfig, RulesConfig, SourceConfig
 from pipeline.config.tokens import TokensConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.world import DynamicsConfig, LatentActionConfig, TokenizerConfig, check_lam_window

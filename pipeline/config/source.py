@@ -1,4 +1,4 @@
-"""Configuration of sources, search rules, downloads and the engine."""
+"""Configuration of sources, search rules and downloads."""
 
 from __future__ import annotations
 
@@ -243,18 +243,3 @@ class DownloadConfig(Section, name="download"):
     them. Holds for videos fetched from then on."""
     keep_raw: bool = True
     """Whether a raw file stays once its clips are cut. Without it a new clip format downloads again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineConfig(Section, name="engine"):
-    """How items are spread over worker processes."""
-
-    workers: NonNegativeInt = 0
-    """Worker processes; 0 means one per core."""
-    max_attempts: Count = 3
-    """Attempts of an item that kills its worker before it is quarantined."""
-    deadline_s: PositiveFloat = 900.0
-    """An item that runs longer is ended with its worker and not tried again in the same run."""
-    memory_mb: Annotated[int, Field(ge=512)] = 2048
-    """Memory in MB that a worker process may hold, its children included: an item that needs more is ended. The program
-    takes 200, a video in 4K 300 and one in 8K 700 of them (measured)."""

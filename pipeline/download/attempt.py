@@ -10,6 +10,7 @@ import hashlib
 import random
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,14 +66,14 @@ class AttemptContext:
     store: Store
     config: DownloadConfig
     batch: str
-    folder: Path
-    """Where each attempt makes a folder of its own."""
+    folder: Path | None
+    """Where each attempt makes a folder of its own; None: in the temporary folder of its process."""
 
 
 def attempt(task: DownloadTask, context: AttemptContext) -> AttemptResult:
     """Fetch, verify and store one video; whatever happens becomes its row."""
     row = _new_row(task, context.batch)
-    mine = context.folder / uuid.uuid4().hex
+    mine = (context.folder or Path(tempfile.gettempdir())) / uuid.uuid4().hex
     mine.mkdir()
     try:
         fetched = context.source.fetch(task.video, mine, context.config)

@@ -24,7 +24,7 @@ from pipeline.progress import Progress
 from pipeline.sources import open_source
 from pipeline.storage.home import Home
 from pipeline.storage.owner import scratch_folder
-from pipeline.workers.engine import make_engine
+from pipeline.workers.engine import make_engine, scratch_of
 
 _THREADS = 16
 """Most threads of one worker process: they share one interpreter, and a death or a hang disturbs them all."""
@@ -46,11 +46,11 @@ def run_pass(job: BatchJob, tasks: list[DownloadTask], known: dict[str, Breaker]
         limits = SiteLimits(job.home.limits, job.config.source.kind, settings)
         with open_source(job.config, job.home, job.store.storage_options) as source, limits:
             feed = Feed(tasks, settings, known, limits, budget)
-            context = AttemptContext(source, job.store, settings, job.batch, folder)
-            return PassTotals(_attempt_all(job, context, feed, len(tasks)), feed.paused)
+            context = AttemptContext(source, job.store, settings, job.batch, scratch_of(job.config.engine, folder))
+            return PassTotals(_attempt_all(job, context, feed, len(tasks), folder), feed.paused)
 
 
-def _attempt_all(job: BatchJob, context: AttemptContext, feed: Feed, total: int) -> int:
+def _attempt_all(job: BatchJob, context: AttemptContext, feed: Feed, total: int, tmp: Path) -> int:
     """Run the attempts and append their rows as they end; return the number of attempts."""
     workers = min(context.config.workers, total)
     engine = make_engine(
@@ -60,7 +60,10 @@ def _attempt_all(job: BatchJob, context: AttemptContext, feed: Feed, total: int)
         deadline_s=context.config.deadline_s,
         deadline_setting="download.deadline_s",
         eager=False,  # a refusal must be seen before the next video is asked for
-        tmp=context.folder,
+        tmp=tmp,
+        store=job.store,
+        folders=(job.config.source.argument,) if job.config.source.kind == "folder" else (),
+        here=job.config.source.kind == "arcade",  # its site is on this machine's loopback
     )
     writer = RowWriter(job.store)
     with Progress(f"download {job.batch}", total=total, unit="videos", on_progress=job.on_progress) as progress:

@@ -138,7 +138,7 @@ def _frames(job: Job, rows: Mapping[str, Row]) -> Iterator[tuple[str, Picture]]:
     for name in rows.keys() - local.keys():
         yield name, Picture(why_none="lies on an object store: a whole video is not fetched for a picture")
     # in a worker process: a file that crashes the decoder costs only its own picture
-    engine = make_engine(job.config.engine, workers=1, deadline_s=_FRAME_DEADLINE_S)
+    engine = make_engine(job.config.engine, workers=1, deadline_s=_FRAME_DEADLINE_S, here=True)
     for (name, _), outcome in engine.run(_frame, list(local.items())):
         yield name, Picture(str(outcome.value)) if outcome.ok else Picture(why_none=f"no frame: {outcome.message}")
 

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.source import DownloadConfig, EngineConfig, RulesConfig, SourceConfig
+from pipeline.config.engine import EngineConfig
+from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.regular_file import read_regular
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, site_of, unknown

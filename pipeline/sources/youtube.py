@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.source import DownloadConfig, EngineConfig, RulesConfig, SourceConfig
+from pipeline.config.engine import EngineConfig
+from pipeline.config.source import DownloadConfig, RulesConfig, SourceConfig
 from pipeline.errors import PermanentError, RetryableError, UserError
 from pipeline.sources.base import Candidate, Fetched, Known, ReadySource, listed_filter, unknown
 from pipeline.sources.faults import BLOCKING

@@ -16,7 +16,8 @@ from typing import Any
 from yt_dlp import YoutubeDL
 from yt_dlp.utils import YoutubeDLError
 
-from pipeline.config.source import DownloadConfig, EngineConfig
+from pipeline.config.engine import EngineConfig
+from pipeline.config.source import DownloadConfig
 from pipeline.errors import PermanentError, RetryableError
 from pipeline.sources.base import Candidate
 from pipeline.sources.faults import BLOCKING, Fault, as_error, classify, clean_message

@@ -23,7 +23,7 @@ import av
 import numpy as np
 
 from pipeline.arcade.encode import to_yuv
-from pipeline.config.source import EngineConfig
+from pipeline.config.engine import EngineConfig
 from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.tabletop.draw import Picture, draw

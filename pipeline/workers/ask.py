@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from pipeline.config.source import EngineConfig
+from pipeline.config.engine import EngineConfig
 from pipeline.workers.engine import make_engine
 from pipeline.workers.outcome import Later, Outcome
 
@@ -50,7 +50,7 @@ class Asked:
         self._items.append(item)
         if self._outcomes is None:
             # not eager: the next item is there only once this outcome was seen
-            engine = make_engine(self.config, workers=1, deadline_s=self.deadline_s, eager=False)
+            engine = make_engine(self.config, workers=1, deadline_s=self.deadline_s, eager=False, here=True)
             self._outcomes = engine.run(self.fn, self._given())
         return next(self._outcomes)[1]
 

@@ -23,12 +23,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.source import EngineConfig
+from pipeline.config.engine import EngineConfig
+from pipeline.storage.store import Store
 from pipeline.workers.outcome import Engine, Outcome, T
 from pipeline.workers.supervisor import Limits, Supervisor
 from pipeline.workers.tasks import TaskQueue
 
 _GRACE_S = 5.0
+
+
+def scratch_of(config: EngineConfig, tmp: Path) -> Path | None:
+    """Return the folder for temporary files that items may name; None where each worker takes its own node's."""
+    return tmp if config.backend == "local" else None
 
 
 def make_engine(
@@ -40,6 +46,10 @@ def make_engine(
     deadline_setting: str = "",
     eager: bool = True,
     tmp: Path | None = None,
+    store: Store | None = None,
+    folders: tuple[str, ...] = (),
+    networks: bool = False,
+    here: bool = False,
 ) -> Engine:
     """Return the engine that the configuration describes; `workers` and `deadline_s` override it.
 
@@ -50,8 +60,28 @@ def make_engine(
         deadline_s: seconds after which an item is killed.
         deadline_setting: the name of the setting that `deadline_s` is from, for messages.
         eager: whether a worker gets its next item before the caller has seen the last outcome.
-        tmp: where workers make temporary files; by default where this process makes them.
+        tmp: where workers of this machine make temporary files; by default where this process makes them. Nodes of a
+            cluster make them in `engine.node_tmp`.
+        store: what the items read and write: nodes of a cluster must see its folder.
+        folders: other folders that the items read.
+        networks: whether the items run a network, which a cluster may give a GPU.
+        here: whether the work stays on this machine, whatever the backend: it is one question at a time, or reads
+            what only this machine has.
     """
+    if config.backend == "ray" and not here:
+        from pipeline.workers.ray_engine import RayEngine, landmark_of  # Ray is imported where it is used
+
+        return RayEngine(
+            config=config,
+            workers=workers or config.workers,
+            threads=threads,
+            deadline_s=deadline_s or config.deadline_s,
+            deadline_setting=deadline_setting if deadline_s else "engine.deadline_s",
+            eager=eager,
+            networks=networks,
+            folders=(*((store.root,) if store is not None and store.is_local else ()), *folders),
+            landmark=landmark_of(store) if store is not None else None,
+        )
     return LocalEngine(
         workers=workers or config.workers or len(os.sched_getaffinity(0)),
         max_attempts=config.max_attempts,

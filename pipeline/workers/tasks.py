@@ -8,7 +8,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.workers.outcome import (
@@ -20,6 +20,13 @@ from pipeline.workers.outcome import (
     over_memory_text,
 )
 from pipeline.workers.worker import NUMBER_BYTES
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An item or a value that is pickled already: a process that only hands it on does not open it."""
+
+    data: bytes
 
 
 @dataclass
@@ -81,7 +88,8 @@ class TaskQueue:
                 self.resume_at = time.monotonic() + item.seconds
                 return None
             try:
-                return Task(next(self._numbers), item, pickle.dumps(item))
+                payload = item.data if isinstance(item, Packed) else pickle.dumps(item)
+                return Task(next(self._numbers), item, payload)
             except (pickle.PicklingError, TypeError, AttributeError, ValueError) as error:
                 self.outcomes.append((item, Outcome(False, None, type(error).__name__, f"item: {error}", 0)))
         return None
@@ -95,10 +103,16 @@ class TaskQueue:
             alone: whether the worker has run no other task, so that a lack of memory is this one's doing.
         """
         outcome = _outcome(answer, task.attempts + 1)
+        if not isinstance(task.item, Packed):
+            outcome = opened(outcome)
         if outcome.error_class == OUT_OF_MEMORY:
             self.return_after_lack_of_memory([task], alone=alone)
             return
         self._record(task, outcome)
+
+    def finish_elsewhere(self, task: Task, outcome: Outcome) -> None:
+        """Record the outcome that the queue of another process gave to a task, whose value is packed."""
+        self._record(task, opened(replace(outcome, attempts=task.attempts + outcome.attempts)))
 
     def _record(self, task: Task, outcome: Outcome) -> None:
         self.resume_at = 0.0  # the iterable may be waiting for this outcome
@@ -142,6 +156,15 @@ class TaskQueue:
             text = f"its worker process died {task.attempts} times ({_how_it_ended(exit_code)}): quarantined"
             self._record(task, Outcome(False, None, WORKER_DIED, text, task.attempts))
 
+    def return_after_loss(self, task: Task, why: str) -> None:
+        """Take back a task whose machine is gone; it loses one attempt, and fails after the last."""
+        task.attempts += 1
+        if task.attempts < self._max_attempts:
+            self.return_unharmed([task])
+            return
+        text = f"it was lost {task.attempts} times with what worked on it (last: {why}): quarantined"
+        self._record(task, Outcome(False, None, WORKER_DIED, text, task.attempts))
+
     def time_out(self, task: Task, text: str) -> None:
         """Record that a task was killed at its deadline, which the text names."""
         self._record(task, Outcome(False, None, TIMEOUT, text, task.attempts + 1))
@@ -158,8 +181,17 @@ def _how_it_ended(exit_code: int) -> str:
 
 
 def _outcome(answer: bytes, attempts: int) -> Outcome:
+    """Return a worker's answer as an outcome whose value is packed."""
+    ok, value, name, text = pickle.loads(answer)
+    return Outcome(ok, Packed(value) if ok else None, name, text, attempts)
+
+
+def opened(outcome: Outcome) -> Outcome:
+    """Return an outcome with its value unpacked; a failure where that is not possible."""
+    if not isinstance(outcome.value, Packed):
+        return outcome
     try:
-        ok, value, name, text = pickle.loads(answer)
+        return replace(outcome, value=pickle.loads(outcome.value.data))
     except Exception as error:  # whatever unpickling a value raises: the item fails and the run continues
-        return Outcome(False, None, type(error).__name__, f"its result cannot be read back: {error}", attempts)
-    return Outcome(ok, value, name, text, attempts)
+        text = f"its result cannot be read back: {error}"
+        return Outcome(False, None, type(error).__name__, text, outcome.attempts)

@@ -79,9 +79,12 @@ def _prepared(connection: Connection) -> tuple[Callable[[Any], Any], int] | None
 
 
 def _answer(work: Callable[[Any], Any], payload: bytes) -> bytes:
-    """Return (ok, value, error class, message) as bytes, whatever the function raises or returns."""
+    """Return (ok, value, error class, message) as bytes, whatever the function raises or returns.
+
+    The value is pickled by itself, so that a process between this one and the caller need not open it.
+    """
     try:
-        return pickle.dumps((True, work(pickle.loads(payload)), "", ""))
+        return pickle.dumps((True, pickle.dumps(work(pickle.loads(payload))), "", ""))
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -10,7 +10,7 @@ import numpy as np
 
 from models.play.starts.decode import BadPictureError, Upload, frame_of_upload
 from models.play.starts.picture_kinds import why_no_picture
-from pipeline.config.source import EngineConfig
+from pipeline.config.engine import EngineConfig
 from pipeline.workers.engine import make_engine
 from pipeline.workers.outcome import OUT_OF_MEMORY, TIMEOUT, WORKER_DIED
 
