@@ -12,7 +12,10 @@ from assets.automation.schedules import full_pass_job, recurate, weekly_recurati
 from assets.automation.sensors import due_batches_sensor
 from assets.graph import definitions as graph_definitions
 from assets.graph.resources import how_to_open_a_root
+from assets.logs import json_wanted, set_up_logging
 
+if json_wanted(False):  # a deployment: what our own modules log is printed by the process of a run
+    set_up_logging(as_json=True)
 _ADVICE = how_to_open_a_root()
 if _ADVICE:
     dg.get_dagster_logger("lampworks").warning(_ADVICE)

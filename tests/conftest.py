@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from assets.cli.logs import PACKAGES
+from assets.logs import PACKAGES
 from pipeline.storage.store import Store
 from tests.engines import use_inline_engine
 from tests.media import write_video

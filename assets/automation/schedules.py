@@ -36,6 +36,7 @@ def run_driver(context: dg.OpExecutionContext, config: PassConfig, lampworks: La
                 on_progress=lambda text: context.log.info(shown_text(text)),
                 options=PassOptions(report=config.report),
                 instance=context.instance,
+                parent=context.run_id,
             )
         except PassError as exc:
             raise dg.Failure(shown_text(exc), allow_retries=False) from None

@@ -32,8 +32,9 @@ from assets.cli import tabletop as cli_tabletop
 from assets.cli import takedown as cli_takedown
 from assets.cli import ui as cli_ui
 from assets.cli import uncovered as cli_uncovered
-from assets.cli.logs import json_wanted, set_up_logging
 from assets.cli.options import Parsers
+from assets.cli.services import command as cli_services
+from assets.logs import json_wanted, set_up_logging
 from pipeline.errors import UserError
 from pipeline.outside import shown_text
 
@@ -59,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     modules = (
         cli_run,
         cli_ui,
+        cli_services,
         cli_label,
         cli_models,
         cli_data,

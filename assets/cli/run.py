@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from assets.cli.logs import json_wanted
 from assets.cli.options import Parsers, add_set_option, root_options, settings_of, used_settings
+from assets.logs import json_wanted
 from assets.settings import Settings
 from pipeline.errors import UserError
 from pipeline.model_ids import WORLD

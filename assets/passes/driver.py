@@ -58,6 +58,7 @@ def full_pass(
     on_progress: ProgressCallback = print,
     options: PassOptions | None = None,
     instance: dg.DagsterInstance | None = None,
+    parent: str | None = None,
 ) -> PassResult:
     """Materialize what is due of the selected assets, upstream first.
 
@@ -68,6 +69,7 @@ def full_pass(
         on_progress: called with one line per run and per finding.
         options: labels to import, the ablation's length, the report.
         instance: an open Dagster instance (a run that starts the driver has one); None opens the root's own.
+        parent: id of the run that starts the driver.
 
     Raises:
         UserError: the selection, the root or another process' lock is in the way; nothing was started.
@@ -82,7 +84,7 @@ def full_pass(
     start = time.monotonic()
     with (
         lock_home(settings.home, settings.store.root) as fresh,
-        Runner(settings, wanted, on_progress, instance, sweep=fresh and instance is None) as runner,
+        Runner(settings, wanted, on_progress, instance, sweep=fresh and instance is None, parent=parent) as runner,
     ):
         runner.recover()
         leave_out_embeddings(runner)

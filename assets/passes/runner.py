@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from assets.graph.jobs import JOBS
 from assets.graph.partitions import register_batches
 from assets.passes.due import is_due
 from assets.passes.failures import failure_of
-from assets.passes.instance import open_instance, sweep_killed_runs
+from assets.passes.instance import HOST_TAG, PARENT_TAG, open_instance, sweep_killed_runs
 from assets.settings import Settings, save_config
 from pipeline.progress import ProgressCallback
 
@@ -53,6 +54,7 @@ class Runner:
         instance: dg.DagsterInstance | None = None,
         *,
         sweep: bool = False,
+        parent: str | None = None,
     ) -> None:
         """Prepare; nothing is opened.
 
@@ -62,9 +64,12 @@ class Runner:
             on_progress: called with one line per run and per finding.
             instance: an open instance; None opens the root's own when it is needed.
             sweep: whether runs that a killed process left behind are to be marked failed.
+            parent: id of the run that the pass is a part of; None where a command started it.
         """
         self.settings, self.on_progress, self.result = settings, on_progress, PassResult()
         self._wanted, self._instance, self._sweep = set(wanted), instance, sweep
+        # who can tell whether these runs live: the run around them, or this machine
+        self._whose = {HOST_TAG: socket.gethostname(), **({PARENT_TAG: parent} if parent else {})}
         self._stack = ExitStack()
         self._graph = graph_of(settings)
 
@@ -146,7 +151,7 @@ class Runner:
                 "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 "ops": {asset: {"config": dict(config[asset])} for asset in chosen if config and asset in config},
             },
-            tags={"lampworks/pass": "driver"},
+            tags={"lampworks/pass": "driver", **self._whose},
         )
         _LOGGER.info(
             "%s: run %s %s",

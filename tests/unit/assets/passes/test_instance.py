@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from dagster._core.events import EngineEventData
 from dagster._core.test_utils import create_run_for_test
 
-from assets.passes.instance import open_instance, sweep_dead_workers, sweep_killed_runs
+from assets.passes.instance import HOST_TAG, open_instance, sweep_dead_workers, sweep_killed_runs
 from pipeline.storage.home import Home
 
 POOL = "downloads"
@@ -94,3 +95,19 @@ def test_runs_that_start_or_work_or_wait_are_left_alone(instance: dg.DagsterInst
     assert [status_of(instance, run_id) for run_id in alone] == before
     # at the start of a command nothing of this machine can be starting
     assert set(sweep_killed_runs(instance)) == set(alone[1:])
+
+
+def test_where_a_postgres_is_shared_the_runs_of_other_machines_are_left_alone(
+    instance: dg.DagsterInstance, dead_pid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = {"status": dg.DagsterRunStatus.STARTED}
+    mine = create_run_for_test(instance, tags={HOST_TAG: socket.gethostname()}, **begun)
+    others = [create_run_for_test(instance, tags=tags, **begun) for tags in ({HOST_TAG: "another-machine"}, {})]
+    for run in (mine, *others):
+        data = EngineEventData(metadata={"pid": dg.MetadataValue.text(str(dead_pid))})
+        instance.report_engine_event("Started process for run", run, data)
+    monkeypatch.setenv("DAGSTER_PG_URL", "postgresql://127.0.0.1:1/dagster")
+    assert sweep_dead_workers(instance) == []
+    assert sweep_killed_runs(instance) == [mine.run_id]
+    monkeypatch.delenv("DAGSTER_PG_URL")
+    assert {*sweep_killed_runs(instance)} == {run.run_id for run in others}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from assets.cli.logs import PACKAGES, json_wanted, set_up_logging
+from assets.logs import PACKAGES, json_wanted, set_up_logging
 from pipeline.progress import Progress, show_progress_lines
 
 

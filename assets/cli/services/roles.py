@@ -1,0 +1,155 @@
+"""What each service does: functions that `lampworks services` calls in processes of their own.
+
+    code     loads the graph and starts the process of every run
+    daemon   starts queued runs, schedules and sensors, watches runs, starts crashed ones again
+    pages    Dagster's web server, behind the guard of all pages
+    metrics  /metrics for Prometheus, /live and /ready
+
+A service that needs Dagster's database waits for it, and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from types import FrameType
+
+from assets.cli.services.health import why_no_code
+from assets.cli.services.lifetime import end_with_command
+from assets.cli.services.places import LOCATION, TOKEN, Parts, code_address
+from assets.logs import json_wanted
+from assets.passes.postgres import postgres_url, why_no_answer
+from pipeline.http_guard import url_of
+from pipeline.serving import Address
+
+_LOOK_S = 10.0
+_CODE_S = 60.0
+
+
+def serve_code(life_fd: int, code_server: str) -> None:
+    """Serve the graph at an address (`HOST:PORT`, or the path of a socket), and run what is asked for."""
+    end_with_command(life_fd)
+    from dagster._cli.api import grpc_command
+
+    where = code_address(code_server)
+    options = ["--socket", where["socket"]] if "socket" in where else ["--host", where["host"], "--port", where["port"]]
+    module = ["--module-name", "assets.definitions", "--empty-working-directory", "--location-name", LOCATION]
+    sys.argv = ["dagster", *options, *module, *_log_options(), "--use-python-environment-entry-point"]
+    grpc_command()
+
+
+def run_daemon(life_fd: int, workspace: str, code_server: str) -> None:
+    """Run Dagster's daemon, and have queued runs say why they wait."""
+    end_with_command(life_fd)
+    _wait_for_postgres()
+    _wait_for_code(code_server)
+    from dagster._daemon.cli import run_command
+
+    _tell_why_runs_wait()
+    sys.argv = ["dagster-daemon", "--workspace", workspace, *_log_options(), "--code-server-log-level", "warning"]
+    run_command()
+
+
+def serve_pages(life_fd: int, listening_fd: int, host: str, workspace: str, code_server: str) -> None:
+    """Serve Dagster's pages until the process is told to end."""
+    end_with_command(life_fd)
+    listening, address = _listening(listening_fd, host)
+    _wait_for_postgres()
+    _wait_for_code(code_server)
+    import dagster as dg
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import WorkspaceFileTarget
+    from dagster._utils.log import configure_loggers
+
+    from assets.cli.dagster_pages import dagster_pages
+    from assets.cli.server import run_uvicorn
+
+    configure_loggers(formatter="json" if json_wanted(False) else "colored", log_level="INFO")
+    _end_in_order()
+    with suppress(KeyboardInterrupt), dg.DagsterInstance.get() as instance:
+        # milliseconds of a query, seconds of a connection, connections beside the first
+        instance.optimize_for_webserver(15000, 3600, 20)
+        with WorkspaceProcessContext(instance, WorkspaceFileTarget([workspace]), version=dg.__version__) as context:
+            _say(f"Dagster on {url_of(address.host, listening)}")
+            run_uvicorn(dagster_pages(context, address), listening)
+
+
+def serve_metrics(life_fd: int, listening_fd: int, host: str, parts: str) -> None:
+    """Serve metrics, health and readiness; `parts` is the JSON of `Parts`."""
+    end_with_command(life_fd)
+    listening, address = _listening(listening_fd, host)
+    from assets.cli.server import run_uvicorn
+    from assets.cli.services.metrics_page import metrics_page
+
+    _end_in_order()
+    with suppress(KeyboardInterrupt):
+        _say(f"metrics on {url_of(address.host, listening)}metrics")
+        run_uvicorn(metrics_page(Parts(**json.loads(parts)), address), listening)
+
+
+def _log_options() -> list[str]:
+    return ["--log-level", "info", "--log-format", "json" if json_wanted(False) else "colored"]
+
+
+def _listening(descriptor: int, host: str) -> tuple[socket.socket, Address]:
+    listening = socket.socket(fileno=descriptor)
+    listening.set_inheritable(False)
+    return listening, Address(host=host, token=os.environ.get(TOKEN) or None)
+
+
+def _end_in_order() -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def _wait_for_postgres() -> None:
+    url, said = postgres_url(), ""
+    while url is not None and (why := why_no_answer(url)):
+        if why != said:
+            _say(f"{why}: waiting for it")
+            said = why
+        time.sleep(1)
+
+
+def _wait_for_code(code_server: str) -> None:
+    """Wait for the code server for a minute: the graph is then there from the start; without it the rest works."""
+    end = time.monotonic() + _CODE_S
+    while (why := why_no_code(code_server)) and time.monotonic() < end:
+        time.sleep(0.5)
+    if why:
+        _say(f"the code server at {code_server} does not answer yet ({why})")
+
+
+def _tell_why_runs_wait() -> None:
+    """Have queued runs say why they wait, from a thread of this process."""
+
+    def work() -> None:
+        import dagster as dg
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from assets.passes.waiting import say_why_runs_wait
+
+        said: dict[str, str] = {}
+        with dg.DagsterInstance.get() as instance:
+            while True:
+                time.sleep(_LOOK_S)
+                try:
+                    say_why_runs_wait(instance, said)
+                except SQLAlchemyError as exc:  # the database is away: the next look may succeed
+                    _say(f"Dagster's runs cannot be read: {type(exc).__name__}")
+
+    threading.Thread(target=work, daemon=True, name="say why runs wait").start()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

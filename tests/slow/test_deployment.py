@@ -1,0 +1,243 @@
+"""The deployment as plain processes with a real Postgres: what the daemon, the pages and a lost server make of runs.
+
+One deployment for all tests, because its processes take half a minute to start.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+
+from assets.settings import load_settings
+from pipeline.inspect.status import status
+from tests.dagster_ui import wait_for
+from tests.deployment import TOKEN, Deployment
+from tests.e2e.conftest import gameplay
+from tests.media import at_rest
+from tests.postgres import PASSWORD, real_postgres
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+PATIENCE_S = 15
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> Iterator[Deployment]:
+    """The services on a root whose source is a folder of two short recordings."""
+    folder = tmp_path_factory.mktemp("deployment")
+    (folder / "recordings").mkdir()
+    for seed in range(2):
+        make_video(folder / "recordings" / f"{seed}.mp4", gameplay(seed, 5))
+    values = {
+        "engine": {"workers": 1}, "decision": {"mode": "flags"}, "source": {"apply_rules": False},
+        "clips": {"seconds": 4.0},
+    }  # fmt: skip
+    source = f"folder:{at_rest(folder / 'recordings')}"
+    settings = load_settings(str(folder / "root"), source=source, home=folder / "home", overrides=values)
+    (folder / "config.yaml").write_text(json.dumps(values))
+    with real_postgres() as postgres:
+        options = ["--source", source, "--config", str(folder / "config.yaml")]
+        found = Deployment(settings, postgres, options, LAMPWORKS_POSTGRES_PATIENCE=str(PATIENCE_S))
+        try:
+            found.wait()
+            yield found
+        finally:
+            if found.process.poll() is None:
+                found.stop()
+
+
+def ended(deployment: Deployment, run_id: str, seconds: float = 240) -> str:
+    """Wait for the end of a run; return its status."""
+    return str(
+        wait_for(
+            lambda: (found := deployment.status_of(run_id)) in {"SUCCESS", "FAILURE", "CANCELED"} and found,
+            seconds,
+            lambda: "\n".join(deployment.messages(run_id)) + deployment.said()[-20000:],
+        )
+    )
+
+
+def process_of(deployment: Deployment, run_id: str) -> psutil.Process:
+    """Wait until a run executes a step; return its process."""
+
+    def pid() -> str | None:
+        said = "\n".join(deployment.messages(run_id))
+        found = re.search(r"Executing steps in process \(pid: (\d+)\)", said)
+        return found[1] if found and "Started execution of step" in said else None
+
+    return psutil.Process(int(wait_for(pid, 120, deployment.said)))
+
+
+def commanded(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "assets.cli.main", *arguments]
+    return subprocess.run(command, env=deployment.environment, capture_output=True, text=True, timeout=200)
+
+
+def records(deployment: Deployment) -> list[dict[str, object]]:
+    return [json.loads(line) for line in deployment.said().splitlines()]
+
+
+def test_a_batch_is_made_through_the_daemon_and_the_pages(deployment: Deployment) -> None:
+    assert deployment.ready()["parts"] == dict.fromkeys(("storage", "store", "code", "daemon", "pages"), "ok")
+    assert ended(deployment, deployment.run("discover")) == "SUCCESS"
+    store = deployment.settings.store
+    [batch] = {row["batch"] for row in store.read("videos").to_pylist()}
+    collected = deployment.run("collect_batch", batch)
+    assert ended(deployment, collected) == "SUCCESS"
+    found = status(store, deployment.settings.config)
+    assert found.conserved, found.violations
+    assert found.downloads.ok == found.clips.videos_cut == 2
+    assert found.clips.total >= 2
+    # what its steps printed is on this disk, where the pages show it
+    assert list((deployment.home.dagster / "storage" / collected / "compute_logs").glob("*.err"))
+    text = deployment.metrics()
+    assert 'lampworks_runs_ended_total{job="collect_batch",status="success"} 1.0' in text
+    assert f"lampworks_clips {found.clips.total}.0" in text
+    assert 'lampworks_attempts_total{error_class="",state="ok"} 2.0' in text or "attempts_total" in text
+
+
+def test_pages_and_metrics_are_for_those_who_have_the_token(deployment: Deployment) -> None:
+    for url in (f"{deployment.url}/server_info", f"{deployment.metrics_url}/metrics", f"{deployment.metrics_url}/live"):
+        assert deployment.get(url, token=None)[0] == 401
+        assert deployment.get(url, token="another-token-of-the-test")[0] == 401
+        assert deployment.get(url)[0] == 200
+
+
+def test_the_health_of_a_service_is_asked_by_a_command(deployment: Deployment) -> None:
+    done = commanded(deployment, "health", *deployment.where)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()} == dict.fromkeys(
+        ("storage", "store", "daemon", "pages"), "ok"
+    )
+
+
+def test_a_run_whose_process_is_killed_starts_again_and_a_step_that_says_why_it_failed_does_not(
+    deployment: Deployment,
+) -> None:
+    crashed = deployment.run("discover")
+    process_of(deployment, crashed).kill()
+    assert ended(deployment, crashed) == "FAILURE"
+    again = wait_for(lambda: retry_of(deployment, crashed), 120, deployment.said)
+    assert ended(deployment, again) == "SUCCESS"
+    refused = deployment.run("ablate")
+    assert ended(deployment, refused) == "FAILURE"
+    wait_for(lambda: "Not retrying run since it failed" in "\n".join(deployment.messages(refused)), 60)
+    assert retry_of(deployment, refused) is None
+
+
+def retry_of(deployment: Deployment, run_id: str) -> str | None:
+    """Return the run that the daemon started in place of another."""
+    query = "{runsOrError{... on Runs{results{runId parentRunId}}}}"
+    found = deployment.ask(query)["runsOrError"]["results"]
+    return next((run["runId"] for run in found if run["parentRunId"] == run_id), None)
+
+
+def test_a_killed_code_server_is_back_and_its_run_starts_again(deployment: Deployment) -> None:
+    at_work = deployment.run("discover")
+    run = process_of(deployment, at_work)
+    server = min(deployment.processes("code"), key=lambda process: process.create_time())
+    server.kill()
+    # its run would go on without a server that knows it
+    wait_for(lambda: not run.is_running() or run.status() == psutil.STATUS_ZOMBIE, 60)
+    assert ended(deployment, at_work) == "FAILURE"
+    assert ended(deployment, wait_for(lambda: retry_of(deployment, at_work), 120, deployment.said)) == "SUCCESS"
+    wait_for(lambda: deployment.ready()["ready"], 120)
+
+
+def test_a_postgres_that_is_killed_and_is_back_soon_ends_no_run(deployment: Deployment) -> None:
+    at_work = deployment.run("discover")
+    process_of(deployment, at_work)
+    deployment.postgres.kill()
+    try:
+        answers = wait_for(lambda: not (found := deployment.ready())["ready"] and found["parts"], 60)
+        assert "does not answer" in answers["storage"]
+        assert answers["store"] == answers["code"] == "ok"
+        # a command on another home says the same, and nothing of the password
+        other = [*deployment.where[:2], "--home", str(deployment.home.folder.parent / "other")]
+        done = commanded(deployment, "run", *other, "--select", "search_results")
+        assert done.returncode == 2
+        assert "Start it, or correct DAGSTER_PG_URL" in done.stderr
+        assert PASSWORD not in done.stdout + done.stderr + str(answers)
+    finally:
+        deployment.postgres.start()
+    assert ended(deployment, at_work) == "SUCCESS"
+    wait_for(lambda: deployment.ready()["ready"], 120)
+
+
+def test_a_postgres_that_is_away_for_long_costs_a_run_that_starts_again(deployment: Deployment) -> None:
+    at_work = deployment.run("discover")
+    process = process_of(deployment, at_work)
+    deployment.postgres.kill()
+    try:
+        wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, 180, deployment.said)
+    finally:
+        deployment.postgres.start()
+    assert ended(deployment, at_work) == "FAILURE"
+    assert ended(deployment, wait_for(lambda: retry_of(deployment, at_work), 120, deployment.said)) == "SUCCESS"
+    found = status(deployment.settings.store, deployment.settings.config)
+    assert found.conserved, found.violations
+    said = [str(record["message"]) for record in records(deployment)]
+    assert any(f"does not answer: waiting up to {PATIENCE_S} s for it" in text for text in said)
+    wait_for(lambda: deployment.ready()["ready"], 120)
+
+
+def test_the_weekly_schedule_curates_again_by_its_own_tick(deployment: Deployment) -> None:
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import WorkspaceFileTarget
+    from dagster._scheduler.scheduler import launch_scheduled_runs
+
+    query = "mutation($s: ScheduleSelector!) {startSchedule(scheduleSelector: $s) {__typename}}"
+    found = deployment.ask(query, s={**deployment.place(), "scheduleName": "weekly_recuration"})
+    assert found["startSchedule"]["__typename"] == "ScheduleStateResult"
+    # the clock of this tick alone is moved: a little after the next Monday, 03:00
+    now = datetime.now(UTC)
+    monday = (now + timedelta(days=7 - now.weekday())).replace(hour=3, minute=0, second=5, microsecond=0)
+    daemon = min(deployment.processes("daemon"), key=lambda process: process.create_time())
+    workspace = next(part for part in re.findall(r"'(/[^']*workspace.yaml)'", " ".join(daemon.cmdline())))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(deployment.home.dagster))
+        patch.setenv("DAGSTER_PG_URL", deployment.postgres.url)
+        target = WorkspaceFileTarget([workspace])
+        with (
+            dg.DagsterInstance.get() as instance,
+            ThreadPoolExecutor(1) as threads,
+            WorkspaceProcessContext(instance, target, version=dg.__version__) as context,
+        ):
+            list(launch_scheduled_runs(context, logging.getLogger("tick"), monday, {}, threads, threads))
+    query = '{runsOrError(filter: {pipelineName: "recurate"}) {... on Runs{results{runId}}}}'
+    [run] = wait_for(lambda: deployment.ask(query)["runsOrError"]["results"], 60)
+    assert ended(deployment, run["runId"]) == "SUCCESS"
+    store = deployment.settings.store
+    assert store.read("decisions").num_rows > 0
+    assert store.read("shards").num_rows > 0
+
+
+def test_all_its_lines_are_json_and_none_has_a_secret(deployment: Deployment) -> None:
+    found = records(deployment)
+    assert {record["service"] for record in found if "service" in record} >= {"code", "daemon", "pages", "metrics"}
+    assert any(record.get("run_id") and record.get("step") == "search_results" for record in found)
+    for text in (deployment.said(), deployment.metrics(), json.dumps(deployment.ready())):
+        assert PASSWORD not in text
+        assert TOKEN not in text
+    kept = [path for path in deployment.home.folder.rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if PASSWORD.encode() in path.read_bytes()]
+
+
+def test_it_ends_in_order_and_nothing_of_it_is_left(deployment: Deployment) -> None:
+    started = [process for role in ("code", "daemon", "pages", "metrics") for process in deployment.processes(role)]
+    assert len(started) >= 4
+    deployment.stop(signal.SIGTERM)
+    assert deployment.process.returncode == 0
+    wait_for(lambda: not any(process.is_running() for process in started), 30)
