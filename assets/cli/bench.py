@@ -16,6 +16,8 @@ from assets.cli.bench_cuts import run_cuts
 from assets.cli.bench_dedup import run_dedup
 from assets.cli.bench_economy import add_options as add_economy_options
 from assets.cli.bench_economy import run_economy
+from assets.cli.bench_growth import add_options as add_growth_options
+from assets.cli.bench_growth import run_growth
 from assets.cli.bench_label import add_options as add_label_options
 from assets.cli.bench_label import run_label_page
 from assets.cli.bench_loader import add_options, run_loader
@@ -37,6 +39,7 @@ _WHAT = [
     "cuts",
     "dedup",
     "economy",
+    "growth",
     "label",
     "loader",
     "model",
@@ -65,6 +68,10 @@ def add_commands(commands: Parsers) -> None:
         "clips of a root, with the groups and look-alikes (nothing is written).\n"
         "economy: AUC and precision of the classifier against the number of labels, on the rated clips of --root, in\n"
         "a random order and in the order that a model would have asked for (--save keeps it for the report).\n"
+        "growth: time and memory of the steps over a whole store (search, ledger, sensor, scores due, decision, plan\n"
+        "of shards, loader, near-duplicates, status, report) at a sixteenth, a quarter and all of --videos (16000)\n"
+        "and --clips (five a video), and the exponents by which they grow; exits 1 where status or the sensor takes\n"
+        "more than 1 GB. Rows are made up. In full: --videos 1000000 --clips 5000000.\n"
         "cuts: our scene cuts beside those of PySceneDetect and TransNetV2, against what a person sees, on the\n"
         "recordings of LAMPWORKS_RECORDINGS.\n"
         "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.\n"
@@ -97,13 +104,17 @@ def add_commands(commands: Parsers) -> None:
     )
     bench.add_argument("what", choices=_WHAT, help="what to measure")
     bench.add_argument(
-        "--videos", type=int, metavar="N", help="videos to fetch (500), of the store (1000000), or to cut (100)"
+        "--videos",
+        type=int,
+        metavar="N",
+        help="videos to fetch (500), of the store (1000000; growth 16000), to cut (100)",
     )
     bench.add_argument(
         "--clips",
         type=int,
         metavar="N",
-        help="of dedup: made-up clips (5000000); of loader: of the set to start; of label: of the queue (10000); "
+        help="of dedup: made-up clips (5000000); of growth: of the largest store; of loader: of the set to start; "
+        "of label: of the queue (10000); "
         "of score: clips of a batch (128)",
     )
     bench.add_argument("--rounds", type=int, default=3, metavar="N", help="times that each is run, or tried (3)")
@@ -129,6 +140,7 @@ def add_commands(commands: Parsers) -> None:
         help="of tokenizers: training steps (250); of training: of each task; of world: at most so many",
     )
     add_options(bench)
+    add_growth_options(bench)
     add_label_options(bench)
     add_play_options(bench)
     add_world_options(bench)
@@ -153,6 +165,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return _model(args)
     if args.what == "economy":
         return run_economy(args)
+    if args.what == "growth":
+        return run_growth(args)
     if args.what == "label":
         return run_label_page(args)
     if args.what == "loader":

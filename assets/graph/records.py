@@ -12,8 +12,7 @@ def current_clips(store: Store, config: Config, batch: str | None = None) -> Col
     """
     from pipeline.clips.read import read_clips
 
-    where = None if batch is None else pc.field("batch") == batch
-    return read_clips(store, config, ["clip_id"], where)["clip_id"]
+    return read_clips(store, config, ["clip_id"], batch=batch)["clip_id"]
 
 
 def same_ids(found: Column, expected: Column) -> bool:

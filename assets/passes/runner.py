@@ -139,7 +139,8 @@ class Runner:
         chosen = list(assets or JOBS[job])
         self.on_progress(f"== {title}")
         self.result.runs.append(title)
-        if batch is not None:
+        # reading which batches there are takes longer with each that there is
+        if batch is not None and not instance.has_dynamic_partition("video_batch", batch):
             register_batches(instance, self.settings.store)
         outcome = self._graph.resolve_job_def(job).execute_in_process(
             instance=instance,

@@ -103,8 +103,9 @@ def _listed(found: Mapping[str, _Counts], by_rule: Collection[str]) -> Slices:
 
 def _clips(pool: Pool) -> Iterator[tuple[str, str, list[str], bool]]:
     """Yield clip_id, video_id, flags and whether it is kept, of the clips that were decided on."""
+    rows = pool.rows_by_batch("curated", ["clip_id", "decision"])
     for batch, clips in pool.by_batch(["flags"]):
-        decided = pool.store.read("curated", ["clip_id", "decision"], pc.field("batch") == batch)
+        decided = rows.of(batch)
         kept = dict(zip(decided["clip_id"].to_pylist(), decided["decision"].to_pylist(), strict=True))
         for row in clips.to_pylist():
             if row["clip_id"] in kept:

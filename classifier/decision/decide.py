@@ -28,6 +28,7 @@ from classifier.decision.threshold import KeepThreshold, RatedScores, choose_thr
 from classifier.decision.tradeoff import Tradeoff, trade_curve
 from classifier.pool import Pool, load_pool
 from classifier.training.published import StoredScores, latest_classifier, load_document
+from pipeline.clip_spec import clip_spec
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
 from pipeline.job import Job
@@ -170,7 +171,7 @@ def _inputs(store: Store, config: Config, labels: Labels) -> dict[str, Any]:
         "rule_version": _rule_version(config),
         "model_version": model.model_id if model else NO_MODEL,
         "labels": fingerprint(labels.ratings, by_people),
-        "clip_spec": load_pool(store, config).spec,
+        "clip_spec": clip_spec(config.clips),
         "tables": {name: store.version(name) for name in tables},
     }
 

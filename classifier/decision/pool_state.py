@@ -70,9 +70,10 @@ def load_state(pool: Pool, model: ModelRecord | None, labels: Labels) -> PoolSta
     groups = _Groups(pool)
     batches, parts, unscored = dict[str, tuple[int, str]](), list[tuple[np.ndarray, ...]](), list[str]()
     columns = [*HARD_COLUMNS, "start_ms", "end_ms", "sha256"]
+    scored = pool.rows_by_batch("scores", _SCORES) if model is not None else None
     for batch, clips in pool.by_batch(columns):
         batches[batch] = len(clips), ids_hash(clips["clip_id"])
-        scores = _scores(pool, batch, clips, model)
+        scores = _scores(scored.of(batch) if scored is not None else None, clips, model)
         if scores is None:
             unscored.append(batch)
             continue
@@ -126,11 +127,16 @@ def _state(
     )  # fmt: skip
 
 
-def _scores(pool: Pool, batch: str, clips: pa.Table, model: ModelRecord | None) -> tuple[Floats, Column] | None:
-    """Return probabilities and reasons of clips without one; None where the model has not scored every clip."""
-    if model is None:
+def _scores(rows: pa.Table | None, clips: pa.Table, model: ModelRecord | None) -> tuple[Floats, Column] | None:
+    """Return probabilities and reasons of clips without one; None where the model has not scored every clip.
+
+    Args:
+        rows: of `scores`, of the batch.
+        clips: of the batch.
+        model: the published one; None where scores do not decide.
+    """
+    if model is None or rows is None:
         return np.full(len(clips), np.nan), pa.nulls(len(clips), pa.string())
-    rows = pool.store.read("scores", _SCORES, pc.field("batch") == batch)
     if len(rows) and not pc.all(pc.equal(rows["model_version"], model.model_id)).as_py():
         return None
     if not len(clips):

@@ -21,7 +21,7 @@ from classifier.training.published import latest_classifier, load_document
 from pipeline.config import ClipConfig, Config
 from pipeline.errors import UserError
 from pipeline.job import BatchJob
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import of_batches, pc, rows_with
 from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.rows import rows_table, sql_texts
 from pipeline.storage.store import Store
@@ -57,7 +57,7 @@ def score_batch(job: BatchJob) -> ScoreReport:
             clip_spec or on embeddings of another network.
     """
     store, batch = job.store, job.batch
-    pool = load_pool(store, job.config)
+    pool = load_pool(store, job.config, batch)
     model = _usable_model(pool)
     where = pc.field("batch") == batch
     scored = store.read("scores", _COVER_COLUMNS, where)
@@ -91,7 +91,7 @@ def batch_is_scored(store: Store, batch: str, config: Config | None = None) -> b
     model = latest_classifier(store)
     if model is None:
         return False
-    pool = load_pool(store, config or Config(clips=ClipConfig(**model.inputs["clips"])))
+    pool = load_pool(store, config or Config(clips=ClipConfig(**model.inputs["clips"])), batch)
     rows = store.read("scores", _COVER_COLUMNS, pc.field("batch") == batch)
     return _covers(rows, pool.scan(["sha256"], batch), model.model_id)
 
@@ -110,10 +110,13 @@ def batches_to_score(store: Store) -> list[str] | None:
 def unscored_batches(pool: Pool, model_version: str) -> list[str]:
     """Return the batches in which a clip has no row of a model version, or a row of another version is left."""
     missing = []
-    for batch, clips in pool.by_batch(["sha256"]):
-        rows = pool.store.read("scores", _COVER_COLUMNS, pc.field("batch") == batch)
-        if not _covers(rows, clips, model_version):
-            missing.append(batch)
+    for batches, clips in pool.by_group(["sha256"]):
+        scored = pool.store.read("scores", [*_COVER_COLUMNS, "batch"], of_batches(batches))
+        if _covers(scored, clips, model_version):  # as most are
+            continue
+        for batch in batches:
+            if not _covers(rows_with(scored, "batch", batch), rows_with(clips, "batch", batch), model_version):
+                missing.append(batch)
     return missing
 
 

@@ -6,7 +6,7 @@ Everything about the queue is answered from memory; the queue itself is the one 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, TypedDict
 
 from classifier.labels.agreement import Agreement, measure_agreement
@@ -23,6 +23,8 @@ from pipeline.ids import short_hash
 from pipeline.job import Job
 from pipeline.label_events import fold, fold_repeats
 from pipeline.label_pictures import latest_label_moment
+from pipeline.storage.arrow import is_one_of
+from pipeline.storage.store import Store
 
 PAGE_CLIPS = 32
 """Clips in one page of the queue."""
@@ -76,7 +78,7 @@ class Labelling:
                     else f"{queue_key} lists none"
                 )
             )
-        self._titles = {row["video_id"]: (pool.videos[row["video_id"]]["title"] or "")[:200] for row in rows}
+        self._titles = _titles(store, {str(row["video_id"]) for row in rows})
         self._queue = [item for item in queue if item["clip_id"] in self._rows]
         self._config, self.store, self.queue_key = job.config.labels, store, queue_key
         self.root = short_hash(store.root, 8)
@@ -168,3 +170,9 @@ def _latest(answered: dict[str, int], served: dict[str, dict[str, Any]]) -> list
         if clip_id in served:
             known.append(clip_id)
     return known[::-1]
+
+
+def _titles(store: Store, video_ids: Collection[str]) -> dict[str, str]:
+    """Return the titles of some videos, as far as the page shows them."""
+    found = store.read("videos", ["video_id", "title"], is_one_of("video_id", sorted(video_ids)))
+    return {row["video_id"]: (row["title"] or "")[:200] for row in found.to_pylist()}

@@ -7,14 +7,12 @@ Each size runs in a process of its own.
 from __future__ import annotations
 
 import json
-import math
 import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ import psutil
 import pyarrow as pa
 
 from pipeline.bench.made_up_clips import CLIPS_PER_VIDEO, STEP_MS, STEPS, Truth, make_clips
+from pipeline.bench.measure import PeakMemory, slope
 from pipeline.clips.duplicates import copies_among, duplicate_rows, report_of
 from pipeline.clips.load_looks import gather_looks, load_looks
 from pipeline.config import Config, DuplicateConfig
@@ -77,9 +76,7 @@ class CopiesBench:
 
     def slope(self, name: str) -> float:
         """Return the exponent with which a number of a run grows with the clips, over the last two sizes."""
-        first, last = self.runs[-2:]
-        grown = math.log(max(1e-9, getattr(last, name)) / max(1e-9, getattr(first, name)))
-        return grown / math.log(last.clips / first.clips)
+        return slope([run.clips for run in self.runs], [getattr(run, name) for run in self.runs])
 
 
 def bench_copies(clips: int, folder: Path, on_progress: ProgressCallback | None = None) -> CopiesBench:
@@ -137,13 +134,14 @@ def search_root(store: Store, config: Config) -> dict[str, Any]:
 def main(clips: int, folder: str) -> None:
     """Run one size in this process and print it as JSON."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="lampworks-copies-") as scratch:
-        sys.stdout.write(json.dumps(asdict(_run(clips, Path(scratch)))))
+        sys.stdout.write(json.dumps(asdict(run_made_up(clips, Path(scratch)))))
 
 
-def _run(clips: int, folder: Path) -> CopiesRun:
+def run_made_up(clips: int, folder: Path) -> CopiesRun:
+    """Search for copies among so many made-up clips in this process; scratch files go to an empty folder."""
     truth: Truth = {}
     making = _Stopwatch()
-    with _PeakMemory() as peak:
+    with PeakMemory() as peak:
         start, cpu = time.monotonic(), time.process_time()
         parts = making.around(make_clips(max(1, clips // CLIPS_PER_VIDEO), truth))
         loaded = gather_looks(parts, float(STEP_MS), folder)
@@ -210,35 +208,3 @@ class _Stopwatch:
             if item is None:
                 return
             yield item
-
-
-class _PeakMemory:
-    """The most memory of its own that this process has while the block runs."""
-
-    def __init__(self) -> None:
-        self.own_mb = 0.0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> _PeakMemory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        status = Path("/proc/self/status")
-        read: Callable[[], float] = _anonymous_mb if status.exists() else _resident_mb
-        while not self._over.wait(0.05):
-            self.own_mb = max(self.own_mb, read())
-
-
-def _anonymous_mb() -> float:
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-    return int(lines["RssAnon"].split()[0]) / 1024
-
-
-def _resident_mb() -> float:
-    return float(psutil.Process().memory_info().rss) / (1 << 20)

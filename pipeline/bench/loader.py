@@ -52,17 +52,20 @@ from pipeline.shards.loader.clips import shard_clips
 from pipeline.shards.loader.order import OrderSettings
 from pipeline.shards.loader.source import WindowSource
 from pipeline.storage.store import Store
-imported = time.perf_counter()
+imported, cpu = time.perf_counter(), time.process_time()
+def mb(name):
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) / 1024
+imports_mb = mb("VmHWM")
 with WindowSource(shard_clips(Store(sys.argv[1]), "bench", "train"), keep_clips=1, workers=1) as windows:
     listed = time.perf_counter()
     loader = windows.loader(OrderSettings(seed=0, batch=8, window=16))
     next(loader)
     done = time.perf_counter()
     clips = windows.num_clips
-peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(json.dumps({
+    "cpu_s": time.process_time() - cpu, "imports_mb": imports_mb,
     "clips": clips, "imports_s": imported - began, "rows_s": listed - imported, "first_batch_s": done - listed,
-    "peak_mb": peak / 1024,
+    "peak_mb": mb("VmHWM"),
 }))
 """
 

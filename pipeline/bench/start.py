@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -116,13 +116,23 @@ def fill(store: Store, videos: int, rounds: int, on_progress: ProgressCallback |
     return attempts
 
 
+def video_ids(numbers: Iterable[int]) -> list[str]:
+    """Return the ids of the made-up videos of these numbers."""
+    return [f"youtube-{number:011d}" for number in numbers]
+
+
+def batches_of(numbers: Iterable[int]) -> list[str]:
+    """Return the batches of the made-up videos of these numbers, 250 videos each."""
+    places = [number // 250 for number in numbers]
+    return [f"2026w{1 + place // 100 % 50:02d}-{1 + place % 100:04d}" for place in places]
+
+
 def _names(start: int, size: int) -> list[str]:
     return [f"{index:011d}" for index in range(start, start + size)]
 
 
 def _batches(start: int, size: int) -> list[str]:
-    numbers = [index // 250 for index in range(start, start + size)]
-    return [f"2026w{1 + number // 100 % 50:02d}-{1 + number % 100:04d}" for number in numbers]
+    return batches_of(range(start, start + size))
 
 
 def _videos(start: int, size: int) -> pa.Table:
@@ -142,7 +152,7 @@ def _videos(start: int, size: int) -> pa.Table:
         "rule": ["kept:platformer+speedrun"] * size,
         "batch": _batches(start, size),
     }
-    return _table("videos", size, columns)
+    return table_of("videos", size, columns)
 
 
 def _attempts(start: int, size: int, number: int, last: bool, began: datetime) -> pa.Table:
@@ -165,14 +175,17 @@ def _attempts(start: int, size: int, number: int, last: bool, began: datetime) -
         "path": [f"raw/{name}.mp4" if good else None for good, name in zip(ok, names, strict=True)],
         "site": ["youtube"] * size,
     }
-    return _table("downloads", size, columns)
+    return table_of("downloads", size, columns)
 
 
-def _table(name: str, size: int, columns: Mapping[str, Any]) -> pa.Table:
+def table_of(name: str, size: int, columns: Mapping[str, Any]) -> pa.Table:
+    """Return rows of a table; a column that is not given is null."""
     schema = SCHEMAS[name]
-    return pa.Table.from_arrays(
-        [pa.array(columns.get(field.name, [None] * size), field.type) for field in schema], schema=schema
-    )
+    arrays = [
+        pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(size, field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def _real(url: str, index: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pipeline.clip_spec import clip_spec
 from pipeline.clips.geometry import Frames
 from pipeline.clips.stored import decode_frames, decode_planes
 from pipeline.config import Config
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import RowsOfBatches, of_batches, pc
 from pipeline.storage.damage import ADVICE, DamagedError
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
@@ -29,26 +29,29 @@ def scan_clips(
     columns: Sequence[str],
     where: pc.Expression | None = None,
     *,
-    batch: str | None = None,
+    batch: str | Sequence[str] | None = None,
 ) -> Iterator[pa.Table]:
     """Yield the clips that count, a part at a time.
 
     A clip counts when it has the current clip_spec, its video was cut to the end, and the video was not taken down.
-    With `batch`, only that batch's files are read.
+    With `batch` (one, or several in order), only the files of these batches are read.
     """
     spec = pc.field("clip_spec") == clip_spec(config.clips)
     if batch is not None:
-        spec &= pc.field("batch") == batch
-    good = store.read("clippings", ["video_id", "source_sha256"], spec & (pc.field("state") == "ok"))
+        spec &= of_batches([batch] if isinstance(batch, str) else batch)
+    keys = ["video_id", "source_sha256"]
+    good = store.read("clippings", [*keys, "batch"], spec & (pc.field("state") == "ok"))
     hidden = taken_down(store).hidden_videos(store)
     if hidden:
         good = good.filter(pc.invert(pc.is_in(good["video_id"], pa.array(sorted(hidden)))))
-    keys = ["video_id", "source_sha256"]
-    wanted = list(dict.fromkeys([*columns, *keys]))
+    cut = RowsOfBatches(good)
+    wanted = list(dict.fromkeys([*columns, *keys, "batch"]))
     for record in store.scan("clips", wanted, spec if where is None else spec & where):
         part = pa.Table.from_batches([record]).cast(_schema(wanted))
         counting = pa.Table.from_pydict({"row": pa.array(range(len(part))), **{key: part[key] for key in keys}})
-        rows = counting.join(good, keys, join_type="left semi")["row"].sort()
+        # with the videos of these batches alone: with those of the whole store, each part would cost as much as it has
+        there = cut.of(part["batch"]).select(keys)
+        rows = counting.join(there, keys, join_type="left semi")["row"].sort()
         yield part.take(rows).select(list(columns))
 
 
@@ -58,7 +61,7 @@ def read_clips(
     columns: Sequence[str] | None = None,
     where: pc.Expression | None = None,
     *,
-    batch: str | None = None,
+    batch: str | Sequence[str] | None = None,
 ) -> pa.Table:
     """Return the clips that count (see `scan_clips`), in the order of clip_id."""
     names = list(SCHEMAS["clips"].names if columns is None else columns)

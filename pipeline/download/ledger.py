@@ -17,7 +17,6 @@ same file. States are computed in columns, for all videos at once: a million vid
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -25,9 +24,9 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from pipeline.download.file_versions import VERSION_COLUMNS, file_versions
-from pipeline.sources.faults import UNCOUNTED
-from pipeline.storage.arrow import pc
+from pipeline.download.attempt_arrays import STATES, Attempts, attempts_of, coded
+from pipeline.download.file_versions import VERSION_COLUMNS
+from pipeline.storage.arrow import in_parts, pc
 from pipeline.storage.moments import is_over
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -35,9 +34,8 @@ from pipeline.storage.takedown import taken_down
 _VIDEOS = ["video_id", "batch", "source", "channel_id", *VERSION_COLUMNS]
 _ATTEMPTS = ["video_id", "attempt", "state", "error_class", "finished_at", "next_try_at", "file_version"]
 _DETAILS = ["message", "bytes", "sha256", "path", "duration_s", "site", "bytes_360p", "bytes_720p"]
+_PART_ROWS = 1 << 20
 _LAST, _OF_FILE = ("error_class", "message", "next_try_at"), _DETAILS[1:]
-_STATES = ("pending", "ok", "failed", "rejected", "taken_down", "dropped", "retried")
-_NEVER = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +92,12 @@ def fold_all(store: Store) -> pa.Table:
     sha256.
     """
     videos = store.read("videos", _VIDEOS, pc.field("verdict") == "kept")
+    ids = videos["video_id"].combine_chunks()
+    tried = attempts_of(store, _ATTEMPTS, ids)
     # paths and hashes are read only for attempts that have a file
-    attempts = store.read("downloads", _ATTEMPTS)
-    files = store.read("downloads", [*_ATTEMPTS, "path", "sha256"], pc.field("state").isin(["ok", "dropped"]))
-    return fold(videos, attempts, files, hidden=taken_down(store).mask(store, videos))
+    with_file = pc.field("state").isin(["ok", "dropped"])
+    files = attempts_of(store, [*_ATTEMPTS, "path", "sha256"], ids, with_file)
+    return _fold(videos, Attempts(videos, tried), Attempts(videos, files), taken_down(store).mask(store, videos))
 
 
 def fold_attempts(store: Store) -> pa.Table:
@@ -105,8 +105,7 @@ def fold_attempts(store: Store) -> pa.Table:
 
     The accounting compares it with the table `videos`. Columns: video_id, state, error_class, earlier_file, dropped.
     """
-    attempts = store.read("downloads", _ATTEMPTS)
-    ids = pc.unique(attempts["video_id"])
+    ids = _tried_videos(store)
     nothing = pa.nulls(len(ids), pa.string())
     tried = pa.table({"video_id": ids, "batch": nothing, "source": nothing})
     known = store.read("videos", ["video_id", *VERSION_COLUMNS], pc.is_valid(pc.field("size_bytes")))
@@ -114,7 +113,14 @@ def fold_attempts(store: Store) -> pa.Table:
         place = pc.index_in(ids, value_set=known["video_id"].combine_chunks())
         for name in VERSION_COLUMNS:
             tried = tried.append_column(name, known[name].combine_chunks().take(place))
-    return fold(tried, attempts).select(["video_id", "state", "error_class", "earlier_file", "dropped"])
+    attempts = Attempts(tried, attempts_of(store, _ATTEMPTS, ids))
+    return _fold(tried, attempts, attempts).select(["video_id", "state", "error_class", "earlier_file", "dropped"])
+
+
+def _tried_videos(store: Store) -> Any:
+    """Return the ids of the videos that have an attempt."""
+    parts = in_parts(store.scan("downloads", ["video_id"]), _PART_ROWS)
+    return pa.chunked_array([part["video_id"].unique() for part in parts], pa.string()).unique()
 
 
 def superseded_files(store: Store, batch: str) -> list[dict[str, Any]]:
@@ -127,7 +133,7 @@ def superseded_files(store: Store, batch: str) -> list[dict[str, Any]]:
     rows = store.read("downloads", [*_ATTEMPTS, *_DETAILS], mine)
     states = fold(videos, rows).select(["video_id", "state", "path"]).to_pylist()
     current = {row["video_id"]: row["path"] for row in states if row["state"] == "ok"}
-    tried = _Attempts(videos, rows)
+    tried = Attempts(videos, coded([rows], videos["video_id"].combine_chunks()))
     ended = tried.place[~tried.after(tried.barriers(videos))]
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows.take(pa.array(ended, pa.int64())).to_pylist():  # in the order of the attempts
@@ -153,28 +159,32 @@ def fold(videos: pa.Table, attempts: pa.Table, files: pa.Table | None = None, *,
             shall have; None: they are among the attempts.
         hidden: a mask of the videos that were taken down.
     """
-    tried = _Attempts(videos, attempts)
-    fetched = tried if files is None else _Attempts(videos, files)
+    ids = videos["video_id"].combine_chunks()
+    tried = Attempts(videos, coded([attempts], ids))
+    return _fold(videos, tried, tried if files is None else Attempts(videos, coded([files], ids)), hidden)
+
+
+def _fold(videos: pa.Table, tried: Attempts, fetched: Attempts, hidden: Any = None) -> pa.Table:
     highest, barriers = tried.highest_number(), tried.barriers(videos)
     had_file = tried.counts(tried.are("ok")) > 0
     for one in {id(each): each for each in (tried, fetched)}.values():
         one.count_from(barriers)
     good, last = fetched.first_kept_file(), tried.last(~tried.are("dropped"))
-    states = np.full(len(videos), _STATES.index("pending"), np.int8)
+    states = np.full(len(videos), STATES.index("pending"), np.int8)
     states[last >= 0] = tried.states[last[last >= 0]]
-    states[fetched.counts(fetched.are("ok")) > 0] = _STATES.index("ok")
+    states[fetched.counts(fetched.are("ok")) > 0] = STATES.index("ok")
     if hidden is not None:
-        states[np.asarray(hidden, bool)] = _STATES.index("taken_down")
-    is_ok = states == _STATES.index("ok")
+        states[np.asarray(hidden, bool)] = STATES.index("taken_down")
+    is_ok = states == STATES.index("ok")
     columns: dict[str, Any] = {
-        "state": pa.array(_STATES, pa.string()).take(states),
+        "state": pa.array(STATES, pa.string()).take(states),
         "attempts": pa.array(np.maximum(highest, tried.counts(~tried.are("dropped")))),
         "refused": pa.array(tried.counts(tried.refusals) + np.maximum(barriers.numbers, 0)),
-        "earlier_file": pa.array(had_file & ~is_ok & (states != _STATES.index("taken_down"))),
+        "earlier_file": pa.array(had_file & ~is_ok & (states != STATES.index("taken_down"))),
         "dropped": pa.array(is_ok & (good < 0)),
     }
     # the last error is shown only where no attempt succeeded
-    open_states = [_STATES.index(name) for name in ("pending", "failed", "rejected")]
+    open_states = [STATES.index(name) for name in ("pending", "failed", "rejected")]
     tried.add_columns(columns, _LAST, np.where(np.isin(states, open_states), last, -1))
     fetched.add_columns(columns, _OF_FILE, np.where(is_ok, good, -1))
     # of a dropped file, hash, size and length are still shown
@@ -184,106 +194,3 @@ def fold(videos: pa.Table, attempts: pa.Table, files: pa.Table | None = None, *,
     for name, column in columns.items():
         result = result.append_column(name, column)
     return result
-
-
-@dataclass(frozen=True)
-class _Barriers:
-    """The last attempt of each video that counts no more, as its number and time; -1 where all attempts count."""
-
-    numbers: Any
-    times: Any
-
-
-class _Attempts:
-    """Attempts of the given videos as arrays of numbers, sorted by video, number and time.
-
-    Texts stay in their table: a Python object per row, or a sorted copy, would take most of the memory.
-    """
-
-    def __init__(self, videos: pa.Table, rows: pa.Table) -> None:
-        found = pc.index_in(rows["video_id"], value_set=videos["video_id"].combine_chunks())
-        codes = pc.fill_null(found, -1).to_numpy()
-        times = pc.fill_null(rows["finished_at"].cast(pa.int64()), _NEVER).to_numpy()
-        numbers = pc.fill_null(rows["attempt"], 0).to_numpy()
-        # by number first: a clock that was set back does not make the last attempt an earlier one
-        order = np.lexsort((times, numbers, codes))
-        # attempts of other videos come first: leave them out
-        order = order[np.searchsorted(codes[order], 0) :]
-        states = pc.index_in(rows["state"], value_set=pa.array(_STATES, pa.string()))
-        refusals = pc.is_in(rows["error_class"], value_set=pa.array(sorted(UNCOUNTED), pa.string()))
-        self.size, self.rows, self.place = len(videos), rows, order
-        self.codes, self.times, self.numbers = codes[order], times[order], numbers[order]
-        self.states = pc.fill_null(states, _STATES.index("pending")).to_numpy()[order].astype(np.int8)
-        self.refusals = pc.fill_null(refusals, False).to_numpy()[order]
-
-    def barriers(self, videos: pa.Table) -> _Barriers:
-        """Return the last attempt of each video at another file than its present one, or the last retry of it."""
-        ended = self.are("retried")
-        if "size_bytes" in videos.column_names and "file_version" in self.rows.column_names:
-            ended = ended | self._at_another_file(videos)
-        last = self.last(ended)
-        numbers, times = np.full(self.size, -1), np.full(self.size, _NEVER)
-        numbers[last >= 0], times[last >= 0] = self.numbers[last[last >= 0]], self.times[last[last >= 0]]
-        return _Barriers(numbers, times)
-
-    def _at_another_file(self, videos: pa.Table) -> Any:
-        present = file_versions(videos).take(pa.array(self.codes, pa.int64()))
-        tried = self.rows["file_version"].combine_chunks().take(pa.array(self.place, pa.int64()))
-        differs = pc.fill_null(pc.not_equal(present, tried), False).to_numpy(zero_copy_only=False)
-        # rows from before versions were kept: the file changed after the attempt
-        moments = pc.fill_null(videos["modified_at"].cast(pa.int64()), _NEVER).to_numpy()[self.codes]
-        unknown = pc.is_null(tried).to_numpy(zero_copy_only=False) & pc.is_valid(present).to_numpy(zero_copy_only=False)
-        return differs | (unknown & ~self.are("dropped") & (moments > self.times))
-
-    def after(self, barriers: _Barriers) -> Any:
-        """Return which rows come after the barrier of their video."""
-        numbers, times = barriers.numbers[self.codes], barriers.times[self.codes]
-        return (self.numbers > numbers) | ((self.numbers == numbers) & (self.times > times))
-
-    def count_from(self, barriers: _Barriers) -> None:
-        """Forget the rows up to the barrier of their video."""
-        kept = self.after(barriers)
-        self.place, self.codes, self.times = self.place[kept], self.codes[kept], self.times[kept]
-        self.numbers, self.states, self.refusals = self.numbers[kept], self.states[kept], self.refusals[kept]
-
-    def are(self, state: str) -> Any:
-        """Return which rows have a state."""
-        return self.states == _STATES.index(state)
-
-    def counts(self, mask: Any) -> Any:
-        """Count the rows of a mask by video."""
-        return np.bincount(self.codes[mask], minlength=self.size)
-
-    def highest_number(self) -> Any:
-        """Return the highest number of an attempt by video."""
-        highest = np.zeros(self.size, np.int64)
-        np.maximum.at(highest, self.codes, self.numbers)
-        return highest
-
-    def last(self, mask: Any) -> Any:
-        """Return, by video, the latest row of a mask; -1 where there is none."""
-        found = np.full(self.size, -1)
-        index = np.flatnonzero(mask)
-        found[self.codes[index]] = index  # in order of time: the latest is written last
-        return found
-
-    def first_kept_file(self) -> Any:
-        """Return, by video, the earliest success after its file was last dropped; -1 where there is none."""
-        dropped = self.last(self.are("dropped"))
-        index = np.flatnonzero(self.are("ok"))
-        index = index[index > dropped[self.codes[index]]]
-        found = np.full(self.size, -1)
-        found[self.codes[index[::-1]]] = index[::-1]
-        return found
-
-    def add_columns(self, columns: dict[str, Any], names: Iterable[str], index: Any) -> None:
-        """Add the named columns, one row per video, as far as these attempts have them."""
-        rows = np.full(self.size, -1)
-        rows[index >= 0] = self.place[index[index >= 0]]
-        for name in names:
-            if name in self.rows.column_names:
-                columns[name] = _taken(self.rows[name], rows)
-
-
-def _taken(column: Any, rows: Any) -> Any:
-    return column.take(pa.array(rows, pa.int64(), mask=rows < 0))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,11 +22,12 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.outside import shown_url
 from pipeline.shards.splits import MAY_BE_EMPTY, SPLITS, group_of
-from pipeline.storage.arrow import pc, unique
+from pipeline.storage.arrow import counts, in_parts, pc, rows_with, rows_without, unique
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
+_PART_ROWS = 1 << 19
 FORMAT = 3
 """Raise it when a change here or in `pipeline.shards.tars` changes a byte of the tars."""
 _ABOUT_CLIP = ["clip_id", "video_id", "start_ms", "end_ms", "sha256", "num_frames", "fps", "cut_ms"]
@@ -58,54 +58,64 @@ def shard_inputs(store: Store, config: Config) -> dict[str, Any]:
 def plan_shards(store: Store, config: Config) -> Plan:
     """Return the set that follows from the present decision, clips and takedowns; UserError says why there is none."""
     kept = _kept(store)
-    schema = pa.schema([SCHEMAS["clips"].field(name) for name in _CLIP_COLUMNS])
-    parts = [
-        part.filter(pc.is_in(part["clip_id"], value_set=kept["clip_id"].combine_chunks()))
-        for part in scan_clips(store, config, _CLIP_COLUMNS)
-    ]
-    read = pa.concat_tables([schema.empty_table(), *parts])
+    clips = _kept_clips(store, config, kept)
     # Arrow joins no columns of lists: these are attached afterwards
-    clips = read.drop_columns(["cut_ms"]).join(kept.drop_columns(["video_id"]), "clip_id")
+    cuts = clips.select(["clip_id", "cut_ms"])
+    clips = clips.drop_columns(["cut_ms"]).join(kept.drop_columns(["video_id"]), "clip_id")
     if len(clips) != len(kept):
         raise UserError(
             f"{len(kept) - len(clips)} of {len(kept)} kept clips are not among the clips any more (cut again, or under "
             "other settings): decide again (asset curated_clips) before writing shards."
         )
-    videos = store.read("videos", ["video_id", "extractor", "channel_id", "url", "title"])
-    videos = videos.filter(pc.is_in(videos["video_id"], value_set=clips["video_id"].unique()))
+    videos = _videos(store, clips["video_id"].unique())
     _check_splits(store, config, clips, videos)
     clips = clips.join(videos.select(["video_id", "url", "title"]), "video_id", join_type="left outer")
     clips = clips.take(_order(clips, config.shards.seed))
-    found = pc.index_in(clips["clip_id"], value_set=read["clip_id"].combine_chunks())
-    clips = clips.append_column("cut_ms", read["cut_ms"].take(found))
+    found = pc.index_in(clips["clip_id"], value_set=cuts["clip_id"].combine_chunks())
+    clips = clips.append_column("cut_ms", cuts["cut_ms"].take(found))
     digest = hashlib.sha256(json.dumps(shard_inputs(store, config)["settings"], sort_keys=True).encode())
     kept_digest = hashlib.sha256()
     for row in _rows(clips):
         digest.update(f"{row['split']} {row['clip_id']} {row['sha256']} ".encode() + sidecar(row))
         if has_actions(row["actions"]):  # a set without them keeps its version
             digest.update(row["actions"].encode())
-    for clip_id, split in zip(kept["clip_id"].to_pylist(), kept["split"].to_pylist(), strict=True):
-        kept_digest.update(f"{clip_id} {split}\n".encode())
+    for row in _rows(kept.select(["clip_id", "split"])):
+        kept_digest.update(f"{row['clip_id']} {row['split']}\n".encode())
     return Plan(clips, digest.hexdigest()[:12], kept_digest.hexdigest(), clip_spec(config.clips))
 
 
 def _kept(store: Store) -> pa.Table:
     """Return clip_id, video_id, split and probability of the clips that are kept and not taken down, by clip_id."""
-    columns = ["clip_id", "video_id", "split", "probability", "decision"]
-    decided = store.read("curated", columns)
-    if not len(decided):
-        raise UserError("nothing is decided yet: run the decision (asset curated_clips) before writing shards.")
-    hidden = pa.array(sorted(taken_down(store).hidden_among(store, unique(decided["video_id"]))), pa.string())
-    kept = decided.filter(pc.equal(decided["decision"], pa.scalar("keep")))
-    kept = kept.filter(pc.invert(pc.is_in(kept["video_id"], value_set=hidden)))
+    columns = ["clip_id", "video_id", "split", "probability"]
+    kept = store.read("curated", columns, pc.field("decision") == "keep")
+    kept = rows_without(kept, "video_id", taken_down(store).hidden_among(store, unique(kept["video_id"])))
     if not len(kept):
-        counts = Counter(str(decision) for decision in decided["decision"].to_pylist())
+        found = counts(store.read("curated", ["decision"])["decision"])
+        if not found:
+            raise UserError("nothing is decided yet: run the decision (asset curated_clips) before writing shards.")
         raise UserError(
-            f"no clip is kept ({', '.join(f'{count} {name}' for name, count in sorted(counts.items()))}): set "
+            f"no clip is kept ({', '.join(f'{count} {name}' for name, count in found.items())}): set "
             "decision.keep_rate to keep the best-scored share (0.124 in the paper), look in `lampworks status` at what "
             "drops the others, or add videos."
         )
-    return kept.drop_columns(["decision"]).sort_by("clip_id")
+    return kept.sort_by("clip_id")
+
+
+def _kept_clips(store: Store, config: Config, kept: pa.Table) -> pa.Table:
+    """Return the rows of `clips` that are kept, with `_CLIP_COLUMNS`, in no order."""
+    schema = pa.schema([SCHEMAS["clips"].field(name) for name in _CLIP_COLUMNS])
+    ids = kept["clip_id"].combine_chunks()
+    scanned = (batch for part in scan_clips(store, config, _CLIP_COLUMNS) for batch in part.to_batches())
+    parts = [part.filter(pc.is_in(part["clip_id"], value_set=ids)) for part in in_parts(scanned, _PART_ROWS)]
+    return pa.concat_tables([schema.empty_table(), *parts])
+
+
+def _videos(store: Store, video_ids: Any) -> pa.Table:
+    """Return the rows of `videos` of these ids, in no order."""
+    columns = ["video_id", "extractor", "channel_id", "url", "title"]
+    schema = pa.schema([SCHEMAS["videos"].field(name) for name in columns])
+    parts = [rows_with(part, "video_id", video_ids) for part in in_parts(store.scan("videos", columns), _PART_ROWS)]
+    return pa.concat_tables([schema.empty_table(), *parts])
 
 
 def _check_splits(store: Store, config: Config, clips: pa.Table, videos: pa.Table) -> None:
@@ -150,12 +160,12 @@ def _refuse_leaks(what: str, many: str, places: list[tuple[str, str]]) -> None:
 
 def _order(clips: pa.Table, seed: int) -> Any:
     """Return the order of the clips: by split, within it by a seeded hash, so that a shard mixes sources."""
-    ranks = [
-        int.from_bytes(hashlib.blake2b(f"{seed} {clip_id}".encode(), digest_size=8).digest(), "big")
-        for clip_id in clips["clip_id"].to_pylist()
-    ]
-    split = np.array([SPLITS.index(name) for name in clips["split"].to_pylist()])
-    return pa.array(np.lexsort((np.array(ranks, np.uint64), split)), pa.int64())
+    ranks = (
+        int.from_bytes(hashlib.blake2b(f"{seed} {row['clip_id']}".encode(), digest_size=8).digest(), "big")
+        for row in _rows(clips.select(["clip_id"]))
+    )
+    split = pc.index_in(clips["split"], value_set=pa.array(SPLITS, pa.string())).to_numpy()
+    return pa.array(np.lexsort((np.fromiter(ranks, np.uint64, len(clips)), split)), pa.int64())
 
 
 def _rows(clips: pa.Table) -> Iterator[dict[str, Any]]:

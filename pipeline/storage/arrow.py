@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +27,15 @@ def among(column: Column, values: Collection[str] | Column) -> Column:
 def is_one_of(name: str, values: Iterable[str]) -> Column:
     """Return a filter for `Store.read` and `Store.scan`: the column's text is one of the values."""
     return pc.field(name).isin(pa.array(list(values), pa.string()))
+
+
+def of_batches(batches: Sequence[str]) -> Column:
+    """Return a filter for `Store.read` and `Store.scan`: the rows of some batches, given in order."""
+    if len(batches) == 1:
+        return pc.field("batch") == batches[0]
+    # a range leaves files unopened by their statistics, which a list does not
+    span = (pc.field("batch") >= batches[0]) & (pc.field("batch") <= batches[-1])
+    return span & is_one_of("batch", batches)
 
 
 def rows_with(table: pa.Table, name: str, values: str | Collection[str] | Column) -> pa.Table:
@@ -55,3 +64,37 @@ def counts(column: Column) -> dict[str, int]:
 def unique(column: Column) -> list[Any]:
     """Return the distinct values of a column, sorted, without null."""
     return sorted(value for value in pc.unique(column).to_pylist() if value is not None)
+
+
+def in_parts(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """Yield record batches as tables of at least so many rows; the last one may have fewer."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= rows:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+class RowsOfBatches:
+    """The rows of a table that has a column `batch`, found by batch without looking at all of them each time."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._rows = rows.sort_by("batch").combine_chunks() if len(rows) else rows
+        runs = pc.run_end_encode(self._rows["batch"].combine_chunks()) if len(rows) else None
+        ends = [] if runs is None else runs.run_ends.to_pylist()
+        names = [] if runs is None else runs.values.to_pylist()
+        starts = [0, *ends[:-1]] if ends else []
+        self._places = {name: (start, end - start) for name, start, end in zip(names, starts, ends, strict=True)}
+
+    def of(self, batches: Column) -> pa.Table:
+        """Return the rows of the batches that a column names; all rows where it names one that there is not.
+
+        Rows of older versions may name no batch.
+        """
+        names = pc.unique(batches).to_pylist()
+        if any(name not in self._places for name in names):
+            return self._rows
+        return pa.concat_tables([self._rows.slice(0, 0), *(self._rows.slice(*self._places[name]) for name in names)])
