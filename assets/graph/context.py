@@ -12,8 +12,10 @@ import dagster as dg
 
 from assets.graph.resources import Lampworks
 from assets.report.thumbnails import bars_svg, histogram_svg, sparkline_svg, svg_markdown
+from assets.settings import Settings
 from models.training.observed import Observed
 from pipeline.config import Config
+from pipeline.costs.booking import booked
 from pipeline.errors import UserError
 from pipeline.job import BatchJob, Job
 from pipeline.outside import shown_text, shown_values
@@ -67,8 +69,16 @@ class Work:
 @contextmanager
 def working(context: dg.AssetExecutionContext, lampworks: Lampworks) -> Iterator[Work]:
     """Yield the step's Work; a UserError becomes a Failure with its sentence and no traceback."""
-    with user_failure(lampworks):
-        yield Work(context, lampworks.settings().job(thinned(context.log.info)))
+    with user_failure(lampworks), booked_step(context, settings := lampworks.settings()):
+        yield Work(context, settings.job(thinned(context.log.info)))
+
+
+@contextmanager
+def booked_step(context: dg.AssetExecutionContext, settings: Settings) -> Iterator[None]:
+    """Book what the step uses in the table `costs`."""
+    batch = context.partition_key if context.has_partition_key else None
+    with booked(settings.store, settings.config, context.asset_key.to_user_string(), batch):
+        yield
 
 
 @contextmanager

@@ -34,11 +34,14 @@ from pipeline.outside import shown_text
 from pipeline.progress import Notice, ProgressCallback
 from pipeline.storage.owner import scratch_folder
 from pipeline.storage.store import Store
+from pipeline.usage import hold_gpus, release_gpus
 
 OnStep = Callable[[int, Mapping[str, float]], None]
 PATIENCE_S = 840.0
 """Time in which processes that were asked to leave may save: less than Dagster waits (`cancel_timeout_seconds`)."""
 _POLL_S = 0.2
+_NVIDIA = Path("/dev/nvidiactl")
+"""Is there where a GPU is; torch, which knows for certain, is imported by the processes alone."""
 _NAMES: Mapping[TrainedKind, str] = {"video_tokenizer": "tokenizer", "world_model": "world"}
 
 
@@ -83,7 +86,10 @@ def train_in_processes(work: Work, kind: TrainedKind, on_step: OnStep) -> str:
                         extras=extras,
                     )
                 )
+            if work.config.training.device != "cpu" and _NVIDIA.exists():
+                hold_gpus(work.config.training.processes)
             status = _run(_environment(work.store, session.get_bootstrap_env_vars()))
+            release_gpus()
     return heard.model_of(status)
 
 

@@ -8,7 +8,18 @@ from typing import Any
 import dagster as dg
 
 from assets.graph.checks import check_specs, verdict
-from assets.graph.context import Curves, Result, Work, flat_metrics, line, materialized, picture, thinned, user_failure
+from assets.graph.context import (
+    Curves,
+    Result,
+    Work,
+    booked_step,
+    flat_metrics,
+    line,
+    materialized,
+    picture,
+    thinned,
+    user_failure,
+)
 from assets.graph.dataset import training_shards
 from assets.graph.ownership import OWNERS
 from assets.graph.processes import train_in_processes, trains_in_processes
@@ -91,7 +102,7 @@ def world_model(
 @contextmanager
 def _working(context: dg.AssetExecutionContext, lampworks: Lampworks, training: TrainingSettings) -> Iterator[Work]:
     """Yield the step's Work with the launchpad's settings over those of the root."""
-    with user_failure(lampworks):
+    with user_failure(lampworks), booked_step(context, lampworks.settings()):
         on_progress = thinned(context.log.info)
         yield Work(context, training.applied(lampworks.settings(), on_progress).job(on_progress))
 

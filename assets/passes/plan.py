@@ -13,6 +13,7 @@ import pyarrow as pa
 from assets.passes.plan_training import TrainingPlan, format_training, plan_training
 from assets.settings import Settings
 from pipeline.config import Config
+from pipeline.costs.stages import StageCost, cost_lines, stage_costs, total_per_thousand_hours
 from pipeline.storage.arrow import pc, unique
 from pipeline.storage.store import Store
 
@@ -44,6 +45,8 @@ class Plan:
     work_hours: float
     """Hours of fetching and cutting on this machine, one core."""
     training: tuple[TrainingPlan, ...] = ()
+    costs: tuple[StageCost, ...] = ()
+    """What the stages have cost so far."""
 
 
 class Work(NamedTuple):
@@ -64,9 +67,8 @@ def plan_pass(settings: Settings, select: Sequence[str] | None = None) -> Plan:
         select: as of `assets.passes.driver.full_pass`.
     """
     plan = _collection(settings)
-    return dataclasses.replace(
-        plan, training=tuple(plan_training(settings, select, fetches=plan.videos + plan.fetched > 0))
-    )
+    training = tuple(plan_training(settings, select, fetches=plan.videos + plan.fetched > 0))
+    return dataclasses.replace(plan, training=training, costs=tuple(stage_costs(settings.store)))
 
 
 def _collection(settings: Settings) -> Plan:
@@ -142,9 +144,26 @@ def format_plan(plan: Plan) -> str:
         f"  hours    {plan.hours:,.1f} of video, about {max(plan.work_hours, 0.01):,.2f} of one core to fetch and cut",
         f"  bytes    about {_size(plan.fetch_bytes)} to fetch, {_size(plan.clip_bytes)} of clips",
         f"  clips    at most {plan.clips:,}",
+        *_measured(plan),
         *format_training(plan.training),
     ]
     return "\n".join(lines)
+
+
+def _measured(plan: Plan) -> list[str]:
+    """Return what these hours of video will cost, by what earlier batches have cost."""
+    known = [cost for cost in plan.costs if cost.per_batch]
+    if not known:
+        return ["  costs    not known: no batch was made yet"]
+    share = plan.hours / 1000
+    cpu, gpu, read, written = (
+        share * total_per_thousand_hours(known, name) for name in ("cpu_s", "gpu_s", "bytes_read", "bytes_written")
+    )
+    sums = f"{cpu / 3600:,.2f} CPU-hours, {gpu / 3600:,.2f} GPU-hours, {_size(read)} read, {_size(written)} written"
+    lines = cost_lines(known)
+    if all(cost.too_few for cost in known):
+        sums = "too few batches were made to tell"
+    return [f"  costs    {sums}, by what earlier batches have cost:", *(f"           {line}" for line in lines)]
 
 
 def _size(count: float) -> str:

@@ -23,6 +23,7 @@ from assets.report import wording
 from assets.report.agreement import agreement_view
 from assets.report.charts import columns_chart, curves_chart
 from assets.report.classifier import classifier_view
+from assets.report.costs import COSTS, write_costs
 from assets.report.curation import curation_view
 from assets.report.decision import decision_view
 from assets.report.economy import economy_view
@@ -61,6 +62,7 @@ def write_report(store: Store, config: Config, model: str | None = None) -> str:
         UserError: no world has this id.
     """
     page, clip_ids = repeat_after_takedown(store, lambda: report_html(store, config, model))
+    write_costs(store, FOLDER)
     folder = FOLDER if model is None else f"{MODELS_FOLDER}/{pick_model(all_models(store), model, WORLD).model_id}"
     return write_page(store, folder, page, clip_ids)
 
@@ -155,6 +157,7 @@ def report_html(store: Store, config: Config, model: str | None = None) -> tuple
         curves=_curves(store, used.by_kind()),
         evaluation=evaluation_view(evaluation) if evaluation else None,
         evaluation_is_current=used.evaluation_is_current,
+        costs=COSTS if model is None and found.costs else "",
     )
     shown = [example.clip_id for example in (*decided.kept, *decided.others) if example.strip]
     more = [*(pictures.clip_ids if pictures else []), *(curation.clip_ids if curation else [])]

@@ -24,7 +24,7 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.job import BatchJob
 from pipeline.progress import Progress
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import of_batches, pc, unique
 from pipeline.storage.rows import rows_table, sql_texts
 from pipeline.storage.store import Store
 
@@ -61,7 +61,7 @@ def embed_clips(job: BatchJob) -> EmbedReport:
     if not config.embedding.enabled:
         raise UserError("embedding.enabled = false: no clip is embedded; set it to true")
     encoder = encoder_id(config.embedding)
-    pool = load_pool(store, config)
+    pool = load_pool(store, config, batch)
     clips = pool.scan([*FRAME_COLUMNS, "sha256"], batch)
     missing = _missing(store, batch, encoder, clips)
     stale = _has_other_rows(store, batch, encoder, clips)
@@ -80,7 +80,12 @@ def unembedded_batches(store: Store, config: Config) -> list[str]:
     if not config.embedding.enabled:
         return []
     encoder, pool = encoder_id(config.embedding), load_pool(store, config)
-    return [batch for batch, clips in pool.by_batch(["sha256"]) if len(_missing(store, batch, encoder, clips))]
+    missing = []
+    for batches, clips in pool.by_group(["sha256"]):
+        where = of_batches(batches) & (pc.field("encoder") == encoder)
+        known = store.read("embeddings", ["clip_id", "clip_sha256"], where)
+        missing += unique(_not_in(clips, known)["batch"])
+    return missing
 
 
 def _known(store: Store, batch: str, encoder: str) -> pa.Table:

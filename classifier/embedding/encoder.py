@@ -24,6 +24,7 @@ from classifier.embedding.weights import Weights, encoder_id, weights_of
 from pipeline.config import EmbeddingConfig
 from pipeline.config.embedding import BUILT_IN
 from pipeline.errors import UserError
+from pipeline.usage import hold_gpus
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -78,6 +79,8 @@ def load_encoder(config: EmbeddingConfig) -> Encoder:
     if config.device == "cuda" and not has_gpu:
         raise UserError("embedding.device = cuda: torch finds no GPU here; set it to auto or cpu")
     device = torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
+    if device.type == "cuda":
+        hold_gpus()
     return _loaded(config, weights_of(config), device)
 
 

@@ -25,6 +25,7 @@ from classifier.training.arrays import Bools, Floats
 from classifier.training.frames import ClipFrames
 from classifier.training.resnet import ResNet18, frame_logits
 from pipeline.config import ClassifierConfig
+from pipeline.usage import hold_gpus
 
 _INITIALIZING = threading.Lock()
 SMOOTHING = 0.05
@@ -43,9 +44,10 @@ class TrainingSet:
 
 def device_of(config: ClassifierConfig) -> torch.device:
     """Return the device that the configuration asks for."""
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(config.device)
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+    if name.startswith("cuda"):
+        hold_gpus()
+    return torch.device(name)
 
 
 def train_network(

@@ -19,6 +19,7 @@ from models.runtime.ranks import ALONE, Ranks
 from pipeline.config.training import TrainingConfig
 from pipeline.errors import UserError
 from pipeline.training_size.parameters import is_checkpointed
+from pipeline.usage import hold_gpus
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -47,7 +48,10 @@ def choose_compute(config: TrainingConfig | None = None, ranks: Ranks = ALONE) -
     """Return the compute that a configuration asks for, or the machine's best where it says `auto`."""
     config = config or TrainingConfig()
     sharded = config.weights == "sharded" and not ranks.alone
-    return dataclasses.replace(_choose(config, ranks), ranks=ranks, sharded=sharded)
+    chosen = _choose(config, ranks)
+    if chosen.device.type == "cuda":
+        hold_gpus()
+    return dataclasses.replace(chosen, ranks=ranks, sharded=sharded)
 
 
 def _choose(config: TrainingConfig, ranks: Ranks) -> Compute:

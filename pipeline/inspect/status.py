@@ -21,10 +21,12 @@ from pipeline.clip_spec import clip_spec
 from pipeline.clips.duplicates import duplicates_are_current
 from pipeline.clips.read import scan_clips
 from pipeline.config import Config
+from pipeline.costs.stages import stage_costs
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import fold_attempts
 from pipeline.footage.losses import disagrees, lost_ms_by_reason
 from pipeline.inspect.audit_text import curation_lines
+from pipeline.inspect.clips_by_video import ClipsByVideo
 from pipeline.inspect.conservation import violations
 from pipeline.inspect.curation import classifier_status, threshold_status
 from pipeline.inspect.status_types import (
@@ -57,7 +59,7 @@ from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 from pipeline.uncovered import count_situations
 
-_BATCH_ROWS = 1 << 20
+_BATCH_ROWS = 1 << 17
 
 
 def status(store: Store, config: Config, used: ModelsInUse | None = None) -> StoreStatus:
@@ -73,7 +75,7 @@ def status(store: Store, config: Config, used: ModelsInUse | None = None) -> Sto
     videos = store.read("videos", ["video_id", "verdict", "rule", "licence"])
     attempts = fold_attempts(store)
     decision = _decision(store, spec, hidden)
-    clips, undecided = _clips(store, config, attempts, hidden, texts(decision.videos))
+    clips, undecided = _clips(store, config, attempts, hidden, decision.videos)
     used = used or models_in_use(store, config)
     found = StoreStatus(
         root=store.root,
@@ -90,6 +92,7 @@ def status(store: Store, config: Config, used: ModelsInUse | None = None) -> Sto
         evaluation=_evaluation(used.evaluation),
         evaluation_current=used.evaluation is None or used.evaluation_is_current,
         uncovered=_uncovered(store),
+        costs=stage_costs(store),
         deleted_rows={name: rows for name in SCHEMAS if (rows := store.deleted_rows(name))},
     )
     return dataclasses.replace(found, violations=violations(found))
@@ -165,12 +168,13 @@ def _clips(
     # their file changed, and the present one is not fetched: what was cut of the earlier one stays until then
     present = rows_without(cuts, "video_id", attempts.filter(attempts["earlier_file"])["video_id"])
     fetched = rows_without(rows_with(attempts, "state", "ok"), "video_id", hidden)
-    num_clips = clip_ms = undecided = 0
+    num_clips = clip_ms = 0
     flagged: Counter[str] = Counter()
+    by_video = ClipsByVideo()
     for rows in scan_clips(store, config, ["video_id", "start_ms", "end_ms", "flags"]):
         num_clips += len(rows)
         clip_ms += total(pc.subtract(rows["end_ms"], rows["start_ms"]))
-        undecided += len(rows_without(rows, "video_id", decided))
+        by_video.add(rows["video_id"])
         flagged.update(counts(pc.list_flatten(rows["flags"])))
     duplicates, grouped = _duplicates(store, config, spec, hidden)
     found = ClipsStatus(
@@ -190,7 +194,7 @@ def _clips(
         duplicates=duplicates,
         grouped=grouped,
     )
-    return found, undecided
+    return found, by_video.num_without(decided)
 
 
 def _lost_seconds(cuts: pa.Table) -> dict[str, float]:
@@ -243,8 +247,13 @@ class _Decision:
     decisions: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
-    videos: set[str] = field(default_factory=set)
-    """Videos of which a clip was decided on."""
+    clips: ClipsByVideo = field(default_factory=ClipsByVideo)
+    """By the videos of which a clip was decided on."""
+
+    @property
+    def videos(self) -> Column:
+        """Ids of the videos of which a clip was decided on."""
+        return self.clips.videos()
 
     @property
     def model_version(self) -> str | None:
@@ -260,7 +269,7 @@ def _decision(store: Store, spec: str, hidden: Column) -> _Decision:
         rows = _of_spec(pa.Table.from_batches([batch]), spec, hidden)
         found.decisions.update(counts(rows["decision"]))
         found.models.update(counts(rows["model_version"]))
-        found.videos.update(pc.unique(rows["video_id"]).to_pylist())
+        found.clips.add(rows["video_id"])
         found.reasons.update(counts(reason_families(rows)))
     return found
 

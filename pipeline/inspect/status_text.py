@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.costs.stages import cost_lines
 from pipeline.inspect.curation_text import classifier_text, threshold_lines
 from pipeline.inspect.status_types import (
     ClassifierStatus,
@@ -63,6 +64,7 @@ def format_status(status: StoreStatus) -> str:
         *_models(status.models, status.classifier),
         *_evaluation(status.evaluation, status.evaluation_current),
         *_uncovered(status.uncovered),
+        *(_line("" if place else "costs", line) for place, line in enumerate(cost_lines(status.costs))),
         *_accounting(status),
     ])  # fmt: skip
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline.costs.stages import StageCost
+
 Counts = Mapping[str, int]
 
 
@@ -276,6 +278,8 @@ class StoreStatus:
     uncovered: UncoveredStatus = UncoveredStatus()
     deleted_rows: Counts
     """Rows by table that something other than lampworks deleted."""
+    costs: Sequence[StageCost] = ()
+    """What each stage has used, in the order of a pass."""
     violations: Sequence[str] = ()
     """One sentence per total that does not balance."""
 
@@ -290,4 +294,5 @@ class StoreStatus:
         models = plain["models"]
         plain["models"] = {**models.pop("in_use"), **models}
         violations = plain.pop("violations")
+        plain["costs"] = [cost.to_json() for cost in self.costs]
         return {**plain, "conserved": self.conserved, "violations": list(violations)}

@@ -17,6 +17,7 @@ from pipeline.errors import PermanentError
 from pipeline.sources.addresses import is_local_name, literal_address, why_not_public
 from pipeline.sources.allowance import Watch
 from pipeline.sources.faults import PRIVATE_ADDRESS
+from pipeline.usage import count
 
 SCHEMES = ("http", "https")
 _NO_SUCH_NAMES = (".test", ".invalid", ".example", ".onion")
@@ -55,6 +56,7 @@ class _WatchedSocket(socket.socket):
             raise
 
     def _count(self, size: int) -> None:
+        count(downloaded=size)
         if self.watch.allowance is not None:
             self.watch.allowance.count_on_wire(size)
 

@@ -16,6 +16,7 @@ from typing import IO, NamedTuple
 from pipeline.errors import UserError
 from pipeline.storage.owner import sweep_unfinished, unfinished_name
 from pipeline.storage.root import Root
+from pipeline.usage import count
 
 
 class BlobStat(NamedTuple):
@@ -50,6 +51,7 @@ class Blobs(Root):
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
+                count(written=temporary.stat().st_size, requests=1)
                 temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -57,6 +59,7 @@ class Blobs(Root):
         with tempfile.NamedTemporaryFile(prefix="lampworks-") as file:
             yield file
             file.flush()
+            count(written=os.path.getsize(file.name), requests=1)
             self._fs.put_file(file.name, target)
 
     def sweep_unfinished(self, prefix: str) -> int:
@@ -80,13 +83,16 @@ class Blobs(Root):
                 os.fsync(file.fileno())
             with suppress(OSError):  # on another file system it is copied below
                 source.replace(target)
+                count(written=target.stat().st_size, requests=1)
                 return
         self.put_file(key, source)
         source.unlink()
 
     def read_blob(self, key: str) -> bytes:
         """Return all bytes of a blob; FileNotFoundError if absent."""
-        return bytes(self._fs.cat_file(self.url(key)))
+        data = bytes(self._fs.cat_file(self.url(key)))
+        count(read=len(data), requests=1)
+        return data
 
     def read_range(self, key: str, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset` of a blob (one ranged GET on S3).
@@ -96,6 +102,7 @@ class Blobs(Root):
             FileNotFoundError: there is no such blob.
         """
         data = bytes(self._fs.cat_file(self.url(key), start=offset, end=offset + size))
+        count(read=len(data), requests=1)
         if len(data) != size:
             raise EOFError(f"blob {key} ends before byte {offset + size}: it is not the blob that its row describes")
         return data
@@ -107,11 +114,13 @@ class Blobs(Root):
             path = Path(self.url(key))
             if not path.exists():
                 raise FileNotFoundError(path)
+            count(read=path.stat().st_size, requests=1)
             yield path
             return
         with tempfile.TemporaryDirectory(prefix="lampworks-") as folder:
             path = Path(folder) / Path(key).name
             self._fs.get_file(self.url(key), str(path))
+            count(read=path.stat().st_size, requests=1)
             yield path
 
     def move(self, key: str, target: str) -> None:
@@ -133,12 +142,14 @@ class Blobs(Root):
     @contextmanager
     def open_blob(self, key: str) -> Iterator[IO[bytes]]:
         """Yield a blob to be read from its first byte to its last, in pieces; FileNotFoundError if absent."""
+        count(read=self.size(key), requests=1)
         with self._fs.open(self.url(key), "rb") as file:
             yield file
 
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of a blob, read in pieces; FileNotFoundError if absent."""
         digest = hashlib.sha256()
+        count(read=self.size(key), requests=1)
         with self._fs.open(self.url(key), "rb") as file:
             while piece := file.read(1 << 20):
                 digest.update(piece)
@@ -146,11 +157,13 @@ class Blobs(Root):
 
     def exists(self, key: str) -> bool:
         """Tell whether a blob exists."""
+        count(requests=1)
         return bool(self._fs.exists(self.url(key)))
 
     def list_blobs(self, prefix: str) -> list[str]:
         """Return the sorted keys in a folder, temporary names of unfinished writes included."""
         base = self.url(prefix)
+        count(requests=1)
         self._fs.invalidate_cache()
         if not self._fs.exists(base):
             return []
@@ -160,6 +173,7 @@ class Blobs(Root):
     def list_folders(self, prefix: str) -> list[str]:
         """Return the sorted names of the folders in a folder."""
         base = self.url(prefix)
+        count(requests=1)
         self._fs.invalidate_cache()
         if not self._fs.exists(base):
             return []
@@ -169,6 +183,7 @@ class Blobs(Root):
     def stat_blobs(self, prefix: str) -> dict[str, BlobStat]:
         """Return key -> size and time of the blobs in a folder, in the order of their keys."""
         base = self.url(prefix)
+        count(requests=1)
         self._fs.invalidate_cache()
         if not self._fs.exists(base):
             return {}

@@ -36,6 +36,7 @@ IDS: dict[str, tuple[str, ...]] = {
     "scores": ("clip_id", "model_version"),
     "models": ("model_id",),
     "uncovered": ("situation_id",),
+    "costs": ("cost_id",),
     "takedowns": ("takedown_id",),
 }
 """What identifies a row, by table."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipeline.storage.arrow import pc
 from pipeline.storage.rows import derive_columns, with_columns
+from pipeline.usage import count
 
 BATCH_ROWS = 65536
 
@@ -39,10 +40,11 @@ class TableReader:
         if not self._names_derived(where):
             try:
                 rows = self.dataset.to_table(columns=self._stored(wanted), filter=where)
+                count(read=rows.nbytes, requests=1)
                 return self._complete(rows, wanted)
             except pa.ArrowNotImplementedError:
                 pass  # `where` compares string_view: see _matching
-        batches = self._matching(self._stored(wanted), where, BATCH_ROWS)
+        batches = counted(self._matching(self._stored(wanted), where, BATCH_ROWS))
         return pa.concat_tables([wanted.empty_table(), *(self._complete(batch, wanted) for batch in batches)])
 
     def scan(
@@ -50,7 +52,7 @@ class TableReader:
     ) -> Iterator[pa.RecordBatch]:
         """Yield what `read` returns in batches of at most `batch_rows` rows, none of them empty."""
         self._check_names(where)
-        for rows in self._matching(self._stored(wanted), where, batch_rows):
+        for rows in counted(self._matching(self._stored(wanted), where, batch_rows)):
             if len(rows):
                 yield self._complete(rows, wanted).combine_chunks().to_batches()[0]
 
@@ -112,6 +114,14 @@ class TableReader:
                     rows = rows.append_column(field, pa.nulls(len(rows), field.type))
                 rows = rows.filter(where)
                 yield from (pa.Table.from_batches([part]) for part in rows.select(columns).to_batches())
+
+
+def counted(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield parts of a table that is read, and count them as one request."""
+    count(requests=1)
+    for part in parts:
+        count(read=part.nbytes)
+        yield part
 
 
 def _names(where: pc.Expression, column: str) -> bool:

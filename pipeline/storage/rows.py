@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow as pa
 from pipeline.ids import CLIP_ID_PATTERN
 from pipeline.storage.arrow import Column, pc
 from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMAS
+from pipeline.usage import count
 
 Rows = pa.Table | Sequence[Mapping[str, Any]]
 
@@ -113,6 +114,21 @@ def _misfit(name: str, field: str, value: Any) -> str:
         text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else repr(value)[:80]
         return f"table {name!r} cannot hold {field} = {text} ({type(error).__name__}: {str(error)[:100]})"
     return ""
+
+
+def counted_rows(data: pa.Table | pa.RecordBatchReader) -> pa.Table | pa.RecordBatchReader:
+    """Return rows that are about to be written, and count them."""
+    count(requests=1)
+    if isinstance(data, pa.Table):
+        count(written=data.nbytes)
+        return data
+
+    def counted() -> Iterator[pa.RecordBatch]:
+        for batch in data:
+            count(written=batch.nbytes)
+            yield batch
+
+    return pa.RecordBatchReader.from_batches(data.schema, counted())
 
 
 def sql_texts(texts: Iterable[str]) -> str:

@@ -132,6 +132,13 @@ SCHEMAS: dict[str, pa.Schema] = {
         score=_FLOAT, entropy=_FLOAT, residual=_FLOAT, disagreement=_FLOAT, expected_psnr=_FLOAT, nearest=_TEXTS,
         state=_STR, message=_STR, picture=pa.binary(), seen_at=_TIME,
     ),
+    # one piece of work that ended (state ok | failed): what a stage has used for a batch, or for the whole store (no
+    # batch), and the video that it worked on
+    "costs": _schema(
+        cost_id=_STR, stage=_STR, batch=_STR, state=_STR, started_at=_TIME, finished_at=_TIME, seconds=_FLOAT,
+        batches=_INT, video_s=_FLOAT, clips=_INT, cpu_s=_FLOAT, gpu_s=_FLOAT, bytes_read=_INT, bytes_written=_INT,
+        bytes_downloaded=_INT, requests=_INT,
+    ),
     # one tombstone (kind video | url | channel), a keyed hash: every writer reads these just before it publishes
     "takedowns": _schema(
         takedown_id=_STR, kind=_STR, target=_STR, target_hash=_STR, salt=_STR, part_of=_STR, removed=_INT, reason=_STR,

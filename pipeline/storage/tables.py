@@ -28,7 +28,7 @@ from pipeline.storage.damage import (
 )
 from pipeline.storage.read_dataset import BATCH_ROWS, TableReader
 from pipeline.storage.root import Root
-from pipeline.storage.rows import Rows, rows_table, sql_texts
+from pipeline.storage.rows import Rows, counted_rows, rows_table, sql_texts
 from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMA_VERSION, SCHEMAS
 from pipeline.storage.upkeep import WRITER_PROPERTIES, compact_if_due, retry_commit
 
@@ -172,7 +172,7 @@ class Tables(Root):
             table = self._open(name)
             assert table is not None
             merger = table.merge(
-                data,
+                counted_rows(data),
                 predicate,
                 source_alias="source",
                 target_alias="target",
@@ -309,7 +309,7 @@ class Tables(Root):
             table = self._open(name)
             write_deltalake(
                 self._table_url(name),
-                rows := data() if callable(data) else data,
+                rows := counted_rows(data() if callable(data) else data),
                 mode=mode,
                 predicate=where,
                 schema_mode="merge" if table is not None and _lacks_columns(table, rows.schema) else None,

@@ -25,6 +25,7 @@ from typing import Any
 
 from pipeline.config.engine import EngineConfig
 from pipeline.storage.store import Store
+from pipeline.usage import add_of_worker
 from pipeline.workers.outcome import Engine, Outcome, T
 from pipeline.workers.supervisor import Limits, Supervisor
 from pipeline.workers.tasks import TaskQueue
@@ -136,7 +137,9 @@ class LocalEngine:
             )
             supervisor = Supervisor(TaskQueue(iter(items), self.max_attempts, self.memory_mb), limits, setup)
             try:
-                yield from supervisor.outcomes()
+                for item, outcome in supervisor.outcomes():
+                    add_of_worker(outcome.usage, is_child=True)
+                    yield item, outcome
                 supervisor.close(grace_s=_GRACE_S)
             finally:
                 supervisor.close(grace_s=0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
+
+from pipeline.usage import Usage
 
 T = TypeVar("T")
 WORKER_DIED, TIMEOUT, OUT_OF_MEMORY = "worker_died", "timeout", "out_of_memory"
@@ -37,6 +39,8 @@ class Outcome:
     message: str
     attempts: int
     """Times it was tried: above 1 only where a worker died."""
+    usage: Usage = field(default=Usage(), compare=False)
+    """What the worker has used since its last outcome."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from typing import Any
 from pipeline.config.engine import EngineConfig
 from pipeline.errors import UserError
 from pipeline.storage.store import Store
+from pipeline.usage import add_of_worker
 from pipeline.workers.code import code_hash
 from pipeline.workers.node import Landmark, NodeTask, Started
 from pipeline.workers.outcome import Outcome, T, late_text
@@ -70,7 +71,9 @@ class RayEngine:
         run = _Run(ray, self, pickle.dumps((fn, initializer, 1)), TaskQueue(iter(items), self.config.max_attempts))
         run.refuse_unshared_folders()
         try:
-            yield from run.outcomes()
+            for item, outcome in run.outcomes():
+                add_of_worker(outcome.usage, is_child=False)
+                yield item, outcome
         finally:
             run.cancel()
 

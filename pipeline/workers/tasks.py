@@ -182,8 +182,8 @@ def _how_it_ended(exit_code: int) -> str:
 
 def _outcome(answer: bytes, attempts: int) -> Outcome:
     """Return a worker's answer as an outcome whose value is packed."""
-    ok, value, name, text = pickle.loads(answer)
-    return Outcome(ok, Packed(value) if ok else None, name, text, attempts)
+    ok, value, name, text, usage = pickle.loads(answer)
+    return Outcome(ok, Packed(value) if ok else None, name, text, attempts, usage)
 
 
 def opened(outcome: Outcome) -> Outcome:

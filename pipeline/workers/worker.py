@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pipeline.usage import take_unsent
 from pipeline.workers.outcome import OUT_OF_MEMORY
 
 READY, FAILED_START = "ready", "failed to start"
@@ -79,12 +80,13 @@ def _prepared(connection: Connection) -> tuple[Callable[[Any], Any], int] | None
 
 
 def _answer(work: Callable[[Any], Any], payload: bytes) -> bytes:
-    """Return (ok, value, error class, message) as bytes, whatever the function raises or returns.
+    """Return (ok, value, error class, message, usage) as bytes, whatever the function raises or returns.
 
     The value is pickled by itself, so that a process between this one and the caller need not open it.
     """
     try:
-        return pickle.dumps((True, pickle.dumps(work(pickle.loads(payload))), "", ""))
+        value = pickle.dumps(work(pickle.loads(payload)))
+        return pickle.dumps((True, value, "", "", take_unsent()))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -92,7 +94,7 @@ def _answer(work: Callable[[Any], Any], payload: bytes) -> bytes:
         name = getattr(error, "error_class", None)
         if not isinstance(name, str):
             name = OUT_OF_MEMORY if isinstance(error, MemoryError) else type(error).__name__
-        return pickle.dumps((False, None, name, _text(error)))
+        return pickle.dumps((False, None, name, _text(error), take_unsent()))
 
 
 def _text(error: BaseException) -> str:

@@ -24,6 +24,7 @@ KEYS = {
     "tokens": "version",
     "models": "model_id",
     "uncovered": "situation_id",
+    "costs": "cost_id",
     "takedowns": "takedown_id",
 }
 

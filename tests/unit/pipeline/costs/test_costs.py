@@ -1,0 +1,180 @@
+"""What stages have cost: booked at the end of each batch, also of one that failed, workers included."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import Config, EngineConfig
+from pipeline.costs.booking import booked
+from pipeline.costs.stages import FEW_BATCHES, StageCost, cost_lines, stage_costs
+from pipeline.inspect.status import status
+from pipeline.inspect.status_text import format_status
+from pipeline.storage.store import Store
+from pipeline.usage import Usage, count, hold_gpus, release_gpus, take_unsent, used
+from pipeline.workers.engine import make_engine
+
+CONFIG = Config()
+BATCHES = [f"2026w48-{number:04d}" for number in range(1, 5)]
+
+
+def cut(store: Store, batch: str, hours: float = 10.0) -> None:
+    from pipeline.clip_spec import clip_spec
+
+    store.append("clippings", [{
+        "video_id": f"v-{batch}", "batch": batch, "clip_spec": clip_spec(CONFIG.clips), "state": "ok", "num_clips": 7,
+        "source_ms": round(hours * 3_600_000),
+    }])  # fmt: skip
+
+
+def cost_of(store: Store, stage: str) -> StageCost:
+    return next(cost for cost in stage_costs(store) if cost.stage == stage)
+
+
+def work(item: tuple[str, str]) -> int:
+    """Read and write a blob in a worker, and use some processor time."""
+    root, key = item
+    store, end = Store(root), time.process_time() + 0.05
+    store.write_blob(key, b"x" * 1000)
+    while time.process_time() < end:
+        pass
+    if key.endswith("bad"):
+        raise ValueError("bad item")
+    return len(store.read_blob(key)) + len(store.read_range(key, 0, 10))
+
+
+def test_a_batch_is_booked_with_what_it_used(tmp_path: Path) -> None:
+    store = Store(tmp_path / "root")
+    cut(store, BATCHES[0])
+    with booked(store, CONFIG, "clips", BATCHES[0]):
+        store.write_blob("a/b", bytes(5000))
+        store.read_blob("a/b")
+        count(downloaded=77)
+        rows = store.read("clippings")
+    [row] = store.read("costs").to_pylist()
+    assert (row["stage"], row["batch"], row["state"]) == ("clips", BATCHES[0], "ok")
+    assert (row["batches"], row["video_s"], row["clips"]) == (1, 36_000.0, 7)
+    assert (row["bytes_read"], row["bytes_written"], row["bytes_downloaded"]) == (5000 + rows.nbytes, 5000, 77)
+    assert (row["requests"], row["gpu_s"]) == (3, 0.0)
+    assert row["cpu_s"] > 0
+
+
+def test_work_of_worker_processes_is_counted_once_also_of_items_that_fail(tmp_path: Path) -> None:
+    store = Store(tmp_path / "root")
+    engine = make_engine(EngineConfig(workers=2), workers=2)
+    before = used()
+    items = [(store.root, f"blobs/{name}") for name in ("one", "two", "bad")]
+    outcomes = [outcome.ok for _, outcome in engine.run(work, items)]
+    spent = used() - before
+    assert sorted(outcomes) == [False, True, True]
+    assert (spent.bytes_written, spent.bytes_read) == (3000, 2 * 1010)
+    assert spent.requests == 3 + 2 * 2
+    assert spent.cpu_s > 3 * 0.05
+
+
+def test_a_stage_that_fails_is_booked_and_its_error_goes_on(tmp_path: Path) -> None:
+    store = Store(tmp_path / "root")
+
+    @booked(store, CONFIG, "clips", BATCHES[0])
+    def fails() -> None:
+        store.write_blob("a", b"xyz")
+        raise ValueError("the disk is full")
+
+    with pytest.raises(ValueError, match="full"):
+        fails()
+    [row] = store.read("costs").to_pylist()
+    assert (row["state"], row["bytes_written"]) == ("failed", 3)
+    assert cost_of(store, "clips").hours == 0
+    assert cost_of(store, "clips").usage.bytes_written == 3, "what failed is paid for"
+
+
+def test_a_booking_that_cannot_be_written_leaves_the_work_as_it_is(tmp_path: Path, caplog) -> None:
+    store = Store(tmp_path / "root")
+    (tmp_path / "root" / "tables").mkdir(parents=True)
+    (tmp_path / "root" / "tables" / "costs").write_bytes(b"no folder")
+    with booked(store, CONFIG, "clips", BATCHES[0]):
+        pass
+    assert "what clips has cost is not booked" in caplog.text
+
+
+def test_a_kill_loses_the_booking_of_the_batch_at_work_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "root")
+    program = """if True:
+        import os, signal, sys
+        from pipeline.config import Config
+        from pipeline.costs.booking import booked
+        from pipeline.storage.store import Store
+        for batch in ("b1", "b2"):
+            with booked(Store(sys.argv[1]), Config(), "clips", batch):
+                if batch == "b2":
+                    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program, store.root], env=environment, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert store.read("costs", ["batch"])["batch"].to_pylist() == ["b1"]
+
+
+def test_seconds_of_a_gpu_count_from_when_it_is_held_until_the_step_ends(tmp_path: Path) -> None:
+    store = Store(tmp_path / "root")
+    with booked(store, CONFIG, "world_model"):
+        hold_gpus(2)
+        time.sleep(0.05)
+    with booked(store, CONFIG, "curated_clips"):
+        pass
+    held, after = store.read("costs", ["gpu_s"])["gpu_s"].to_pylist()
+    assert held > 0.1
+    assert after == 0.0
+    release_gpus()
+
+
+def test_what_a_worker_told_is_told_once() -> None:
+    take_unsent()
+    count(read=5, requests=1)
+    first, second = take_unsent(), take_unsent()
+    assert (first.bytes_read, first.requests) == (5, 1)
+    assert (second.bytes_read, second.requests) == (0, 0)
+
+
+def test_figures_are_per_thousand_hours_of_distinct_video_or_too_few(tmp_path: Path) -> None:
+    store = Store(tmp_path / "root")
+    for batch in BATCHES:
+        cut(store, batch)
+
+    def done(batch: str) -> None:
+        with booked(store, CONFIG, "clips", batch):
+            count(written=2_000_000_000, requests=10)
+
+    for batch in BATCHES[: FEW_BATCHES - 1]:
+        done(batch)
+    few = cost_of(store, "clips")
+    assert few.per_thousand_hours("bytes_written") is None
+    assert "too few to tell (2 batches, 20.0 h" in "\n".join(cost_lines([few]))
+    done(BATCHES[2])
+    done(BATCHES[2])  # made again: the same video
+    enough = cost_of(store, "clips")
+    assert (enough.batches, enough.runs, enough.hours) == (3, 4, 30.0)
+    assert enough.per_thousand_hours("bytes_written") == pytest.approx(8e9 * 1000 / 30)
+    with booked(store, CONFIG, "near_duplicates"):
+        count(read=5)
+    whole = cost_of(store, "near_duplicates")
+    assert (whole.per_batch, whole.batches, whole.hours) == (False, 4, 40.0)
+    text = format_status(status(store, CONFIG))
+    assert "costs        per 1,000 h of video" in text
+    assert "3 batches, 30.0 h" in text
+    assert all(len(line) < 130 for line in text.splitlines())
+    shown = json.loads(json.dumps(status(store, CONFIG).to_json()))["costs"]
+    assert [cost["stage"] for cost in shown] == ["clips", "near_duplicates"]
+    assert shown[0]["usage"]["requests"] == 40
+
+
+def test_usages_add_up() -> None:
+    one = Usage(cpu_s=1.5, bytes_read=3)
+    assert one + one - one == one
