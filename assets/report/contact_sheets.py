@@ -22,6 +22,7 @@ from pipeline.config import Config
 from pipeline.download.ledger import State, download_states
 from pipeline.ids import short_hash
 from pipeline.storage.arrow import pc
+from pipeline.storage.named_pictures import replace_picture
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 from pipeline.workers.engine import make_engine
@@ -62,9 +63,7 @@ def draw_sheet(store: Store, config: Config, batch: str) -> str | None:
     sheet = jpeg_bytes(contact_sheet(list(shown.values()), _COLUMNS), _QUALITY)
     videos = {name: sha256 for name, sha256 in wanted.items() if name not in hidden}
     facts = {"batch": batch, "shown": list(shown), "videos": videos, "sha256": _sha256(sheet)}
-    # the names first: a picture without them could not be found by a takedown
-    store.write_blob(_about_key(batch), json.dumps(facts, indent=1, sort_keys=True).encode())
-    store.write_blob(key, sheet)
+    replace_picture(store, key, sheet, _about_key(batch), facts)
     return key
 
 

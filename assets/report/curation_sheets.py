@@ -23,6 +23,7 @@ from pipeline.config import Config
 from pipeline.ids import short_hash, slug
 from pipeline.storage.arrow import pc
 from pipeline.storage.damage import DamagedError
+from pipeline.storage.named_pictures import replace_picture
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -143,9 +144,8 @@ def _draw(store: Store, name: str, rows: list[dict[str, Any]], shown: Mapping[st
     if not clips:
         return False
     about = {"sheet": name, "shown": clips, "clips": {clip: sha for clip, sha in shown.items() if clip in clips}}
-    # the names first: a picture without them could not be found by a takedown
-    store.write_blob(_about_key(name), json.dumps(about, indent=1, sort_keys=True).encode())
-    store.write_blob(_key(name), jpeg_bytes(contact_sheet([pictures[clip] for clip in clips], _COLUMNS), _QUALITY))
+    sheet = jpeg_bytes(contact_sheet([pictures[clip] for clip in clips], _COLUMNS), _QUALITY)
+    replace_picture(store, _key(name), sheet, _about_key(name), about)
     return True
 
 

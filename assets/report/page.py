@@ -70,9 +70,13 @@ def write_report(store: Store, config: Config, model: str | None = None) -> str:
 def write_page(store: Store, folder: str, page: str, clip_ids: Sequence[str]) -> str:
     """Write a page and the list of the clips that it shows, where they changed, and return the page's key."""
     key = f"{folder}/index.html"
-    # the names first: a takedown finds the page by them
-    _write_if_changed(store, f"{folder}/{CLIPS}", json.dumps(clip_ids, indent=0).encode())
-    _write_if_changed(store, key, page.encode())
+    # the names first: a takedown finds the page by them; a page of other clips goes before
+    names_key, names = f"{folder}/{CLIPS}", json.dumps(clip_ids, indent=0).encode()
+    if not _says(store, names_key, names):
+        store.delete(key)
+        store.write_blob(names_key, names)
+    if not _says(store, key, page.encode()):
+        store.write_blob(key, page.encode())
     return key
 
 
@@ -114,9 +118,8 @@ def _shown_clips(store: Store, key: str) -> list[str] | None:
     return [str(name) for name in found] if is_list else None
 
 
-def _write_if_changed(store: Store, key: str, data: bytes) -> None:
-    if not store.exists(key) or store.read_blob(key) != data:
-        store.write_blob(key, data)
+def _says(store: Store, key: str, data: bytes) -> bool:
+    return store.exists(key) and store.read_blob(key) == data
 
 
 def report_html(store: Store, config: Config, model: str | None = None) -> tuple[str, list[str]]:

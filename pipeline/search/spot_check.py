@@ -20,6 +20,7 @@ from pipeline.job import Job
 from pipeline.search.spot_check_choice import choose_videos
 from pipeline.search.spot_check_page import render_sheet
 from pipeline.search.spot_check_pictures import pictures_of
+from pipeline.storage.named_pictures import replace_picture
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -62,9 +63,7 @@ def write_spot_check(job: Job, *, per_keyword: int = 4, seed: int = 0) -> str | 
         "videos": sorted(shown),
         "pictures": {name: one.uri for name, one in sorted(shown.items()) if one.uri},
     }
-    # the names first: a takedown finds the page by them
-    store.write_blob(ABOUT_KEY, json.dumps(about, indent=1, sort_keys=True).encode())
-    store.write_blob(KEY, page.encode())
+    replace_picture(store, KEY, page.encode(), ABOUT_KEY, about)
     return KEY
 
 
