@@ -32,6 +32,7 @@ from pipeline.outside import parse_json, shown_url
 from pipeline.progress import ProgressCallback
 from pipeline.regular_file import read_regular
 from pipeline.storage.home import Home, home_of
+from pipeline.storage.owner import unfinished_name
 from pipeline.storage.store import Store
 
 DEFAULT_ROOT = "lampworks-data"
@@ -299,7 +300,8 @@ def save_config(settings: Settings) -> bool:
             return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".tmp-", delete=False) as file:
+        own = f"{unfinished_name()}-"
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=own, delete=False) as file:
             file.write(text)
         try:
             Path(file.name).replace(path)

@@ -21,6 +21,7 @@ from assets.passes.failures import failure_of
 from assets.passes.instance import HOST_TAG, PARENT_TAG, open_instance, sweep_killed_runs
 from assets.settings import Settings, save_config
 from pipeline.progress import ProgressCallback
+from pipeline.storage.sweep import sweep_after_kill
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -94,8 +95,11 @@ class Runner:
         self._wanted -= set(assets)
 
     def recover(self) -> None:
-        """Mark the runs of a killed process as failed, where one left its marker behind."""
+        """Mark the runs of a killed process as failed, and delete what it left, where one left its marker behind."""
         if self._sweep and self._marker.exists():
+            swept = sweep_after_kill(self.settings.store, self.settings.home)
+            if swept:
+                self.on_progress(f"{swept} unfinished files of a killed run are deleted")
             self._open()
 
     def remember(self) -> None:
