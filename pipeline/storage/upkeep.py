@@ -61,5 +61,6 @@ def compact_if_due(name: str, table: DeltaTable) -> bool:
             table.optimize.z_order(["batch"], target_size=_FILE_BYTES, writer_properties=WRITER_PROPERTIES)
         else:
             table.optimize.compact(target_size=_FILE_BYTES, writer_properties=WRITER_PROPERTIES)
-        table.vacuum(retention_hours=RETENTION_HOURS, dry_run=False)
+        # all files that no version names: also those that a killed process wrote and never committed
+        table.vacuum(retention_hours=RETENTION_HOURS, dry_run=False, full=True)
     return True

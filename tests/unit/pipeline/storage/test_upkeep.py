@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -28,8 +31,17 @@ def test_a_table_of_many_small_commits_is_put_together_and_says_the_same(
     monkeypatch.setattr("pipeline.storage.upkeep.COMPACT_EVERY_COMMITS", 10)
     monkeypatch.setattr("pipeline.storage.upkeep.MAX_FILES", 5)
     key = "video_id" if table == "downloads" else "clip_id"
+    left, young = (Path(store.url(f"tables/{table}/part-{name}.parquet")) for name in ("killed", "at-work"))
     for number in range(11):
         version = store.append(table, [{key: f"v{number:02d}", "batch": f"b{number % 2}"}], inputs={"of": number})
+        if number == 8:
+            # what a killed process wrote and never committed a month ago, and what another writes now
+            for path in (left, young):
+                path.write_bytes(b"rows")
+            os.utime(left, (time.time() - 30 * 86400,) * 2)
+    assert not left.exists()
+    assert young.exists()
+    assert left.with_name("_checksums").exists()
     assert version == store.version(table) == 11  # the last one was followed by one that only moved rows
     assert len(DeltaTable(store.url(f"tables/{table}")).file_uris()) == 1
     assert sorted(store.read(table)[key].to_pylist()) == [f"v{number:02d}" for number in range(11)]
