@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Literal, NamedTuple, TypedDict, get_args
 
 from pipeline.errors import UserError
+from pipeline.storage.event_checksums import COLUMN, event_crc, is_whole
 
 Kind = Literal["rate", "skip", "undo"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -43,14 +44,15 @@ CREATE TABLE IF NOT EXISTS events (
     labelled_us INTEGER NOT NULL,
     inclusion REAL,
     reasons TEXT,
-    repeat INTEGER NOT NULL DEFAULT 0
+    repeat INTEGER NOT NULL DEFAULT 0,
+    crc INTEGER
 ) STRICT;
 CREATE TRIGGER IF NOT EXISTS events_no_update BEFORE UPDATE ON events
 BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS events_no_delete BEFORE DELETE ON events
 BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
 """
-_LATER_COLUMNS = {"inclusion": "REAL", "reasons": "TEXT", "repeat": "INTEGER NOT NULL DEFAULT 0"}
+_LATER_COLUMNS = {"inclusion": "REAL", "reasons": "TEXT", "repeat": "INTEGER NOT NULL DEFAULT 0", COLUMN: "INTEGER"}
 """Columns that journals of earlier versions lack."""
 _COLUMNS = (
     "event_id", "clip_id", "annotator", "kind", "rating", "stream", "seconds", "labelled_us", *_LATER_COLUMNS,
@@ -195,6 +197,7 @@ class Journal:
                     last = max(int(time.time() * 1e6), last + 1, self._after_us + 1)
                     values = {**event, "annotator": annotator, "labelled_us": last, "repeat": int(event["repeat"])}
                     values["reasons"] = json.dumps(event["reasons"]) if event["reasons"] else None
+                    values[COLUMN] = event_crc(values)
                     self._db.execute(
                         f"INSERT OR IGNORE INTO events ({', '.join(_COLUMNS)}) "
                         f"VALUES ({', '.join('?' * len(_COLUMNS))})",
@@ -222,12 +225,28 @@ class Journal:
         return self.events_after(0)[0]
 
     def events_after(self, seq: int) -> tuple[list[dict[str, Any]], int]:
-        """Return the events behind a place in the journal, as rows of `labels`, and the place behind them."""
+        """Return the events behind a place in the journal, as rows of `labels`, and the place behind them.
+
+        Raises:
+            UserError: an event is not what was written, or the file cannot be read.
+        """
         query = f"SELECT seq, {', '.join(_COLUMNS)} FROM events WHERE seq > ? ORDER BY seq"
-        with self._lock:
-            rows = self._db.execute(query, [seq]).fetchall()
-        events = [_row(dict(zip(_COLUMNS, row[1:], strict=True))) for row in rows]
-        return events, rows[-1][0] if rows else seq
+        try:
+            with self._lock:
+                rows = self._db.execute(query, [seq]).fetchall()
+        except sqlite3.DatabaseError as exc:
+            raise self._damaged(str(exc)) from exc
+        found = [dict(zip(_COLUMNS, row[1:], strict=True)) for row in rows]
+        for place, event in zip(rows, found, strict=True):
+            if not is_whole(event):
+                raise self._damaged(f"event {place[0]} is not what was written")
+        return [_row(event) for event in found], rows[-1][0] if rows else seq
+
+    def _damaged(self, why: str) -> UserError:
+        return UserError(
+            f"the labelling journal {str(self.path)!r} cannot be read: {why}. Run `lampworks doctor --mend`, which "
+            "keeps every label that can be read."
+        )
 
     def close(self) -> None:
         """Close the file; SQLite merges the write-ahead log into it."""
@@ -245,6 +264,7 @@ class Journal:
 
 def _row(event: dict[str, Any]) -> dict[str, Any]:
     labelled_us = event.pop("labelled_us")
+    del event[COLUMN]
     event["reasons"] = json.loads(event["reasons"]) if event["reasons"] else []
     event["repeat"] = bool(event["repeat"])
     at = datetime.fromtimestamp(labelled_us // 1_000_000, UTC).replace(microsecond=labelled_us % 1_000_000)
