@@ -61,18 +61,32 @@ def run_findings(args: argparse.Namespace) -> int:
 def _deep(settings: Settings, *, wants_mending: bool) -> tuple[list[Fault], list[str]]:
     """Return what is damaged (after the mending, where that is wanted), and what was mended."""
     if not wants_mending:
-        return find_faults(settings.store, settings.home), []
+        return _faults(settings), []
     from assets.passes.lock import lock_home
+    from assets.report.redraw import draw_again
 
     done: list[str] = []
     with lock_home(settings.home, settings.store.root):
         # what the rows of a damaged table name can be checked once the table is mended
         for _ in range(_MOST_ROUNDS):
-            faults = find_faults(settings.store, settings.home)
+            faults = _faults(settings)
             if not faults:
                 break
             done += mend(settings.store, settings.home, faults)
-        return find_faults(settings.store, settings.home), done
+            done += draw_again(settings, [fault.key for fault in faults if fault.kind == "page"])
+        return _faults(settings), done
+
+
+def _faults(settings: Settings) -> list[Fault]:
+    """Return every damaged file of the root, checkpoints last."""
+    from models.training.damaged import damaged_checkpoints
+
+    mend = "`--mend` sets it aside, and the training goes on from the checkpoint before it, or from its first step"
+    found = find_faults(settings.store, settings.home)
+    for one in damaged_checkpoints(settings.store):
+        item = {"keys": one.keys}
+        found.append(Fault("checkpoint", one.keys[0], f"cannot be used ({one.why})", "a training", mend, item))
+    return found
 
 
 def check_fault(fault: Fault, settings: Settings) -> Finding:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.download.ledger import fold_all
@@ -20,17 +21,35 @@ from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.shards.manifest import LISTED, LISTED_WITH_ACTIONS
 from pipeline.shards.read import manifest_key
+from pipeline.sources.actions import raw_actions
 from pipeline.storage.arrow import pc
+from pipeline.storage.checksums import Checksum, all_checksums
+from pipeline.storage.event_checksums import is_whole
 from pipeline.storage.home import Home
 from pipeline.storage.mend_tables import DERIVED_AS_A_WHOLE, find_table_damage
 from pipeline.storage.models_table import sound_models
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 
-Kind = Literal["table", "journal", "raw", "clips", "shards", "tokens", "model"]
+Kind = Literal["table", "journal", "raw", "clips", "shards", "tokens", "model", "page", "checkpoint"]
 SPARE = {"config.json", "curve.json"}
 """Files that a trained network can do without."""
 TRAINED = ("world_model", "video_tokenizer")
+_NEXT_RUN = ", and the next `lampworks run` writes it again"
+_BY_KEY = (
+    ("labels/queue.json", "the labelling page", _NEXT_RUN),
+    ("labels/audit.json", "the audit of the decision", ": the next `lampworks run` draws a sample of clips anew"),
+    ("labels/economy.json", "the report", ": `lampworks bench economy --save` measures it again"),
+    ("takedowns/", "the receipt of a takedown", "; what was taken down stays away, and no run writes a receipt again"),
+    ("reports/latest/", "the report", _NEXT_RUN),
+    ("reports/curation/", "the audit of the decision", _NEXT_RUN),
+    ("reports/contact/", "the look at a batch", " and draws it again"),
+    ("reports/spot-check", "the look at a search", " and draws it again"),
+    ("reports/models/", "the report of a world", ": `lampworks report --model` writes it again"),
+    ("reports/compare/", "the comparison of runs", ": `lampworks models --compare` writes it again"),
+    ("reports/training/", "a picture of a training", "; no run draws it again, and nothing reads it"),
+    ("models/", "what a training run says of itself", ": a training that goes on writes it again"),
+)
 REMADE = "`--mend` sets it aside, and the next `lampworks run` makes it again"
 
 
@@ -75,7 +94,8 @@ def find_faults(store: Store, home: Home, on_progress: ProgressCallback | None =
 class _Expected:
     kind: Kind
     key: str
-    sha256: str | None
+    sha256: str | frozenset[str] | None
+    """Of a file that is written again under the same key, that of each time."""
     needed_for: str
     mend: str
     item: Mapping[str, Any]
@@ -113,11 +133,23 @@ def _journal(home: Home) -> Iterator[Fault]:
     try:
         with closing(sqlite3.connect(f"file:{home.journal}?mode=ro", uri=True)) as journal:
             told = [str(row[0]) for row in journal.execute("PRAGMA integrity_check(3)")]
+            if told == ["ok"]:
+                told = _changed_events(journal) or told
     except sqlite3.Error as exc:
         told = [str(exc)]
     if told != ["ok"]:
         mend = "`--mend` sets it aside and copies every label that can be read; labels in the table stay"
         yield Fault("journal", home.journal.name, "; ".join(told)[:300], "labels of the page", mend)
+
+
+def _changed_events(journal: sqlite3.Connection) -> list[str]:
+    """Return which events are not what was written; SQLite itself has no checksums."""
+    if not list(journal.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'events'")):
+        return []
+    journal.row_factory = sqlite3.Row
+    events = (dict(row) for row in journal.execute("SELECT * FROM events ORDER BY seq"))
+    changed = [f"event {event['seq']} is not what was written" for event in events if not is_whole(event)]
+    return changed[:3]
 
 
 def _named_files(store: Store, broken: set[str]) -> Iterator[_Expected]:
@@ -132,6 +164,7 @@ def _named_files(store: Store, broken: set[str]) -> Iterator[_Expected]:
         yield from _token_files(store)
     if not broken & {"models"}:
         yield from _model_files(store)
+    yield from _files_read_by_key(store)
 
 
 def _odd_models(store: Store) -> Iterator[Fault]:
@@ -144,9 +177,14 @@ def _odd_models(store: Store) -> Iterator[Fault]:
 
 def _raw_files(store: Store) -> Iterator[_Expected]:
     states = fold_all(store).select(["video_id", "batch", "path", "sha256"])
+    known = all_checksums(Path(store.root)) if store.is_local else {}
     for row in states.filter(pc.is_valid(states["path"])).to_pylist():
         mend = "`--mend` sets it aside, and the next `lampworks run` downloads it again if it is not cut yet"
         yield _Expected("raw", row["path"], row["sha256"], f"video {row['video_id']}", mend, row)
+        for key in raw_actions(row["path"]):
+            if key in known:
+                needed_for = f"true actions of video {row['video_id']}"
+                yield _Expected("raw", key, _digests(known[key]), needed_for, mend, row)
 
 
 def _clip_tars(store: Store) -> Iterator[_Expected]:
@@ -215,6 +253,21 @@ def _model_files(store: Store) -> Iterator[_Expected]:
             yield _Expected("model", f"{record.path}/{name}", digest, f"{record.kind} {record.model_id}", mend, item)
 
 
+def _files_read_by_key(store: Store) -> Iterator[_Expected]:
+    """Yield reports, queues, receipts and what runs say of themselves; a file that is gone was deleted."""
+    if not store.is_local:
+        return
+    for key, checksums in sorted(all_checksums(Path(store.root)).items()):
+        if not key.startswith("raw/") and store.exists(key):
+            needed_for, after = next((found[1:] for found in _BY_KEY if key.startswith(found[0])), ("a person", ""))
+            mend = f"`--mend` sets it aside{after}"
+            yield _Expected("page", key, _digests(checksums), needed_for, mend, {"path": key, "after": after})
+
+
+def _digests(checksums: Iterable[Checksum]) -> frozenset[str]:
+    return frozenset(checksum.sha256 for checksum in checksums)
+
+
 def _difference(store: Store, expected: _Expected) -> str:
     """Return in what way a blob is not what its row says; "" where it is."""
     try:
@@ -224,9 +277,11 @@ def _difference(store: Store, expected: _Expected) -> str:
             if not all(isinstance(card, dict) for card in manifest.get("cards", [])):
                 return "lists no data card"
             return "" if listed == expected.json_equals else "lists other shards than the table"
-        if store.sha256(expected.key) == expected.sha256:
+        digest = store.sha256(expected.key)
+        if digest == expected.sha256 or (isinstance(expected.sha256, frozenset) and digest in expected.sha256):
             return ""
-        return f"has another SHA-256 than its row says ({store.size(expected.key)} bytes)"
+        who = "than when it was written" if expected.kind == "page" else "than its row says"
+        return f"has another SHA-256 {who} ({store.size(expected.key)} bytes)"
     except FileNotFoundError:
         return "is not there"
     except (UserError, OSError) as exc:

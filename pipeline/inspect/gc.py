@@ -49,6 +49,7 @@ def collect_garbage(store: Store, *, dry_run: bool) -> list[str]:
             store.delete(key)
             if store.is_local:
                 _drop_empty_folders(Path(store.url(key)).parent, Path(store.root))
+        store.forget_gone_checksums()
     return sorted(garbage)
 
 

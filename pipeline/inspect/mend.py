@@ -21,6 +21,7 @@ import psutil
 from pipeline.errors import UserError
 from pipeline.inspect.deep import SPARE, TRAINED, Fault
 from pipeline.storage.arrow import pc
+from pipeline.storage.event_checksums import is_whole
 from pipeline.storage.home import Home
 from pipeline.storage.mend_tables import ASIDE, DERIVED_AS_A_WHOLE, mend_table
 from pipeline.storage.models_table import ModelRecord, replace_model, sound_models
@@ -53,6 +54,13 @@ def mend(store: Store, home: Home, faults: Sequence[Fault]) -> list[str]:
         elif fault.kind in {"raw", "clips", "shards", "tokens"}:
             _set_aside(store, fault.key, stamp)
             done.append(_MEND[fault.kind](store, fault, stamp))
+        elif fault.kind == "page":
+            _set_aside(store, fault.key, stamp)
+            done.append(f"{fault.key} is set aside{fault.item['after']}")
+        elif fault.kind == "checkpoint":
+            for key in fault.item["keys"]:
+                _set_aside(store, key, stamp)
+            done.append(f"{fault.key} is set aside; a training goes on from the checkpoint before it")
     done += _mend_models(store, [fault for fault in faults if fault.kind == "model"], stamp)
     return done
 
@@ -120,7 +128,7 @@ def _mend_raw(store: Store, fault: Fault, stamp: str) -> str:
     latest = max(row["finished_at"] for row in attempts)
     row = {
         "attempt_id": str(uuid4()), "video_id": video_id, "batch": fault.item["batch"], "state": "dropped",
-        "attempt": max(row["attempt"] or 0 for row in attempts), "sha256": sha256, "path": fault.key,
+        "attempt": max(row["attempt"] or 0 for row in attempts), "sha256": sha256, "path": fault.item["path"],
         "bytes": max((row["bytes"] or 0 for row in attempts), default=0), "error_class": "raw_damaged",
         "message": fault.why[:300],
         # after every attempt, also where the clock was set back
@@ -223,6 +231,7 @@ def _mend_journal(home: Home, stamp: str) -> str:
 def _readable_events(journal: sqlite3.Connection) -> Iterator[tuple[object, ...]]:
     """Yield the events of a damaged journal that can be read, one by one; a damaged page costs its own."""
     last, failures = 0, 0
+    journal.row_factory = sqlite3.Row
     while failures < _MOST_UNREADABLE:
         try:
             query = "SELECT * FROM events NOT INDEXED WHERE seq > ? ORDER BY seq LIMIT 1"
@@ -232,5 +241,6 @@ def _readable_events(journal: sqlite3.Connection) -> Iterator[tuple[object, ...]
             continue
         if row is None:
             return
-        last, failures = row[0], 0
-        yield row
+        last, failures = row["seq"], 0
+        if is_whole(dict(row)):
+            yield tuple(row)

@@ -14,9 +14,23 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from pipeline.errors import UserError
+from pipeline.storage.checksums import add_checksums, forget_gone
 from pipeline.storage.owner import sweep_unfinished, unfinished_name
 from pipeline.storage.root import Root
 from pipeline.usage import count
+
+_READ_BY_KEY = ("labels/", "reports/", "takedowns/")
+_RUN_FILES = frozenset({"run.json", "config.yaml", "restarts.json"})
+
+
+def is_read_by_key(key: str) -> bool:
+    """Tell whether no row has the hash of a blob, so that its checksum is kept beside it.
+
+    A report, a queue, a receipt, what a training run says of itself, a sidecar of actions that was fetched.
+    """
+    folder, _, name = key.rpartition("/")
+    of_a_run = folder.endswith("/checkpoints") and name in _RUN_FILES
+    return key.startswith(_READ_BY_KEY) or of_a_run or (key.startswith("raw/") and ".actions." in name)
 
 
 class BlobStat(NamedTuple):
@@ -55,6 +69,10 @@ class Blobs(Root):
                 temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
+            if is_read_by_key(key):
+                # the blob stands, also where its checksum finds no room
+                with suppress(OSError):
+                    add_checksums(Path(self.root), [key])
             return
         with tempfile.NamedTemporaryFile(prefix="lampworks-") as file:
             yield file
@@ -201,6 +219,11 @@ class Blobs(Root):
         """Delete a blob, if it exists."""
         if self._fs.exists(self.url(key)):
             self._fs.rm_file(self.url(key))
+
+    def forget_gone_checksums(self) -> None:
+        """Take the checksums of deleted blobs away; their keys may name a video."""
+        if self.is_local:
+            forget_gone(Path(self.root))
 
     def bucket_versioning(self) -> str | None:
         """Return the versioning of a bucket (`Enabled`, `Suspended`), "" where there is none, None if not known."""

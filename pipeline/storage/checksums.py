@@ -2,7 +2,8 @@
 
 Delta itself has none: a flipped byte of a log file may leave a table that opens well and says something else.
 `tables/<name>/_checksums` (Delta readers skip such a name) has a line per file: SHA-256, size, path, and a CRC of the
-line. `lampworks doctor --deep` compares them. An object store checks its own bytes: there are none on one.
+line. `_checksums` of the root has a line per blob that no row names: reports, queues, receipts, what a training run is.
+`lampworks doctor --deep` compares them. An object store checks its own bytes: there are none on one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
+
+from pipeline.storage.owner import unfinished_name
 
 NAME = "_checksums"
 LOG = "_delta_log"
@@ -59,9 +62,30 @@ def add_checksums(folder: Path, names: Iterable[str]) -> None:
             file.write(lines.encode())
 
 
+def forget_gone(folder: Path) -> None:
+    """Take away the lines of files that are not there any more; what another process adds meanwhile may be lost.
+
+    A file without a line is not compared, so that a lost line accuses nothing.
+    """
+    lines = _lines(folder, None)
+    kept = [(name, checksum) for name, checksum in lines if (folder / name).exists()]
+    if len(kept) != len(lines):
+        temporary = folder / unfinished_name()
+        temporary.write_bytes("".join(_line(name, checksum) for name, checksum in dict.fromkeys(kept)).encode())
+        temporary.replace(folder / NAME)
+
+
 def read_checksums(folder: Path) -> dict[str, Checksum]:
     """Return the checksums of a table's files by their path in its folder; a line that is damaged counts as absent."""
     return _read(folder, None)
+
+
+def all_checksums(folder: Path) -> dict[str, set[Checksum]]:
+    """Return every checksum that was written of each file: of a file that is written again, that of each time."""
+    found: dict[str, set[Checksum]] = {}
+    for name, checksum in _lines(folder, None):
+        found.setdefault(name, set()).add(checksum)
+    return found
 
 
 def last_checksums(folder: Path) -> dict[str, Checksum]:
@@ -80,14 +104,18 @@ def checksum_of(path: Path) -> Checksum | None:
 
 
 def _read(folder: Path, tail: int | None) -> dict[str, Checksum]:
+    return dict(_lines(folder, tail))
+
+
+def _lines(folder: Path, tail: int | None) -> list[tuple[str, Checksum]]:
     try:
         with (folder / NAME).open("rb") as file:
             if tail is not None:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - tail))
             data = file.read()
     except FileNotFoundError:
-        return {}
-    return dict(_parsed(data))
+        return []
+    return list(_parsed(data))
 
 
 def _parsed(data: bytes) -> Iterator[tuple[str, Checksum]]:

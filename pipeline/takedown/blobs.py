@@ -61,6 +61,8 @@ def _holds(store: Store, key: str, mentions: Mentions) -> bool:
     if key.endswith(".parquet"):
         texts = list(store.texts_of_stray(key))
         return not texts or any(mentions.in_text(text) for text in texts)
+    if key.endswith((".jpg", ".png")):
+        return True  # nothing says any more what it shows, and it was damaged
     if key.endswith((".mp4", ".webm", ".mkv", ".safetensors")):
         return False
     return mentions.in_text(store.read_blob(key).decode("latin-1"))

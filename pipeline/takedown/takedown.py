@@ -157,6 +157,7 @@ class _Run:
         pages = pictures.delete_pages(store, self.mentions)
         self.receipt.pages = sorted({*self.receipt.pages, *pages})
         self._count("reports", pages)
+        store.forget_gone_checksums()
 
     def _home(self) -> None:
         taken = home.take_out_of_home(self.job.home, self.mentions)

@@ -37,6 +37,20 @@ BLOBS = {
     "a training curve": "models/world_model/*/curve.json",
     "a picture of the evaluation": "models/world_evaluation/*/rollouts.png",
     "the list of those pictures": "models/world_evaluation/*/pictures.json",
+    "the manifest of a packed world": "models/playable_world/*/manifest.json",
+    "a first frame of a packed world": "models/playable_world/*/starts/*.png",
+    "the true actions beside a raw video": "raw/*/*level-0*.actions.jsonl",
+    "the true actions of clips": "clips/*/*/*level-0*.actions.parquet",
+    "the labelling queue": "labels/queue.json",
+    "the clips of an audit": "labels/audit.json",
+    "the audit of a decision": "reports/curation/audit.json",
+    "a sheet of a decision": "reports/curation/*.jpg",
+    "the contact sheet of a batch": "reports/contact/*.jpg",
+    "the videos of a contact sheet": "reports/contact/*.json",
+    "the spot check": "reports/spot-check.html",
+    "the report": "reports/latest/index.html",
+    "a picture of a training": "reports/training/*/step-*.jpg",
+    "what a run is": "models/world_model/runs/*/checkpoints/run.json",
 }
 EVERY_CHANGE = ("the clips of a video", "the manifest of the shards")
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -84,7 +98,7 @@ def test_every_damaged_blob_is_named_with_what_needs_it(root: Store, settings: S
             [fault] = find_faults(root, settings.home)
             assert fault.key == path.relative_to(root.root).as_posix(), (name, change)
             assert fault.needed_for
-            assert "--mend" in fault.mend
+            assert "`--mend`" in fault.mend
         path.write_bytes(whole)
     assert find_faults(root, settings.home) == []
 
