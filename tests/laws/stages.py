@@ -220,7 +220,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = dataclasses.replace(CONFIG, source=SourceConfig(spec=f"folder:{folder / 'videos'}"))
-        _write_videos(folder / "videos")
+        write_videos(folder / "videos")
         store = Store(folder / "finished" / "root")
         store.check_writable()
         self.logs = {stage.name: Log() for stage in STAGES}
@@ -248,7 +248,7 @@ class World:
         return next(name for name in names if name in kept and (split == "val" or name in represents))
 
 
-def _write_videos(folder: Path) -> None:
+def write_videos(folder: Path) -> None:
     """Write fifteen videos of 4 s: ten that scroll through a level, one of them a second encode, and five menus."""
     for number in range(9):
         write_video(folder / f"level-{number}.mp4", _level(number), fps=10)
