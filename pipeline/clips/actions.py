@@ -17,6 +17,7 @@ from pipeline.actions.align import ClipFrames, Timeline, align
 from pipeline.actions.columns import BadSidecarError
 from pipeline.actions.sidecar import read_sidecar
 from pipeline.actions.table import SUFFIX, read_table, table_bytes
+from pipeline.errors import PermanentError
 from pipeline.sources.actions import raw_actions
 from pipeline.storage.store import Store
 
@@ -33,7 +34,13 @@ class KeptActions(NamedTuple):
 
 
 def publish_actions(
-    store: Store, raw_path: str, folder: str, video_id: str, timeline: Timeline, clips: Sequence[ClipFrames]
+    store: Store,
+    raw_path: str,
+    folder: str,
+    video_id: str,
+    timeline: Timeline,
+    clips: Sequence[ClipFrames],
+    expected_sha256: str | None = None,
 ) -> KeptActions:
     """Write the actions of a video's clips, from the sidecar that was fetched with it (`download.actions: keep`).
 
@@ -44,12 +51,24 @@ def publish_actions(
         video_id: the video.
         timeline: its frames and length.
         clips: its clips.
+        expected_sha256: of the sidecar, as it was fetched; None where that is not known.
+
+    Raises:
+        PermanentError: the sidecar is not the one that was fetched (`raw_damaged`).
     """
     fetched = next((key for key in raw_actions(raw_path) if store.exists(key)), None)
     if fetched is None:
         return KeptActions()
+    sidecar = store.read_blob(fetched)
+    if expected_sha256 is not None and hashlib.sha256(sidecar).hexdigest() != expected_sha256:
+        # another action reads as well
+        raise PermanentError(
+            f"sidecar {fetched} is not the file that was fetched (another SHA-256). To fetch it again, run "
+            "`lampworks doctor --deep --mend` and `lampworks run`.",
+            error_class="raw_damaged",
+        )
     try:
-        table = align(read_sidecar(fetched, store.read_blob(fetched)), timeline, clips)
+        table = align(read_sidecar(fetched, sidecar), timeline, clips)
     except BadSidecarError as error:
         return KeptActions(problem=str(error))
     if not len(table):

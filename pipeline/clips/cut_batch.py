@@ -22,6 +22,7 @@ from pipeline.clips.row_writer import RowWriter
 from pipeline.download.disk_space import drop_cut_raw, drop_superseded_raw
 from pipeline.download.due import CUTTING
 from pipeline.download.ledger import State
+from pipeline.download.sidecars import kept_sidecars
 from pipeline.errors import UserError
 from pipeline.job import BatchJob
 from pipeline.progress import Progress, notify
@@ -67,6 +68,7 @@ def _cut_due(job: BatchJob, retry_failed: bool, detect_cuts: CutDetector | None)
 
 
 def _cut_all(job: BatchJob, due: list[State], tmp: Path, detect_cuts: CutDetector | None) -> int:
+    sidecars = kept_sidecars(job.store, job.batch)
     cuts = [
         CutJob(
             job.store,
@@ -77,6 +79,7 @@ def _cut_all(job: BatchJob, due: list[State], tmp: Path, detect_cuts: CutDetecto
             str(state.sha256),
             str(scratch_of(job.config.engine, tmp) or ""),
             detect_cuts,
+            sidecars.get(str(state.path)),
         )
         for state in due
     ]

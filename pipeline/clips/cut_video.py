@@ -53,6 +53,8 @@ class CutJob:
     """Folder for the unfinished tar; "" for the temporary folder of the process that cuts."""
     detect_cuts: CutDetector | None = None
     """Finds the scene cuts; None: the adaptive detector. A top-level function, which can travel."""
+    actions_sha256: str | None = None
+    """Of the sidecar of true actions; None where there was none, or where an older version fetched it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def _cut(job: CutJob, source: Path) -> CutVideo:
         if rows and not job.store.exists(key):
             job.store.put_file(key, Path(file.name))
     timeline = Timeline(video.num_pictures, video.source_ms / 1000, sum(loss.ms for loss in video.lost))
-    actions = publish_actions(job.store, job.path, folder, job.video_id, timeline, frames)
+    actions = publish_actions(job.store, job.path, folder, job.video_id, timeline, frames, job.actions_sha256)
     shared = {
         "video_id": job.video_id,
         "batch": job.batch,

@@ -185,6 +185,7 @@ def _stored(fetched: Fetched, video: Mapping[str, Any], context: AttemptContext)
         "path": key,
         "message": clean_message(fetched.note) or None,
         "sha256": digest,
+        "actions_sha256": None if fetched.actions is None else hashlib.sha256(fetched.actions).hexdigest(),
         "bytes": size,
         "format": fetched.format,
         "codec": media.codec,

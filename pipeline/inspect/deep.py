@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.download.ledger import fold_all
+from pipeline.download.sidecars import kept_sidecars
 from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.shards.manifest import LISTED, LISTED_WITH_ACTIONS
 from pipeline.shards.read import manifest_key
 from pipeline.sources.actions import raw_actions
 from pipeline.storage.arrow import pc
-from pipeline.storage.checksums import Checksum, all_checksums
+from pipeline.storage.checksums import all_checksums
 from pipeline.storage.event_checksums import is_whole
 from pipeline.storage.home import Home
 from pipeline.storage.mend_tables import DERIVED_AS_A_WHOLE, find_table_damage
@@ -177,14 +178,15 @@ def _odd_models(store: Store) -> Iterator[Fault]:
 
 def _raw_files(store: Store) -> Iterator[_Expected]:
     states = fold_all(store).select(["video_id", "batch", "path", "sha256"])
-    known = all_checksums(Path(store.root)) if store.is_local else {}
+    sidecars = kept_sidecars(store)
     for row in states.filter(pc.is_valid(states["path"])).to_pylist():
         mend = "`--mend` sets it aside, and the next `lampworks run` downloads it again if it is not cut yet"
         yield _Expected("raw", row["path"], row["sha256"], f"video {row['video_id']}", mend, row)
-        for key in raw_actions(row["path"]):
-            if key in known:
-                needed_for = f"true actions of video {row['video_id']}"
-                yield _Expected("raw", key, _digests(known[key]), needed_for, mend, row)
+        if row["path"] in sidecars:
+            keys = raw_actions(row["path"])
+            key = next((key for key in keys if store.exists(key)), keys[0])
+            needed_for = f"true actions of video {row['video_id']}"
+            yield _Expected("raw", key, sidecars[row["path"]], needed_for, mend, row)
 
 
 def _clip_tars(store: Store) -> Iterator[_Expected]:
@@ -258,14 +260,11 @@ def _files_read_by_key(store: Store) -> Iterator[_Expected]:
     if not store.is_local:
         return
     for key, checksums in sorted(all_checksums(Path(store.root)).items()):
-        if not key.startswith("raw/") and store.exists(key):
+        if store.exists(key):
             needed_for, after = next((found[1:] for found in _BY_KEY if key.startswith(found[0])), ("a person", ""))
             mend = f"`--mend` sets it aside{after}"
-            yield _Expected("page", key, _digests(checksums), needed_for, mend, {"path": key, "after": after})
-
-
-def _digests(checksums: Iterable[Checksum]) -> frozenset[str]:
-    return frozenset(checksum.sha256 for checksum in checksums)
+            digests = frozenset(checksum.sha256 for checksum in checksums)
+            yield _Expected("page", key, digests, needed_for, mend, {"path": key, "after": after})
 
 
 def _difference(store: Store, expected: _Expected) -> str:

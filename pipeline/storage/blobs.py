@@ -26,11 +26,11 @@ _RUN_FILES = frozenset({"run.json", "config.yaml", "restarts.json"})
 def is_read_by_key(key: str) -> bool:
     """Tell whether no row has the hash of a blob, so that its checksum is kept beside it.
 
-    A report, a queue, a receipt, what a training run says of itself, a sidecar of actions that was fetched.
+    A report, a queue, a receipt, what a training run says of itself. None of these keys names a video.
     """
     folder, _, name = key.rpartition("/")
     of_a_run = folder.endswith("/checkpoints") and name in _RUN_FILES
-    return key.startswith(_READ_BY_KEY) or of_a_run or (key.startswith("raw/") and ".actions." in name)
+    return key.startswith(_READ_BY_KEY) or of_a_run
 
 
 class BlobStat(NamedTuple):
@@ -221,7 +221,7 @@ class Blobs(Root):
             self._fs.rm_file(self.url(key))
 
     def forget_gone_checksums(self) -> None:
-        """Take the checksums of deleted blobs away; their keys may name a video."""
+        """Take the checksums of deleted blobs away."""
         if self.is_local:
             forget_gone(Path(self.root))
 

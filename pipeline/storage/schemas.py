@@ -41,6 +41,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         started_at=_TIME, finished_at=_TIME, next_try_at=_TIME, http_status=_INT, bytes=_INT, sha256=_STR,
         path=_STR, format=_STR, codec=_STR, width=_INT, height=_INT, fps=_FLOAT, duration_claimed_s=_FLOAT,
         duration_s=_FLOAT, tool_version=_STR, site=_STR, bytes_360p=_INT, bytes_720p=_INT, file_version=_STR,
+        actions_sha256=_STR,
     ),
     # one change of a site's circuit breaker (append-only; state open | closed): while it is open, downloads from the
     # site pause

@@ -82,14 +82,16 @@ def test_of_appended_rows_only_those_of_the_damaged_file_are_lost(store: Store, 
     assert len(store.read("takedowns")) == 3
 
 
-def test_a_raw_video_that_is_damaged_before_it_is_cut_is_downloaded_again_as_its_row_says(
-    world: World, tmp_path: Path
+@pytest.mark.parametrize("pattern", ["raw/*/*.mp4", "raw/*/*level-0*.actions.jsonl"])
+def test_a_raw_file_that_is_damaged_before_it_is_cut_is_downloaded_again_as_its_row_says(
+    world: World, tmp_path: Path, pattern: str
 ) -> None:
     store = Store(world.before("clips", tmp_path / "root"))
     stages = {stage.name: stage.run for stage in STAGES}
-    path = sorted(Path(store.root).glob("raw/*/*.mp4"))[0]
+    path = sorted(Path(store.root).glob(pattern))[0]
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1  # it decodes as well, into other pictures
+    # it decodes as well, into other pictures; it reads as well, as another action
+    data[data.index(b'"0"') + 1 if path.suffix == ".jsonl" else len(data) // 2] ^= 1
     path.write_bytes(data)
     stages["clips"](store, world.config)
     [failed] = store.read("clippings", where=pc.field("state") == "failed").to_pylist()
