@@ -19,10 +19,10 @@ from pathlib import Path
 from pipeline.storage.owner import scratch_folder
 from pipeline.storage.store import Store
 store = Store(sys.argv[1])
-for key in ("models/a/b/c", "shards/v/train/x.tar", "reports/x.html", "takedowns/y.json"):
-    file = store.write_file(key)
-    file.__enter__().write(b"half")
-scratch_folder(Path(sys.argv[1]) / "tmp", "training").__enter__()
+keys = ("models/a/b/c", "shards/v/train/x.tar", "reports/x.html", "takedowns/y.json")
+begun = [store.write_file(key) for key in keys] + [scratch_folder(Path(sys.argv[1]) / "tmp", "training")]
+for one in begun:
+    one.__enter__()
 os._exit(9)
 """
 
