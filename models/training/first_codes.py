@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from models.networks.latent_actions import LatentActionModel, initialize_codes
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 
-_JUDGED = 24  # batches on which the tries are compared
+_JUDGED = 40  # batches on which the tries are compared
 
 
 @torch.no_grad()
@@ -52,7 +53,7 @@ def initialize_first_codes(
         if number < _JUDGED:
             judged += pieces
 
-    def error() -> float:
-        return float(torch.stack(parallel.map(error_of, range(len(judged)))).sum())
+    def error(share: float) -> float:
+        return float(torch.stack(parallel.map(error_of, range(ceil(share * len(judged))))).sum())
 
     initialize_codes(lam, torch.cat([latents.flatten(0, 1) for latents in found]), generator, error)

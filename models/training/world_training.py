@@ -46,7 +46,7 @@ from pipeline.config.world import DynamicsConfig, LatentActionConfig
 
 # of the steps without quantization: full noise from the first step on keeps a LAM from learning directions (measured)
 _NOISE_RISES = 0.6
-_STREAM, _PRIOR_STREAM, _CODES_BATCHES = 2, 4, 40
+_STREAM, _PRIOR_STREAM, _CODES_BATCHES = 2, 4, 100
 # with a token cache these windows are then drawn again for nothing
 _PRIOR, _PRIOR_BATCHES = "action_prior", 400
 
