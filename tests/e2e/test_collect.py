@@ -330,7 +330,8 @@ def ok_videos(settings: Settings) -> list[str]:
     return [name for name, state in download_states(settings.store).items() if state.state == "ok"]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_cancelled_stops_its_children_keeps_what_is_done_and_is_finished_by_the_next(
     signum: signal.Signals, site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
 ) -> None:

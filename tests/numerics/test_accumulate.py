@@ -85,7 +85,11 @@ def test_a_tokenizer_takes_the_same_steps(windows, name):
         assert_same(steps(accumulate, threads), whole)
 
 
-@pytest.mark.parametrize("name", WORLDS)
+_LONG = ("latent actions alone, then both", "play-like inputs, the LAM learns in one of two")
+"""What the case with noise takes too, but for details."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.slow] * (each in _LONG)) for each in WORLDS])
 def test_latent_actions_and_dynamics_take_the_same_steps(windows, name, monkeypatch):
     short_prior(monkeypatch)
     lam_changes, changes = WORLDS[name]

@@ -124,7 +124,7 @@ def test_losses_are_those_of_before(windows, name):
         assert curve[figure] == pytest.approx(losses, rel=1e-3), figure
 
 
-@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.slow] * (each == "demo")) for each in CURVES])
 def test_rounding_is_far_from_moving_the_losses(windows, name):
     """So a difference from the figures of before is a change of the program, not of the machine.
 

@@ -111,6 +111,23 @@ def test_codes_start_at_clusters_of_latents():
     assert sorted(lam.quantizer.nearest(torch.eye(8)[:4]).tolist()) == [0, 1, 2, 3]
 
 
+def test_of_the_codes_that_tries_end_at_those_of_the_least_error_stay():
+    lam, asked = busy(PAIRS), []
+    # more clusters than codes: some of them share one, and which ones is up to a try
+    places = torch.eye(8)[:6]
+
+    def error(share):
+        codes = lam.quantizer.nearest(places).tolist()
+        asked.append(share)
+        return float(codes[0] != codes[5])
+
+    initialize_codes(lam, places.repeat_interleave(10, 0), torch.Generator().manual_seed(0), error)
+    codes = lam.quantizer.nearest(places).tolist()
+    assert codes[0] == codes[5], "the clusters that one code may tell"
+    assert asked == [0.25] * (len(asked) - 4) + [1] * 4, "a part of the transitions tells which ones are worth all"
+    assert 4 < len(asked) - 4 < 32, "tries that end at the same codes are judged once"
+
+
 def test_started_embeddings_hold_the_frames():
     lam, frames = busy(PAIRS), video()
     initialize_embeddings(lam, frames)
