@@ -50,11 +50,14 @@ class Plan:
 
 
 class Work(NamedTuple):
-    """Videos, their hours, and how many of them are of unknown length."""
+    """Videos, with their hours and bytes."""
 
     videos: int = 0
     hours: float = 0.0
     unknown: int = 0
+    """Videos of unknown length."""
+    num_bytes: int = 0
+    """Bytes of the files: their size, where a search tells it, else by their length."""
 
 
 def plan_pass(settings: Settings, select: Sequence[str] | None = None) -> Plan:
@@ -82,9 +85,13 @@ def _collection(settings: Settings) -> Plan:
     config, store = settings.config, settings.store
     if config.source.kind == "arcade" and store.version("videos") < 0:
         # its recordings are made for the search itself: say what the configuration says
-        videos, hours = config.arcade.videos, config.arcade.videos * config.arcade.seconds / 3600
+        videos, seconds = config.arcade.videos, config.arcade.videos * config.arcade.seconds
         return _plan(
-            Work(videos, hours), Work(), batches=-(-videos // config.source.batch_size), config=config, searched=False
+            Work(videos, seconds / 3600, num_bytes=int(seconds * _BYTES_PER_SECOND)),
+            Work(),
+            batches=-(-videos // config.source.batch_size),
+            config=config,
+            searched=False,
         )
     if config.source.kind != "arcade":
         with lock_home(settings.home, store.root):
@@ -101,11 +108,16 @@ def _collection(settings: Settings) -> Plan:
 def _work(store: Store, video_ids: list[str]) -> Work:
     """Return how many videos these are, and their hours; unknown lengths are counted with the mean of the others."""
     wanted = pc.field("video_id").isin(pa.array(video_ids, pa.string()))
-    lengths = store.read("videos", ["duration_s"], wanted)["duration_s"].to_pylist()
+    rows = store.read("videos", ["duration_s", "size_bytes"], wanted)
+    lengths, sizes = rows["duration_s"].to_pylist(), rows["size_bytes"].to_pylist()
     known = [seconds for seconds in lengths if seconds]
     mean = sum(known) / len(known) if known else 0.0
+    num_bytes = sum(
+        size if size is not None else int((seconds or mean) * _BYTES_PER_SECOND)
+        for seconds, size in zip(lengths, sizes, strict=True)
+    )
     unknown = len(lengths) - len(known)
-    return Work(len(lengths), (sum(known) + mean * unknown) / 3600, unknown)
+    return Work(len(lengths), (sum(known) + mean * unknown) / 3600, unknown, num_bytes)
 
 
 def _plan(fetch: Work, cut: Work, *, batches: int, config: Config, searched: bool) -> Plan:
@@ -119,7 +131,7 @@ def _plan(fetch: Work, cut: Work, *, batches: int, config: Config, searched: boo
         fetched=cut.videos,
         batches=batches,
         hours=fetch.hours + cut.hours,
-        fetch_bytes=int(fetched_s * _BYTES_PER_SECOND),
+        fetch_bytes=fetch.num_bytes,
         clips=clips,
         clip_bytes=int(cut_s / _CLIP_S) * _CLIP_BYTES if episodes else clips * _CLIP_BYTES,
         work_hours=(fetched_s * _FETCH_SHARE + cut_s * _CUT_SHARE) / 3600,
@@ -141,17 +153,17 @@ def format_plan(plan: Plan) -> str:
         + (f" and {plan.fetched:,} that are there to cut" if plan.fetched else "")
         + f", in {plan.batches:,} batches"
         + (f", {plan.unknown:,} of unknown length" if plan.unknown else ""),
-        f"  hours    {plan.hours:,.1f} of video, about {max(plan.work_hours, 0.01):,.2f} of one core to fetch and cut",
-        f"  bytes    about {_size(plan.fetch_bytes)} to fetch, {_size(plan.clip_bytes)} of clips",
-        f"  clips    at most {plan.clips:,}",
-        *_measured(plan),
+        *(_unmeasured(plan) if plan.unknown == plan.videos + plan.fetched else _measured(plan)),
+        *_costs(plan),
         *format_training(plan.training),
     ]
     return "\n".join(lines)
 
 
-def _measured(plan: Plan) -> list[str]:
+def _costs(plan: Plan) -> list[str]:
     """Return what these hours of video will cost, by what earlier batches have cost."""
+    if plan.unknown == plan.videos + plan.fetched:
+        return []
     known = [cost for cost in plan.costs if cost.per_batch]
     if not known:
         return ["  costs    not known: no batch was made yet"]
@@ -164,6 +176,20 @@ def _measured(plan: Plan) -> list[str]:
     if all(cost.too_few for cost in known):
         sums = "too few batches were made to tell"
     return [f"  costs    {sums}, by what earlier batches have cost:", *(f"           {line}" for line in lines)]
+
+
+def _measured(plan: Plan) -> list[str]:
+    return [
+        f"  hours    {plan.hours:,.1f} of video, about {max(plan.work_hours, 0.01):,.2f} of one core to fetch and cut",
+        f"  bytes    about {_size(plan.fetch_bytes)} to fetch, {_size(plan.clip_bytes)} of clips",
+        f"  clips    at most {plan.clips:,}",
+    ]
+
+
+def _unmeasured(plan: Plan) -> list[str]:
+    """Return the lines of a plan in which no video has a known length: a zero would be read as an estimate."""
+    fetched = f"{_size(plan.fetch_bytes)} to fetch" if plan.fetch_bytes else "unknown"
+    return ["  hours    unknown: no video's length is known before it is fetched", f"  bytes    {fetched}"]
 
 
 def _size(count: float) -> str:

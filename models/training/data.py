@@ -1,6 +1,7 @@
 """Windows of training clips as tensors: the loader of `pipeline.shards.loader`, for torch.
 
-    windows = ClipWindows(training_clips(store, version), cache_clips=64)
+    train, val = training_clips(store, version)
+    windows = ClipWindows(train, cache_clips=64)
     batches = windows.batches(seed=0, batch=4, window=5)
     video_BTHWC, places = next(batches)
     saved = batches.state()      # `windows.batches(..., state=saved)` goes on from there

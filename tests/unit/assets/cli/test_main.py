@@ -103,7 +103,7 @@ def test_a_bigger_preset_on_a_root_that_exists_plans_with_the_roots_source(
     assert f"{load_settings(source='arcade').config.arcade.videos} to fetch, in" in shown.out
 
 
-def test_a_plan_of_a_folder_searches_it_and_fetches_nothing(tmp_path: Path) -> None:
+def test_a_plan_of_a_folder_searches_it_fetches_nothing_and_claims_no_clips_of_unknown_lengths(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     for number in range(3):
         (tmp_path / "videos" / f"{number}.mp4").write_bytes(b"not a video")
@@ -111,6 +111,10 @@ def test_a_plan_of_a_folder_searches_it_and_fetches_nothing(tmp_path: Path) -> N
     plan = plan_pass(settings)
     assert (plan.searched, plan.videos, plan.batches) == (True, 3, 1)
     assert (plan.unknown, plan.fetched) == (3, 0)
+    lines = format_plan(plan).splitlines()
+    assert "  hours    unknown: no video's length is known before it is fetched" in lines
+    assert "  bytes    33 B to fetch" in lines
+    assert not any(line.startswith("  clips") for line in lines)
     assert settings.store.version("downloads") == -1
 
 
