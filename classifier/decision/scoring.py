@@ -7,8 +7,9 @@ probability, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -21,13 +22,17 @@ from classifier.training.published import latest_classifier, load_document
 from pipeline.config import ClipConfig, Config
 from pipeline.errors import UserError
 from pipeline.job import BatchJob
+from pipeline.progress import Progress
 from pipeline.storage.arrow import of_batches, pc, rows_with
 from pipeline.storage.models_table import ModelRecord
 from pipeline.storage.rows import rows_table, sql_texts
 from pipeline.storage.store import Store
+from pipeline.workers.spread import spread
 
 _COVER_COLUMNS = ["clip_id", "model_version", "clip_sha256"]
 _REPORT_COLUMNS = ["clip_id", "probability", "message"]
+_TASK = 8192
+"""Clips of a task on a cluster: a whole number of the calls that a scorer gets here, so that scores are the same."""
 
 
 @dataclass(frozen=True)
@@ -163,12 +168,34 @@ def _covers(scored: pa.Table, clips: pa.Table, model_version: str) -> bool:
 
 
 def _rows(job: BatchJob, model: ModelRecord, classifier: LoadedClassifier, clips: pa.Table) -> pa.Table:
-    parts = list(scored_tables(job, classifier, clips)) if len(clips) else []
+    parts = list(_tables(job, model, classifier, clips)) if len(clips) else []
     table = pa.concat_tables([rows_table("scores", []), *parts])
     for name, value in (("batch", job.batch), ("model_version", model.model_id)):
         column = pa.array([value] * len(table), pa.string())
         table = table.set_column(table.column_names.index(name), name, column)
     return table
+
+
+def _tables(job: BatchJob, model: ModelRecord, classifier: LoadedClassifier, clips: pa.Table) -> Iterator[pa.Table]:
+    """Yield the rows of clips in order, computed here or on a cluster."""
+    engine = job.config.engine
+    if engine.backend == "local":
+        yield from scored_tables(job, classifier, clips)
+        return
+    parts = [clips.take(pa.array(range(at, min(at + _TASK, len(clips))))) for at in range(0, len(clips), _TASK)]
+    work = partial(_table_of, job=replace(job, on_progress=None), model_id=model.model_id)
+    with Progress("clip scores", len(clips), "clips", on_progress=job.on_progress) as progress:
+        for part, table in spread(work, parts, engine, store=job.store, networks=True):
+            progress.advance(len(part))
+            yield table
+
+
+def _table_of(clips: pa.Table, job: BatchJob, model_id: str) -> pa.Table:
+    """Return the rows of some clips, on a node of a cluster."""
+    model = latest_classifier(job.store)
+    if model is None or model.model_id != model_id:
+        raise UserError(f"the quality classifier {model_id} was replaced while it scored: run again")
+    return pa.concat_tables(scored_tables(job, load_classifier(job.store, model, job.config), clips))
 
 
 def _report(batch: str, model: ModelRecord, rows: pa.Table, *, written: bool) -> ScoreReport:

@@ -8,7 +8,8 @@ is another one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -27,12 +28,15 @@ from pipeline.progress import Progress
 from pipeline.storage.arrow import of_batches, pc, unique
 from pipeline.storage.rows import rows_table, sql_texts
 from pipeline.storage.store import Store
+from pipeline.workers.spread import spread
 
 UNREADABLE, NOT_FINITE = "unreadable_frames", "not_finite"
 _GPU_CLIPS = 16
 """Clips of a pass on a GPU. On a CPU each clip is a pass of its own: 8 frames fill the caches, and 32 cost 6 % more."""
 _PART = 1024
 """Rows that become one Arrow table (5 MB)."""
+_TASK = 256
+"""Clips of a task on a cluster."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,24 @@ def _kept_rows(store: Store, batch: str, encoder: str, clips: pa.Table, missing:
 
 def embedded_tables(job: BatchJob, clips: pa.Table) -> Iterator[pa.Table]:
     """Yield the rows of `embeddings` of clips (with `FRAME_COLUMNS` and `sha256`), in order, a thousand a table."""
+    engine = job.config.engine
+    if engine.backend == "local":
+        yield from _tables(job, clips)
+        return
+    parts = [clips.take(pa.array(range(at, min(at + _TASK, len(clips))))) for at in range(0, len(clips), _TASK)]
+    work = partial(_table_of, job=replace(job, on_progress=None))
+    with Progress("clip embeddings", len(clips), "clips", on_progress=job.on_progress) as progress:
+        for part, table in spread(work, parts, engine, store=job.store, networks=True):
+            progress.advance(len(part))
+            yield table
+
+
+def _table_of(clips: pa.Table, job: BatchJob) -> pa.Table:
+    """Return the rows of some clips, on a node of a cluster."""
+    return pa.concat_tables(_tables(job, clips))
+
+
+def _tables(job: BatchJob, clips: pa.Table) -> Iterator[pa.Table]:
     if not len(clips):
         return
     rows: list[dict[str, Any]] = []

@@ -8,8 +8,9 @@ rows are committed once, at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from models.registry import load_tokenizer
@@ -36,6 +37,7 @@ from pipeline.tokens.plan import (
     tokens_version,
 )
 from pipeline.tokens.starts import window_starts
+from pipeline.workers.spread import spread
 
 _NOTICES = 20
 
@@ -76,7 +78,7 @@ def write_tokens(job: Job) -> TokensReport:
     while True:
         inputs = token_inputs(store, version)
         layout = _layout(store, config, version, record.model_id, encoder)
-        rows, written = _files(job, layout, encoder)
+        rows, written = _files(job, layout, _Files(store, config, layout, encoder))
         # read again just before publishing: after a takedown that arrived meanwhile, leave its clips out
         if token_inputs(store, version) == inputs:
             break
@@ -121,27 +123,70 @@ def _layout(store: Store, config: Config, version: str, tokenizer: str, encoder:
     )
 
 
-def _files(job: Job, layout: TokenLayout, encoder: WindowEncoder) -> tuple[list[dict[str, Any]], int]:
+def _files(job: Job, layout: TokenLayout, files: _Files) -> tuple[list[dict[str, Any]], int]:
     """Return the rows of all files, and how many were not there yet."""
     store, rows, written = job.store, [], 0
     # a published file is named by its clips, so that one of the same name is that of the plan
     published = {row["path"]: row for row in store.read("tokens").to_pylist() if row["version"] == layout.version}
-    total = total_of(store.read("shards", ["samples"])["samples"])
-    left_out = _LeftOut(job, total)
-    with Progress("token_shards", total=total, unit="clips", on_progress=job.on_progress) as progress:
-        for planned in plan_token_files(store, layout.version):
-            row = published.get(planned.key)
-            if row is not None and store.exists(planned.key):
-                row |= {"shards_version": layout.shards_version}
-            else:
-                row = finished_file(store, layout, planned.split, planned.key)
-            if row is None:
-                clips = _encoded(job, layout, planned, encoder, left_out)
-                row = write_token_file(store, layout, planned.split, planned.key, clips)
-                written += 1
-            progress.advance(len(planned.clips), note=planned.key)
+    left_out = _LeftOut(job, total_of(store.read("shards", ["samples"])["samples"]))
+    planned = ((file, published.get(file.key)) for file in plan_token_files(store, layout.version))
+    with Progress("token_shards", total=left_out.total, unit="clips", on_progress=job.on_progress) as progress:
+        made = _spread_files(job, files, planned, left_out)
+        for (file, _), (row, is_new, reasons) in made:
+            for clip_id, reason in reasons.items():
+                left_out.add(clip_id, reason)
+            written += is_new
+            progress.advance(len(file.clips), note=file.key)
             rows.append(row)
     return rows, written
+
+
+_Item = tuple[PlannedFile, dict[str, Any] | None]
+"""A file of the plan, and the row that it has already."""
+_Made = tuple[dict[str, Any], bool, dict[str, str]]
+"""The row of a file, whether it was encoded now, and the reasons of clips that were left out and are not noted yet."""
+
+
+def _spread_files(
+    job: Job, files: _Files, planned: Iterator[_Item], left_out: _LeftOut
+) -> Iterator[tuple[_Item, _Made]]:
+    if job.config.engine.backend == "local":
+        # too many clips that cannot be encoded end the run at once, not after their file
+        yield from ((item, files.make(item, left_out.add)) for item in planned)
+        return
+    work = partial(_made_on_a_node, store=job.store, config=job.config, layout=files.layout)
+    yield from spread(work, planned, job.config.engine, store=job.store, networks=True)
+
+
+def _made_on_a_node(item: _Item, store: Store, config: Config, layout: TokenLayout) -> _Made:
+    """Make one file on a node of a cluster."""
+    tokenizer = load_tokenizer(store, layout.tokenizer)
+    reasons: dict[str, str] = {}
+    files = _Files(store, config, layout, WindowEncoder(tokenizer, choose_compute(config.training)))
+    row, is_new, _ = files.make(item, reasons.__setitem__)
+    return row, is_new, reasons
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What the files of one set have in common."""
+
+    store: Store
+    config: Config
+    layout: TokenLayout
+    encoder: WindowEncoder
+
+    def make(self, item: _Item, leave_out: Callable[[str, str], None]) -> _Made:
+        """Encode a file, unless it is there; `leave_out` is called with each clip that cannot be, and why."""
+        planned, row = item
+        store, layout = self.store, self.layout
+        if row is not None and store.exists(planned.key):
+            return row | {"shards_version": layout.shards_version}, False, {}
+        row = finished_file(store, layout, planned.split, planned.key)
+        if row is not None:
+            return row, False, {}
+        clips = _encoded(self, planned, leave_out)
+        return write_token_file(store, layout, planned.split, planned.key, clips), True, {}
 
 
 class _LeftOut:
@@ -165,29 +210,27 @@ class _LeftOut:
             )
 
 
-def _encoded(
-    job: Job, layout: TokenLayout, planned: PlannedFile, encoder: WindowEncoder, left_out: _LeftOut
-) -> Iterator[EncodedClip]:
-    settings = settings_of(job.config)
+def _encoded(files: _Files, planned: PlannedFile, leave_out: Callable[[str, str], None]) -> Iterator[EncodedClip]:
+    settings, encoder = settings_of(files.config), files.encoder
     for clip in planned.clips:
         source = {name: clip[name] for name in ("clip_id", "video_id", "clip_sha256", "cut_ms")}
         try:
-            mp4 = read_sample(job.store, planned.shard, clip["offset"], clip["size"], clip["clip_sha256"])
+            mp4 = read_sample(files.store, planned.shard, clip["offset"], clip["size"], clip["clip_sha256"])
             frames_THWC = decode_stored_clip(mp4)
             if frames_THWC.shape[1:3] != encoder.size:
                 found, wanted = (f"{width}x{height}" for height, width in (frames_THWC.shape[1:3], encoder.size))
                 raise PermanentError(f"its frames are {found}, the tokenizer's {wanted}", error_class="bad_sample")
         except PermanentError as exc:
-            left_out.add(clip["clip_id"], str(exc))
+            leave_out(clip["clip_id"], str(exc))
             yield EncodedClip(source, problem=str(exc))
             continue
         cuts = clip["cut_ms"] if settings.avoid_cuts else ()
-        fps = clip["fps"] or job.config.clips.fps
+        fps = clip["fps"] or files.config.clips.fps
         starts = window_starts(len(frames_THWC), settings.window, settings.stride, cut_ms=cuts, fps=fps)
         if not starts:
             why = f"no window of {settings.window} frames fits into its {len(frames_THWC)} frames between cuts"
             yield EncodedClip(source, len(frames_THWC), problem=why)
             continue
         windows = (frames_THWC[start : start + settings.window] for start in starts)
-        data = b"".join(pack(tokens_TP, layout.bits) for tokens_TP in encoder.encode(windows))
+        data = b"".join(pack(tokens_TP, files.layout.bits) for tokens_TP in encoder.encode(windows))
         yield EncodedClip(source, len(frames_THWC), starts, data)

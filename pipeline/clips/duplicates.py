@@ -16,7 +16,7 @@ numbers a clip; signatures and hashes (4 kB a clip) are read from files in the h
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,11 +25,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.clip_spec import clip_spec
+from pipeline.clips.buckets import buckets_of
 from pipeline.clips.load_looks import LoadedLooks, load_looks
 from pipeline.clips.samples import NUM_SAMPLES
 from pipeline.config import Config, DuplicateConfig, fingerprint
-from pipeline.copies.find import STEPS, Found, find_copies
+from pipeline.copies.find import STEPS, Alike, Found, find_copies, own_buckets
 from pipeline.copies.look import Looks
+from pipeline.copies.timeline import Ints
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.progress import Progress
@@ -106,14 +108,20 @@ def _grouped(job: Job) -> pa.Table:
     ):
         loaded = load_looks(job.store, job.config, folder)
         advance = partial(progress.advance, note=f"{len(loaded.clips)} clips")
-        found = copies_among(loaded, job.config.duplicates, advance)
+        with buckets_of(job) as buckets:
+            found = copies_among(loaded, job.config.duplicates, advance, buckets)
         return rows_table("duplicates", duplicate_rows(loaded, found))
 
 
-def copies_among(loaded: LoadedLooks, config: DuplicateConfig, on_step: Callable[[], None] = lambda: None) -> Found:
+def copies_among(
+    loaded: LoadedLooks,
+    config: DuplicateConfig,
+    on_step: Callable[[], None] = lambda: None,
+    buckets: Callable[[Looks, Ints], Iterable[Alike]] = own_buckets,
+) -> Found:
     """Find the copies among loaded clips; `on_step` is called `pipeline.copies.find.STEPS` times."""
     looks = Looks(loaded.codes, NUM_SAMPLES, config.max_distance, config.mirrored)
-    return find_copies(loaded.line, looks, loaded.marks, loaded.equal, config.min_texture, on_step)
+    return find_copies(loaded.line, looks, loaded.marks, loaded.equal, config.min_texture, on_step, buckets)
 
 
 def _inputs(store: Store, config: Config) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from pipeline.copies.timeline import HALF, Ints, Timeline
 LOOK_ORDERS, LANDMARK_ORDERS = 12, 4
 STEPS = LOOK_ORDERS + LANDMARK_ORDERS + 2
 """Times that `on_step` is called."""
+Alike = tuple[Ints, Ints, Bools]
+"""Pairs of clips that look alike, the lower number first, and whether they do so as mirror images."""
 _MOST_TRIES = 16  # look-alikes of one clip that are compared: where hundreds look alike, landmarks find the copies
 
 
@@ -42,6 +44,11 @@ class Found:
     """Pairs that were compared."""
 
 
+def own_buckets(looks: Looks, clips: Ints) -> Iterator[Alike]:
+    """Yield the pairs of clips that look alike and stand close, for each of the orders, computed in this process."""
+    return (looks.alike_pairs(clips, seed) for seed in range(LOOK_ORDERS))
+
+
 def find_copies(
     line: Timeline,
     looks: Looks,
@@ -49,6 +56,7 @@ def find_copies(
     equal: tuple[Ints, Ints],
     min_texture: float,
     on_step: Callable[[], None] = lambda: None,
+    buckets: Callable[[Looks, Ints], Iterable[Alike]] = own_buckets,
 ) -> Found:
     """Find the copies among all clips.
 
@@ -59,14 +67,14 @@ def find_copies(
         equal: pairs of clips of equal bytes, which need no proof; the lower number first.
         min_texture: places of 64 that must show a difference for a clip to look like others.
         on_step: called `STEPS` times.
+        buckets: gives the pairs of textured clips that look alike, one order after the other.
     """
     size = len(line.first)
     zero = np.zeros(len(equal[0]), np.int64)
     search = _Search(line, looks.mirrored, [Pairs(*equal, zero, zero.astype(bool))])
     alike = np.arange(size)
     textured = np.flatnonzero(looks.texture() >= min_texture)
-    for seed in range(LOOK_ORDERS):
-        first, second, flipped = looks.alike_pairs(textured, seed)
+    for first, second, flipped in buckets(looks, textured):
         alike = components(size, first, second, alike)
         search.try_looks(first, second, flipped)
         on_step()

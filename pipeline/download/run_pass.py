@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pipeline.download.attempt import AttemptContext, AttemptResult, DownloadTask, attempt, lost
 from pipeline.download.circuit_breaker import Breaker
+from pipeline.download.cluster_limits import limits_of
 from pipeline.download.disk_space import DiskBudget
-from pipeline.download.rate_limits import SiteLimits
 from pipeline.download.report import PassTotals
 from pipeline.download.row_writer import RowWriter
 from pipeline.download.schedule import Feed
@@ -43,8 +43,7 @@ def run_pass(job: BatchJob, tasks: list[DownloadTask], known: dict[str, Breaker]
         budget = DiskBudget(job.store, job.config, job.home)
         if shortage := budget.shortage():
             return PassTotals(0, shortage)
-        limits = SiteLimits(job.home.limits, job.config.source.kind, settings)
-        with open_source(job.config, job.home, job.store.storage_options) as source, limits:
+        with open_source(job.config, job.home, job.store.storage_options) as source, limits_of(job) as limits:
             feed = Feed(tasks, settings, known, limits, budget)
             context = AttemptContext(source, job.store, settings, job.batch, scratch_of(job.config.engine, folder))
             return PassTotals(_attempt_all(job, context, feed, len(tasks), folder), feed.paused)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pipeline.config import DownloadConfig
 from pipeline.download.attempt import AttemptResult, DownloadTask
 from pipeline.download.circuit_breaker import Breaker, Refusal, closed, opened
+from pipeline.download.cluster_limits import ClusterLimits
 from pipeline.download.disk_space import DiskBudget
 from pipeline.download.rate_limits import SiteLimits
 from pipeline.sources.faults import BLOCKING
@@ -30,7 +31,7 @@ class Feed:
         tasks: Iterable[DownloadTask],
         config: DownloadConfig,
         breakers: dict[str, Breaker],
-        limits: SiteLimits,
+        limits: SiteLimits | ClusterLimits,
         budget: DiskBudget,
     ) -> None:
         self.config, self.breakers, self.limits, self.budget = config, breakers, limits, budget

@@ -11,46 +11,67 @@ import io
 import tarfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from pipeline.clips.read import read_clip
 from pipeline.clips.tar import TarWriter
-from pipeline.config import ShardConfig
-from pipeline.progress import Progress, ProgressCallback
+from pipeline.job import Job
+from pipeline.progress import Progress
 from pipeline.shards.actions import copy_actions
 from pipeline.shards.index import write_index
 from pipeline.shards.plan import Plan, origin, sidecar
 from pipeline.shards.splits import SPLITS
 from pipeline.storage.arrow import pc
 from pipeline.storage.store import Store
+from pipeline.workers.spread import spread
 
 _PARALLEL_READS = 8
 
 
-def write_tars(
-    store: Store, config: ShardConfig, plan: Plan, on_progress: ProgressCallback | None
-) -> list[dict[str, Any]]:
+def write_tars(job: Job, plan: Plan) -> list[dict[str, Any]]:
     """Write the tars that are not there yet; return a row of `shards` for each tar of the plan."""
     rows: list[dict[str, Any]] = []
-    with Progress("training_shards", total=len(plan.clips), unit="clips", on_progress=on_progress) as progress:
-        for split in SPLITS:
-            clips = plan.clips.filter(pc.equal(plan.clips["split"], pa.scalar(split)))
-            for index, start in enumerate(range(0, len(clips), config.samples_per_shard)):
-                members = clips.slice(start, config.samples_per_shard).to_pylist()
-                key = f"shards/{plan.version}/{split}/clips-{index:06d}.tar"
-                tar = _finished_tar(store, key, members) or _write_tar(store, key, members)
-                places = zip(members, tar.offsets, strict=True)
-                entries = [origin(row) | {"offset": offset, "size": row["size"]} for row, offset in places]
-                name, index_sha256 = write_index(store, key, entries)
-                samples: dict[str, Any] = {"split": split, "path": key, "samples": len(members)}
-                samples |= {"bytes": tar.size, "sha256": tar.sha256}
-                samples |= copy_actions(store, key, members)
-                rows.append(samples | {"index": name, "index_sha256": index_sha256})
-                progress.advance(len(members), note=f"{split} {index}")
+    planned = _planned(plan, job.config.shards.samples_per_shard)
+    with Progress("training_shards", total=len(plan.clips), unit="clips", on_progress=job.on_progress) as progress:
+        write = partial(_row_of, store=job.store)
+        for tar, row in spread(write, planned, job.config.engine, store=job.store):
+            rows.append(row)
+            progress.advance(len(tar.members), note=f"{tar.split} {tar.number}")
     assert sum(row["samples"] for row in rows) == len(plan.clips)
     return rows
+
+
+class _PlannedTar(NamedTuple):
+    """A tar of the plan; travels to the process that writes it."""
+
+    split: str
+    number: int
+    key: str
+    members: list[dict[str, Any]]
+
+
+def _planned(plan: Plan, samples: int) -> Iterator[_PlannedTar]:
+    for split in SPLITS:
+        clips = plan.clips.filter(pc.equal(plan.clips["split"], pa.scalar(split)))
+        for index, start in enumerate(range(0, len(clips), samples)):
+            members = clips.slice(start, samples).to_pylist()
+            yield _PlannedTar(split, index, f"shards/{plan.version}/{split}/clips-{index:06d}.tar", members)
+
+
+def _row_of(planned: _PlannedTar, store: Store) -> dict[str, Any]:
+    """Write one tar with its index and its actions, where they are not there yet, and return its row."""
+    split, _, key, members = planned
+    tar = _finished_tar(store, key, members) or _write_tar(store, key, members)
+    places = zip(members, tar.offsets, strict=True)
+    entries = [origin(row) | {"offset": offset, "size": row["size"]} for row, offset in places]
+    name, index_sha256 = write_index(store, key, entries)
+    samples: dict[str, Any] = {"split": split, "path": key, "samples": len(members)}
+    samples |= {"bytes": tar.size, "sha256": tar.sha256}
+    samples |= copy_actions(store, key, members)
+    return samples | {"index": name, "index_sha256": index_sha256}
 
 
 class _Tar(NamedTuple):

@@ -78,7 +78,7 @@ def write_shards(job: Job) -> ShardReport:
         plan = plan_shards(store, config)
         if current_shards(store) == plan.version and store.exists(manifest_key(plan.version)):
             return _report(store, written=False)
-        rows = write_tars(store, config.shards, plan, job.on_progress)
+        rows = write_tars(job, plan)
         card = card_facts(store, config, plan, rows)
         # read again just before publishing: after a takedown that arrived meanwhile, plan and write again
         if shard_inputs(store, config)["tables"]["takedowns"] == inputs["tables"]["takedowns"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import DownloadConfig
+from pipeline.download.cluster_limits import LimitKeeper
 from pipeline.download.rate_limits import SiteLimits
 from pipeline.sources.politeness import limit_of
 
@@ -63,3 +64,22 @@ def test_a_stranger_is_asked_politely_and_this_machine_is_not_slowed_down() -> N
     assert [limit_of("urls", host, config).interval_s for host in ("127.0.0.1", "localhost", "::1")] == [0.0] * 3
     assert limit_of("folder", "folder", config).is_none
     assert limit_of("urls", "localhost", DownloadConfig(host_interval_s=3.0)).interval_s == 3.0
+
+
+def test_runs_on_a_cluster_share_the_slots_and_one_that_is_silent_loses_its_own(tmp_path: Path) -> None:
+    now = 0.0
+    keeper = LimitKeeper(str(tmp_path / "limits.sqlite"), lambda: now)
+    config = DownloadConfig(host_workers=2, host_interval_s=0.0)
+    assert [keeper.start(run, "urls", config, "a.invalid") for run in ("one", "other")] == [None, None]
+    assert keeper.start("one", "urls", config, "a.invalid") is not None, "two at a time on the whole cluster"
+    keeper.finish("other", "a.invalid")
+    assert keeper.start("one", "urls", config, "a.invalid") is None
+    assert keeper.start("other", "urls", config, "a.invalid") is not None
+    now = 20.0
+    keeper.renew("one")
+    now = 40.0
+    assert keeper.start("other", "urls", config, "a.invalid") is not None, "a run that renews keeps its slots"
+    now = 80.0
+    assert keeper.start("other", "urls", config, "a.invalid") is None, "a run that is gone gives its slots back"
+    keeper.leave("other")
+    assert [keeper.start("third", "urls", config, "a.invalid") for _ in range(2)] == [None, None]
