@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from assets.cli import bench_classifier
+from assets.cli import bench_classifier, bench_engine
 from assets.cli.bench_clips import run_clips
 from assets.cli.bench_cuts import run_cuts
 from assets.cli.bench_dedup import run_dedup
@@ -39,6 +39,7 @@ _WHAT = [
     "cuts",
     "dedup",
     "economy",
+    "engine",
     "growth",
     "label",
     "loader",
@@ -72,6 +73,8 @@ def add_commands(commands: Parsers) -> None:
         "of shards, loader, near-duplicates, status, report) at a sixteenth, a quarter and all of --videos (16000)\n"
         "and --clips (five a video), and the exponents by which they grow; exits 1 where status or the sensor takes\n"
         "more than 1 GB. Rows are made up. In full: --videos 1000000 --clips 5000000.\n"
+        "engine: items a second and overhead an item of worker processes here and, with --address, of tasks on your\n"
+        "Ray cluster.\n"
         "cuts: our scene cuts beside those of PySceneDetect and TransNetV2, against what a person sees, on the\n"
         "recordings of LAMPWORKS_RECORDINGS.\n"
         "start: seconds and memory until a batch of 250 makes its first request, in a store of many videos.\n"
@@ -147,6 +150,7 @@ def add_commands(commands: Parsers) -> None:
     add_training_options(bench)
     bench_classifier.add_options(bench)
     add_economy_options(bench)
+    bench_engine.add_options(bench)
     bench.add_argument("--held-out", action="store_true", help="of cuts: fourteen other recordings")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -167,6 +171,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return run_economy(args)
     if args.what == "growth":
         return run_growth(args)
+    if args.what == "engine":
+        return bench_engine.run_engine(args)
     if args.what == "label":
         return run_label_page(args)
     if args.what == "loader":
