@@ -124,8 +124,15 @@ def _check_cluster(config: EngineConfig) -> None:
     from ray import exceptions
     from ray._common.usage import usage_lib
     from ray._private import utils
-    from ray._raylet import GcsClient  # type: ignore[attr-defined,unused-ignore]
+    from ray._raylet import (  # type: ignore[attr-defined,unused-ignore]
+        AuthenticationTokenLoader,
+        Config,
+        GcsClient,
+    )
 
+    # Ray reads the variables of the token when it is imported, which another program may have done before
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
     try:
         client = GcsClient(address=config.address)
         about = usage_lib.get_cluster_metadata(client)

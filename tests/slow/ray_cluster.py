@@ -57,6 +57,7 @@ class RayCluster:
             "RAY_raylet_start_wait_time_s": "180",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_health_check_period_ms": "1000",
+            "RAY_worker_niceness": "0",  # Ray's own 15 would starve its workers on a machine that does other things
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(HERE),
             "LAMPWORKS_GATES": str(self.gates),

@@ -36,7 +36,7 @@ def config_of(folder: Path, engine: EngineConfig) -> Config:
     return Config(
         source=SourceConfig(spec=f"folder:{folder}"),
         download=DownloadConfig(min_free_gb=0.0),
-        engine=dataclasses.replace(engine, deadline_s=20.0, max_attempts=2),
+        engine=dataclasses.replace(engine, deadline_s=30.0, max_attempts=3),
         clips=ClipConfig(seconds=2, fps=10, cut_detector="transnetv2"),
     )
 

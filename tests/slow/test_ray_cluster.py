@@ -89,11 +89,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
 
 
 def grey(level: int) -> np.ndarray:
-    return np.full((25, 96, 160, 3), level, np.uint8)
+    return np.full((25, 90, 160, 3), level, np.uint8)
 
 
 def moving(seed: int) -> np.ndarray:
-    frames = np.random.default_rng(seed).integers(0, 255, (1, 96, 160, 3)).repeat(25, 0).astype(np.uint8)
+    frames = np.random.default_rng(seed).integers(0, 255, (1, 90, 160, 3)).repeat(25, 0).astype(np.uint8)
     for index in range(25):
         frames[index, 30:60, 3 * index : 3 * index + 30] = 200
     return frames
@@ -104,7 +104,9 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three that play, recordings where there are some, and one of each grey that does something else."""
     folder = tmp_path_factory.mktemp("videos")
     for level in (RAISES, KILLS, HANGS, WAITS, WAITS_TOO):
-        write_video(folder / f"grey-{level}.mp4", grey(level), fps=10)
+        # the one that waits too is the last: only it is left when the driver is killed
+        name = f"z-{level}.mp4" if level == WAITS_TOO else f"grey-{level}.mp4"
+        write_video(folder / name, grey(level), fps=10)
     for seed in range(3):
         write_video(folder / f"moving-{seed}.mp4", moving(seed), fps=10)
     for name in ("v029.mp4", "v037.mp4") if RECORDINGS else ():
