@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -26,7 +25,7 @@ import yaml
 from pipeline.config import Config, load_config, preset
 from pipeline.config.renamed import with_present_names
 from pipeline.config.yaml_file import END, ENDS, LARGEST, parse_yaml_file, read_yaml_file
-from pipeline.errors import UserError
+from pipeline.errors import StoreError, UserError
 from pipeline.job import Job
 from pipeline.outside import parse_json, shown_url
 from pipeline.progress import ProgressCallback
@@ -50,6 +49,7 @@ _AWS = {
     "token": ("AWS_SESSION_TOKEN",),
     "endpoint_url": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
     "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "retry_s": (),
 }
 
 
@@ -243,16 +243,15 @@ def _names(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _remembered_by(store: Store) -> dict[str, Any]:
     try:
-        # a bucket that is not there looks empty to one client and is an error to the other: ask both
-        store.version("videos")
-        if not store.exists(CONFIG):
+        try:
+            found = store.read_blob(CONFIG)
+        except FileNotFoundError:
             return {}
-        return parse_yaml_file(store.read_blob(CONFIG), f"configuration {store.url(CONFIG)!r}")
-    except UserError:
+        return parse_yaml_file(found, f"configuration {store.url(CONFIG)!r}")
+    except (UserError, StoreError):
         raise
     except Exception as exc:  # an object store's client raises what it likes
-        found = re.search(r"<Message>(.*?)</Message>", str(exc))
-        told = found[1] if found else " ".join(re.sub(r"\x1b\[\d+m|↳", "", str(exc)).split())[:300]
+        told = " ".join(str(exc).split())[:300]
         raise UserError(
             f"root {store.root!r} cannot be read ({told}): check its address, --storage-options, "
             "and the AWS variables; `lampworks doctor` tries it again."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 TOO_LONG = "too_long"
+STORE_TROUBLE = "store_trouble"
+"""Error class of `StoreError`."""
 
 
 class UserError(ValueError):
@@ -28,6 +30,21 @@ class RetryableError(Exception):
         self.error_class = error_class
         self.http_status = http_status
         self.retry_after_s = retry_after_s
+
+
+class StoreError(Exception):
+    """The object store refuses, or does not answer: no item is at fault, none is recorded, and the work stops.
+
+    The message says what the store said and how to go on. It is no OSError and no ValueError on purpose: who takes
+    these for a damaged item must not take a store that is away for one.
+    """
+
+    error_class = STORE_TROUBLE
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        """Say what is wrong; `passing` tells whether the same may succeed a little later."""
+        super().__init__(message)
+        self.passing = passing
 
 
 class RejectedError(PermanentError):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.workers.outcome import Later, Outcome
+from pipeline.workers.outcome import Later, Outcome, raise_store_trouble
 
 _PACKAGES = ("assets.", "classifier.", "models.", "pipeline.")
 _LONGEST_WAIT_S = 0.05
@@ -32,6 +32,7 @@ class InlineEngine:
             else:
                 outcome = self._outcome(fn, item)
                 self.after(item)
+                raise_store_trouble(outcome)
                 yield item, outcome
 
     @staticmethod

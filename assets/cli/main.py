@@ -35,7 +35,7 @@ from assets.cli import uncovered as cli_uncovered
 from assets.cli.options import Parsers
 from assets.cli.services import command as cli_services
 from assets.logs import json_wanted, set_up_logging
-from pipeline.errors import UserError
+from pipeline.errors import StoreError, UserError
 from pipeline.outside import shown_text
 
 _EPILOG = """\
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_logging(args.verbose, as_json=json_wanted(args.log_json))
     try:
         return int(args.handler(args))
-    except UserError as exc:
+    except (UserError, StoreError) as exc:
         print(f"error: {shown_text(exc)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from assets.settings import Settings
 from models.training.observed import Observed
 from pipeline.config import Config
 from pipeline.costs.booking import booked
-from pipeline.errors import UserError
+from pipeline.errors import StoreError, UserError
 from pipeline.job import BatchJob, Job
 from pipeline.outside import shown_text, shown_values
 from pipeline.progress import Notice, ProgressCallback
@@ -86,7 +86,7 @@ def user_failure(lampworks: Lampworks) -> Iterator[None]:
     """Turn an error that the user can fix into a Failure of one sentence; others keep their traceback."""
     try:
         yield
-    except UserError as exc:
+    except (UserError, StoreError) as exc:
         raise dg.Failure(shown_text(exc), metadata={USER_ERROR: True}, allow_retries=False) from None
     except OSError as exc:
         if exc.errno != errno.ENOSPC and "No space left" not in str(exc):

@@ -14,7 +14,7 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 from models.runtime.process import end_with_parent
 from models.training.group import GroupError, GroupStoppedError, run_group
 from pipeline.config import load_config
-from pipeline.errors import UserError
+from pipeline.errors import StoreError, UserError
 from pipeline.storage.store import Store
 
 OPTIONS = "LAMPWORKS_STORAGE_OPTIONS"
@@ -38,7 +38,7 @@ def main() -> int:
             return _fail(pipes, "stopped", exc)
         except GroupError as exc:
             return _fail(pipes, "died", exc)
-        except UserError as exc:
+        except (UserError, StoreError) as exc:
             return _fail(pipes, "refused", exc)
     return 0
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from classifier.labels.journal import Journal
+from pipeline.errors import StoreError
 from pipeline.label_events import GOLD, STAND_IN
 from pipeline.label_pictures import of_earlier_pictures
 from pipeline.storage.store import Store
@@ -71,7 +72,7 @@ class Answers:
     def _store_has_changed(self) -> bool:
         try:
             return time.monotonic() >= self._look_again and self._versions() != self._read_versions
-        except OSError:  # a store that is away for a while: people go on rating, into the journal
+        except (OSError, StoreError):  # a store that is away for a while: people go on rating, into the journal
             return False
 
     def _versions(self) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from pipeline.errors import StoreError
 from pipeline.storage.store import Store
 
 _IMMUTABLE = "private, max-age=31536000, immutable"
@@ -48,7 +49,7 @@ def blob_response(store: Store, part: BlobPart, request: Request) -> Response:
         data = store.read_range(part.key, part.offset + first, last - first + 1)
     except (FileNotFoundError, EOFError) as exc:
         return PlainTextResponse(f"the clip's bytes are gone: {exc}", 410, {"cache-control": "no-store"})
-    except OSError as exc:
+    except (OSError, StoreError) as exc:
         return PlainTextResponse(f"the clip cannot be read: {exc}", 503)
     return Response(data, status, headers, part.media_type)
 

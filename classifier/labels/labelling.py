@@ -18,7 +18,7 @@ from classifier.labels.journal import Appended, Journal, PageEvent
 from classifier.labels.own_queue import Offer, OwnQueue
 from classifier.labels.queue import QUEUE_KEY, load_queue, queue_is_current, write_queue
 from classifier.pool import load_pool
-from pipeline.errors import UserError
+from pipeline.errors import StoreError, UserError
 from pipeline.ids import short_hash
 from pipeline.job import Job
 from pipeline.label_events import fold, fold_repeats
@@ -129,7 +129,7 @@ class Labelling:
         """Write events to the journal; return once they are on disk. Those of a video taken down are refused."""
         try:
             gone = of_videos_taken_down(self.store, {event["clip_id"] for event in events})
-        except OSError:  # a store that is away keeps no rating from the disk; `sync_journal` asks again
+        except (OSError, StoreError):  # a store that is away keeps no rating from the disk; `sync_journal` asks again
             gone = set()
         appended = self.journal.append([event for event in events if event["clip_id"] not in gone], who)
         self.answers.refresh()

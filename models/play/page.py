@@ -32,7 +32,7 @@ from models.play.table import Table
 from models.play.worlds import PlayedWorld, Worlds
 from models.uncertainty.situation_log import SituationLog
 from pipeline.config import PlayConfig
-from pipeline.errors import UserError
+from pipeline.errors import StoreError, UserError
 
 PAGE = Path(__file__).parent / "static" / "play.html"
 _STATIC = {".js": "text/javascript", ".css": "text/css"}
@@ -72,7 +72,7 @@ def worlds_app(worlds: Worlds, config: PlayConfig, situations: SituationLog | No
             *start_routes(worlds.first.starts, table.turns.take),
             Route("/worlds/{model}/api/starts/{name}.png", page.start_of_another),
         ],
-        exception_handlers={HTTPException: _refusal, UserError: _refusal},
+        exception_handlers={HTTPException: _refusal, UserError: _refusal, StoreError: _refusal},
     )
 
 
@@ -163,5 +163,5 @@ class _PlayPage:
 async def _refusal(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         return JSONResponse({"error": error.detail}, error.status_code)
-    assert isinstance(error, UserError)
-    return JSONResponse({"error": str(error)}, 404)
+    assert isinstance(error, UserError | StoreError)
+    return JSONResponse({"error": str(error)}, 503 if isinstance(error, StoreError) else 404)

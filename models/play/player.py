@@ -25,7 +25,7 @@ from models.play.table import Table
 from models.play.tree import FrameGoneError, Node
 from models.play.wishes import Press, Wishes
 from pipeline.config.evaluation import SamplingConfig
-from pipeline.errors import UserError
+from pipeline.errors import StoreError, UserError
 
 MESSAGES_A_SECOND = 200
 """Messages that a page may send."""
@@ -160,7 +160,7 @@ class Player:
             await self._send({"type": "full", "error": str(exc)})
             await self._close()
             self._end("")
-        except (BadMessageError, UserError, FrameGoneError) as exc:
+        except (BadMessageError, UserError, StoreError, FrameGoneError) as exc:
             await self._send({"type": "error", "error": str(exc), "fatal": False})
 
     async def _start(self, message: Message) -> None:

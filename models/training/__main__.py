@@ -28,7 +28,7 @@ from models.training.observed import Observed
 from models.training.report import Event, Report
 from models.training.train import TrainReport, train_tokenizer, train_world_model
 from pipeline.config import Config, load_config, parse_overrides
-from pipeline.errors import PermanentError, UserError
+from pipeline.errors import PermanentError, StoreError, UserError
 from pipeline.job import Job
 from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind, steps_of
 from pipeline.progress import notify, show_progress_lines
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run_group(given, config, store, on_event=_forward(report))
         else:
             _train(options, config, store, report)
-    except (UserError, PermanentError) as exc:
+    except (UserError, PermanentError, StoreError) as exc:
         _tell(report, exc, final=True)
         return 2
     except KeyboardInterrupt:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from models.training.checkpoint import Checkpoints
-from pipeline.errors import UserError
+from pipeline.errors import StoreError, UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk without room."""
@@ -124,9 +124,9 @@ class Saver:
         while True:
             try:
                 self._checkpoints.write(step, tensors, about)
-            except OSError as exc:
+            except (OSError, StoreError) as exc:
                 pause = next(pauses, None)
-                if pause is not None and exc.errno not in FULL:
+                if pause is not None and getattr(exc, "errno", None) not in FULL:
                     time.sleep(pause)
                     continue
                 exc.add_note(f"checkpoint of step {step}")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from deltalake.exceptions import DeltaError
 
 from pipeline.config import PlayConfig
-from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.errors import PermanentError, RetryableError, StoreError, UserError
 from pipeline.storage.store import Store
 from pipeline.uncovered import Nearest, Situation, record_situations
 
@@ -111,7 +111,7 @@ class SituationLog:
     def _write(self, batch: list[Situation]) -> None:
         try:
             record_situations(self._store, batch, self._nearest)
-        except (OSError, UserError, PermanentError, RetryableError, DeltaError) as error:
+        except (OSError, StoreError, UserError, PermanentError, RetryableError, DeltaError) as error:
             self._report(
                 f"{len(batch)} situations were not written to the table `uncovered`: {str(error).splitlines()[0]}"
             )

@@ -20,7 +20,7 @@ from typing import Any
 
 from pipeline.config import DownloadConfig
 from pipeline.download.file_versions import file_version
-from pipeline.errors import PermanentError, RejectedError, RetryableError, TooLongError
+from pipeline.errors import PermanentError, RejectedError, RetryableError, StoreError, TooLongError
 from pipeline.sources.actions import raw_actions
 from pipeline.sources.base import Fetched, Source, site_of
 from pipeline.sources.faults import BLOCKING, RETRYABLE, UNFINISHED, classify, clean_message
@@ -176,7 +176,7 @@ def _stored(fetched: Fetched, video: Mapping[str, Any], context: AttemptContext)
                 # what was copied may be bytes that were never hashed
                 context.store.delete(key)
                 original.require_rest()
-    except RetryableError:
+    except (RetryableError, StoreError):
         raise
     except Exception as error:  # clients of object stores raise many types; none is this video's fault
         text = f"the store cannot take the file: {type(error).__name__}: {error}"

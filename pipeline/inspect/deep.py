@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pipeline.download.ledger import fold_all
 from pipeline.download.sidecars import kept_sidecars
-from pipeline.errors import UserError
+from pipeline.errors import StoreError, UserError
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.shards.manifest import LISTED, LISTED_WITH_ACTIONS
 from pipeline.shards.read import manifest_key
@@ -123,6 +123,8 @@ def _unreadable(store: Store, name: str) -> Iterator[Fault]:
     try:
         for _ in store.scan(name, SCHEMAS[name].names):
             pass
+    except StoreError:  # nothing is known of the table
+        raise
     except Exception as exc:  # whatever a client raises is the finding
         fix = "restore it from a version of the bucket"
         yield Fault("table", f"tables/{name}", " ".join(str(exc).split())[:300], f"table {name}", fix, {"table": name})

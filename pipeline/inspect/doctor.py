@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pipeline.config import Config
+from pipeline.errors import StoreError
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
 
@@ -132,6 +133,8 @@ def check_store(store: Store) -> Finding:
     try:
         version = store.version("videos")
         store.check_writable()
+    except StoreError as error:  # it says itself what to do
+        return Finding("store", False, str(error))
     except Exception as error:  # whatever a file system or an object store raises is the finding
         text = " ".join(str(error.__cause__ or error).split())[:300] or type(error).__name__
         return Finding("store", False, f"{store.root}: {text}", "choose another --root, or give this user access to it")

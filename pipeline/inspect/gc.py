@@ -1,4 +1,4 @@
-"""Delete blobs that no row names: those of killed runs, of replaced shards and models.
+"""Delete blobs that no row names: those of killed runs, of replaced shards and models; end uploads that never ended.
 
 Readers ignore such blobs, so deleting them changes nothing for them. Rows of videos that were taken down do not count:
 the downloads and clips of these videos are deleted. Of replaced shards that a model names, the manifest and the indexes
@@ -11,6 +11,7 @@ Run it while nothing else writes to the root, because a blob is written before t
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.download.ledger import fold_all
@@ -24,6 +25,8 @@ from pipeline.takedown.shards import tars_of
 
 _SWEPT = ("raw", "clips", "shards", "tokens", "models")
 _KEPT = ("reports", "labels")
+_AN_UPLOAD_TAKES = timedelta(days=1)
+"""At most: an upload in parts to an object store that began earlier is of a process that was killed."""
 
 
 def collect_garbage(store: Store, *, dry_run: bool) -> list[str]:
@@ -44,10 +47,13 @@ def collect_garbage(store: Store, *, dry_run: bool) -> list[str]:
             named = key in files or resumable or any(key.startswith(folder) for folder in _parents(key) & folders)
             if unfinished_write or (prefix in _SWEPT and not named):
                 garbage.append(key)
+    began_before = datetime.now(UTC) - _AN_UPLOAD_TAKES
+    garbage += store.unfinished_uploads(began_before)
     if not dry_run:
-        for key in garbage:
-            store.delete(key)
-            if store.is_local:
+        store.delete_all(garbage)
+        store.abort_uploads(began_before)
+        if store.is_local:
+            for key in garbage:
                 _drop_empty_folders(Path(store.url(key)).parent, Path(store.root))
         store.forget_gone_checksums()
     return sorted(garbage)

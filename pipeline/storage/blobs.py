@@ -7,13 +7,13 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
-from pipeline.errors import UserError
+from pipeline.errors import StoreError, UserError
 from pipeline.storage.checksums import add_checksums, forget_gone
 from pipeline.storage.owner import sweep_unfinished, unfinished_name
 from pipeline.storage.root import Root
@@ -180,44 +180,46 @@ class Blobs(Root):
 
     def list_blobs(self, prefix: str) -> list[str]:
         """Return the sorted keys in a folder, temporary names of unfinished writes included."""
-        base = self.url(prefix)
-        count(requests=1)
-        self._fs.invalidate_cache()
-        if not self._fs.exists(base):
-            return []
-        start = self._fs._strip_protocol(self.root)
-        return sorted(str(path)[len(start) :].lstrip("/") for path in self._fs.find(base))
+        return sorted(self._found(prefix))
 
     def list_folders(self, prefix: str) -> list[str]:
         """Return the sorted names of the folders in a folder."""
         base = self.url(prefix)
         count(requests=1)
-        self._fs.invalidate_cache()
-        if not self._fs.exists(base):
-            return []
+        if self._s3 is None:
+            self._fs.invalidate_cache()
+            if not self._fs.exists(base):
+                return []
         found = self._fs.ls(base, detail=True)
         return sorted(str(one["name"]).rstrip("/").rsplit("/", 1)[-1] for one in found if one["type"] == "directory")
 
-    def stat_blobs(self, prefix: str) -> dict[str, BlobStat]:
-        """Return key -> size and time of the blobs in a folder, in the order of their keys."""
+    def _found(self, prefix: str) -> dict[str, Any]:
+        """Return key -> what the store says of the blobs in a folder."""
         base = self.url(prefix)
         count(requests=1)
+        if self._s3 is not None:
+            return {self._s3.key_below_root(name): about for name, about in self._s3.find(base).items()}
         self._fs.invalidate_cache()
         if not self._fs.exists(base):
             return {}
         start = self._fs._strip_protocol(self.root)
+        return {str(path)[len(start) :].lstrip("/"): about for path, about in self._fs.find(base, detail=True).items()}
+
+    def stat_blobs(self, prefix: str) -> dict[str, BlobStat]:
+        """Return key -> size and time of the blobs in a folder, in the order of their keys."""
         found = {}
-        for path, about in sorted(self._fs.find(base, detail=True).items()):
+        for key, about in sorted(self._found(prefix).items()):
             written = about.get("LastModified", about.get("mtime", 0.0))
             at = written if isinstance(written, datetime) else datetime.fromtimestamp(float(written), UTC)
-            found[str(path)[len(start) :].lstrip("/")] = BlobStat(
+            found[key] = BlobStat(
                 int(about["size"]), at.astimezone(UTC), str(about["ETag"]).strip('"') if about.get("ETag") else None
             )
         return found
 
     def delete(self, key: str) -> None:
         """Delete a blob, if it exists."""
-        if self._fs.exists(self.url(key)):
+        # S3 does not mind one that is gone
+        if self._s3 is not None or self._fs.exists(self.url(key)):
             self._fs.rm_file(self.url(key))
 
     def forget_gone_checksums(self) -> None:
@@ -225,16 +227,37 @@ class Blobs(Root):
         if self.is_local:
             forget_gone(Path(self.root))
 
+    def delete_all(self, keys: Collection[str]) -> None:
+        """Delete blobs, those that exist; an S3 store takes a thousand in a request."""
+        if self._s3 is not None:
+            self._s3.rm_files([self.url(key) for key in keys])
+            return
+        for key in keys:
+            self.delete(key)
+
+    def unfinished_uploads(self, older_than: datetime) -> list[str]:
+        """Return the keys of uploads in parts that began before a time and never ended; [] in a folder.
+
+        They are no blobs: nobody sees them, and they take space.
+        """
+        if self._s3 is None:
+            return []
+        return sorted({self._s3.key_below_root(one.name) for one in self._s3.unfinished_uploads(older_than)})
+
+    def abort_uploads(self, older_than: datetime) -> None:
+        """End the uploads in parts that began before a time and never ended."""
+        if self._s3 is not None:
+            for one in self._s3.unfinished_uploads(older_than):
+                self._s3.abort(one)
+
     def bucket_versioning(self) -> str | None:
         """Return the versioning of a bucket (`Enabled`, `Suspended`), "" where there is none, None if not known."""
-        ask = getattr(self._fs, "call_s3", None)
-        if ask is None:
+        if self._s3 is None:
             return None
         try:
-            answer = ask("get_bucket_versioning", Bucket=self._fs._strip_protocol(self.root).partition("/")[0])
-        except Exception:  # each object store raises its own exceptions, and many do not answer this
+            return self._s3.versioning()
+        except StoreError:  # many do not answer this
             return None
-        return str(answer.get("Status") or "")
 
     def check_writable(self) -> None:
         """Write and delete a probe; UserError names the root and the fix where that fails."""
@@ -242,6 +265,8 @@ class Blobs(Root):
         try:
             self.write_blob(probe, b"lampworks")
             self.delete(probe)
+        except StoreError:  # it says itself what is wrong
+            raise
         except Exception as exc:  # each object store raises its own exceptions
             raise UserError(
                 f"store root {self.root!r} is not writable: {exc}. Choose another with --root, or free space and "

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from pipeline.errors import UserError
+from pipeline.errors import StoreError, UserError
 from pipeline.storage.checksums import LOG, Checksum, checksum_of, last_checksums, read_checksums
+from pipeline.storage.s3_problems import problem_of_table, sentence
 
 ADVICE = "restore it from a copy, or run `lampworks doctor --deep --mend`, which sets it aside and says what is lost"
 _NAMED = 3
@@ -83,10 +84,11 @@ def telling_damage(root: str, name: str, folder: Path | None, *, opening: bool =
     """
     try:
         yield
-    except CommitFailedError:
-        raise
     except (DeltaError, pa.ArrowException, OSError, UnicodeDecodeError) as exc:
-        if folder is None or _is_the_systems(exc):
+        if folder is None:
+            raise_trouble(root, name, exc)
+            raise
+        if isinstance(exc, CommitFailedError) or _is_the_systems(exc):
             raise
         found = table_damage(folder)
         if not found and isinstance(exc, FileNotFoundError):
@@ -96,6 +98,15 @@ def telling_damage(root: str, name: str, folder: Path | None, *, opening: bool =
         if not found:
             raise
         raise _error(root, name, found) from exc
+
+
+def raise_trouble(root: str, name: str, exc: BaseException) -> None:
+    """Raise StoreError where an error of delta-rs says that the store refuses, or does not answer."""
+    problem = problem_of_table(exc)
+    if problem is not None and not problem.missing:
+        # without the error of the client, which repeats the store's answer
+        text = sentence(root, None, f"reading or writing table {name!r}", problem)
+        raise StoreError(text, passing=problem.passing) from None
 
 
 def raise_damage(root: str, name: str, folder: Path) -> None:

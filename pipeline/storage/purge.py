@@ -18,8 +18,9 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from pipeline.storage.arrow import Column
 from pipeline.storage.checksums import LOG
+from pipeline.storage.read_tables import INPUTS_KEY, TAKEDOWN_KEY
 from pipeline.storage.rows import sql_texts
-from pipeline.storage.tables import INPUTS_KEY, TAKEDOWN_KEY, Tables
+from pipeline.storage.tables import Tables
 from pipeline.storage.upkeep import WRITER_PROPERTIES
 
 _CHUNK = 1000
@@ -107,7 +108,6 @@ class PurgedTables(Tables):
             return []
         named = self.data_files(name)
         folder = self.url(f"tables/{name}")
-        self._fs.invalidate_cache()
         names = [str(path).rsplit("/", 1)[-1] for path in self._fs.ls(folder, detail=False)]
         return [f"tables/{name}/{one}" for one in sorted(names) if one.endswith(".parquet") and one not in named]
 
@@ -132,7 +132,6 @@ class PurgedTables(Tables):
 
     def _log_files(self, name: str) -> list[tuple[str, int, str]]:
         """Return path, version and ending of the files of a table's log."""
-        self._fs.invalidate_cache()
         paths = map(str, self._fs.ls(self.url(f"tables/{name}/{LOG}"), detail=False))
         matches = [(path, _LOG_FILE.fullmatch(path.rsplit("/", 1)[-1])) for path in paths]
         return [(path, int(match[1]), match[2]) for path, match in matches if match]

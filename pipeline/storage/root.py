@@ -5,24 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 
 from pipeline.errors import UserError
 from pipeline.outside import shown_url
+from pipeline.storage.s3_options import SCHEMES, delta_options
+
+if TYPE_CHECKING:
+    from pipeline.storage.s3_files import S3Files
 
 # delta-rs decodes percent signs twice, takes backslashes for slashes and panics on brackets (seen on 1.6.6)
 _BAD_ROOT = frozenset("%\\[]|^")
 _SHOWN = 120
 _LONGEST_NAME, _LONGEST_PATH = 255, 3500
-_DELTA_NAMES = {
-    "key": "AWS_ACCESS_KEY_ID",
-    "secret": "AWS_SECRET_ACCESS_KEY",
-    "token": "AWS_SESSION_TOKEN",
-    "endpoint_url": "AWS_ENDPOINT_URL",
-    "region": "AWS_REGION",
-}
 
 
 class Root:
@@ -33,14 +30,17 @@ class Root:
 
         Args:
             root: a folder, or an fsspec URL such as `s3://bucket/prefix`.
-            storage_options: `key`, `secret`, `token`, `endpoint_url`, `region` for S3; empty means that fsspec and
-                delta-rs look in the environment.
+            storage_options: `key`, `secret`, `token`, `endpoint_url`, `region` for S3, and `retry_s`, for how many
+                seconds a request is tried again while the store has trouble (60); empty means that the clients look
+                in the environment.
 
         Raises:
             UserError: no folder can have this name, delta-rs cannot handle it, or fsspec cannot open this kind of URL.
         """
         text = str(root)
         self.storage_options = dict(storage_options or {})
+        self._fs: Any
+        self._s3: S3Files | None = None
         self.is_local = "://" not in text or text.startswith("file:")
         if self.is_local:
             path = Path(text.removeprefix("file://").removeprefix("file:")).expanduser()
@@ -53,6 +53,11 @@ class Root:
         else:
             self.root = text.rstrip("/")
             kind = text.split("://", 1)[0]
+            if text.startswith(SCHEMES):
+                from pipeline.storage.s3_files import S3Files  # its client takes 0.2 s, which a folder does not need
+
+                self._fs = self._s3 = S3Files(self.root, self.storage_options)
+                return
             try:
                 self._fs = fsspec.filesystem(kind, **_fsspec_options(self.storage_options))
             except (ValueError, ImportError, TypeError) as error:  # unknown, not installed, needs more than a root has
@@ -82,14 +87,7 @@ class Root:
 
     def _delta_options(self) -> dict[str, str] | None:
         """Return what delta-rs needs to reach the root; None for a folder."""
-        if self.is_local:
-            return None
-        options = {_DELTA_NAMES[key]: value for key, value in self.storage_options.items() if key in _DELTA_NAMES}
-        if options.get("AWS_ENDPOINT_URL", "").startswith("http:"):
-            options["AWS_ALLOW_HTTP"] = "true"
-        # conditional PUT makes a commit atomic without a lock table (S3 itself and its emulators support it)
-        options["conditional_put"] = "etag"
-        return options
+        return None if self.is_local else delta_options(self.storage_options)
 
 
 def _check_length(path: str) -> None:

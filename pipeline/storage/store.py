@@ -12,29 +12,16 @@ A blob is always written before the rows that name it; a blob that no row names 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.storage.arrow import pc
 from pipeline.storage.blobs import Blobs
 from pipeline.storage.purge import PurgedTables
-from pipeline.storage.schemas import SCHEMAS
 
 
 class Store(PurgedTables, Blobs):
     """A root of tables and blobs. Cheap to make, safe to pickle into worker processes."""
-
-    def latest(self, name: str, column: str, where: pc.Expression | None = None) -> datetime | None:
-        """Return the latest time in a column, of the rows that match; None while there is none."""
-        table = self._open(name)
-        if table is None:
-            return None
-        with self._telling_damage(name):
-            rows = self._reader(name, table).read(pa.schema([SCHEMAS[name].field(column)]), where)
-        found: datetime | None = pc.max(rows[column]).as_py()
-        return found
 
     def replace_from(
         self, name: str, read: Callable[[], pa.RecordBatchReader], inputs: Mapping[str, Any] | None = None

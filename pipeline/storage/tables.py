@@ -1,110 +1,28 @@
-"""Delta tables: read, append, merge and replace rows, each write in one atomic commit."""
+"""Write Delta tables: append, merge and replace rows, each write in one atomic commit."""
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import TableNotFoundError
-from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
-from pipeline.errors import UserError
-from pipeline.storage.arrow import pc
 from pipeline.storage.checksums import record_commits
-from pipeline.storage.damage import (
-    DamagedError,
-    check_newest_commits,
-    raise_damage,
-    stranger_columns,
-    telling_damage,
-)
-from pipeline.storage.read_dataset import BATCH_ROWS, TableReader
-from pipeline.storage.root import Root
+from pipeline.storage.read_tables import DESCRIPTION, INPUTS_KEY, ReadTables
 from pipeline.storage.rows import Rows, counted_rows, rows_table, sql_texts
-from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMA_VERSION, SCHEMAS
-from pipeline.storage.upkeep import WRITER_PROPERTIES, compact_if_due, retry_commit
-
-_DESCRIPTION = "lampworks schema {}"
-INPUTS_KEY = "lampworks.inputs"
-TAKEDOWN_KEY = "lampworks.takedown"
-"""Marks the commits of a takedown, which say nothing of what the rows were made from."""
-_HISTORY = 10  # commits that are looked through for the last one that changed rows
+from pipeline.storage.s3_options import CHECKPOINT_EVERY, MARK_KEY
+from pipeline.storage.schemas import SCHEMA_VERSION
+from pipeline.storage.upkeep import COMPACT_EVERY_COMMITS, WRITER_PROPERTIES, compact_if_due, retry_commit
 
 
-class Tables(Root):
+class Tables(ReadTables):
     """The tables of a root, by the names of `SCHEMAS`. Readers see whole commits only."""
-
-    # -- reading --------------------------------------------------------------------------------------------------
-
-    def version(self, name: str) -> int:
-        """Return the table's version, which rises with every commit; -1 while the table does not exist."""
-        table = self._open(name)
-        return -1 if table is None else int(table.version())
-
-    def inputs(self, name: str) -> dict[str, Any]:
-        """Return what the table's last commit recorded as its inputs; {} if nothing."""
-        table = self._open(name)
-        if table is None:
-            return {}
-        for commit in self._history(name, table, _HISTORY):
-            moved = str(commit.get("operation")).startswith(("OPTIMIZE", "VACUUM"))  # the same rows in other files
-            if moved or (TAKEDOWN_KEY in commit and INPUTS_KEY not in commit):
-                continue
-            return self._recorded(name, commit)
-        return {}
-
-    def _history(self, name: str, table: DeltaTable, commits: int) -> list[dict[str, Any]]:
-        with self._telling_damage(name, opening=True):
-            return table.history(commits)
-
-    def _recorded(self, name: str, commit: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return dict(json.loads(commit[INPUTS_KEY])) if INPUTS_KEY in commit else {}
-        except ValueError as exc:
-            raise DamagedError(
-                f"table {name!r} of {self.root}: its last commit says in damaged words what it was made from. Restore "
-                f"tables/{name}/_delta_log from a copy, or run `lampworks doctor --deep --mend`."
-            ) from exc
-
-    def deleted_rows(self, name: str, commits: int = _HISTORY) -> int:
-        """Return how many rows the last commits deleted; those of a takedown are not counted."""
-        table = self._open(name)
-        history = [] if table is None else self._history(name, table, commits)
-        deletions = [one for one in history if one.get("operation") == "DELETE" and TAKEDOWN_KEY not in one]
-        gone = [commit["operationMetrics"] for commit in deletions]
-        return sum(int(metrics.get("num_deleted_rows") or 0) for metrics in gone)
-
-    def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
-        """Return the committed rows that match; an empty table of the right schema while it does not exist."""
-        table, wanted = self._open(name), _columns(name, columns)
-        if table is None:
-            return wanted.empty_table()
-        with self._telling_damage(name):
-            return self._reader(name, table).read(wanted, where)
-
-    def scan(
-        self, name: str, columns: Sequence[str], where: pc.Expression | None = None, batch_rows: int = BATCH_ROWS
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield the committed rows that match in record batches, so that memory does not grow with the table."""
-        table, wanted = self._open(name), _columns(name, columns)
-        if table is not None:
-            with self._telling_damage(name):
-                batches = self._reader(name, table).scan(wanted, where, batch_rows)
-            while True:
-                # the caller's own errors are raised at `yield`, outside of the block
-                with self._telling_damage(name):
-                    batch = next(batches, None)
-                if batch is None:
-                    return
-                yield batch
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -227,61 +145,6 @@ class Tables(Root):
         self._commit(name, lambda: DeltaTable(self._table_url(name), storage_options=self._delta_options()).repair())
         return self.version(name)
 
-    # -- delta-rs -------------------------------------------------------------------------------------------------
-
-    def _table_url(self, name: str) -> str:
-        url = self.url(f"tables/{name}")
-        return Path(url).as_uri() if self.is_local else url
-
-    def _open(self, name: str) -> DeltaTable | None:
-        """Return the table, None while it does not exist; UserError where this version cannot read it."""
-        table = self._opened(name)
-        if self.is_local:
-            check_newest_commits(self.root, name, self._table_folder(name))
-        if table is None:
-            return None
-        # the schema's version is in the description: delta-rs refuses table properties that it does not know
-        description = table.metadata().description or _DESCRIPTION.format(SCHEMA_VERSION)
-        prefix, _, number = description.rpartition(" ")
-        if not number.isdigit() or f"{prefix} {{}}" != _DESCRIPTION:
-            if self.is_local:
-                raise_damage(self.root, name, self._table_folder(name))
-            raise UserError(
-                f"table {name!r} of {self.root} was not written by lampworks (its description is {description!r}): "
-                "use another --root."
-            )
-        found = int(number)
-        if found > SCHEMA_VERSION:
-            raise UserError(
-                f"table {name!r} of {self.root} was written by a newer lampworks (schema {found}, this one reads up "
-                f"to {SCHEMA_VERSION}): update lampworks, or use another --root."
-            )
-        return table
-
-    def _opened(self, name: str) -> DeltaTable | None:
-        with self._telling_damage(name, opening=True):
-            try:
-                return DeltaTable(self._table_url(name), storage_options=self._delta_options())
-            except TableNotFoundError:
-                return None
-
-    def _telling_damage(self, name: str, *, opening: bool = False) -> AbstractContextManager[None]:
-        folder = self._table_folder(name) if self.is_local else None
-        return telling_damage(self.root, name, folder, opening=opening)
-
-    def _table_folder(self, name: str) -> Path:
-        return Path(self.url(f"tables/{name}"))
-
-    def _reader(self, name: str, table: DeltaTable) -> TableReader:
-        # In a folder Arrow reads the files itself. delta-rs would read them through Python, and a thread that still
-        # reads when the interpreter exits aborts the process (exit code 134 in 4 of 50 short programs).
-        local = SubTreeFileSystem(self.url(f"tables/{name}"), LocalFileSystem()) if self.is_local else None
-        dataset = table.to_pyarrow_dataset(filesystem=local)
-        derived = DERIVED_FROM_CLIP_ID.get(name, ())
-        lacking = [field for field in SCHEMAS[name] if field.name not in {*dataset.schema.names, *derived}]
-        strangers = functools.partial(stranger_columns, self.root, name) if self.is_local else None
-        return TableReader(dataset, derived, lacking, strangers)
-
     def _create(self, name: str, schema: pa.Schema) -> None:
         # The table is created empty first: two writers that merge into a table that does not exist yet would
         # otherwise both append the same row.
@@ -292,7 +155,7 @@ class Tables(Root):
                 self._table_url(name),
                 schema,
                 mode="ignore",
-                description=_DESCRIPTION.format(SCHEMA_VERSION),
+                description=DESCRIPTION.format(SCHEMA_VERSION),
                 storage_options=self._delta_options(),
             ),
         )
@@ -305,31 +168,47 @@ class Tables(Root):
         inputs: Mapping[str, Any] | None,
         where: str | None = None,
     ) -> None:
+        # what is appended twice is there twice: a commit whose answer is lost is known again by its mark
+        mark = uuid.uuid4().hex if self._s3_tables is not None and mode == "append" else None
+
         def commit() -> None:
             table = self._open(name)
             write_deltalake(
-                self._table_url(name),
+                self._table_url(name) if table is None or self._s3_tables is None else table,
                 rows := counted_rows(data() if callable(data) else data),
                 mode=mode,
                 predicate=where,
                 schema_mode="merge" if table is not None and _lacks_columns(table, rows.schema) else None,
-                description=_DESCRIPTION.format(SCHEMA_VERSION) if table is None else None,
-                storage_options=self._delta_options(),
+                description=DESCRIPTION.format(SCHEMA_VERSION) if table is None else None,
+                storage_options=self._delta_options() if table is None or self._s3_tables is None else None,
                 writer_properties=WRITER_PROPERTIES,
-                commit_properties=_commit_properties(inputs),
+                commit_properties=_commit_properties(inputs, mark),
             )
 
         self._make_folder(name)
-        self._commit(name, commit)
+        self._commit(name, commit, mark)
 
     def _make_folder(self, name: str) -> None:
         if self.is_local:
             self._table_folder(name).mkdir(parents=True, exist_ok=True)
 
-    def _commit(self, name: str, commit: Callable[[], object]) -> None:
-        """Commit, again after a conflict, and record the checksums of what was written."""
-        with self._telling_damage(name):
-            retry_commit(commit)
+    def _commit(self, name: str, commit: Callable[[], object], mark: str | None = None) -> None:
+        """Commit, again after a conflict, and record the checksums of what was written.
+
+        Args:
+            name: the table.
+            commit: makes the commit; must be harmless when it is called twice, or have a mark.
+            mark: what the commit says of itself, so that it is found where the answer of the store was lost.
+        """
+
+        def told() -> None:
+            with self._telling_damage(name):
+                retry_commit(commit)
+
+        if self._s3_tables is None:
+            told()
+        else:
+            self._s3_tables.commit(name, told, mark)
         self._record_checksums(name)
 
     def _record_checksums(self, name: str) -> None:
@@ -340,18 +219,21 @@ class Tables(Root):
 
     def _compacted_version(self, name: str) -> int:
         """Compact the table if that is due, and return its version."""
+        if self._s3_tables is not None:
+            version, checkpoint = self._s3_tables.newest(name)
+            is_due = version - max(checkpoint, 0) >= CHECKPOINT_EVERY
+            if not is_due and (version < 1 or version % COMPACT_EVERY_COMMITS):
+                return version
         table = self._open(name)
         if table is None:
             return -1
+        if self._s3_tables is not None and is_due:
+            # each reader fetches every log since the last one
+            self._tried(name, table.create_checkpoint)
         if not compact_if_due(name, table):
             return int(table.version())
         self._record_checksums(name)
         return self.version(name)
-
-
-def _columns(name: str, columns: Sequence[str] | None) -> pa.Schema:
-    schema = SCHEMAS[name]
-    return schema if columns is None else pa.schema([schema.field(column) for column in columns])
 
 
 def _lacks_columns(table: DeltaTable, schema: pa.Schema) -> bool:
@@ -359,7 +241,8 @@ def _lacks_columns(table: DeltaTable, schema: pa.Schema) -> bool:
     return not {field.name for field in table.schema().fields}.issuperset(schema.names)
 
 
-def _commit_properties(inputs: Mapping[str, Any] | None) -> CommitProperties | None:
-    if inputs is None:
-        return None
-    return CommitProperties(custom_metadata={INPUTS_KEY: json.dumps(inputs, sort_keys=True)})
+def _commit_properties(inputs: Mapping[str, Any] | None, mark: str | None = None) -> CommitProperties | None:
+    told = {} if inputs is None else {INPUTS_KEY: json.dumps(inputs, sort_keys=True)}
+    if mark is not None:
+        told[MARK_KEY] = mark
+    return CommitProperties(custom_metadata=told) if told else None

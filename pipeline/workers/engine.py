@@ -26,7 +26,7 @@ from typing import Any
 from pipeline.config.engine import EngineConfig
 from pipeline.storage.store import Store
 from pipeline.usage import add_of_worker
-from pipeline.workers.outcome import Engine, Outcome, T
+from pipeline.workers.outcome import Engine, Outcome, T, raise_store_trouble
 from pipeline.workers.supervisor import Limits, Supervisor
 from pipeline.workers.tasks import TaskQueue
 
@@ -123,6 +123,7 @@ class LocalEngine:
 
         Raises:
             RuntimeError: no worker can start (the initializer raises, or the function cannot be imported).
+            StoreError: an item ended with it. The store refuses or is away, which is no item's fault.
         """
         setup = pickle.dumps((fn, initializer, self.threads))
         with tempfile.TemporaryDirectory(prefix="lampworks-", dir=self.tmp, ignore_cleanup_errors=True) as folder:
@@ -139,6 +140,7 @@ class LocalEngine:
             try:
                 for item, outcome in supervisor.outcomes():
                     add_of_worker(outcome.usage, is_child=True)
+                    raise_store_trouble(outcome)
                     yield item, outcome
                 supervisor.close(grace_s=_GRACE_S)
             finally:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from pipeline.errors import STORE_TROUBLE, StoreError
 from pipeline.usage import Usage
 
 T = TypeVar("T")
@@ -43,6 +44,12 @@ class Outcome:
     """What the worker has used since its last outcome."""
 
 
+def raise_store_trouble(outcome: Outcome) -> None:
+    """Raise the StoreError that an item ended with: it is not the item's, and would be that of all others."""
+    if outcome.error_class == STORE_TROUBLE:
+        raise StoreError(outcome.message)
+
+
 @dataclass(frozen=True)
 class Later:
     """Yielded by an iterable of items that has none right now: ask again after this time, or after an outcome."""
@@ -51,7 +58,7 @@ class Later:
 
 
 class Engine(Protocol):
-    """Runs a top-level function over items in other processes; never raises for an item."""
+    """Runs a top-level function over items in other processes; never raises for an item, only for the whole store."""
 
     def run(
         self, fn: Callable[[Any], Any], items: Iterable[T], *, initializer: Callable[[], Any] | None = None

@@ -24,7 +24,7 @@ from pipeline.storage.store import Store
 from pipeline.usage import add_of_worker
 from pipeline.workers.code import code_hash
 from pipeline.workers.node import Landmark, NodeTask, Started
-from pipeline.workers.outcome import Outcome, T, late_text
+from pipeline.workers.outcome import Outcome, T, late_text, raise_store_trouble
 from pipeline.workers.ray_cluster import connected, unreachable
 from pipeline.workers.tasks import Task, TaskQueue
 
@@ -66,6 +66,7 @@ class RayEngine:
         Raises:
             UserError: the cluster cannot be used, or its head went away.
             RuntimeError: no worker can start (the initializer raises, or the function cannot be imported).
+            StoreError: an item ended with it.
         """
         ray = connected(self.config)
         run = _Run(ray, self, pickle.dumps((fn, initializer, 1)), TaskQueue(iter(items), self.config.max_attempts))
@@ -73,6 +74,7 @@ class RayEngine:
         try:
             for item, outcome in run.outcomes():
                 add_of_worker(outcome.usage, is_child=False)
+                raise_store_trouble(outcome)
                 yield item, outcome
         finally:
             run.cancel()

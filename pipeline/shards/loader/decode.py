@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from pipeline.clips.geometry import pixels_of
 from pipeline.clips.samples import BAD_SAMPLE
 from pipeline.clips.stored import DAMAGED, undecodable
-from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.errors import PermanentError, RetryableError, StoreError, UserError
 from pipeline.shards.loader.clips import Mp4, Video
 from pipeline.shards.sample import read_sample
 from pipeline.storage.store import Store
@@ -39,7 +39,7 @@ def read_mp4(store: Store, mp4: Mp4) -> bytes:
     for number in range(tries):
         try:
             return read_sample(store, *mp4)
-        except (PermanentError, UserError, MemoryError):
+        except (PermanentError, StoreError, UserError, MemoryError):
             raise
         except Exception as exc:  # each object store raises its own exceptions
             if store.is_local:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
 from pipeline.clips.samples import BAD_SAMPLE
-from pipeline.errors import PermanentError, RetryableError, UserError
+from pipeline.errors import STORE_TROUBLE, PermanentError, RetryableError, StoreError, UserError
 from pipeline.shards.loader.arena import Arena, Slots
 from pipeline.shards.loader.clips import Mp4, Video
 from pipeline.shards.loader.decode import decode_windows, read_mp4
@@ -143,7 +143,7 @@ class WorkerDecoder:
         asked.is_done = True
         try:
             self._decode(_item(asked))
-        except PermanentError as exc:
+        except (PermanentError, StoreError) as exc:
             asked.error = exc
 
     def _start(self) -> WorkerProcess:
@@ -234,6 +234,8 @@ def _error(request: Request, error_class: str, text: str) -> Exception:
     error: Exception
     if error_class == UserError.__name__:
         error = UserError(text)
+    elif error_class == STORE_TROUBLE:
+        error = StoreError(text)
     elif error_class == "store_read":
         error = RetryableError(text, error_class=error_class)
     else:

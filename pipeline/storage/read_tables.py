@@ -1,0 +1,199 @@
+"""Read Delta tables: their version, what their last commit was made from, their rows."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
+
+from pipeline.errors import UserError
+from pipeline.storage.arrow import pc
+from pipeline.storage.damage import (
+    DamagedError,
+    check_newest_commits,
+    raise_damage,
+    stranger_columns,
+    telling_damage,
+)
+from pipeline.storage.read_dataset import BATCH_ROWS, TableReader
+from pipeline.storage.root import Root
+from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMA_VERSION, SCHEMAS
+
+if TYPE_CHECKING:
+    from pipeline.storage.s3_tables import S3Tables
+
+DESCRIPTION = "lampworks schema {}"
+INPUTS_KEY = "lampworks.inputs"
+TAKEDOWN_KEY = "lampworks.takedown"
+"""Marks the commits of a takedown, which say nothing of what the rows were made from."""
+_HISTORY = 10  # commits that are looked through for the last one that changed rows
+Made = TypeVar("Made")
+
+
+class ReadTables(Root):
+    """The tables of a root, by the names of `SCHEMAS`. Readers see whole commits only."""
+
+    def __init__(self, root: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
+        """Open a root without creating it; arguments and errors as of `Root`."""
+        super().__init__(root, storage_options)
+        self._s3_tables: S3Tables | None = None
+        if self._s3 is not None:
+            from pipeline.storage.s3_tables import S3Tables
+
+            self._s3_tables = S3Tables(self._s3, self.url("tables"), self.storage_options)
+
+    def version(self, name: str) -> int:
+        """Return the table's version, which rises with every commit; -1 while the table does not exist."""
+        if self._s3_tables is not None:
+            return self._s3_tables.version(name)
+        table = self._open(name)
+        return -1 if table is None else int(table.version())
+
+    def inputs(self, name: str) -> dict[str, Any]:
+        """Return what the table's last commit recorded as its inputs; {} if nothing."""
+        table = self._open(name)
+        if table is None:
+            return {}
+        for commit in self._history(name, table, _HISTORY):
+            moved = str(commit.get("operation")).startswith(("OPTIMIZE", "VACUUM"))  # the same rows in other files
+            if moved or (TAKEDOWN_KEY in commit and INPUTS_KEY not in commit):
+                continue
+            return self._recorded(name, commit)
+        return {}
+
+    def _history(self, name: str, table: DeltaTable, most: int) -> Iterator[dict[str, Any]]:
+        if self._s3_tables is not None:
+            yield from self._s3_tables.commits(name, int(table.version()), most)
+            return
+        with self._telling_damage(name, opening=True):
+            found = table.history(most)
+        yield from found
+
+    def _recorded(self, name: str, commit: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return dict(json.loads(commit[INPUTS_KEY])) if INPUTS_KEY in commit else {}
+        except ValueError as exc:
+            raise DamagedError(
+                f"table {name!r} of {self.root}: its last commit says in damaged words what it was made from. Restore "
+                f"tables/{name}/_delta_log from a copy, or run `lampworks doctor --deep --mend`."
+            ) from exc
+
+    def deleted_rows(self, name: str, commits: int = _HISTORY) -> int:
+        """Return how many rows the last commits deleted; those of a takedown are not counted."""
+        table = self._open(name)
+        history = () if table is None else self._history(name, table, commits)
+        deletions = [one for one in history if one.get("operation") == "DELETE" and TAKEDOWN_KEY not in one]
+        gone = [commit["operationMetrics"] for commit in deletions]
+        return sum(int(metrics.get("num_deleted_rows") or 0) for metrics in gone)
+
+    def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
+        """Return the committed rows that match; an empty table of the right schema while it does not exist."""
+        table, wanted = self._open(name), _columns(name, columns)
+        if table is None:
+            return wanted.empty_table()
+        return self._tried(name, lambda: self._reader(name, table).read(wanted, where))
+
+    def scan(
+        self, name: str, columns: Sequence[str], where: pc.Expression | None = None, batch_rows: int = BATCH_ROWS
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the committed rows that match in record batches, so that memory does not grow with the table."""
+        table, wanted = self._open(name), _columns(name, columns)
+        if table is not None:
+            batches = self._tried(name, lambda: self._reader(name, table).scan(wanted, where, batch_rows))
+            while True:
+                # the caller's own errors are raised at `yield`, outside of the block
+                with self._telling_damage(name):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield batch
+
+    # -- delta-rs -------------------------------------------------------------------------------------------------
+
+    def _table_url(self, name: str) -> str:
+        url = self.url(f"tables/{name}")
+        return Path(url).as_uri() if self.is_local else url
+
+    def _open(self, name: str) -> DeltaTable | None:
+        """Return the table, None while it does not exist; UserError where this version cannot read it."""
+        table = self._opened(name)
+        if self.is_local:
+            check_newest_commits(self.root, name, self._table_folder(name))
+        if table is None:
+            return None
+        # the schema's version is in the description: delta-rs refuses table properties that it does not know
+        description = table.metadata().description or DESCRIPTION.format(SCHEMA_VERSION)
+        prefix, _, number = description.rpartition(" ")
+        if not number.isdigit() or f"{prefix} {{}}" != DESCRIPTION:
+            if self.is_local:
+                raise_damage(self.root, name, self._table_folder(name))
+            raise UserError(
+                f"table {name!r} of {self.root} was not written by lampworks (its description is {description!r}): "
+                "use another --root."
+            )
+        found = int(number)
+        if found > SCHEMA_VERSION:
+            raise UserError(
+                f"table {name!r} of {self.root} was written by a newer lampworks (schema {found}, this one reads up "
+                f"to {SCHEMA_VERSION}): update lampworks, or use another --root."
+            )
+        return table
+
+    def _opened(self, name: str) -> DeltaTable | None:
+        def opened() -> DeltaTable | None:
+            try:
+                return DeltaTable(self._table_url(name), storage_options=self._delta_options())
+            except TableNotFoundError:
+                return None
+
+        return self._tried(name, opened, opening=True)
+
+    def _tried(self, name: str, work: Callable[[], Made], *, opening: bool = False) -> Made:
+        """Return what `work` returns; on S3 it is called again while the store has trouble."""
+
+        def told() -> Made:
+            with self._telling_damage(name, opening=opening):
+                return work()
+
+        return told() if self._s3_tables is None else self._s3_tables.patiently(told)
+
+    def _telling_damage(self, name: str, *, opening: bool = False) -> AbstractContextManager[None]:
+        folder = self._table_folder(name) if self.is_local else None
+        return telling_damage(self.root, name, folder, opening=opening)
+
+    def _table_folder(self, name: str) -> Path:
+        return Path(self.url(f"tables/{name}"))
+
+    def _reader(self, name: str, table: DeltaTable) -> TableReader:
+        # In a folder Arrow reads the files itself. delta-rs would read them through Python, and a thread that still
+        # reads when the interpreter exits aborts the process (exit code 134 in 4 of 50 short programs).
+        local = SubTreeFileSystem(self.url(f"tables/{name}"), LocalFileSystem()) if self.is_local else None
+        dataset = table.to_pyarrow_dataset(filesystem=local)
+        derived = DERIVED_FROM_CLIP_ID.get(name, ())
+        lacking = [field for field in SCHEMAS[name] if field.name not in {*dataset.schema.names, *derived}]
+        strangers = functools.partial(stranger_columns, self.root, name) if self.is_local else None
+        return TableReader(dataset, derived, lacking, strangers)
+
+    def latest(self, name: str, column: str, where: pc.Expression | None = None) -> datetime | None:
+        """Return the latest time in a column, of the rows that match; None while there is none."""
+        table = self._open(name)
+        if table is None:
+            return None
+        wanted = pa.schema([SCHEMAS[name].field(column)])
+        rows = self._tried(name, lambda: self._reader(name, table).read(wanted, where))
+        found: datetime | None = pc.max(rows[column]).as_py()
+        return found
+
+
+def _columns(name: str, columns: Sequence[str] | None) -> pa.Schema:
+    schema = SCHEMAS[name]
+    return schema if columns is None else pa.schema([schema.field(column) for column in columns])

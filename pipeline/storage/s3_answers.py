@@ -1,0 +1,52 @@
+"""What botocore raises, as the problem of the store that it means."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
+
+from pipeline.storage.s3_problems import AWAY, FULL, NO_CREDENTIALS, PASSING, Problem, by_status, plain, why_away
+
+
+def problem_of_blob(exc: BaseException) -> Problem | None:
+    """Return what an exception of botocore says; None where it is of something else."""
+    if isinstance(exc, boto.ClientError):
+        return _answered(exc.response)
+    if isinstance(exc, boto.NoCredentialsError | boto.PartialCredentialsError | boto.CredentialRetrievalError):
+        return Problem(NO_CREDENTIALS)
+    if isinstance(exc, boto.SSLError):
+        return Problem("SSLError", plain(str(exc)))
+    if isinstance(exc, boto.ParamValidationError) and "bucket" in str(exc).lower():
+        return Problem("InvalidBucketName")
+    if isinstance(exc, boto.HTTPClientError | boto.IncompleteReadError | boto.ResponseStreamingError):
+        return Problem(AWAY, why_away(str(exc)), passing=True)
+    if isinstance(exc, boto.FlexibleChecksumError | ResponseParserError | HTTPError | ConnectionError | TimeoutError):
+        return Problem(AWAY, why_away(str(exc)), passing=True)
+    return None
+
+
+def _answered(response: dict[str, Any]) -> Problem:
+    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
+    status, headers = int(meta.get("HTTPStatusCode") or 0), meta.get("HTTPHeaders") or {}
+    code, text = str(error.get("Code") or status), plain(str(error.get("Message") or ""))
+    expecting = re.search(r"expecting '([\w-]+)'", text)
+    region = error.get("Region") or headers.get("x-amz-bucket-region") or (expecting[1] if expecting else None)
+    if code in {"404", "NoSuchKey", "NotFound"}:
+        return Problem(code, missing=True)
+    if code.isdigit():
+        return by_status(int(code), region)
+    passing = code in PASSING or (status >= 500 and status != 501 and code not in FULL)
+    return Problem(code, text, region, _clock_off_s(headers.get("date")), passing=passing)
+
+
+def _clock_off_s(date: str | None) -> float | None:
+    try:
+        return (datetime.now(UTC) - parsedate_to_datetime(date or "")).total_seconds()
+    except (ValueError, TypeError):
+        return None
