@@ -1,6 +1,6 @@
 """Do what a page says: run its commands in order, in one shell, and compare what they print with what it shows.
 
-    problems = follow(page, folder)
+    follow(Path("docs/handbook.md").read_text("utf-8"), "handbook.md", folder, timeout=600)
 
 A block of `console` is run. A line of it that begins with `$ ` is a command, `> ` goes on with one, and the other lines
 are what it prints (output and errors together). A block with a title (```yaml title="small.yaml"```) is a file. Other
@@ -99,9 +99,9 @@ def _part(token: str) -> str:
     return "0" if not token.strip("0,") else _NOT_ZERO
 
 
-def follow(page: Path, folder: Path, *, timeout: float) -> None:
+def follow(page: str, name: str, folder: Path, *, timeout: float) -> None:
     """Do what a page says in a folder; AssertionError names the command, what it printed and what the page shows."""
-    steps, told = steps_of(page.read_text("utf-8")), folder / ".told"
+    steps, told = steps_of(page), folder / ".told"
     told.mkdir()
     script = []
     for number, step in enumerate(steps):
@@ -129,15 +129,13 @@ def follow(page: Path, folder: Path, *, timeout: float) -> None:
         shell.wait()
     for number, step in enumerate(steps):
         if not step.name:
-            _compare(page, step, told / f"{number}.txt", told / f"{number}.code")
+            _compare(name, step, told / f"{number}.txt", told / f"{number}.code")
 
 
-def _compare(page: Path, step: Step, printed: Path, code: Path) -> None:
-    assert printed.is_file(), f"{page.name}: `{step.text}` was not reached"
+def _compare(page: str, step: Step, printed: Path, code: Path) -> None:
+    assert printed.is_file(), f"{page}: `{step.text}` was not reached"
     text = printed.read_text("utf-8", "replace")
-    assert code.is_file(), f"{page.name}: `{step.text}` did not end:\n{text}"
-    assert code.read_text().strip() == "0", f"{page.name}: `{step.text}` ended with {code.read_text()}:\n{text}"
+    assert code.is_file(), f"{page}: `{step.text}` did not end:\n{text}"
+    assert code.read_text().strip() == "0", f"{page}: `{step.text}` ended with {code.read_text()}:\n{text}"
     shown = "\n".join(step.shown)
-    assert matches(step.shown, text.splitlines()), (
-        f"{page.name}: `{step.text}` printed\n{text}\nthe page shows\n{shown}"
-    )
+    assert matches(step.shown, text.splitlines()), f"{page}: `{step.text}` printed\n{text}\nthe page shows\n{shown}"

@@ -44,21 +44,17 @@ def test_files_and_commands_of_a_page_are_found_in_order_and_other_blocks_are_le
 
 
 def test_a_page_that_shows_what_is_printed_passes_and_one_that_does_not_names_the_command(tmp_path: Path) -> None:
-    page, folder, other = tmp_path / "page.md", tmp_path / "a", tmp_path / "b"
+    folder, other = tmp_path / "a", tmp_path / "b"
     folder.mkdir()
     other.mkdir()
-    page.write_text(PAGE)
-    follow(page, folder, timeout=20)
-    page.write_text(PAGE.replace("took 0.1 s", "done"))
-    with pytest.raises(AssertionError, match="wc -l"):
-        follow(page, other, timeout=20)
+    follow(PAGE, "page.md", folder, timeout=20)
+    with pytest.raises(AssertionError, match=r"page\.md: `wc -l"):
+        follow(PAGE.replace("took 0.1 s", "done"), "page.md", other, timeout=20)
 
 
 def test_a_command_that_fails_ends_the_page(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("```console\n$ false\n$ echo on\non\n```\n")
     with pytest.raises(AssertionError, match="`false` ended with 1"):
-        follow(page, tmp_path, timeout=20)
+        follow("```console\n$ false\n$ echo on\non\n```\n", "page.md", tmp_path, timeout=20)
 
 
 @pytest.mark.parametrize(
