@@ -113,5 +113,5 @@ class Deployment(Ui):
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End it, and see that nothing of it is left."""
         self.process.send_signal(number)
-        self.process.wait(120)
+        self.process.wait(240)
         wait_for(lambda: not processes_of(self.mark), 60)

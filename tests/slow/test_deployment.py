@@ -47,7 +47,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..
     settings = load_settings(str(folder / "root"), source=source, home=folder / "home", overrides=values)
     (folder / "config.yaml").write_text(json.dumps(values))
     with real_postgres() as postgres:
-        options = ["--source", source, "--config", str(folder / "config.yaml")]
+        options = ["--source", source, "--config", str(folder / "config.yaml"), "--grace", "15"]
         found = Deployment(settings, postgres, options, LAMPWORKS_POSTGRES_PATIENCE=str(PATIENCE_S))
         try:
             found.wait()
@@ -163,8 +163,9 @@ def test_a_postgres_that_is_killed_and_is_back_soon_ends_no_run(deployment: Depl
         answers = wait_for(lambda: not (found := deployment.ready())["ready"] and found["parts"], 60)
         assert "does not answer" in answers["storage"]
         assert answers["store"] == answers["code"] == "ok"
-        # a command on another home says the same, and nothing of the password
-        other = [*deployment.where[:2], "--home", str(deployment.home.folder.parent / "other")]
+        # a command says the same, and nothing of the password
+        source = ["--source", deployment.settings.config.source.spec]
+        other = ["--root", str(deployment.home.folder.parent / "other"), *source]
         done = commanded(deployment, "run", *other, "--select", "search_results")
         assert done.returncode == 2
         assert "Start it, or correct DAGSTER_PG_URL" in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -232,4 +233,6 @@ def _chosen(args: argparse.Namespace) -> list[str]:
         raise UserError(f"--only: {unknown[0]!r} is no service; there are {', '.join(ROLES)}")
     if args.only and args.code_server is None and {"daemon", "pages"} & {*names} and "code" not in names:
         raise UserError("the code server is another process's: name it with --code-server HOST:PORT")
+    if args.code_server is not None and not re.fullmatch(r"\S+:\d{1,5}", args.code_server):
+        raise UserError(f"--code-server {args.code_server!r}: expected HOST:PORT")
     return [name for name in ROLES if name in names]

@@ -11,6 +11,7 @@ A service that needs Dagster's database waits for it, and says so.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -23,7 +24,7 @@ from types import FrameType
 from assets.cli.services.health import why_no_code
 from assets.cli.services.lifetime import end_with_command
 from assets.cli.services.places import LOCATION, TOKEN, Parts, code_address
-from assets.logs import json_wanted
+from assets.logs import json_wanted, set_up_logging
 from assets.passes.postgres import postgres_url, why_no_answer
 from pipeline.http_guard import url_of
 from pipeline.serving import Address
@@ -34,7 +35,7 @@ _CODE_S = 60.0
 
 def serve_code(life_fd: int, code_server: str) -> None:
     """Serve the graph at an address (`HOST:PORT`, or the path of a socket), and run what is asked for."""
-    end_with_command(life_fd)
+    _begin(life_fd)
     from dagster._cli.api import grpc_command
 
     where = code_address(code_server)
@@ -46,7 +47,7 @@ def serve_code(life_fd: int, code_server: str) -> None:
 
 def run_daemon(life_fd: int, workspace: str, code_server: str) -> None:
     """Run Dagster's daemon, and have queued runs say why they wait."""
-    end_with_command(life_fd)
+    _begin(life_fd)
     _wait_for_postgres()
     _wait_for_code(code_server)
     from dagster._daemon.cli import run_command
@@ -58,7 +59,7 @@ def run_daemon(life_fd: int, workspace: str, code_server: str) -> None:
 
 def serve_pages(life_fd: int, listening_fd: int, host: str, workspace: str, code_server: str) -> None:
     """Serve Dagster's pages until the process is told to end."""
-    end_with_command(life_fd)
+    _begin(life_fd)
     listening, address = _listening(listening_fd, host)
     _wait_for_postgres()
     _wait_for_code(code_server)
@@ -82,7 +83,7 @@ def serve_pages(life_fd: int, listening_fd: int, host: str, workspace: str, code
 
 def serve_metrics(life_fd: int, listening_fd: int, host: str, parts: str) -> None:
     """Serve metrics, health and readiness; `parts` is the JSON of `Parts`."""
-    end_with_command(life_fd)
+    _begin(life_fd)
     listening, address = _listening(listening_fd, host)
     from assets.cli.server import run_uvicorn
     from assets.cli.services.metrics_page import metrics_page
@@ -91,6 +92,14 @@ def serve_metrics(life_fd: int, listening_fd: int, host: str, parts: str) -> Non
     with suppress(KeyboardInterrupt):
         _say(f"metrics on {url_of(address.host, listening)}metrics")
         run_uvicorn(metrics_page(Parts(**json.loads(parts)), address), listening)
+
+
+def _begin(life_fd: int) -> None:
+    """Have this process end with the command, and its lines be those of a service."""
+    end_with_command(life_fd)
+    set_up_logging(as_json=json_wanted(False))
+    # a library that logs without a logger of its own would give the root one, which prints every line once more
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def _log_options() -> list[str]:

@@ -23,6 +23,8 @@ from assets.cli.services.lifetime import MARK, ROLE, end_processes, mark_of_this
 from pipeline.outside import shown_text, shown_values
 
 _LONGEST_PAUSE_S = 30.0
+_ENDS_IN_S = 10.0
+"""Time in which a service without runs ends in order."""
 _WELL_S = 60.0
 """A service that lives as long is taken to work: the next pause is the first again."""
 _LOGGER = logging.getLogger(__name__)
@@ -71,8 +73,8 @@ class Supervisor:
     def end(self, patience_s: float) -> None:
         """End all services, the one that has the runs last: these get the time to save what they are at."""
         for service in reversed(self._services):
-            end_processes(self._mark, service.name, patience_s)
-        end_processes(self._mark, None, patience_s)
+            end_processes(self._mark, service.name, patience_s if service.name == "code" else _ENDS_IN_S)
+        end_processes(self._mark, None, 0)
         for service in self._services:
             if service.process is not None:
                 service.process.wait()
