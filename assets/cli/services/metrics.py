@@ -3,7 +3,8 @@
 Counting a store of a million videos takes seconds. So it is counted again only where a table changed, and never for
 more than a twentieth of the time.
 
-    lampworks_attempts_total{state,error_class}    attempts at downloads: their rate is the throughput
+    lampworks_stage_clips_total{stage}             what each stage worked on: its rate is the throughput
+    lampworks_attempts_total{state,error_class}    attempts at downloads
     lampworks_failures{kind,error_class}           items that failed, by kind and class
     lampworks_batches_due, lampworks_runs{status}  what waits
 """
@@ -42,6 +43,18 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 Metric = GaugeMetricFamily | CounterMetricFamily
+Values = Mapping[str, float] | Mapping[tuple[str, ...], int] | Mapping[tuple[str, ...], float]
+_COSTS = {
+    "seconds": ("seconds", "Time that a stage took."),
+    "cpu_s": ("cpu_seconds", "CPU time of a stage, its workers included."),
+    "gpu_s": ("gpu_seconds", "GPU time of a stage."),
+    "video_s": ("video_seconds", "Footage that a stage worked on, in seconds."),
+    "clips": ("clips", "Clips that a stage worked on."),
+    "bytes_read": ("read_bytes", "Bytes that a stage read from the store."),
+    "bytes_written": ("written_bytes", "Bytes that a stage wrote to the store."),
+    "bytes_downloaded": ("downloaded_bytes", "Bytes that a stage downloaded."),
+    "requests": ("requests", "Requests of a stage to the store."),
+}
 _TIMES_LONGER = 20
 """After a count that took a second, the next one is at least this many seconds later."""
 
@@ -79,6 +92,7 @@ class StoreFigures:
         }  # fmt: skip
         yield _gauge("videos", "Kept videos by the state of their download.", ["state"], states)
         yield from _attempts(self.settings)
+        yield from _costs(self.settings)
         cuts = {"cut": found.clips.videos_cut, "pending": found.clips.videos_pending}
         yield _gauge("cut_videos", "Downloaded videos by whether they are cut.", ["state"], cuts)
         seconds = {"source": found.clips.source_seconds, "clips": found.clips.clip_seconds}
@@ -111,6 +125,15 @@ def _attempts(settings: Settings) -> Iterator[Metric]:
         size += total(pc.fill_null(rows["bytes"], 0))
     yield _counter("attempts", "Attempts at downloads.", ["state", "error_class"], counted)
     yield _counter("downloaded_bytes", "Bytes of the files that were downloaded.", [], {"": size})
+
+
+def _costs(settings: Settings) -> Iterator[Metric]:
+    """Yield counters of what each stage used and worked on: rows that are only added."""
+    booked = settings.store.read("costs", ["stage", *_COSTS])
+    sums = booked.group_by("stage").aggregate([(name, "sum") for name in _COSTS]).to_pylist()
+    for name, (figure, text) in _COSTS.items():
+        values: dict[tuple[str, ...], float] = {(row["stage"],): row[f"{name}_sum"] or 0 for row in sums}
+        yield _counter(f"stage_{figure}", text, ["stage"], values)
 
 
 def run_metrics(instance: dg.DagsterInstance) -> Iterator[Metric]:
@@ -185,19 +208,15 @@ def registry_of(settings: Settings) -> CollectorRegistry:
     return registry
 
 
-def _gauge(
-    name: str, text: str, labels: list[str], values: Mapping[str, float] | Mapping[tuple[str, ...], int]
-) -> Metric:
+def _gauge(name: str, text: str, labels: list[str], values: Values) -> Metric:
     return _filled(GaugeMetricFamily(f"lampworks_{name}", text, labels=labels), labels, values)
 
 
-def _counter(
-    name: str, text: str, labels: list[str], values: Mapping[str, float] | Mapping[tuple[str, ...], int]
-) -> Metric:
+def _counter(name: str, text: str, labels: list[str], values: Values) -> Metric:
     return _filled(CounterMetricFamily(f"lampworks_{name}", text, labels=labels), labels, values)
 
 
-def _filled(family: Metric, labels: list[str], values: Mapping[str, float] | Mapping[tuple[str, ...], int]) -> Metric:
+def _filled(family: Metric, labels: list[str], values: Values) -> Metric:
     for key, value in values.items():
         names = () if not labels else key if isinstance(key, tuple) else (key,)
         family.add_metric(names, float(value))

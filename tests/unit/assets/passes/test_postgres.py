@@ -83,7 +83,7 @@ def test_a_server_that_does_not_answer_is_named_with_what_to_do(
 def test_a_connection_waits_for_a_server_that_is_away_once_for_all_that_need_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv(PATIENCE, "0.5")
+    monkeypatch.setenv(PATIENCE, "0.3")
     caplog.set_level(logging.WARNING, "assets")
     monkeypatch.setattr(logging.getLogger("assets"), "propagate", True)
     engine = create_engine(with_driver(make_url(NOBODY)))
@@ -98,5 +98,5 @@ def test_a_connection_waits_for_a_server_that_is_away_once_for_all_that_need_it(
     with pytest.raises(OperationalError):
         engine.connect()
     assert len(calls) == waited + 1, "the same absence is not waited for again"
-    assert caplog.text.count("does not answer: waiting up to 0.5 s for it") == 1
+    assert caplog.text.count("does not answer: waiting up to 0.3 s for it") == 1
     assert "secret" not in caplog.text

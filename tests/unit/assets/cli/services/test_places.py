@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from assets.cli.main import main, parser
+from assets.cli.services.metrics import _COSTS
 from assets.cli.services.places import ROLES, code_address, write_workspace
 
 ROOT = Path(__file__).parents[5]
@@ -97,6 +98,7 @@ def test_the_sample_settings_and_variables_are_known() -> None:
 def test_the_alerts_ask_for_figures_that_there_are() -> None:
     source = (ROOT / "assets/cli/services/metrics.py").read_text()
     names = {name for kind, name in re.findall(r'_(gauge|counter)\("(\w+)"', source)}
+    names |= {f"stage_{figure}" for figure, text in _COSTS.values()}
     text = (DEPLOY / "alerts.yml").read_text() + (ROOT / "docs/deployment.md").read_text()
     used = set(re.findall(r"\blampworks_(\w+)", text))
     assert {name.removesuffix("_total") for name in used} <= names
