@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.websockets import WebSocket, WebSocketState
 
+from assets.passes.postgres import why_it_failed
 from pipeline.http_guard import App, Guard, media_type
 from pipeline.http_json import read_object
 from pipeline.serving import Address
@@ -48,6 +49,10 @@ class _Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestConte
             return await super().graphql_http_endpoint(request)
         except RecursionError:
             return PlainTextResponse("the query is nested too deeply", 400)
+        except Exception as exc:
+            if (why := why_it_failed(exc)) is None:
+                raise
+            return PlainTextResponse(why, 503)
 
     async def report_asset_materialization_endpoint(self, request: Request) -> JSONResponse:
         """Take in what a page of this machine reports, or refuse it with a sentence."""

@@ -24,7 +24,7 @@ from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from dagster_postgres.utils import pg_url_from_config
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.engine import Dialect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from assets.passes.postgres import PATIENCE, shown_server, with_driver
@@ -92,6 +92,23 @@ def wait_for_server(engine: Engine) -> None:
                 return connection
             time.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_S)
+
+
+def try_before_use(instance: dg.DagsterInstance) -> None:
+    """Have connections that the pages keep open be tried first: a server may have been restarted."""
+    for storage in (instance.run_storage, instance.event_log_storage, instance.schedule_storage):
+        engine = getattr(storage, "_engine", None)
+        if isinstance(engine, Engine):
+            _try_before_use(engine)
+
+
+def _try_before_use(engine: Engine) -> None:
+    @event.listens_for(engine, "checkout")
+    def test(connection: Any, record: ConnectionPoolEntry, proxy: object) -> None:
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as exc:
+            raise DisconnectionError("the server was restarted") from exc
 
 
 def _may_come_back(exc: Exception) -> bool:

@@ -68,6 +68,16 @@ def why_no_answer(url: URL, timeout_s: int = 3) -> str | None:
     return None
 
 
+def why_it_failed(exc: Exception) -> str | None:
+    """Return a sentence where an exception says that Dagster's Postgres is away; None of any other one."""
+    from sqlalchemy.exc import DBAPIError
+
+    url = postgres_url()
+    if url is None or not (isinstance(exc, DBAPIError) or type(exc).__name__ == "DagsterPostgresException"):
+        return None
+    return f"Dagster's Postgres ({shown_server(url)}) does not answer: try again once it does"
+
+
 def check_postgres() -> None:
     """Raise UserError where a Postgres is named and does not answer."""
     url = postgres_url()

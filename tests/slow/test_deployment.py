@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.error
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -163,6 +164,10 @@ def test_a_postgres_that_is_killed_and_is_back_soon_ends_no_run(deployment: Depl
         answers = wait_for(lambda: not (found := deployment.ready())["ready"] and found["parts"], 60)
         assert "does not answer" in answers["storage"]
         assert answers["store"] == answers["code"] == "ok"
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            deployment.runs()
+        assert refused.value.code == 503
+        assert "does not answer" in refused.value.read().decode()
         # a command says the same, and nothing of the password
         source = ["--source", deployment.settings.config.source.spec]
         other = ["--root", str(deployment.home.folder.parent / "other"), *source]

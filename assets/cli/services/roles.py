@@ -76,6 +76,10 @@ def serve_pages(life_fd: int, listening_fd: int, host: str, workspace: str, code
     with suppress(KeyboardInterrupt), dg.DagsterInstance.get() as instance:
         # milliseconds of a query, seconds of a connection, connections beside the first
         instance.optimize_for_webserver(15000, 3600, 20)
+        if postgres_url() is not None:
+            from assets.passes.patient_storage import try_before_use
+
+            try_before_use(instance)
         with WorkspaceProcessContext(instance, WorkspaceFileTarget([workspace]), version=dg.__version__) as context:
             _say(f"Dagster on {url_of(address.host, listening)}")
             run_uvicorn(dagster_pages(context, address), listening)
