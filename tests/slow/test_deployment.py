@@ -14,6 +14,7 @@ import sys
 import urllib.error
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,13 +22,15 @@ import dagster as dg
 import psutil
 import pytest
 
-from assets.settings import load_settings
+from assets.settings import load_settings, save_config
+from pipeline.config import EngineConfig
 from pipeline.inspect.status import status
 from tests.dagster_ui import wait_for
 from tests.deployment import TOKEN, Deployment
 from tests.e2e.conftest import gameplay
 from tests.media import at_rest
 from tests.postgres import PASSWORD, real_postgres
+from tests.slow.ray_cluster import RayCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PATIENCE_S = 15
@@ -196,6 +199,34 @@ def test_a_postgres_that_is_away_for_long_costs_a_run_that_starts_again(deployme
     said = [str(record["message"]) for record in records(deployment)]
     assert any(f"does not answer: waiting up to {PATIENCE_S} s for it" in text for text in said)
     wait_for(lambda: deployment.ready()["ready"], 120)
+
+
+def test_a_batch_is_made_by_a_node_of_the_cluster(
+    deployment: Deployment, tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    settings, cluster = deployment.settings, RayCluster(tmp_path)
+    make_video(Path(settings.config.source.argument) / "late.mp4", gameplay(7, 5))
+    at_rest(Path(settings.config.source.argument))
+    try:
+        assert ended(deployment, deployment.run("discover")) == "SUCCESS"
+        rows = settings.store.read("videos").to_pylist()
+        [late] = [row for row in rows if row["native_id"].startswith("late")]
+        engine = EngineConfig(**cluster.engine())
+        save_config(replace(settings, config=replace(settings.config, engine=engine)))
+        # without the cluster nothing is made elsewhere in its place
+        refused = deployment.run("collect_batch", late["batch"])
+        assert ended(deployment, refused) == "FAILURE"
+        assert "no Ray head answers at engine.address" in "\n".join(deployment.messages(refused))
+        head, port = cluster.address.rpartition(":")[::2]
+        cluster.begin("head", head, "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
+        cluster.wait("head")
+        cluster.join("node", "127.0.0.3")
+        cluster.wait("node")
+        assert ended(deployment, deployment.run("collect_batch", late["batch"])) == "SUCCESS"
+        assert late["video_id"] in settings.store.read("clips")["video_id"].to_pylist()
+    finally:
+        cluster.stop()
+        save_config(settings)
 
 
 def test_the_weekly_schedule_curates_again_by_its_own_tick(deployment: Deployment) -> None:
