@@ -38,9 +38,10 @@ def curation_audit(context: dg.AssetExecutionContext, lampworks: Lampworks) -> R
         from assets.report.curation_sheets import draw_curation_sheets
         from classifier.audit.audit import audit_curation, content_of_audit
 
+        # the document last: without it a pass that was killed here makes this asset again
+        sheets = draw_curation_sheets(work.store, work.config)
         audited = audit_curation(work.job)
         document: Mapping[str, Any] = audited
-        sheets = draw_curation_sheets(work.store, work.config)
         return materialized(
             sum(document["audit"]["drawn"].values()),
             content_of_audit(audited),

@@ -76,6 +76,7 @@ def full_pass(
         PassError: a run failed; everything before it stays done.
     """
     from assets.report.page import withdraw_pages
+    from assets.report.redraw import draw_missing
     from pipeline.search.spot_check import withdraw_spot_check
     from pipeline.tokens.removal import withdraw_tokens
 
@@ -94,6 +95,8 @@ def full_pass(
             _curate(runner, options)
             _train(runner, options)
         runner.remember()
+        if runner.follows_a_kill:
+            draw_missing(settings, spot_check=runner.wants("search_results"), sheets=runner.wants("raw_videos"))
         # pictures and tokens of videos that were taken down since are removed, whatever else there is to do
         withdraw_sheets(settings.store, settings.config)
         withdraw_spot_check(settings.store)

@@ -68,6 +68,8 @@ class Runner:
             parent: id of the run that the pass is a part of; None where a command started it.
         """
         self.settings, self.on_progress, self.result = settings, on_progress, PassResult()
+        self.follows_a_kill = False
+        """Whether the pass before was killed; `recover` finds out."""
         self._wanted, self._instance, self._sweep = set(wanted), instance, sweep
         # who can tell whether these runs live: the run around them, or this machine
         self._whose = {HOST_TAG: socket.gethostname(), **({PARENT_TAG: parent} if parent else {})}
@@ -97,6 +99,7 @@ class Runner:
     def recover(self) -> None:
         """Mark the runs of a killed process as failed, and delete what it left, where one left its marker behind."""
         if self._sweep and self._marker.exists():
+            self.follows_a_kill = True
             swept = sweep_after_kill(self.settings.store, self.settings.home)
             if swept:
                 self.on_progress(f"{swept} unfinished files of a killed run are deleted")

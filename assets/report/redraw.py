@@ -1,4 +1,6 @@
-"""Draw again the pictures that were set aside because they were damaged, and that no pass would find to be due.
+"""Draw the pictures that are not there and that no pass would find to be due: set aside as damaged, or never drawn.
+
+A search or a download that is killed between its last row and its picture has nothing left to do.
 
 for sentence in draw_again(settings, ["reports/contact/2026w47-0001.jpg"]):
     print(sentence)
@@ -10,6 +12,7 @@ from collections.abc import Sequence
 
 from assets.report import contact_sheets, curation_sheets
 from assets.settings import Settings
+from pipeline.search.batches import batches
 from pipeline.search.spot_check import ABOUT_KEY, KEY, write_spot_check
 
 
@@ -30,3 +33,21 @@ def draw_again(settings: Settings, keys: Sequence[str]) -> list[str]:
     if {KEY, ABOUT_KEY} & set(keys) and (drawn := write_spot_check(settings.job())):
         done.append(f"{drawn} is drawn again")
     return done
+
+
+def draw_missing(settings: Settings, *, spot_check: bool, sheets: bool) -> None:
+    """Draw what a killed search or download did not: the spot check, contact sheets of batches.
+
+    Args:
+        settings: of the root.
+        spot_check: whether to draw the spot check where there is none.
+        sheets: whether to draw the contact sheet of each batch that has none and has downloads.
+    """
+    store = settings.store
+    if spot_check and not store.exists(KEY):
+        write_spot_check(settings.job())
+    if sheets:
+        drawn = set(store.list_blobs(contact_sheets.FOLDER))
+        for batch in batches(store):
+            if contact_sheets.sheet_key(batch) not in drawn:
+                contact_sheets.draw_sheet(store, settings.config, batch)

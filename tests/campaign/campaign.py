@@ -2,8 +2,9 @@
 
 with WarmProcess(folder) as warm:
     campaign = Campaign(folder, warm, seed=7)
-    campaign.run_undisturbed()
+    campaign.start()
     for asset in ASSETS:
+        campaign.make_undisturbed(asset)
         campaign.kill_often(asset, kills=20, cpu_s=15.0)
 """
 
@@ -149,21 +150,23 @@ class Campaign:
 
     # -- the campaign ---------------------------------------------------------------------------------------------
 
-    def run_undisturbed(self) -> None:
-        """Make every asset once, and keep how many points each has and what the root looks like after it."""
+    def start(self) -> None:
+        """Write the videos and the configuration."""
         answer = self.warm.ask("seed", root="", folder=str(self.folder))
         assert answer["code"] == 0, self.log()
         self.config = answer["config"]
-        for asset in ASSETS:
-            if asset == "quality_labels":
-                self.warm.ask("label", root=str(self.calm), config=self.config, file=str(self.labels))
-            answer = self.make(self.calm, asset)
-            assert answer["code"] == 0, self.log()
-            self.points[asset] = answer["points"][asset]
-            self.seconds[asset] = answer["seconds"] - answer["begun"][asset]
-            found = self.look(self.calm, whole=True)
-            assert found["conserved"], asset
-            self.after[asset] = found["published"]
+
+    def make_undisturbed(self, asset: str) -> None:
+        """Make an asset once, and keep how many points it has and what the root looks like after it."""
+        if asset == "quality_labels":
+            self.warm.ask("label", root=str(self.calm), config=self.config, file=str(self.labels))
+        answer = self.make(self.calm, asset)
+        assert answer["code"] == 0, self.log()
+        self.points[asset] = answer["points"][asset]
+        self.seconds[asset] = answer["seconds"] - answer["begun"][asset]
+        found = self.look(self.calm, whole=True)
+        assert found["conserved"], asset
+        self.after[asset] = found["published"]
 
     def kill_often(self, asset: str, kills: int, cpu_s: float) -> Record:
         """Kill an asset so often, or until the CPU-seconds are spent; each time it is done, it begins anew.

@@ -1,8 +1,8 @@
 """What readers of a root see, as hashes that two roots can be compared by.
 
-Not compared is what says when or how fast something was done: the columns of `TIMES`, the frames a second of a packed
-world (and its id, which follows from its manifest, which has them), and of the audit which versions of the tables it
-was made from (a run that was killed has made commits of its own).
+Not compared is what says when or how fast something was done: the columns of `TIMES`, the tables of `USED`, the frames
+a second of a packed world (and its id, which follows from its manifest, which has them), and of the audit which versions
+of the tables it was made from (a run that was killed has made commits of its own).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ TIMES = frozenset({
     "attempt_id", "search_id", "event_id",
 })  # fmt: skip
 """Columns that say when a row was written, or a name drawn for it."""
+USED = frozenset({"costs"})
+"""Tables of what work has used: a killed piece of work says nothing, and one that is done twice says so twice."""
 PACKED = "playable_world"
 AUDIT = "reports/curation/audit.json"
 FOLDERS = ("raw", "clips", "shards", "tokens", "models", "labels", "reports")
@@ -28,7 +30,7 @@ FOLDERS = ("raw", "clips", "shards", "tokens", "models", "labels", "reports")
 def published(store: Store) -> dict[str, str]:
     """Return a hash of every table's rows and of every blob that rows name or that is read by its key."""
     found = {}
-    for table in SCHEMAS:
+    for table in SCHEMAS.keys() - USED:
         rows = [_compared(row) for row in store.read(table).to_pylist()]
         found[f"tables/{table}: {len(rows)} rows"] = _digest(json.dumps(sorted(rows, key=str), default=str))
     garbage = set(collect_garbage(store, dry_run=True))
