@@ -1,8 +1,8 @@
 """What readers of a root see, as hashes that two roots can be compared by.
 
 Not compared is what says when or how fast something was done: the columns of `TIMES`, the tables of `USED`, the frames
-a second of a packed world (and its id, which follows from its manifest, which has them), and of the audit which versions
-of the tables it was made from (a run that was killed has made commits of its own).
+a second of a packed world (and its id, which follows from its manifest, which has them), and of the audit which
+versions of the tables it was made from (a run that was killed has made commits of its own).
 """
 
 from __future__ import annotations

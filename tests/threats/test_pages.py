@@ -13,6 +13,7 @@ import pytest
 from assets.report.contact_sheets import draw_sheet, sheet_about
 from assets.report.curation_sheets import draw_curation_sheets
 from assets.report.page import write_page
+from assets.report.redraw import draw_missing
 from assets.settings import Settings
 from classifier.labels.journal import Journal, check_event
 from models.training.checkpoint import Checkpoints
@@ -48,6 +49,19 @@ def test_the_command_draws_damaged_pictures_again_to_the_same_bytes(root: Store,
     lampworks("doctor", "--mend")
     assert [path.read_bytes() for path in paths] == before
     assert "damaged  " not in lampworks("doctor", "--deep")[1]
+
+
+def test_what_a_killed_search_or_download_did_not_draw_is_drawn(root: Store, settings: Settings) -> None:
+    folder = Path(root.root) / "reports"
+    paths = [*folder.glob("contact/*"), *folder.glob("spot-check.*")]
+    assert len(paths) == 4
+    before = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.unlink()
+    draw_missing(settings, spot_check=False, sheets=False)
+    assert not any(path.exists() for path in paths)
+    draw_missing(settings, spot_check=True, sheets=True)
+    assert [path.read_bytes() for path in paths] == before
 
 
 @pytest.mark.parametrize("ending", ["safetensors", "json"])
