@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pipeline.download.ledger import fold_all
 from pipeline.download.sidecars import kept_sidecars
 from pipeline.errors import StoreError, UserError
+from pipeline.model_ids import PLAYABLE
 from pipeline.progress import Progress, ProgressCallback
 from pipeline.shards.manifest import LISTED, LISTED_WITH_ACTIONS
 from pipeline.shards.read import manifest_key
@@ -28,7 +29,7 @@ from pipeline.storage.checksums import all_checksums
 from pipeline.storage.event_checksums import is_whole
 from pipeline.storage.home import Home
 from pipeline.storage.mend_tables import DERIVED_AS_A_WHOLE, find_table_damage
-from pipeline.storage.models_table import sound_models
+from pipeline.storage.models_table import ModelRecord, sound_models
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 
@@ -247,7 +248,7 @@ def _token_files(store: Store) -> Iterator[_Expected]:
 
 def _model_files(store: Store) -> Iterator[_Expected]:
     for record in sound_models(store)[0]:
-        for name, digest in sorted(record.files.items()):
+        for name, digest in sorted({**_packed_files(store, record), **record.files}.items()):
             if name in SPARE and record.kind in TRAINED:
                 mend = "`--mend` sets it aside, and the model stays"
             else:
@@ -255,6 +256,17 @@ def _model_files(store: Store) -> Iterator[_Expected]:
                 mend += "next `lampworks run` makes them again"
             item = {"model_id": record.model_id, "name": name}
             yield _Expected("model", f"{record.path}/{name}", digest, f"{record.kind} {record.model_id}", mend, item)
+
+
+def _packed_files(store: Store, record: ModelRecord) -> dict[str, str]:
+    """Return the files in folders of a packed world with their hashes, which its manifest has; {} for other models."""
+    if record.kind != PLAYABLE:
+        return {}
+    try:
+        files = json.loads(store.read_blob(f"{record.path}/manifest.json"))["files"]
+        return {str(name): str(about["sha256"]) for name, about in files.items() if "/" in name}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}  # the manifest itself is the fault
 
 
 def _files_read_by_key(store: Store) -> Iterator[_Expected]:
