@@ -101,7 +101,7 @@ def bench_growth(
     Raises:
         UserError: the disk has no room for the store.
     """
-    from assets.cli.growth_stages import STAGES, fill_root, measure_stage
+    from assets.cli.growth_stages import NEEDS, STAGES, fill_root, measure_stage
 
     with tempfile.TemporaryDirectory(prefix="lampworks-growth-") as folder:
         needed = _BYTES_A_VIDEO * videos + _BYTES_A_CLIP * clips
@@ -111,17 +111,17 @@ def bench_growth(
                 f"{free / 1e9:.1f} GB free; name another folder by TMPDIR, or smaller numbers"
             )
         sizes = [(videos // share, clips // share) for share in _SHARES]
-        done = [name for name in STAGES if name in steps]
-        until = list(STAGES)[: list(STAGES).index(done[-1]) + 1] if done else []
+        wanted = {*steps, *(other for name in steps for other in NEEDS.get(name, ()))}
+        on_store = [name for name in STAGES if name in wanted]
         costs: dict[str, list[Cost]] = {name: [] for name in steps}
         for number, (size, of_clips) in enumerate(sizes):
             root = Path(folder) / f"root-{number}"
             root.mkdir()
             on_progress(f"{size:,} videos, {of_clips:,} clips")
-            if until:
+            if on_store:
                 made = _apart(fill_root, str(root), size, of_clips)
                 on_progress(f"  {'made-up rows':<16}{made.cpu_s:9.1f} CPU-s")
-            for name in [*until, *(name for name in steps if name not in STAGES)]:
+            for name in [*on_store, *(name for name in steps if name not in STAGES)]:
                 cost = _apart(measure_stage, name, str(root), of_clips)
                 on_progress(f"  {name:<16}{cost.cpu_s:9.1f} CPU-s {cost.peak_mb:8.0f} MB")
                 if name in costs:

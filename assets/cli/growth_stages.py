@@ -68,7 +68,13 @@ STAGES: dict[str, Callable[[Settings], object]] = {
     "status": _status,
     "report": lambda settings: write_report(settings.store, settings.config),
 }
-"""Step -> what it does on a store, in the order in which they must be done: later ones need what earlier ones wrote."""
+"""Step -> what it does on a store, in the order in which they are done."""
+NEEDS: dict[str, tuple[str, ...]] = {
+    "plan of shards": ("decision",),
+    "status": ("decision", "plan of shards"),
+    "report": ("decision", "plan of shards"),
+}
+"""Step -> those whose rows it reads."""
 DUPLICATES, LOADER = "near-duplicates", "loader start"
 """Steps that are measured on made-up clips of their own: signatures of 4 kB a clip, and a set with tars."""
 

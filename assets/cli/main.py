@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         cli_export,
         cli_rebuild,
         cli_retry,
+        cli_plan_scale,
         cli_shards,
         cli_similar,
         cli_uncovered,

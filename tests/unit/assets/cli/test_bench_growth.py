@@ -60,7 +60,7 @@ def test_status_and_plan_of_a_made_up_store_balance(store: Store) -> None:
     found = status(store, CONFIG)
     assert found.conserved, found.violations
     assert (found.videos.found, found.downloads.ok, sum(found.downloads.failed.values())) == (1500, 1350, 150)
-    assert found.clips.total == found.curated.undecided == found.clips.grouped
+    assert (found.clips.total, found.curated.undecided, found.clips.duplicates) == (3000, 3000, 300)
     clips = store.read("clips", ["clip_id", "batch"]).to_pylist()
     kept = [{**clips[0], "decision": "keep", "split": "train"}, {**clips[-1], "decision": "keep", "split": "val"}]
     store.append("curated", kept)

@@ -129,7 +129,7 @@ def test_seconds_of_a_gpu_count_from_when_it_is_held_until_the_step_ends(tmp_pat
         time.sleep(0.05)
     with booked(store, CONFIG, "curated_clips"):
         pass
-    held, after = store.read("costs", ["gpu_s"])["gpu_s"].to_pylist()
+    held, after = store.read("costs", ["gpu_s", "started_at"]).sort_by("started_at")["gpu_s"].to_pylist()
     assert held > 0.1
     assert after == 0.0
     release_gpus()
