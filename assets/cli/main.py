@@ -23,6 +23,7 @@ from assets.cli import episodes as cli_episodes
 from assets.cli import export as cli_export
 from assets.cli import label as cli_label
 from assets.cli import models as cli_models
+from assets.cli import plan_scale as cli_plan_scale
 from assets.cli import rebuild as cli_rebuild
 from assets.cli import retry as cli_retry
 from assets.cli import run as cli_run
