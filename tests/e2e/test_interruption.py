@@ -52,6 +52,7 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_store_as_an_undisturbed_
     states = [json.loads(lampworks("status", "--root", str(root), "--json")) for root in (calm, disturbed)]
     for state in states:
         state.pop("root", None)
+        state.pop("costs")  # what was lost and done again was paid for twice
     assert states[1]["conserved"] is True
     assert states[0] == states[1]
     garbage = lampworks("gc", "--root", str(disturbed))
