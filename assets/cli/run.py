@@ -6,16 +6,15 @@ import argparse
 import logging
 import os
 import shlex
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 from assets.cli.options import Parsers, add_set_option, root_options, settings_of, used_settings
 from assets.logs import json_wanted
 from assets.settings import Settings
 from pipeline.errors import UserError
+from pipeline.interrupts import noted_signals
 from pipeline.model_ids import WORLD
 from pipeline.outside import shown_text
 
@@ -137,32 +136,30 @@ def take_pass(args: argparse.Namespace, settings: Settings, labels: Path | None 
         from classifier.labels.label_file import check_label_file
 
         check_label_file(labels)
-    from assets.passes.driver import PassOptions, full_pass
-    from assets.passes.failures import PassError
-
     start = time.monotonic()
-    # a shell ignores Ctrl-C for a process in the background; a signal that arrives all the same is meant
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
-    try:
-        result = full_pass(
-            settings,
-            args.select,
-            on_progress=_print_progress if not json_wanted(args.log_json) else _LOGGER.info,
-            options=PassOptions(
-                labels=labels,
-                annotator=getattr(args, "annotator", "import"),
-                ablation_steps=getattr(args, "ablation_steps", None),
-            ),
-        )
-    except PassError as exc:
-        print(f"error: {shown_text(exc)}", file=sys.stderr)
-        print(
-            f"everything before it stays done. `lampworks ui{root_options(args)}` shows run {exc.run_id[:8]}; the same "
-            "command continues from here.",
-            file=sys.stderr,
-        )
-        return 2 if exc.by_user else 1
+    with noted_signals():
+        from assets.passes.driver import PassOptions, full_pass
+        from assets.passes.failures import PassError
+
+        try:
+            result = full_pass(
+                settings,
+                args.select,
+                on_progress=_print_progress if not json_wanted(args.log_json) else _LOGGER.info,
+                options=PassOptions(
+                    labels=labels,
+                    annotator=getattr(args, "annotator", "import"),
+                    ablation_steps=getattr(args, "ablation_steps", None),
+                ),
+            )
+        except PassError as exc:
+            print(f"error: {shown_text(exc)}", file=sys.stderr)
+            print(
+                f"everything before it stays done. `lampworks ui{root_options(args)}` shows run {exc.run_id[:8]}; the "
+                "same command continues from here.",
+                file=sys.stderr,
+            )
+            return 2 if exc.by_user else 1
     if not result.runs:
         written = "the root remembers these settings" if result.settings_changed else "nothing was written"
         print(f"everything is done: nothing was started, {written}")
@@ -173,10 +170,6 @@ def take_pass(args: argparse.Namespace, settings: Settings, labels: Path | None 
 def _print_progress(text: str) -> None:
     # progress lines go to stderr too: their order is kept, and stdout is the summary alone
     print(shown_text(text), file=sys.stderr, flush=True)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _summary(args: argparse.Namespace, settings: Settings, warnings: list[str], seconds: float) -> None:

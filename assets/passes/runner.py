@@ -20,6 +20,7 @@ from assets.passes.due import is_due
 from assets.passes.failures import failure_of
 from assets.passes.instance import HOST_TAG, PARENT_TAG, open_instance, sweep_killed_runs
 from assets.settings import Settings, save_config
+from pipeline.interrupts import end_if_asked
 from pipeline.progress import ProgressCallback
 from pipeline.storage.sweep import sweep_after_kill
 
@@ -141,7 +142,9 @@ class Runner:
 
         Raises:
             PassError: the run failed.
+            KeyboardInterrupt: the process was asked to end; Dagster has closed the run.
         """
+        end_if_asked()
         instance = self._open()
         chosen = list(assets or JOBS[job])
         self.on_progress(f"== {title}")
@@ -169,6 +172,8 @@ class Runner:
             extra={"job": job, "run_id": outcome.run_id, "success": outcome.success, "batch": batch},
         )
         warned = self._warn_of_checks(outcome)
+        # whatever else Dagster made of it
+        end_if_asked()
         if not outcome.success:
             raise failure_of(title, outcome)
         return warned

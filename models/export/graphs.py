@@ -31,10 +31,11 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.frame_cache import BlockPast, Places
-from models.networks.tokenizer import VideoTokenizer, stack_of
+from models.networks.tokenizer import VideoTokenizer
 from models.networks.transformer import STTransformer
 from models.world.networks import WorldNetworks
 from pipeline.config.world import StackConfig
+from pipeline.training_size.parameters import stack_of
 
 _STATE = ("keys", "values", "inputs")
 

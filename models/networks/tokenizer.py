@@ -9,8 +9,7 @@ Shapes: B windows, T frames, H W C pixels, P tokens of a frame, X values of a pa
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,8 @@ from models.networks.initialization import farthest_points, lloyd, principal_com
 from models.networks.patches import as_float, from_patches, grid_of, to_patches
 from models.networks.quantizer import Quantized, VectorQuantizer, make_quantizer
 from models.networks.transformer import STTransformer
-from pipeline.config.world import StackConfig, TokenizerConfig
+from pipeline.config.world import TokenizerConfig
+from pipeline.training_size.parameters import stack_of
 
 _MOST_SAMPLES = 30_000
 _LEAST_SCALE = 1e-5
@@ -36,16 +36,6 @@ class Reconstruction(NamedTuple):
     """Pixels, not clamped."""
     latents_BTPL: Tensor
     quantized: Quantized
-
-
-def stack_of(config: TokenizerConfig, part: Literal["encoder", "decoder"]) -> StackConfig:
-    """Return the blocks of one half of a tokenizer, with the attention of its architecture."""
-    stack = config.encoder if part == "encoder" else config.decoder
-    if config.architecture == "vit":
-        return dataclasses.replace(stack, temporal_attention=False)
-    if config.architecture == "c_vivit":
-        return dataclasses.replace(stack, temporal_attention=False, spacetime_attention=True)
-    return stack
 
 
 class VideoTokenizer(nn.Module):

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from models.networks.transformer import STTransformer
-from models.runtime.ranks import ALONE, Ranks
+from models.runtime.ranks import ALONE, Ranks, check_device
 from pipeline.config.training import TrainingConfig
 from pipeline.errors import UserError
 from pipeline.training_size.parameters import is_checkpointed
@@ -55,9 +55,8 @@ def choose_compute(config: TrainingConfig | None = None, ranks: Ranks = ALONE) -
 
 
 def _choose(config: TrainingConfig, ranks: Ranks) -> Compute:
+    check_device(config)
     has_gpu = torch.cuda.is_available()
-    if config.device == "cuda" and not has_gpu:
-        raise UserError("training.device = 'cuda': torch sees no GPU here; set it to 'auto' or 'cpu'")
     device = torch.device("cuda" if has_gpu and config.device != "cpu" else "cpu")
     if device.type == "cuda" and not ranks.alone:
         device = torch.device("cuda", ranks.local_rank)

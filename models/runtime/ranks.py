@@ -196,6 +196,12 @@ def joined_ranks(config: TrainingConfig) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
+def check_device(config: TrainingConfig) -> None:
+    """Raise a UserError where a GPU is asked for and there is none."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("training.device = 'cuda': torch sees no GPU here; set it to 'auto' or 'cpu'")
+
+
 def check_gpus(processes: int) -> None:
     """Raise a UserError where this machine has fewer GPUs than processes."""
     if (there := torch.cuda.device_count()) < processes:

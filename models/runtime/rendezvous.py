@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import threading
+from contextlib import suppress
 from datetime import timedelta
 
 import torch.distributed as dist
@@ -38,10 +40,17 @@ def check_rendezvous(address: str) -> None:
 
 def _is_store(host: str, port: int) -> bool:
     """Return whether another process of torchrun answers there: two may share a machine."""
-    try:
-        dist.TCPStore(  # type: ignore[attr-defined]
-            host, port, is_master=False, timeout=_ANSWER, wait_for_workers=False
-        )
-    except dist.DistError:
-        return False
-    return True
+    answered = threading.Event()
+
+    def ask() -> None:
+        with suppress(dist.DistError):
+            dist.TCPStore(  # type: ignore[attr-defined]
+                host, port, is_master=False, timeout=_ANSWER, wait_for_workers=False
+            )
+            answered.set()
+
+    # its own limit is of the connection alone: of something that takes one and says nothing, it would wait for ever
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_ANSWER.total_seconds())
+    return answered.is_set()

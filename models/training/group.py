@@ -24,7 +24,7 @@ import psutil
 import torch
 
 from models.runtime.process import end_with_parent
-from models.runtime.ranks import check_gpus
+from models.runtime.ranks import check_device, check_gpus
 from models.runtime.rendezvous import check_rendezvous
 from models.training.report import Event, OnEvent, ReportReader
 from models.training.restarts import Restarts
@@ -35,6 +35,9 @@ from pipeline.storage.store import Store
 _POLL_S, _LEFT_S, _TAIL = 0.2, 10, 300
 # torchrun's table of the processes that failed
 _ENDS = re.compile(r"rank\s*: (\d+) \(local_rank.*?exitcode\s*: (-?\d+)", re.DOTALL)
+# what torchrun itself logs of processes that end, and the last of it, which its traceback and that table follow
+_TORCHRUN = re.compile(r"[IWE]\d{4} \S+ \d+ torch/distributed/elastic/")
+_FAILED = re.compile(r"E\d{4} .* failed \(exitcode: -?\d+\) local_rank")
 
 
 class GroupStoppedError(UserError):
@@ -142,6 +145,7 @@ class _Group:
 
 def _torchrun(config: Config) -> list[str]:
     training = config.training
+    check_device(training)
     if training.device != "cpu" and torch.cuda.is_available():
         check_gpus(training.processes)
     where = ["--standalone"]
@@ -159,13 +163,19 @@ def _environment() -> dict[str, str]:
 
 
 def _pass_on(process: subprocess.Popen[bytes], tail: deque[str]) -> None:
-    """Copy what the processes print to this one's stderr, and keep the last lines."""
+    """Copy what the processes print to this one's stderr, and keep the last lines.
+
+    What torchrun prints of their ends is kept alone: the error of the group says it in a sentence.
+    """
     assert process.stdout is not None
+    ended = False
     for line in process.stdout:
         text = line.decode(errors="replace")
         tail.append(text)
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        ended |= _FAILED.match(text) is not None
+        if not ended and not _TORCHRUN.match(text):
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 @contextmanager

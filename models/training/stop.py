@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
+from pipeline.interrupts import asked_to_end
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -34,8 +36,8 @@ class Stop:
 
     @property
     def asked(self) -> bool:
-        """Tell whether the process was asked to end."""
-        return self.number is not None
+        """Tell whether the process was asked to end, here or before, where the exception was lost on the way."""
+        return self.number is not None or asked_to_end()
 
     @property
     def name(self) -> str:

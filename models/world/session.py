@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from models.networks.frame_cache import FrameCache
-from models.networks.tokenizer import stack_of
 from models.world.draw_record import DrawRecord
 from models.world.networks import WorldNetworks
 from models.world.sampling import sample_frame
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import StackConfig
+from pipeline.training_size.parameters import stack_of
 
 
 class Session:

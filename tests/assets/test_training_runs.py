@@ -6,17 +6,23 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from assets.cli.main import main
+from assets.graph.training_settings import TrainingSettings
 from assets.passes.driver import PassOptions, full_pass
 from assets.passes.instance import open_instance
+from assets.passes.runner import Runner
 from assets.settings import Settings, save_config
 from models.training.tokenizer_training import TokenizerTraining
 from pipeline.storage.models_table import ModelRecord, models_of_kind
@@ -89,27 +95,88 @@ def test_a_run_of_the_command_that_is_asked_to_end_saves_its_step_and_the_next_o
             os.kill(os.getpid(), number)
         return step(self, now)
 
-    handlers = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
     rare = ("--set", "training.checkpoint_every=100")
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(TokenizerTraining, "step", asked)
-            assert run(settings, *rare) == 130
-    finally:
-        for one, handler in handlers.items():
-            signal.signal(one, handler)
+    with monkeypatch.context() as patch:
+        patch.setattr(TokenizerTraining, "step", asked)
+        assert run(settings, *rare) == 130
     error = capsys.readouterr().err
     assert f"video_tokenizer: stopped by {number.name} after step 3 of 4, whose state is saved; started again" in error
     assert "Traceback" not in error
     with open_instance(settings.home) as instance:
         # Dagster calls canceled what it was asked to terminate itself
         assert [each.status for each in instance.get_runs()] == [dg.DagsterRunStatus.FAILURE]
-    try:
-        assert run(settings, *rare) == 0
-    finally:
-        for one, handler in handlers.items():
-            signal.signal(one, handler)
+    assert run(settings, *rare) == 0
     assert "video_tokenizer: resumed at step 3 of 4" in capsys.readouterr().err
+
+
+def test_a_signal_whose_exception_is_lost_before_the_first_step_ends_the_training_after_it(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    initialize = TokenizerTraining.initialize
+
+    def asked(self: TokenizerTraining) -> None:
+        with suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGTERM)
+        initialize(self)
+
+    monkeypatch.setattr(TokenizerTraining, "initialize", asked)
+    assert run(settings) == 130
+    assert "video_tokenizer: stopped by SIGTERM after step 1 of 4, whose state is saved" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("lost", ["before a run", "as a run fails"])
+def test_a_signal_whose_exception_is_lost_between_two_runs_ends_the_pass(
+    settings: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    def asked(*_: Any) -> None:
+        with suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGINT)
+        if lost == "as a run fails":
+            raise RuntimeError("what became of an interrupt")
+
+    where = (Runner, "recover") if lost == "before a run" else (TrainingSettings, "applied")
+    monkeypatch.setattr(*where, asked)
+    before = newest(settings).model_id
+    assert run(settings) == 130
+    error = capsys.readouterr().err
+    assert "stopped. What was published stays" in error
+    assert "error:" not in error
+    assert newest(settings).model_id == before, "nothing was trained"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_ends_by_a_signal_during_a_world_training_and_leaves_no_process(
+    settings: Settings, number: signal.Signals
+) -> None:
+    assert run(settings) == 0
+    dynamics = replace(settings.config.dynamics, steps=10_000_000)
+    save_config(replace(settings, config=replace(settings.config, dynamics=dynamics)))
+    command = [sys.executable, "-m", "assets.cli.main", "run", "--root", settings.store.root, "--select", "world_model"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            said = ""
+            while "world_model: 1/" not in said and "s a step, about" not in said:
+                assert process.stderr is not None
+                line = process.stderr.readline()
+                assert line, said
+                said += line
+            process.send_signal(number)
+            said += process.communicate(timeout=300)[1]
+            assert process.returncode == 130, said
+            assert f"world_model: stopped by {number.name} after step" in said
+            assert not [one for one in psutil.process_iter(["pid"]) if session_of(one.pid) == process.pid]
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def session_of(pid: int) -> int:
+    """The session of a process, 0 of one that has ended."""
+    with suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return 0
 
 
 @pytest.mark.slow

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from models.networks.frame_cache import FrameCache
-from models.networks.tokenizer import VideoTokenizer, initialize_from_patches, stack_of
+from models.networks.tokenizer import VideoTokenizer, initialize_from_patches
 from pipeline.config.world import StackConfig, TokenizerConfig
 from pipeline.errors import UserError
+from pipeline.training_size.parameters import stack_of
 
 STACK = StackConfig(layers=1, d_model=48, heads=2, head_dim=8)
 TINY = TokenizerConfig(patch=4, codebook_size=64, latent_dim=16, encoder=STACK, decoder=STACK, window=4, batch=2)

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import socket
+from collections import deque
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -103,15 +105,42 @@ def test_sharded_weights_are_not_averaged():
         check_ranks(dataclasses.replace(CONFIG, training=dataclasses.replace(training, **one)), WORLD, Ranks(0, 2))
 
 
-def test_a_port_that_something_else_holds_is_named(monkeypatch):
+@pytest.mark.parametrize("listens", [False, True], ids=["refuses connections", "takes connections and says nothing"])
+def test_a_port_that_something_else_holds_is_named(monkeypatch, listens):
     monkeypatch.setattr("models.runtime.rendezvous._ANSWER", timedelta(seconds=1))
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        # it listens to nobody: a connection is refused at once
+        if listens:
+            other.listen()
         with pytest.raises(UserError, match=f"training.rendezvous = '{address}': the port cannot be used"):
             check_rendezvous(address)
     check_rendezvous(address)
+
+
+def test_a_gpu_that_is_not_there_is_told_before_a_process_starts(store, settings, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(group.subprocess, "Popen", None)
+    asked = ("--set", "training.device=cuda", "--set", "training.processes=2")
+    assert main(["tokenizer", "--config", settings, "--root", store.root, *asked]) == 2
+    assert "error: training.device = 'cuda': torch sees no GPU here" in capsys.readouterr().err
+
+
+def test_what_processes_print_is_passed_on_without_torchruns_own_account_of_their_ends(capsys):
+    place = "torch/distributed/elastic/multiprocessing/api.py"
+    printed = [
+        "world_model: 4 steps on cpu\n",
+        f"W1126 22:12:22.359000 19664 {place}:1028] Sending process 20070 closing signal SIGTERM\n",
+        "error: a sentence\n",
+        f"E1126 22:12:22.372000 19664 {place}:1002] failed (exitcode: -9) local_rank: 1 (pid: 20062) of binary: p\n",
+        "Traceback (most recent call last):\n",
+        "  rank      : 1 (local_rank: 1)\n",
+        "  exitcode  : -9 (pid: 20062)\n",
+    ]
+    tail = deque()
+    group._pass_on(SimpleNamespace(stdout=[line.encode() for line in printed]), tail)
+    assert list(tail) == printed
+    assert capsys.readouterr().err == "world_model: 4 steps on cpu\nerror: a sentence\n"
 
 
 def test_starts_are_bounded_by_those_without_another_checkpoint(store):
