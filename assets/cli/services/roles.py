@@ -36,13 +36,12 @@ _CODE_S = 60.0
 def serve_code(life_fd: int, code_server: str) -> None:
     """Serve the graph at an address (`HOST:PORT`, or the path of a socket), and run what is asked for."""
     _begin(life_fd)
-    from dagster._cli.api import grpc_command
+    from assets.cli.services.code_server import serve
 
     where = code_address(code_server)
     options = ["--socket", where["socket"]] if "socket" in where else ["--host", where["host"], "--port", where["port"]]
     module = ["--module-name", "assets.definitions", "--empty-working-directory", "--location-name", LOCATION]
-    sys.argv = ["dagster", *options, *module, *_log_options(), "--use-python-environment-entry-point"]
-    grpc_command()
+    serve([*options, *module, *_log_options(), "--use-python-environment-entry-point"])
 
 
 def run_daemon(life_fd: int, workspace: str, code_server: str) -> None:
