@@ -22,6 +22,7 @@ TIMES = frozenset({
 """Columns that say when a row was written, or a name drawn for it."""
 USED = frozenset({"costs"})
 """Tables of what work has used: a killed piece of work says nothing, and one that is done twice says so twice."""
+COSTS = "reports/latest/costs.html"
 PACKED = "playable_world"
 AUDIT = "reports/curation/audit.json"
 FOLDERS = ("raw", "clips", "shards", "tokens", "models", "labels", "reports")
@@ -36,7 +37,7 @@ def published(store: Store) -> dict[str, str]:
     garbage = set(collect_garbage(store, dry_run=True))
     for folder in FOLDERS:
         for key in store.list_blobs(folder):
-            if key in garbage or (PACKED in key and key.endswith("/manifest.json")):
+            if key in garbage or key == COSTS or (PACKED in key and key.endswith("/manifest.json")):
                 continue
             name = "/".join("ID" if place == 2 and PACKED in key else part for place, part in enumerate(key.split("/")))
             found[name] = _audit(store) if key == AUDIT else store.sha256(key)

@@ -23,6 +23,7 @@ from pipeline.shards.loader.clips import Mp4, Video
 from pipeline.shards.loader.decode import decode_windows, read_mp4
 from pipeline.shards.loader.local import Request
 from pipeline.storage.store import Store
+from pipeline.usage import add_of_worker
 from pipeline.workers.process import WorkerProcess, start_worker, stop_workers
 from pipeline.workers.worker import FAILED_START, NUMBER_BYTES
 
@@ -189,7 +190,8 @@ class WorkerDecoder:
             worker.asked_at = time.monotonic()
             return
         number = int.from_bytes(answer[:NUMBER_BYTES])
-        ok, _, error_class, text = pickle.loads(answer[NUMBER_BYTES:])
+        ok, _, error_class, text, usage = pickle.loads(answer[NUMBER_BYTES:])
+        add_of_worker(usage, is_child=True)
         worker.queue.remove(number)
         worker.asked_at = time.monotonic()
         self._starts = 0
