@@ -143,7 +143,14 @@ def calibrate(frames: WatchedFrames, config: EvaluationConfig) -> Uncertainty:
         "sources": len(set(frames.sources)),
         "sampling": {
             name: getattr(config, name)
-            for name in ("maskgit_steps", "token_temperature", "unmask_order", "top_k", "past_window")
+            for name in (
+                "maskgit_steps",
+                "token_temperature",
+                "unmask_order",
+                "unmask_schedule",
+                "top_k",
+                "past_window",
+            )
         },
         "rank_correlation": metrics[NAMES[0]]["value"],
         "rank_correlation_within_t": metrics[NAMES[1]]["value"],

@@ -28,6 +28,7 @@ _ITEM = re.compile(
 )
 Order = Literal["confidence", "random", "halton"]
 PastWindow = Literal["prefill", "ring"]
+Schedule = Literal["cosine", "geometric"]
 
 
 @dataclass(frozen=True)
@@ -183,18 +184,20 @@ def _run(action: int, count: int) -> list[str]:
 
 def settings_text(sampling: SamplingConfig) -> str:
     """Return settings as a link holds them."""
-    return (
+    text = (
         f"{sampling.maskgit_steps}_{sampling.token_temperature}_{sampling.choice_temperature}_{sampling.unmask_order}_"
         f"{sampling.top_k}_{sampling.past_window}"
     )
+    # links without a schedule are of the cosine
+    return text if sampling.unmask_schedule == "cosine" else f"{text}_{sampling.unmask_schedule}"
 
 
 def read_settings(text: str) -> SamplingConfig:
     """Return the settings of a link; UserError where they are none."""
     parts = text.split("_")
-    if len(parts) != 6:
-        raise UserError(f"the link's settings {_shown(text)}: must be 6 values")
-    steps, temperature, choice, order, top_k, window = parts
+    if len(parts) not in (6, 7):
+        raise UserError(f"the link's settings {_shown(text)}: must be 6 or 7 values")
+    steps, temperature, choice, order, top_k, window, schedule = [*parts, "cosine"][:7]
     if not all(re.fullmatch(r"[0-9]{1,6}", whole) for whole in (steps, top_k)):
         raise UserError(f"the link's settings {_shown(text)}: steps and top_k must be whole numbers")
     try:
@@ -203,6 +206,7 @@ def read_settings(text: str) -> SamplingConfig:
             token_temperature=float(temperature),
             choice_temperature=float(choice),
             unmask_order=cast("Order", order),
+            unmask_schedule=cast("Schedule", schedule),
             top_k=int(top_k),
             past_window=cast("PastWindow", window),
         )

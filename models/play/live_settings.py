@@ -13,6 +13,7 @@ MAX_STEPS = 64
 MAX_TEMPERATURE = 10.0
 MIN_FPS, MAX_FPS = 0.5, 60.0
 ORDERS: tuple[str, ...] = typing.get_args(typing.get_type_hints(SamplingConfig)["unmask_order"])
+SCHEDULES: tuple[str, ...] = typing.get_args(typing.get_type_hints(SamplingConfig)["unmask_schedule"])
 PAST_WINDOWS: tuple[str, ...] = typing.get_args(typing.get_type_hints(SamplingConfig)["past_window"])
 
 
@@ -23,7 +24,7 @@ def with_limits(sampling: SamplingConfig) -> SamplingConfig:
     for name in ("token_temperature", "choice_temperature"):
         if getattr(sampling, name) > MAX_TEMPERATURE:
             raise UserError(f"{name} = {getattr(sampling, name)}: must be at most {MAX_TEMPERATURE:g}")
-    for name, choices in (("unmask_order", ORDERS), ("past_window", PAST_WINDOWS)):
+    for name, choices in (("unmask_order", ORDERS), ("unmask_schedule", SCHEDULES), ("past_window", PAST_WINDOWS)):
         if getattr(sampling, name) not in choices:
             raise UserError(f"{name} = {getattr(sampling, name)!r}: must be one of {', '.join(choices)}")
     return sampling

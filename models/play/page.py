@@ -22,7 +22,16 @@ from starlette.websockets import WebSocket
 from models.play.game import Playable, png_of
 from models.play.game_files import GameFiles
 from models.play.key_hints import KeyHint, WorldHints
-from models.play.live_settings import MAX_FPS, MAX_STEPS, MAX_TEMPERATURE, MIN_FPS, ORDERS, PAST_WINDOWS, only_sampling
+from models.play.live_settings import (
+    MAX_FPS,
+    MAX_STEPS,
+    MAX_TEMPERATURE,
+    MIN_FPS,
+    ORDERS,
+    PAST_WINDOWS,
+    SCHEDULES,
+    only_sampling,
+)
 from models.play.player import Player
 from models.play.recording import MAX_FRAMES
 from models.play.starts.held_out import StartFrame
@@ -151,6 +160,7 @@ class _PlayPage:
                 "maskgit_steps": [1, MAX_STEPS],
                 "token_temperature": [0, MAX_TEMPERATURE],
                 "unmask_order": list(ORDERS),
+                "unmask_schedule": list(SCHEDULES),
                 "past_window": list(PAST_WINDOWS),
                 "players": config.max_sessions,
                 "history": config.history,

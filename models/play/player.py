@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from models.play.compare import WAYS, Comparison, Replay
 from models.play.game import Game, Made
 from models.play.link import Link, read_link
-from models.play.live_settings import MAX_STEPS, MAX_TEMPERATURE, ORDERS, PAST_WINDOWS
+from models.play.live_settings import MAX_STEPS, MAX_TEMPERATURE, ORDERS, PAST_WINDOWS, SCHEDULES
 from models.play.messages import BadMessageError, Message, pack, read_message
 from models.play.room import RoomFull, Seat
 from models.play.table import Table
@@ -325,6 +325,7 @@ def _changed(now: SamplingConfig, message: Message) -> SamplingConfig:
         "maskgit_steps": message.whole("maskgit_steps", now.maskgit_steps, low=1, high=MAX_STEPS),
         "token_temperature": message.number("token_temperature", now.token_temperature, low=0, high=MAX_TEMPERATURE),
         "unmask_order": message.text("unmask_order", now.unmask_order, of=ORDERS),
+        "unmask_schedule": message.text("unmask_schedule", now.unmask_schedule, of=SCHEDULES),
         "past_window": message.text("past_window", now.past_window, of=PAST_WINDOWS),
     }
     return dataclasses.replace(now, **values)

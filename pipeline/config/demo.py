@@ -28,7 +28,9 @@ def demo() -> Config:
         dynamics=dynamics,
         training=training,
         # temperature 1 costs a model this small 2 dB; several steps make one character of what could stand or fall
-        evaluation=EvaluationConfig(maskgit_steps=4, token_temperature=0.0, kmeans_patches=6_000),
+        evaluation=EvaluationConfig(
+            maskgit_steps=4, unmask_schedule="geometric", token_temperature=0.0, kmeans_patches=6_000
+        ),
         # windows of two frames cost little to recompute
-        play=PlayConfig(maskgit_steps=4, token_temperature=0.0),
+        play=PlayConfig(maskgit_steps=4, unmask_schedule="geometric", token_temperature=0.0),
     )

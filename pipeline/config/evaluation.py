@@ -27,6 +27,10 @@ class SamplingConfig(Section, name="sampling"):
     unmask_order: Literal["confidence", "random", "halton"] = "confidence"
     """Which tokens are kept at each step: the most confident (MaskGIT), random ones, or the next ones in a Halton
     sequence, which are spread over the frame."""
+    unmask_schedule: Literal["cosine", "geometric"] = "cosine"
+    """How many tokens are left after each step: `cosine` (MaskGIT) leaves many to the last step; `geometric` leaves the
+    same share of those left at each step, and 2 % of the frame to the last one, so that the least sure tokens, which
+    often belong to one thing, are drawn in view of each other."""
     top_k: NonNegativeInt = 0
     """Tokens are drawn from the `top_k` most probable ones; 0 draws from all."""
     past_window: Literal["prefill", "ring"] = "prefill"

@@ -28,7 +28,10 @@ TURNED = StackConfig(layers=1, d_model=16, heads=2, head_dim=8)
 RING = {"maskgit_steps": 1, "token_temperature": 0.0, "past_window": "ring"}
 DRAWN = {"maskgit_steps": 3, "token_temperature": 1.5, "past_window": "prefill", "unmask_order": "confidence"}
 TOP = {"maskgit_steps": 2, "token_temperature": 1.0, "past_window": "ring", "unmask_order": "random", "top_k": 4}
-SPREAD = {"maskgit_steps": 3, "token_temperature": 0.0, "past_window": "ring", "unmask_order": "halton"}
+SPREAD = {
+    "maskgit_steps": 3, "token_temperature": 0.0, "past_window": "ring", "unmask_order": "halton",
+    "unmask_schedule": "geometric",
+}  # fmt: skip
 SEED = 11
 KEYS = [1, 1, 3, 2, 2, 2, 1, 3, 3, 1, 2, 3, 3, 3, 1, 1, 2, 2, 3, 1]
 

@@ -1,10 +1,17 @@
 // MaskGIT sampling of one frame, as in models/world/sampling.py.
 const WHOLE = 1000000;   // shares of the schedule are whole millionths
 
-// how many of `unknown` tokens are fixed after each step of the cosine schedule, rounded up
-function keepCounts(unknown, steps) {
+const LAST_SHARE = 0.02;
+
+function keptShare(step, steps, schedule) {
+  if (step === steps) return 1;
+  return 1 - (schedule === "geometric" ? LAST_SHARE ** (step / (steps - 1)) : Math.cos(Math.PI / 2 * step / steps));
+}
+
+// how many of `unknown` tokens are fixed after each step of a schedule, rounded up
+function keepCounts(unknown, steps, schedule) {
   return Array.from({ length: steps }, (_, step) => {
-    const share = Math.round(WHOLE * (1 - Math.cos(Math.PI / 2 * (step + 1) / steps)));
+    const share = Math.round(WHOLE * keptShare(step + 1, steps, schedule));
     return Math.floor((unknown * share + WHOLE - 1) / WHOLE);
   });
 }
@@ -60,7 +67,7 @@ function logProbability(logits, from, codes, code) {
 // Return the tokens of a frame. `logitsOf` takes tokens (`codes` where masked) and returns logits, one row a token.
 async function drawTokens(logitsOf, grid, codes, sampling, seed) {
   const tokens = grid[0] * grid[1], steps = sampling.maskgit_steps, byConfidence = sampling.unmask_order === "confidence";
-  const generator = new Generator(seed), keep = keepCounts(tokens, steps);
+  const generator = new Generator(seed), keep = keepCounts(tokens, steps, sampling.unmask_schedule);
   const fixed = new Uint8Array(tokens), frame = new Int32Array(tokens).fill(codes);
   let order = new Float32Array(tokens);
   if (sampling.unmask_order === "halton") order = haltonPriority(...grid);

@@ -8,6 +8,8 @@ const FIELDS = [
     about: "0 takes the most probable token each time; higher values surprise more." },
   { name: "unmask_order", label: "Order", kind: "select",
     about: "Which tokens are kept first: the surest, random ones, or ones spread evenly over the frame." },
+  { name: "unmask_schedule", label: "Schedule", kind: "select",
+    about: "How many tokens each round leaves: cosine draws many in the last round, geometric a few, in view of the others." },
   { name: "past_window", label: "Window", kind: "select",
     about: "Beyond the world's memory: ring keeps the states it has and is fast; prefill computes the window anew, as in training." },
 ];

@@ -15,6 +15,7 @@ from pipeline.config.world import StackConfig
 from pipeline.errors import UserError
 
 OTHER = SamplingConfig(maskgit_steps=3, token_temperature=0.5, unmask_order="halton", past_window="prefill")
+GEOMETRIC = SamplingConfig(maskgit_steps=4, token_temperature=0.0, unmask_schedule="geometric")
 
 
 @pytest.fixture
@@ -95,6 +96,7 @@ def test_the_same_seed_and_keys_are_the_same_game(serve, connect, random_world):
         ([Step(35), Step(36), *[Step(120)] * 9], "z[36][120](9)"),
         ([Step(1), Step(1, anew=True), Step(1)], "1!!11"),
         ([Step(2), Step(2, True, OTHER), Step(2)], "2!3_0.5_1.0_halton_0_prefill!22"),
+        ([Step(2), Step(2, True, GEOMETRIC)], "2!4_0.0_1.0_confidence_0_prefill_geometric!2"),
     ],
 )
 def test_actions_are_written_short_and_read_back(steps, text):
@@ -120,9 +122,10 @@ def test_a_link_is_read_back_whole_also_as_an_address():
         ("#start=a&seed=" + "9" * 5000, "must be a whole number"),
         ("#start=a&actions=1,2", "not readable at character 2: ',2'"),
         ("#start=a&actions=1(", "not readable at character 2"),
-        ("#start=a&actions=1!3_4!", "must be 6 values"),
+        ("#start=a&actions=1!3_4!", "must be 6 or 7 values"),
         ("#start=a&settings=99_1_1_random_0_ring", "maskgit_steps = 99: must be at most 64"),
         ("#start=a&settings=9_1_1_best_0_ring", "unmask_order = 'best': must be one of"),
+        ("#start=a&settings=9_1_1_random_0_ring_flat", "unmask_schedule = 'flat': must be one of"),
         ("#start=a&settings=9_nan_1_random_0_ring", "nan: must be at least 0"),
         ("#start=a&settings=9_-1_1_random_0_ring", "must be at least 0"),
         ("#start=a&settings=9_1e9_1_random_0_ring", "token_temperature = 1000000000.0: must be at most 10"),

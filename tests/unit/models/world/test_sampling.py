@@ -50,6 +50,12 @@ def test_the_schedule_keeps_more_each_step_and_all_in_the_end():
     assert keep_counts(144, 1) == [144]
 
 
+def test_the_geometric_schedule_leaves_a_few_tokens_to_the_last_step():
+    assert keep_counts(144, 4, "geometric") == [105, 133, 141, 144]
+    assert keep_counts(144, 1, "geometric") == [144]
+    assert keep_counts(920, 25, "geometric")[-2:] == [902, 920]
+
+
 @orders
 def test_one_step_is_the_training_forward(dynamics, window, order):
     tokens, actions = window
