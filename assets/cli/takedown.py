@@ -114,7 +114,8 @@ def _redraw(settings: Settings, before: set[str], receipt: Receipt) -> list[str]
 
 def _planned(plan: dict[str, object]) -> Iterator[str]:
     """Yield what a takedown would delete, a line each."""
-    yield f"a {plan['kind']} with {plan['videos']} known videos; nothing is deleted (--dry-run)"
+    known = f"{plan['videos']} known video{'' if plan['videos'] == 1 else 's'}"
+    yield f"a {plan['kind']} with {known}; nothing is deleted (--dry-run)"
     rows, blobs, held = plan["rows"], plan["blobs"], plan["shard_versions"]
     assert isinstance(rows, dict)
     assert isinstance(blobs, list)
