@@ -2,8 +2,8 @@
 
 Whenever an asset is done after kills, everything that readers see equals that of a run which nobody disturbed: the
 rows of every table and the bytes of every blob (`tests.campaign.published` says what holds times and is left out).
-After each kill no process is left and all totals balance: source = clips + remainder + lost, rows of the ledger =
-videos, and the others of `lampworks status`. At the end no unfinished file is left.
+After each kill no process is left; after half of them, and whenever an asset is done, all totals balance: source =
+clips + remainder + lost, rows of the ledger = videos, and the others of `lampworks status`. No unfinished file is left.
 
 An attempt is a fork of a warm process (`tests.campaign.warm`): the real driver, Dagster on the root's own home, real
 worker processes, trainings at toy width. It is killed at a random one of its calls that change a file, at a commit, or
