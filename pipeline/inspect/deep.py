@@ -8,6 +8,7 @@ Everything is read once, in pieces. What no row names is not looked at (`lampwor
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -263,10 +264,13 @@ def _packed_files(store: Store, record: ModelRecord) -> dict[str, str]:
     if record.kind != PLAYABLE:
         return {}
     try:
-        files = json.loads(store.read_blob(f"{record.path}/manifest.json"))["files"]
+        manifest = store.read_blob(f"{record.path}/manifest.json")
+        if hashlib.sha256(manifest).hexdigest() != record.files.get("manifest.json"):
+            return {}  # it is the fault itself, and accuses no other file
+        files = json.loads(manifest)["files"]
         return {str(name): str(about["sha256"]) for name, about in files.items() if "/" in name}
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}  # the manifest itself is the fault
+        return {}
 
 
 def _files_read_by_key(store: Store) -> Iterator[_Expected]:
