@@ -42,7 +42,7 @@ _OF_A_PRESET = ("tokenizer", "latent_actions", "dynamics", "training", "evaluati
 _HEADER = (
     f"# what the last `lampworks` pass over this root was told; a field that is absent is the preset's own\n{ENDS}\n"
 )
-# what delta-rs must be told in its own words although s3fs would find it in the environment by itself
+# what delta-rs must be told in its own words although botocore would find it in the environment by itself
 _AWS = {
     "key": ("AWS_ACCESS_KEY_ID",),
     "secret": ("AWS_SECRET_ACCESS_KEY",),

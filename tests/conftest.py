@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +12,7 @@ import hypothesis
 import pytest
 
 from assets.logs import PACKAGES
+from pipeline.bench.s3_server import s3_server
 from pipeline.storage.store import Store
 from tests.engines import use_inline_engine
 from tests.media import write_video
@@ -48,41 +45,9 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def s3_options() -> Iterator[dict[str, str]]:
     """Storage options of an S3 server on loopback that has one bucket, `lampworks-test`."""
-    boto3 = pytest.importorskip("boto3", reason="the S3 tests need the dev extra: boto3")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with socket.socket() as client:
-                if client.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        options = {
-            "key": "test",
-            "secret": "test",
-            "endpoint_url": f"http://127.0.0.1:{port}",
-            "region": "us-east-1",
-        }
-        client = boto3.client(
-            "s3",
-            endpoint_url=options["endpoint_url"],
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            region_name="us-east-1",
-        )
-        client.create_bucket(Bucket="lampworks-test")
-        client.close()
+    pytest.importorskip("moto", reason="the S3 tests need the dev extra: moto")
+    with s3_server("lampworks-test") as options:
         yield options
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 @pytest.fixture(scope="session")

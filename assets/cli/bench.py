@@ -23,6 +23,7 @@ from assets.cli.bench_label import run_label_page
 from assets.cli.bench_loader import add_options, run_loader
 from assets.cli.bench_play import add_options as add_play_options
 from assets.cli.bench_play import run_play_keys
+from assets.cli.bench_s3 import run_s3
 from assets.cli.bench_score import run_score
 from assets.cli.bench_training import add_options as add_training_options
 from assets.cli.bench_training import run_training
@@ -48,6 +49,7 @@ _WHAT = [
     "tokenizers",
     "measurements",
     "classifier",
+    "s3",
     "score",
     "sizes",
     "training",
@@ -93,6 +95,8 @@ def add_commands(commands: Parsers) -> None:
         "with intervals, CPU-seconds, and which would be published; with --groups no group is on both sides.\n"
         "score: clips a CPU-second of scoring and of embedding beside the forward passes alone, on batches of --clips\n"
         "(128) made-up clips or, with --root, of copies of its clips and with its classifier too; exits 1 below 90 %.\n"
+        "s3: requests of each stage to an S3 store by operation, per video and clip, for a batch of --videos (8)\n"
+        "made-up films on an S3 server on loopback (needs moto).\n"
         "sizes: parameters of every preset's networks beside the published counts (nothing is measured).\n"
         "training: the share of a step that is neither forward, nor backward, nor optimizer; how long a checkpoint\n"
         "holds up the steps; memory over 10,000 steps; the cost of two processes beside one (--task overhead,\n"
@@ -110,7 +114,7 @@ def add_commands(commands: Parsers) -> None:
         "--videos",
         type=int,
         metavar="N",
-        help="videos to fetch (500), of the store (1000000; growth 16000), to cut (100)",
+        help="videos to fetch (500), of the store (1000000; growth 16000), to cut (100), of s3 (8)",
     )
     bench.add_argument(
         "--clips",
@@ -163,6 +167,8 @@ def run_bench(args: argparse.Namespace) -> int:
         return _measurements(args)
     if args.what == "classifier":
         return bench_classifier.run_classifier(args)
+    if args.what == "s3":
+        return run_s3(args)
     if args.what == "score":
         return run_score(args)
     if args.what == "model":

@@ -57,8 +57,8 @@ def add_root_options(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--storage-options",
         metavar="K=V,...",
-        help="of S3: key, secret, token, endpoint_url, region (LAMPWORKS_STORAGE_OPTIONS, else the AWS variables, "
-        "which keep secrets out of the process list)",
+        help="of S3: key, secret, token, endpoint_url, region, retry_s (LAMPWORKS_STORAGE_OPTIONS, else the AWS "
+        "variables, which keep secrets out of the process list)",
     )
 
 

@@ -16,6 +16,8 @@ from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
 _COMMIT_VIDEOS, _COMMIT_S = 16, 10.0
+_COMMIT_REMOTE_S = 60.0
+"""On an object store, where a commit takes some eighty requests."""
 
 
 @dataclass
@@ -37,12 +39,13 @@ class RowWriter:
 
     def __post_init__(self) -> None:
         rows = self.store.read("videos", ["video_id", "channel_id"], pc.field("batch") == self.batch).to_pylist()
+        self.commit_s = _COMMIT_S if self.store.is_local else _COMMIT_REMOTE_S
         self.channels = {row["video_id"]: row["channel_id"] for row in rows}
 
     def add(self, cut: CutVideo) -> None:
         """Take the rows of one video."""
         self.waiting.append(cut)
-        if len(self.waiting) >= _COMMIT_VIDEOS or time.monotonic() - self.since > _COMMIT_S:
+        if len(self.waiting) >= _COMMIT_VIDEOS or time.monotonic() - self.since > self.commit_s:
             self.flush()
 
     def flush(self) -> None:

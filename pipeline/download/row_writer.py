@@ -18,6 +18,8 @@ from pipeline.workers.outcome import Later
 
 _CHUNK_ROWS = 64
 _CHUNK_S = 5.0
+_CHUNK_REMOTE_S = 30.0
+"""On an object store, where a commit takes some thirty requests."""
 
 
 class RowWriter:
@@ -25,6 +27,7 @@ class RowWriter:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self._chunk_s = _CHUNK_S if store.is_local else _CHUNK_REMOTE_S
         self.added = 0
         """Attempts that were given to `add`."""
         self._rows: list[dict[str, Any]] = []
@@ -52,7 +55,7 @@ class RowWriter:
             yield Later(_CHUNK_S)
 
     def _flush_if_old(self) -> None:
-        if self._rows and time.monotonic() - self._since > _CHUNK_S:
+        if self._rows and time.monotonic() - self._since > self._chunk_s:
             self.flush()
 
     def flush(self) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.source import DownloadConfig
-from pipeline.errors import RetryableError, UserError
+from pipeline.errors import RetryableError, StoreError, UserError
 from pipeline.ids import file_video_id
 from pipeline.outside import clean_age, clean_date, clean_seconds, clean_text, clean_texts, parse_json
 from pipeline.regular_file import open_regular, read_regular, too_large, what_it_is
@@ -284,7 +284,10 @@ class FolderSource(ReadySource):
             link_file(path, target)
         found = FoundActions()
         if config.actions == "keep":
-            found = actions_beside(url, self.folder, self.storage_options)
+            try:
+                found = actions_beside(url, self.folder, self.storage_options)
+            except StoreError as error:
+                raise RetryableError(str(error), error_class="transient") from None
         return Fetched(
             path=target,
             format="file",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from pipeline.errors import PermanentError, RetryableError
+from pipeline.errors import PermanentError, RetryableError, StoreError
 from pipeline.regular_file import OddFileError, open_regular
 from pipeline.storage.store import Store
 
@@ -42,6 +42,8 @@ def fetch_object(url: str, target: Path, options: Mapping[str, str]) -> None:
         Store(parent, options).copy_to(name, target)
     except FileNotFoundError as error:
         raise PermanentError("the file is gone from its folder", error_class="permanent") from error
+    except StoreError as error:
+        raise RetryableError(str(error), error_class="transient") from None
     except Exception as error:  # each object store has its own exceptions for "not now"
         raise RetryableError(f"{type(error).__name__}: {error}", error_class="transient") from error
 

@@ -160,17 +160,19 @@ class Blobs(Root):
     @contextmanager
     def open_blob(self, key: str) -> Iterator[IO[bytes]]:
         """Yield a blob to be read from its first byte to its last, in pieces; FileNotFoundError if absent."""
-        count(read=self.size(key), requests=1)
         with self._fs.open(self.url(key), "rb") as file:
+            # without another request for the size
+            count(read=file.seek(0, os.SEEK_END), requests=1)
+            file.seek(0)
             yield file
 
     def sha256(self, key: str) -> str:
         """Return the SHA-256 of a blob, read in pieces; FileNotFoundError if absent."""
         digest = hashlib.sha256()
-        count(read=self.size(key), requests=1)
         with self._fs.open(self.url(key), "rb") as file:
             while piece := file.read(1 << 20):
                 digest.update(piece)
+            count(read=file.tell(), requests=1)
         return digest.hexdigest()
 
     def exists(self, key: str) -> bool:

@@ -13,6 +13,12 @@ from urllib3.exceptions import HTTPError
 
 from pipeline.storage.s3_problems import AWAY, FULL, NO_CREDENTIALS, PASSING, Problem, by_status, plain, why_away
 
+# no answer, or not a whole one
+_BROKEN = (
+    boto.HTTPClientError, boto.ConnectionError, boto.IncompleteReadError, boto.ResponseStreamingError,
+    boto.FlexibleChecksumError, ResponseParserError, HTTPError, ConnectionError, TimeoutError,
+)  # fmt: skip
+
 
 def problem_of_blob(exc: BaseException) -> Problem | None:
     """Return what an exception of botocore says; None where it is of something else."""
@@ -24,7 +30,9 @@ def problem_of_blob(exc: BaseException) -> Problem | None:
         return Problem("SSLError", plain(str(exc)))
     if isinstance(exc, boto.ParamValidationError) and "bucket" in str(exc).lower():
         return Problem("InvalidBucketName")
-    if isinstance(exc, boto.HTTPClientError | boto.IncompleteReadError | boto.ResponseStreamingError):
+    if isinstance(
+        exc, boto.HTTPClientError | boto.ConnectionError | boto.IncompleteReadError | boto.ResponseStreamingError
+    ):
         return Problem(AWAY, why_away(str(exc)), passing=True)
     if isinstance(exc, boto.FlexibleChecksumError | ResponseParserError | HTTPError | ConnectionError | TimeoutError):
         return Problem(AWAY, why_away(str(exc)), passing=True)

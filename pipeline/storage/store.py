@@ -1,6 +1,6 @@
 """The store: one root with Delta tables (rows) and immutable blobs (tars, models, pictures).
 
-`file:` paths by default, `s3:` through s3fs and delta-rs with one configuration for both, any fsspec URL for blobs.
+`file:` paths by default, `s3:` through botocore and delta-rs with one configuration for both, any fsspec URL for blobs.
 A blob is always written before the rows that name it; a blob that no row names does not exist for readers.
 
     store = Store("lampworks-data")
