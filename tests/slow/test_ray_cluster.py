@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections import Counter
@@ -35,8 +36,11 @@ import dataclasses, json, sys
 from pathlib import Path
 from pipeline.config import EngineConfig, SourceConfig
 from pipeline.storage.store import Store
+from pipeline.workers.tasks import TaskQueue
 from tests.laws.stages import CONFIG, STAGES
 
+finish, tasks = TaskQueue.finish_elsewhere, []
+TaskQueue.finish_elsewhere = lambda *arguments: tasks.append(1) or finish(*arguments)
 videos, engine, *names = sys.argv[1:]
 config = dataclasses.replace(
     CONFIG, source=SourceConfig(spec=f"folder:{videos}"), engine=EngineConfig(**json.loads(engine))
@@ -45,7 +49,8 @@ for name in names:
     stage, _, root = name.partition("=")
     [run] = [one.run for one in STAGES if one.name == stage]
     run(Store(root), config)
-    print(stage, "done", flush=True)
+    print(stage, "by tasks:", len(tasks), flush=True)
+    tasks.clear()
 """
 _LIMITS = """
 import json, sys, time
@@ -61,6 +66,7 @@ with one, other:
     one.finish("a")
     print(other.start("a") is None)
 """
+_COMMAND = "import sys; from assets.cli.main import main; sys.exit(main(sys.argv[1:]))"
 _ITEMS = """
 import json, os, sys
 from pipeline.config import EngineConfig
@@ -74,6 +80,29 @@ try:
         print(item, outcome, flush=True)
 except UserError as error:
     print("refused:", error, flush=True)
+"""
+
+
+_CLOSED = """
+import json, sys, time
+from pathlib import Path
+import psutil
+from pipeline.config import EngineConfig
+from pipeline.workers.engine import make_engine
+
+engine, file = sys.argv[1:]
+note = f"__import__('pathlib').Path({file!r}).write_text(str(__import__('os').getpid()))"
+items = ["1 + 1", f"{note} and __import__('time').sleep(600)"]
+outcomes = make_engine(EngineConfig(**json.loads(engine))).run(eval, items)
+print(next(outcomes))
+while not (Path(file).exists() and Path(file).read_text()):
+    time.sleep(0.1)
+pid = int(Path(file).read_text())
+outcomes.close()
+end = time.monotonic() + 60
+while psutil.pid_exists(pid) and time.monotonic() < end:
+    time.sleep(0.1)
+print("worker", "goes on" if psutil.pid_exists(pid) else "ended")
 """
 
 
@@ -187,6 +216,8 @@ def test_stages_give_the_same_rows_and_bytes_as_in_one_process(
     engine = settings(cluster.engine())
     code, output = cluster.run(_STAGE, str(world.folder / "videos"), engine, *named, timeout=400)
     assert code == 0, output
+    tasks = dict(line.split(" by tasks: ") for line in output.splitlines() if " by tasks: " in line)
+    assert {name: int(number) > 0 for name, number in tasks.items()} == dict.fromkeys(order, True), "on the nodes"
     for name, table, key in (
         ("embeddings", "embeddings", "clip_id"),
         ("duplicates", "duplicates", "clip_id"),
@@ -200,6 +231,38 @@ def test_stages_give_the_same_rows_and_bytes_as_in_one_process(
     for prefix in ("shards", "tokens"):
         assert blobs(roots[prefix], prefix) == blobs(world.finished, prefix)
     assert not [key for key in roots["duplicates"].list_blobs("clips") if "buckets-" in key]
+
+
+def test_the_command_runs_the_assets_on_the_cluster_as_on_one_machine(
+    cluster: RayCluster, videos: Path, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for video in videos.iterdir():
+        if not video.stem.endswith(tuple(str(level) for level in (RAISES, KILLS, HANGS, WAITS, WAITS_TOO))):
+            shutil.copy2(video, plain / video.name)
+    stores = {}
+    for backend, engine in (("local", {"workers": 2}), ("ray", cluster.engine(node_tmp=str(tmp_path / "tmp")))):
+        settings_file = tmp_path / f"{backend}.yaml"
+        settings_file.write_text(
+            json.dumps({"engine": engine, "clips": {"seconds": 2, "fps": 10}, "embedding": {"enabled": False}})
+        )
+        root = tmp_path / backend
+        arguments = ("--root", str(root), "--source", f"folder:{plain}", "--config", str(settings_file))
+        code, output = cluster.run(_COMMAND, "run", *arguments, "--select", "+near_duplicates", timeout=400)
+        assert code == 0, output
+        assert cluster.token.read_text() not in output
+        code, output = cluster.run(_COMMAND, "status", "--root", str(root))
+        assert re.search(r"accounting +OK", output), output
+        stores[backend] = Store(root)
+    for table, key in (("clippings", "video_id"), ("clips", "clip_id"), ("duplicates", "clip_id")):
+        found = rows(stores["ray"], table, key)
+        assert found
+        assert found == rows(stores["local"], table, key)
+    assert blobs(stores["ray"], "clips") == blobs(stores["local"], "clips")
+    token = cluster.token.read_bytes()
+    kept = [path for path in (tmp_path / "ray").rglob("*") if path.is_file() and token in path.read_bytes()]
+    assert kept == [], "the token is in no file of the root"
 
 
 def test_two_runs_share_the_downloads_at_a_time_from_a_site(cluster: RayCluster, tmp_path: Path) -> None:
@@ -233,6 +296,24 @@ def test_folders_of_one_machine_are_refused_unless_they_are_shared(cluster: RayC
     code, output = cluster.run(_STAGE, str(world.folder / "videos"), engine, f"shards={before}")
     assert code != 0
     assert "engine.shared_root = true" in output
+
+
+def test_closing_a_run_ends_what_its_nodes_work_on(cluster: RayCluster, tmp_path: Path) -> None:
+    code, output = cluster.run(_CLOSED, settings(cluster.engine()), str(tmp_path / "pid"))
+    assert code == 0, output
+    assert "worker ended" in output
+
+
+def test_an_item_whose_node_says_nothing_after_its_deadline_is_ended(cluster: RayCluster) -> None:
+    # the process that would end it is stopped: only the driver is left to
+    stop = "__import__('os').kill(__import__('os').getppid(), 19), __import__('time').sleep(600)"
+    code, output = cluster.run(
+        _ITEMS, settings(cluster.engine(deadline_s=2.0)), "import pipeline.workers.ray_engine as engine",
+        "engine._GRACE_S = 4.0", f"items = [{stop!r}, '1 + 1']",
+    )  # fmt: skip
+    assert code == 0, output
+    assert "error_class='timeout', message='ran longer than 2 s (engine.deadline_s) and was ended'" in output
+    assert "value=2" in output
 
 
 def test_a_node_without_the_package_and_a_head_that_goes_away_end_a_run_with_a_sentence(
