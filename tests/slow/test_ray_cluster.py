@@ -308,8 +308,8 @@ def test_an_item_whose_node_says_nothing_after_its_deadline_is_ended(cluster: Ra
     # the process that would end it is stopped: only the driver is left to
     stop = "__import__('os').kill(__import__('os').getppid(), 19), __import__('time').sleep(600)"
     code, output = cluster.run(
-        _ITEMS, settings(cluster.engine(deadline_s=2.0)), "import pipeline.workers.ray_engine as engine",
-        "engine._GRACE_S = 4.0", f"items = [{stop!r}, '1 + 1']",
+        _ITEMS, settings(cluster.engine(deadline_s=2.0)), "import pipeline.workers.ray_engine as ray_engine",
+        "ray_engine._GRACE_S = 4.0", f"items = [{stop!r}, '1 + 1']",
     )  # fmt: skip
     assert code == 0, output
     assert "error_class='timeout', message='ran longer than 2 s (engine.deadline_s) and was ended'" in output
