@@ -45,7 +45,7 @@ def test_the_dynamics_follows_true_actions(trained):
     add_shard_actions(store, lambda clip_id, step: ACTIONS[_true_actions(clip_id)[step]])
     config = dataclasses.replace(
         config,
-        dynamics=dataclasses.replace(config.dynamics, led_by="true_actions"),
+        dynamics=dataclasses.replace(config.dynamics, led_by="true_actions", steps=800),
         latent_actions=dataclasses.replace(config.latent_actions, num_actions=len(ACTIONS)),
         evaluation=dataclasses.replace(config.evaluation, random_draws=2),
     )
