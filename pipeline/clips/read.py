@@ -45,6 +45,7 @@ def scan_clips(
     if hidden:
         good = good.filter(pc.invert(pc.is_in(good["video_id"], pa.array(sorted(hidden)))))
     cut = RowsOfBatches(good)
+    del good  # a copy, sorted, is in use
     wanted = list(dict.fromkeys([*columns, *keys, "batch"]))
     for record in store.scan("clips", wanted, spec if where is None else spec & where):
         part = pa.Table.from_batches([record]).cast(_schema(wanted))

@@ -72,15 +72,18 @@ def status(store: Store, config: Config, used: ModelsInUse | None = None) -> Sto
     """
     spec = clip_spec(config.clips)
     hidden = texts(taken_down(store).hidden_videos(store))
-    videos = store.read("videos", ["video_id", "verdict", "rule", "licence"])
+    # the largest first: tables of a million videos are not held beside it, nor longer than they are needed
     attempts = fold_attempts(store)
+    videos = store.read("videos", ["video_id", "verdict", "rule", "licence"])
+    found_videos, downloads = _videos(store, videos), _downloads(videos, attempts, hidden)
+    del videos
     decision = _decision(store, spec, hidden)
     clips, undecided = _clips(store, config, attempts, hidden, decision.videos)
     used = used or models_in_use(store, config)
     found = StoreStatus(
         root=store.root,
-        videos=_videos(store, videos),
-        downloads=_downloads(videos, attempts, hidden),
+        videos=found_videos,
+        downloads=downloads,
         sites=_sites(store),
         clips=clips,
         labels=_labels(store, config),
