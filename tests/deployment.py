@@ -87,7 +87,7 @@ class Deployment(Ui):
             assert self.process.poll() is None, self.said()
             return self.ready()["ready"] and self.place()
 
-        wait_for(is_ready, 180, self.said)
+        wait_for(is_ready, 600, self.said)
 
     def ask(self, query: str, **variables: Any) -> Any:
         body = json.dumps({"query": query, "variables": variables}).encode()

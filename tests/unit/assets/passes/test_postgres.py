@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import QueuePool, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from assets.passes.instance import POSTGRES_TEMPLATE, TEMPLATE, open_instance, prepare_home
-from assets.passes.patient_storage import wait_for_server
-from assets.passes.postgres import PATIENCE, PG_URL, postgres_url, with_driver
+from assets.passes.patient_storage import _try_before_use, wait_for_server
+from assets.passes.postgres import PATIENCE, PG_URL, postgres_url, why_it_failed, with_driver
 from pipeline.errors import UserError
 from pipeline.storage.home import Home
 
@@ -100,3 +101,37 @@ def test_a_connection_waits_for_a_server_that_is_away_once_for_all_that_need_it(
     assert len(calls) == waited + 1, "the same absence is not waited for again"
     assert caplog.text.count("does not answer: waiting up to 0.3 s for it") == 1
     assert "secret" not in caplog.text
+
+
+def test_a_kept_connection_to_a_server_that_was_restarted_is_replaced_before_it_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = create_engine("sqlite://", poolclass=QueuePool, pool_size=1)
+    alive, pinged = [True], []
+
+    def ping(connection: object) -> bool:
+        pinged.append(connection)
+        if alive.pop():
+            alive.append(True)
+            return True
+        alive.append(True)
+        raise sqlite3.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(engine.dialect, "do_ping", ping)
+    _try_before_use(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+    alive[:] = [False]
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+    assert len({id(one) for one in pinged}) == 2
+    engine.dispose()
+
+
+def test_an_error_of_the_database_becomes_a_sentence_and_any_other_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = OperationalError("SELECT 1", {}, Exception("connection refused"))
+    monkeypatch.delenv(PG_URL, raising=False)
+    assert why_it_failed(gone) is None
+    monkeypatch.setenv(PG_URL, NOBODY)
+    assert why_it_failed(gone) == "Dagster's Postgres (127.0.0.1:1/dagster) does not answer: try again once it does"
+    assert why_it_failed(KeyError("x")) is None
