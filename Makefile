@@ -51,8 +51,9 @@ test: .venv/.dev
 test-quick: .venv/.dev
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/unit tests/property -m 'not slow and not browser and not heavy'
 
+# the proofs that take minutes: mostly processes that wait for each other, so two at a time fit on two cores
 test-slow: .venv/.dev
-	@$(BIN)/python -m pytest -q -m slow --timeout 1800 --durations 20
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m slow --timeout 1800 --durations 20
 
 check: .venv/.dev
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary && $(BIN)/lint-imports

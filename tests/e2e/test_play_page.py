@@ -103,7 +103,7 @@ def test_a_link_plays_the_same_frames_in_another_browser(page, open_page, play_s
     for code in ("Digit3", "Digit6", "Digit3"):
         press(page, code)
     page.locator("#copy-link").click()
-    until(page, "location.hash.includes('actions=')")
+    until(page, "location.hash.includes('actions=252')")
     link = page.evaluate("location.href")
     other = open_page(link)
     assert np.array_equal(at(other, 3), frame(page))

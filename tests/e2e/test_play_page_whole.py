@@ -152,7 +152,7 @@ def test_a_server_that_was_killed_in_play_is_waited_for_and_the_game_comes_back(
         page = open_page(server.url)
         for code in ("Digit3", "Digit6", "Digit3"):
             press(page, code)
-        until(page, "location.hash.includes('actions=')")
+        until(page, "location.hash.includes('actions=252')")  # all three, not the first one alone
         page.keyboard.down("2")
         server.kill()
         page.wait_for_selector("body.away")
