@@ -131,7 +131,7 @@ def test_the_page_says_that_the_server_is_gone_and_goes_on_with_the_game_once_it
     press(page, "Digit3")
     press(page, "Digit6")
     page.locator("#copy-link").click()
-    until(page, "location.hash.includes('actions=')")
+    until(page, "location.hash.includes('actions=25')")
     play_server.stop()
     page.wait_for_selector("body.away")
     (said,) = _gone(page)
