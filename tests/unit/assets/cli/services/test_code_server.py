@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_a_run_that_died_while_the_database_was_away_is_marked_failed_afterwards
         monkeypatch.setattr(dagster_server.DagsterInstance, "from_ref", away)
         server._check_for_orphaned_runs()
         assert run.run_id in server._executions
-        monkeypatch.setattr(dagster_server.DagsterInstance, "from_ref", lambda ref: instance)
+        monkeypatch.setattr(dagster_server.DagsterInstance, "from_ref", lambda ref: nullcontext(instance))
         server._check_for_orphaned_runs()
         assert server._executions == {}
         found = instance.get_run_by_id(run.run_id)
