@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import StoreError
+
 
 def double(item: int) -> int:
     return 2 * item
@@ -187,3 +189,9 @@ def leave_a_file(item: tuple[str, int]) -> str:
             case "death":
                 os.kill(os.getpid(), signal.SIGKILL)
         return file.name
+
+
+def lose_the_store(item: int) -> int:
+    if item == 2:
+        raise StoreError("store s3://b/r: the session token has expired")
+    return item

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from pipeline.config import EngineConfig
+from pipeline.errors import StoreError
 from pipeline.workers.engine import LocalEngine, make_engine
 from pipeline.workers.outcome import Later, Outcome
 
@@ -109,6 +110,13 @@ def test_exceptions_become_outcomes_even_when_they_cannot_be_pickled(tasks) -> N
     assert "pickle" in results[3].message.lower()
     assert results[4].error_class == "SystemExit"
     assert [item for item, outcome in results.items() if outcome.ok] == [0, 5]
+
+
+def test_a_store_that_refuses_ends_the_run_and_is_no_outcome_of_an_item(tasks) -> None:
+    results = LocalEngine(1).run(tasks.lose_the_store, range(6))
+    assert [(item, outcome.ok) for item, outcome in itertools.islice(results, 2)] == [(0, True), (1, True)]
+    with pytest.raises(StoreError, match="the session token has expired"):
+        next(results)
 
 
 def test_an_item_that_cannot_be_sent_fails_alone(tasks) -> None:
