@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from assets.logs import PACKAGES
+from pipeline.bench.s3_counts import S3Proxy
 from pipeline.bench.s3_server import s3_server
 from pipeline.storage.store import Store
 from tests.engines import use_inline_engine
@@ -48,6 +49,13 @@ def s3_options() -> Iterator[dict[str, str]]:
     pytest.importorskip("moto", reason="the S3 tests need the dev extra: moto")
     with s3_server("lampworks-test") as options:
         yield options
+
+
+@pytest.fixture(scope="session")
+def s3_proxy(s3_options: dict[str, str]) -> Iterator[S3Proxy]:
+    """A proxy in front of that server, which counts requests and makes faults; a test clears both first."""
+    with S3Proxy(s3_options["endpoint_url"]) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

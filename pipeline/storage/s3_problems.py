@@ -32,7 +32,7 @@ _OF_A_STORE = (
     "objectstore",
     "object store",
     "error sending request",
-    "credentials",
+    "credential",
     "lacked the necessary",
     "error performing",
     "object at location",

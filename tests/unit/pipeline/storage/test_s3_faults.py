@@ -44,10 +44,9 @@ REFUSED: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def proxy(s3_options: dict[str, str]) -> Iterator[S3Proxy]:
-    with S3Proxy(s3_options["endpoint_url"]) as running:
-        yield running
+@pytest.fixture
+def proxy(s3_proxy: S3Proxy) -> S3Proxy:
+    return s3_proxy
 
 
 @pytest.fixture
