@@ -15,7 +15,7 @@ import pyarrow as pa
 from assets.settings import Settings
 from pipeline.clip_spec import MEASUREMENTS_VERSION, clip_spec
 from pipeline.config import Config
-from pipeline.storage.arrow import pc, rows_with, unique
+from pipeline.storage.arrow import pc, rows_where, rows_with, unique
 from pipeline.storage.store import Store
 
 
@@ -41,13 +41,14 @@ def collect_due(store: Store, config: Config, now: datetime) -> Due:
     from pipeline.download.due import due_rows, uncut_rows
     from pipeline.download.ledger import fold_all
 
-    videos = fold_all(store)
+    # without the paths: what follows copies rows, and there are a million
+    videos = fold_all(store, paths=False).drop_columns(["refused", "earlier_file"])
     spec = f"{clip_spec(config.clips)}-{MEASUREMENTS_VERSION}"
     if config.clips.cut_detector != "adaptive":
         spec = f"{spec}-{config.clips.cut_detector}"
     downloads = set(unique(due_rows(store, config, videos, now)["batch"]))
     # a dropped file that another clip format needs is downloaded again first
-    cuts = frozenset(unique(uncut_rows(store, config, videos.filter(pc.invert(videos["dropped"])))["batch"]))
+    cuts = frozenset(unique(uncut_rows(store, config, rows_where(videos, pc.invert(videos["dropped"])))["batch"]))
     sums = videos.group_by("batch").aggregate([("attempts", "sum")])
     tried = dict(zip(sums["batch"].to_pylist(), sums["attempts_sum"].to_pylist(), strict=True))
     due = {batch: f"{tried[batch]}-{spec}{'' if batch in downloads else '-cut'}" for batch in sorted(downloads | cuts)}

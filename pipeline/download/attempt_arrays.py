@@ -128,6 +128,8 @@ class Attempts:
 
     def count_from(self, barriers: Barriers) -> None:
         """Forget the rows up to the barrier of their video."""
+        if not (barriers.numbers >= 0).any():  # as in next to all stores
+            return
         kept = self.after(barriers)
         self.place, self.codes, self.times = self.place[kept], self.codes[kept], self.times[kept]
         self.numbers, self.states, self.refusals = self.numbers[kept], self.states[kept], self.refusals[kept]

@@ -14,11 +14,12 @@ from pipeline.download.circuit_breaker import breakers, paused_until
 from pipeline.download.ledger import State, fold_all
 from pipeline.errors import TOO_LONG
 from pipeline.sources.faults import PRIVATE_ADDRESS
-from pipeline.storage.arrow import among, is_one_of, pc, rows_with, rows_without, unique
+from pipeline.storage.arrow import among, in_parts, is_one_of, pc, rows_with, rows_without, unique
 from pipeline.storage.moments import LONGEST_PAUSE
 from pipeline.storage.store import Store
 from pipeline.workers.outcome import OUT_OF_MEMORY, TIMEOUT, late_text, over_memory_text
 
+_PART_ROWS = 1 << 19
 CUTTING = "cutting: "
 """What the message of a video begins with that the engine ended while it was cut."""
 # the host of a URL, in lower case: what `sources.base.site_of` calls the site of a video of `urls`
@@ -66,8 +67,10 @@ def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
     files = pc.binary_join_element_wise(fetched["video_id"], fetched["sha256"], " ")
 
     def done(where: Any) -> Any:
-        cut = store.read("clippings", ["video_id", "source_sha256"], where)
-        return among(files, pc.binary_join_element_wise(cut["video_id"], cut["source_sha256"], " "))
+        scanned = in_parts(store.scan("clippings", ["video_id", "source_sha256"], where), _PART_ROWS)
+        keys = [pc.binary_join_element_wise(cut["video_id"], cut["source_sha256"], " ") for cut in scanned]
+        chunks = [chunk for key in keys for chunk in key.chunks]
+        return among(files, pa.chunked_array(chunks, pa.string()).combine_chunks())
 
     measured = done(settled & with_measurements())
     if pc.any(fetched["dropped"]).as_py():

@@ -85,19 +85,24 @@ def download_states(store: Store, batch: str | None = None) -> dict[str, State]:
     return {row["video_id"]: State(**{**row, "bytes": row["bytes"] or 0}) for row in rows}
 
 
-def fold_all(store: Store) -> pa.Table:
+def fold_all(store: Store, *, paths: bool = True) -> pa.Table:
     """Return the state of every kept video of the store, a row each, without the details of its file.
+
+    Args:
+        store: the store.
+        paths: whether to read the column `path`, which takes 50 bytes a video.
 
     Columns: video_id, batch, source, state, attempts, refused, earlier_file, dropped, error_class, next_try_at, path,
     sha256.
     """
     videos = store.read("videos", _VIDEOS, pc.field("verdict") == "kept")
     ids = videos["video_id"].combine_chunks()
-    tried = attempts_of(store, _ATTEMPTS, ids)
+    tried = Attempts(videos, attempts_of(store, _ATTEMPTS, ids))
     # paths and hashes are read only for attempts that have a file
     with_file = pc.field("state").isin(["ok", "dropped"])
-    files = attempts_of(store, [*_ATTEMPTS, "path", "sha256"], ids, with_file)
-    return _fold(videos, Attempts(videos, tried), Attempts(videos, files), taken_down(store).mask(store, videos))
+    shown = ["path", "sha256"] if paths else ["sha256"]
+    files = Attempts(videos, attempts_of(store, [*_ATTEMPTS, *shown], ids, with_file))
+    return _fold(videos, tried, files, taken_down(store).mask(store, videos))
 
 
 def fold_attempts(store: Store) -> pa.Table:

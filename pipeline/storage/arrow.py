@@ -40,12 +40,17 @@ def of_batches(batches: Sequence[str]) -> Column:
 
 def rows_with(table: pa.Table, name: str, values: str | Collection[str] | Column) -> pa.Table:
     """Return the rows whose column equals a value, or one of several."""
-    return table.filter(among(table[name], [values] if isinstance(values, str) else values))
+    return rows_where(table, among(table[name], [values] if isinstance(values, str) else values))
 
 
 def rows_without(table: pa.Table, name: str, values: str | Collection[str] | Column) -> pa.Table:
     """Return the rows whose column equals none of the values; rows with null stay."""
-    return table.filter(pc.invert(among(table[name], [values] if isinstance(values, str) else values)))
+    return rows_where(table, pc.invert(among(table[name], [values] if isinstance(values, str) else values)))
+
+
+def rows_where(table: pa.Table, mask: Column) -> pa.Table:
+    """Return the rows of a mask without null; the table itself, and no copy of it, where that is all of them."""
+    return table if pc.all(mask, min_count=0).as_py() else table.filter(mask)
 
 
 def total(column: Column) -> int:
