@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster_webserver.webserver import DagsterWebserver
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.websockets import WebSocket, WebSocketState
 
-from assets.passes.postgres import why_it_failed
+from assets.passes.postgres import why_away, why_it_failed
 from pipeline.http_guard import App, Guard, media_type
 from pipeline.http_json import read_object
 from pipeline.serving import Address
@@ -46,7 +47,11 @@ class _Webserver(DagsterWebserver[WorkspaceProcessContext, WorkspaceRequestConte
         except ValueError as exc:
             return PlainTextResponse(str(exc), 400)
         try:
-            return await super().graphql_http_endpoint(request)
+            answer = await super().graphql_http_endpoint(request)
+            # Dagster wraps the error of a database that is away, and leaves the status
+            if answer.status_code == 500 and (why := await run_in_threadpool(why_away)) is not None:
+                return PlainTextResponse(why, 503)
+            return answer
         except RecursionError:
             return PlainTextResponse("the query is nested too deeply", 400)
         except Exception as exc:

@@ -78,6 +78,12 @@ def why_it_failed(exc: Exception) -> str | None:
     return f"Dagster's Postgres ({shown_server(url)}) does not answer: try again once it does"
 
 
+def why_away() -> str | None:
+    """Return why the Postgres that is named does not answer; None where it does, or where none is named."""
+    url = postgres_url()
+    return None if url is None else why_no_answer(url)
+
+
 def check_postgres() -> None:
     """Raise UserError where a Postgres is named and does not answer."""
     url = postgres_url()
