@@ -12,7 +12,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -188,7 +188,9 @@ def _raw_files(store: Store) -> Iterator[_Expected]:
         yield _Expected("raw", row["path"], row["sha256"], f"video {row['video_id']}", mend, row)
         if row["path"] in sidecars:
             keys = raw_actions(row["path"])
-            key = next((key for key in keys if store.exists(key)), keys[0])
+            key = keys[0]
+            with suppress(UserError):  # the row points outside of the root, which is said of the key itself
+                key = next((key for key in keys if store.exists(key)), key)
             needed_for = f"true actions of video {row['video_id']}"
             yield _Expected("raw", key, sidecars[row["path"]], needed_for, mend, row)
 

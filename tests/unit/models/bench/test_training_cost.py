@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -84,7 +86,22 @@ def test_the_command_prints_one_object_and_names_its_tasks(capsys):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_memory_of_a_training_is_flat():
-    assert bench_memory(800).growth_mb < 5
+    # in a process of its own: this one has held other things, and what of their memory is given back is the system's
+    command = [
+        sys.executable,
+        "-m",
+        "assets.cli.main",
+        "bench",
+        "training",
+        "--task",
+        "memory",
+        "--steps",
+        "800",
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1100)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["memory"]["growth_mb"] < 5
 
 
 @pytest.mark.slow

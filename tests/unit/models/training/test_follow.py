@@ -74,7 +74,7 @@ def test_what_is_measured_on_held_out_clips_is_said_of_each_phase(runs):
     alone, joint = world[0], world[-1]
     assert {name for name in alone if "/" in name} == {"held_out/lam_psnr", "held_out/lam_psnr_copy"}
     shares = [joint[f"held_out/action_{number}"] for number in range(1, 9)]
-    assert sum(shares) == pytest.approx(1)
+    assert sum(shares) == pytest.approx(1, abs=1e-5), "each is rounded"
     assert set(joint) >= {"held_out/cross_entropy", "held_out/accuracy", "held_out/codes_used"}
 
 
