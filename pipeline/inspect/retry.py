@@ -168,7 +168,7 @@ def _lost_raw(store: Store, item: FailedItem) -> list[Fault]:
     if state.path is None or (store.exists(state.path) and store.sha256(state.path) == state.sha256):
         return []
     why = "it is not the file that was fetched" if store.exists(state.path) else "it is gone"
-    named = {"video_id": item.id, "batch": batch, "sha256": state.sha256}
+    named = {"video_id": item.id, "batch": batch, "sha256": state.sha256, "path": state.path}
     return [Fault("raw", state.path, why, "", "", named)]
 
 

@@ -54,8 +54,13 @@ def record_commits(folder: Path) -> None:
 
 
 def add_checksums(folder: Path, names: Iterable[str]) -> None:
-    """Append the checksums of files of a table, as far as they are there."""
-    lines = "".join(_line(name, found) for name in names if (found := checksum_of(folder / name)) is not None)
+    """Append the checksums of files of a table, as far as they are there and not what was written of them last."""
+    known = _read(folder, _TAIL_BYTES)
+    lines = "".join(
+        _line(name, found)
+        for name in names
+        if (found := checksum_of(folder / name)) is not None and known.get(name) != found
+    )
     if lines:
         # a single write in append mode: the lines of two writers do not mix
         with (folder / NAME).open("ab", buffering=0) as file:

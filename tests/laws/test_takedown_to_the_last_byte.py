@@ -250,9 +250,9 @@ class DyingStore(Store):
         self._change_counts()
         super().write_blob(key, data)
 
-    def _commit(self, name: str, commit: Any) -> None:
+    def _commit(self, name: str, commit: Any, mark: str | None = None) -> None:
         self._change_counts()
-        super()._commit(name, commit)
+        super()._commit(name, commit, mark)
 
 
 def _killed_and_finished(world: World, root: Path, kill_points: Iterable[int]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 import dagster._grpc.server as dagster_server
 import pytest
-from dagster._core.test_utils import create_run_for_test
+from dagster._core.test_utils import create_run_for_test, instance_for_test
 from sqlalchemy.exc import OperationalError
 
 from assets.cli.services.code_server import PatientServer
@@ -19,7 +19,7 @@ from assets.cli.services.code_server import PatientServer
 def test_a_run_that_died_while_the_database_was_away_is_marked_failed_afterwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with instance_for_test() as instance:  # in a folder: one in memory is another one for each connection
         run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED)
         server: Any = object.__new__(PatientServer)
         server._execution_lock = threading.Lock()
