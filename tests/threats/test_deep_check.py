@@ -15,7 +15,7 @@ from pipeline.inspect.mend import mend
 from pipeline.inspect.status import status
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
-from pipeline.storage.models_table import ModelRecord, append_model
+from pipeline.storage.models_table import ModelRecord, all_models, append_model
 from pipeline.storage.store import Store
 from tests.laws.stages import STAGES
 
@@ -107,7 +107,9 @@ def test_every_damaged_blob_is_named_with_what_needs_it(root: Store, settings: S
 def test_after_mending_a_pass_makes_again_what_was_damaged_and_nothing_is_lost(root: Store, settings: Settings) -> None:
     before, labels = digests_of_blobs(root), root.read("labels")
     damaged = {}
-    for pattern in BLOBS.values():
+    for name, pattern in BLOBS.items():
+        if name == "a first frame of a packed world":
+            continue  # its hash is in the manifest, which is damaged too
         path = sorted(Path(root.root).glob(pattern))[0]
         damaged[path.relative_to(root.root).as_posix()] = data = flipped(path.read_bytes())
         path.write_bytes(data)
@@ -127,9 +129,11 @@ def test_after_mending_a_pass_makes_again_what_was_damaged_and_nothing_is_lost(r
     assert {k: v for k, v in after.items() if k.startswith(same)} == {
         k: v for k, v in before.items() if k.startswith(same)
     }
-    assert {key for key in after if not key.endswith("curve.json")} >= {
-        key for key in before if key.startswith("models/") and not key.endswith("curve.json")
-    }
+    # a packed world has the evaluation's times in its id
+    changes = ("curve.json", "playable_world")
+    kept = {key for key in before if key.startswith("models/") and not any(part in key for part in changes)}
+    assert after.keys() >= kept
+    assert len([record for record in all_models(root) if record.kind == "playable_world"]) == 1
 
 
 def test_a_damaged_curve_costs_the_curve_and_not_the_model(root: Store, settings: Settings) -> None:
