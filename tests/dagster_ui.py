@@ -106,10 +106,12 @@ class Ui:
         return {run["runId"]: run["status"] for run in found["runsOrError"]["results"]}
 
     def messages(self, run_id: str) -> list[str]:
-        """Return what a run's log says."""
+        """Return what a run's log says, and the errors that its events keep."""
         query = """query($id: ID!) {logsForRun(runId: $id) {... on EventConnection {events {
-            ... on MessageEvent {message}}}}}"""
-        return [event.get("message", "") for event in self.ask(query, id=run_id)["logsForRun"]["events"]]
+            ... on MessageEvent {message} ... on ErrorEvent {error {message}}}}}}"""
+        events = self.ask(query, id=run_id)["logsForRun"]["events"]
+        errors = [event["error"]["message"] for event in events if event.get("error")]
+        return [event.get("message", "") for event in events] + errors
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """End it, and see that nothing of it is left."""
