@@ -31,7 +31,7 @@ def add_commands(commands: Parsers) -> None:
         "Plan a collection of many clips from what this root's stages have cost.",
         "Every stage books what it uses at the end of each batch (table `costs`; `lampworks status` shows it). From\n"
         "these figures: CPU- and GPU-hours, bytes and requests of each stage for --clips, the machines that do it in\n"
-        "--days, and money. Prices are inputs. The training of a world is not in it where none was made here:\n"
+        "--days, and money. Prices are inputs. Trainings do not grow with the hours, and are not in it:\n"
         "`lampworks run --plan` computes that from the settings.",
         "  lampworks plan-scale --root DIR --clips 55000000 --days 60 --cores 64 --core-hour 0.03",
     )

@@ -17,12 +17,12 @@ from typing import Any, Self
 
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
+from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, LaunchRunContext, WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import ConfigurableClassData, deserialize_value
 
-from assets.passes.instance import HOST_TAG, PARENT_TAG, process_lives
+from assets.passes.instance import HOST_TAG, PARENT_TAG, pids_of, process_lives
 
 _ANSWER_S = 10
 _LIVES = CheckRunHealthResult(WorkerStatus.RUNNING)
@@ -50,9 +50,21 @@ class DeployedRunLauncher(DefaultRunLauncher):
             found = self._instance.get_run_by_id(parent)
             if found is None or found.is_finished:
                 return _gone(f"the run that launched it ({parent[:8]}) has ended")
-        elif run.tags.get(HOST_TAG) == socket.gethostname() and not process_lives(self._instance, run):
+        elif self._is_gone_here(run):
             return _gone("its process ended without finishing it")
         return _LIVES
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Launch a run, and note this machine where its code server has a socket: the next start has another one."""
+        super().launch_run(context)
+        run = self._instance.get_run_by_id(context.dagster_run.run_id)
+        if run is not None and json.loads(run.tags.get(GRPC_INFO_TAG, "{}")).get("socket"):
+            self._instance.add_run_tags(run.run_id, {HOST_TAG: socket.gethostname()})
+
+    def _is_gone_here(self, run: dg.DagsterRun) -> bool:
+        """Tell whether the process of a run of this machine has ended; a run has none in its first moment."""
+        is_mine = run.tags.get(HOST_TAG) == socket.gethostname()
+        return is_mine and bool(pids_of(self._instance, run)) and not process_lives(self._instance, run)
 
     def _as_its_server_says(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         from dagster._grpc.client import DagsterGrpcClient
@@ -65,6 +77,8 @@ class DeployedRunLauncher(DefaultRunLauncher):
         try:
             answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=_ANSWER_S)
         except DagsterUserCodeUnreachableError:
+            if self._is_gone_here(run):
+                return _gone("its process ended without finishing it, and so did its code server")
             # it may be on the way back, and knows then
             return _LIVES
         if deserialize_value(answer, CanCancelExecutionResult).can_cancel:

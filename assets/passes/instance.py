@@ -137,7 +137,7 @@ def sweep_dead_workers(instance: dg.DagsterInstance) -> list[str]:
     """
     swept = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_AT_WORK)):
-        if postgres_url() is None and _pids(instance, run) and not process_lives(instance, run):
+        if postgres_url() is None and pids_of(instance, run) and not process_lives(instance, run):
             _mark_killed(instance, run)
             swept.append(run.run_id)
     storage = instance.event_log_storage
@@ -160,7 +160,7 @@ def _is_of_this_machine(run: dg.DagsterRun) -> bool:
 
 def process_lives(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Tell whether a process of this machine that worked on a run lives."""
-    for pid, named_at in _pids(instance, run):
+    for pid, named_at in pids_of(instance, run):
         # a process that began after the event that names it only inherited the number
         with suppress(psutil.Error):
             process = psutil.Process(pid)
@@ -169,7 +169,7 @@ def process_lives(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     return False
 
 
-def _pids(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[tuple[int, float]]:
+def pids_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[tuple[int, float]]:
     """Return the processes that worked on a run, with the time at which each was named."""
     found = []
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):

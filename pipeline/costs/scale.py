@@ -16,6 +16,11 @@ from pipeline.costs.stages import StageCost
 from pipeline.errors import UserError
 from pipeline.usage import NAMES, Usage
 
+FIXED = frozenset({
+    "label_queue", "quality_labels", "quality_classifier", "curation_audit", "video_tokenizer", "world_model",
+    "world_evaluation", "playable_world", "curation_ablation",
+})  # fmt: skip
+"""Stages whose work does not grow with the hours of video: they are not scaled, and not in a plan."""
 EXPONENTS: Mapping[str, float] = {"near_duplicates": 1.1}
 """Processor time of a stage over the whole store grows as clips to the power of it; 1 where it is not named."""
 
@@ -95,7 +100,8 @@ def plan_scale(costs: Sequence[StageCost], measured: Scope, inputs: Inputs) -> S
     _check(inputs)
     if not measured.clips:
         raise UserError("no clip was cut yet: nothing tells how many an hour of video gives. Run some batches.")
-    known = [cost for cost in costs if not cost.too_few]
+    grow = [cost for cost in costs if cost.stage not in FIXED]
+    known = [cost for cost in grow if not cost.too_few]
     if not known:
         raise UserError(
             "no stage has enough batches to tell what others will cost (`lampworks status` shows how many): run more, "
@@ -104,7 +110,7 @@ def plan_scale(costs: Sequence[StageCost], measured: Scope, inputs: Inputs) -> S
     hours = inputs.clips / measured.clips * measured.video_s / 3600
     stages = [StagePlan(stage=cost.stage, usage=_scaled(cost, measured, hours), batches=cost.batches) for cost in known]
     total = sum((stage.usage for stage in stages), Usage())
-    left_out = [cost.stage for cost in costs if cost.too_few]
+    left_out = [cost.stage for cost in grow if cost.too_few]
     seconds = inputs.days * 86_400 * inputs.busy
     written = {stage.stage: stage.usage.bytes_written for stage in stages}
     kept = total.bytes_written - (0 if inputs.keep_raw else written.get("raw_videos", 0))

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ class ClusterLimits:
 
     def __exit__(self, *error: object) -> None:
         self._over.set()
-        self._ask(self._keeper.leave, self._run)
+        with suppress(UserError):  # its slots are free when its lease ends
+            self._ask(self._keeper.leave, self._run)
 
     def start(self, site: str) -> Wait | None:
         """Take a slot for one download and return None; where there is none, return how long to wait and why.

@@ -48,7 +48,8 @@ def collect_garbage(store: Store, *, dry_run: bool) -> list[str]:
             if unfinished_write or (prefix in _SWEPT and not named):
                 garbage.append(key)
     began_before = datetime.now(UTC) - _AN_UPLOAD_TAKES
-    garbage += store.unfinished_uploads(began_before)
+    # ended by their own ids, never by key: an object may have been published under the same key since
+    uploads = store.unfinished_uploads(began_before)
     if not dry_run:
         store.delete_all(garbage)
         store.abort_uploads(began_before)
@@ -56,7 +57,7 @@ def collect_garbage(store: Store, *, dry_run: bool) -> list[str]:
             for key in garbage:
                 _drop_empty_folders(Path(store.url(key)).parent, Path(store.root))
         store.forget_gone_checksums()
-    return sorted(garbage)
+    return sorted([*garbage, *(f"{key} (an upload that never ended)" for key in uploads)])
 
 
 def _named(store: Store) -> tuple[set[str], set[str]]:

@@ -250,7 +250,8 @@ class Blobs(Root):
         """End the uploads in parts that began before a time and never ended."""
         if self._s3 is not None:
             for one in self._s3.unfinished_uploads(older_than):
-                self._s3.abort(one)
+                with suppress(FileNotFoundError):  # it has ended meanwhile
+                    self._s3.abort(one)
 
     def bucket_versioning(self) -> str | None:
         """Return the versioning of a bucket (`Enabled`, `Suspended`), "" where there is none, None if not known."""

@@ -90,7 +90,7 @@ class PurgedTables(Tables):
         mine = {TAKEDOWN_KEY: "true"} | ({INPUTS_KEY: json.dumps(inputs, sort_keys=True)} if inputs else {})
         self._commit(name, lambda: self._append_nothing(name, CommitProperties(custom_metadata=mine)))
         present = self._present(name)
-        present.create_checkpoint()
+        self._tried(name, present.create_checkpoint)
         version = int(present.version())
         for path, number, ending in self._log_files(name):
             if number < version or (ending != "json" and number != version):

@@ -45,7 +45,7 @@ def _answered(response: dict[str, Any]) -> Problem:
     code, text = str(error.get("Code") or status), plain(str(error.get("Message") or ""))
     expecting = re.search(r"expecting '([\w-]+)'", text)
     region = error.get("Region") or headers.get("x-amz-bucket-region") or (expecting[1] if expecting else None)
-    if code in {"404", "NoSuchKey", "NotFound"}:
+    if code in {"404", "NoSuchKey", "NotFound", "NoSuchUpload"}:
         return Problem(code, missing=True)
     if code.isdigit():
         return by_status(int(code), region)

@@ -108,7 +108,13 @@ class S3Uploads:
             )
         except FileNotFoundError:
             # the answer to a request that succeeded was lost, and the upload is over: the object says so
-            found = self._requests.send("head_object", about, Bucket=self._bucket, Key=key)
+            try:
+                found = self._requests.send("head_object", about, Bucket=self._bucket, Key=key)
+            except FileNotFoundError:
+                found = {}
             etag = str(found.get("ETag") or "").strip('"')
-            if int(found["ContentLength"]) != size or not etag.endswith(f"-{len(parts)}"):
-                raise
+            if int(found.get("ContentLength", -1)) != size or not etag.endswith(f"-{len(parts)}"):
+                raise StoreError(
+                    f"store {self._requests.root}: the upload of {about} was ended by another process: run again.",
+                    passing=True,
+                ) from None

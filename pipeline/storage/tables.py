@@ -230,7 +230,7 @@ class Tables(ReadTables):
         if self._s3_tables is not None and is_due:
             # each reader fetches every log since the last one
             self._tried(name, table.create_checkpoint)
-        if not compact_if_due(name, table):
+        if not self._tried(name, lambda: compact_if_due(name, table)):
             return int(table.version())
         self._record_checksums(name)
         return self.version(name)

@@ -216,7 +216,7 @@ def run_metrics(args: argparse.Namespace) -> int:
     from assets.passes.instance import prepare_home
 
     prepare_home(settings.home)
-    registry = registry_of(settings)
+    registry = registry_of(lambda: settings)
     if args.textfile is None:
         sys.stdout.write(generate_latest(registry).decode())
         return 0

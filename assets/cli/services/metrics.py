@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,9 +69,25 @@ class StoreFigures:
     _metrics: list[Metric] = field(default_factory=list)
     _again_at: float = 0.0
     _due_at: str = ""
+    _counting: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
+
+    def under(self, settings: Settings) -> StoreFigures:
+        """Count under these settings from now on: anew where they have changed."""
+        if settings.config != self.settings.config:
+            self._versions, self._again_at = {}, 0.0
+        self.settings = settings
+        return self
 
     def metrics(self) -> list[Metric]:
         """Return the figures, at most a little old."""
+        if not self._counting.acquire(blocking=False):
+            return self._metrics  # another request counts already
+        try:
+            return self._known()
+        finally:
+            self._counting.release()
+
+    def _known(self) -> list[Metric]:
         now = time.monotonic()
         if now < self._again_at:
             return self._metrics
@@ -161,8 +178,8 @@ def run_metrics(instance: dg.DagsterInstance) -> Iterator[Metric]:
 class Figures(Collector):
     """Collects all figures when Prometheus asks; what does not answer is left out, and named by `lampworks_up`."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings, self._store = settings, StoreFigures(settings)
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        self._now, self._store = settings, StoreFigures(settings())
 
     def collect(self) -> Iterable[Metric]:
         """Return every figure as of now."""
@@ -172,7 +189,7 @@ class Figures(Collector):
 
     def _collect(self, part: str, up: Answers) -> list[Metric]:
         try:
-            found = self._store.metrics() if part == "store" else _of_dagster()
+            found = self._store.under(self._now()).metrics() if part == "store" else _of_dagster()
         except Exception as exc:  # a bucket or a database that is away: the other figures are wanted all the more
             up[part] = str(exc) or type(exc).__name__
             _LOGGER.warning("figures of the %s are missing: %s", part, shown_text(up[part]), exc_info=True)
@@ -181,9 +198,10 @@ class Figures(Collector):
         return found
 
     def _disk(self) -> Iterator[Metric]:
-        folders = {"home": self._settings.home.folder}
-        if self._settings.store.is_local:
-            folders["root"] = Path(self._settings.store.root)
+        settings = self._store.settings
+        folders = {"home": settings.home.folder}
+        if settings.store.is_local:
+            folders["root"] = Path(settings.store.root)
         free = {name: shutil.disk_usage(folder).free for name, folder in folders.items() if folder.is_dir()}
         yield _gauge("disk_free_bytes", "Free space of the disk of a folder.", ["folder"], free)
 
@@ -201,7 +219,7 @@ def _of_dagster() -> list[Metric]:
     return found
 
 
-def registry_of(settings: Settings) -> CollectorRegistry:
+def registry_of(settings: Callable[[], Settings]) -> CollectorRegistry:
     """Return a registry with the figures of a root and of its Dagster."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Figures(settings))

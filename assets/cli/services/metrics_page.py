@@ -23,7 +23,7 @@ from pipeline.serving import Address
 
 def metrics_page(parts: Parts, address: Address) -> App:
     """Return the app of the metrics service, behind the guard of an address."""
-    registry = registry_of(Lampworks().settings())
+    registry = registry_of(Lampworks().settings)
 
     async def metrics(request: Request) -> Response:
         return Response(await run_in_threadpool(generate_latest, registry), media_type=CONTENT_TYPE_LATEST)

@@ -6,11 +6,13 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import boto3
 import numpy as np
 import pytest
 
 from pipeline.bench.s3_counts import S3Proxy
 from pipeline.errors import StoreError
+from pipeline.inspect import gc
 from pipeline.inspect.gc import collect_garbage
 from pipeline.storage import s3_reads, s3_uploads
 from pipeline.storage.store import Store
@@ -84,8 +86,8 @@ def test_an_upload_that_a_killed_process_left_is_garbage_after_a_day(
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.inspect.gc._AN_UPLOAD_TAKES", timedelta(days=365 * 100))
         assert collect_garbage(remote, dry_run=True) == []
-    assert collect_garbage(remote, dry_run=True) == ["raw/b/left.mp4"]
-    assert collect_garbage(remote, dry_run=False) == ["raw/b/left.mp4"]
+    assert collect_garbage(remote, dry_run=True) == ["raw/b/left.mp4 (an upload that never ended)"]
+    assert collect_garbage(remote, dry_run=False) == ["raw/b/left.mp4 (an upload that never ended)"]
     assert collect_garbage(remote, dry_run=True) == []
 
 
@@ -131,3 +133,21 @@ def test_a_table_costs_no_more_with_its_hundredth_commit_than_with_its_tenth(pro
     proxy.faults()
     assert remote.version("takedowns") == 59
     assert sum(proxy.counts().values()) == 2
+
+
+def test_gc_ends_an_unfinished_upload_and_keeps_the_object_of_its_key(
+    remote: Store, s3_options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "labels/queue.json"
+    client = boto3.client(
+        "s3", endpoint_url=s3_options["endpoint_url"], aws_access_key_id="test", aws_secret_access_key="test",
+        region_name="us-east-1",
+    )  # fmt: skip
+    bucket, prefix = remote.root.removeprefix("s3://").split("/", 1)
+    client.create_multipart_upload(Bucket=bucket, Key=f"{prefix}/{key}")
+    remote.write_blob(key, b"published")
+    monkeypatch.setattr(gc, "_AN_UPLOAD_TAKES", timedelta(days=-1))
+    assert collect_garbage(remote, dry_run=True) == [f"{key} (an upload that never ended)"]
+    collect_garbage(remote, dry_run=False)
+    assert remote.read_blob(key) == b"published"
+    assert collect_garbage(remote, dry_run=True) == []

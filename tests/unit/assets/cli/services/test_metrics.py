@@ -93,7 +93,7 @@ def test_a_store_is_counted_again_only_where_a_table_changed_and_not_for_long(
 def test_what_does_not_answer_is_left_out_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings(str(finished_store(tmp_path).root))
     monkeypatch.setenv("DAGSTER_PG_URL", "postgresql://me:secret@127.0.0.1:1/dagster")
-    text = generate_latest(registry_of(settings)).decode()
+    text = generate_latest(registry_of(lambda: settings)).decode()
     found = samples(text)
     assert found["up", frozenset({("part", "storage")})] == 0
     assert found["up", frozenset({("part", "store")})] == 1
