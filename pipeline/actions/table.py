@@ -11,7 +11,7 @@ from collections.abc import Collection
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import parquet_table, pc
 from pipeline.storage.damage import DamagedError
 from pipeline.storage.store import Store
 
@@ -37,7 +37,7 @@ def table_bytes(table: pa.Table) -> bytes:
 def read_table(store: Store, key: str, clips: Collection[str] | None = None) -> pa.Table:
     """Return the rows of a blob, of some clips or of all; DamagedError where it is not what was written."""
     try:
-        table = pq.read_table(io.BytesIO(store.read_blob(key))).select(TABLE.names).cast(TABLE)
+        table = parquet_table(store.read_blob(key)).select(TABLE.names).cast(TABLE)
     except FileNotFoundError as exc:
         raise DamagedError(f"{store.root}/{key} is not there. {_MEND}") from exc
     except (pa.ArrowException, OSError, KeyError) as exc:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pipeline.ids import CLIP_ID_PATTERN, split_clip_id
 from pipeline.shards.sample import DamagedSample, Sample, restore_advice
 from pipeline.shards.scan import scan_tar
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import parquet_table, pc
 from pipeline.storage.damage import DamagedError
 from pipeline.storage.store import Store
 
@@ -98,7 +98,7 @@ def read_index(store: Store, row: Mapping[str, Any]) -> pa.Table:
     if hashlib.sha256(data).hexdigest() != row.get("index_sha256"):
         raise _damaged(store, row, f"is not what was written ({len(data)} bytes with another SHA-256)")
     try:
-        table = pq.read_table(io.BytesIO(data)).select(INDEX.names).cast(INDEX)
+        table = parquet_table(data).select(INDEX.names).cast(INDEX)
     except (pa.ArrowException, OSError, KeyError) as exc:
         raise _damaged(store, row, f"is no index ({str(exc).splitlines()[0][:200]})") from exc
     if why := _contradiction(table, row):

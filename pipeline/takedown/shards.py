@@ -11,7 +11,6 @@ current. Trainings of the version before are those of other shards.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import re
@@ -21,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.actions.table import SUFFIX, read_table
 from pipeline.clips.tar import TarWriter
@@ -35,7 +33,7 @@ from pipeline.shards.plan import Plan, plan_shards, shard_inputs
 from pipeline.shards.read import current_shards, manifest_key
 from pipeline.shards.sample import DamagedSample
 from pipeline.shards.splits import SPLITS
-from pipeline.storage.arrow import pc, texts
+from pipeline.storage.arrow import parquet_table, pc, texts
 from pipeline.storage.damage import DamagedError
 from pipeline.storage.store import Store
 from pipeline.takedown.mentions import Mentions, without_mentions
@@ -238,7 +236,7 @@ def read_ids(store: Store, key: str) -> list[str] | None:
 def _read_index(store: Store, key: str) -> pa.Table | None:
     """Return an index; None where it is not there or cannot be read."""
     try:
-        return pq.read_table(io.BytesIO(store.read_blob(key)), columns=None)
+        return parquet_table(store.read_blob(key))
     except (FileNotFoundError, pa.ArrowException):
         return None
 

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from pipeline.clips.tar import TarWriter
 from pipeline.shards.splits import Split
+from pipeline.storage.arrow import parquet_table
 from pipeline.storage.damage import DamagedError
 from pipeline.storage.store import Store
 from pipeline.tokens.packing import packed_size
@@ -154,7 +155,7 @@ def finished_file(store: Store, layout: TokenLayout, split: Split, key: str) -> 
         return None
     data = store.read_blob(index_key(key))
     try:
-        index = pq.read_table(io.BytesIO(data))
+        index = parquet_table(data)
         place = json.loads((index.schema.metadata or {})[_TAR])
         index = index.select(TOKEN_INDEX.names).cast(TOKEN_INDEX)
     except (pa.ArrowException, OSError, KeyError, ValueError):
@@ -173,7 +174,7 @@ def read_token_index(store: Store, row: Mapping[str, Any]) -> pa.Table:
         raise DamagedError(f"{store.root}/{row['index']} is not there. {advice}") from exc
     if hashlib.sha256(data).hexdigest() != row["index_sha256"]:
         raise DamagedError(f"{store.root}/{row['index']} is not what was written. {advice}")
-    return pq.read_table(io.BytesIO(data)).select(TOKEN_INDEX.names).cast(TOKEN_INDEX)
+    return parquet_table(data).select(TOKEN_INDEX.names).cast(TOKEN_INDEX)
 
 
 def layout_of(row: Mapping[str, Any]) -> TokenLayout:

@@ -1,7 +1,12 @@
+import io
+import subprocess
+import sys
+
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from pipeline.storage.arrow import among, counts, rows_with, rows_without, texts, total, unique
+from pipeline.storage.arrow import among, counts, parquet_table, rows_with, rows_without, texts, total, unique
 
 TABLE = pa.table({"name": pa.array(["a", "b", None, "a"]), "size": [1, 2, 3, None]})
 
@@ -27,3 +32,18 @@ def test_counts_and_totals_pass_over_nothing():
     assert total(TABLE["size"].slice(0, 0)) == 0
     assert total(among(TABLE["name"], ["a"])) == 2
     assert unique(TABLE["name"]) == ["a", "b"]
+
+
+def test_a_parquet_file_in_memory_is_read_without_a_thread_that_outlives_the_reading():
+    """Such a thread aborts now and then the process that ends after it."""
+    file = io.BytesIO()
+    pq.write_table(TABLE, file)
+    assert parquet_table(file.getvalue()).equals(TABLE)
+    reads = f"""
+import psutil
+from pipeline.storage.arrow import parquet_table
+before = psutil.Process().num_threads()
+parquet_table({file.getvalue()!r})
+print(psutil.Process().num_threads() - before)"""
+    told = subprocess.run([sys.executable, "-c", reads], capture_output=True, text=True, timeout=120, check=True)
+    assert told.stdout.strip() == "0"
