@@ -1,8 +1,9 @@
 """What readers of a root see, as hashes that two roots can be compared by.
 
-Not compared is what says when or how fast something was done: the columns of `TIMES`, the tables of `USED`, the frames
-a second of a packed world (and its id, which follows from its manifest, which has them), and of the audit which
-versions of the tables it was made from (a run that was killed has made commits of its own).
+Not compared is what says when, how fast or in how many goes something was done: the columns of `TIMES`, the tables of
+`USED`, the figures `SPEEDS` of a model (a packed world holds the rows of its models, with both, and the name of its
+folder follows from them), and of the audit which versions of the tables it was made from (a run that was killed has
+made commits of its own).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 from typing import Any
 
+from models.play.packed.layout import MANIFEST, WORLD_FILE
 from pipeline.inspect.gc import collect_garbage
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
@@ -22,6 +24,11 @@ TIMES = frozenset({
 """Columns that say when a row was written, or a name drawn for it."""
 USED = frozenset({"costs"})
 """Tables of what work has used: a killed piece of work says nothing, and one that is done twice says so twice."""
+SPEEDS = frozenset({
+    "cpu_seconds", "cpu_s", "wall_s", "samples_per_s", "frames_per_s", "utilisation", "peak_gflops", "followed_share",
+    "fps", "resumed_at_step",
+})  # fmt: skip
+"""Figures of a model that say how fast it was made or runs, or that its training went on after a kill."""
 COSTS = "reports/latest/costs.html"
 PACKED = "playable_world"
 AUDIT = "reports/curation/audit.json"
@@ -37,20 +44,34 @@ def published(store: Store) -> dict[str, str]:
     garbage = set(collect_garbage(store, dry_run=True))
     for folder in FOLDERS:
         for key in store.list_blobs(folder):
-            if key in garbage or key == COSTS or (PACKED in key and key.endswith("/manifest.json")):
+            if key in garbage or key == COSTS or (PACKED in key and key.endswith(f"/{MANIFEST}")):
                 continue
             name = "/".join("ID" if place == 2 and PACKED in key else part for place, part in enumerate(key.split("/")))
-            found[name] = _audit(store) if key == AUDIT else store.sha256(key)
+            if key == AUDIT:
+                found[name] = _audit(store)
+            elif PACKED in key and key.endswith(f"/{WORLD_FILE}"):
+                found[name] = _digest(json.dumps(_timeless(json.loads(store.read_blob(key))), sort_keys=True))
+            else:
+                found[name] = store.sha256(key)
     return found
 
 
 def _compared(row: dict[str, Any]) -> dict[str, Any]:
     row = {name: value for name, value in row.items() if name not in TIMES}
+    if "figures" in row:
+        row["figures"] = _timeless(json.loads(row["figures"]))
     if row.get("kind") != PACKED:
         return row
-    files = {name: digest for name, digest in json.loads(row["files"]).items() if name != "manifest.json"}
-    figures = {name: value for name, value in json.loads(row["figures"]).items() if name != "fps"}
-    return {**row, "files": files, "figures": figures, "model_id": "", "path": ""}
+    files = json.loads(row["files"])
+    files = {name: digest for name, digest in files.items() if name not in (MANIFEST, WORLD_FILE)}
+    return {**row, "files": files, "path": ""}
+
+
+def _timeless(found: Any) -> Any:
+    """Return a JSON value without its times and speeds, wherever in it they are."""
+    if isinstance(found, dict):
+        return {name: _timeless(value) for name, value in found.items() if name not in TIMES | SPEEDS}
+    return [_timeless(value) for value in found] if isinstance(found, list) else found
 
 
 def _audit(store: Store) -> str:
