@@ -146,7 +146,8 @@ class Checkpoints:
 
 def _sealed(about: Mapping[str, Any]) -> bytes:
     """Return JSON with its checksum."""
-    text = json.dumps(about, sort_keys=True)
+    # in the order that it has: a curve that was loaded is published with the same bytes as one that was not
+    text = json.dumps(about)
     return json.dumps({"about": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}).encode()
 
 

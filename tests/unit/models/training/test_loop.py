@@ -73,6 +73,8 @@ def test_a_second_run_goes_on_from_the_checkpoint_with_its_curve(store):
     assert not again.started
     assert again.value == 9
     assert [point["step"] for point in curve] == list(range(1, 10))
+    # published as it is: its bytes are those of a run that was not stopped
+    assert {tuple(point) for point in curve} == {("step", "loss")}
 
 
 def test_a_checkpoint_of_another_training_is_refused_and_stays(store):
