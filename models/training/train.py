@@ -240,8 +240,8 @@ def _prepare(config: Config, compute: Compute, on_progress: ProgressCallback | N
 
 
 def _publish(planned: PlannedRun, record: ModelRecord, networks: Mapping[str, nn.Module], curve: Curve) -> TrainReport:
-    # the state after the last step stays: more steps go on from it. The row comes last: once it is there, nothing starts
-    # this run again, and checkpoints that a killed process did not delete would stay
+    # the state after the last step stays: more steps go on from it. The row comes last: once it is there, nothing
+    # starts this run again, and checkpoints that a killed process did not delete would stay
     finished = Checkpoints(planned.store, planned.folder, dataclasses.replace(planned.keep, last=1))
     finished.keep_by_policy(planned.steps)
     return _report(publish_model(planned.store, record, networks, curve), skipped=False)
