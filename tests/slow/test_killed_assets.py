@@ -26,7 +26,7 @@ from tests.campaign.campaign import ASSETS, Campaign, WarmProcess
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 KILLS = 20
 """Of an asset, where its share of the time allows them."""
-CPU_S = 270.0
+CPU_S = 250.0
 """For all assets together."""
 
 
