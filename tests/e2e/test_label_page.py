@@ -119,7 +119,9 @@ def test_a_key_rates_the_clip_and_shows_the_next_which_plays(page, url, order, r
         until(page, f"document.body.dataset.painted === '{order[number + 1]}'")
         all_saved(page)
         # the label is sent once the next clip is on the screen, or after a while without it
-        assert page.evaluate(f"{sent}.at(-1)") >= page.evaluate(f"Math.min(painted[{number + 1}], pressed + 1400)")
+        # (the screen is looked at from another callback of the same frames: a slow machine may tell it a few later)
+        painted = page.evaluate(f"Math.min(painted[{number + 1}], pressed + 1400)")
+        assert page.evaluate(f"{sent}.at(-1)") >= painted - 100
     assert page.evaluate(chosen) == []
     assert ratings(root) == {order[0]: 5, order[1]: 1, order[2]: 5}
     rows = journal_rows(home_of(Store(root)).journal)
