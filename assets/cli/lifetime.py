@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,10 +34,15 @@ def python_command(module: str, call: str) -> list[str]:
 
 def end_marked(home: Home, patience_s: float = PATIENCE_S) -> None:
     """End the processes that a `lampworks ui` on a home started, this one excepted: asked first, then killed."""
+    end_all(lambda: marked_processes(home), patience_s)
+
+
+def end_all(living: Callable[[], Collection[psutil.Process]], patience_s: float) -> None:
+    """End all processes that a function finds alive: asked first, killed after a time."""
     asked: set[psutil.Process] = set()
     end = time.monotonic() + patience_s
     # what is started while others end has the mark too: look until there is none
-    while alive := marked_processes(home):
+    while alive := living():
         is_late = time.monotonic() > end
         for process in alive:
             with suppress(psutil.Error):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from contextlib import suppress
 
 import psutil
+
+from assets.cli.lifetime import end_all
 
 MARK = "LAMPWORKS_SERVICES"
 """Variable that names the command: its process and when it began."""
@@ -41,19 +42,7 @@ def processes_of(mark: str, role: str | None = None) -> list[psutil.Process]:
 
 def end_processes(mark: str, role: str | None, patience_s: float) -> None:
     """End the processes of a command, or of one of its services: asked first, killed after a time."""
-    asked: set[psutil.Process] = set()
-    end = time.monotonic() + patience_s
-    # what is started while others end has the mark too: look until there is none
-    while alive := processes_of(mark, role):
-        is_late = time.monotonic() > end
-        for process in alive:
-            with suppress(psutil.Error):
-                if is_late:
-                    process.kill()
-                elif process not in asked:
-                    process.terminate()
-                    asked.add(process)
-        time.sleep(0.05)
+    end_all(lambda: processes_of(mark, role), patience_s)
 
 
 def end_with_command(life_fd: int) -> None:
