@@ -29,6 +29,7 @@ from assets.cli import retry as cli_retry
 from assets.cli import run as cli_run
 from assets.cli import shards as cli_shards
 from assets.cli import similar as cli_similar
+from assets.cli import study as cli_study
 from assets.cli import tabletop as cli_tabletop
 from assets.cli import takedown as cli_takedown
 from assets.cli import ui as cli_ui
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
         cli_takedown,
         cli_config,
         cli_doctor,
+        cli_study,
         cli_bench,
     )
     for module in modules:

@@ -41,6 +41,16 @@ class Parsers:
         add_log_options(command)
         return command
 
+    def group(self, name: str, summary: str, text: str) -> Parsers:
+        """Add a command that only has others below it, and return the place where these are added."""
+        command = self._subparsers.add_parser(
+            name,
+            help=summary,
+            description=f"{summary}\n\n{text}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        return Parsers(command.add_subparsers(title="commands", metavar="NAME", required=True))
+
 
 def add_root_options(command: argparse.ArgumentParser) -> None:
     """Add the options that say which root, which configuration and where local state lies."""
