@@ -43,17 +43,20 @@ setup-locked: .venv/bin/pip
 demo: .venv/.runtime
 	@$(BIN)/lampworks demo --root $(ROOT)
 
-# one process of tests per core; inside each, products run on one thread, or the processes would wait for each other
+# one process of tests per core; inside each, products run on one thread, or the processes would wait for each other.
+# tests/conftest.py puts the longest files first; compiled files are kept: each process compiles all tests otherwise
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
 test: .venv/.dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --durations 20
+	@$(PYTEST) --durations 20
 
 # unit tests and properties without a browser and without what takes a second each: for the minute before a commit
 test-quick: .venv/.dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/unit tests/property -m 'not slow and not browser and not heavy'
+	@$(PYTEST) tests/unit tests/property -m 'not slow and not browser and not heavy'
 
 # the proofs that take minutes: mostly processes that wait for each other, so two at a time fit on two cores
 test-slow: .venv/.dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m slow --timeout 1800 --durations 20
+	@$(PYTEST) -m slow --timeout 1800 --durations 20
 
 check: .venv/.dev
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary && $(BIN)/lint-imports

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipeline.bench.s3_server import s3_server
 from pipeline.storage.store import Store
 from tests.engines import use_inline_engine
 from tests.media import write_video
+from tests.order import FAST, SLOW, longest_first
 
 if TYPE_CHECKING:
     from tests.laws.stages import World
@@ -25,6 +27,22 @@ if TYPE_CHECKING:
 # a limit of milliseconds per example fails on a busy machine and says nothing about the code
 hypothesis.settings.register_profile("without-deadlines", deadline=None)
 hypothesis.settings.load_profile("without-deadlines")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files alone that hold no test of the suite: to import them all takes each process many seconds."""
+    wanted = config.option.markexpr
+    if collection_path.suffix != ".py" or wanted not in {"slow", "not slow"}:
+        return None
+    if wanted == "slow":
+        return "mark.slow" not in collection_path.read_text("utf-8") or None
+    return collection_path.parent.name == "slow" or None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the longest files where several processes share the work."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        longest_first(items, SLOW if config.option.markexpr == "slow" else FAST)
 
 
 @pytest.fixture(autouse=True)

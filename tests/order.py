@@ -1,0 +1,98 @@
+"""Start the files of tests that take longest first, so that no process is left alone with one at the end.
+
+`--dist loadfile` gives a file to a process as a whole, and by itself begins with the files of most tests: the proofs of
+minutes are one or two tests a file, and would come last. The figures are seconds of one process on an idle machine, as
+`--durations 0` has told them; only their order counts, and a file without one is taken for a short one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import pytest
+
+A_TEST_S = 0.1
+"""Seconds of a test in a file that is not named."""
+
+FAST: Mapping[str, float] = {
+    "tests/assets/test_runs.py": 60,
+    "tests/e2e/test_faults.py": 40,
+    "tests/assets/test_training_runs.py": 40,
+    "tests/laws/test_takedown_in_mid_write.py": 35,
+    "tests/e2e/test_ui.py": 27,
+    "tests/e2e/test_collect.py": 25,
+    "tests/e2e/test_youtube_collect.py": 25,
+    "tests/unit/pipeline/storage/test_s3_faults.py": 25,
+    "tests/e2e/test_secrets.py": 20,
+    "tests/laws/test_takedown_to_the_last_byte.py": 20,
+    "tests/assets/test_model_choice.py": 20,
+    "tests/threats/test_deep_check.py": 18,
+    "tests/numerics/test_accumulate.py": 15,
+    "tests/numerics/test_golden.py": 15,
+    "tests/e2e/test_label_page.py": 15,
+    "tests/e2e/test_play_page.py": 15,
+    "tests/assets/test_contact.py": 12,
+    "tests/unit/pipeline/clips/test_cut_limits.py": 10,
+    "tests/unit/pipeline/clips/test_cut_batch.py": 10,
+    "tests/threats/test_keys.py": 10,
+    "tests/unit/classifier/training/test_processors.py": 8,
+    "tests/unit/assets/report/test_page.py": 8,
+    "tests/e2e/test_takedown.py": 6,
+}
+"""`make test`"""
+
+SLOW: Mapping[str, float] = {
+    "tests/slow/test_oracle.py": 500,
+    "tests/slow/test_deployment.py": 380,
+    "tests/slow/test_killed_assets.py": 350,
+    "tests/slow/test_ray_cluster.py": 300,
+    "tests/e2e/test_collect.py": 140,
+    "tests/slow/test_ranks.py": 140,
+    "tests/slow/test_two_thousand.py": 120,
+    "tests/e2e/test_recordings.py": 100,
+    "tests/e2e/test_interruption.py": 90,
+    "tests/threats/test_at_once.py": 80,
+    "tests/slow/test_documented_procedures.py": 80,
+    "tests/slow/test_trainings_in_processes.py": 75,
+    "tests/slow/test_pages_of_many_partitions.py": 65,
+    "tests/unit/pipeline/storage/test_s3_sizes.py": 65,
+    "tests/e2e/test_square.py": 62,
+    "tests/e2e/test_folder.py": 60,
+    "tests/laws/test_takedown_to_the_last_byte.py": 50,
+    "tests/e2e/test_play_page_whole.py": 50,
+    "tests/e2e/test_changing_folder.py": 50,
+    "tests/assets/test_training_runs.py": 49,
+    "tests/slow/test_full_store.py": 47,
+    "tests/threats/test_disk.py": 45,
+    "tests/slow/test_takedown_and_train_again.py": 40,
+    "tests/slow/test_latent_actions_learn.py": 38,
+    "tests/slow/test_decide_a_million.py": 37,
+    "tests/e2e/test_cases.py": 35,
+    "tests/assets/test_sensor.py": 32,
+    "tests/slow/test_copies_of_recordings.py": 30,
+    "tests/slow/test_robotics.py": 30,
+    "tests/e2e/test_s3.py": 25,
+    "tests/unit/pipeline/bench/test_clips.py": 25,
+    "tests/e2e/test_takedown.py": 20,
+    "tests/slow/test_ten_thousand_frames.py": 20,
+    "tests/e2e/test_why_file.py": 18,
+    "tests/unit/pipeline/storage/test_s3_faults.py": 15,
+    "tests/threats/test_mending.py": 15,
+}
+"""`make test-slow`"""
+
+
+def longest_first(items: list[pytest.Item], seconds: Mapping[str, float]) -> None:
+    """Sort tests by the time that their file takes; those of a file stay together and in their order."""
+    counts = Counter(_file_of(item) for item in items)
+
+    def sooner(item: pytest.Item) -> float:
+        name = _file_of(item)
+        return -seconds.get(name, A_TEST_S * counts[name])
+
+    items.sort(key=sooner)
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
