@@ -27,7 +27,10 @@ HOST_TAG = "lampworks/host"
 """Tag of a run in a process of a command: the machine it is on."""
 PARENT_TAG = "lampworks/parent"
 """Tag of a run in the process of another run: the id of that one."""
-_EARLIER = {"48e96f3b0c316aecc27b7f82edef196879eeb6b06cb1974f2aefe0f2aa27bc2c"}
+_EARLIER = {
+    "48e96f3b0c316aecc27b7f82edef196879eeb6b06cb1974f2aefe0f2aa27bc2c",
+    "697a994d4e95b98c449b236e66d209639638e1ac6c15596b7fa45385feb4ea35",
+}
 """SHA-256 of what earlier versions wrote there."""
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,

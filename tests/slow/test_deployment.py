@@ -11,13 +11,17 @@ import signal
 import subprocess
 import sys
 import urllib.error
+import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import psutil
 import pytest
+from dagster._core.events import DagsterEvent
 
 from assets.settings import load_settings, save_config
 from pipeline.config import EngineConfig
@@ -163,16 +167,52 @@ def retry_of(deployment: Deployment, run_id: str) -> str | None:
     return next((run["runId"] for run in found if run["parentRunId"] == run_id), None)
 
 
-def test_a_killed_code_server_is_back_and_its_run_starts_again(deployment: Deployment) -> None:
+def test_a_killed_code_server_is_back_after_a_while_and_its_run_starts_again(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     at_work = deployment.run("discover")
     run = process_of(deployment, at_work)
     server = min(deployment.processes("code"), key=lambda process: process.create_time())
     server.kill()
     # its run would go on without a server that knows it
     wait_for(lambda: not run.is_running() or run.status() == psutil.STATUS_ZOMBIE, 60)
-    assert ended(deployment, at_work) == "FAILURE"
+    # the next server is held back, for as long as it takes the daemon to look for it in vain
+    held = wait_for(lambda: next_code_server(deployment, server), 60)
+    held.suspend()
+    try:
+        assert ended(deployment, at_work) == "FAILURE"
+        waits = "Starts again once the code server answers"
+        wait_for(lambda: waits in "\n".join(deployment.messages(at_work)), 120, deployment.said)
+        assert retry_of(deployment, at_work) is None
+        # and so does a run that is in the queue
+        monkeypatch.setenv("DAGSTER_PG_URL", deployment.postgres.url)
+        queued = enqueue_another(deployment, at_work)
+        back = "re-submitting the run into the queue"
+        wait_for(lambda: back in "\n".join(deployment.messages(queued)), 120, deployment.said)
+    finally:
+        held.resume()
     assert ended(deployment, wait_for(lambda: retry_of(deployment, at_work), 120, deployment.said)) == "SUCCESS"
+    assert ended(deployment, queued) == "SUCCESS"
     wait_for(lambda: deployment.ready()["ready"], 120)
+
+
+def next_code_server(deployment: Deployment, killed: psutil.Process) -> psutil.Process | None:
+    for process in deployment.processes("code"):
+        with suppress(psutil.Error):
+            if process != killed and "serve_code" in " ".join(process.cmdline()):
+                return process
+    return None
+
+
+def enqueue_another(deployment: Deployment, run_id: str) -> str:
+    """Put a run into the queue that is to do what another does; return its id. The pages need a code server for it."""
+    with dg.DagsterInstance.from_config(str(deployment.home.dagster)) as instance:
+        known = instance.get_run_by_id(run_id)
+        assert known is not None
+        run = known._replace(run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.NOT_STARTED, tags={})
+        instance.add_run(run)
+        instance.report_dagster_event(DagsterEvent.job_enqueue(run), run.run_id)
+    return str(run.run_id)
 
 
 def test_a_postgres_that_is_killed_and_is_back_soon_ends_no_run(deployment: Deployment) -> None:

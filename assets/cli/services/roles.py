@@ -49,8 +49,13 @@ def run_daemon(life_fd: int, workspace: str, code_server: str) -> None:
     _begin(life_fd)
     _wait_for_postgres()
     _wait_for_code(code_server)
+    import dagster._daemon.controller as dagster_daemon
     from dagster._daemon.cli import run_command
 
+    from assets.cli.services.patient_retries import PatientRetries
+
+    # the daemon makes its parts of the classes that the module has under these names
+    dagster_daemon.EventLogConsumerDaemon = PatientRetries  # type: ignore[attr-defined]
     _tell_why_runs_wait()
     sys.argv = ["dagster-daemon", "--workspace", workspace, *_log_options(), "--code-server-log-level", "warning"]
     run_command()
