@@ -78,10 +78,11 @@ def s3_proxy(s3_options: dict[str, str]) -> Iterator[S3Proxy]:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Videos, and a root in which every stage ran once; tests work on copies."""
+    """Videos, and a root in which every stage ran once, one for all processes of tests; tests work on copies."""
     from tests.laws.stages import World  # all networks and stages: most tests need none
 
-    return World(tmp_path_factory.mktemp("world"))
+    ours = tmp_path_factory.getbasetemp()
+    return World((ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / "world")
 
 
 @pytest.fixture(scope="session")

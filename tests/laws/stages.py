@@ -9,8 +9,10 @@ Each stage is in `STAGES`: its name, and a call of the function that the graph c
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import inspect
 import io
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,7 +68,7 @@ from pipeline.storage.home import home_of
 from pipeline.storage.models_table import all_models
 from pipeline.storage.store import Store
 from pipeline.uncovered import Situation, record_situations
-from tests.laws.recording import Log, run_recorded
+from tests.laws.recording import Event, Log, run_recorded
 from tests.media import write_video
 
 _STACK = StackConfig(layers=1, d_model=16, heads=1, head_dim=8)
@@ -215,20 +217,35 @@ STAGES = (
 
 
 class World:
-    """The root in which every stage ran once, what each did (`logs`), and copies of the root before each."""
+    """The root in which every stage ran once, what each did (`logs`), and copies of the root before each.
+
+    The first process that asks for the world of a folder makes it there; others wait, and read what it noted.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = dataclasses.replace(CONFIG, source=SourceConfig(spec=f"folder:{folder / 'videos'}"))
-        write_videos(folder / "videos")
-        store = Store(folder / "finished" / "root")
-        store.check_writable()
-        self.logs = {stage.name: Log() for stage in STAGES}
+        self.finished = Store(folder / "finished" / "root")
+        folder.mkdir(parents=True, exist_ok=True)
+        notes = folder / "logs.json"
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not notes.exists():
+                notes.write_text(json.dumps({name: _noted(log) for name, log in self._make().items()}))
+        self.logs = {name: _log_of(noted) for name, noted in json.loads(notes.read_text()).items()}
+        self.native = {row["video_id"]: row["native_id"] for row in self.finished.read("videos").to_pylist()}
+
+    def _make(self) -> dict[str, Log]:
+        # what a process has left that failed
+        for name in ("videos", "finished", "before"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        write_videos(self.folder / "videos")
+        self.finished.check_writable()
+        logs = {stage.name: Log() for stage in STAGES}
         for stage in STAGES:
-            shutil.copytree(store.root, self._before(stage.name))
-            run_recorded(stage.run, Path(store.root), self.config, self.logs[stage.name])
-        self.finished = store
-        self.native = {row["video_id"]: row["native_id"] for row in store.read("videos").to_pylist()}
+            shutil.copytree(self.finished.root, self._before(stage.name))
+            run_recorded(stage.run, Path(self.finished.root), self.config, logs[stage.name])
+        return logs
 
     def _before(self, name: str) -> Path:
         return self.folder / "before" / name
@@ -246,6 +263,14 @@ class World:
         copies = self.finished.read("duplicates", ["representative"], ~pc.field("is_representative"))
         represents = {clip_id.split("-0000")[0] for clip_id in copies["representative"].to_pylist()}
         return next(name for name in names if name in kept and (split == "val" or name in represents))
+
+
+def _noted(log: Log) -> dict[str, Any]:
+    return {"events": [vars(event) for event in log.events], "missing": log.missing, "folders": log.folders}
+
+
+def _log_of(noted: dict[str, Any]) -> Log:
+    return Log([Event(**event) for event in noted["events"]], missing=noted["missing"], folders=noted["folders"])
 
 
 def write_videos(folder: Path) -> None:
