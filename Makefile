@@ -1,13 +1,14 @@
-# make setup | demo | test | test-quick | test-slow | check | docs | format | lock | clean
+# make setup | demo | studies | test | test-quick | test-slow | check | docs | format | lock | clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off
 ROOT ?= lampworks-data
+STUDIES ?= scaling
 JOBS ?= 2
 # torch pins CUDA packages that no CPU build needs; the lock leaves all of them to pip
 TORCH := torch|triton|cuda-|nvidia-
 
-.PHONY: setup setup-dev setup-locked demo test test-quick test-slow check docs format lock clean
+.PHONY: setup setup-dev setup-locked demo studies test test-quick test-slow check docs format lock clean
 
 setup: .venv/.runtime
 
@@ -42,6 +43,10 @@ setup-locked: .venv/bin/pip
 
 demo: .venv/.runtime
 	@$(BIN)/lampworks demo --root $(ROOT)
+
+# every study at toy size, and docs/studies.md from them; one that was stopped goes on with what is missing
+studies: .venv/.runtime
+	@for name in $(STUDIES); do $(BIN)/lampworks study $$name --page docs/studies.md || exit $$?; done
 
 # one process of tests per core; inside each, products run on one thread, or the processes would wait for each other.
 # tests/conftest.py puts the longest files first; compiled files are kept: each process compiles all tests otherwise

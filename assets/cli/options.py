@@ -100,6 +100,18 @@ def add_model_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_study_options(command: argparse.ArgumentParser, name: str) -> None:
+    """Add the options that say where a study's results go."""
+    group = command.add_argument_group("results")
+    group.add_argument(
+        "--out", type=Path, default=Path("build/studies") / name, metavar="DIR",
+        help="folder of JSON, drawings and what was measured so far (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--page", type=Path, metavar="FILE", help="Markdown page whose section about this study is written anew"
+    )
+
+
 def add_log_options(command: argparse.ArgumentParser) -> None:
     """Add `-v` and `--log-json`."""
     group = command.add_argument_group("logging")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from types import ModuleType
 
+from assets.cli import study_runs
 from assets.cli.options import Parsers
 
-_STUDIES: tuple[ModuleType, ...] = ()
+_STUDIES: tuple[ModuleType, ...] = (study_runs,)
 """Modules with a function `add_study(studies)`, which adds one command below `study`."""
 
 
@@ -22,15 +21,3 @@ def add_commands(commands: Parsers) -> None:
     )
     for module in _STUDIES:
         module.add_study(study)
-
-
-def add_study_options(command: argparse.ArgumentParser, name: str) -> None:
-    """Add the options that say where a study's results go."""
-    group = command.add_argument_group("results")
-    group.add_argument(
-        "--out", type=Path, default=Path("build/studies") / name, metavar="DIR",
-        help="folder of JSON, drawings and what was measured so far (default: %(default)s)",
-    )  # fmt: skip
-    group.add_argument(
-        "--page", type=Path, metavar="FILE", help="Markdown page whose section about this study is written anew"
-    )

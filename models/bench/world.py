@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from models.bench.levels import drawn_clips, windows_of
 from models.evaluation.character import measure_character
@@ -26,8 +25,8 @@ from models.evaluation.control import measure_control
 from models.evaluation.cpu_parallel_world import CpuParallelWorld
 from models.evaluation.held_out import HeldOutClip
 from models.evaluation.metric import Metrics, mean_over_sources, unknown
+from models.evaluation.next_frame import next_frames
 from models.evaluation.windows import cut_windows
-from models.networks.dynamics import last_frame_quality
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import choose_compute, intra_op_threads, prepare_training
 from models.runtime.cpu_parallel import CpuParallel
@@ -247,7 +246,6 @@ def _figures(
     }
 
 
-@torch.inference_mode()
 def _next_frames(
     training: WorldTraining, clips: Sequence[HeldOutClip], codes: Sequence[np.ndarray], settings: EvaluationConfig
 ) -> Metrics:
@@ -255,25 +253,14 @@ def _next_frames(
 
     Windows of the dynamics' context are taken, spread evenly over each clip (`evaluation.windows_per_clip`).
     """
-    context, compute = training.config.context, training.compute
-    right, right_changed = [], []
-    for clip, own in zip(clips, codes, strict=True):
-        last = len(clip.frames_THWC) - context
-        starts = sorted(set(np.linspace(0, last, settings.windows_per_clip).astype(int).tolist()))
-        video = torch.from_numpy(np.stack([clip.frames_THWC[start : start + context] for start in starts]))
-        led_by = torch.from_numpy(np.stack([own[start : start + context - 1] for start in starts]))
-        with compute.autocast():
-            tokens = training.tokenizer.encode(video.to(compute.device))
-            rows = training.lam.quantizer.lookup(led_by.to(compute.device))
-            hit = last_frame_quality(training.dynamics, tokens, rows)[1].float().cpu().numpy()
-        changed = (tokens[:, -1] != tokens[:, -2]).cpu().numpy()
-        right.append(hit.mean())
-        # a mean of no tokens is none
-        right_changed.append(hit[changed].mean() if changed.any() else np.nan)
+    found = next_frames(
+        training.tokenizer, training.lam, training.dynamics, clips, codes, compute=training.compute,
+        windows_per_clip=settings.windows_per_clip,
+    )  # fmt: skip
     sources = [clip.video_id for clip in clips]
     return {
-        "accuracy": mean_over_sources(np.array(right), sources, settings),
-        "accuracy_changed": mean_over_sources(np.array(right_changed), sources, settings),
+        "accuracy": mean_over_sources(found.accuracy, sources, settings),
+        "accuracy_changed": mean_over_sources(found.accuracy_changed, sources, settings),
     }
 
 

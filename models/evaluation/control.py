@@ -50,7 +50,8 @@ def measure_control(
         clip_codes: actions of each clip: inferred ones, or true ones for a world that was trained on true actions.
         config: prompt, horizon, sampling, random draws and seed.
         advance: called after each pass of rollouts.
-        by_window: gets the `psnr_t1` (N,) of each window with the longest prompt, where it is given.
+        by_window: gets the `psnr_t1`, .. (N,) of each window with the longest prompt, and its delta-t PSNR by the names
+            of the metrics, where it is given.
         translated: true actions of each clip as latent ones, None where they are unknown; empty: none are known.
     """
     video = windows.video_NTHWC
@@ -71,7 +72,7 @@ def measure_control(
         kept = psnr(truth[:, -1:], decode_newest(world, drawn, 1))[:, 0]
         advance()
         if by_window is not None:
-            by_window["psnr_t1"] = followed[:, 0]
+            by_window.update((f"psnr_t{step + 1}", followed[:, step]) for step in range(config.horizon))
         for step in range(config.horizon):
             metrics[f"psnr_t{step + 1}{suffix}"] = mean_over_sources(followed[:, step], windows.sources, config)
             gain = mean_over_sources(followed[:, step] - copied[:, step], windows.sources, config)
@@ -88,6 +89,8 @@ def measure_control(
                 lost += (kept - psnr(truth[:, -1:], decode_newest(world, drawn, 1))[:, 0]) / config.random_draws
                 advance()
             metrics[name] = mean_over_sources(lost, windows.sources, config)
+            if by_window is not None:
+                by_window[name] = lost
             random_N.append(kept - lost)
         metrics |= _under_true_actions(world, windows, tokens, random_N, translated, config)
         advance()

@@ -1,0 +1,103 @@
+"""`lampworks study NAME` of the studies that are lists of runs: arms by seeds, compared with intervals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, get_args
+
+from assets.cli.options import Parsers, add_study_options, root_options, used_settings
+from assets.report.charts import curves_chart, intervals_chart
+from assets.report.study import Chart, Study, Table, section, write_study
+from models.studies.catalogue import STUDIES
+from models.studies.study import Curves, Finished, Intervals, Scope, Size
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from models.studies.study import Report
+    from models.studies.study import Study as Runs
+
+
+def add_study(studies: Parsers) -> None:
+    """Add each of them below `study`."""
+    for name, entry in STUDIES.items():
+        root = " --root DIR" if entry.reads_clips else ""
+        command = studies.add(
+            name,
+            run_study,
+            entry.summary,
+            "Each arm is trained with several seeds. The result of each run is kept as soon as it is there, and a run\n"
+            "that was stopped goes on from its last checkpoint. About "
+            f"{entry.toy_cpu_minutes:g} CPU-minutes at size toy.",
+            f"  lampworks study {name}{root} --page docs/studies.md",
+            root=entry.reads_clips,
+        )
+        command.set_defaults(study=name)
+        command.add_argument(
+            "--size", choices=get_args(Size), default="toy", help="tiny: seconds; toy: minutes (default); full: a GPU"
+        )
+        command.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of each arm (3)")
+        command.add_argument("--json", action="store_true", help="print the figures as one JSON object")
+        add_study_options(command, name)
+
+
+def run_study(args: argparse.Namespace) -> int:
+    """Make the runs that are missing, write the study, and print its section."""
+    if args.seeds < 1:
+        raise UserError(f"--seeds = {args.seeds}: must be at least 1")
+    from models.studies.runner import make_runs
+
+    entry = STUDIES[args.study]
+    job = used_settings(args).job() if entry.reads_clips else None
+    runs = entry.open(Scope(args.out, job, args.size, args.seeds))
+    finished = make_runs(runs, args.out)
+    report = runs.report(finished)
+    study = _study(args, runs, report, finished)
+    written = write_study(study, args.out, page=args.page)
+    print(json.dumps(study.figures) if args.json else section(study), flush=True)
+    print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
+    return 0
+
+
+def _study(args: argparse.Namespace, runs: Runs, report: Report, finished: Sequence[Finished]) -> Study:
+    command = _command(args)
+    machines = ", ".join(sorted({each.result["machine"] for each in finished}))
+    seeds = ", ".join(str(seed) for seed in sorted({each.run.seed for each in finished}))
+    minutes = sum(each.result["cpu_s"] for each in finished) / 60
+    about = {"study": runs.name, "data": runs.data(), "command": command, "machine": machines, "seeds": args.seeds}
+    return Study(
+        name=runs.name,
+        title=runs.title,
+        about=runs.about,
+        command=command,
+        conditions=f"{machines}; {minutes:.1f} CPU-minutes for {len(finished)} runs; seeds {seeds} of each arm; data: "
+        f"{runs.data()}. Brackets are 95 % intervals: over seeds by Student's t, unless another is named.",
+        found=report.sentences,
+        tables=[Table(table.title, table.header, table.rows) for table in report.tables],
+        charts=[_chart(f"{number}", chart) for number, chart in enumerate(report.charts, 1)],
+        figures={**about, "found": list(report.sentences), **report.figures},
+    )
+
+
+def _command(args: argparse.Namespace) -> str:
+    """Return the command that repeats a study, without where its files go."""
+    size = "" if args.size == "toy" else f" --size {args.size}"
+    seeds = "" if args.seeds == 3 else f" --seeds {args.seeds}"
+    return f"lampworks study {args.study}{size}{seeds}{root_options(args)}"
+
+
+def _chart(name: str, chart: Curves | Intervals) -> Chart:
+    if isinstance(chart, Curves):
+        drawing = curves_chart(
+            chart.series, bands=chart.bands, x_label=chart.x_label, log_x=chart.log_x, label=chart.title
+        )
+        return Chart(name, chart.title, drawing, list(chart.series))
+    ends = [end for _, value, low, high in chart.rows for end in (value, low, high) if end is not None]
+    ends += [] if chart.mark is None else [chart.mark]
+    room = 0.05 * (max(ends) - min(ends)) or 0.5
+    drawing = intervals_chart(
+        chart.rows, low=min(ends) - room, high=max(ends) + room, mark=chart.mark, label=chart.title
+    )
+    return Chart(name, chart.title, drawing)

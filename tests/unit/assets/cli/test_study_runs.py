@@ -1,0 +1,77 @@
+"""`lampworks study NAME` of runs by seeds prints its section, writes it, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assets.cli.main import main
+from models.studies.catalogue import STUDIES, Entry
+from models.studies.study import Curves, Finished, Intervals, Report, Run, Scope, Study, Table
+from pipeline.progress import ProgressCallback
+
+MADE: list[int] = []
+
+
+class Fake(Study):
+    """A study without any training."""
+
+    name, version, title, about = "scaling", 1, "Is more <better>?", "Counted."
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    def runs(self) -> list[Run]:
+        return [Run("all", seed, {"size": self.scope.size}) for seed in range(self.scope.seeds)]
+
+    def run(self, run: Run, say: ProgressCallback) -> dict[str, Any]:
+        MADE.append(run.seed)
+        return {"loss": 2.0 - run.seed}
+
+    def report(self, finished: Sequence[Finished]) -> Report:
+        points = [(1.0 + each.run.seed, each.result["loss"]) for each in finished]
+        chart = Curves("loss & size", {"a <b>": points}, {"a <b>": [(x, y - 1, y + 1) for x, y in points]}, "x", True)
+        dots = Intervals("arms", [("one", 1.0, 0.5, 1.5), ("none", 1.0, None, None)], mark=0.0)
+        return Report(
+            ["More is better."], [Table(["arm", "loss"], [["a|b", "1"]], "Losses")], [chart, dots], {"points": points}
+        )
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    MADE.clear()
+    monkeypatch.setitem(STUDIES, "scaling", Entry(Fake, "nothing", 0))
+
+
+def test_the_section_is_printed_and_written_and_more_seeds_make_their_runs_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, out = tmp_path / "docs" / "studies.md", tmp_path / "out"
+    command = ["study", "scaling", "--out", str(out), "--page", str(page)]
+    assert main([*command, "--seeds", "2"]) == 0
+    assert MADE == [0, 1]
+    shown = capsys.readouterr().out
+    for part in ("## Is more <better>?", "- More is better.", "| a\\|b | 1 |", "\nlampworks study scaling --seeds 2\n"):
+        assert part in shown
+        assert part in page.read_text()
+    assert main([*command, "--json"]) == 0
+    assert MADE == [0, 1, 2]
+    found = json.loads(capsys.readouterr().out)
+    assert found["points"] == [[1.0, 2.0], [2.0, 1.0], [3.0, 0.0]]
+    assert json.loads((out / "study.json").read_text()) == found
+    assert page.read_text().count("## Is more") == 1
+    assert "seeds 0, 1, 2 of each arm" in page.read_text()
+    for name in ("scaling-1.svg", "scaling-2.svg"):
+        drawn = (page.parent / "studies" / name).read_text()
+        assert ElementTree.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_no_seeds_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["study", "scaling", "--out", str(tmp_path / "out"), "--seeds", "0"]) == 2
+    assert "--seeds = 0: must be at least 1" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
