@@ -381,7 +381,8 @@ def test_in_the_ui_one_batch_downloads_at_a_time_a_run_can_be_ended_and_the_sens
         behind = ui.run("collect_batch", second)
         children = [one for one in psutil.Process(ui.process.pid).children(recursive=True) if _downloads(one)]
         assert children
-        time.sleep(10)  # twice as long as the queue takes to look
+        # the queue has looked, and says so
+        wait_for(lambda: "Waits for the pool 'downloads'" in " ".join(ui.messages(behind)), 120)
         assert ui.runs()[behind] in {"QUEUED", "STARTED"}
         assert site.asked["b.test", "/3.mp4"] == by_search["b.test", "/3.mp4"], "the pool has one place"
         ui.terminate(held)
