@@ -5,6 +5,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off
 ROOT ?= lampworks-data
 STUDIES ?= scaling
 JOBS ?= 2
+SLOW_JOBS ?= 3
 # torch pins CUDA packages that no CPU build needs; the lock leaves all of them to pip
 TORCH := torch|triton|cuda-|nvidia-
 
@@ -50,18 +51,18 @@ studies: .venv/.runtime
 
 # one process of tests per core; inside each, products run on one thread, or the processes would wait for each other.
 # tests/conftest.py puts the longest files first; compiled files are kept: each process compiles all tests otherwise
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --dist loadfile --no-loadscope-reorder
 
 test: .venv/.dev
-	@$(PYTEST) --durations 20
+	@$(PYTEST) -n $(JOBS) --durations 20
 
 # unit tests and properties without a browser and without what takes a second each: for the minute before a commit
 test-quick: .venv/.dev
-	@$(PYTEST) tests/unit tests/property -m 'not slow and not browser and not heavy'
+	@$(PYTEST) -n $(JOBS) tests/unit tests/property -m 'not slow and not browser and not heavy'
 
-# the proofs that take minutes: mostly processes that wait for each other, so two at a time fit on two cores
+# the proofs that take minutes: processes that often wait for each other, so three at a time keep two cores busy
 test-slow: .venv/.dev
-	@$(PYTEST) -m slow --timeout 1800 --durations 20
+	@$(PYTEST) -n $(SLOW_JOBS) -m slow --timeout 1800 --durations 20
 
 check: .venv/.dev
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/mypy --no-error-summary && $(BIN)/lint-imports
