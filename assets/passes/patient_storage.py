@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any, Self
@@ -68,9 +69,31 @@ def _is_broken(exc: DBAPIError) -> bool:
     return exc.connection_invalidated or getattr(exc.orig, "pgcode", None) in {None, "57P01", "57P02", "57P03"}
 
 
+class _Absence:
+    """Since when a server does not answer, for all threads that need it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since: float | None = None
+
+    def seconds(self) -> float | None:
+        """Return for how long the server is away; None where this is the first that is noticed of it."""
+        with self._lock:
+            now = time.monotonic()
+            first = self._since is None
+            self._since = now if self._since is None else self._since
+            return None if first else now - self._since
+
+    def end(self) -> bool:
+        """Note that the server answers; return whether it was away."""
+        with self._lock:
+            was_away, self._since = self._since is not None, None
+            return was_away
+
+
 def wait_for_server(engine: Engine) -> None:
     """Have new connections of an engine wait until the server answers, for `PATIENCE_S` of one absence together."""
-    away_since: list[float] = []
+    absence = _Absence()
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Dialect, record: ConnectionPoolEntry, args: list[Any], options: dict[str, Any]) -> Any:
@@ -79,16 +102,15 @@ def wait_for_server(engine: Engine) -> None:
             try:
                 connection = dialect.connect(*args, **options)
             except dialect.loaded_dbapi.OperationalError as exc:
-                if not away_since:
-                    away_since.append(time.monotonic())
+                away_s = absence.seconds()
+                if away_s is None:
                     text = "Dagster's Postgres (%s) does not answer: waiting up to %g s for it (%s)"
                     _LOGGER.warning(text, shown_server(engine.url), patience, " ".join(str(exc).split()))
-                if time.monotonic() - away_since[0] > patience or not _may_come_back(exc):
+                if (away_s or 0.0) > patience or not _may_come_back(exc):
                     raise
             else:
-                if away_since:
+                if absence.end():
                     _LOGGER.warning("Dagster's Postgres (%s) answers again", shown_server(engine.url))
-                    away_since.clear()
                 return connection
             time.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_S)

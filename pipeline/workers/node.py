@@ -12,6 +12,7 @@ import atexit
 import hashlib
 import os
 import pickle
+import stat
 import tempfile
 import threading
 from collections import deque
@@ -88,6 +89,8 @@ def work_on(code: str, task: bytes, item: bytes) -> Iterator[Started | Outcome]:
 
 
 def _refusal(task: NodeTask) -> str:
+    if why := _why_not_mine(_scratch(task)):
+        return why
     for folder in task.folders:
         if not Path(folder).is_dir():
             return f"it has no folder {folder}: share it with all nodes under this path, or use an s3:// root"
@@ -96,6 +99,29 @@ def _refusal(task: NodeTask) -> str:
         return f"its {mark.path} is another file than this machine's: the root is not one shared folder"
     if mark is not None and not Path(mark.path).exists():
         return f"it does not see {mark.path}: the root is not one shared folder; share it, or use an s3:// root"
+    return ""
+
+
+def _scratch(task: NodeTask) -> Path:
+    """Return the folder for temporary files of this user's tasks."""
+    return Path(task.tmp or tempfile.gettempdir(), f"lampworks-nodes-{os.getuid()}")
+
+
+def _why_not_mine(folder: Path) -> str:
+    """Make a folder that no other user can look into or write to; return why that cannot be, "" where it is so.
+
+    Another user may have made it before, where all may write (/tmp), to exchange what lies in it.
+    """
+    advice = "remove it, or set engine.node_tmp to a folder of your own"
+    try:
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            return f"its folder for temporary files {folder} belongs to another user, or is a link: {advice}"
+        if found.st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        return f"its folder for temporary files {folder} cannot be made ({error.strerror}): {advice}"
     return ""
 
 
@@ -132,8 +158,7 @@ class _Host:
 
     def _start(self, task: NodeTask) -> None:
         stack = ExitStack()
-        parent = Path(task.tmp or tempfile.gettempdir(), f"lampworks-nodes-{os.getuid()}")
-        folder = stack.enter_context(scratch_folder(parent, "node"))
+        folder = stack.enter_context(scratch_folder(_scratch(task), "node"))
         limits = Limits(
             workers=1,
             threads=1,

@@ -29,7 +29,7 @@ from pipeline.workers.ray_cluster import connected, unreachable
 from pipeline.workers.tasks import Task, TaskQueue
 
 _GRACE_S = 60.0
-"""Seconds after its deadline at which a task is cancelled: its node ends it at the deadline, if it works."""
+"""Seconds after its last deadline at which a task is cancelled: its node ends it at the deadline, if it works."""
 _LOOK_S = 5.0
 """Seconds between two looks at the head and the nodes, while nothing else happens."""
 
@@ -106,6 +106,14 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.node_task = self._node_task()
+
+    @property
+    def patience_s(self) -> float:
+        """Seconds after a node's first answer at which its item is given up.
+
+        The node tries an item again whose worker dies, or lacks memory: each time may take as long as the deadline.
+        """
+        return (self.engine.config.max_attempts + 1) * self.engine.deadline_s + _GRACE_S
 
     def outcomes(self) -> Iterator[tuple[Any, Outcome]]:
         queue = self.queue
@@ -185,7 +193,7 @@ class _Run:
     def _wait(self) -> None:
         now = time.monotonic()
         ends = [self.looked + _LOOK_S]
-        ends += [one.started + self.engine.deadline_s + _GRACE_S for one in self.flying.values() if one.started]
+        ends += [one.started + self.patience_s for one in self.flying.values() if one.started]
         if self.queue.resume_at > now:
             ends.append(self.queue.resume_at)
         left = max(min(ends) - now, 0.0)
@@ -194,7 +202,7 @@ class _Run:
             self._receive(self.flying[answers])
         now = time.monotonic()
         for one in [one for one in self.flying.values() if one.started and one.answers not in answered]:
-            if one.started is not None and now - one.started > self.engine.deadline_s + _GRACE_S:
+            if one.started is not None and now - one.started > self.patience_s:
                 self.ray.cancel(one.answers, force=True)
                 del self.flying[one.answers]
                 self.queue.time_out(one.task, late_text(self.engine.deadline_s, self.engine.deadline_setting))

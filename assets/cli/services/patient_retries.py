@@ -26,8 +26,8 @@ from dagster._core.workspace.context import BaseWorkspaceRequestContext, IWorksp
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import retry_run, should_retry
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from dagster._daemon.utils import DaemonErrorCapture
-from sqlalchemy.exc import DBAPIError
 
+from assets.passes.postgres import why_it_failed
 from pipeline.outside import shown_text
 
 PATIENCE = "LAMPWORKS_CODE_PATIENCE"
@@ -84,13 +84,15 @@ def _is_settled(context: Context, run_id: str, absence: _Absence, logger: loggin
             retry_run(run, context)
         except (DagsterUserCodeUnreachableError, DagsterCodeLocationLoadError) as exc:
             return _is_given_up(context.instance, run, absence, exc)
-        except DBAPIError:
-            raise
-        except Exception:  # as Dagster does: whatever it is, other runs go on
+        except Exception as exc:  # as Dagster does: whatever it is, other runs go on
+            if why_it_failed(exc):
+                raise
             _give_up(context.instance, run, "Failed to retry run", logger)
             return True
-    except DBAPIError as exc:
-        logger.warning("a crashed run is started again later: Dagster's database fails (%s)", type(exc).__name__)
+    except Exception as exc:
+        if (why := why_it_failed(exc)) is None:
+            raise
+        logger.warning("a crashed run is started again later: %s", why)
         return False
     absence.since = None
     return True

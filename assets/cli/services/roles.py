@@ -150,21 +150,25 @@ def _tell_why_runs_wait() -> None:
     """Have queued runs say why they wait, from a thread of this process."""
 
     def work() -> None:
-        import dagster as dg
-        from sqlalchemy.exc import SQLAlchemyError
-
-        from assets.passes.waiting import say_why_runs_wait
-
         said: dict[str, str] = {}
-        with dg.DagsterInstance.get() as instance:
-            while True:
-                time.sleep(_LOOK_S)
-                try:
-                    say_why_runs_wait(instance, said)
-                except SQLAlchemyError as exc:  # the database is away: the next look may succeed
-                    _say(f"Dagster's runs cannot be read: {type(exc).__name__}")
+        while True:
+            time.sleep(_LOOK_S)
+            say_why_runs_wait_once(said)
 
     threading.Thread(target=work, daemon=True, name="say why runs wait").start()
+
+
+def say_why_runs_wait_once(said: dict[str, str]) -> None:
+    """Look once at the queued runs; where Dagster's storage fails, say so, and the next look may succeed."""
+    import dagster as dg
+
+    from assets.passes.waiting import say_why_runs_wait
+
+    try:
+        with dg.DagsterInstance.get() as instance:
+            say_why_runs_wait(instance, said)
+    except Exception as exc:  # a driver, SQLAlchemy and Dagster each have errors of their own for a lost database
+        _say(f"Dagster's runs cannot be read: {type(exc).__name__}")
 
 
 def _say(text: str) -> None:

@@ -103,6 +103,38 @@ def test_a_connection_waits_for_a_server_that_is_away_once_for_all_that_need_it(
     assert "secret" not in caplog.text
 
 
+def test_a_thread_may_find_the_server_back_while_another_one_says_that_it_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = create_engine(with_driver(make_url(NOBODY)))
+    answers = iter([engine.dialect.loaded_dbapi.OperationalError("connection refused"), None, None])
+
+    def connect(*given: object, **options: object) -> sqlite3.Connection:
+        if (error := next(answers)) is not None:
+            raise error
+        return sqlite3.connect(":memory:")
+
+    monkeypatch.setattr(engine.dialect, "connect", connect)
+    wait_for_server(engine)
+    [hook] = engine.dialect.dispatch.do_connect
+    opened = []
+
+    class Another(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "does not answer" in record.msg:
+                opened.append(hook(engine.dialect, None, [], {}))
+
+    another = Another()
+    logging.getLogger("assets.passes.patient_storage").addHandler(another)
+    try:
+        opened.append(hook(engine.dialect, None, [], {}))
+    finally:
+        logging.getLogger("assets.passes.patient_storage").removeHandler(another)
+    assert len(opened) == 2
+    for connection in opened:
+        connection.close()
+
+
 def test_a_kept_connection_to_a_server_that_was_restarted_is_replaced_before_it_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -66,6 +66,24 @@ def test_a_process_that_has_the_id_of_a_dead_one_keeps_nothing_alive(tmp_path: P
         assert names(tmp_path) == [mine.name]
 
 
+def test_a_home_that_machines_share_keeps_what_another_one_works_in(tmp_path: Path) -> None:
+    """Here nothing of that process is known; a machine that was started again knows that its own are gone."""
+    gone = f"cut-{2**22 + 1}-1-abcd1234"
+    here, boot, machine = owner._host(), owner._boot(), owner._machine()
+    kept = [f"{gone}-another-{boot}-othermachine", f"{gone}-{here}-{boot}-othercontain"]
+    swept = [f"{gone}-{here}-{boot}-{machine}", f"{gone}-{here}-before-otherstart00", gone]
+    for name in (*kept, *swept):
+        (tmp_path / name).mkdir()
+    with scratch_folder(tmp_path, "cut") as mine:
+        assert sorted(names(tmp_path)) == sorted([*kept, mine.name])
+    # what lies there unchanged for a week is nobody's
+    (tmp_path / kept[1] / "part").write_bytes(b"x")
+    for name in kept:
+        os.utime(tmp_path / name, (0, 0))
+    with scratch_folder(tmp_path, "cut") as mine:
+        assert sorted(names(tmp_path)) == sorted([kept[1], mine.name])
+
+
 def test_other_files_and_other_machines_are_left_alone(tmp_path: Path) -> None:
     left = [".tmp-0123456789ab", "video.mp4", ".tmp-othermachine-1-1-abcd", f".tmp-{owner._machine()}-x-1-abcd"]
     for name in left:

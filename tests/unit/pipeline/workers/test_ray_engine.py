@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -21,7 +25,7 @@ from pipeline.workers import code, node
 from pipeline.workers.engine import LocalEngine, make_engine
 from pipeline.workers.node import Landmark, NodeTask, Started, work_on
 from pipeline.workers.outcome import Outcome
-from pipeline.workers.ray_engine import RayEngine, landmark_of
+from pipeline.workers.ray_engine import _GRACE_S, RayEngine, _InFlight, _Run, landmark_of
 from pipeline.workers.tasks import Task, TaskQueue, opened
 
 CLUSTER = EngineConfig(backend="ray", address="127.0.0.1:6379")
@@ -102,6 +106,58 @@ def test_a_node_gives_the_outcomes_that_the_local_engine_gives(task: NodeTask) -
     local = dict(LocalEngine(1, 2, 0.7, deadline_setting="engine.deadline_s").run(eval, items))
     assert dict(queue.outcomes) == local
     assert [local[item].error_class for item in items] == ["", "ZeroDivisionError", "worker_died", "timeout", ""]
+
+
+def test_a_node_keeps_its_temporary_files_from_other_users(
+    task: NodeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = replace(task, tmp=str(tmp_path / "tmp"))
+    folder = tmp_path / "tmp" / f"lampworks-nodes-{os.getuid()}"
+    assert answers(own, "1 + 1")[0] == Started("", str(Path(code.__file__).parents[2]))
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)  # as an older version made it
+    answers(own, "1 + 1")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    node._HOST._end()
+    # another user was there before, or left a link to a folder that is this user's
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    (refused,) = answers(own, "1")
+    assert "belongs to another user, or is a link: remove it, or set engine.node_tmp" in refused.refusal  # type: ignore[union-attr]
+    folder.unlink()
+    folder.mkdir()
+    mine = os.getuid()
+    monkeypatch.setattr(node.os, "getuid", lambda: mine + 1)
+    folder.rename(folder.with_name(f"lampworks-nodes-{mine + 1}"))
+    (refused,) = answers(own, "1")
+    assert "belongs to another user" in refused.refusal  # type: ignore[union-attr]
+    monkeypatch.undo()
+    # as it says
+    for other in (own, replace(task, tmp=str(tmp_path / "own"))):
+        shutil.rmtree(other.tmp, ignore_errors=True)
+        assert answers(other, "1")[0].refusal == ""  # type: ignore[union-attr]
+
+
+def test_an_item_whose_workers_die_late_is_waited_for_as_often_as_its_node_tries_it(task: NodeTask) -> None:
+    """The node ends each try at the deadline; the driver gives up a node that says nothing long after the last."""
+    engine = RayEngine(config=replace(CLUSTER, max_attempts=3), deadline_s=100.0, deadline_setting="engine.deadline_s")
+    cancelled: list[object] = []
+    ray: Any = SimpleNamespace(
+        wait=lambda known, **options: ([], known), cancel=lambda one, **options: cancelled.append(one)
+    )
+    queue = TaskQueue(iter([7]), 3)
+    run = _Run(ray, engine, b"", queue)
+    given = queue.next_task(alone=True)
+    assert given is not None
+    now = time.monotonic()
+    run.flying["answers"] = _InFlight(given, "answers", now - 301)
+    run._wait()
+    assert (cancelled, list(queue.outcomes)) == ([], [])
+    run.flying["answers"].started = now - 401 - _GRACE_S
+    run._wait()
+    assert cancelled == ["answers"]
+    ((item, outcome),) = queue.outcomes
+    assert (item, outcome.error_class) == (7, "timeout")
 
 
 def test_a_node_refuses_other_code_and_a_folder_that_is_another(task: NodeTask, tmp_path: Path) -> None:

@@ -32,7 +32,10 @@ from assets.cli.services.patient_retries import PATIENCE, PatientRetries
 from tests.dagster_ui import wait_for
 
 # Dagster's own, where the daemon of a new deployment looks for the first time
-pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning"),
+    pytest.mark.timeout(300),
+]
 GRAPH = """
 import dagster as dg
 
@@ -44,7 +47,7 @@ def work(): step()
 
 defs = dg.Definitions(jobs=[work])
 """
-LOOKS = 2000
+LOOKS = 50_000
 """More looks than any daemon of these tests takes."""
 
 
@@ -115,11 +118,11 @@ def graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[Graph]:
 
 def test_a_crashed_run_waits_for_its_code_server_and_starts_again_once(graph: Graph) -> None:
     graph.crash()
-    assert not graph.look(PatientRetries(), 20)
+    assert not graph.look(PatientRetries(), 8)
     assert "Starts again once the code server answers" in graph.said()
     assert graph.said().count("Starts again once") == 1
     # that daemon is gone; its successor finds the run, and waits as well
-    assert not graph.look(PatientRetries(), 20)
+    assert not graph.look(PatientRetries(), 8)
     assert graph.started_again() == []
     with graph.code_server():
         assert graph.look(PatientRetries(), LOOKS)
@@ -180,7 +183,7 @@ def re_executed(graph: Graph) -> str:
 def test_a_run_that_was_deleted_while_it_waited_is_left_alone(graph: Graph) -> None:
     graph.crash()
     looks = PatientRetries().run_iteration(graph.context)
-    for _ in islice(looks, 20):
+    for _ in islice(looks, 8):
         pass
     graph.instance.delete_run(graph.run.run_id)
     assert sum(1 for _ in islice(looks, LOOKS)) < LOOKS
