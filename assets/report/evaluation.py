@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from assets.report.charts import Series, curves_chart
+from assets.report.wording import interval
 from pipeline.storage.models_table import ModelRecord
 
 Metrics = Mapping[str, Any]
@@ -99,6 +100,27 @@ class CharacterView:
 
 
 @dataclass(frozen=True)
+class MatrixRow:
+    """A latent action against the true ones."""
+
+    key: int
+    """From 1."""
+    shares: list[str]
+    """Share of its transitions with each true action, with the interval."""
+    asks_for: str
+    """The true action that it is judged by in generated frames."""
+
+
+@dataclass(frozen=True)
+class MatrixView:
+    """Latent actions against true actions."""
+
+    actions: list[str]
+    sources: int
+    rows: list[MatrixRow]
+
+
+@dataclass(frozen=True)
 class EvaluationView:
     """What the report shows of an evaluation."""
 
@@ -111,6 +133,7 @@ class EvaluationView:
     """PSNR against the number of frames ahead."""
     drift: Drift | None
     character: CharacterView | None
+    matrix: MatrixView | None
     metrics: dict[str, Metrics]
     """Every metric that has a value, by name."""
 
@@ -128,6 +151,7 @@ def evaluation_view(evaluation: ModelRecord) -> EvaluationView:
         horizon_chart=chart,
         drift=_drift(found["drift"]) if found.get("drift") else None,
         character=_character(found["character"]) if found.get("character") else None,
+        matrix=_matrix(found["latent_action_matrix"], found) if found.get("latent_action_matrix") else None,
         metrics={name: value for name, value in found.items() if isinstance(value, Mapping) and "value" in value},
     )
 
@@ -182,6 +206,21 @@ def _character(character: Mapping[str, Any]) -> CharacterView:
     ]
     chart = curves_chart(series, bands=bands, height=230, x_label="frames ahead", span=(0.0, 1.0))
     return CharacterView(list(series), chart, shown, rows)
+
+
+def _matrix(matrix: Mapping[str, Any], found: Metrics) -> MatrixView:
+    asked = (found.get("inverse_dynamics") or {}).get("stands_for") or [None] * len(matrix["share"])
+    rows = [
+        MatrixRow(code + 1, [_share(*each) for each in zip(share, low, high, strict=True)], asks_for or "–")
+        for code, (share, low, high, asks_for) in enumerate(
+            zip(matrix["share"], matrix["low"], matrix["high"], asked, strict=True)
+        )
+    ]
+    return MatrixView(list(matrix["actions"]), int(matrix["num_sources"]), rows)
+
+
+def _share(share: float | None, low: float | None, high: float | None) -> str:
+    return "–" if share is None else f"{share:.2f} {interval(low, high)}".strip()
 
 
 def _horizon(found: Metrics) -> tuple[list[str], Markup | None]:

@@ -32,10 +32,27 @@ METRICS: dict[str, tuple[str, str]] = {
     "latent_action_mutual_information_shuffled": ("Information, actions shuffled within the clip", "nat"),
     "latent_action_mutual_information_shuffled_p95": ("Information, 95th percentile of the shuffles", "nat"),
     "latent_action_mutual_information_ratio": ("Information over that percentile", "times"),
+    "latent_action_mutual_information_p": ("Information, p of the permutation test", ""),
     "latent_action_mutual_information_of": ("Entropy of the true actions, the upper bound", "nat"),
     "latent_action_direction_information": ("Information of latent actions about the direction", "nat"),
     "latent_action_jump_information": ("Information of latent actions about the jump, direction known", "nat"),
     "latent_action_jump_information_of": ("Entropy of the jump, direction known, the upper bound", "nat"),
+    "action_consistency": ("Latent action has the same effect in two states of two sources", ""),
+    "action_consistency_chance": ("The same of any two latent actions", ""),
+    "action_consistency_above_chance": ("Consistency of latent actions, above chance", ""),
+    "action_consistency_true": ("Latent action goes with the same true action in two sources", ""),
+    "action_consistency_true_chance": ("The same of any two latent actions", ""),
+    "action_consistency_true_above_chance": ("Consistency of latent actions by true ones, above chance", ""),
+    "action_probe_codes": ("Linear probe of the true action on latent actions, balanced accuracy", ""),
+    "action_probe_codes_shuffled": ("Linear probe on latent actions, answers shuffled", ""),
+    "action_probe_vectors": ("Linear probe of the true action on latent vectors, balanced accuracy", ""),
+    "action_probe_vectors_shuffled": ("Linear probe on latent vectors, answers shuffled", ""),
+    "inverse_dynamics_true": ("Action read from true frames, balanced accuracy", ""),
+    "inverse_dynamics_true_shuffled": ("Action read from true frames, answers shuffled", ""),
+    "inverse_dynamics_reconstructed": ("Action read from reconstructed frames, balanced accuracy", ""),
+    "inverse_dynamics_reconstructed_shuffled": ("Action read from reconstructed frames, answers shuffled", ""),
+    "inverse_dynamics_generated": ("Action read from generated frames is the one asked for, balanced accuracy", ""),
+    "inverse_dynamics_generated_shuffled": ("Action read from generated frames, answers shuffled", ""),
     "distinct_actions": ("Latent actions with an effect of their own", ""),
     "steady_actions": ("Directions that a held latent action keeps to", ""),
     "doubt_rank_correlation": ("Doubt: rank correlation with the true error", ""),
@@ -92,7 +109,9 @@ def metric_unit(name: str) -> str:
         return METRICS[name][1]
     if name.startswith("position_error"):
         return "px"
-    return "dB" if "psnr" in name or name.startswith("copy_t") else "nat" if "information" in name else ""
+    if "psnr" in name or name.startswith("copy_t"):
+        return "dB"
+    return "nat" if "information" in name and not name.endswith("_p") else ""
 
 
 def amount(count: int, one: str = "", many: str = "") -> str:

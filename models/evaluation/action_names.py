@@ -71,6 +71,8 @@ class NamedActions:
     differs_NAA: np.ndarray
     order: list[int]
     """Codes, the steadiest first: the first of a group has the effect, the others are its twins."""
+    effects: Effects
+    """What they are named by."""
 
     def distinct(self, sources: Sequence[str], config: EvaluationConfig) -> Metric:
         """Return how many actions have an effect of their own; `sources` are the video ids of the starts."""
@@ -107,7 +109,7 @@ def name_actions(held_NATHWC: np.ndarray, again_NATHWC: np.ndarray | None = None
     ]
     named = _tell_apart(named, effects)
     keys = own_chords([_effect(name) for name in named])
-    return NamedActions([replace(name, keys=keys.get(name.code, ())) for name in named], differs, order)
+    return NamedActions([replace(name, keys=keys.get(name.code, ())) for name in named], differs, order, effects)
 
 
 def _name(code: int, effects: Effects) -> ActionName:

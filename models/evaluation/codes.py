@@ -156,7 +156,7 @@ _PARTS = {
 
 
 def _unknown(name: str, reason: str) -> Metrics:
-    return {name + end: unknown(reason) for end in ("", "_shuffled", "_shuffled_p95", "_ratio", "_of")}
+    return {name + end: unknown(reason) for end in ("", "_shuffled", "_shuffled_p95", "_p", "_ratio", "_of")}
 
 
 def _information(
@@ -192,6 +192,8 @@ def _information(
         name: with_interval(interval),
         f"{name}_shuffled": with_interval(Interval(float(left.mean()), float(low), float(high), count)),
         f"{name}_shuffled_p95": {"value": float(p95), "num_sources": count},
+        # of a permutation test: the share of shuffles that say as much, the clips as they are counted among them
+        f"{name}_p": {"value": float((1 + (left >= interval.value).sum()) / (1 + len(left))), "num_sources": count},
         f"{name}_ratio": {"value": ratio, "num_sources": count},
         f"{name}_of": {"value": float(part.possible(by_source.sum((0, 1)))), "num_sources": count},
     }

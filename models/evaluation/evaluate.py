@@ -2,7 +2,8 @@
 
 Inputs are the `val` shards, the world (the configured one, or one named by its id) and the evaluation's settings. The
 output is one row of `models`
-of kind `world_evaluation`, and a folder with the files of `models.evaluation.picture_files`.
+of kind `world_evaluation`, and a folder with the files of `models.evaluation.picture_files` and, where true actions are
+known, the network that reads them (`models.inverse_dynamics`).
 
 On a laptop: `evaluate(Job(Store("lampworks-data"), preset("demo"), home))`.
 """
@@ -18,6 +19,7 @@ from models.evaluation.measure import measure_world
 from models.evaluation.picture_files import picture_files
 from models.evaluation.round_trips import ROUND_TRIPS, measure_round_trips
 from models.evaluation.true_actions import led_by_true_actions, with_true_actions
+from models.evaluation.true_control import measure_true_control
 from models.registry import folder_of, with_tokenizer_of
 from models.runtime.compute import choose_compute, intra_op_threads
 from models.runtime.cpu_parallel import CpuParallel
@@ -63,7 +65,8 @@ def evaluate(job: Job, model: str | None = None) -> EvaluationReport:
     config = with_tokenizer_of(tokenizer, job.config)
     with intra_op_threads():
         compute = choose_compute(config.training)
-        world = CpuParallelWorld(load_world(store, chosen.model_id, compute), CpuParallel(compute))
+        loaded = load_world(store, chosen.model_id, compute)
+        world = CpuParallelWorld(loaded, CpuParallel(compute))
         clips = held_out_clips(store, config, job.home)
         if not clips:
             raise UserError(
@@ -76,14 +79,17 @@ def evaluate(job: Job, model: str | None = None) -> EvaluationReport:
             else led_by_true_actions(store, clips, led_by)
         )
         measurement = measure_world(world, clips, training_frames(store), config, on_progress=job.on_progress)
-        files = picture_files(world, clips, measurement, config.evaluation)
+        control = measure_true_control(
+            job, world, loaded.infer_action_vectors, clips, measurement.clip_codes, config, led_by
+        )
+        files = {**picture_files(world, clips, measurement, config.evaluation), **control.files}
         usual = measure_round_trips(world, clips)
     # a takedown may have arrived while this was running: none of its frames may be published
     if taken_down(store).hidden_among(store, {clip.video_id for clip in clips}):
         return evaluate(job, model)
     for name, data in files.items():
         store.write_blob(f"{folder}/{name}", data)
-    metrics = {**measurement.as_json(), ROUND_TRIPS: usual.as_json()}
+    metrics = {**measurement.as_json(), **control.metrics, **control.about, ROUND_TRIPS: usual.as_json()}
     record = ModelRecord(
         model_id=evaluation_id,
         kind=EVALUATION,

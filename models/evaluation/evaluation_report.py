@@ -30,6 +30,7 @@ class EvaluationReport:
         """Return one line per metric and per latent action, then the gates that failed."""
         shown = [f"{name}: {_text(metric)}" for name, metric in self.metrics.items() if _is_metric(metric)]
         shown += [_effect(action) for action in self.metrics["latent_actions"]]
+        shown += _stands_for(self.metrics)
         failed = [name for name, gate in self.gates.items() if gate["passed"] is False]
         if not self.metrics["enough_sources"]:
             shown.append(
@@ -43,6 +44,15 @@ def _effect(action: Mapping[str, Any]) -> str:
     twin_of = action.get("twin_of")  # evaluations of earlier versions have none
     twin = "" if twin_of is None else f", twin of {twin_of + 1}"
     return f"latent action {action['code'] + 1}: {action['symbol']} {action['label']}{twin}"
+
+
+def _stands_for(metrics: Mapping[str, Any]) -> list[str]:
+    """Return what each latent action is judged by where generated frames are read; none where they are not."""
+    found = metrics.get("inverse_dynamics") or {}
+    if "generated" not in found:
+        return []
+    each = [f"{code + 1} {name or '-'}" for code, name in enumerate(found["stands_for"])]
+    return [f"latent actions stand for (in training sources): {', '.join(each)}"]
 
 
 def _is_metric(value: object) -> bool:

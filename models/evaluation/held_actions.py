@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.evaluation.action_names import ActionName, name_actions
+from models.evaluation.consistency import NAME, effect_classes, effect_tables, measure_consistency
 from models.evaluation.held_out import HeldOutClip
-from models.evaluation.metric import Metrics
+from models.evaluation.metric import Metric, Metrics
 from models.evaluation.rollouts import hold_each_action
 from models.evaluation.world_interface import World
 from pipeline.config import EvaluationConfig
@@ -27,8 +28,11 @@ class HeldActions:
     """What was seen while each latent action was held down."""
 
     names: list[ActionName]
+    consistency: list[Metric]
+    """Of each latent action: how often it has the same effect from starts of two sources."""
     metrics: Metrics
-    """`steady_actions`: directions that an action keeps to; `distinct_actions`: actions with an effect of their own."""
+    """`steady_actions`: directions that an action keeps to; `distinct_actions`: actions with an effect of their own;
+    `action_consistency` and its like (`models.evaluation.consistency`)."""
     shown_ATHWC: np.ndarray
     """The rollouts from the middle frame of the first clip, uint8."""
 
@@ -53,9 +57,12 @@ def measure_held_actions(world: World, clips: Sequence[HeldOutClip], config: Eva
     grainy = np.clip(starts[:_STARTS_AGAIN] + grain, 0, 255).astype(np.uint8)
     again = hold_each_action(world, grainy, _FRAMES_AGAIN, config, seed=config.seed + 1)
     named = name_actions(held, again)
+    sources = [clip.video_id for clip in chosen]
+    consistency, by_action = measure_consistency(NAME, effect_tables(effect_classes(named.effects), sources), config)
     metrics: Metrics = {
         # a code can follow the actions and still mean something else in every other frame; then no key can be held down
         "steady_actions": {"value": len({name.symbol for name in named.names if name.moves})},
-        "distinct_actions": named.distinct([clip.video_id for clip in chosen], config),
+        "distinct_actions": named.distinct(sources, config),
+        **consistency,
     }
-    return HeldActions(named.names, metrics, shown[0, :, : 1 + config.rollout_frames])
+    return HeldActions(named.names, by_action, metrics, shown[0, :, : 1 + config.rollout_frames])

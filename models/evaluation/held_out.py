@@ -72,8 +72,8 @@ def shards_version(store: Store) -> str:
     return version
 
 
-def held_out_clips(store: Store, config: Config, home: Home | None) -> list[HeldOutClip]:
-    """Return clips of held-out sources, in the order of the shards.
+def held_out_clips(store: Store, config: Config, home: Home | None, split: Split = "val") -> list[HeldOutClip]:
+    """Return clips of held-out sources, in the order of the shards; `split="train"` returns clips of training sources.
 
     At most `evaluation.clips_per_source` clips of each of the first `evaluation.max_sources` sources are read. Clips of
     taken-down videos are left out, and with a warning those that cannot be decoded, have another size than most, or are
@@ -82,7 +82,7 @@ def held_out_clips(store: Store, config: Config, home: Home | None) -> list[Held
     """
     chosen: list[tuple[str, np.ndarray]] = []
     per_source: dict[str, int] = {}
-    for clip_id, mp4 in _samples(store, "val"):
+    for clip_id, mp4 in _samples(store, split):
         source = split_clip_id(clip_id)[0]
         if source not in per_source and len(per_source) == config.evaluation.max_sources:
             break

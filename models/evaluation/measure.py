@@ -21,7 +21,7 @@ from models.evaluation.explained import measure_explained
 from models.evaluation.gates import Gate, check_gates
 from models.evaluation.held_actions import measure_held_actions
 from models.evaluation.held_out import HeldOutClip
-from models.evaluation.metric import Metrics
+from models.evaluation.metric import Metric, Metrics
 from models.evaluation.reconstruction import measure_reconstruction
 from models.evaluation.translate import translate
 from models.evaluation.uncertainty import Uncertainty, measure_uncertainty
@@ -49,6 +49,10 @@ class WorldMeasurement:
     enough_sources: bool
     """Whether the intervals mean much; see `evaluation.min_sources`."""
     action_names: list[ActionName]
+    action_consistency: list[Metric]
+    """Per latent action, see `models.evaluation.consistency`."""
+    clip_codes: list[np.ndarray]
+    """Latent actions (T - 1,) of each clip; true ones where these lead the world."""
     true_action_shares: list[dict[str, float]]
     """Per latent action, see `models.evaluation.codes.true_action_shares`."""
     clip_psnr: dict[str, float]
@@ -58,7 +62,7 @@ class WorldMeasurement:
 
     def as_json(self) -> dict[str, Any]:
         """Return the document that is published as the metrics of an evaluation."""
-        named = zip(self.action_names, self.true_action_shares, strict=True)
+        named = zip(self.action_names, self.true_action_shares, self.action_consistency, strict=True)
         return {
             **self.metrics,
             **self.drift.as_json(),
@@ -71,7 +75,8 @@ class WorldMeasurement:
             "enough_sources": self.enough_sources,
             # a list, as JSON has it: what was just measured equals what is read again
             "latent_actions": [
-                {**asdict(name), "keys": list(name.keys), "true_actions": shares} for name, shares in named
+                {**asdict(name), "keys": list(name.keys), "true_actions": shares, "consistency": consistency}
+                for name, shares, consistency in named
             ],
         }
 
@@ -144,6 +149,8 @@ def measure_world(
         num_windows=len(windows.clips),
         enough_sources=sources >= settings.min_sources,
         action_names=held.names,
+        action_consistency=held.consistency,
+        clip_codes=codes,
         true_action_shares=shares,
         clip_psnr=_by_clip(clips, windows, by_window["psnr_t1"]),
         held_ATHWC=held.shown_ATHWC,

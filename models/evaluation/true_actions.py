@@ -14,23 +14,27 @@ from models.evaluation.held_out import HeldOutClip
 from models.true_actions import HOW_TO_HAVE, ActionClasses, classes_from, fit_classes, read_known_actions
 from pipeline.errors import UserError
 from pipeline.shards.read import current_shards, shard_rows
+from pipeline.shards.splits import Split
 from pipeline.storage.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def with_true_actions(store: Store, clips: Sequence[HeldOutClip], num_prototypes: int) -> list[HeldOutClip]:
+def with_true_actions(
+    store: Store, clips: Sequence[HeldOutClip], num_prototypes: int, split: Split = "val"
+) -> list[HeldOutClip]:
     """Return clips with the true actions of their recordings, where none are known yet.
 
     Continuous actions are scored as prototypes, fitted on these clips.
 
     Args:
-        store: its `val` shards hold the clips.
-        clips: held-out clips.
+        store: its shards hold the clips.
+        clips: held-out clips, or training clips.
         num_prototypes: as how many prototypes continuous actions are scored.
+        split: where the clips are from.
     """
     lacking = [clip.clip_id for clip in clips if clip.actions is None]
-    known = read_known_actions(store, _rows(store), "auto", lacking) if lacking else {}
+    known = read_known_actions(store, _rows(store, split), "auto", lacking) if lacking else {}
     if not known:
         return list(clips)
     try:
@@ -48,19 +52,22 @@ def with_true_actions(store: Store, clips: Sequence[HeldOutClip], num_prototypes
     return found
 
 
-def led_by_true_actions(store: Store, clips: Sequence[HeldOutClip], about: Mapping[str, Any]) -> list[HeldOutClip]:
+def led_by_true_actions(
+    store: Store, clips: Sequence[HeldOutClip], about: Mapping[str, Any], split: Split = "val"
+) -> list[HeldOutClip]:
     """Return the clips whose true actions a world knows, with the numbers that they have there (`codes`).
 
     Args:
-        store: its `val` shards hold the clips.
-        clips: held-out clips.
+        store: its shards hold the clips.
+        clips: held-out clips, or training clips.
         about: what the row of the world says of its true actions.
+        split: where the clips are from.
 
     Raises:
         UserError: no clip has such actions.
     """
     classes: ActionClasses = classes_from(about)
-    known = read_known_actions(store, _rows(store), about["join"], [clip.clip_id for clip in clips])
+    known = read_known_actions(store, _rows(store, split), about["join"], [clip.clip_id for clip in clips])
     found = []
     for clip in clips:
         codes = classes.of(known[clip.clip_id]) if clip.clip_id in known else None
@@ -76,6 +83,6 @@ def led_by_true_actions(store: Store, clips: Sequence[HeldOutClip], about: Mappi
     return found
 
 
-def _rows(store: Store) -> list[dict[str, Any]]:
+def _rows(store: Store, split: Split) -> list[dict[str, Any]]:
     version = current_shards(store)
-    return [] if version is None else shard_rows(store, version, "val")
+    return [] if version is None else shard_rows(store, version, split)

@@ -63,16 +63,12 @@ class WorldModel(WorldNetworks):
             ValueError: as of `encode`, or the video has only one frame.
             UserError: true actions lead this world, and no LAM has learned to infer them.
         """
-        if self.dynamics.config.led_by == "true_actions":
-            raise UserError(
-                f"world {self.model_id} is led by true actions, and cannot infer them from video: read them from the "
-                "recording, or take a world with dynamics.led_by: latent_actions"
-            )
-        video_BTHWC = self._checked_video(video_BTHWC)
-        if video_BTHWC.shape[1] < 2:
-            raise ValueError("a latent action leads from one frame to the next: the video has only one frame")
-        frames = self.encode(video_BTHWC) if self.latent_actions.reads_tokens else video_BTHWC
-        return self._sliding(self.latent_actions.encode, frames, self.latent_actions.window, lost=1)
+        return self._inferred(self.latent_actions.encode, video_BTHWC)
+
+    @torch.inference_mode()
+    def infer_action_vectors(self, video_BTHWC: Tensor) -> Tensor:
+        """Return the latents (B, T - 1, L), fp32, that `infer_actions` quantizes; errors as of `infer_actions`."""
+        return self._inferred(self.latent_actions.latents, video_BTHWC)
 
     @torch.inference_mode()
     def begin(self, prompt_tokens_BTP: Tensor, latent_actions_BA: Tensor, *, sampling: SamplingConfig) -> Session:
@@ -162,6 +158,18 @@ class WorldModel(WorldNetworks):
         session = self.begin(prompt_tokens_BTP, latent_actions_BA[:, : given - 1], sampling=sampling)
         for actions_B in latent_actions_BA[:, given - 1 :].unbind(1):
             yield session, session.step(actions_B, generator)
+
+    def _inferred(self, function: Callable[[Tensor], Tensor], video_BTHWC: Tensor) -> Tensor:
+        if self.dynamics.config.led_by == "true_actions":
+            raise UserError(
+                f"world {self.model_id} is led by true actions, and cannot infer them from video: read them from the "
+                "recording, or take a world with dynamics.led_by: latent_actions"
+            )
+        video_BTHWC = self._checked_video(video_BTHWC)
+        if video_BTHWC.shape[1] < 2:
+            raise ValueError("a latent action leads from one frame to the next: the video has only one frame")
+        frames = self.encode(video_BTHWC) if self.latent_actions.reads_tokens else video_BTHWC
+        return self._sliding(function, frames, self.latent_actions.window, lost=1)
 
     def _checked_video(self, video_BTHWC: Tensor) -> Tensor:
         """Return a video in a dtype that the networks read; ValueError unless they were made for such a video."""

@@ -81,6 +81,11 @@ class EvaluationConfig(SamplingConfig, name="evaluation"):
     """Frames of the published rollouts that hold one latent action down."""
     start_frames: Count = 8
     """Start frames on the play page."""
+    inverse_dynamics: bool = True
+    """Whether a network learns to read true actions from frames of training sources, and is asked about generated
+    frames; it needs true actions of at least two training sources."""
+    inverse_dynamics_steps: Count = 200
+    """Training steps of that network, of 64 transitions each."""
     seed: int = 0
     """The same seed gives the same metrics."""
 

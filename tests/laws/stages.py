@@ -101,7 +101,8 @@ CONFIG = Config(
     ),
     evaluation=EvaluationConfig(
         windows_per_clip=1, prompt_frames=2, random_draws=1, maskgit_steps=1, token_temperature=1.0, shuffles=20,
-        bootstrap_draws=100, doubt_windows=1, doubt_frames=3, rollout_frames=2, start_frames=2,
+        bootstrap_draws=100, inverse_dynamics_steps=1,
+        doubt_windows=1, doubt_frames=3, rollout_frames=2, start_frames=2,
     ),
 )  # fmt: skip
 

@@ -47,7 +47,8 @@ def trained(tmp_path_factory):
     train_world_model(job_of(store, CONFIG))
     lines = []
     report = evaluate(Job(store, CONFIG, home_of(store), lines.append))
-    assert "world_evaluation: 13/13 passes" in lines[-1]
+    assert any("world_evaluation: 13/13 passes" in line for line in lines)
+    assert "true_control: 3/3 parts" in lines[-1]
     return store, report
 
 
@@ -78,6 +79,10 @@ def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
     assert "character_frames" in metrics["character_kept_t30"]["reason"]
     assert any(line.startswith("character_kept_t4: ") for line in report.lines())
     assert metrics["num_sources"] == 3
+    # 19 transitions of two training sources
+    assert "true actions have 20 transitions in 2 training sources" in metrics["inverse_dynamics_generated"]["reason"]
+    assert np.sum(metrics["latent_action_matrix"]["counts"]) == 3 * 19
+    assert {"action_consistency_true", "action_probe_codes", "action_probe_vectors"} <= set(metrics)
     assert metrics["enough_sources"] is False
     assert metrics["gates"]["enough_sources"] == {"passed": False, "value": 3, "threshold": 8}
     assert all(set(gate) == {"passed", "value", "threshold"} for gate in metrics["gates"].values())
