@@ -31,7 +31,8 @@ class Usage:
     bytes_downloaded: int = 0
     """From sources, over the network, whatever came of it."""
     requests: int = 0
-    """Operations on blobs and tables of the store; on an object store each is one request or a few."""
+    """To the store. In a folder: operations on blobs and tables. On S3: requests for blobs as they are sent, those
+    that were tried again included; an operation on a table counts as one, and is several requests of delta-rs."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(**{name: getattr(self, name) + getattr(other, name) for name in NAMES})

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from pipeline.errors import StoreError, UserError
-from pipeline.storage.checksums import add_checksums, forget_gone
+from pipeline.storage.checksums import expect_checksum, forget_gone
 from pipeline.storage.owner import sweep_unfinished, unfinished_name
 from pipeline.storage.root import Root
 from pipeline.usage import count
@@ -47,6 +47,10 @@ class BlobStat(NamedTuple):
 class Blobs(Root):
     """The blobs of a root: written under a temporary name and renamed, or sent in one PUT."""
 
+    def _count(self, *, read: int = 0, written: int = 0) -> None:
+        """Count one operation and its bytes; the client of S3 itself counts what it sends."""
+        count(read=read, written=written, requests=1 if self._s3 is None else 0)
+
     def write_blob(self, key: str, data: bytes) -> None:
         """Write bytes under a key atomically: readers see all of them or none."""
         with self.write_file(key) as file:
@@ -65,19 +69,18 @@ class Blobs(Root):
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
-                count(written=temporary.stat().st_size, requests=1)
+                self._count(written=temporary.stat().st_size)
+                if is_read_by_key(key):
+                    # before the rename: a good file whose line is missing would be accused by the line of an older one
+                    expect_checksum(Path(self.root), key, temporary)
                 temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
-            if is_read_by_key(key):
-                # the blob stands, also where its checksum finds no room
-                with suppress(OSError):
-                    add_checksums(Path(self.root), [key])
             return
         with tempfile.NamedTemporaryFile(prefix="lampworks-") as file:
             yield file
             file.flush()
-            count(written=os.path.getsize(file.name), requests=1)
+            self._count(written=os.path.getsize(file.name))
             self._fs.put_file(file.name, target)
 
     def sweep_unfinished(self, prefix: str) -> int:
@@ -101,7 +104,7 @@ class Blobs(Root):
                 os.fsync(file.fileno())
             with suppress(OSError):  # on another file system it is copied below
                 source.replace(target)
-                count(written=target.stat().st_size, requests=1)
+                self._count(written=target.stat().st_size)
                 return
         self.put_file(key, source)
         source.unlink()
@@ -109,7 +112,7 @@ class Blobs(Root):
     def read_blob(self, key: str) -> bytes:
         """Return all bytes of a blob; FileNotFoundError if absent."""
         data = bytes(self._fs.cat_file(self.url(key)))
-        count(read=len(data), requests=1)
+        self._count(read=len(data))
         return data
 
     def read_range(self, key: str, offset: int, size: int) -> bytes:
@@ -120,7 +123,7 @@ class Blobs(Root):
             FileNotFoundError: there is no such blob.
         """
         data = bytes(self._fs.cat_file(self.url(key), start=offset, end=offset + size))
-        count(read=len(data), requests=1)
+        self._count(read=len(data))
         if len(data) != size:
             raise EOFError(f"blob {key} ends before byte {offset + size}: it is not the blob that its row describes")
         return data
@@ -132,13 +135,13 @@ class Blobs(Root):
             path = Path(self.url(key))
             if not path.exists():
                 raise FileNotFoundError(path)
-            count(read=path.stat().st_size, requests=1)
+            self._count(read=path.stat().st_size)
             yield path
             return
         with tempfile.TemporaryDirectory(prefix="lampworks-") as folder:
             path = Path(folder) / Path(key).name
             self._fs.get_file(self.url(key), str(path))
-            count(read=path.stat().st_size, requests=1)
+            self._count(read=path.stat().st_size)
             yield path
 
     def move(self, key: str, target: str) -> None:
@@ -162,7 +165,7 @@ class Blobs(Root):
         """Yield a blob to be read from its first byte to its last, in pieces; FileNotFoundError if absent."""
         with self._fs.open(self.url(key), "rb") as file:
             # without another request for the size
-            count(read=file.seek(0, os.SEEK_END), requests=1)
+            self._count(read=file.seek(0, os.SEEK_END))
             file.seek(0)
             yield file
 
@@ -172,12 +175,12 @@ class Blobs(Root):
         with self._fs.open(self.url(key), "rb") as file:
             while piece := file.read(1 << 20):
                 digest.update(piece)
-            count(read=file.tell(), requests=1)
+            self._count(read=file.tell())
         return digest.hexdigest()
 
     def exists(self, key: str) -> bool:
         """Tell whether a blob exists."""
-        count(requests=1)
+        self._count()
         return bool(self._fs.exists(self.url(key)))
 
     def list_blobs(self, prefix: str) -> list[str]:
@@ -187,7 +190,7 @@ class Blobs(Root):
     def list_folders(self, prefix: str) -> list[str]:
         """Return the sorted names of the folders in a folder."""
         base = self.url(prefix)
-        count(requests=1)
+        self._count()
         if self._s3 is None:
             self._fs.invalidate_cache()
             if not self._fs.exists(base):
@@ -198,7 +201,7 @@ class Blobs(Root):
     def _found(self, prefix: str) -> dict[str, Any]:
         """Return key -> what the store says of the blobs in a folder."""
         base = self.url(prefix)
-        count(requests=1)
+        self._count()
         if self._s3 is not None:
             return {self._s3.key_below_root(name): about for name, about in self._s3.find(base).items()}
         self._fs.invalidate_cache()

@@ -8,12 +8,16 @@ line. `_checksums` of the root has a line per blob that no row names: reports, q
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,6 +28,8 @@ LOG = "_delta_log"
 _TAIL_BYTES = 1 << 16
 _LAST_BYTES = 1 << 11
 _COMMITS_BACK = 16
+# some network file systems
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
 @dataclass(frozen=True)
@@ -62,22 +68,44 @@ def add_checksums(folder: Path, names: Iterable[str]) -> None:
         if (found := checksum_of(folder / name)) is not None and known.get(name) != found
     )
     if lines:
-        # a single write in append mode: the lines of two writers do not mix
-        with (folder / NAME).open("ab", buffering=0) as file:
-            file.write(lines.encode())
+        _append(folder, lines)
+
+
+def expect_checksum(folder: Path, name: str, coming: Path) -> None:
+    """Append the checksum of a file that is about to take a name, so that it is never there without its line.
+
+    Where its writer is killed before the rename, the old file stays: its own checksum is kept. One without any is
+    given one, because it would be compared with the new line from now on.
+
+    Args:
+        folder: whose `_checksums` holds the line.
+        name: path in the folder that the file will have.
+        coming: where it lies now.
+
+    Raises:
+        OSError: there is no room for the line; the file must not take the name then.
+    """
+    new = checksum_of(coming)
+    assert new is not None
+    known = {checksum for one, checksum in _lines(folder, None) if one == name}
+    old = None if known else checksum_of(folder / name)
+    missing = dict.fromkeys(checksum for checksum in (old, new) if checksum is not None and checksum not in known)
+    if missing:
+        _append(folder, "".join(_line(name, checksum) for checksum in missing))
 
 
 def forget_gone(folder: Path) -> None:
-    """Take away the lines of files that are not there any more; what another process adds meanwhile may be lost.
+    """Take away the lines of files that are not there any more.
 
-    A file without a line is not compared, so that a lost line accuses nothing.
+    The line of a file that is about to appear may go with them: a file without a line is not compared.
     """
-    lines = _lines(folder, None)
-    kept = [(name, checksum) for name, checksum in lines if (folder / name).exists()]
-    if len(kept) != len(lines):
-        temporary = folder / unfinished_name()
-        temporary.write_bytes("".join(_line(name, checksum) for name, checksum in dict.fromkeys(kept)).encode())
-        temporary.replace(folder / NAME)
+    with _locked(folder) as file:
+        lines = _lines(folder, None)
+        kept = [(name, checksum) for name, checksum in lines if (folder / name).exists()]
+        if file is not None and len(kept) != len(lines):
+            temporary = folder / unfinished_name()
+            temporary.write_bytes("".join(_line(name, checksum) for name, checksum in dict.fromkeys(kept)).encode())
+            temporary.replace(folder / NAME)
 
 
 def read_checksums(folder: Path) -> dict[str, Checksum]:
@@ -106,6 +134,48 @@ def checksum_of(path: Path) -> Checksum | None:
             return Checksum(file.tell(), digest)
     except FileNotFoundError:
         return None
+
+
+def _append(folder: Path, lines: str) -> None:
+    with _locked(folder, create=True) as file:
+        assert file is not None
+        end = file.seek(0, os.SEEK_END)
+        # a line that found no room in full spoils no other
+        torn = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"
+        # a single write in append mode: the lines of two writers do not mix, also where there are no locks
+        data = (b"\n" if torn else b"") + lines.encode()
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / NAME))
+
+
+@contextmanager
+def _locked(folder: Path, *, create: bool = False) -> Iterator[FileIO | None]:
+    """Yield the file of checksums while no other process writes or replaces it; None where there is none."""
+    while True:
+        try:
+            file = FileIO(folder / NAME, "a+" if create else "r+")
+        except FileNotFoundError:
+            if create:
+                raise
+            yield None
+            return
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as exc:
+                if exc.errno not in _NO_LOCKS:
+                    raise
+            # it may have been replaced while this process waited for it
+            if _is_still(folder / NAME, file):
+                yield file
+                return
+
+
+def _is_still(path: Path, file: FileIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _read(folder: Path, tail: int | None) -> dict[str, Checksum]:

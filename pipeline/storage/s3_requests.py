@@ -12,9 +12,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
@@ -26,6 +24,7 @@ from pipeline.errors import StoreError
 from pipeline.storage.s3_answers import problem_of_blob
 from pipeline.storage.s3_options import retry_seconds
 from pipeline.storage.s3_problems import Problem, sentence
+from pipeline.usage import count
 
 _CONNECT_S, _READ_S = 10.0, 30.0
 _LONGEST_PAUSE_S = 8.0
@@ -33,14 +32,6 @@ _SAY_AFTER_S = 3.0
 _CONNECTIONS = 64
 Answer = TypeVar("Answer")
 _log = logging.getLogger(__name__)
-_lock = threading.Lock()
-_counts: Counter[str] = Counter()
-
-
-def requests_made() -> dict[str, int]:
-    """Return how many requests for blobs this process has sent, by operation of S3, those tried again included."""
-    with _lock:
-        return dict(sorted(_counts.items()))
 
 
 class S3Requests:
@@ -72,8 +63,7 @@ class S3Requests:
 
     def once(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Send a request once, and return botocore's answer or raise its error; for `tried`."""
-        with _lock:
-            _counts[operation] += 1
+        count(requests=1)
         answer: dict[str, Any] = getattr(_client(tuple(sorted(self._options.items()))), operation)(**parameters)
         return answer
 
@@ -109,7 +99,7 @@ class S3Requests:
         doing = "".join(part.title() for part in operation.split("_")) + (f" of {about}" if about else "")
         text = sentence(self.root, self._options.get("endpoint_url"), doing, problem, waited)
         # without the error of the client, which may repeat a request with its credentials
-        raise StoreError(text, passing=problem.passing) from None
+        raise StoreError(text, passing=problem.passing, code=problem.code) from None
 
     def _told_in_full(self) -> Problem | None:
         """Return why requests are refused: the answer to a HEAD has no body that could say it."""
