@@ -20,11 +20,13 @@ from pipeline.storage.arrow import Column
 from pipeline.storage.checksums import LOG
 from pipeline.storage.read_tables import INPUTS_KEY, TAKEDOWN_KEY
 from pipeline.storage.rows import sql_texts
+from pipeline.storage.s3_options import MARK_KEY
 from pipeline.storage.tables import Tables
 from pipeline.storage.upkeep import WRITER_PROPERTIES
 
 _CHUNK = 1000
-_MINE = CommitProperties(custom_metadata={TAKEDOWN_KEY: "true"})
+_Change = Callable[[DeltaTable, CommitProperties], dict[str, Any]]
+"""Changes a table by a commit that says this of itself."""
 _LOG_FILE = re.compile(r"(\d{20})\.(json|checkpoint.*\.parquet|crc|compacted\.json)")
 
 
@@ -152,17 +154,26 @@ class PurgedTables(Tables):
             commit_properties=properties,
         )
 
-    def _change(self, name: str, columns: Iterable[str], change: Callable[[DeltaTable], dict[str, Any]]) -> Any:
-        """Commit a change of the present version; {} where the table lacks a column that it names."""
+    def _change(self, name: str, columns: Iterable[str], change: _Change) -> dict[str, Any]:
+        """Commit a change of the present version; {} where the table lacks a column that it names.
+
+        Returns:
+            What delta-rs counted (`num_deleted_rows`, `num_updated_rows`).
+        """
         table = self._open(name)
         if table is None or not set(columns) <= {field.name for field in table.schema().fields}:
             return {}
         found: dict[str, Any] = {}
+        mark = self._new_mark()
+        about = {TAKEDOWN_KEY: "true"} | ({} if mark is None else {MARK_KEY: mark})
 
         def commit() -> None:
-            found.update(change(self._present(name)))
+            found.update(change(self._present(name), CommitProperties(custom_metadata=about)))
 
-        self._commit(name, commit)
+        self._commit(name, commit, mark)
+        if not found and self._s3_tables is not None and mark is not None:
+            # the answer was lost, and with it the counts: the commit has them too
+            found.update((self._s3_tables.marked(name, mark) or {}).get("operationMetrics", {}))
         return found
 
     def _is_list(self, name: str, column: str) -> bool:
@@ -179,13 +190,13 @@ def texts_of_column(column: Column) -> Iterator[str]:
         yield from (text for text in column.cast(pa.string()).unique().to_pylist() if text is not None)
 
 
-def _delete_where(where: str) -> Callable[[DeltaTable], dict[str, Any]]:
-    return lambda table: table.delete(where, writer_properties=WRITER_PROPERTIES, commit_properties=_MINE)
+def _delete_where(where: str) -> _Change:
+    return lambda table, about: table.delete(where, writer_properties=WRITER_PROPERTIES, commit_properties=about)
 
 
-def _update(column: str, value: str, where: str) -> Callable[[DeltaTable], dict[str, Any]]:
-    return lambda table: table.update(
-        updates={column: value}, predicate=where, writer_properties=WRITER_PROPERTIES, commit_properties=_MINE
+def _update(column: str, value: str, where: str) -> _Change:
+    return lambda table, about: table.update(
+        updates={column: value}, predicate=where, writer_properties=WRITER_PROPERTIES, commit_properties=about
     )
 
 

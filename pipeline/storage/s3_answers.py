@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -11,7 +12,7 @@ from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
-from pipeline.storage.s3_problems import AWAY, FULL, NO_CREDENTIALS, PASSING, Problem, by_status, plain, why_away
+from pipeline.storage.s3_problems import AWAY, NO_CREDENTIALS, Problem, by_status, passes, plain, why_away
 
 # no answer, or not a whole one
 _BROKEN = (
@@ -30,16 +31,17 @@ def problem_of_blob(exc: BaseException) -> Problem | None:
         return Problem("SSLError", plain(str(exc)))
     if isinstance(exc, boto.ParamValidationError) and "bucket" in str(exc).lower():
         return Problem("InvalidBucketName")
-    if isinstance(
-        exc, boto.HTTPClientError | boto.ConnectionError | boto.IncompleteReadError | boto.ResponseStreamingError
-    ):
-        return Problem(AWAY, why_away(str(exc)), passing=True)
-    if isinstance(exc, boto.FlexibleChecksumError | ResponseParserError | HTTPError | ConnectionError | TimeoutError):
+    if isinstance(exc, _BROKEN):
         return Problem(AWAY, why_away(str(exc)), passing=True)
     return None
 
 
-def _answered(response: dict[str, Any]) -> Problem:
+def problem_of_key(error: Mapping[str, Any]) -> Problem:
+    """Return what the answer to a request for many objects says of one of them (`Errors` of DeleteObjects)."""
+    return _answered({"Error": error})
+
+
+def _answered(response: Mapping[str, Any]) -> Problem:
     error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
     status, headers = int(meta.get("HTTPStatusCode") or 0), meta.get("HTTPHeaders") or {}
     code, text = str(error.get("Code") or status), plain(str(error.get("Message") or ""))
@@ -49,8 +51,7 @@ def _answered(response: dict[str, Any]) -> Problem:
         return Problem(code, missing=True)
     if code.isdigit():
         return by_status(int(code), region)
-    passing = code in PASSING or (status >= 500 and status != 501 and code not in FULL)
-    return Problem(code, text, region, _clock_off_s(headers.get("date")), passing=passing)
+    return Problem(code, text, region, _clock_off_s(headers.get("date")), passing=passes(code, status))
 
 
 def _clock_off_s(date: str | None) -> float | None:

@@ -12,7 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from botocore.exceptions import ClientError
+
 from pipeline.errors import StoreError, UserError
+from pipeline.storage.s3_answers import problem_of_key
 from pipeline.storage.s3_options import SCHEMES
 from pipeline.storage.s3_reads import S3Object, S3Reader
 from pipeline.storage.s3_requests import S3Requests
@@ -83,15 +86,27 @@ class S3Files:
         """Delete objects, a thousand in a request."""
         keys = [self._key(path) for path in paths]
         for first in range(0, len(keys), _DELETE_AT_A_TIME):
-            some = [{"Key": key} for key in keys[first : first + _DELETE_AT_A_TIME]]
-            answer = self._requests.send(
-                "delete_objects", f"{len(some)} objects", Bucket=self.bucket, Delete={"Objects": some, "Quiet": True}
-            )
-            for error in answer.get("Errors", ()):
-                raise StoreError(
-                    f"store {self._requests.root}: {error.get('Key')} cannot be deleted ({error.get('Code')}): give "
-                    "these credentials s3:DeleteObject, and run again."
-                )
+            self._delete(keys[first : first + _DELETE_AT_A_TIME])
+
+    def _delete(self, left: list[str]) -> None:
+        """Delete objects in one request; again those that the answer says the store has trouble with."""
+
+        def attempt() -> None:
+            wanted = {"Objects": [{"Key": key} for key in left], "Quiet": True}
+            errors = self._requests.once("delete_objects", Bucket=self.bucket, Delete=wanted).get("Errors", ())
+            problems = [(error, problem_of_key(error)) for error in errors]
+            for error, problem in problems:
+                if not problem.passing and not problem.missing:
+                    raise StoreError(
+                        f"store {self._requests.root}: {error.get('Key')} cannot be deleted ({problem.code}): give "
+                        "these credentials s3:DeleteObject, and run again."
+                    )
+            left[:] = [str(error["Key"]) for error, problem in problems if problem.passing]
+            if left:
+                error = next(error for error, problem in problems if problem.passing)
+                raise ClientError({"Error": error}, "DeleteObjects")
+
+        self._requests.tried("delete_objects", f"{len(left)} objects", attempt)
 
     def mv(self, path: str, target: str) -> None:
         """Move an object, on the server; FileNotFoundError if absent."""
@@ -101,22 +116,7 @@ class S3Files:
         if size <= _COPY_WHOLE:
             self._requests.send("copy_object", about, CopySource=source, **place)
         else:
-            upload_id = self._requests.send("create_multipart_upload", about, **place)["UploadId"]
-            parts = []
-            for number, start in enumerate(range(0, size, _COPY_PART), 1):
-                answer = self._requests.send(
-                    "upload_part_copy",
-                    about,
-                    CopySource=source,
-                    CopySourceRange=f"bytes={start}-{min(start + _COPY_PART, size) - 1}",
-                    UploadId=upload_id,
-                    PartNumber=number,
-                    **place,
-                )
-                parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
-            self._requests.send(
-                "complete_multipart_upload", about, UploadId=upload_id, MultipartUpload={"Parts": parts}, **place
-            )
+            self._uploads.copy(source, size, self._key(target), about, _COPY_PART)
         self.rm_file(path)
 
     # -- many objects ---------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def problem_of_table(exc: BaseException) -> Problem | None:
             code[1],
             plain(told[1] if told else ""),
             (region[1] or region[2]) if region else None,
-            passing=code[1] in PASSING,
+            passing=passes(code[1], int(status[1]) if status else 0),
             missing=code[1] == "NoSuchKey",
         )
     if "redirect without LOCATION" in text:
@@ -160,7 +160,13 @@ def by_status(status: int, region: str | None = None) -> Problem:
         return Problem("InsufficientStorage")
     named = {400: "AuthorizationHeaderMalformed", 403: "AccessDenied"}
     code = named[status] if status == 403 or (status == 400 and region) else f"{status}"
-    return Problem(code, region=region, passing=status in {408, 425, 429} or (status >= 500 and status != 501))
+    return Problem(code, region=region, passing=passes(code, status))
+
+
+def passes(code: str, status: int) -> bool:
+    """Tell whether the same request may succeed a little later, given the code of an answer and its HTTP status."""
+    may = code in PASSING or status in {408, 425, 429} or status >= 500
+    return may and status != 501 and code not in FULL
 
 
 def why_away(text: str) -> str:

@@ -74,16 +74,17 @@ class S3Tables:
 
         def once() -> None:
             nonlocal tried
-            if tried and mark is not None and self._has(name, mark):
+            if tried and mark is not None and self.marked(name, mark) is not None:
                 return
             tried = True
             work()
 
         self.patiently(once)
 
-    def _has(self, name: str, mark: str) -> bool:
+    def marked(self, name: str, mark: str) -> dict[str, Any] | None:
+        """Return what the commit with a mark says of itself; None where none of the newest commits has it."""
         found = self.commits(name, self.version(name), _LOOKED_THROUGH)
-        return any(one.get(MARK_KEY) == mark for one in found)
+        return next((one for one in found if one.get(MARK_KEY) == mark), None)
 
     def _pause(self, exc: StoreError, end: float, number: int) -> None:
         """Wait before another try; raise the error where no time is left, or none would help."""

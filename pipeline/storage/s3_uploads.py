@@ -1,4 +1,4 @@
-"""Writes of objects: small ones in one PUT, large ones in parts; readers see the whole object or none.
+"""Writes of objects: small ones in one PUT, large ones and copies in parts; readers see the whole object or none.
 
 An upload in parts that a killed process leaves has no object, and takes space that nobody sees: `unfinished` finds it,
 and `lampworks gc` ends it.
@@ -6,9 +6,9 @@ and `lampworks gc` ends it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,11 +45,42 @@ class S3Uploads:
             self._requests.send("put_object", about, Bucket=self._bucket, Key=key, Body=path.read_bytes())
             return
         part = max(PART, -(-size // MOST_PARTS))
-        answer = self._requests.send("create_multipart_upload", about, Bucket=self._bucket, Key=key)
-        upload_id = str(answer["UploadId"])
-        try:
+        with self._upload(key, about) as upload_id:
             etags = self._send_parts(path, size, part, key, upload_id, about)
             self._complete(key, upload_id, etags, size, about)
+
+    def copy(self, source: Mapping[str, str], size: int, key: str, about: str, part: int) -> None:
+        """Copy an object in parts, on the server.
+
+        Args:
+            source: its `Bucket` and `Key`.
+            size: of it.
+            key: of the copy.
+            about: for messages.
+            part: bytes of a part.
+        """
+        with self._upload(key, about) as upload_id:
+            etags = []
+            for number, start in enumerate(range(0, size, part), 1):
+                answer = self._requests.send(
+                    "upload_part_copy",
+                    about,
+                    Bucket=self._bucket,
+                    Key=key,
+                    CopySource=source,
+                    CopySourceRange=f"bytes={start}-{min(start + part, size) - 1}",
+                    UploadId=upload_id,
+                    PartNumber=number,
+                )
+                etags.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
+            self._complete(key, upload_id, etags, size, about)
+
+    @contextmanager
+    def _upload(self, key: str, about: str) -> Iterator[str]:
+        """Begin an upload in parts and yield its id; end it without an object where the block fails."""
+        upload_id = str(self._requests.send("create_multipart_upload", about, Bucket=self._bucket, Key=key)["UploadId"])
+        try:
+            yield upload_id
         except BaseException:
             with suppress(StoreError, FileNotFoundError):  # `lampworks gc` ends what cannot be ended now
                 self.abort(key, upload_id)

@@ -96,7 +96,7 @@ class Tables(ReadTables):
                 target_alias="target",
                 merge_schema=_lacks_columns(table, data.schema),
                 writer_properties=WRITER_PROPERTIES,
-                commit_properties=_commit_properties(inputs),
+                commit_properties=commit_properties(inputs),
             )
             unless = f"target.{settled} IS NULL OR target.{settled} = source.{settled}" if settled else None
             merger.when_matched_update_all(unless).when_not_matched_insert_all().execute()
@@ -169,7 +169,7 @@ class Tables(ReadTables):
         where: str | None = None,
     ) -> None:
         # what is appended twice is there twice: a commit whose answer is lost is known again by its mark
-        mark = uuid.uuid4().hex if self._s3_tables is not None and mode == "append" else None
+        mark = self._new_mark() if mode == "append" else None
 
         def commit() -> None:
             table = self._open(name)
@@ -182,11 +182,15 @@ class Tables(ReadTables):
                 description=DESCRIPTION.format(SCHEMA_VERSION) if table is None else None,
                 storage_options=self._delta_options() if table is None or self._s3_tables is None else None,
                 writer_properties=WRITER_PROPERTIES,
-                commit_properties=_commit_properties(inputs, mark),
+                commit_properties=commit_properties(inputs, mark),
             )
 
         self._make_folder(name)
         self._commit(name, commit, mark)
+
+    def _new_mark(self) -> str | None:
+        """Return a mark by which a commit is found again; None in a folder, where no answer is lost."""
+        return None if self._s3_tables is None else uuid.uuid4().hex
 
     def _make_folder(self, name: str) -> None:
         if self.is_local:
@@ -200,15 +204,19 @@ class Tables(ReadTables):
             commit: makes the commit; must be harmless when it is called twice, or have a mark.
             mark: what the commit says of itself, so that it is found where the answer of the store was lost.
         """
+        remote = self._s3_tables
+
+        def has_landed() -> bool:
+            return remote is not None and mark is not None and remote.marked(name, mark) is not None
 
         def told() -> None:
             with self._telling_damage(name):
-                retry_commit(commit)
+                retry_commit(commit, has_landed)
 
-        if self._s3_tables is None:
+        if remote is None:
             told()
         else:
-            self._s3_tables.commit(name, told, mark)
+            remote.commit(name, told, mark)
         self._record_checksums(name)
 
     def _record_checksums(self, name: str) -> None:
@@ -241,7 +249,8 @@ def _lacks_columns(table: DeltaTable, schema: pa.Schema) -> bool:
     return not {field.name for field in table.schema().fields}.issuperset(schema.names)
 
 
-def _commit_properties(inputs: Mapping[str, Any] | None, mark: str | None = None) -> CommitProperties | None:
+def commit_properties(inputs: Mapping[str, Any] | None, mark: str | None = None) -> CommitProperties | None:
+    """Return what a commit is told to say of itself."""
     told = {} if inputs is None else {INPUTS_KEY: json.dumps(inputs, sort_keys=True)}
     if mark is not None:
         told[MARK_KEY] = mark

@@ -26,11 +26,16 @@ _COMMIT_PATIENCE_S = 120.0
 _READ_BY_BATCH = frozenset({"downloads"})
 
 
-def retry_commit(commit: Callable[[], object]) -> None:
+def retry_commit(commit: Callable[[], object], has_landed: Callable[[], bool] = lambda: False) -> None:
     """Call `commit` until it succeeds: after a conflict, a merge or an overwrite must read the table again.
 
     (delta-rs itself retries appends.) Writers that conflict wait a random, growing time so that they do not conflict
     again: without it, one of two mergers beside two appenders lost all ten of its tries on a loaded machine.
+
+    Args:
+        commit: makes the commit.
+        has_landed: tells after a conflict whether the commit is there all the same: an object store that lost its
+            answer may have met its own repeated request.
 
     Raises:
         CommitFailedError: it still conflicts after two minutes.
@@ -41,6 +46,8 @@ def retry_commit(commit: Callable[[], object]) -> None:
             commit()
             return
         except CommitFailedError:
+            if has_landed():
+                return
             if time.monotonic() > give_up:
                 raise
             time.sleep(random.uniform(0, min(2.0, 0.02 * 2**attempt)))

@@ -6,15 +6,24 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
 
 from pipeline.bench.s3_counts import S3Proxy
+from pipeline.config import DownloadConfig
+from pipeline.download.attempt import AttemptContext, DownloadTask, attempt
 from pipeline.errors import StoreError, UserError
+from pipeline.sources.folder import FolderSource
+from pipeline.storage import tables
 from pipeline.storage.s3_options import retry_seconds
 from pipeline.storage.s3_problems import problem_of_table, sentence
+from pipeline.storage.s3_requests import S3Requests
 from pipeline.storage.store import Store
+from pipeline.usage import used
 
 pytestmark = pytest.mark.timeout(120)
 SECRETS = {"key": "AKIASECRETKEYOFOURS", "secret": "SECRET/of+ours", "token": "SECRET-token-of-ours"}
@@ -144,6 +153,110 @@ def test_rows_are_appended_once_whatever_becomes_of_the_answer(proxy: S3Proxy, r
     assert ids(remote) == [f"t{number}" for number in range(4)]
 
 
+def test_an_append_that_landed_and_met_itself_is_not_made_again(remote: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    request(remote, 0)
+    write, calls = tables.write_deltalake, list[str]()
+
+    def met_itself(*args: Any, **options: Any) -> None:
+        calls.append("append")
+        write(*args, **options)
+        if len(calls) == 1:
+            raise CommitFailedError("version 1 already exists")
+
+    monkeypatch.setattr(tables, "write_deltalake", met_itself)
+    request(remote, 1)
+    assert ids(remote) == ["t0", "t1"]
+    assert calls == ["append"]
+
+    # one that another writer was faster than is made again
+    def too_late(*args: Any, **options: Any) -> None:
+        monkeypatch.setattr(tables, "write_deltalake", write)
+        raise CommitFailedError("version 2 already exists")
+
+    monkeypatch.setattr(tables, "write_deltalake", too_late)
+    request(remote, 2)
+    assert ids(remote) == ["t0", "t1", "t2"]
+
+
+def test_rows_whose_deletion_was_not_answered_are_counted(remote: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {"kind": "video", "reason": "x", "requested_at": datetime.now(UTC)}
+    remote.append("takedowns", [{"takedown_id": f"t{number}", **about} for number in range(3)])
+    delete, calls = DeltaTable.delete, list[str]()
+
+    def unanswered(self: DeltaTable, *args: Any, **options: Any) -> dict[str, Any]:
+        calls.append("delete")
+        found: dict[str, Any] = delete(self, *args, **options)
+        if len(calls) == 1:
+            raise StoreError("no answer", passing=True)
+        return found
+
+    monkeypatch.setattr(DeltaTable, "delete", unanswered)
+    assert remote.delete_rows("takedowns", "takedown_id", ["t0", "t2", "none"]) == 2
+    assert (ids(remote), calls) == (["t1"], ["delete"])
+
+
+def test_objects_that_one_deletion_of_many_leaves_are_deleted_again(
+    proxy: S3Proxy, remote: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"a/{number}" for number in range(4)]
+    for key in keys:
+        remote.write_blob(key, b"x")
+    proxy.faults()
+    answers = [
+        [{"Key": "k0", "Code": "InternalError"}, {"Key": "k1", "Code": "SlowDown"}],
+        [{"Key": "k1", "Code": "503"}, {"Key": "k0", "Code": "NoSuchKey"}],
+    ]
+    once, asked = S3Requests.once, list[list[str]]()
+
+    def troubled(self: S3Requests, operation: str, **parameters: Any) -> dict[str, Any]:
+        if operation == "delete_objects":
+            left = [one["Key"] for one in parameters["Delete"]["Objects"]]
+            asked.append(left)
+            if answers:
+                names = {"k0": left[0], "k1": left[-1]}
+                return {"Errors": [{**error, "Key": names[error["Key"]]} for error in answers.pop(0)]}
+        return once(self, operation, **parameters)
+
+    monkeypatch.setattr(S3Requests, "once", troubled)
+    remote.delete_all(keys)
+    prefix = remote.root.rpartition("/")[2]
+    assert asked[1:] == [[f"{prefix}/a/0", f"{prefix}/a/3"], [f"{prefix}/a/3"]]
+    answers.append([{"Key": "k0", "Code": "SlowDown"}, {"Key": "k1", "Code": "AccessDenied"}])
+    with pytest.raises(StoreError, match=r"a/3 cannot be deleted \(AccessDenied\): give .* s3:DeleteObject"):
+        remote.delete_all(keys)
+    assert len(asked) == 4, "a refusal is not tried again"
+
+
+def test_one_counter_has_every_request_for_blobs_also_those_made_again(proxy: S3Proxy, remote: Store) -> None:
+    proxy.faults({"fault": "SlowDown", "status": 503, "operation": "GET object", "first": 2})
+    before = used()
+    remote.write_blob("a", b"12345")
+    assert remote.read_blob("a") == b"12345"
+    assert not remote.exists("b")
+    remote.delete("a")
+    spent = used() - before
+    assert spent.requests == sum(proxy.counts().values()) == 6
+    assert (spent.bytes_read, spent.bytes_written) == (5, 5)
+
+
+def test_a_folder_in_a_store_that_is_away_costs_its_videos_no_attempt(
+    proxy: S3Proxy, remote: Store, tmp_path: Path
+) -> None:
+    remote.write_blob("a.mp4", b"x")
+    impatient = FolderSource(remote.root, {**remote.storage_options, "retry_s": "0.1"})
+    video = {"video_id": "v", "source": "folder", "url": f"{remote.root}/a.mp4"}
+    task = DownloadTask(video, 1, 0)
+    context = AttemptContext(impatient, Store(tmp_path / "root"), DownloadConfig(), "b", tmp_path)
+    for fault in ({"fault": "SlowDown", "status": 503}, {"fault": "ExpiredToken", "status": 400}):
+        proxy.faults(fault)  # type: ignore[arg-type]
+        with pytest.raises(StoreError, match=r"SlowDown|made by a test|expired"):
+            attempt(task, context)
+    # one object that these credentials may not read is one video's matter
+    proxy.faults({"fault": "AccessDenied", "status": 403, "operation": "GET object"})
+    row = attempt(task, context).row
+    assert (row["state"], row["error_class"]) == ("pending", "transient")
+
+
 @pytest.mark.slow
 def test_every_fault_that_passes_leaves_a_table_as_it_should_be(proxy: S3Proxy, remote: Store) -> None:
     for number, fault in enumerate(PASSING):
@@ -184,6 +297,10 @@ def test_texts_of_delta_are_understood_without_a_server() -> None:
         (refused.format("503 Service Unavailable: <Code>SlowDown</Code>"), "SlowDown", True),
         ("Generic S3 error: Error performing PUT http://h:4403/b - error sending request: connection reset", "", True),
         ("Generic S3 error: Received redirect without LOCATION, this normally indicates a region", "", False),
+        (refused.format("503 Service Unavailable: <Code>XMinioServerNotInitialized</Code>"), "", True),
+        (refused.format("502 Bad Gateway: <Code>BadGateway</Code>"), "", True),
+        (refused.format("501 Not Implemented: <Code>NotImplemented</Code>"), "NotImplemented", False),
+        (refused.format("507 Insufficient Storage: <Code>XMinioStorageFull</Code>"), "XMinioStorageFull", False),
         ("the credential provider was not enabled", "NoCredentials", False),
     ):
         problem = problem_of_table(OSError(text))

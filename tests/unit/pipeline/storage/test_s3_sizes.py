@@ -14,7 +14,7 @@ from pipeline.bench.s3_counts import S3Proxy
 from pipeline.errors import StoreError
 from pipeline.inspect import gc
 from pipeline.inspect.gc import collect_garbage
-from pipeline.storage import s3_reads, s3_uploads
+from pipeline.storage import s3_files, s3_reads, s3_uploads
 from pipeline.storage.store import Store
 
 pytestmark = pytest.mark.timeout(120)
@@ -73,6 +73,24 @@ def test_an_upload_that_cannot_end_leaves_nothing_that_anybody_sees(proxy: S3Pro
     assert remote.list_blobs("") == []
     assert not remote.exists("a.bin")
     assert remote.unfinished_uploads(datetime.now(UTC) + timedelta(days=1)) == []
+
+
+def test_a_copy_in_parts_is_whole_or_leaves_nothing(
+    proxy: S3Proxy, remote: Store, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_files, "_COPY_WHOLE", PART)
+    monkeypatch.setattr(s3_files, "_COPY_PART", PART)
+    remote.put_file("a.bin", large)
+    proxy.faults({"fault": "AccessDenied", "status": 403, "operation": "PUT part", "after": 3})
+    with pytest.raises(StoreError, match=r"UploadPartCopy of a\.bin is refused"):
+        remote.move("a.bin", "b.bin")
+    assert remote.list_blobs("") == ["a.bin"]
+    assert remote.unfinished_uploads(datetime.now(UTC) + timedelta(days=1)) == []
+    proxy.faults({"fault": "lost", "operation": "end upload", "first": 1})
+    remote.move("a.bin", "b.bin")
+    assert remote.list_blobs("") == ["b.bin"]
+    remote.copy_to("b.bin", tmp_path / "back.bin")
+    assert (tmp_path / "back.bin").read_bytes() == large.read_bytes()
 
 
 def test_an_upload_that_a_killed_process_left_is_garbage_after_a_day(
