@@ -41,10 +41,16 @@ class StoreError(Exception):
 
     error_class = STORE_TROUBLE
 
-    def __init__(self, message: str, *, passing: bool = False) -> None:
-        """Say what is wrong; `passing` tells whether the same may succeed a little later."""
+    def __init__(self, message: str, *, passing: bool = False, code: str = "") -> None:
+        """Say what is wrong.
+
+        Args:
+            message: a sentence.
+            passing: whether the same may succeed a little later.
+            code: as the store names it (`AccessDenied`), where it said something of one request.
+        """
         super().__init__(message)
-        self.passing = passing
+        self.passing, self.code = passing, code
 
 
 class RejectedError(PermanentError):

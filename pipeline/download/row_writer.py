@@ -6,11 +6,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.download.attempt import DownloadTask
 from pipeline.download.circuit_breaker import Breaker
 from pipeline.download.schedule import Feed
 from pipeline.sources.actions import raw_actions
 from pipeline.sources.faults import clean_message
+from pipeline.storage.arrow import pc
 from pipeline.storage.rows import fitting_rows
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -31,6 +34,8 @@ class RowWriter:
         self.added = 0
         """Attempts that were given to `add`."""
         self._rows: list[dict[str, Any]] = []
+        self._is_open = False
+        """Whether an append has begun and not ended."""
         self._since = time.monotonic()
 
     def add(self, row: dict[str, Any], change: Breaker | None) -> None:
@@ -59,10 +64,28 @@ class RowWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Append the waiting rows; of videos that were taken down meanwhile, delete the blobs instead."""
-        rows, self._rows, self._since = self._rows, [], time.monotonic()
-        if not rows:
+        """Append the waiting rows; of videos that were taken down meanwhile, delete the blobs instead.
+
+        Where the store does not take them the rows wait on, and the next flush appends those that are not there.
+        """
+        self._since = time.monotonic()
+        if not self._rows:
             return
+        rows = self._unwritten() if self._is_open else list(self._rows)
+        # until it has ended, nobody knows whether the rows are there: the store may be away, or this be interrupted
+        self._is_open = True
+        self._write(rows)
+        self._rows, self._is_open = [], False
+
+    def _unwritten(self) -> list[dict[str, Any]]:
+        """Return the waiting rows that the store does not have: an append that failed may have been made."""
+        batches = pa.array(sorted({row["batch"] for row in self._rows}))
+        there = set(
+            self.store.read("downloads", ["attempt_id"], pc.field("batch").isin(batches))["attempt_id"].to_pylist()
+        )
+        return [row for row in self._rows if row["attempt_id"] not in there]
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
         hidden = taken_down(self.store).hidden_among(self.store, {row["video_id"] for row in rows})
         for row in rows:
             if row["video_id"] in hidden and row["path"]:

@@ -40,7 +40,7 @@ from pipeline.sources.endings import (
     is_other_content,
     is_video_name,
 )
-from pipeline.sources.folder_fetch import fetch_object, is_remote, link_file, path_of, real_path
+from pipeline.sources.folder_fetch import fetch_object, is_remote, link_file, path_of, real_path, trouble_of
 from pipeline.sources.folder_walk import FolderWalk
 from pipeline.sources.settling import Original, file_moment
 from pipeline.storage.blobs import BlobStat
@@ -287,7 +287,7 @@ class FolderSource(ReadySource):
             try:
                 found = actions_beside(url, self.folder, self.storage_options)
             except StoreError as error:
-                raise RetryableError(str(error), error_class="transient") from None
+                raise trouble_of(error) from None
         return Fetched(
             path=target,
             format="file",

@@ -12,6 +12,9 @@ from pipeline.errors import PermanentError, RetryableError, StoreError
 from pipeline.regular_file import OddFileError, open_regular
 from pipeline.storage.store import Store
 
+# another rule for this object, or it lies in an archive; all else that a store refuses holds for all objects
+_OF_ONE_OBJECT = frozenset({"AccessDenied", "Forbidden", "InvalidObjectState"})
+
 
 def path_of(url: str) -> Path:
     """Return the path that a folder video's `url` names."""
@@ -35,7 +38,8 @@ def fetch_object(url: str, target: Path, options: Mapping[str, str]) -> None:
 
     Raises:
         PermanentError: it is gone.
-        RetryableError: the object store does not give it now.
+        RetryableError: the object store does not give this object now.
+        StoreError: the object store is away, or refuses everything: no video is at fault.
     """
     parent, _, name = url.rpartition("/")
     try:
@@ -43,9 +47,14 @@ def fetch_object(url: str, target: Path, options: Mapping[str, str]) -> None:
     except FileNotFoundError as error:
         raise PermanentError("the file is gone from its folder", error_class="permanent") from error
     except StoreError as error:
-        raise RetryableError(str(error), error_class="transient") from None
+        raise trouble_of(error) from None
     except Exception as error:  # each object store has its own exceptions for "not now"
         raise RetryableError(f"{type(error).__name__}: {error}", error_class="transient") from error
+
+
+def trouble_of(error: StoreError) -> Exception:
+    """Return the error itself, which ends the work, or that of one video where the store refuses one object alone."""
+    return RetryableError(str(error), error_class="transient") if error.code in _OF_ONE_OBJECT else error
 
 
 def link_file(path: Path, target: Path) -> None:
