@@ -34,7 +34,7 @@ from pipeline.outside import shown_text
 from pipeline.progress import Notice, ProgressCallback
 from pipeline.storage.owner import scratch_folder
 from pipeline.storage.store import Store
-from pipeline.usage import hold_gpus, release_gpus
+from pipeline.usage import NAMES, Usage, add_of_worker, hold_gpus, release_gpus
 
 OnStep = Callable[[int, Mapping[str, float]], None]
 PATIENCE_S = 840.0
@@ -112,6 +112,10 @@ class _Heard:
             self.on_step(event["step"], event["metrics"])
         elif name == "restart":
             self.context.log.warning(shown_text(f"all processes start again ({event['number']}): {event['reason']}"))
+        elif name == "used":
+            # the launcher waits for these processes, and the step for it; this one counts the GPUs that they hold
+            told = {quantity: event[quantity] for quantity in NAMES}
+            add_of_worker(Usage(**{**told, "gpu_s": 0.0}), is_child=True)
         elif name == "published":
             self.model = event["model_id"]
         elif name == "failed":

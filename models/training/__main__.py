@@ -34,6 +34,7 @@ from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind, steps_of
 from pipeline.progress import notify, show_progress_lines
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
+from pipeline.usage import used
 
 DEFAULT_ROOT = "lampworks-data"
 _TRAIN: Mapping[str, tuple[Callable[..., TrainReport], TrainedKind]] = {
@@ -53,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not among_ranks() and training.processes * training.nodes > 1:
             run_group(given, config, store, on_event=_forward(report))
         else:
-            _train(options, config, store, report)
+            try:
+                _train(options, config, store, report)
+            finally:
+                report.write("used", rank=int(os.environ.get("RANK", 0)), **dataclasses.asdict(used()))
     except (UserError, PermanentError, StoreError) as exc:
         _tell(report, exc, final=True)
         return 2

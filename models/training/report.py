@@ -5,6 +5,7 @@
     {"event": "line", "text": "...", "notice": true}        what the terminal shows too
     {"event": "step", "step": 2001, "metrics": {"train/loss": 5.1, "rate/utilisation": 0.4}}       200 in all
     {"event": "published", "kind": "world_model", "model_id": "...", "skipped": false, "steps": 9000}
+    {"event": "used", "rank": 0, "cpu_s": 812.5, "bytes_read": 73400320, "requests": 112, ...}      `pipeline.usage`
     {"event": "error", "rank": 1, "type": "UserError", "text": "...", "final": true}
     {"event": "restart", "number": 1, "reason": "rank 1 was ended by SIGKILL"}       of the group, not of a process
 

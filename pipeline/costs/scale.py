@@ -108,7 +108,7 @@ def plan_scale(costs: Sequence[StageCost], measured: Scope, inputs: Inputs) -> S
             "or set source.batch_size lower."
         )
     hours = inputs.clips / measured.clips * measured.video_s / 3600
-    stages = [StagePlan(stage=cost.stage, usage=_scaled(cost, measured, hours), batches=cost.batches) for cost in known]
+    stages = [StagePlan(stage=cost.stage, usage=_scaled(cost, hours), batches=cost.batches) for cost in known]
     total = sum((stage.usage for stage in stages), Usage())
     left_out = [cost.stage for cost in grow if cost.too_few]
     seconds = inputs.days * 86_400 * inputs.busy
@@ -173,11 +173,11 @@ def scale_lines(plan: ScalePlan) -> list[str]:
     return lines
 
 
-def _scaled(cost: StageCost, measured: Scope, hours: float) -> Usage:
+def _scaled(cost: StageCost, hours: float) -> Usage:
     """Return what a stage would use for so many hours of video."""
     found = {name: (cost.per_thousand_hours(name) or 0.0) * hours / 1000 for name in NAMES}
     # a stage over the whole store grows from the size at which it was measured
-    growth = max(1.0, hours / (measured.video_s / 3600)) ** (EXPONENTS.get(cost.stage, 1.0) - 1.0)
+    growth = max(1.0, hours / cost.hours) ** (EXPONENTS.get(cost.stage, 1.0) - 1.0)
     found["cpu_s"] *= growth
     found["gpu_s"] *= growth
     return Usage(
@@ -189,6 +189,6 @@ def _scaled(cost: StageCost, measured: Scope, hours: float) -> Usage:
 
 def _cells(usage: Usage) -> str:
     return (
-        f"{usage.cpu_s / 3600:12,.0f}{usage.gpu_s / 3600:12,.0f}{usage.bytes_read / 1e12:10,.1f}"
-        f"{usage.bytes_written / 1e12:12,.1f}{usage.bytes_downloaded / 1e12:11,.1f}{usage.requests:15,}"
+        f" {usage.cpu_s / 3600:11,.0f} {usage.gpu_s / 3600:11,.0f} {usage.bytes_read / 1e12:9,.1f}"
+        f" {usage.bytes_written / 1e12:11,.1f} {usage.bytes_downloaded / 1e12:10,.1f} {usage.requests:14,}"
     )

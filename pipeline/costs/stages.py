@@ -1,11 +1,19 @@
-"""What each stage costs per thousand hours of video, from the rows of `costs`."""
+"""What each stage costs per thousand hours of video, from the rows of `costs`.
+
+A figure says what one making of the video costs, however often it was made. Three kinds of stages count differently:
+
+- What only adds (`ADDS_UP`): a run does what no run did before, so all runs count, over the video that there is.
+- A batch: its runs until it was whole, failed ones included. Where it was made again (by another classifier, under
+  other settings), or a run found nothing to do, the dearest making counts, and no other.
+- The whole store: each run goes over all of it, so the last run that ended well counts, and no other.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -23,7 +31,9 @@ STAGES = (
     "world_model", "token_shards", "world_evaluation", "playable_world", "curation_ablation",
 )  # fmt: skip
 """In the order of a pass."""
-_COLUMNS = ["stage", "batch", "state", "seconds", "batches", "video_s", "clips", *NAMES]
+ADDS_UP = frozenset({"search_results", "raw_videos"})
+"""Stages that never do anything again: a search finds other videos, and what was downloaded stays."""
+_COLUMNS = ["stage", "batch", "state", "started_at", "seconds", "batches", "video_s", "clips", *NAMES]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +48,15 @@ class StageCost:
     runs: int
     """Rows of `costs`."""
     failed: int
-    """Of these, those that failed; what they used is counted."""
+    """Of these, those that failed."""
     hours: float
-    """Hours of video; of a stage over the whole store, added up over its runs."""
+    """Hours of video, each once."""
     seconds: float
     """From begin to end, of all runs."""
     usage: Usage
-    """Of all runs."""
+    """Of the runs that count: what that video takes once."""
+    all_runs: Usage = dataclasses.field(default_factory=Usage)
+    """Of all runs: what was paid."""
 
     @property
     def too_few(self) -> bool:
@@ -73,8 +85,14 @@ def cost_lines(costs: Sequence[StageCost]) -> list[str]:
     """Return the costs as a table for a terminal: a line for the heading and one a stage; [] where none is booked."""
     if not costs:
         return []
-    heads = "".join(f"{head:>8}" for head in ("CPU-h", "GPU-h", "read", "written", "loaded"))
-    return [f"{'per 1,000 h of video':<20}{heads}{'requests':>9}  from (bytes in GB)", *map(_line, costs)]
+    rows = [("CPU-h", "GPU-h", "read", "written", "loaded", "requests"), *(_cells(cost) for cost in costs)]
+    widths = [max(map(len, column)) + 2 for column in zip(*filter(None, rows), strict=True)]
+    told = ["from (bytes in GB)", *map(_from, costs)]
+    names = ["per 1,000 h of video", *(cost.stage for cost in costs)]
+    return [
+        f"{name:<20}{''.join(f'{cell:>{width}}' for cell, width in zip(cells, widths, strict=False))}  {of}"
+        for name, cells, of in zip(names, rows, told, strict=True)
+    ]
 
 
 def total_per_thousand_hours(costs: Iterable[StageCost], name: str) -> float:
@@ -82,15 +100,20 @@ def total_per_thousand_hours(costs: Iterable[StageCost], name: str) -> float:
     return sum(cost.per_thousand_hours(name) or 0.0 for cost in costs)
 
 
-def _line(cost: StageCost) -> str:
+def _cells(cost: StageCost) -> tuple[str, ...]:
+    """Return the figures of a stage; () where they are too few."""
+    if cost.too_few:
+        return ()
+    units = {"cpu_s": 3600, "gpu_s": 3600, "bytes_read": 1e9, "bytes_written": 1e9, "bytes_downloaded": 1e9}
+    figures = (figure_text((cost.per_thousand_hours(name) or 0.0) / unit) for name, unit in units.items())
+    return (*figures, f"{cost.per_thousand_hours('requests') or 0.0:,.0f}")
+
+
+def _from(cost: StageCost) -> str:
     of = f"{cost.batches:,} batch{'' if cost.batches == 1 else 'es'}, {cost.hours:,.1f} h"
     if cost.failed:
         of += f", {cost.failed} of {cost.runs} runs failed"
-    if cost.too_few:
-        return f"{cost.stage:<20}  too few to tell ({of}; {FEW_BATCHES} batches and {FEW_HOURS:g} h are needed)"
-    units = {"cpu_s": 3600, "gpu_s": 3600, "bytes_read": 1e9, "bytes_written": 1e9, "bytes_downloaded": 1e9}
-    values = "".join(f"{figure_text((cost.per_thousand_hours(name) or 0.0) / unit):>8}" for name, unit in units.items())
-    return f"{cost.stage:<20}{values}{cost.per_thousand_hours('requests') or 0.0:9,.0f}  {of}"
+    return f"too few to tell ({of}; {FEW_BATCHES} batches and {FEW_HOURS:g} h are needed)" if cost.too_few else of
 
 
 def figure_text(value: float) -> str:
@@ -100,15 +123,16 @@ def figure_text(value: float) -> str:
 
 def _cost(stage: str, rows: pa.Table) -> StageCost:
     per_batch = rows["batch"].null_count < len(rows)
+    rows = rows.sort_by("started_at")
+    counted = rows.take(_that_count(rows, stage, per_batch))
     # what failed is paid for, and has brought no video to its end
-    done = rows_with(rows, "state", "ok")
+    done = rows_with(counted, "state", "ok")
     if per_batch:
         # a batch that was worked on several times is the same video
         each = done.group_by("batch").aggregate([("video_s", "max")])
         batches, video_s = len(each), pc.sum(each["video_s_max"]).as_py()
     else:
-        batches, video_s = pc.max(done["batches"]).as_py(), pc.sum(done["video_s"]).as_py()
-    sums = {name: pc.sum(rows[name]).as_py() or 0 for name in NAMES}
+        batches, video_s = pc.max(done["batches"]).as_py(), pc.max(done["video_s"]).as_py()
     return StageCost(
         stage=stage,
         per_batch=per_batch,
@@ -117,5 +141,42 @@ def _cost(stage: str, rows: pa.Table) -> StageCost:
         failed=len(rows_with(rows, "state", "failed")),
         hours=float(video_s or 0.0) / 3600,
         seconds=float(pc.sum(rows["seconds"]).as_py() or 0.0),
-        usage=Usage(**sums),
+        usage=_sum(counted),
+        all_runs=_sum(rows),
     )
+
+
+def _sum(rows: pa.Table) -> Usage:
+    return Usage(**{name: pc.sum(rows[name]).as_py() or 0 for name in NAMES})
+
+
+class _Making(NamedTuple):
+    """Runs over one batch, from the first to the one that made it whole."""
+
+    rows: list[int]
+    cpu_s: float
+    video_s: float
+    """Of the most that a run ended with; -1 while none has."""
+
+    def and_run(self, row: int, run: Mapping[str, Any]) -> _Making:
+        video_s = max(self.video_s, run["video_s"]) if run["state"] == "ok" else self.video_s
+        return _Making([*self.rows, row], self.cpu_s + run["cpu_s"], video_s)
+
+
+def _that_count(rows: pa.Table, stage: str, per_batch: bool) -> list[int]:
+    """Return the places of the runs that count, of runs in the order of their begin; see the module."""
+    runs = rows.select(["batch", "state", "video_s", "cpu_s"]).to_pylist()
+    if stage in ADDS_UP:
+        return list(range(len(runs)))
+    if not per_batch:
+        return [place for place, run in enumerate(runs) if run["state"] == "ok"][-1:]
+    makings: dict[str, list[_Making]] = {}
+    for place, run in enumerate(runs):
+        of_batch = makings.setdefault(run["batch"] or "", [_Making([], 0.0, -1.0)])
+        whole = of_batch[-1].video_s >= 0
+        # a run that ends with more video goes on with what was there
+        if whole and not (run["state"] == "ok" and run["video_s"] > of_batch[-1].video_s):
+            of_batch.append(_Making([], 0.0, -1.0))
+        of_batch[-1] = of_batch[-1].and_run(place, run)
+    dearest = (max(found, key=lambda one: (one.video_s >= 0, one.cpu_s)) for found in makings.values())
+    return [place for making in dearest for place in making.rows]

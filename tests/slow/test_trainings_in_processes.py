@@ -104,6 +104,10 @@ def test_what_the_processes_report_is_in_the_run_and_one_that_is_killed_starts_a
     assert {one["train/step"] % 2 for one in shown} == {0}
     assert all({"train/loss", "train/psnr"} <= set(one) for one in shown)
     assert list(settings.home.tmp.iterdir()) == []
+    [cost] = settings.store.read("costs").to_pylist()
+    # the training set and the checkpoints: the step itself opens neither
+    assert cost["bytes_read"] > 0
+    assert cost["bytes_written"] > sum(settings.store.size(f"{model.path}/{name}") for name in model.files)
 
 
 def test_another_machine_takes_part_by_the_command_that_the_run_says(settings: Settings) -> None:

@@ -42,6 +42,9 @@ def test_the_command_trains_and_keeps_its_settings_beside_the_checkpoints(store,
     assert [event["step"] for event in events if event["event"] == "step"] == [1, 2]
     (row,) = all_models(store)
     assert [event["model_id"] for event in events if event["event"] == "published"] == [row.model_id]
+    # the last word is what the process has used, for the step that started it
+    assert (events[-1]["event"], events[-1]["rank"]) == ("used", 0)
+    assert all(events[-1][name] > 0 for name in ("cpu_s", "bytes_read", "bytes_written", "requests"))
     kept = read_run(store, run["folder"])
     assert (kept.inputs["shards"], kept.code) == ("v1", row.metrics["code"])
     # the file beside the checkpoints asks for the model that is there: nothing is trained

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import Config, EngineConfig
+from pipeline.costs import scale
 from pipeline.costs.booking import booked
 from pipeline.costs.stages import FEW_BATCHES, StageCost, cost_lines, stage_costs
 from pipeline.inspect.status import status
@@ -117,7 +120,7 @@ def test_a_kill_loses_the_booking_of_the_batch_at_work_alone(tmp_path: Path) -> 
                     os.kill(os.getpid(), signal.SIGKILL)
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", program, store.root], env=environment, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program, store.root], env=environment, timeout=200, check=False)
     assert done.returncode == -signal.SIGKILL
     assert store.read("costs", ["batch"])["batch"].to_pylist() == ["b1"]
 
@@ -161,7 +164,8 @@ def test_figures_are_per_thousand_hours_of_distinct_video_or_too_few(tmp_path: P
     done(BATCHES[2])  # made again: the same video
     enough = cost_of(store, "clips")
     assert (enough.batches, enough.runs, enough.hours) == (3, 4, 30.0)
-    assert enough.per_thousand_hours("bytes_written") == pytest.approx(8e9 * 1000 / 30)
+    assert enough.per_thousand_hours("bytes_written") == pytest.approx(6e9 * 1000 / 30)
+    assert enough.all_runs.bytes_written == 8e9
     with booked(store, CONFIG, "near_duplicates"):
         count(read=5)
     whole = cost_of(store, "near_duplicates")
@@ -172,7 +176,63 @@ def test_figures_are_per_thousand_hours_of_distinct_video_or_too_few(tmp_path: P
     assert all(len(line) < 130 for line in text.splitlines())
     shown = json.loads(json.dumps(status(store, CONFIG).to_json()))["costs"]
     assert [cost["stage"] for cost in shown] == ["clips", "near_duplicates"]
-    assert shown[0]["usage"]["requests"] == 40
+    assert (shown[0]["usage"]["requests"], shown[0]["all_runs"]["requests"]) == (30, 40)
+
+
+def runs(store: Store, stage: str, *each: tuple[str | None, str, float, float]) -> None:
+    """Book runs one after another: batch, state, hours of video at their end, CPU-hours."""
+    began = datetime(2026, 11, 23, tzinfo=UTC) + timedelta(days=len(store.read("costs", ["cost_id"])))
+    store.append("costs", [{
+        "cost_id": f"{stage}-{began:%j}-{number}", "stage": stage, "batch": batch, "state": state,
+        "started_at": began + timedelta(hours=number), "finished_at": began + timedelta(hours=number, minutes=1),
+        "seconds": 60.0, "batches": 4 if batch is None else 1, "video_s": hours * 3600, "clips": 7,
+        **dataclasses.asdict(Usage(cpu_s=cpu * 3600)),
+    } for number, (batch, state, hours, cpu) in enumerate(each)])  # fmt: skip
+
+
+def rate(store: Store, stage: str) -> float:
+    return (cost_of(store, stage).per_thousand_hours("cpu_s") or 0.0) / 3600
+
+
+def test_a_stage_over_the_whole_store_counts_as_its_last_run_that_ended_well(tmp_path: Path) -> None:
+    store = Store(tmp_path / "root")
+    for week in range(1, 4):
+        runs(store, "near_duplicates", (None, "failed", 10.0 * week, 50.0), (None, "ok", 10.0 * week, 1.0 * week))
+    runs(store, "near_duplicates", (None, "failed", 40.0, 50.0))
+    cost = cost_of(store, "near_duplicates")
+    assert (cost.hours, cost.usage.cpu_s, cost.runs, cost.failed) == (30.0, 3.0 * 3600, 7, 4)
+    assert rate(store, "near_duplicates") == pytest.approx(100)
+    # a search finds other videos each time: all that were made count, over the video that came of them
+    runs(store, "search_results", *((None, "ok", 10.0 * week, 1.0) for week in range(4)))
+    assert rate(store, "search_results") == pytest.approx(4 * 1000 / 30)
+
+
+def test_a_batch_counts_once_by_its_dearest_making(tmp_path: Path) -> None:
+    store = Store(tmp_path / "root")
+    for batch in BATCHES:
+        # cut in three goes; a run that found nothing to do; all of it again, under other settings
+        runs(store, "clips", (batch, "failed", 2.0, 1.0), (batch, "ok", 8.0, 2.0), (batch, "ok", 10.0, 1.0))
+        assert cost_of(store, "clips").usage.cpu_s == pytest.approx(4 * 3600 * (BATCHES.index(batch) + 1))
+        runs(store, "clips", (batch, "ok", 10.0, 0.1))
+    assert rate(store, "clips") == pytest.approx(400)
+    runs(store, "clips", *((batch, "ok", 10.0, 6.0) for batch in BATCHES), (BATCHES[0], "failed", 10.0, 50.0))
+    assert rate(store, "clips") == pytest.approx(600)
+    # every attempt at a download was needed, whatever it brought
+    for batch in BATCHES:
+        runs(store, "raw_videos", (batch, "ok", 9.0, 1.0), (batch, "ok", 10.0, 1.0), (batch, "ok", 10.0, 1.0))
+    assert rate(store, "raw_videos") == pytest.approx(300)
+
+
+def test_large_figures_stay_columns_of_their_own() -> None:
+    usage = Usage(cpu_s=9e12, gpu_s=9e12, bytes_read=9 * 10**17, bytes_written=9 * 10**17, requests=9 * 10**11)
+    cost = StageCost(
+        stage="clips", per_batch=True, batches=4, runs=4, failed=0, hours=1000.0, seconds=1.0, usage=usage
+    )  # fmt: skip
+    few = dataclasses.replace(cost, stage="clip_embeddings", batches=1)
+    lines = cost_lines([cost, few])
+    assert lines[1].split()[1:7] == ["2,500,000,000"] * 2 + ["900,000,000"] * 2 + ["0.00", "900,000,000,000"]
+    assert lines[0].index("requests") + len("requests") == lines[1].index("900,000,000,000") + len("900,000,000,000")
+    assert all(figure in scale._cells(usage).split() for figure in ("2,500,000,000", "900,000.0", "900,000,000,000"))
 
 
 def test_usages_add_up() -> None:
