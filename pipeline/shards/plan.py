@@ -55,9 +55,21 @@ def shard_inputs(store: Store, config: Config) -> dict[str, Any]:
     }
 
 
+_ADVICE = {
+    "classifier": "set decision.keep_rate to keep the best-scored share (0.124 in the paper), look in "
+    "`lampworks status` at what drops the others",
+    "flags": "with decision.mode = flags hard rules alone decide. Look in `lampworks status` at which ones drop the "
+    "clips, and take a flag out of decision.drop_flags or lower decision.min_usable_share; set decision.middle = keep "
+    "where clips wait for review",
+    "recipe": "with decision.mode = recipe what the recipe of source.spec lists is kept, and no clip here is in it. "
+    "Set decision.mode = classifier or flags",
+}
+"""What to do where no clip is kept, by `decision.mode`."""
+
+
 def plan_shards(store: Store, config: Config) -> Plan:
     """Return the set that follows from the present decision, clips and takedowns; UserError says why there is none."""
-    kept = _kept(store)
+    kept = _kept(store, config)
     clips = _kept_clips(store, config, kept)
     # Arrow joins no columns of lists: these are attached afterwards
     cuts = clips.select(["clip_id", "cut_ms"])
@@ -84,7 +96,7 @@ def plan_shards(store: Store, config: Config) -> Plan:
     return Plan(clips, digest.hexdigest()[:12], kept_digest.hexdigest(), clip_spec(config.clips))
 
 
-def _kept(store: Store) -> pa.Table:
+def _kept(store: Store, config: Config) -> pa.Table:
     """Return clip_id, video_id, split and probability of the clips that are kept and not taken down, by clip_id."""
     columns = ["clip_id", "video_id", "split", "probability"]
     kept = store.read("curated", columns, pc.field("decision") == "keep")
@@ -93,11 +105,8 @@ def _kept(store: Store) -> pa.Table:
         found = counts(store.read("curated", ["decision"])["decision"])
         if not found:
             raise UserError("nothing is decided yet: run the decision (asset curated_clips) before writing shards.")
-        raise UserError(
-            f"no clip is kept ({', '.join(f'{count} {name}' for name, count in found.items())}): set "
-            "decision.keep_rate to keep the best-scored share (0.124 in the paper), look in `lampworks status` at what "
-            "drops the others, or add videos."
-        )
+        told = ", ".join(f"{count} {name}" for name, count in found.items())
+        raise UserError(f"no clip is kept ({told}): {_ADVICE[config.decision.mode]}, or add videos.")
     return kept.sort_by("clip_id")
 
 

@@ -14,8 +14,10 @@ from classifier.labels.import_file import import_labels
 from classifier.training.published import latest_classifier
 from pipeline.errors import UserError
 from pipeline.job import Job
+from pipeline.shards.write import write_shards
 from pipeline.storage.takedown import request_takedown
 from tests.snapshots import snapshot
+from tests.synthetic import finished_store, job_of
 
 BATCHES = ("2026w47-0001", "2026w47-0002")
 
@@ -262,3 +264,20 @@ def test_a_batch_that_is_cut_again_meanwhile_is_decided_anew(scored, monkeypatch
     assert sum(decide(scored).counts.values()) == 23
     assert sizes == [24, 23]
     assert decision_is_current(scored.store, scored.config)
+
+
+def test_the_advice_where_flags_keep_no_clip_lets_clips_be_kept(tmp_path):
+    store = finished_store(tmp_path / "root")
+    store.replace("clips", [row | {"flags": ["black", "overlay"]} for row in store.read("clips").to_pylist()])
+    store.replace("labels", store.read("labels").slice(0, 0))
+    job = with_rule(job_of(store), mode="flags", drop_flags=("black",), middle="review", min_usable_share=0.0)
+    advice = (
+        r"no clip is kept \(.*decision.mode = flags .*take a flag out of decision.drop_flags .*decision.middle = keep"
+    )
+    for rule in ({"drop_flags": ()}, {"middle": "keep"}):
+        decide(job)
+        with pytest.raises(UserError, match=advice):
+            write_shards(job)
+        job = with_rule(job, **rule)
+    assert decide(job).counts["keep"]
+    assert write_shards(job).written
