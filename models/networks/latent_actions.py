@@ -34,7 +34,11 @@ from pipeline.config.world import LatentActionConfig, check_lam_window
 from pipeline.errors import UserError
 
 _RESIDUAL_GAIN = 0.3
-_KMEANS_TRIES, _KMEANS_COMPARED = 64, 4
+_KMEANS_TRIES = 64
+_HALVING = ((0.1, 10), (0.4, 3), (1.0, 1))
+"""Share of the transitions on which the codes that are left are compared, and how many stay. On the demo's 1,200 this
+chose bad codes in none of 1,000 draws of transitions, with 12,000 decoded frames for 31 codes; 4 on a tenth, then 1 on
+0.4 of them: in 7 %, with 5,600."""
 _LLOYD_ROUNDS = 15
 _ALIKE = 0.05
 """Codes nearer than this share of the least distance of two codes are the same."""
@@ -266,7 +270,7 @@ def initialize_codes(
         error: returns the error of the decoder with the present codes, on a share of some transitions. With it, k-means
             is tried 64 times, and of the codes that differ those of the least error stay: the nearest centres are not
             those that tell the decoder most, and in a single try two actions share a code now and then while a third
-            has two (measured). A quarter of the transitions tells which 4 are worth all of them.
+            has two (measured). The fewer codes are left, the more transitions compare them (successive halving).
     """
     samples = F.normalize(latents_NL, dim=-1) if lam.config.cosine else latents_NL
 
@@ -290,8 +294,9 @@ def initialize_codes(
             found = one_try()
             if not any(_alike(found[0], rows) for rows, _ in distinct):
                 distinct.append(found)
-        better = sorted(distinct, key=lambda found: wrong(found, 1 / 4))[:_KMEANS_COMPARED]
-        best = min(better, key=lambda found: wrong(found, 1))
+        for share, kept in _HALVING:
+            distinct = sorted(distinct, key=lambda found: wrong(found, share))[:kept]
+        best = distinct[0]
     try_codes(*best)
     return best[1]
 

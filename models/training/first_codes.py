@@ -12,8 +12,6 @@ from models.networks.latent_actions import LatentActionModel, initialize_codes
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 
-_JUDGED = 40  # batches on which the tries are compared
-
 
 @torch.no_grad()
 def initialize_first_codes(
@@ -47,11 +45,10 @@ def initialize_first_codes(
 
     found: list[Tensor] = []
     judged: list[Tensor] = []
-    for number, frames in enumerate(batches):
+    for frames in batches:
         pieces = [piece for part in parallel.pieces(frames, micro_batches) for piece in part]
         found += [latents.float() for latents in parallel.map(latents_of, pieces)]
-        if number < _JUDGED:
-            judged += pieces
+        judged += pieces
 
     def error(share: float) -> float:
         return float(torch.stack(parallel.map(error_of, range(ceil(share * len(judged))))).sum())
