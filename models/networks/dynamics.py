@@ -123,12 +123,33 @@ class Dynamics(nn.Module):
             seen_BTP: tokens that the network sees where nothing is masked; the true ones by default.
             weights_BTP: of each token in the mean; all alike by default.
         """
+        return self.loss_and_guess(tokens_BTP, actions_BTL, mask_BTP, seen_BTP, weights_BTP, guess=False)[0]
+
+    def loss_and_guess(
+        self,
+        tokens_BTP: Tensor,
+        actions_BTL: Tensor,
+        mask_BTP: Tensor,
+        seen_BTP: Tensor | None = None,
+        weights_BTP: Tensor | None = None,
+        *,
+        guess: bool = True,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the loss as of `loss`, and the tokens (B, T, P) with the likeliest ones where they are masked."""
         seen = tokens_BTP if seen_BTP is None else seen_BTP
         hidden = self.hidden(seen.masked_fill(mask_BTP, self.mask_id), actions_BTL.detach())
         rows = loss_rows(mask_BTP, self.mask_id)
         targets = tokens_BTP.masked_fill(~mask_BTP, NO_TARGET).flatten()[rows]
         weights = None if weights_BTP is None else (weights_BTP * mask_BTP).flatten()[rows].float()
-        return cross_entropy(self.head, hidden.flatten(0, -2).index_select(0, rows), targets, weights, self.mask_id)
+        chosen = hidden.flatten(0, -2).index_select(0, rows)
+        loss = cross_entropy(self.head, chosen, targets, weights, self.mask_id)
+        if not guess:
+            return loss, None
+        with torch.no_grad():
+            found = torch.where(
+                targets == NO_TARGET, tokens_BTP.flatten()[rows], likeliest(self.head, chosen, self.mask_id)
+            )
+            return loss, tokens_BTP.flatten().index_copy(0, rows, found).view_as(tokens_BTP)
 
 
 def loss_rows(mask_BTP: Tensor, num_codes: int) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from models.networks.dynamics import Dynamics, change_weights, draw_mask, draw_noise, self_predicted_tokens
 from models.runtime.cpu_parallel import micro_batches
 from models.training.own_past import OwnPast, Rollouts, draw_rollouts, with_own_past
+from models.training.recalled import NOT_RECALLED
 from models.training.unseen_actions import ShownActions, with_unseen_actions
 from pipeline.config.world import DynamicsConfig
 
@@ -46,6 +47,8 @@ class DynamicsInputs:
     """Random codes where some are shown; None: nowhere."""
     weights_BTP: Tensor | None
     """Of each token in the loss; None: all alike."""
+    recalled_BTP: Tensor | None
+    """Predicted tokens that are shown in place of true ones (`models.training.recalled`); None: nowhere."""
 
     @property
     def amount(self) -> float:
@@ -79,6 +82,7 @@ def draw_inputs(
     generator: torch.Generator,
     begin: Callable[[Rollouts], OwnPast],
     shown: ShownActions | None,
+    recall: Callable[[Tensor, Tensor], Tensor],
     lanes: slice = ALL,
 ) -> DynamicsInputs:
     """Draw the inputs of a step.
@@ -91,6 +95,8 @@ def draw_inputs(
         generator: of the step's noise, on the CPU.
         begin: returns what rollouts begin with; called where `own_frames` asks for some.
         shown: which latent actions the footage shows where; None without `unseen_actions`.
+        recall: returns what was predicted, by which windows (B,) are shown it and what is masked, as of
+            `RecalledFrames.shown`; called where `recalled_share` asks for some.
         lanes: which windows of the batch (`config.batch`) these are; all: the batch is those that are given.
     """
     device = tokens_BTP.device
@@ -98,7 +104,7 @@ def draw_inputs(
     drawn = draw_mask(config, (batch, *tokens_BTP.shape[1:]), generator)
     masked = drawn[lanes]
     mask = masked.to(device)
-    own = own_past = noise = weights = None
+    own = own_past = noise = weights = recalled = None
     if config.own_frames > 1:
         own_past = begin(Rollouts(*(part[lanes] for part in draw_rollouts(config, drawn, generator))))
     elif config.own_frame_share:
@@ -114,18 +120,23 @@ def draw_inputs(
         rows = ALL if lanes == ALL else slice(lanes.start * steps, lanes.stop * steps)
         codes = with_unseen_actions(config.unseen_actions, shown, generator, rows, batch * steps)
         actions_BTL = shown.codes_AL[codes].view_as(actions_BTL)
+    if config.recalled_share:
+        recalled = recall((torch.rand(batch, generator=generator) < config.recalled_share)[lanes], mask)
     amount = masked.double().sum((1, 2))
-    return DynamicsInputs(tokens_BTP, actions_BTL, mask, amount, own, own_past, noise, weights)
+    return DynamicsInputs(tokens_BTP, actions_BTL, mask, amount, own, own_past, noise, weights, recalled)
 
 
-def dynamics_loss(dynamics: Dynamics, inputs: DynamicsInputs) -> Tensor:
-    """Return the mean cross-entropy (nat) of what a step asks for."""
+def dynamics_loss(dynamics: Dynamics, inputs: DynamicsInputs) -> tuple[Tensor, Tensor | None]:
+    """Return the mean cross-entropy (nat) of what a step asks for, and its tokens as predicted where they are kept."""
     seen, rows, mask = inputs.tokens_BTP, inputs.actions_BTL, inputs.mask_BTP
     if inputs.own_past is not None:
         seen = with_own_past(dynamics, seen, inputs.own_past)
     if inputs.own_B11 is not None:
         seen = torch.where(inputs.own_B11, self_predicted_tokens(dynamics, seen, rows, mask), seen)
+    if inputs.recalled_BTP is not None:
+        seen = torch.where(inputs.recalled_BTP == NOT_RECALLED, seen, inputs.recalled_BTP)
     seen = inputs.with_noise(seen)
     if not inputs.amount:
         mask = torch.ones_like(mask)  # what weighs nothing still has a loss, which is a number
-    return dynamics.loss(inputs.tokens_BTP, rows, mask, seen, inputs.weights_BTP)
+    keeps = inputs.recalled_BTP is not None
+    return dynamics.loss_and_guess(inputs.tokens_BTP, rows, mask, seen, inputs.weights_BTP, guess=keeps)

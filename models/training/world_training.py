@@ -17,24 +17,23 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.networks.dynamics import (
-    Dynamics,
-    scale_action_embeddings,
-)
+from models.networks.dynamics import Dynamics, scale_action_embeddings
 from models.networks.latent_actions import LatentActionModel
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.ranks import ALONE, Ranks
-from models.runtime.weights import load_states
+from models.runtime.weights import load_states, part_of
 from models.training.checkpoint import step_generator
 from models.training.code_metrics import code_metrics, lam_quality
 from models.training.data import Batches, ClipWindows, Place, TensorBatch
-from models.training.dynamics_inputs import DynamicsInputs, draw_inputs, dynamics_loss
+from models.training.dynamics_inputs import draw_inputs
+from models.training.dynamics_step import backward
 from models.training.first_codes import initialize_first_codes
 from models.training.large_network import LargeNetwork
 from models.training.optimizer import Optimizer
 from models.training.own_past import OwnPast, Rollouts, begin_rollouts
+from models.training.recalled import RecalledFrames
 from models.training.step_batches import StepBatches
 from models.training.token_cache import TokenSource, WindowCache, token_cache
 from models.training.tokenizer_training import samples_of
@@ -49,6 +48,7 @@ _NOISE_RISES = 0.6
 _STREAM, _PRIOR_STREAM, _CODES_BATCHES = 2, 4, 100
 # with a token cache these windows are then drawn again for nothing
 _PRIOR, _PRIOR_BATCHES = "action_prior", 400
+_RECALLED = "recalled"
 
 
 class _Part(NamedTuple):
@@ -115,6 +115,7 @@ class WorldTraining:
         self.lanes = compute.ranks.lanes(dynamics.batch)
         self.frozen = WithoutGradients(compute, self.parallel, accumulate)
         self._large = LargeNetwork("dynamics", self.dynamics, self.optimizer, compute)
+        self.recalled = RecalledFrames(cache_tokens)
         self.token_cache = token_cache(self.tokenizer, cache_tokens, dynamics.context)
         rests = cache_tokens and not latent_actions.update_every
         self.code_cache = WindowCache(cache_tokens, dynamics.context, latent_actions.num_actions) if rests else None
@@ -151,7 +152,7 @@ class WorldTraining:
         if self.truth_actions:
             true = true_actions(self.truth_actions, places, self.config.drawn_frames - 1).to(self.compute.device)
             rows = self.lam.quantizer.lookup(true).detach()
-            return self._step_dynamics(video, self._window_tokens(video, places), rows, step)
+            return self._step_dynamics(video, self._window_tokens(video, places), rows, step, places)
         if step < self.alone_steps:
             return self._step_lam_alone(self._context(video), step)
         if step == self.alone_steps and self.alone_steps:
@@ -189,8 +190,11 @@ class WorldTraining:
         self, cache: TokenSource | None, function: Callable[[Tensor], Tensor], frames: Tensor, places: list[Place]
     ) -> Tensor:
         """Return a function of windows, without gradients, from a cache where there is one."""
-        starts = [place._replace(start=place.start + self.config.frames_before) for place in places]
-        return self.frozen.kept(cache, function, frames, starts)
+        return self.frozen.kept(cache, function, frames, self._context_places(places))
+
+    def _context_places(self, places: list[Place]) -> list[Place]:
+        """Return where windows lie without the frames before them."""
+        return [place._replace(start=place.start + self.config.frames_before) for place in places]
 
     def _read(self, video: Tensor, parts: int = 0) -> Tensor:
         """Return the LAM's input for a video: pixels, or tokens as of `_tokens`."""
@@ -203,7 +207,7 @@ class WorldTraining:
         every = self.lam_config.update_every
         updates = bool(every) and joint % every == 0
         rows, metrics = self._step_lam(frames, step) if updates else self._led_by(frames, places)
-        return {**metrics, **self._step_dynamics(video, tokens, rows, joint)}
+        return {**metrics, **self._step_dynamics(video, tokens, rows, joint, places)}
 
     @torch.no_grad()
     def _led_by(self, frames: Tensor, places: list[Place]) -> tuple[Tensor, dict[str, float]]:
@@ -277,33 +281,30 @@ class WorldTraining:
             loss, result = self.lam.loss(frames, True, noise_BTL)
         return loss, (lam_quality(result.next_frames.detach(), frames[:, 1:]), len(frames))
 
-    def _step_dynamics(self, video: Tensor, tokens: Tensor, rows: Tensor, step: int) -> dict[str, float]:
+    def _step_dynamics(
+        self, video: Tensor, tokens: Tensor, rows: Tensor, step: int, places: list[Place]
+    ) -> dict[str, float]:
         """Take a step of the dynamics on the tokens (B, T, P) of windows, led by the rows of their latent actions.
 
         Rows are of the last T - 1 transitions of the video at least, and of all of them for the oracle.
         """
         noise = step_generator(self.seed, _STREAM, 2 * step)
         led = rows[:, rows.shape[1] + 1 - tokens.shape[1] :]
+        context = self._context_places(places)
 
         def begin(rollouts: Rollouts) -> OwnPast:
             own = begin_rollouts(rollouts, video, led, self._tokens, self._rows_of)
             return own._replace(actions_BAL=rows) if self.truth_actions else own
 
         shown = None if self.prior is None else shown_actions(self.prior, tokens, led, self.lam.quantizer.rows())
-        whole = draw_inputs(self.config, tokens, led, self.dynamics.mask_id, noise, begin, shown, self.lanes)
-        total = self.compute.ranks.total(whole.amount)
 
-        def share_of(piece: DynamicsInputs) -> tuple[Tensor, None]:
-            # the loss is a mean over masked tokens, of which each piece has its own number
-            with self.compute.autocast():
-                return dynamics_loss(self.dynamics, piece) * (piece.amount / total), None
+        def recall(chosen_B: Tensor, mask_BTP: Tensor) -> Tensor:
+            return self.recalled.shown(context, chosen_B, mask_BTP)
 
-        # every pass of a divided network is one of all ranks, also where a rank's part has nothing to learn
-        pieces = [
-            [piece for piece in part.parts(self.parallel.count) if piece.amount or self._large.divided]
-            for part in whole.parts(self.accumulate)
-        ]
-        loss, _ = self.parallel.backward_sum(self._large.learns, share_of, [part for part in pieces if part])
+        whole = draw_inputs(self.config, tokens, led, self.dynamics.mask_id, noise, begin, shown, recall, self.lanes)
+        loss, predicted = backward(self.dynamics, whole, self.compute, self.parallel, self._large, self.accumulate)
+        if self.config.recalled_share:
+            self.recalled.keep(context, tokens, predicted, whole.mask_BTP, self.compute.ranks, self.config.batch)
         norm = self.optimizer.apply(step, loss=loss)
         return {"loss": float(loss), "gradient_norm": norm, "learning_rate": self.optimizer.learning_rate}
 
@@ -341,7 +342,7 @@ class WorldTraining:
     def tensors(self) -> dict[str, Tensor]:
         """Return weights, codebook and optimizer states; of a divided dynamics on the first rank alone."""
         others = {name: network.state_dict() for name, network in self._saved().items() if name != "dynamics"}
-        others |= {"lam_optimizer": self.lam_optimizer.tensors()}
+        others |= {"lam_optimizer": self.lam_optimizer.tensors(), _RECALLED: self.recalled.tensors()}
         return self._large.tensors() | {
             f"{name}.{key}": tensor for name, state in others.items() for key, tensor in state.items()
         }
@@ -350,7 +351,8 @@ class WorldTraining:
         """Load a checkpoint."""
         own = self._large.own(tensors)
         networks = {**self._saved(), "dynamics": self._large.state()}
-        load_states(networks, self.optimizers(), own)
+        self.recalled.load(part_of(_RECALLED, own))
+        load_states(networks, self.optimizers(), {k: v for k, v in own.items() if not k.startswith(f"{_RECALLED}.")})
         if self.code_cache is not None:
             self.code_cache.clear()  # its codes are of a LAM that has taken other steps
 

@@ -263,6 +263,10 @@ class DynamicsConfig(Section, name="dynamics"):
     own_frames: Count = 1
     """More than 1: such samples end their visible past with a rollout of 1 to so many frames, each drawn greedily after
     the ones before, from a true frame and led by the LAM's codes, as in play. Windows are drawn longer for it."""
+    recalled_share: Share = 0.0
+    """Share of samples whose visible frames are shown as the dynamics last predicted them, where an earlier step did:
+    pasts with errors of its own at no cost, if of an older dynamics. Needs `training.cache_tokens`, which says how many
+    windows are kept."""
     changed_weight: PositiveFloat = 1.0
     """Weight, in the loss, of tokens that differ from the same place in the frame before; 1 counts all alike."""
     embedding_start: Literal["random", "codebook"] = "random"

@@ -139,11 +139,19 @@ def test_a_lam_that_rests_after_its_steps_alone_never_changes_again(windows):
         make_world_training(windows, lam={"update_every": 0})
 
 
-def test_a_training_that_goes_on_takes_the_same_steps_bit_for_bit(windows):
-    """Rollouts, kept tokens, weights and the LAM's rests depend on the seed, the step and the weights alone."""
+PASTS = {
+    "rollouts": {"own_frames": 2, "own_frame_share": 0.7},
+    "recalled": {"recalled_share": 0.9, "clean_prefix_share": 1.0},
+}
+
+
+@pytest.mark.parametrize("past", PASTS)
+def test_a_training_that_goes_on_takes_the_same_steps_bit_for_bit(windows, past, monkeypatch):
+    """Pasts of its own, kept tokens, weights and the LAM's rests depend on seed, step and checkpoint alone."""
+    monkeypatch.setattr("models.training.recalled._MOST_WRONG", 1.0)
     settings = {
-        "lam": {"update_every": 2, "motion_weight": 3.0, "ema_decay": 0.9}, "cache_tokens": 9, "own_frames": 2,
-        "own_frame_share": 0.7, "changed_weight": 2.0, "token_noise": 0.1,
+        "lam": {"update_every": 2, "motion_weight": 3.0, "ema_decay": 0.9}, "cache_tokens": 9, "changed_weight": 2.0,
+        "token_noise": 0.1, **PASTS[past],
     }  # fmt: skip
     whole = make_world_training(windows, **settings)
     for step in range(3):
@@ -155,6 +163,7 @@ def test_a_training_that_goes_on_takes_the_same_steps_bit_for_bit(windows):
     other.load(tensors)
     other.load_about(about)
     assert [other.step(step) for step in range(3, 5)] == expected
+    assert (len(other.recalled) > 0) == (past == "recalled")
 
 
 @pytest.mark.parametrize(("context", "past_window"), [(2, "ring"), (3, "prefill")])
