@@ -48,6 +48,8 @@ NEUTRAL: Mapping[str, Mapping[str, Any]] = {
         "own_frames": 1,
         "changed_weight": 1.0,
         "unseen_actions": 0.0,
+        "recalled_share": 0.0,
+        "recalled_frames": 50_000,
         "led_by": "latent_actions",
         "join_actions": "auto",
     },

@@ -4,7 +4,8 @@ In play each past frame is the dynamics' own, with its errors. `dynamics.own_fra
 of more passes. Here they cost none: what a step predicted of a window's frames is kept, and when a later window shows
 these frames as its past, it is shown the prediction in place of the truth. The loss asks for the true next frame, so a
 character that was half left out is put right. Predictions are of an older dynamics, and of a past that may itself be
-recalled. In the demo 15 of 100 rollouts lost the character without it after 30 frames, 11 with it (docs/model.md).
+recalled. After 30 frames of play the demo's worlds of two seeds have the character in 0.83 of 100 rollouts without it,
+in 0.91 of 160 with it (docs/model.md).
 
 Shapes: B windows, T frames, P tokens of a frame, N frames that are kept.
 """

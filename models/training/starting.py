@@ -42,7 +42,8 @@ _MAY_CHANGE = {
     },
     "dynamics": {
         "optimizer", "batch", "window_stride", "steps", "min_mask_rate", "full_mask_share", "clean_prefix_share",
-        "token_noise", "own_frame_share", "own_frames", "recalled_share", "changed_weight", "embedding_start",
+        "token_noise", "own_frame_share", "own_frames", "recalled_share", "recalled_frames", "changed_weight",
+        "embedding_start",
     },
 }  # fmt: skip
 # they make other tensors where they become 0 or cease to be

@@ -115,7 +115,7 @@ class WorldTraining:
         self.lanes = compute.ranks.lanes(dynamics.batch)
         self.frozen = WithoutGradients(compute, self.parallel, accumulate)
         self._large = LargeNetwork("dynamics", self.dynamics, self.optimizer, compute)
-        self.recalled = RecalledFrames(cache_tokens)
+        self.recalled = RecalledFrames(dynamics.recalled_frames)
         self.token_cache = token_cache(self.tokenizer, cache_tokens, dynamics.context)
         rests = cache_tokens and not latent_actions.update_every
         self.code_cache = WindowCache(cache_tokens, dynamics.context, latent_actions.num_actions) if rests else None

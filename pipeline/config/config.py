@@ -83,11 +83,6 @@ class Config:
                 f"once, and latent_actions.update_every = {self.latent_actions.update_every} changes them: set "
                 "latent_actions.update_every = 0 with latent_actions.unquantized_steps above 0, or unseen_actions = 0"
             )
-        if self.dynamics.recalled_share and not self.training.cache_tokens:
-            raise UserError(
-                f"dynamics.recalled_share = {self.dynamics.recalled_share}: no predicted frame is kept; set "
-                "training.cache_tokens to the windows that are kept, or recalled_share = 0"
-            )
         context, window = self.dynamics.context, self.tokenizer.window
         if context > window and self.tokenizer.architecture != "vit":
             raise UserError(

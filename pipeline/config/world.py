@@ -265,8 +265,10 @@ class DynamicsConfig(Section, name="dynamics"):
     the ones before, from a true frame and led by the LAM's codes, as in play. Windows are drawn longer for it."""
     recalled_share: Share = 0.0
     """Share of samples whose visible frames are shown as the dynamics last predicted them, where an earlier step did:
-    pasts with errors of its own at no cost, if of an older dynamics. Needs `training.cache_tokens`, which says how many
-    windows are kept."""
+    pasts with errors of its own at no cost, if of an older dynamics. It pays where windows of the same frames come
+    again, and does nothing where each frame is drawn once."""
+    recalled_frames: Count = 50_000
+    """`recalled_share`: most predicted frames that are kept, 4 bytes a token, in memory and in checkpoints."""
     changed_weight: PositiveFloat = 1.0
     """Weight, in the loss, of tokens that differ from the same place in the frame before; 1 counts all alike."""
     embedding_start: Literal["random", "codebook"] = "random"

@@ -66,8 +66,10 @@ def test_a_step_of_both_gives_the_lam_gradients_of_its_own_loss_alone(windows, m
 
 def test_what_the_dynamics_must_predict_are_the_true_tokens_whatever_it_sees(windows, monkeypatch):
     training = make_world_training(windows, own_frame_share=1.0, clean_prefix_share=1.0, token_noise=1.0)
-    asked, loss = [], training.dynamics.loss
-    monkeypatch.setattr(training.dynamics, "loss", lambda *args: asked.append(args) or loss(*args))
+    asked, loss = [], training.dynamics.loss_and_guess
+    monkeypatch.setattr(
+        training.dynamics, "loss_and_guess", lambda *args, guess: asked.append(args) or loss(*args, guess=guess)
+    )
     training.step(0)
     video, _ = windows.batch(seed=0, stream=2, batch=2, window=DYNAMICS.context)
     (targets, _, mask, seen), true = asked[0][:4], training.tokenizer.encode(video)

@@ -125,11 +125,7 @@ def test_two_ranks_train_the_world_of_one(clips, name):
             dataclasses.replace(DYNAMICS, stack=STACK, batch=BATCH, **dynamics),
         )
         return taken(
-            started(
-                lambda: WorldTraining(
-                    *sections, patch_tokenizer(windows), windows, compute(ranks), seed=0, cache_tokens=9
-                )
-            )
+            started(lambda: WorldTraining(*sections, patch_tokenizer(windows), windows, compute(ranks), seed=0))
         )
 
     one, (first, second) = on_ranks(1, world)[0], on_ranks(2, world)

@@ -1,14 +1,10 @@
 """Past frames as the dynamics predicted them before."""
 
-import dataclasses
-
 import pytest
 import torch
 
 from models.runtime.ranks import ALONE
 from models.training.recalled import NOT_RECALLED, RecalledFrames
-from pipeline.config import Config
-from pipeline.errors import UserError
 from pipeline.shards.loader.loader import Place
 from tests.numerics.small import arcade_windows, make_world_training
 
@@ -82,13 +78,3 @@ def test_a_training_shows_its_own_predictions_and_asks_for_the_truth(monkeypatch
     past = ~mask.any(2)
     assert not torch.equal(seen[past], tokens[past])
     assert torch.equal(seen[~past], tokens[~past])
-
-
-def test_without_kept_windows_there_is_nothing_to_recall_and_the_advice_helps():
-    config = Config()
-    dynamics = dataclasses.replace(config.dynamics, recalled_share=0.5)
-    with pytest.raises(UserError, match=r"set training\.cache_tokens") as refused:
-        dataclasses.replace(config, dynamics=dynamics)
-    assert "recalled_share = 0" in str(refused.value)
-    kept = dataclasses.replace(config.training, cache_tokens=100)
-    assert dataclasses.replace(config, dynamics=dynamics, training=kept).dynamics.recalled_share == 0.5

@@ -21,8 +21,10 @@ def windows():
 
 def shown_in_a_step(training, monkeypatch):
     """The arguments of the loss in the first step: true tokens, actions, mask, tokens that are seen."""
-    asked, loss = [], training.dynamics.loss
-    monkeypatch.setattr(training.dynamics, "loss", lambda *args: asked.append(args) or loss(*args))
+    asked, loss = [], training.dynamics.loss_and_guess
+    monkeypatch.setattr(
+        training.dynamics, "loss_and_guess", lambda *args, guess: asked.append(args) or loss(*args, guess=guess)
+    )
     training.step(0)
     return asked[0]
 
