@@ -99,7 +99,9 @@ def test_in_training_the_dynamics_is_shown_its_rollouts_and_asked_for_the_truth(
     windows = arcade_windows()
     training = make_world_training(windows, own_frame_share=1.0, own_frames=2)
     shown, loss = [], training.dynamics.loss_and_guess
-    monkeypatch.setattr(training.dynamics, "loss_and_guess", lambda *args, guess: shown.append(args) or loss(*args, guess=guess))
+    monkeypatch.setattr(
+        training.dynamics, "loss_and_guess", lambda *args, guess: shown.append(args) or loss(*args, guess=guess)
+    )
     training.step(0)
     tokens, actions, mask, seen, _ = shown[0]
     video, _ = windows.batch(seed=0, stream=2, batch=2, window=training.config.drawn_frames)
