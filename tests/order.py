@@ -46,9 +46,10 @@ SLOW: Mapping[str, float] = {
     "tests/slow/test_oracle.py": 500,
     "tests/slow/test_deployment.py": 380,
     "tests/slow/test_killed_assets.py": 350,
-    "tests/slow/test_ray_cluster.py": 300,
     "tests/e2e/test_collect.py": 140,
     "tests/slow/test_ranks.py": 140,
+    # 300, and not beside the deployment, which starts a cluster too
+    "tests/slow/test_ray_cluster.py": 130,
     "tests/slow/test_two_thousand.py": 120,
     "tests/e2e/test_recordings.py": 100,
     "tests/e2e/test_interruption.py": 90,

@@ -70,6 +70,7 @@ def shown(store: Store, batch: str = BATCH) -> dict[str, str]:
     return found
 
 
+@pytest.mark.usefixtures("inline")
 def test_each_video_is_shown_by_a_frame_behind_its_opening_and_named_beside_the_picture(
     store: Store, config: Config, coloured: dict[str, Path]
 ) -> None:
@@ -78,6 +79,7 @@ def test_each_video_is_shown_by_a_frame_behind_its_opening_and_named_beside_the_
     assert shown(store) == {f"folder-{name}": name for name in coloured}
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_sheet_is_written_again_only_when_its_videos_change(
     store: Store, config: Config, coloured: dict[str, Path]
 ) -> None:
@@ -95,6 +97,7 @@ def test_a_sheet_is_written_again_only_when_its_videos_change(
     assert len(shown(store)) == 2
 
 
+@pytest.mark.usefixtures("inline")
 def test_the_same_videos_are_chosen_whatever_their_order_and_most_stay_as_the_batch_grows(
     store: Store, tmp_path: Path, config: Config, coloured: dict[str, Path]
 ) -> None:
@@ -111,6 +114,7 @@ def test_the_same_videos_are_chosen_whatever_their_order_and_most_stay_as_the_ba
     assert len(set(before) - set(sheet_about(store, BATCH)["shown"])) <= 1
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_video_that_is_taken_down_leaves_the_sheet_and_an_empty_sheet_goes(
     store: Store, config: Config, coloured: dict[str, Path]
 ) -> None:
@@ -147,6 +151,7 @@ def test_a_batch_without_a_file_has_no_sheet(store: Store, config: Config) -> No
     assert store.list_blobs("reports") == []
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_spoilt_list_of_names_is_drawn_anew(store: Store, config: Config, coloured: dict[str, Path]) -> None:
     put(store, {"folder-a": coloured["red"]})
     store.write_blob(f"reports/contact/{BATCH}.json", b"[not a list")

@@ -20,6 +20,7 @@ from pipeline.download.circuit_breaker import Refusal, opened
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 
+pytestmark = pytest.mark.usefixtures("inline")
 BATCH = "2026w47-0001"
 NOW = datetime.now(UTC)
 STATES = ("ok", "failed", "rejected", "pending", "dropped")

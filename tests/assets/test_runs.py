@@ -132,6 +132,7 @@ def test_a_pass_makes_a_run_per_step_and_a_second_one_launches_nothing_and_touch
     assert len(settings.store.read("embeddings")) == 1
 
 
+@pytest.mark.usefixtures("inline")
 def test_the_root_remembers_its_source_and_settings(settings: Settings) -> None:
     full_pass(settings, ["search_results"], on_progress=lambda text: None, options=NO_REPORT)
     again = load_settings(settings.store.root)
@@ -146,6 +147,7 @@ def test_a_source_that_finds_nothing_stops_the_pass_before_anything_is_launched(
     assert not (tmp_path / "root" / "tables").exists()
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_failing_step_leaves_what_is_before_it_done_and_names_its_run(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +164,7 @@ def test_a_failing_step_leaves_what_is_before_it_done_and_names_its_run(
     assert not (settings.home.dagster / "running").exists()
 
 
+@pytest.mark.usefixtures("inline")
 def test_the_sensor_asks_for_due_batches_once_per_state(settings: Settings) -> None:
     full_pass(settings, ["search_results"], on_progress=lambda text: None, options=NO_REPORT)
     sensor = defs.resolve_sensor_def("due_batches_sensor")
@@ -214,6 +217,7 @@ def test_the_ablation_refuses_to_train_unless_its_config_asks_for_it(
     assert "lampworks run --select curation_ablation" in failure_of(result)
 
 
+@pytest.mark.usefixtures("inline")
 def test_the_driver_asks_for_the_ablation_that_was_selected(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +236,7 @@ def test_the_driver_asks_for_the_ablation_that_was_selected(
     assert asked == [7]
 
 
+@pytest.mark.usefixtures("inline")
 @pytest.mark.timeout(120)
 def test_the_weekly_job_runs_the_driver_up_to_the_shards_and_never_trains(
     settings: Settings, films: list[Path], tmp_path: Path
