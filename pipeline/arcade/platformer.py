@@ -195,10 +195,10 @@ def make_level(seed: int) -> Level:
 def first_state(level: Level) -> State:
     """Return the state of step 0: standing at column 0."""
     away = (0,) * len(level.coins), (0,) * len(level.enemies)
-    return State(0, 0, _support(level, 0, HEIGHT), 1, False, False, False, *away)
+    return State(0, 0, support_at(level, 0, HEIGHT), 1, False, False, False, *away)
 
 
-def _support(level: Level, x: int, y: int) -> int:
+def support_at(level: Level, x: int, y: int) -> int:
     """Return the height of what carries a character at column x with feet at y: ground, or a platform not above."""
     tiles = np.arange(x // TILE, (x + _PLAYER_SIZE - 1) // TILE + 1) % NUM_TILES
     ground = int(level.ground[tiles].max())
@@ -217,9 +217,9 @@ def advance(level: Level, state: State, action: int) -> State:
     x = (state.x + run) % RING
     rises = name.startswith("jump") and state.y < _TOP
     if rises:
-        y, airborne = max(state.y + _RISE, _support(level, x, 0)), True
+        y, airborne = max(state.y + _RISE, support_at(level, x, 0)), True
     else:
-        support = _support(level, x, state.y)
+        support = support_at(level, x, state.y)
         y = max(support, state.y - _FALL)
         airborne = y > support
     strides = bool(run) and not airborne and not state.strides
