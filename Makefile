@@ -1,15 +1,15 @@
-# make setup | demo | studies | test | test-quick | test-slow | check | docs | format | lock | clean
+# make setup | demo | studies | coinrun | test | test-quick | test-slow | check | docs | format | lock | clean
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off
 ROOT ?= lampworks-data
-STUDIES ?= scaling
+STUDIES ?= scaling cloning
 JOBS ?= 2
 SLOW_JOBS ?= 3
 # torch pins CUDA packages that no CPU build needs; the lock leaves all of them to pip
 TORCH := torch|triton|cuda-|nvidia-
 
-.PHONY: setup setup-dev setup-locked demo studies test test-quick test-slow check docs format lock clean
+.PHONY: setup setup-dev setup-locked demo studies coinrun test test-quick test-slow check docs format lock clean
 
 setup: .venv/.runtime
 
@@ -45,9 +45,22 @@ setup-locked: .venv/bin/pip
 demo: .venv/.runtime
 	@$(BIN)/lampworks demo --root $(ROOT)
 
-# every study at toy size, and docs/studies.md from them; one that was stopped goes on with what is missing
+# every study at toy size, and docs/studies.md from them; one that was stopped goes on with what is missing.
+# `cloning` reads the world of $(ROOT), which `make demo` makes
 studies: .venv/.runtime
-	@for name in $(STUDIES); do $(BIN)/lampworks study $$name --page docs/studies.md || exit $$?; done
+	@for name in $(STUDIES); do LAMPWORKS_ROOT=$(ROOT) $(BIN)/lampworks study $$name --page docs/studies.md || exit $$?; done
+
+# the paper's case study at toy width, in an environment of its own: procgen needs numpy below 2
+coinrun: .venv/.runtime build/coinrun/.venv/.ready
+	@$(BIN)/lampworks study coinrun --python build/coinrun/.venv/bin/python --out build/coinrun
+
+build/coinrun/.venv/.ready: pipeline/coinrun/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' || \
+	  { echo "procgen has no build for this Python ($$($(PYTHON) --version)): name a 3.11 or 3.12 with: make PYTHON=/path/to/python3.11 coinrun"; exit 2; }
+	@mkdir -p build/coinrun && $(PYTHON) -m venv --clear build/coinrun/.venv
+	@build/coinrun/.venv/bin/pip install --quiet --disable-pip-version-check --progress-bar off --no-deps \
+	  --only-binary :all: -r $< || { echo "the environment of procgen could not be made (pip says why above); it was tried on Linux, x86-64"; exit 2; }
+	@touch $@
 
 # one process of tests per core; inside each, products run on one thread, or the processes would wait for each other.
 # tests/conftest.py puts the longest files first; compiled files are kept: each process compiles all tests otherwise
