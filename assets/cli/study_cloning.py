@@ -61,7 +61,8 @@ def run_cloning(args: argparse.Namespace) -> int:
     )
     settings = used_settings(args)
     compute = choose_compute(settings.config.training)
-    with intra_op_threads(compute.threads):
+    # products are small: two threads would wait for each other at every one
+    with intra_op_threads():
         world = load_world(settings.store, args.model or settings.config, compute)
         cells = Cells(args.out, inputs_of(world, wanted))
         found = study_cloning(world, wanted, cells, on_progress=_print_progress)
