@@ -32,7 +32,7 @@ def add_study(studies: Parsers) -> None:
         "A scripted expert plays the embedded platformer. The frozen LAM of a trained world names its transitions, a\n"
         "policy learns them, and 10 to 200 labelled transitions translate latent to true actions. The policy plays\n"
         "levels that no recording shows, beside an oracle that learned true actions, a player that only runs, and a\n"
-        "random one. About a minute of one core for three seeds.",
+        "random one. About two minutes of one core for three seeds.",
         "  lampworks study cloning --root DIR --page docs/studies.md",
     )
     add_model_option(command)

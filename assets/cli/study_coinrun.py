@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from assets.cli.bench_clips import processor
 from assets.cli.options import Parsers, add_study_options
 from assets.cli.run import take_pass
-from assets.report.study import Study, Table, write_study
+from assets.report.charts import intervals_chart
+from assets.report.study import Chart, Study, Table, write_study
 from assets.settings import Settings, load_settings
 from pipeline.coinrun.published import TOKENIZERS, WORLDS, Published
 from pipeline.coinrun.record import CoinRunSettings, Recorded, check_environment, record_coinrun
@@ -44,20 +46,20 @@ def add_study(studies: Parsers) -> None:
         "  lampworks study coinrun --levels 10000 --width paper --plan      what it costs on a GPU; trains nothing",
         root=False,
     )
-    command.add_argument("--levels", type=int, default=24, metavar="N", help="levels to record (default: %(default)s)")
+    command.add_argument("--levels", type=int, default=20, metavar="N", help="levels to record (default: %(default)s)")
     command.add_argument("--first-level", type=int, default=0, metavar="N", help="seed of the first one (%(default)s)")
     command.add_argument(
         "--agents", default="random,runner", metavar="A,B",
         help="who plays each level: random (the paper's), runner (scripted: runs right and jumps) (both)",
     )  # fmt: skip
-    command.add_argument("--frames", type=int, default=200, metavar="N", help="of the longest recording (%(default)s)")
+    command.add_argument("--frames", type=int, default=120, metavar="N", help="of the longest recording (%(default)s)")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the agents (default: %(default)s)")
     command.add_argument(
         "--width", choices=("toy", "paper"), default="toy",
         help="toy: minutes on two cores; paper: all settings of the preset, for a GPU (default: %(default)s)",
     )  # fmt: skip
     command.add_argument(
-        "--steps", type=int, default=120, metavar="N", help="of each training at toy width (default: %(default)s)"
+        "--steps", type=int, default=100, metavar="N", help="of each training at toy width (default: %(default)s)"
     )
     command.add_argument(
         "--python", type=Path, default=Path("build/coinrun/.venv/bin/python"), metavar="FILE",
@@ -121,12 +123,13 @@ def study_of(
         command=f"make coinrun        # or, once its environment is there:\nlampworks study coinrun {options}",
         conditions=f"{processor()}; procgen {versions['procgen']}; seed {args.seed}, one training. "
         f"Recorded: {_counts(manifest)}. Intervals: 95 %, bootstrap over {sources} held-out recordings.",
-        found=differs(args, values, settings),
+        found=[*own_state(metrics), *differs(args, values, settings)],
         tables=[
             Table("Reconstruction", _HEADER, [*_own(metrics, "tokenizer"), *map(_row, TOKENIZERS)]),
             Table("Generated frames", _HEADER, [*_own(metrics, "world"), *map(_row, WORLDS)]),
             Table("Where ours stands", ("figure", "value (95 %)"), list(_beside(metrics))),
         ],
+        charts=[Chart("psnr", "PSNR in dB, with 95 % intervals of ours", _drawing(metrics))],
         figures={
             "recorded": manifest, "versions": dict(versions), "settings": dict(values), "metrics": metrics,
             "world": used.world.model_id,
@@ -168,6 +171,20 @@ def _row(published: Published) -> Sequence[str]:
     return (published.system, published.of, *("-" if value is None else f"{value:.2f}" for value in numbers))
 
 
+def _drawing(metrics: Mapping[str, Any]) -> Markup:
+    """Return ours and copies of the prompt frame beside the published values of PSNR."""
+    own = {"ours, tokenizer": "psnr", "ours, t = 1": "psnr_t1", "ours, t = 4": "psnr_t4",
+           "copy, t = 1": "copy_t1", "copy, t = 4": "copy_t4"}  # fmt: skip
+    found = {text: metrics.get(name, {}) for text, name in own.items()}
+    rows: list[tuple[str, float, float | None, float | None]] = [
+        (text, metric["value"], metric.get("low"), metric.get("high"))
+        for text, metric in found.items()
+        if metric.get("value") is not None
+    ]
+    rows += [(one.system, one.psnr, None, None) for one in (*TOKENIZERS, *WORLDS) if one.psnr is not None]
+    return intervals_chart(rows, low=0.0, high=45.0, label="PSNR of ours and of published worlds of CoinRun")
+
+
 def _beside(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what a reader needs to judge ours: copies, the honest delta-t PSNR, and every distance with its floors."""
     names = {
@@ -196,6 +213,19 @@ def shown(metric: Any) -> str:
     low, high = metric.get("low"), metric.get("high")
     text = f"{metric['value']:.2f}"
     return text if low is None or high is None else f"{text} ({low:.2f} to {high:.2f})"
+
+
+def own_state(metrics: Mapping[str, Any]) -> list[str]:
+    """Return what our world can do, before anybody compares it."""
+    used = metrics.get("codes_used", {}).get("value")
+    sentences = [
+        f"Rollouts at t = 4 are {shown(metrics.get('psnr_t4_above_copy'))} dB above a copy of the prompt frame."
+    ]
+    if used == 1:
+        sentences.append("The LAM uses one code alone: it has collapsed, and nothing controls this world.")
+    elif used is not None:
+        sentences.append(f"The LAM uses {used} codes on held-out levels.")
+    return sentences
 
 
 def differs(args: argparse.Namespace, values: Mapping[str, Any], settings: Settings) -> list[str]:
