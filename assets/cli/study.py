@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from assets.cli import study_cloning, study_coinrun, study_runs
+from assets.cli import study_actions, study_cloning, study_coinrun, study_prompts, study_runs
 from assets.cli.options import Parsers
 
-_STUDIES: tuple[ModuleType, ...] = (study_runs, study_cloning, study_coinrun)
+_STUDIES: tuple[ModuleType, ...] = (study_runs, study_cloning, study_coinrun, study_prompts, study_actions)
 """Modules with a function `add_study(studies)`, which adds one command below `study`."""
 
 

@@ -43,6 +43,8 @@ from pipeline.storage.store import Store
 _LOGGER = logging.getLogger(__name__)
 _METHOD = 1
 """Rises when another network is trained on the same clips and settings."""
+_MEANING_SOURCES = 12
+"""So many training sources say what latent actions stand for: inferring them costs more than all else here."""
 _LED = "true actions led the dynamics"
 Vectors = Callable[[torch.Tensor], torch.Tensor]
 
@@ -203,10 +205,13 @@ def _meaning(
     labelled: LabelledClips,
     led_by: Mapping[str, Any] | None,
 ) -> np.ndarray:
-    """Return the true action (K,) that each latent one stands for in training clips."""
+    """Return the true action (K,) that each latent one stands for in a clip of each of the first training sources."""
     names = names_of(train)
-    chosen = [clip for clip in train if clip.actions is not None and clip.action_names == names]
-    actions = [clip.actions for clip in labelled.train]
+    usable = [clip for clip in train if clip.actions is not None and clip.action_names == names]
+    first = {
+        clip.video_id: (clip, own.actions) for clip, own in reversed(list(zip(usable, labelled.train, strict=True)))
+    }
+    chosen, actions = zip(*[first[name] for name in sorted(first)[:_MEANING_SOURCES]], strict=True)
     if led_by is None:
         codes, _ = infer_clip_actions(world, chosen)
         return stands_for(codes, actions, world.num_actions, len(labelled.names))

@@ -84,7 +84,7 @@ class EvaluationConfig(SamplingConfig, name="evaluation"):
     inverse_dynamics: bool = True
     """Whether a network learns to read true actions from frames of training sources, and is asked about generated
     frames; it needs true actions of at least two training sources."""
-    inverse_dynamics_steps: Count = 200
+    inverse_dynamics_steps: Count = 150
     """Training steps of that network, of 64 transitions each."""
     seed: int = 0
     """The same seed gives the same metrics."""

@@ -197,6 +197,9 @@ def test_a_linear_probe_is_judged_on_sources_that_it_never_saw():
     # in every source codes tell the action, and in every source another one
     turned = [(own + number) % 3 for number, own in enumerate(ACTIONS)]
     assert probed(turned)["probe"]["value"] < 0.6
+    # what is learned of a source says nothing of others: features that name it would give its answers away
+    named = [one_hot(own + 3 * number, 18) for number, own in enumerate(ACTIONS)]
+    assert measure_probe("probe", named, ACTIONS, SOURCES, 3, CONFIG)["probe"]["value"] < 0.6
     found = probed([RNG.permutation(own) for own in ACTIONS])
     assert not accuracy.beats_chance(found, "probe")
     assert 0.25 < found["probe_shuffled"]["value"] < 0.42
@@ -227,7 +230,10 @@ def test_consistency_is_that_of_codes_across_sources():
     assert chance == pytest.approx(1 / 3, abs=0.02)
     assert [metric["value"] for metric in by_action] == [1, 1, 1, None]
     # the same code stands for another action in each source: worse than chance, however pure within a source
-    assert of([(own + number) % 3 for number, own in enumerate(ACTIONS)])[0][2] < 0.1
+    turned = true_tables([(own + k) % 3 for k, own in enumerate(ACTIONS[:3])], ACTIONS[:3], SOURCES[:3], 3, 3)
+    metrics, _ = measure_consistency(TRUE_NAME, turned, CONFIG)
+    assert metrics[TRUE_NAME]["value"] == 0
+    assert metrics[f"{TRUE_NAME}_above_chance"]["value"] < -0.4
     assert abs(of([RNG.permutation(own) for own in ACTIONS])[0][2]) < 0.05
     # a world in which nothing ever happens has no consistent actions
     assert of(ACTIONS, [0 * own for own in ACTIONS])[0] == pytest.approx([1, 1, 0])

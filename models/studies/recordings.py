@@ -1,0 +1,118 @@
+"""Read a folder of recordings (`videos/`, and `actions/` with true actions): frames, and clips with their actions.
+
+Nothing is stored: recordings are cut in memory as `lampworks run` would cut them. A file that cannot be read is left
+out with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.actions.align import ClipFrames, Timeline, align
+from pipeline.actions.join import ClipActions, join_actions
+from pipeline.actions.sidecar import read_sidecar
+from pipeline.clips.decode import open_video
+from pipeline.config.clips import ClipConfig
+from pipeline.errors import PermanentError, UserError
+
+_ACTIONS = (".jsonl", ".parquet")
+
+
+class Part(NamedTuple):
+    """A clip of a recording."""
+
+    start_ms: int
+    frames_THWC: np.ndarray
+    actions: ClipActions
+    """Of its T - 1 transitions."""
+
+
+class Recording(NamedTuple):
+    """A recording with true actions."""
+
+    name: str
+    parts: list[Part]
+
+
+def videos_in(folder: Path) -> list[Path]:
+    """Return the files of `videos/`, by name.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    videos = folder / "videos"
+    if not videos.is_dir():
+        raise UserError(f"{str(videos)!r} is no folder: name one with `videos/` (and `actions/` beside it)")
+    return sorted(path for path in videos.iterdir() if path.is_file())
+
+
+def first_frames(folder: Path, config: ClipConfig, count: int) -> Iterator[np.ndarray]:
+    """Yield the middle frame (H, W, C) of the first clip of `count` recordings that can be read."""
+    found = 0
+    for path in videos_in(folder):
+        if found == count:
+            return
+        try:
+            frames = next((frames for _, frames in open_video(path, config).clips()), None)
+        except PermanentError:
+            continue
+        if frames is not None:
+            found += 1
+            yield frames[len(frames) // 2]
+
+
+def with_actions(folder: Path, config: ClipConfig) -> tuple[list[Recording], dict[str, str]]:
+    """Return the recordings that have true actions, and why others with a sidecar have none.
+
+    Args:
+        folder: holds `videos/` and `actions/` with files of the same names.
+        config: what a clip is.
+    """
+    found, problems = [], {}
+    for path in videos_in(folder):
+        sidecar = next((file for end in _ACTIONS if (file := folder / "actions" / (path.stem + end)).is_file()), None)
+        if sidecar is None:
+            continue
+        try:
+            found.append(Recording(path.stem, _parts(path, sidecar, config)))
+        except PermanentError as exc:
+            problems[path.stem] = str(exc)
+    return found, problems
+
+
+def _parts(path: Path, sidecar: Path, config: ClipConfig) -> list[Part]:
+    video = open_video(path, config)
+    windows = {f"{number}": window for number, window in enumerate(video.windows())}
+    clips = [
+        ClipFrames(
+            name,
+            np.array(window.sources, np.int64),
+            window.start_ms / 1000 + np.arange(len(window.sources)) / config.fps,
+        )
+        for name, window in windows.items()
+    ]
+    timeline = Timeline(video.num_pictures, video.source_ms / 1000, sum(loss.ms for loss in video.lost))
+    table = align(read_sidecar(sidecar.name, _with_action(sidecar)), timeline, clips)
+    return [
+        Part(windows[each.clip_id].start_ms, windows[each.clip_id].frames, each) for each in join_actions(table, "auto")
+    ]
+
+
+def _with_action(sidecar: Path) -> bytes:
+    """Return the bytes of a sidecar; rows that name the held keys (`keys`) get them as their action."""
+    data = sidecar.read_bytes()
+    if sidecar.suffix != ".jsonl":
+        return data
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    try:
+        rows = [json.loads(line) for line in lines]
+    except ValueError:
+        return data  # the reader of sidecars says which line is wrong
+    if not all(isinstance(row, dict) and "keys" in row and "action" not in row for row in rows):
+        return data
+    return "\n".join(json.dumps({**row, "action": row["keys"]}) for row in rows).encode()
