@@ -28,9 +28,14 @@ def demo() -> Config:
         dynamics=dynamics,
         training=training,
         # temperature 1 costs a model this small 2 dB; several steps make one character of what could stand or fall
+        # 80 rollouts of 10 sources: of 30, one seed's character was kept in 0.83 after 30 frames, of these in 0.94
         evaluation=EvaluationConfig(
-            maskgit_steps=4, unmask_schedule="geometric", token_temperature=0.0, kmeans_patches=6_000
-        ),
+            maskgit_steps=4,
+            unmask_schedule="geometric",
+            token_temperature=0.0,
+            kmeans_patches=6_000,
+            character_windows=8,
+        ),  # fmt: skip
         # windows of two frames cost little to recompute
         play=PlayConfig(maskgit_steps=4, unmask_schedule="geometric", token_temperature=0.0),
     )
