@@ -35,7 +35,7 @@ def demo() -> Config:
             token_temperature=0.0,
             kmeans_patches=6_000,
             character_windows=8,
-        ),  # fmt: skip
+        ),
         # windows of two frames cost little to recompute
         play=PlayConfig(maskgit_steps=4, unmask_schedule="geometric", token_temperature=0.0),
     )
