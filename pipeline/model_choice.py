@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.config import Config, fingerprint
 from pipeline.errors import UserError
+from pipeline.feature_nets import usable
 from pipeline.model_ids import (
     CLASSIFIER,
     EVALUATION,
@@ -257,6 +258,8 @@ def evaluation_inputs(store: Store, config: Config, world: ModelRecord, below: M
         "shards": current_shards(store),
         "settings": dataclasses.asdict(config.evaluation),
         "codebook": [tokenizer["patch"], tokenizer["codebook_size"]],
+        # another network, or one that was installed meanwhile, is another set of figures
+        "feature_nets": usable(config.evaluation.feature_nets),
         "taken_down": store.version("takedowns"),
         "method": EVALUATION_METHOD,
     }

@@ -16,7 +16,7 @@ import json
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -440,6 +440,7 @@ def evaluation_figures() -> dict[str, Any]:
         "psnr_t1_above_copy": figure(2.2),
         "latent_action_direction_information": {"value": None, "low": None, "high": None, "reason": "not known"},
     }  # fmt: skip
+    found |= fidelity_figures(figure)
     for step in range(1, 9):
         found[f"psnr_t{step}"], found[f"copy_t{step}"] = figure(25 - 0.5 * step), figure(22 - 0.9 * step)
     modes = {"drift_psnr_prefill": 18.25, "drift_psnr_ring": 17.5, "drift_ring_below_prefill": 0.75}
@@ -463,3 +464,21 @@ def evaluation_figures() -> dict[str, Any]:
         for code, label in enumerate(labels)
     ]}  # fmt: skip
     return found
+
+
+def fidelity_figures(figure: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    net = {"name": "random3d", "sha256": "1f1642b7" * 8, "dimension": 192, "input": "96x54", "note": "random weights"}
+    floors = {"tokenizer": figure(1.25, 0.1), "halves": figure(8.5, 2.0)}
+    about = {"num_samples": 18, "net": net, "floors": floors, "on_halves": figure(9.75)}
+    return {
+        "FVD[transnetv2]": {
+            "value": None,
+            "low": None,
+            "high": None,
+            "num_sources": 0,
+            "reason": "it is not installed",
+        },
+        "FVD[random3d]": {**figure(2.5), **about, "limit": 1.5, "note": "18 vectors of 192 features: biased upwards"},
+        "MMD[random3d]": {**figure(0.00045, 0.0001), **about, "standard_error": 0.0001},
+        "rollout_ssim": {**figure(0.81, 0.05), "num_samples": 18, "floors": {"tokenizer": figure(0.93, 0.01)}},
+    }

@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from assets.cli.options import Parsers, add_model_option, root_options, used_settings
 from assets.report.wording import metric_name, metric_unit, size
 from assets.settings import Settings
+from pipeline.config import EvaluationConfig
 from pipeline.errors import UserError
+from pipeline.feature_nets import LITE0, RANDOM, TRANSNET, check_names
 from pipeline.inspect.runs import Figure, Run, lineage_lines, list_runs
 from pipeline.model_choice import models_in_use
 from pipeline.model_ids import WORLD
+from pipeline.outside import shown_text
 
 _MOST_SETTINGS = 12
+ROLLOUT_NETS = (TRANSNET, LITE0, RANDOM)
 
 
 def add_commands(commands: Parsers) -> None:
@@ -35,11 +40,26 @@ def add_commands(commands: Parsers) -> None:
     evaluate = commands.add(
         "evaluate",
         run_evaluate,
-        "Measure a world on held-out sources, and publish its metrics and pictures.",
-        "The configured world, or the one that --model names. Nothing is done where this evaluation is published.",
-        "  lampworks evaluate --model 3f0c --root DIR",
+        "Measure a world on held-out sources, or another project's rollouts in a folder.",
+        "The configured world, or the one that --model names; metrics and pictures are published, and nothing is done\n"
+        "where this evaluation is published. With --rollouts no root is read or written: DIR/true and DIR/generated\n"
+        "hold videos (or folders of PNG frames) of the same names, and the figures are printed (docs/evaluation.md).",
+        "  lampworks evaluate --model 3f0c --root DIR\n  lampworks evaluate --rollouts DIR --json",
     )
     add_model_option(evaluate)
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    evaluate.add_argument("--rollouts", metavar="DIR", help="judge the rollouts of this folder instead of a world")
+    foreign = evaluate.add_argument_group("with --rollouts")
+    foreign.add_argument(
+        "--feature-net",
+        action="append",
+        metavar="NET",
+        help=f"{', '.join(ROLLOUT_NETS)}, or file:PATH.pt; again for more (default: these three)",
+    )
+    foreign.add_argument(
+        "--run-feature-files", action="store_true", help="allow file:PATH.pt, a program that is run as it was written"
+    )
+    foreign.add_argument("--seed", type=int, default=0, metavar="N", help="of all draws (default: %(default)s)")
     report = commands.add(
         "report",
         run_report,
@@ -67,15 +87,36 @@ def run_models(args: argparse.Namespace) -> int:
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
-    """Evaluate a world and print its metrics."""
+    """Evaluate a world, or a folder of rollouts, and print the metrics."""
+    if args.rollouts is not None:
+        return _judge(args)
+    if args.feature_net or args.run_feature_files or args.seed:
+        raise UserError(
+            "--feature-net, --run-feature-files and --seed belong to --rollouts: of a world set "
+            "evaluation.feature_nets, evaluation.run_feature_files and evaluation.seed (`lampworks run --set ...`)"
+        )
     settings = used_settings(args)
     from assets.passes.lock import lock_home
     from models.evaluation.evaluate import evaluate
 
     with lock_home(settings.home, settings.store.root):
         found = evaluate(settings.job(), args.model)
+    if args.json:
+        print(json.dumps({"evaluation": found.evaluation_id, **found.metrics}, indent=2))
+        return 0
     print("\n".join([*models_in_use(settings.store, settings.config, args.model).notes, *found.lines()]))
     print(f"evaluation {found.evaluation_id}" + (", published before" if found.skipped else ""))
+    return 0
+
+
+def _judge(args: argparse.Namespace) -> int:
+    from models.evaluation.foreign.judge import judge_rollouts
+
+    names = tuple(args.feature_net or ROLLOUT_NETS)
+    check_names("--feature-net", names, run_files=args.run_feature_files)
+    config = EvaluationConfig(feature_nets=names, run_feature_files=args.run_feature_files, seed=args.seed)
+    found = judge_rollouts(Path(args.rollouts), config)
+    print(json.dumps(found.as_json(), indent=2) if args.json else shown_text("\n".join(found.lines())))
     return 0
 
 

@@ -35,8 +35,8 @@ def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) ->
     """One published evaluation: metrics of the configured world on held-out sources, each with its interval.
 
     PSNR of the tokenizer beside copying, the mean frame and k-means of patches; delta-t PSNR with random actions drawn
-    two ways; information of latent actions about true ones, where the embedded source knows them. Frechet video
-    distance is not reported: it needs a feature network, and none comes with Lampworks yet.
+    two ways; information of latent actions about true ones, where the embedded source knows them; Frechet distances
+    and others of rollouts from true videos, each on a network that its name says, beside its floors.
     """
     with working(context, lampworks) as work:
         from models.evaluation.evaluate import evaluate
@@ -54,11 +54,12 @@ def world_evaluation(context: dg.AssetExecutionContext, lampworks: Lampworks) ->
                     [
                         {"figure": name, **{key: value.get(key) for key in ("value", "low", "high", "num_sources")}}
                         for name, value in found.items()
-                        if isinstance(value, dict) and "value" in value
+                        if isinstance(value, dict) and "value" in value and "[" not in name
                     ],
                     40,
                 ),
                 **{name: value for name in PLOTTED if (value := metric_part(found, name, "value")) is not None},
+                **fidelity_values(found),
                 "held-out sources": found["num_sources"],
                 "path": dg.MetadataValue.path(work.store.url(evaluation.path)),
             },
@@ -127,6 +128,29 @@ def _best_before(work: Work, evaluation: ModelRecord) -> float | None:
         if other.created_at < evaluation.created_at
     ]
     return max((score for score in scores if score is not None), default=None)
+
+
+def fidelity_values(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table of the figures of fidelity with their floors, and each Frechet video distance by its name."""
+    from models.evaluation.fidelity.text import fidelity_figures
+
+    figures = fidelity_figures(found)
+    if not figures:
+        return {}
+    rows = [
+        {
+            "figure": name,
+            **{key: figure.get(key) for key in ("value", "low", "high", "num_sources", "num_samples", "reason")},
+            **{
+                f"floor: {key}": (figure.get("floors") or {}).get(key, {}).get("value")
+                for key in ("tokenizer", "halves")
+            },
+            "network": (figure.get("net") or {}).get("sha256", "")[:16],
+        }
+        for name, figure in figures.items()
+    ]
+    plotted = {name: each["value"] for name, each in figures.items() if name.startswith("FVD[") and each["value"]}
+    return {"fidelity": table(rows, 40), **plotted}
 
 
 def metric_part(found: Mapping[str, Any], name: str, part: str) -> float | None:

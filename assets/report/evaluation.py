@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from assets.report.charts import Series, curves_chart
 from assets.report.wording import interval
+from models.evaluation.fidelity.text import fidelity_figures
 from pipeline.storage.models_table import ModelRecord
 
 Metrics = Mapping[str, Any]
@@ -134,14 +135,20 @@ class EvaluationView:
     drift: Drift | None
     character: CharacterView | None
     matrix: MatrixView | None
+    fidelity: dict[str, Metrics]
+    """Figures of fidelity by name, with their floors and networks; empty where none was asked for."""
+    networks: list[Metrics]
+    """The networks that they are computed on."""
     metrics: dict[str, Metrics]
-    """Every metric that has a value, by name."""
+    """Every other metric that has a value, by name."""
 
 
 def evaluation_view(evaluation: ModelRecord) -> EvaluationView:
     """Return what the report shows of a published evaluation."""
     found = evaluation.metrics
     names, chart = _horizon(found)
+    fidelity = fidelity_figures(found)
+    networks = {figure["net"]["name"]: figure["net"] for figure in fidelity.values() if figure.get("net")}
     return EvaluationView(
         clips=found.get("num_clips", 0),
         sources=found.get("num_sources", 0),
@@ -152,7 +159,13 @@ def evaluation_view(evaluation: ModelRecord) -> EvaluationView:
         drift=_drift(found["drift"]) if found.get("drift") else None,
         character=_character(found["character"]) if found.get("character") else None,
         matrix=_matrix(found["latent_action_matrix"], found) if found.get("latent_action_matrix") else None,
-        metrics={name: value for name, value in found.items() if isinstance(value, Mapping) and "value" in value},
+        fidelity=fidelity,
+        networks=list(networks.values()),
+        metrics={
+            name: value
+            for name, value in found.items()
+            if isinstance(value, Mapping) and "value" in value and name not in fidelity
+        },
     )
 
 

@@ -133,7 +133,7 @@ def report_html(store: Store, config: Config, model: str | None = None) -> tuple
     scores = _scores(decided.histogram)
     curation = curation_view(store)
     page = template("assets.report", "page.html").render(
-        **{name: getattr(wording, name) for name in ("amount", "number", "percent", "interval", "sentence")},
+        **{name: getattr(wording, name) for name in ("amount", "number", "percent", "interval", "sentence", "small")},
         metric_name=wording.metric_name,
         metric_unit=wording.metric_unit,
         style=Markup(files("assets.report").joinpath("static", "report.css").read_text("utf-8")),

@@ -126,6 +126,11 @@ def number(value: float | None, digits: int = 2) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
 
 
+def small(value: float | None) -> str:
+    """Return a number with three significant digits, however small; a dash where there is none."""
+    return "–" if value is None else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
 def sentence(text: str) -> str:
     """Return a text with a capital and a full stop, without the backticks of the console."""
     text = text.strip().replace("`", "")

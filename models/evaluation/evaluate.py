@@ -10,21 +10,26 @@ On a laptop: `evaluate(Job(Store("lampworks-data"), preset("demo"), home))`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from models.evaluation.cpu_parallel_world import CpuParallelWorld
 from models.evaluation.evaluation_report import EvaluationReport
-from models.evaluation.held_out import held_out_clips, shards_version, training_frames
+from models.evaluation.held_out import HeldOutClip, held_out_clips, shards_version, training_frames
 from models.evaluation.measure import measure_world
 from models.evaluation.picture_files import picture_files
 from models.evaluation.round_trips import ROUND_TRIPS, measure_round_trips
 from models.evaluation.true_actions import led_by_true_actions, with_true_actions
 from models.evaluation.true_control import measure_true_control
+from models.features.choose import MissingNet, choose_nets
+from models.features.net import FeatureNet
+from models.features.own import own_features
 from models.registry import folder_of, with_tokenizer_of
 from models.runtime.compute import choose_compute, intra_op_threads
 from models.runtime.cpu_parallel import CpuParallel
 from models.world.load import load_world
-from pipeline.config import Config, fingerprint
+from models.world.world import WorldModel
+from pipeline.config import Config, EvaluationConfig, fingerprint
 from pipeline.errors import UserError
 from pipeline.job import Job
 from pipeline.model_choice import evaluation_inputs, models_in_use, pick_model, require_world
@@ -65,8 +70,8 @@ def evaluate(job: Job, model: str | None = None) -> EvaluationReport:
     config = with_tokenizer_of(tokenizer, job.config)
     with intra_op_threads():
         compute = choose_compute(config.training)
-        loaded = load_world(store, chosen.model_id, compute)
-        world = CpuParallelWorld(loaded, CpuParallel(compute))
+        networks, parallel = load_world(store, chosen.model_id, compute), CpuParallel(compute)
+        world = CpuParallelWorld(networks, parallel)
         clips = held_out_clips(store, config, job.home)
         if not clips:
             raise UserError(
@@ -78,9 +83,17 @@ def evaluate(job: Job, model: str | None = None) -> EvaluationReport:
             if led_by is None
             else led_by_true_actions(store, clips, led_by)
         )
-        measurement = measure_world(world, clips, training_frames(store), config, on_progress=job.on_progress)
+        measurement = measure_world(
+            world,
+            clips,
+            training_frames(store),
+            config,
+            nets=_nets(networks, clips, config.evaluation),
+            parallel=parallel,
+            on_progress=job.on_progress,
+        )
         control = measure_true_control(
-            job, world, loaded.infer_action_vectors, clips, measurement.clip_codes, config, led_by
+            job, world, networks.infer_action_vectors, clips, measurement.clip_codes, config, led_by
         )
         files = {**picture_files(world, clips, measurement, config.evaluation), **control.files}
         usual = measure_round_trips(world, clips)
@@ -101,3 +114,14 @@ def evaluate(job: Job, model: str | None = None) -> EvaluationReport:
     )
     append_model(store, record)
     return EvaluationReport(evaluation_id, False, metrics, folder)
+
+
+def _nets(world: WorldModel, clips: Sequence[HeldOutClip], settings: EvaluationConfig) -> list[FeatureNet | MissingNet]:
+    """Return the networks on whose features fidelity is measured; each is tried before anything is computed."""
+    height, width = clips[0].frames_THWC.shape[1:3]
+    device = world.compute.device
+
+    def own() -> FeatureNet:
+        return own_features(world.tokenizer, world.tokenizer_id, device)
+
+    return choose_nets(settings.feature_nets, (settings.fidelity_frames, height, width), device, own)

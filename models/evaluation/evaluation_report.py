@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from models.evaluation.fidelity.text import fidelity_figures, figure_lines
 from models.evaluation.gates import Gate
 
 
@@ -28,7 +29,13 @@ class EvaluationReport:
 
     def lines(self) -> list[str]:
         """Return one line per metric and per latent action, then the gates that failed."""
-        shown = [f"{name}: {_text(metric)}" for name, metric in self.metrics.items() if _is_metric(metric)]
+        fidelity = fidelity_figures(self.metrics)
+        shown = [
+            f"{name}: {_text(metric)}"
+            for name, metric in self.metrics.items()
+            if _is_metric(metric) and name not in fidelity
+        ]
+        shown += figure_lines(fidelity)
         shown += [_effect(action) for action in self.metrics["latent_actions"]]
         shown += _stands_for(self.metrics)
         failed = [name for name, gate in self.gates.items() if gate["passed"] is False]

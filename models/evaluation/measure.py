@@ -18,6 +18,8 @@ from models.evaluation.codes import infer_clip_actions, measure_codes, true_acti
 from models.evaluation.control import measure_control
 from models.evaluation.drift import MODES, Drift, measure_drift
 from models.evaluation.explained import measure_explained
+from models.evaluation.fidelity.figure import Figures
+from models.evaluation.fidelity.of_world import measure_world_fidelity
 from models.evaluation.gates import Gate, check_gates
 from models.evaluation.held_actions import measure_held_actions
 from models.evaluation.held_out import HeldOutClip
@@ -27,6 +29,9 @@ from models.evaluation.translate import translate
 from models.evaluation.uncertainty import Uncertainty, measure_uncertainty
 from models.evaluation.windows import Windows, cut_windows
 from models.evaluation.world_interface import World
+from models.features.choose import MissingNet
+from models.features.net import FeatureNet
+from models.runtime.cpu_parallel import CpuParallel
 from pipeline.config import Config
 from pipeline.config.evaluation import EvaluationConfig
 from pipeline.progress import Progress, ProgressCallback
@@ -41,6 +46,8 @@ class WorldMeasurement:
     uncertainty: Uncertainty | None
     """None where it was not asked for."""
     character: CharacterFigures
+    fidelity: Figures
+    """Distances of rollouts from true videos; empty without networks of features."""
     gates: dict[str, Gate]
     num_sources: int
     """Held-out sources."""
@@ -68,6 +75,7 @@ class WorldMeasurement:
             **self.drift.as_json(),
             **({} if self.uncertainty is None else self.uncertainty.as_json()),
             **self.character.as_json(),
+            **self.fidelity,
             "gates": self.gates,
             "num_sources": self.num_sources,
             "num_clips": self.num_clips,
@@ -88,6 +96,8 @@ def measure_world(
     config: Config,
     *,
     doubt: bool = True,
+    nets: Sequence[FeatureNet | MissingNet] = (),
+    parallel: CpuParallel | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> WorldMeasurement:
     """Return all metrics of a world on held-out clips.
@@ -98,11 +108,13 @@ def measure_world(
         codebook_frames: training frames (N, H, W, C), uint8, that the k-means baseline is fitted on.
         config: `evaluation`, and the tokenizer's patch and codebook size for the k-means baseline.
         doubt: whether the world's doubt is calibrated too.
+        nets: networks on whose features fidelity is measured; without any it is not.
+        parallel: threads for these networks.
         on_progress: progress callback.
     """
     settings = config.evaluation
     with Progress(
-        "world_evaluation", total=_passes(settings) + doubt, unit="passes", on_progress=on_progress
+        "world_evaluation", total=_passes(settings) + doubt + bool(nets), unit="passes", on_progress=on_progress
     ) as progress:
         codebook = fit_patch_codebook(
             codebook_frames,
@@ -132,6 +144,7 @@ def measure_world(
         shares = true_action_shares(clips, codes, world.num_actions)
         character = measure_character(world, clips, codes, shares, settings, progress.advance)
         progress.advance()
+        fidelity = measure_world_fidelity(world, clips, codes, nets, settings, progress.advance, parallel)
     metrics |= held.metrics
     sources = len({clip.video_id for clip in clips})
     return WorldMeasurement(
@@ -139,6 +152,7 @@ def measure_world(
         drift=drift,
         uncertainty=uncertainty,
         character=character,
+        fidelity=fidelity,
         gates=check_gates(
             {**metrics, **drift.metrics, **character.metrics, **(uncertainty.metrics if uncertainty else {})},
             sources,

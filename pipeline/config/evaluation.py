@@ -6,11 +6,12 @@ Defaults are those of the paper (Genie, section 3 and appendix C); the docstring
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from pipeline.config.section import Count, Section
+from pipeline.feature_nets import LITE0, OWN, RANDOM, TRANSNET, check_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,19 @@ class EvaluationConfig(SamplingConfig, name="evaluation"):
     """Windows per clip of these rollouts under inferred actions, spread evenly."""
     character_starts: Count = 4
     """Sources from whose clips each latent action is held down for as long."""
+    feature_nets: tuple[str, ...] = (TRANSNET, LITE0, RANDOM, OWN)
+    """Networks on whose features fidelity is measured: `transnetv2` (needs the extra `cuts`), `efficientnet-lite0`,
+    `random3d`, `own` (the world's own tokenizer), or file:PATH.pt (TorchScript). None leaves fidelity out."""
+    run_feature_files: bool = False
+    """Whether `feature_nets` may name TorchScript files: programs, which are run as their authors wrote them."""
+    fidelity_frames: Annotated[int, Field(ge=4, le=256)] = 16
+    """Generated frames of each rollout by which fidelity is measured."""
+    fidelity_windows: Count = 2
+    """Windows per clip of these rollouts, spread evenly."""
+    fidelity_stride: Count = 4
+    """Every how many frames one enters the figures per frame."""
+    fidelity_draws: Count = 100
+    """Halves of the sources behind each interval of a Frechet distance."""
     bootstrap_draws: Count = 1000
     """Bootstrap draws of the sources behind each 95 % interval."""
     shuffles: Count = 200
@@ -88,6 +102,10 @@ class EvaluationConfig(SamplingConfig, name="evaluation"):
     """Training steps of that network, of 64 transitions each."""
     seed: int = 0
     """The same seed gives the same metrics."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_names("evaluation.feature_nets", self.feature_nets, run_files=self.run_feature_files)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,7 @@ from pipeline.inspect.status_types import (
     ClipsStatus,
     CuratedStatus,
     DownloadsStatus,
+    FvdStatus,
     LabelsStatus,
     MetricStatus,
     ModelsStatus,
@@ -93,6 +94,7 @@ def status(store: Store, config: Config, used: ModelsInUse | None = None) -> Sto
         models=_models(store, used, decision.model_version),
         classifier=classifier_status(used.classifier),
         evaluation=_evaluation(used.evaluation),
+        fvd=_fvd(used.evaluation),
         evaluation_current=used.evaluation is None or used.evaluation_is_current,
         uncovered=_uncovered(store),
         costs=stage_costs(store),
@@ -364,3 +366,27 @@ def _evaluation(record: ModelRecord | None) -> dict[str, MetricStatus]:
         for name, metric in sorted(metrics.items())
         if isinstance(metric, dict) and "value" in metric
     }
+
+
+def _fvd(record: ModelRecord | None) -> FvdStatus | None:
+    """Return the first Frechet video distance of an evaluation that has a value; else the first one with its reason."""
+    metrics = record.metrics if record is not None else {}
+    found = [(name, value) for name, value in metrics.items() if name.startswith("FVD[") and isinstance(value, dict)]
+    known = [(name, value) for name, value in found if value["value"] is not None]
+    if not found:
+        return None
+    name, figure = (known or found)[0]
+    return FvdStatus(
+        value=figure["value"],
+        low=figure.get("low"),
+        high=figure.get("high"),
+        name=name,
+        sha256=figure.get("net", {}).get("sha256"),
+        num_sources=figure.get("num_sources", 0),
+        num_samples=figure.get("num_samples"),
+        floors={
+            floor: MetricStatus(value=value["value"], low=value.get("low"), high=value.get("high"))
+            for floor, value in figure.get("floors", {}).items()
+        },
+        reason=figure.get("reason"),
+    )

@@ -11,6 +11,7 @@ from pipeline.inspect.status_types import (
     ClipsStatus,
     CuratedStatus,
     DownloadsStatus,
+    FvdStatus,
     LabelsStatus,
     MetricStatus,
     ModelsStatus,
@@ -63,6 +64,7 @@ def format_status(status: StoreStatus) -> str:
         *_tokens(status.tokens),
         *_models(status.models, status.classifier),
         *_evaluation(status.evaluation, status.evaluation_current),
+        *_fvd(status.fvd),
         *_uncovered(status.uncovered),
         *(_line("" if place else "costs", line) for place, line in enumerate(cost_lines(status.costs))),
         *_accounting(status),
@@ -213,6 +215,14 @@ def _evaluation(evaluation: Mapping[str, MetricStatus], current: bool) -> list[s
         interval = "" if metric.low is None else f"  [{metric.low:.2f}, {metric.high:.2f}]"
         lines.append(f"{label:<{width}}  {metric.value:6.2f} {unit:<3}{interval}".rstrip())
     return [_line("" if number else "metrics", line) for number, line in enumerate(lines)]
+
+
+def _fvd(fvd: FvdStatus | None) -> list[str]:
+    if fvd is None or fvd.value is None:
+        return []
+    floors = "".join(f", {name} {value.value:.3g}" for name, value in fvd.floors.items() if value.value is not None)
+    interval = "" if fvd.low is None else f" [{fvd.low:.3g}, {fvd.high:.3g}]"
+    return [_line("", f"{fvd.name} {fvd.value:.3g}{interval}; floors{floors.removeprefix(',')}")]
 
 
 def _uncovered(uncovered: UncoveredStatus) -> list[str]:

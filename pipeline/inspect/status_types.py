@@ -247,6 +247,23 @@ class MetricStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FvdStatus(MetricStatus):
+    """A Frechet video distance, with what it must not be read without."""
+
+    name: str
+    """With the network, as `FVD[transnetv2]`: never the FVD of papers, which is on I3D."""
+    sha256: str | None
+    """Of the network's weights."""
+    num_sources: int
+    num_samples: int | None
+    """Videos of each set."""
+    floors: Mapping[str, MetricStatus]
+    """The same figure of the tokenizer's reconstructions, and of two halves of the true videos."""
+    reason: str | None
+    """Why there is no value."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class UncoveredStatus:
     """Situations of games that a world could only guess."""
 
@@ -273,6 +290,8 @@ class StoreStatus:
     """None without one of the present format."""
     evaluation: Mapping[str, MetricStatus]
     """Of the configured world's evaluation, by name; empty without one."""
+    fvd: FvdStatus | None
+    """The Frechet video distance of that evaluation; None without an evaluation, or in one that did not ask for it."""
     evaluation_current: bool
     """Whether it is of the present shards and settings; True without one."""
     uncovered: UncoveredStatus = UncoveredStatus()

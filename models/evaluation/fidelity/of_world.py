@@ -1,0 +1,73 @@
+"""Fidelity of a world: its rollouts under inferred actions beside the held-out videos that they follow.
+
+Shapes: N windows, T frames, H W C pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from models.evaluation.fidelity.figure import Figures, absent
+from models.evaluation.fidelity.measure import Videos, in_parts, measure_fidelity
+from models.evaluation.held_out import HeldOutClip
+from models.evaluation.rollouts import decode, encode, roll_out
+from models.evaluation.windows import cut_windows
+from models.evaluation.world_interface import World
+from models.features.choose import MissingNet
+from models.features.net import FeatureNet
+from models.runtime.cpu_parallel import CpuParallel
+from pipeline.config import EvaluationConfig
+
+_MORE = "hold out more sources (split.val_share, or more videos)"
+
+
+def measure_world_fidelity(
+    world: World,
+    clips: Sequence[HeldOutClip],
+    clip_codes: Sequence[np.ndarray],
+    nets: Sequence[FeatureNet | MissingNet],
+    config: EvaluationConfig,
+    advance: Callable[[], None] = lambda: None,
+    parallel: CpuParallel | None = None,
+) -> Figures:
+    """Return the figures of fidelity of a world; none without networks.
+
+    Args:
+        world: the world model.
+        clips: held-out clips; those that are long enough are used.
+        clip_codes: the actions inferred from each clip, or the true ones of a world that they lead.
+        nets: networks of features, and those that are missing.
+        config: prompt, sampling, and the settings of fidelity.
+        advance: called when it is done.
+        parallel: threads that the networks' batches are divided among.
+    """
+    if not nets:
+        return {}
+    length = config.prompt_frames + config.fidelity_frames
+    long = [place for place, clip in enumerate(clips) if len(clip.frames_THWC) >= length]
+    if not long:
+        advance()
+        reason = f"no held-out clip has {length} frames: lower evaluation.fidelity_frames"
+        return {f"FVD[{net.name}]": absent(reason) for net in nets}
+    videos = rolled_out(world, [clips[at] for at in long], [clip_codes[at] for at in long], config)
+    sources = len(set(videos.sources))
+    figures = measure_fidelity(in_parts(videos), nets, config, _MORE, sources, parallel.map if parallel else None)
+    advance()
+    return figures
+
+
+def rolled_out(
+    world: World, clips: Sequence[HeldOutClip], clip_codes: Sequence[np.ndarray], config: EvaluationConfig
+) -> Videos:
+    """Return `fidelity_windows` rollouts of each clip beside the true frames and the tokenizer's reconstructions."""
+    cut = cut_windows(clips, replace(config, horizon=config.fidelity_frames, windows_per_clip=config.fidelity_windows))
+    prompt, video = config.prompt_frames, cut.video_NTHWC
+    codes = np.stack(
+        [clip_codes[clip][start:][: video.shape[1] - 1] for clip, start in zip(cut.clips, cut.starts, strict=True)]
+    )
+    tokens = encode(world, video)
+    generated = roll_out(world, tokens[:, :prompt], codes, config, seed=config.seed)
+    return Videos(video[:, prompt:], generated, decode(world, tokens)[:, prompt:], cut.sources)
