@@ -26,7 +26,7 @@ from models.evaluation.held_out import HeldOutClip
 from models.evaluation.metric import Metric, Metrics
 from models.evaluation.reconstruction import measure_reconstruction
 from models.evaluation.translate import translate
-from models.evaluation.uncertainty import Uncertainty, measure_uncertainty
+from models.evaluation.uncertainty import Uncertainty, WatchedFrames, measure_uncertainty
 from models.evaluation.windows import Windows, cut_windows
 from models.evaluation.world_interface import World
 from models.features.choose import MissingNet
@@ -139,12 +139,15 @@ def measure_world(
         translated = translate(truth, codes, [clip.video_id for clip in clips], world.num_actions)
         metrics |= measure_control(world, windows, codes, settings, progress.advance, by_window, translated=translated)
         drift = measure_drift(world, clips, codes, settings, progress.advance)
-        uncertainty = measure_uncertainty(world, clips, codes, settings, progress.advance) if doubt else None
+        watched: list[WatchedFrames] = []
+        uncertainty = measure_uncertainty(world, clips, codes, settings, progress.advance, watched) if doubt else None
         held = measure_held_actions(world, clips, settings)
         shares = true_action_shares(clips, codes, world.num_actions)
         character = measure_character(world, clips, codes, shares, settings, progress.advance)
         progress.advance()
-        fidelity = measure_world_fidelity(world, clips, codes, nets, settings, progress.advance, parallel)
+        fidelity = measure_world_fidelity(
+            world, clips, codes, nets, settings, progress.advance, parallel, next(iter(watched), None)
+        )
     metrics |= held.metrics
     sources = len({clip.video_id for clip in clips})
     return WorldMeasurement(

@@ -63,6 +63,10 @@ class WatchedFrames:
     mse_NS: np.ndarray
     sources: list[str]
     """Video id of each window."""
+    video_NTHWC: np.ndarray | None = None
+    """The windows: a prompt, and the true frames after it."""
+    drawn_NSHWC: np.ndarray | None = None
+    """The rollouts, uint8."""
 
 
 def measure_uncertainty(
@@ -71,6 +75,7 @@ def measure_uncertainty(
     clip_codes: Sequence[np.ndarray],
     config: EvaluationConfig,
     advance: Callable[[], None] = lambda: None,
+    keep: list[WatchedFrames] | None = None,
 ) -> Uncertainty:
     """Return how well a world's doubt ranks its errors, and the calibration.
 
@@ -80,16 +85,18 @@ def measure_uncertainty(
         clip_codes: the actions inferred from each clip.
         config: sampling, seed, prompt, number and length of the rollouts.
         advance: called when it is done.
+        keep: gets the rollouts, where it is given: they are expensive, and serve other figures too.
     """
     length = config.prompt_frames + config.doubt_frames
     long = [place for place, clip in enumerate(clips) if len(clip.frames_THWC) >= length]
-    found = (
-        Uncertainty(dict.fromkeys(NAMES, unknown(f"no held-out clip has {length} frames")), None)
-        if not long
-        else calibrate(watch(world, [clips[at] for at in long], [clip_codes[at] for at in long], config), config)
-    )
+    if not long:
+        advance()
+        return Uncertainty(dict.fromkeys(NAMES, unknown(f"no held-out clip has {length} frames")), None)
+    watched = watch(world, [clips[at] for at in long], [clip_codes[at] for at in long], config)
+    if keep is not None:
+        keep.append(watched)
     advance()
-    return found
+    return calibrate(watched, config)
 
 
 def watch(
@@ -102,7 +109,7 @@ def watch(
         [clip_codes[clip][start:][: video.shape[1] - 1] for clip, start in zip(cut.clips, cut.starts, strict=True)]
     )
     tokens = encode(world, video[:, :prompt])
-    features, errors = [], []
+    features, errors, drawn = [], [], []
     for start in range(0, len(video), _BATCH):
         part = slice(start, start + _BATCH)
         frames, found = world.watch(
@@ -111,9 +118,10 @@ def watch(
             sampling=config,
             generator=torch.Generator(tokens.device).manual_seed(config.seed + start),
         )
-        errors.append(10 ** (-psnr(video[part, prompt:], frames.cpu().numpy()) / 10))
+        drawn.append(frames.cpu().numpy())
+        errors.append(10 ** (-psnr(video[part, prompt:], drawn[-1]) / 10))
         features.append(found.numpy())
-    return WatchedFrames(np.concatenate(features), np.concatenate(errors), cut.sources)
+    return WatchedFrames(np.concatenate(features), np.concatenate(errors), cut.sources, video, np.concatenate(drawn))
 
 
 def calibrate(frames: WatchedFrames, config: EvaluationConfig) -> Uncertainty:

@@ -78,7 +78,7 @@ class EvaluationConfig(SamplingConfig, name="evaluation"):
     fidelity_frames: Annotated[int, Field(ge=4, le=256)] = 16
     """Generated frames of each rollout by which fidelity is measured."""
     fidelity_windows: Count = 2
-    """Windows per clip of these rollouts, spread evenly."""
+    """Windows per clip of these rollouts, spread evenly; as many as `doubt_windows` need no rollouts of their own."""
     fidelity_stride: Count = 4
     """Every how many frames one enters the figures per frame."""
     fidelity_draws: Count = 100

@@ -14,6 +14,7 @@ from models.evaluation.fidelity.figure import Figures, absent
 from models.evaluation.fidelity.measure import Videos, in_parts, measure_fidelity
 from models.evaluation.held_out import HeldOutClip
 from models.evaluation.rollouts import decode, encode, roll_out
+from models.evaluation.uncertainty import WatchedFrames
 from models.evaluation.windows import cut_windows
 from models.evaluation.world_interface import World
 from models.features.choose import MissingNet
@@ -32,6 +33,7 @@ def measure_world_fidelity(
     config: EvaluationConfig,
     advance: Callable[[], None] = lambda: None,
     parallel: CpuParallel | None = None,
+    watched: WatchedFrames | None = None,
 ) -> Figures:
     """Return the figures of fidelity of a world; none without networks.
 
@@ -43,6 +45,7 @@ def measure_world_fidelity(
         config: prompt, sampling, and the settings of fidelity.
         advance: called when it is done.
         parallel: threads that the networks' batches are divided among.
+        watched: rollouts of the same world under the same actions, which serve here too where they are long enough.
     """
     if not nets:
         return {}
@@ -52,7 +55,9 @@ def measure_world_fidelity(
         advance()
         reason = f"no held-out clip has {length} frames: lower evaluation.fidelity_frames"
         return {f"FVD[{net.name}]": absent(reason) for net in nets}
-    videos = rolled_out(world, [clips[at] for at in long], [clip_codes[at] for at in long], config)
+    videos = _of_watched(world, watched, config) if watched else None
+    if videos is None:
+        videos = rolled_out(world, [clips[at] for at in long], [clip_codes[at] for at in long], config)
     sources = len(set(videos.sources))
     figures = measure_fidelity(in_parts(videos), nets, config, _MORE, sources, parallel.map if parallel else None)
     advance()
@@ -71,3 +76,14 @@ def rolled_out(
     tokens = encode(world, video)
     generated = roll_out(world, tokens[:, :prompt], codes, config, seed=config.seed)
     return Videos(video[:, prompt:], generated, decode(world, tokens)[:, prompt:], cut.sources)
+
+
+def _of_watched(world: World, watched: WatchedFrames, config: EvaluationConfig) -> Videos | None:
+    """Return rollouts that were made for another figure; None where they are too short, or of fewer windows."""
+    video, drawn, prompt = watched.video_NTHWC, watched.drawn_NSHWC, config.prompt_frames
+    same = config.doubt_windows == config.fidelity_windows
+    if video is None or drawn is None or not same or drawn.shape[1] < config.fidelity_frames:
+        return None
+    video = video[:, : prompt + config.fidelity_frames]
+    again = decode(world, encode(world, video))[:, prompt:]
+    return Videos(video[:, prompt:], drawn[:, : config.fidelity_frames], again, watched.sources)

@@ -1,6 +1,7 @@
 """Rollouts are compared with true videos, beside floors; another project's too, and nothing odd is lost silently."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from assets.cli.main import main
 from models.evaluation.fidelity.measure import Videos, in_parts, measure_fidelity
 from models.evaluation.fidelity.of_world import measure_world_fidelity
 from models.evaluation.fidelity.text import figure_lines
+from models.evaluation.uncertainty import watch
 from models.features.net import FeatureNet
 from pipeline.config import EvaluationConfig
 
@@ -51,6 +53,19 @@ def test_a_world_that_is_right_is_at_its_floors_and_one_that_is_wrong_is_not(mak
     assert "18 of 9 sources" in lines
     assert "none is the FVD of papers" in lines
     assert measure_world_fidelity(world, ring_clips, codes, [], CONFIG) == {}
+
+
+def test_rollouts_that_are_there_already_are_not_made_again(make_ring_world, ring_clips):
+    world = make_ring_world()
+    codes = [clip.actions for clip in ring_clips]
+    watched = watch(world, ring_clips, codes, CONFIG)
+    calls = len(world.calls)
+    found = measure_world_fidelity(world, ring_clips, codes, NETS, CONFIG, watched=watched)
+    assert len(world.calls) == calls
+    assert (found["FVD[colours]"]["num_samples"], found["rollout_psnr"]["value"]) == (18, 60)
+    longer = replace(CONFIG, fidelity_frames=CONFIG.doubt_frames + 1)
+    measure_world_fidelity(world, ring_clips, codes, NETS, longer, watched=watched)
+    assert len(world.calls) > calls
 
 
 def test_too_few_sources_are_no_number_but_a_sentence(make_ring_world, ring_clips):
