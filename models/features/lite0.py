@@ -35,7 +35,7 @@ _LEAST_LENGTH = 1e-6
 
 def lite0_features(device: torch.device) -> FeatureNet:
     """Return the network of frames."""
-    network = _network().to(device)
+    network = _network(device)
 
     def run(video_BTHWC: Tensor) -> Tensor:
         return _pooled(network, video_BTHWC.to(device)).reshape(*video_BTHWC.shape[:2], -1)
@@ -45,7 +45,7 @@ def lite0_features(device: torch.device) -> FeatureNet:
 
 def lite0_differences(device: torch.device) -> FeatureNet:
     """Return the same network on half the difference of each frame from the one before, averaged over a video."""
-    network = _network().to(device)
+    network = _network(device)
 
     def run(video_BTHWC: Tensor) -> Tensor:
         video = video_BTHWC.to(device).float()
@@ -59,7 +59,7 @@ def lite0_differences(device: torch.device) -> FeatureNet:
 @torch.inference_mode()
 def frame_distances(truth_BTHWC: Tensor, guesses: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     """Return by guess the distance (B, T) of each frame from its true one, between 0 and 2."""
-    network = _network().to(device)
+    network = _network(device)
     truth = list(_maps(network, truth_BTHWC.to(device)))
     found = []
     for guess in guesses:
@@ -85,8 +85,8 @@ def _maps(network: EfficientNet, video_BTHWC: Tensor) -> Iterator[Tensor]:
 
 
 @cache
-def _network() -> EfficientNet:
+def _network(device: torch.device) -> EfficientNet:
     # without an image size, borders are padded as any picture needs it
     network = EfficientNet.from_name("efficientnet-lite0", image_size=None)
     network.load_state_dict(torch.load(io.BytesIO(LITE0_WEIGHTS.read()), map_location="cpu", weights_only=True))
-    return network.eval()
+    return network.eval().to(device)

@@ -9,6 +9,7 @@ Shapes: B videos, T frames, H W C pixels, D features.
 
 from __future__ import annotations
 
+import copy
 import io
 from functools import cache
 from typing import Any
@@ -26,7 +27,8 @@ _DIMENSION = 64 + 128 + 256
 
 def transnet_features(device: torch.device) -> FeatureNet:
     """Return TransNetV2 as a network of features; UserError where it is not installed."""
-    network = transnet().to(device)
+    # that of the detector of cuts stays on the CPU
+    network = transnet() if device.type == "cpu" else copy.deepcopy(transnet()).to(device)
 
     def run(video_BTHWC: Tensor) -> Tensor:
         batch, frames = video_BTHWC.shape[:2]

@@ -23,7 +23,8 @@ SHAPE = (8, 90, 160)
 @pytest.fixture(scope="module")
 def clips():
     """Six clips of the embedded game, uint8 (6, 8, 90, 160, 3)."""
-    return np.stack([np.stack(list(record_platformer(seed, 8, fps=10))) for seed in range(6)])
+    # the first frames show a character at rest
+    return np.stack([np.stack(list(record_platformer(seed, 16, fps=10))[8:]) for seed in range(6)])
 
 
 def noisy(clips, sigma):
@@ -34,10 +35,8 @@ def blurred(clips, sigma):
     return gaussian_filter(clips.astype(np.float32), (0, 0, sigma, sigma, 0)).round().astype(np.uint8)
 
 
-def shuffled(clips, count):
-    """The first `count` frames of each clip in another order."""
-    order = [*np.random.default_rng(1).permutation(count), *range(count, clips.shape[1])]
-    return clips[:, order]
+SHUFFLES = ([0, 2, 1, 3, 4, 5, 6, 7], [2, 0, 1, 5, 3, 4, 6, 7], [5, 2, 7, 0, 4, 1, 6, 3])
+"""Orders of the frames, each further from the true one."""
 
 
 def distances(net, truth, others):
@@ -48,7 +47,7 @@ def distances(net, truth, others):
 LEVELS = {
     "noise": lambda clips: [clips, noisy(clips, 6), noisy(clips, 18), noisy(clips, 54)],
     "blur": lambda clips: [clips, blurred(clips, 0.6), blurred(clips, 1.2), blurred(clips, 2.4)],
-    "shuffle": lambda clips: [clips, shuffled(clips, 3), shuffled(clips, 8)],
+    "shuffle": lambda clips: [clips, *(clips[:, order] for order in SHUFFLES)],
 }
 
 
