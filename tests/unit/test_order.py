@@ -47,3 +47,9 @@ def test_every_test_of_the_folder_of_slow_ones_is_marked() -> None:
         text = path.read_text("utf-8")
         marked = text.count("mark.slow") >= text.count("\ndef test_") or "pytestmark" in text
         assert marked, f"{path.name} has a test that neither suite runs"
+
+
+def test_a_file_of_slow_tests_says_so_itself() -> None:
+    # a mark that a file had from another one would be seen by no search of its text
+    modules = {*(REPOSITORY / "tests").rglob("*.py")} - {*(REPOSITORY / "tests").rglob("test_*.py")}
+    assert [path.name for path in modules if "mark.slow" in path.read_text("utf-8")] == ["conftest.py"]
