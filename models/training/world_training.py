@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,38 +25,27 @@ from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.ranks import ALONE, Ranks
 from models.runtime.weights import load_states, part_of
 from models.training.checkpoint import step_generator
-from models.training.code_metrics import code_metrics, lam_quality
 from models.training.data import Batches, ClipWindows, Place, TensorBatch
 from models.training.dynamics_inputs import draw_inputs
 from models.training.dynamics_step import backward
 from models.training.first_codes import initialize_first_codes
+from models.training.lam_steps import LamSteps
 from models.training.large_network import LargeNetwork
 from models.training.optimizer import Optimizer
 from models.training.own_past import OwnPast, Rollouts, begin_rollouts
 from models.training.recalled import RecalledFrames
 from models.training.step_batches import StepBatches
 from models.training.token_cache import TokenSource, WindowCache, token_cache
-from models.training.tokenizer_training import samples_of
 from models.training.true_actions import TruthActions, true_actions
 from models.training.unseen_actions import ActionPrior, shown_actions, train_prior
 from models.training.without_gradients import WithoutGradients
 from models.training.world_start import CODES_STREAM, initialize_world
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
 
-# of the steps without quantization: full noise from the first step on keeps a LAM from learning directions (measured)
-_NOISE_RISES = 0.6
 _STREAM, _PRIOR_STREAM, _CODES_BATCHES = 2, 4, 100
 # with a token cache these windows are then drawn again for nothing
 _PRIOR, _PRIOR_BATCHES = "action_prior", 400
 _RECALLED = "recalled"
-
-
-class _Part(NamedTuple):
-    """What a step of the LAM keeps of a part of its batch."""
-
-    codes: Tensor
-    latents_BTL: Tensor
-    quality: float
 
 
 class WorldTraining:
@@ -113,6 +102,10 @@ class WorldTraining:
         self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps, "dynamics")
         self.parallel = CpuParallel(compute, dynamics.batch)
         self.lanes = compute.ranks.lanes(dynamics.batch)
+        self.lam_steps = LamSteps(
+            self.lam, latent_actions, self.lam_optimizer, self.parallel, compute, batch=dynamics.batch,
+            alone_steps=self.alone_steps, noise=partial(step_generator, seed, _STREAM), accumulate=accumulate,
+        )  # fmt: skip
         self.frozen = WithoutGradients(compute, self.parallel, accumulate)
         self._large = LargeNetwork("dynamics", self.dynamics, self.optimizer, compute)
         self.recalled = RecalledFrames(dynamics.recalled_frames)
@@ -154,7 +147,7 @@ class WorldTraining:
             rows = self.lam.quantizer.lookup(true).detach()
             return self._step_dynamics(video, self._window_tokens(video, places), rows, step, places)
         if step < self.alone_steps:
-            return self._step_lam_alone(self._context(video), step)
+            return self.lam_steps.take_alone(self._read(self._context(video)), step)
         if step == self.alone_steps and self.alone_steps:
             self._initialize_codes()
             self.lam_optimizer.begin_losses()
@@ -206,80 +199,20 @@ class WorldTraining:
         frames = tokens if self.lam.reads_tokens else self._context(video)
         every = self.lam_config.update_every
         updates = bool(every) and joint % every == 0
-        rows, metrics = self._step_lam(frames, step) if updates else self._led_by(frames, places)
+        rows, metrics = self.lam_steps.take(frames, step) if updates else self._led_by(frames, places)
         return {**metrics, **self._step_dynamics(video, tokens, rows, joint, places)}
 
     @torch.no_grad()
     def _led_by(self, frames: Tensor, places: list[Place]) -> tuple[Tensor, dict[str, float]]:
         """Return the codes' rows (B, T-1, L) of frames, and metrics."""
         codes = self._codes(frames, places)
-        return self.lam.quantizer.lookup(codes), self._code_metrics(codes)
-
-    def _code_metrics(self, codes: Tensor) -> dict[str, float]:
-        return code_metrics(self.compute.ranks.gather(codes, self.config.batch), self.lam_config.num_actions)
+        return self.lam.quantizer.lookup(codes), self.lam_steps.code_metrics(codes)
 
     def _codes(self, frames: Tensor, places: list[Place]) -> Tensor:
         return self._kept(self.code_cache, self.lam.encode, frames, places)
 
     def _rows_of(self, video: Tensor) -> Tensor:
         return self.lam.quantizer.lookup(self.frozen.map(self.lam.encode, self._read(video))).detach()
-
-    def _step_lam(self, frames: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Take a step of the LAM; return the codes' rows (B, T-1, L) from before it, and metrics."""
-        batch, ranks = self.config.batch, self.compute.ranks
-        loss, parts = self.parallel.backward(self.lam, self._quantized_loss, frames, self.accumulate, of=batch)
-        codes = torch.cat([part.codes for part in parts])
-        rows = self.lam.quantizer.lookup(codes).detach().clone()
-        # at the full learning rate the codes collapsed in 2 of 4 runs (measured)
-        norm = self.lam_optimizer.apply(step, self.lam_config.joint_lr_scale, loss)
-        noise = step_generator(self.seed, _STREAM, 2 * step + 1)
-        latents = torch.cat([part.latents_BTL for part in parts])
-        self.lam.quantizer.update(latents, codes, noise, samples_of(ranks, codes, batch))
-        return rows, {
-            "lam_loss": float(loss),
-            self.lam.metric: ranks.total(sum(part.quality * len(part.codes) for part in parts)) / batch,
-            **self._pace_of_lam(norm),
-            **self._code_metrics(codes),
-        }
-
-    def _quantized_loss(self, frames: Tensor) -> tuple[Tensor, _Part]:
-        with self.compute.autocast():
-            loss, result = self.lam.loss(frames, False)
-        assert result.quantized is not None
-        quality = lam_quality(result.next_frames.detach(), frames[:, 1:])
-        return loss, _Part(result.quantized.codes, result.latents_BTL.detach(), quality)
-
-    def _step_lam_alone(self, video: Tensor, step: int) -> dict[str, float]:
-        frames = self._read(video)
-        noise = self._latent_noise(frames, step)
-
-        def loss_of(rows: Tensor) -> tuple[Tensor, tuple[float, int]]:
-            return self._continuous_loss(frames[rows], None if noise is None else noise[rows])
-
-        rows = torch.arange(len(frames), device=frames.device)
-        batch = self.config.batch
-        loss, parts = self.parallel.backward(self.lam, loss_of, rows, self.accumulate, of=batch)
-        norm = self.lam_optimizer.apply(step, loss=loss)
-        quality = self.compute.ranks.total(sum(quality * count for quality, count in parts)) / batch
-        return {"lam_loss": float(loss), self.lam.metric: quality, **self._pace_of_lam(norm)}
-
-    def _pace_of_lam(self, norm: float) -> dict[str, float]:
-        return {"lam_gradient_norm": norm, "lam_learning_rate": self.lam_optimizer.learning_rate}
-
-    def _latent_noise(self, frames: Tensor, step: int) -> Tensor | None:
-        """Return the noise on the latents of windows, drawn for the whole batch, whatever its parts."""
-        scale = self.lam_config.latent_noise * min(1.0, step / (_NOISE_RISES * self.alone_steps))
-        if not self.lam_config.latent_noise:
-            return None
-        size = (self.config.batch, frames.shape[1] - 1, self.lam_config.latent_dim)
-        noise = torch.randn(size, generator=step_generator(self.seed, _STREAM, 2 * step + 1))
-        return (scale * noise[self.lanes]).to(self.compute.device)
-
-    def _continuous_loss(self, frames: Tensor, noise_BTL: Tensor | None) -> tuple[Tensor, tuple[float, int]]:
-        """Return the loss, and the quality of the prediction with the number of windows."""
-        with self.compute.autocast():
-            loss, result = self.lam.loss(frames, True, noise_BTL)
-        return loss, (lam_quality(result.next_frames.detach(), frames[:, 1:]), len(frames))
 
     def _step_dynamics(
         self, video: Tensor, tokens: Tensor, rows: Tensor, step: int, places: list[Place]

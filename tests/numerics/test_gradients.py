@@ -55,7 +55,7 @@ def test_a_step_of_both_gives_the_lam_gradients_of_its_own_loss_alone(windows, m
     for training in (both, alone):
         monkeypatch.setattr(training.lam_optimizer, "apply", lambda *args, **_: 0.0)
     both.step(0)
-    alone._step_lam(next(alone.batches)[0], 0)
+    alone.lam_steps.take(next(alone.batches)[0], 0)
     own = dict(alone.lam.named_parameters())
     for name, parameter in both.lam.named_parameters():
         assert parameter.grad is not None, name

@@ -108,7 +108,7 @@ def learn_actions(training, steps):
     """Steps of the LAM alone, as it takes them beside the dynamics."""
     for step in range(steps):
         video, _ = next(training.batches)
-        training._step_lam(training._read(video), step)
+        training.lam_steps.take(training._read(video), step)
 
 
 @pytest.mark.parametrize("name", PAPER)

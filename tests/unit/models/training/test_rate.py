@@ -94,7 +94,7 @@ def test_the_operations_of_a_step_are_about_those_that_torch_counts(shards):
     assert step_size(training).flops(1) == pytest.approx(taken, rel=0.15)
     world = _world_training(shards, CONFIG, train_tokenizer(job_of(shards, CONFIG)).model_id, Frames(), compute)
     size = step_size(world)
-    alone = counted(lambda: world._step_lam_alone(video, 0))
+    alone = counted(lambda: world.lam_steps.take_alone(video, 0))
     assert size.flops(world.alone_steps) == pytest.approx(alone, rel=0.2)
     joint = counted(lambda: world._step_both(video, [], world.alone_steps))
     assert size.flops(world.alone_steps + 1) == pytest.approx(joint, rel=0.2)
