@@ -172,6 +172,7 @@ class _Loop:
         self.total = training.total_steps
         self.curve: Curve = []
         self.saver: Saver | None = None
+        self._first = 0
         self._scores = Score(checkpoints.policy.best_by if checkpoints is not None else "loss")
         self._keep_every = -(-self.total // _CURVE_POINTS)
         self._begun: Checkpoint | None = None
@@ -197,6 +198,7 @@ class _Loop:
         if saved is None and self.bad_steps is not None and self.bad_steps.rolls_back and self.ranks.alone:
             tensors = {name: tensor.detach().clone() for name, tensor in self.training.tensors().items()}
             self._begun = Checkpoint(first, tensors, self._about(is_due=True))
+        self._first = first
         return first
 
     def take(self, step: int, track: OnStep) -> str:
@@ -215,6 +217,10 @@ class _Loop:
                 raise
             notify(f"{self.stage}: {self.bad_steps.sentence(step)}", self.on_progress)
             return "skipped"
+        if step in (self._first, self.training.alone_steps) and self.checkpoints is not None:
+            tensors = self.training.tensors()  # of all ranks; moments are there after a step
+            if self.saver is not None:
+                self.saver.prepare(tensors)
         measured = self.follow.measure(step + 1) if self.follow is not None else {}
         metrics = {**metrics, **measured}
         self._scores.add(metrics)

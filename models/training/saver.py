@@ -1,12 +1,13 @@
 """Save a training's state beside its steps: a step waits for a copy in memory, never for the disk.
 
     with Saver(checkpoints) as saver:
+        saver.prepare(training.tensors())               # returns at once; takes the memory of the copy
         saver.save(step, training.tensors(), about)     # returns once the state is copied
         saver.check()                                   # raises what the write of before ended with
         saver.wait()                                    # returns once the write has ended
 
 One write is under way at a time: the next `save` waits for it, so that memory holds one copy of the state. The copy is
-made in the same memory each time.
+made in the same memory each time, which is taken before the first one: on a CPU, taking it costs ten times the copy.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from pipeline.errors import StoreError, UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk without room."""
+WRITING, PREPARING = "checkpoint", "memory of checkpoints"
+"""Names of the threads that a saver starts."""
 _PAUSES_S = (1.0, 5.0, 20.0)
 """Before each further try to write to an object store."""
 
@@ -60,6 +63,7 @@ class Saver:
         """Step of the newest checkpoint that is written whole; None without any."""
         self._copies: dict[str, Tensor] = {}
         self._thread: threading.Thread | None = None
+        self._preparing: threading.Thread | None = None
         self._failed: BaseException | None = None
 
     def __enter__(self) -> Saver:
@@ -69,6 +73,13 @@ class Saver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.join()
+
+    def prepare(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take the memory of a copy of tensors beside the steps: a first save would wait for each page of it."""
+        self._join_preparing()
+        kinds = {name: (tensor.shape, tensor.dtype, tensor.is_cuda) for name, tensor in tensors.items()}
+        self._preparing = threading.Thread(target=self._prepare, args=(kinds,), daemon=True, name=PREPARING)
+        self._preparing.start()
 
     def save(self, step: int, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         """Copy the state after `step` steps, which is finite, and begin to write it.
@@ -81,7 +92,7 @@ class Saver:
         told = {name: list(value) if name == "curve" else copy.deepcopy(value) for name, value in about.items()}
         copies = self._copied(tensors)
         # ends with the process: a file that is half written has a temporary name
-        self._thread = threading.Thread(target=self._write, args=(step, copies, told), daemon=True, name="checkpoint")
+        self._thread = threading.Thread(target=self._write, args=(step, copies, told), daemon=True, name=WRITING)
         self._thread.start()
 
     def check(self) -> None:
@@ -99,9 +110,32 @@ class Saver:
 
     def join(self) -> None:
         """Wait until nothing is being written, whatever becomes of it."""
+        self._join_preparing()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+
+    def _join_preparing(self) -> None:
+        if self._preparing is not None:
+            self._preparing.join()
+            self._preparing = None
+
+    def _prepare(self, kinds: Mapping[str, tuple[torch.Size, torch.dtype, bool]]) -> None:
+        try:
+            for name, kind in kinds.items():
+                memory, is_new = self._memory(name, *kind)
+                if is_new:
+                    memory.zero_()
+        except BaseException as exc:  # raised in the thread that takes the steps
+            self._failed = exc
+
+    def _memory(self, name: str, shape: torch.Size, dtype: torch.dtype, pinned: bool) -> tuple[Tensor, bool]:
+        """Return the memory of a tensor's copy, and whether it is new."""
+        found = self._copies.get(name)
+        if found is not None and found.shape == shape and found.dtype == dtype:
+            return found, False
+        self._copies[name] = torch.empty(shape, dtype=dtype, pin_memory=pinned)
+        return self._copies[name], True
 
     def _copied(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the tensors in memory of the CPU that no step changes."""
@@ -109,10 +143,7 @@ class Saver:
             del self._copies[name]
         waits = False
         for name, tensor in tensors.items():
-            found = self._copies.get(name)
-            if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:
-                found = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-                self._copies[name] = found
+            found, _ = self._memory(name, tensor.shape, tensor.dtype, tensor.is_cuda)
             found.copy_(tensor.detach(), non_blocking=tensor.is_cuda)
             waits |= tensor.is_cuda
         if waits:

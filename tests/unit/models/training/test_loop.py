@@ -15,6 +15,8 @@ from pipeline.errors import UserError
 class Counting:
     """A training whose state is one number."""
 
+    alone_steps = 0
+
     def __init__(self, total_steps, bad_at=None, bad=float("nan")):
         self.total_steps, self.bad_at, self.bad = total_steps, bad_at, bad
         self.value, self.started = 0, False

@@ -192,3 +192,32 @@ def test_a_file_that_may_not_grow_leaves_the_checkpoint_before_and_nothing_half_
     assert "The checkpoint of step 4 is good and stays. Free space there" in done.stderr
     assert checkpoints.latest().step == 4
     assert not [key for key in checkpoints.store.list_blobs("models") if ".tmp-" in key]
+
+
+def test_the_memory_of_a_copy_is_taken_before_the_first_save(checkpoints):
+    weights = torch.ones(3)
+    with Saver(checkpoints) as saver:
+        saver.prepare({"weights": weights})
+        saver.join()
+        where = saver._copies["weights"].data_ptr()
+        # moments that come later are added, and what is there stays where it is
+        saver.prepare({"weights": weights, "moments": weights})
+        saver.save(1, {"weights": weights, "moments": 2 * weights}, {})
+        assert saver._copies["weights"].data_ptr() == where
+    found = checkpoints.read(1).tensors
+    assert (found["weights"].tolist(), found["moments"].tolist()) == ([1, 1, 1], [2, 2, 2])
+
+
+def test_memory_that_is_not_there_ends_the_run_at_the_next_step(checkpoints, monkeypatch):
+    monkeypatch.setattr(Saver, "_memory", lambda *arguments: torch.empty(1 << 60))
+    with pytest.raises(RuntimeError, match="memory"):
+        run(Counting(6), checkpoints, stage="x", checkpoint_every=2)
+    assert checkpoints.steps() == []
+
+
+def test_a_run_has_the_memory_of_its_first_checkpoint_after_one_step(checkpoints, monkeypatch):
+    prepared = []
+    prepare = Saver.prepare
+    monkeypatch.setattr(Saver, "prepare", lambda self, tensors: (prepared.append(set(tensors)), prepare(self, tensors)))
+    run(Counting(6), checkpoints, stage="x", checkpoint_every=3)
+    assert prepared == [set(Counting(1).tensors())]
