@@ -191,5 +191,5 @@ def kmeans(latents_NL: Tensor, num: int, rounds: int, generator: torch.Generator
         chosen.append(min(int(np.searchsorted(odds, at, side="right")), len(odds) - 1))
         nearest = torch.minimum(nearest, _squared_distances(samples, squares, samples[chosen[-1]]))
     # fewer distinct samples than centres: the others are copies
-    chosen += range(num - len(chosen))
+    chosen += [place % len(samples) for place in range(num - len(chosen))]
     return lloyd(latents_NL, latents_NL[chosen], rounds)

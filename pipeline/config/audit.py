@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import NonNegativeInt
+
 from pipeline.config.section import Count, Section
 
 
@@ -16,5 +18,5 @@ class AuditConfig(Section, name="audit"):
     dropped: Count = 100
     """Dropped clips, and clips in review, to rate, more of those near the cut: with the kept ones they give the
     recall."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of both samples."""

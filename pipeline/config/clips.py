@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from pipeline.config.section import Count, Section
 from pipeline.errors import UserError
@@ -155,5 +155,5 @@ class ShardConfig(Section, name="shards"):
 
     samples_per_shard: Count = 512
     """Clips per tar (about 60 MB)."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Order of the clips within a split, so that a shard mixes sources."""

@@ -85,9 +85,11 @@ class Config:
             )
         context, window = self.dynamics.context, self.tokenizer.window
         if context > window and self.tokenizer.architecture != "vit":
+            # a context of one frame would hold no action
+            lower = f"lower dynamics.context to {window}, or " if window > 1 else ""
             raise UserError(
                 f"dynamics.context = {context}: the tokenizer encodes at most tokenizer.window = {window} frames at "
-                f"once: lower dynamics.context to {window}, or raise tokenizer.window to {context}"
+                f"once: {lower}raise tokenizer.window to {context}"
             )
 
 

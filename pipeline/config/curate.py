@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from pipeline.config.section import Count, Section, Share
 from pipeline.errors import UserError
@@ -45,7 +45,7 @@ class LabelConfig(Section, name="labels"):
     """Share drawn from the clips that their score does not keep."""
     uncovered_share: Share = 0.05
     """Share of clips that the world model predicts badly, where an evaluation says so by clip."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of the queue's order, and of how people divide it."""
     min_per_class: Count = 10
     """Least number of good clips (`classifier.good_rating` or more) and of bad ones (rated 1 or 2) to learn from."""
@@ -106,7 +106,7 @@ class ClassifierConfig(Section, name="classifier"):
     weights."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device on which the network is trained and scores; `auto` takes a GPU if there is one."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Seed of initial weights, draws and folds; the same seed gives the same weights on one kind of processor."""
 
     def __post_init__(self) -> None:

@@ -100,7 +100,7 @@ class EvaluationConfig(SamplingConfig, name="evaluation"):
     frames; it needs true actions of at least two training sources."""
     inverse_dynamics_steps: Count = 150
     """Training steps of that network, of 64 transitions each."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """The same seed gives the same metrics."""
 
     def __post_init__(self) -> None:

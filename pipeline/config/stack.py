@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import PositiveFloat
+
 from pipeline.config.section import Count, Section
 from pipeline.errors import UserError
 
@@ -23,7 +25,7 @@ class StackConfig(Section, name="stack"):
     """Size of a head's keys and queries (the paper's k/q size; heads times it need not be `d_model`)."""
     kv_heads: Count = 1
     """Heads of keys and values; 1 is multi-query, the reading that fits the published parameter counts."""
-    ffw_multiple: float = 2.0
+    ffw_multiple: PositiveFloat = 2.0
     """Feed-forward width over `d_model`; 2 fits the published parameter counts."""
     qk_norm: bool = False
     """Normalise queries and keys (the paper's dynamics)."""
@@ -40,6 +42,11 @@ class StackConfig(Section, name="stack"):
         super().__post_init__()
         if self.kv_heads < 1 or self.heads % self.kv_heads:
             raise UserError(f"stack.kv_heads = {self.kv_heads}: must divide heads = {self.heads}")
+        if int(self.d_model * self.ffw_multiple) < 1:
+            raise UserError(
+                f"stack.ffw_multiple = {self.ffw_multiple:g}: no channel of d_model = {self.d_model} is left; set it "
+                "to 1 or more"
+            )
         if self.temporal_positions == "rotary" and self.head_dim % 2:
             raise UserError(f"stack.head_dim = {self.head_dim}: must be even for rotary positions")
         if self.spacetime_attention and (self.temporal_attention or self.temporal_positions != "rotary"):

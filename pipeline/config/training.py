@@ -32,7 +32,7 @@ ModelId = Annotated[str, BeforeValidator(_id)]
 class TrainingConfig(Section, name="training"):
     """What all training runs share."""
 
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Same seed, same weights on the same machine."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes the GPU where there is one."""

@@ -71,9 +71,9 @@ class TokenizerConfig(Section, name="tokenizer"):
         default_factory=lambda: OptimizerConfig(learning_rate=3e-4, final_learning_rate=3e-4, warmup_steps=10_000)
     )
     """Learning rates (flat after the warm-up in the paper)."""
-    reconstruction_weight: float = 1.0
+    reconstruction_weight: PositiveFloat = 1.0
     """Weight of the mean squared error of pixels in [0, 1]."""
-    commitment: float = 0.25
+    commitment: NonNegativeFloat = 0.25
     """Weight of the commitment loss (the paper is silent; VQ-VAE's)."""
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Codes follow the mean of their latents with this decay; 0 learns them by gradient."""
@@ -84,7 +84,7 @@ class TokenizerConfig(Section, name="tokenizer"):
     """`random`: latents and codes as they are drawn, of which one code is used (the paper is silent). `latents`: the
     fresh encoder's latents of real frames are scaled to variance 1, and codes are spread among them, farthest-point
     first. `patches`: latents are principal components of patches, and so are the codes."""
-    start_coverage: float = 0.02
+    start_coverage: NonNegativeFloat = 0.02
     """`latents`, `patches`: codes are added until no latent is farther than this squared, a latent dimension."""
     min_psnr: float = 25.0
     """Floor in dB on held-out clips; a tokenizer below it does not go on (the paper reaches 35.7)."""
@@ -108,6 +108,13 @@ class TokenizerConfig(Section, name="tokenizer"):
             raise UserError(
                 "tokenizer.architecture = 'c_vivit' knows time by rotary positions: set temporal_positions = 'rotary' "
                 "in its stacks"
+            )
+        narrow = min(stack.d_model for stack in stacks)
+        if self.start == "patches" and self.latent_dim > narrow:
+            raise UserError(
+                f"tokenizer.start = 'patches' takes a channel of both stacks for each value of a latent: lower "
+                f"tokenizer.latent_dim (now {self.latent_dim}) to {narrow}, raise d_model of both to "
+                f"{self.latent_dim}, or set tokenizer.start = 'latents'"
             )
         if self.cosine and self.start == "patches":
             raise UserError("tokenizer.start = 'patches' spreads codes by distance: leave tokenizer.cosine off")
@@ -140,7 +147,7 @@ class LatentActionConfig(Section, name="latent_actions"):
     (t, t+1) less the pair swapped."""
     normalize_latent: bool = False
     """Bring each latent to mean 0 and variance 1 before it is quantized."""
-    unquantized_steps: int = 0
+    unquantized_steps: NonNegativeInt = 0
     """First steps, of the LAM alone and without quantization; k-means then initializes the codes."""
     latent_noise: NonNegativeFloat = 0.0
     """Standard deviation of noise on the decoder's latents in the `unquantized_steps`, reached from 0 after 60 % of
@@ -150,11 +157,11 @@ class LatentActionConfig(Section, name="latent_actions"):
     """Factor on the LAM's learning rate once it quantizes and the dynamics learns beside it."""
     decoder_output: Literal["sigmoid", "residual", "sigmoid_residual"] = "sigmoid"
     """The next frame itself, or its difference to the present one (added to it, or to its logit)."""
-    reconstruction_weight: float = 1.0
+    reconstruction_weight: PositiveFloat = 1.0
     """Weight of the mean squared error of pixels in [0, 1]."""
-    commitment: float = 0.25
+    commitment: NonNegativeFloat = 0.25
     """Weight of the commitment loss (the paper is silent; VQ-VAE's)."""
-    ema_decay: float = 0.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Codes follow the mean of their latents with this decay; 0 learns them by gradient."""
     restart_below: NonNegativeFloat = RESTART_BELOW
     """A code used less than this (decayed count a step) moves to a latent of the batch; 0 never (the paper is silent).
@@ -244,9 +251,9 @@ class DynamicsConfig(Section, name="dynamics"):
     """Learning rates."""
     min_mask_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Each sample draws its mask rate evenly between this and 1."""
-    full_mask_share: NonNegativeFloat = 0.0
+    full_mask_share: Share = 0.0
     """Share of samples whose rate is exactly 1."""
-    clean_prefix_share: NonNegativeFloat = 0.0
+    clean_prefix_share: Share = 0.0
     """Share of samples whose first frames (a random number of them) are not masked, as in play."""
     token_noise: Share = 0.0
     """Visible tokens are replaced by random codes at a rate that each sample draws evenly between 0 and this."""
@@ -258,7 +265,7 @@ class DynamicsConfig(Section, name="dynamics"):
     action_injection: Literal["add", "prepend", "film"] = "add"
     """A latent action is added to every token of its frame (the paper), stands before them as one more token, or
     scales and shifts them."""
-    own_frame_share: NonNegativeFloat = 0.0
+    own_frame_share: Share = 0.0
     """Share of samples whose last visible frame is the dynamics' own guess instead of the true one, as in play."""
     own_frames: Count = 1
     """More than 1: such samples end their visible past with a rollout of 1 to so many frames, each drawn greedily after

@@ -67,3 +67,6 @@ def test_kmeans_finds_clusters_and_the_same_ones_again():
 def test_kmeans_of_fewer_points_than_centres_still_answers():
     rows, _ = kmeans(torch.zeros(5, 2), 4, 3, torch.Generator().manual_seed(0))
     assert rows.shape == (4, 2)
+    # fewer samples at all: as of a short recording with many actions
+    rows, counts = kmeans(torch.eye(3), 8, 3, torch.Generator().manual_seed(0))
+    assert (rows.shape, int(counts.sum())) == ((8, 3), 3)
