@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from pipeline.model_ids import EVALUATION, TOKENIZER
-from pipeline.storage.blobs import BlobStat
+from pipeline.storage.blobs import RUN_FILES, BlobStat
 from pipeline.storage.models_table import ModelRecord, all_models
-from pipeline.storage.run_file import NAME, read_run
+from pipeline.storage.run_file import read_run
 from pipeline.storage.store import Store
 
 Keep = Literal["none", "last", "best"]
@@ -80,7 +80,7 @@ def collect_checkpoints(store: Store, *, keep: Keep, dry_run: bool, now: datetim
             continue
         stays: set[str] = set()
         if run.last and (keep == "last" or run.folder in best):
-            stays = {NAME, *(f"step-{run.last:08d}.{end}" for end in ("safetensors", "json"))}
+            stays = {*RUN_FILES, *(f"step-{run.last:08d}.{end}" for end in ("safetensors", "json"))}
             kept.append(f"{run.named()}: the checkpoint of step {run.last}")
         going += [f"{run.folder}/{name}" for name in run.blobs if name not in stays]
     sizes = {f"{run.folder}/{name}": stat.size for run in runs for name, stat in run.blobs.items()}

@@ -20,7 +20,8 @@ from pipeline.storage.root import Root
 from pipeline.usage import count
 
 _READ_BY_KEY = ("labels/", "reports/", "takedowns/")
-_RUN_FILES = frozenset({"run.json", "config.yaml", "restarts.json"})
+RUN_FILES = frozenset({"run.json", "config.yaml", "restarts.json"})
+"""What a training run says of itself, beside its checkpoints."""
 
 
 def is_read_by_key(key: str) -> bool:
@@ -29,7 +30,7 @@ def is_read_by_key(key: str) -> bool:
     A report, a queue, a receipt, what a training run says of itself. None of these keys names a video.
     """
     folder, _, name = key.rpartition("/")
-    of_a_run = folder.endswith("/checkpoints") and name in _RUN_FILES
+    of_a_run = folder.endswith("/checkpoints") and name in RUN_FILES
     return key.startswith(_READ_BY_KEY) or of_a_run
 
 

@@ -84,10 +84,13 @@ def test_nothing_is_kept_but_what_is_published(runs: Store) -> None:
 
 
 def test_the_last_of_every_run_is_kept_so_that_each_can_go_on(runs: Store) -> None:
+    own = [f"{folder(TOKENIZER, 'abandoned')}/{name}" for name in ("run.json", "config.yaml", "restarts.json")]
+    for key in own[1:]:
+        runs.write_blob(key, b"what the run says of itself")
     report = collect_checkpoints(runs, keep="last", dry_run=False, now=LATER)
     assert left(runs) == ["abandoned 00000020", "better 00000040", "worse 00000040", "w1 00000070", "w2 00000070"]
     assert report.bytes_freed == 2000
-    assert runs.exists(f"{folder(TOKENIZER, 'abandoned')}/run.json")
+    assert all(runs.exists(key) for key in own)
     assert "video_tokenizer model-better: the checkpoint of step 40" in report.kept
 
 
