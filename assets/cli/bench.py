@@ -99,8 +99,8 @@ def add_commands(commands: Parsers) -> None:
         "made-up films on an S3 server on loopback (needs moto).\n"
         "sizes: parameters of every preset's networks beside the published counts (nothing is measured).\n"
         "training: the share of a step that is neither forward, nor backward, nor optimizer; how long a checkpoint\n"
-        "holds up the steps; memory over 10,000 steps; the cost of two processes beside one (--task overhead,\n"
-        "checkpoint, memory, ranks: all by default).\n"
+        "holds up the steps; memory over 10,000 steps; the cost of two processes beside one; Muon beside AdamW\n"
+        "(--task overhead, checkpoint, memory, ranks, optimizers: all by default).\n"
         "world: the demo's world with other settings (--variant), trained on levels of the embedded platformer as\n"
         "they were drawn, without the data path: a row each of what it cost, and of what the evaluation finds.",
         "  lampworks bench acquisition --videos 500 --rounds 3\n  lampworks bench start --videos 1000000\n"
@@ -133,7 +133,8 @@ def add_commands(commands: Parsers) -> None:
         action="append",
         metavar="NAME",
         help="of model: tokenizer, lam, dynamics, cotrain, play (these by default), frame (a pass over one frame, "
-        "weights in the dtype: the way to time the largest); of training: overhead, checkpoint, memory, ranks",
+        "weights in the dtype: the way to time the largest); of training: overhead, checkpoint, memory, ranks, "
+        "optimizers",
     )
     bench.add_argument("--dtype", default="fp32", metavar="NAME", help="of model: fp32 (default) or bf16")
     bench.add_argument("--threads", type=int, default=1, metavar="N", help="of model: CPU threads (1)")

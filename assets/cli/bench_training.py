@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 
 _OVERHEAD = {"cc-small": (0.05, 4), "demo": (0.08, 60)}
 """By preset: the largest share that is aimed at, and the steps that are measured."""
-_BLOCKED_S, _MEMORY_STEPS, _RANK_STEPS = 1.0, 10_000, 20
+_BLOCKED_S, _MEMORY_STEPS, _RANK_STEPS, _OPTIMIZER_STEPS = 1.0, 10_000, 20, 150
 
 
 def add_options(bench: argparse.ArgumentParser) -> None:
@@ -105,9 +105,30 @@ def _ranks(args: argparse.Namespace) -> tuple[Any, list[str]]:
     return [dataclasses.asdict(row) | {"of_cpu": row.of_cpu, "of_time": row.of_time} for row in rows], lines
 
 
+def _optimizers(args: argparse.Namespace) -> tuple[Any, list[str]]:
+    from models.bench.optimizers import ALGORITHMS, bench_optimizers, difference
+
+    steps = args.steps or _OPTIMIZER_STEPS
+    rows = bench_optimizers(steps, range(args.rounds))
+    lines = [f"optimizers: the demo's dynamics after {steps} steps from the same seeds, on held-out levels"]
+    for name in ALGORITHMS:
+        own = [row for row in rows if row.algorithm == name]
+        losses = ", ".join(f"{row.cross_entropy:.4f}" for row in own)
+        right = ", ".join(f"{row.changed_right:.3f}" for row in own)
+        cost = sum(row.cpu_s for row in own) / len(own)
+        lines.append(f"  {name:<6} {losses} nat a token; changed tokens right {right}; {cost:.3f} CPU-s a step")
+    by_figure = {figure: difference(rows, figure) for figure in ("cross_entropy", "changed_right")}
+    for figure, found in by_figure.items():
+        interval = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}], 95 % by seed"
+        lines.append(f"  muon less adamw, {figure.replace('_', ' ')}: {found.mean:+.4f}{interval}")
+    differences = {figure: dataclasses.asdict(found) for figure, found in by_figure.items()}
+    return {"rows": [dataclasses.asdict(row) for row in rows], "muon_less_adamw": differences}, lines
+
+
 _TASKS: Mapping[str, Callable[[argparse.Namespace], tuple[Any, list[str]]]] = {
     "overhead": _overhead,
     "checkpoint": _checkpoint,
     "memory": _memory,
     "ranks": _ranks,
+    "optimizers": _optimizers,
 }

@@ -13,6 +13,7 @@ import torch
 from assets.cli.main import main
 from models.bench import overhead
 from models.bench.memory import Memory, bench_memory
+from models.bench.optimizers import Trained, bench_optimizers, difference
 from models.bench.overhead import _Clock, bench_overhead
 from models.bench.presets import speed_preset
 from models.bench.ranks import bench_ranks
@@ -75,12 +76,31 @@ def test_the_command_prints_one_object_and_names_its_tasks(capsys):
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {"processor", "checkpoint"}
     for wrong, why in (
-        (["--task", "nothing"], "--task nothing: choose one of overhead, checkpoint, memory, ranks"),
+        (["--task", "nothing"], "--task nothing: choose one of overhead, checkpoint, memory, ranks, optimizers"),
         (["--millions", "0"], "--millions = 0: must be at least 1"),
         (["--steps", "0"], "--steps = 0: must be at least 1"),
     ):
         assert main(["bench", "training", *wrong]) != 0
         assert why in capsys.readouterr().err
+
+
+def test_a_difference_of_algorithms_is_taken_seed_by_seed():
+    losses = {("adamw", 0): 1.0, ("muon", 0): 0.8, ("adamw", 1): 3.0, ("muon", 1): 2.6}
+    found = [Trained(*key, loss, 0.0, 0.0) for key, loss in losses.items()]
+    both = difference(found, "cross_entropy")
+    # the seeds differ by 2, their differences by 0.2: the interval is that of the latter, 12.7 times its error
+    assert both.mean == pytest.approx(-0.3)
+    assert (both.low, both.high) == pytest.approx((-0.3 - 1.2706, -0.3 + 1.2706), abs=1e-3)
+    alone = difference(found[:2], "cross_entropy")
+    assert (alone.mean, alone.low) == (pytest.approx(-0.2), None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_both_algorithms_learn_from_the_same_start():
+    first, last = bench_optimizers(1, [0]), bench_optimizers(12, [0])
+    assert [row.algorithm for row in first] == ["adamw", "muon"]
+    assert all(after.cross_entropy < before.cross_entropy for before, after in zip(first, last, strict=True))
 
 
 @pytest.mark.slow
