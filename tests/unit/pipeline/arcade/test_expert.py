@@ -74,6 +74,9 @@ def test_a_coin_counts_once_though_it_comes_back() -> None:
         states.append(advance(level, states[-1], ACTIONS.index("right")))
     assert coins_taken(states[:1]) == 0
     assert coins_taken(states[:60]) == coins_taken(states) <= len(level.coins)
+    # one that was away from the start on was taken by nobody
+    gone = dataclasses.replace(states[0], coins_back=(70,) * len(level.coins))
+    assert coins_taken([gone, advance(level, gone, ACTIONS.index("right"))]) == 0
 
 
 def test_a_start_stands_on_what_carries_it() -> None:
