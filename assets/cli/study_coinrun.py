@@ -181,7 +181,11 @@ def _drawing(metrics: Mapping[str, Any]) -> Markup:
         for text, metric in found.items()
         if metric.get("value") is not None
     ]
-    rows += [(one.system, one.psnr, None, None) for one in (*TOKENIZERS, *WORLDS) if one.psnr is not None]
+    # short names: TA is trained-agent data, as in their paper; of two test sets the first
+    others: dict[str, float | None] = {}
+    for one in (*TOKENIZERS, *WORLDS):
+        others.setdefault(one.system.replace(", trained-agent data", "-TA"), one.psnr)
+    rows += [(name, value, None, None) for name, value in others.items() if value is not None]
     return intervals_chart(rows, low=0.0, high=45.0, label="PSNR of ours and of published worlds of CoinRun")
 
 
