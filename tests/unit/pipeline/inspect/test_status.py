@@ -297,6 +297,16 @@ def test_a_newer_world_of_other_settings_changes_nothing(tmp_path: Path):
     assert format_status(status(store, CONFIG)) == before
 
 
+def test_the_frechet_video_distance_is_never_without_its_network_counts_and_floors(finished: Store):
+    found = status(finished, CONFIG)
+    fvd = json.loads(json.dumps(found.to_json()))["fvd"]
+    # the first one has no value on this machine
+    assert (fvd["name"], fvd["value"], fvd["num_sources"], fvd["num_samples"]) == ("FVD[random3d]", 2.5, 9, 18)
+    assert fvd["sha256"] == "1f1642b7" * 8
+    assert {name: floor["value"] for name, floor in fvd["floors"].items()} == {"tokenizer": 1.25, "halves": 8.5}
+    assert "FVD[random3d] 2.5 [1.9, 3.1]; floors tokenizer 1.25, halves 8.5" in format_status(found)
+
+
 def test_metrics_of_other_evaluation_settings_are_marked_as_such(finished: Store):
     before = status(finished, CONFIG)
     assert before.evaluation_current is True
