@@ -113,7 +113,7 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
             False,
             "The character stands where left, stand, right and jump put it; other sources pass.",
         ),
-        "delta_t_psnr": (False, "Delta-t PSNR did not fall against the best evaluation before this one."),
+        "delta_t_psnr": (False, "The interval of delta-t PSNR reaches the best evaluation before this one."),
     },
     "playable_world": {"loads_and_steps": (True, "The world loads and answers each of its actions with a frame.")},
     "curation_ablation": {
