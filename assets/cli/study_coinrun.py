@@ -137,17 +137,17 @@ def study_of(
     )  # fmt: skip
 
 
-_HEADER = ("system", "what was measured", "PSNR, dB", "SSIM", "FID", "delta-t PSNR, dB")
+_HEADER = ("system", "what was measured", "PSNR, dB", "SSIM", "FID (Inception, or as named)", "delta-t PSNR, dB")
 
 
 def _own(metrics: Mapping[str, Any], what: str) -> list[Sequence[str]]:
     """Return our rows: of reconstructions, or of rollouts from one frame."""
-    ssim, fid = metrics.get("rollout_ssim"), _first(metrics, "FID[")
+    ssim, (net, fid) = metrics.get("rollout_ssim"), _first_fid(metrics)
     if what == "tokenizer":
         of = "reconstruction, held-out levels"
-        return [("ours", of, shown(metrics.get("psnr")), shown(_floor(ssim)), shown(_floor(fid)), "-")]
+        return [("ours", of, shown(metrics.get("psnr")), shown(_floor(ssim)), shown(_floor(fid)) + net, "-")]
     rows = [
-        ("ours, mean of the rollout", shown(metrics.get("rollout_psnr")), shown(ssim), shown(fid), "-"),
+        ("ours, mean of the rollout", shown(metrics.get("rollout_psnr")), shown(ssim), shown(fid) + net, "-"),
         ("ours, t = 1", shown(metrics.get("psnr_t1")), "-", "-", "-"),
         ("ours, t = 4", shown(metrics.get("psnr_t4")), "-", "-", shown(metrics.get("delta_t_psnr"))),
     ]
@@ -156,9 +156,10 @@ def _own(metrics: Mapping[str, Any], what: str) -> list[Sequence[str]]:
     return [*((name, of, *values) for name, *values in rows), ("ours, t = 4", "true actions, translated", *true)]
 
 
-def _first(metrics: Mapping[str, Any], start: str) -> Any:
-    """Return the first figure whose name starts so, and None where there is none."""
-    return next((metrics[name] for name in sorted(metrics) if name.startswith(start)), None)
+def _first_fid(metrics: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the network of the first FID, as it stands behind the figure, and the figure; None where there is none."""
+    name = next((name for name in sorted(metrics) if name.startswith("FID[")), None)
+    return ("", None) if name is None else (" " + name.removeprefix("FID"), metrics[name])
 
 
 def _floor(figure: Any) -> Any:
@@ -215,8 +216,10 @@ def shown(metric: Any) -> str:
     if metric.get("value") is None:
         return str(metric.get("reason") or "-")
     low, high = metric.get("low"), metric.get("high")
-    text = f"{metric['value']:.2f}"
-    return text if low is None or high is None else f"{text} ({low:.2f} to {high:.2f})"
+    # distances of a kernel are far below 1
+    digits = ".2f" if abs(metric["value"]) >= 0.05 or not metric["value"] else ".2g"
+    text = f"{metric['value']:{digits}}"
+    return text if low is None or high is None else f"{text} ({low:{digits}} to {high:{digits}})"
 
 
 def own_state(metrics: Mapping[str, Any]) -> list[str]:
