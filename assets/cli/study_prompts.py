@@ -165,9 +165,12 @@ def _sentences(figures: dict[str, dict[str, Metric]]) -> list[str]:
     from models.studies.prompts import REFERENCE
 
     usual = figures[REFERENCE]
+    lows = {kind: of["told_apart"].get("low") for kind, of in figures.items() if kind != REFERENCE}
+    above = [kind for kind, low in lows.items() if low is not None and low > 0.5]
     sentences = [
+        f"More doubt at the first frame than held-out frames, beyond its interval: {', '.join(above) or 'no kind'}.",
         f"Held-out frames: round trip {shown(usual['round_trip'], 1, 'dB')}, doubt at the first frame "
-        f"{shown(usual['doubt_t1'])}, keys apart by {shown(usual['keys_apart'], 1, 'levels')}."
+        f"{shown(usual['doubt_t1'])}, keys apart by {shown(usual['keys_apart'], 1, 'levels')}.",
     ]
     for kind, of in figures.items():
         if kind != REFERENCE:
