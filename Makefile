@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off
 ROOT ?= lampworks-data
-STUDIES ?= scaling cloning prompts
+STUDIES ?= curation scaling tokenizers lam-input injection decoding cloning prompts
 JOBS ?= 2
 SLOW_JOBS ?= 3
 # torch pins CUDA packages that no CPU build needs; the lock leaves all of them to pip
@@ -46,7 +46,7 @@ demo: .venv/.runtime
 	@$(BIN)/lampworks demo --root $(ROOT)
 
 # every study at toy size, and docs/studies.md from them; one that was stopped goes on with what is missing.
-# `cloning` and `prompts` read the world of $(ROOT), which `make demo` makes
+# `curation` reads the clips of $(ROOT), `cloning` and `prompts` its world: `make demo` makes both
 studies: .venv/.runtime
 	@for name in $(STUDIES); do LAMPWORKS_ROOT=$(ROOT) $(BIN)/lampworks study $$name --page docs/studies.md || exit $$?; done
 

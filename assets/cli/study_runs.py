@@ -29,8 +29,8 @@ def add_study(studies: Parsers) -> None:
             run_study,
             entry.summary,
             "Each arm is trained with several seeds. The result of each run is kept as soon as it is there, and a run\n"
-            "that was stopped goes on from its last checkpoint. About "
-            f"{entry.toy_cpu_minutes:g} CPU-minutes at size toy.",
+            "that was stopped goes on from its last checkpoint. Expected at size toy: "
+            f"{entry.toy_cpu_minutes:g} CPU-minutes.",
             f"  lampworks study {name}{root} --page docs/studies.md",
             root=entry.reads_clips,
         )
@@ -39,19 +39,21 @@ def add_study(studies: Parsers) -> None:
             "--size", choices=get_args(Size), default="toy", help="tiny: seconds; toy: minutes (default); full: a GPU"
         )
         command.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of each arm (3)")
+        command.add_argument("--steps", type=int, metavar="N", help="most steps of each network (those of the size)")
         command.add_argument("--json", action="store_true", help="print the figures as one JSON object")
         add_study_options(command, name)
 
 
 def run_study(args: argparse.Namespace) -> int:
     """Make the runs that are missing, write the study, and print its section."""
-    if args.seeds < 1:
-        raise UserError(f"--seeds = {args.seeds}: must be at least 1")
+    for name, value in (("seeds", args.seeds), ("steps", args.steps)):
+        if value is not None and value < 1:
+            raise UserError(f"--{name} = {value}: must be at least 1")
     from models.studies.runner import make_runs
 
     entry = STUDIES[args.study]
     job = used_settings(args).job() if entry.reads_clips else None
-    runs = entry.open(Scope(args.out, job, args.size, args.seeds))
+    runs = entry.open(Scope(args.out, job, args.size, args.seeds, args.steps))
     finished = make_runs(runs, args.out)
     report = runs.report(finished)
     study = _study(args, runs, report, finished)
@@ -85,7 +87,8 @@ def _command(args: argparse.Namespace) -> str:
     """Return the command that repeats a study, without where its files go."""
     size = "" if args.size == "toy" else f" --size {args.size}"
     seeds = "" if args.seeds == 3 else f" --seeds {args.seeds}"
-    return f"lampworks study {args.study}{size}{seeds}{root_options(args)}"
+    steps = "" if args.steps is None else f" --steps {args.steps}"
+    return f"lampworks study {args.study}{size}{seeds}{steps}{root_options(args)}"
 
 
 def _chart(name: str, chart: Curves | Intervals) -> Chart:

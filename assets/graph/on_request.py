@@ -7,7 +7,6 @@ from assets.graph.checks import check_specs, verdict
 from assets.graph.context import Result, materialized, table, working
 from assets.graph.curate import curated_clips
 from assets.graph.dataset import training_shards
-from assets.graph.evaluate import metric_part
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
 from assets.graph.train import world_model
@@ -19,13 +18,15 @@ class AblationConfig(dg.Config):
 
     confirm: bool = Field(
         default=False,
-        description="Set it to train: two tokenizers and two worlds, hours on a laptop. Otherwise the run fails at "
-        'once, so that "Materialize all" does not start this by accident.',
+        description="Set it to train: a tokenizer, and three worlds per seed, hours on a laptop. Otherwise the run "
+        'fails at once, so that "Materialize all" does not start this by accident.',
     )
 
     ablation_steps: int = Field(
-        default=200, ge=1, description="Steps of the tokenizer, and again of the world, in each of the two arms."
+        default=200, ge=1, description="Steps of the tokenizer that all arms share, and again of the world of each."
     )
+
+    ablation_seeds: int = Field(default=3, ge=1, description="Seeds of each arm; fewer than 3 are too few to tell.")
 
 
 @dg.asset(
@@ -38,56 +39,60 @@ class AblationConfig(dg.Config):
     check_specs=check_specs("curation_ablation"),
 )
 def curation_ablation(context: dg.AssetExecutionContext, config: AblationConfig, lampworks: Lampworks) -> Result:
-    """One comparison: the same small training on the curated clips and on as many random ones, at equal steps.
+    """One comparison: small worlds trained on the curated clips, on as many random ones, and on all, at equal steps.
 
-    Runs on request only: `lampworks run --select curation_ablation`, or `confirm: true` in its config. Both arms see
-    the same number of clips and steps and are measured on the same held-out curated clips. A few hundred steps show
-    a tendency, not the paper's result (its FVD comparison took a 580M model).
+    Runs on request only: `lampworks run --select curation_ablation`, or `confirm: true` in its config. Three arms and
+    three seeds; differences are paired by seed and by held-out source. `lampworks study curation` is the same with the
+    settings of a study, and writes a page. A few hundred steps show a tendency, not the paper's result (its FVD
+    comparison took a 580M model).
     """
     with working(context, lampworks) as work:
         if not config.confirm:
             raise UserError(
-                "curation_ablation trains two arms and runs on request only: set `confirm: true` in its config (the "
+                "curation_ablation trains three arms and runs on request only: set `confirm: true` in its config (the "
                 "launchpad's `ops: {curation_ablation: {config: {confirm: true}}}`), or run "
                 "`lampworks run --select curation_ablation`."
             )
-        from models.evaluation.ablation import compare_curation
+        from models.studies.curation import ablation
 
-        found = compare_curation(work.job, steps=config.ablation_steps)
-        curated, chance = found.metrics["curated"], found.metrics["random"]
-        better, worse = metric_part(curated, "psnr_t1", "value"), metric_part(chance, "psnr_t1", "value")
+        study, finished = ablation(work.job, steps=config.ablation_steps, seeds=config.ablation_seeds)
+        found = study.differences(finished, "curated")
+        [shown] = [each for each in found if (each.against, each.figure.key) == ("random", "psnr_t1")]
+        better, counts = shown.by_seed["value"], study.counts()
         return materialized(
             1,
-            found.version,
+            study.data(),
             [
                 verdict(
                     "curation_ablation",
                     "beats_random",
-                    better is not None and worse is not None and better >= worse,
-                    f"next frame on {found.held_out} held-out sources after {found.steps} steps: "
-                    f"{_decibel(better)} curated, {_decibel(worse)} random",
+                    better is not None and better >= 0,
+                    f"after {config.ablation_steps} steps, {shown.sentence()}",
                 )
             ],
             {
                 "figures": table(
                     [
                         {
-                            "figure": name,
-                            "curated": metric_part(curated, name, "value"),
-                            "random": metric_part(chance, name, "value"),
-                            "curated_low": metric_part(curated, name, "low"),
-                            "random_high": metric_part(chance, name, "high"),
+                            "figure": each.figure.title,
+                            "difference": f"{each.arm} - {each.against}",
+                            "value": each.by_seed["value"],
+                            **{f"{end}, seeds": each.by_seed.get(end) for end in ("low", "high")},
+                            **{f"{end}, sources": each.by_source.get(end) for end in ("low", "high")},
+                            "verdict": each.verdict,
                         }
-                        for name in curated
+                        for each in found
                     ]
                 ),
-                "psnr_t1/curated": better,
-                "psnr_t1/random": worse,
-                "clips per arm": found.clips,
-                "steps": found.steps,
+                **{
+                    f"psnr_t1/{arm}": value
+                    for arm in ("curated", "random", "pool")
+                    if (value := study.mean(finished, arm, "psnr_t1")) is not None
+                },
+                "clips per arm": counts["curated"],
+                "clips of the pool": counts["pool"],
+                "held-out sources": counts["held-out sources, curated"],
+                "seeds": config.ablation_seeds,
+                "steps": config.ablation_steps,
             },
         )
-
-
-def _decibel(value: float | None) -> str:
-    return "not known" if value is None else f"{value:.2f} dB"

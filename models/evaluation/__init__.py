@@ -1,1 +1,1 @@
-"""Metrics of a trained world on held-out sources: PSNR, delta-t PSNR, action names, drift, the ablation."""
+"""Metrics of a trained world on held-out sources: PSNR, delta-t PSNR, action names, drift."""

@@ -15,9 +15,15 @@ class Entry(NamedTuple):
     summary: str
     """What it compares, in a line."""
     toy_cpu_minutes: float
-    """CPU-minutes at size `toy` with three seeds, as measured on the machine that docs/studies.md names."""
+    """CPU-minutes that are expected at size `toy` with three seeds, from what the demo's steps cost."""
     reads_clips: bool = False
     """Whether it reads the clips of a root; the others draw their own."""
+
+
+def _curation(scope: Scope) -> Study:
+    from models.studies.curation import CurationStudy
+
+    return CurationStudy(scope)
 
 
 def _scaling(scope: Scope) -> Study:
@@ -26,6 +32,37 @@ def _scaling(scope: Scope) -> Study:
     return ScalingStudy(scope)
 
 
+def _tokenizers(scope: Scope) -> Study:
+    from models.studies.tokenizers import TokenizerStudy
+
+    return TokenizerStudy(scope)
+
+
+def _lam_input(scope: Scope) -> Study:
+    from models.studies.lam_input import LamInputStudy
+
+    return LamInputStudy(scope)
+
+
+def _injection(scope: Scope) -> Study:
+    from models.studies.injection import InjectionStudy
+
+    return InjectionStudy(scope)
+
+
+def _decoding(scope: Scope) -> Study:
+    from models.studies.decoding import DecodingStudy
+
+    return DecodingStudy(scope)
+
+
 STUDIES: dict[str, Entry] = {
+    "curation": Entry(
+        _curation, "Compare curated clips with as many random ones, and with all of them.", 12.0, reads_clips=True
+    ),
     "scaling": Entry(_scaling, "Fit the loss against the size of the dynamics, and against its batch.", 25.0),
+    "tokenizers": Entry(_tokenizers, "Compare ViT, C-ViViT and ST-ViViT, and the worlds trained on them.", 20.0),
+    "lam-input": Entry(_lam_input, "Compare latent actions from pixels with those from tokens.", 15.0),
+    "injection": Entry(_injection, "Compare the ways in which an action enters the dynamics.", 8.0),
+    "decoding": Entry(_decoding, "Compare steps and orders of MaskGIT by quality and time.", 8.0),
 }

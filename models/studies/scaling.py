@@ -8,9 +8,9 @@ levels, the frame itself wholly masked.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from models.studies.settings import levels_of, small_world
 from models.studies.study import Curves, Finished, Report, Run, Scope, Size, Study, Table
 from models.studies.worlds import Footage, Workshop, measure
 from pipeline.config import Config, fingerprint
-from pipeline.config.stack import StackConfig
 from pipeline.progress import ProgressCallback
 
 Kind = Literal["size", "batch"]
@@ -34,6 +33,22 @@ _SIZES: dict[Size, tuple[tuple[int, int], ...]] = {
 }
 """Layers and width of the dynamics."""
 _BATCHES: dict[Size, tuple[int, ...]] = {"tiny": (1, 2), "toy": (3, 6, 12, 24, 48), "full": (16, 32, 64, 128, 256)}
+
+
+class _Arm(NamedTuple):
+    """One dynamics and how it is trained."""
+
+    layers: int
+    width: int
+    batch: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.layers} layers of {self.width}, batch {self.batch}"
+
+
+_Results = Mapping[str, Sequence[Mapping[str, Any]]]
+"""The results of each arm, one per seed."""
 
 
 class ScalingStudy(Study):
@@ -61,40 +76,41 @@ class ScalingStudy(Study):
         """Return which levels there are."""
         return self._footage.version
 
+    def _arms(self, kind: Kind) -> list[_Arm]:
+        """Return the sizes at the middle batch, or the batches at the middle size."""
+        sizes, batches = _SIZES[self._scope.size], _BATCHES[self._scope.size]
+        size, batch = sizes[len(sizes) // 2], batches[len(batches) // 2]
+        return [_Arm(*own, batch) for own in sizes] if kind == "size" else [_Arm(*size, own) for own in batches]
+
     def runs(self) -> list[Run]:
-        """Return the sizes at one batch, then the batches at one size."""
-        size, seeds = self._scope.size, range(self._scope.seeds)
+        """Return each size and each batch with each seed; the middle of both is one arm."""
         found = []
-        for kind, count in (("size", len(_SIZES[size])), ("batch", len(_BATCHES[size]))):
-            for place in range(count):
-                for seed in seeds:
-                    config = self._config(kind, place, seed)  # type: ignore[arg-type]
-                    settings = {name: getattr(config, name) for name in ("tokenizer", "dynamics", "evaluation")}
-                    found.append(Run(f"{kind} {place}", seed, settings))
+        for arm in dict.fromkeys([*self._arms("size"), *self._arms("batch")]):
+            for seed in range(self._scope.seeds):
+                config = self._config(arm, seed)
+                settings = {name: getattr(config, name) for name in ("tokenizer", "dynamics", "evaluation")}
+                found.append(Run(arm.title, seed, settings))
         return found
 
-    def _config(self, kind: Kind, place: int, seed: int) -> Config:
-        size = self._scope.size
-        base = small_world(size, seed)
-        steps, batch = base.dynamics.steps, base.dynamics.batch
-        layers, width = _SIZES[size][place if kind == "size" else len(_SIZES[size]) // 2]
-        if kind == "batch":
-            # as many windows in all
-            batch, steps = _BATCHES[size][place], max(1, steps * batch // _BATCHES[size][place])
+    def _config(self, arm: _Arm, seed: int) -> Config:
+        base, batches = small_world(self._scope, seed), _BATCHES[self._scope.size]
+        # as many windows in all, whatever the batch
+        steps = max(1, base.dynamics.steps * batches[len(batches) // 2] // arm.batch)
         optimizer = dataclasses.replace(base.dynamics.optimizer, warmup_steps=max(1, steps // 20))
-        stack = _stack(base.dynamics.stack, layers, width)
-        dynamics = dataclasses.replace(base.dynamics, stack=stack, batch=batch, steps=steps, optimizer=optimizer)
+        own = base.dynamics.stack
+        stack = dataclasses.replace(own, layers=arm.layers, d_model=arm.width, head_dim=arm.width // own.heads)
+        dynamics = dataclasses.replace(base.dynamics, stack=stack, batch=arm.batch, steps=steps, optimizer=optimizer)
         return dataclasses.replace(base, dynamics=dynamics)
 
     @cached_property
     def _tokenizer(self) -> VideoTokenizer:
-        return self._workshop.tokenizer(small_world(self._scope.size, 0), self._footage)
+        return self._workshop.tokenizer(small_world(self._scope, 0), self._footage)
 
     def run(self, run: Run, say: ProgressCallback) -> dict[str, Any]:
         """Train one dynamics and measure it."""
-        kind, place = run.arm.split()
-        config = self._config(kind, int(place), run.seed)  # type: ignore[arg-type]
-        shared = fingerprint(small_world(self._scope.size, 0).tokenizer)
+        [arm] = {arm for kind in get_args(Kind) for arm in self._arms(kind) if arm.title == run.arm}
+        config = self._config(arm, run.seed)
+        shared = fingerprint(small_world(self._scope, 0).tokenizer)
         training = self._workshop.world(config, self._tokenizer, self._footage, say, about=shared, oracle=True)
         found = measure(training, self._footage.held_out, config.evaluation, oracle=True)
         about = {"parameters": parameters_of(training.dynamics), "batch": config.dynamics.batch}
@@ -108,25 +124,19 @@ class ScalingStudy(Study):
         """Return the losses, a line through them, and what it leaves open."""
         sentences, tables, charts, figures = [], [], [], {}
         for kind, unit in (("size", "parameters"), ("batch", "windows a step")):
-            points = _points(finished, kind)
+            titles = [arm.title for arm in self._arms(kind)]  # type: ignore[arg-type]
+            arms = {title: [result for run, result in finished if run.arm == title] for title in titles}
+            points = _points(arms, kind)
             law = fit_power_law(np.array([x for x, _ in points]), [loss for _, loss in points])
             sentences.append(_sentence(kind, law, points))
-            tables.append(_table(finished, kind))
+            tables.append(_table(arms, kind))
             charts.append(_chart(kind, unit, law, points))
             figures[kind] = {**law._asdict(), "x": [x for x, _ in points], "loss": [float(y.mean()) for _, y in points]}
         return Report(sentences, tables, charts, figures)
 
 
-def _stack(base: StackConfig, layers: int, width: int) -> StackConfig:
-    return dataclasses.replace(base, layers=layers, d_model=width, head_dim=width // base.heads)
-
-
-def _points(finished: Sequence[Finished], kind: str) -> list[tuple[float, np.ndarray]]:
+def _points(arms: _Results, kind: str) -> list[tuple[float, np.ndarray]]:
     """Return size and losses (R, S) of each arm, in order of size."""
-    arms: dict[str, list[dict[str, Any]]] = {}
-    for run, result in finished:
-        if run.arm.startswith(f"{kind} "):
-            arms.setdefault(run.arm, []).append(result)
     field = "parameters" if kind == "size" else "batch"
     return sorted(
         ((float(own[0][field]), np.array([result["cross_entropy"] for result in own])) for own in arms.values()),
@@ -145,11 +155,7 @@ def _sentence(kind: str, law: PowerLaw, points: Sequence[tuple[float, np.ndarray
     )
 
 
-def _table(finished: Sequence[Finished], kind: str) -> Table:
-    arms: dict[str, list[dict[str, Any]]] = {}
-    for run, result in finished:
-        if run.arm.startswith(f"{kind} "):
-            arms.setdefault(run.arm, []).append(result)
+def _table(arms: _Results, kind: str) -> Table:
     rows = [
         (
             f"{own[0]['parameters']:,}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from models.studies.study import Size
+from models.studies.study import Scope, Size
 from models.studies.worlds import Footage, drawn_levels
 from pipeline.config import Config
 from pipeline.config.demo import demo
@@ -27,7 +27,7 @@ class Extent(NamedTuple):
 
 
 EXTENTS: dict[Size, Extent] = {
-    "tiny": Extent(2, 2, 12, 2, 2, 2),
+    "tiny": Extent(2, 2, 8, 2, 2, 2),
     "toy": Extent(24, 10, 60, 80, 300, 400),
     "full": Extent(512, 64, 160, 4000, 20_000, 50_000),
 }
@@ -40,21 +40,46 @@ def levels_of(size: Size) -> Footage:
     return drawn_levels(range(extent.train), range(_HELD_OUT, _HELD_OUT + extent.held_out), extent.frames)
 
 
-def small_world(size: Size, seed: int) -> Config:
-    """Return the demo's settings with the steps of a size, measured in short windows without long rollouts."""
-    extent, base = EXTENTS[size], demo()
-    scale = {"tiny": 1, "toy": 1, "full": 4}[size]
+def extent_of(scope: Scope) -> Extent:
+    """Return how much a study trains."""
+    extent, most = EXTENTS[scope.size], scope.steps
+    if most is None:
+        return extent
+    own = (extent.tokenizer_steps, extent.lam_steps, extent.steps)
+    return Extent(*extent[:3], *(min(steps, most) for steps in own))
+
+
+def small_world(scope: Scope, seed: int) -> Config:
+    """Return the demo's settings with the steps of a study, measured in short windows without long rollouts."""
+    extent, size, base = extent_of(scope), scope.size, demo()
+    tokenizer, lam, dynamics = base.tokenizer, base.latent_actions, base.dynamics
+    threads, batch = (1, 2) if size == "tiny" else (base.training.threads, None)
     return dataclasses.replace(
         base,
         tokenizer=dataclasses.replace(
-            base.tokenizer,
+            tokenizer,
             steps=extent.tokenizer_steps,
-            encoder=_scaled(base.tokenizer.encoder, scale),
-            decoder=_scaled(base.tokenizer.decoder, scale),
+            batch=batch or tokenizer.batch,
+            encoder=_scaled(tokenizer.encoder, size),
+            decoder=_scaled(tokenizer.decoder, size),
         ),
-        latent_actions=dataclasses.replace(base.latent_actions, unquantized_steps=extent.lam_steps),
-        dynamics=dataclasses.replace(base.dynamics, steps=extent.steps, stack=_scaled(base.dynamics.stack, scale)),
-        training=dataclasses.replace(base.training, seed=seed, checkpoint_every=max(50, extent.steps // 10)),
+        latent_actions=dataclasses.replace(
+            lam,
+            unquantized_steps=extent.lam_steps,
+            encoder=_scaled(lam.encoder, size),
+            decoder=_scaled(lam.decoder, size),
+        ),
+        dynamics=dataclasses.replace(
+            dynamics,
+            steps=extent.steps,
+            batch=batch or dynamics.batch,
+            stack=_scaled(dynamics.stack, size),
+            # what tells shown actions takes 400 batches, however few the steps
+            unseen_actions=0.0 if size == "tiny" else dynamics.unseen_actions,
+        ),
+        training=dataclasses.replace(
+            base.training, seed=seed, threads=threads, checkpoint_every=max(50, extent.steps // 10)
+        ),
         evaluation=small_evaluation(base.evaluation, size),
     )
 
@@ -65,7 +90,10 @@ def small_evaluation(base: EvaluationConfig, size: Size) -> EvaluationConfig:
     return dataclasses.replace(base, prompt_frames=1, horizon=4, windows_per_clip=windows, random_draws=draws, seed=0)
 
 
-def _scaled(stack: StackConfig, scale: int) -> StackConfig:
+def _scaled(stack: StackConfig, size: Size) -> StackConfig:
+    if size == "tiny":
+        return dataclasses.replace(stack, layers=1, d_model=32, heads=2, kv_heads=2, head_dim=16, ffw_multiple=1.0)
+    scale = 4 if size == "full" else 1
     return dataclasses.replace(
         stack, d_model=scale * stack.d_model, heads=scale * stack.heads, kv_heads=scale * stack.kv_heads
     )

@@ -36,6 +36,8 @@ class Scope:
     size: Size = "toy"
     seeds: int = 3
     """Seeds of each arm: 0, 1, .."""
+    steps: int | None = None
+    """Most steps of each network; None: those of the size."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import choose_compute, intra_op_threads, prepare_training
 from models.runtime.cpu_parallel import CpuParallel
 from models.training.checkpoint import Checkpoints
-from models.training.data import ClipWindows
+from models.training.data import ClipWindows, check_window
 from models.training.loop import run
 from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining
@@ -83,6 +83,7 @@ class Workshop:
         """Return the tokenizer of a configuration, trained here or before."""
         kept = self._kept("tokenizer", footage.version, config.tokenizer, config.training.seed)
         with intra_op_threads(), footage.windows(config.training) as windows:
+            check_window(windows, config.tokenizer.window, "tokenizer.window")
             compute = choose_compute(config.training)
             training = TokenizerTraining(
                 config.tokenizer, windows, compute, seed=config.training.seed, accumulate=config.training.accumulate
@@ -114,6 +115,7 @@ class Workshop:
         sections = (config.latent_actions, config.dynamics)
         kept = self._kept("world", footage.version, about, *sections, config.training.seed, oracle)
         with intra_op_threads(), footage.windows(config.training) as windows:
+            check_window(windows, config.dynamics.drawn_frames, config.dynamics.drawn_by)
             compute = choose_compute(config.training)
             training = WorldTraining(
                 config.latent_actions, config.dynamics, tokenizer, windows, compute, seed=config.training.seed,

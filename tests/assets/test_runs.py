@@ -28,7 +28,8 @@ from assets.passes.failures import PassError
 from assets.passes.instance import open_instance, sweep_killed_runs
 from assets.settings import Settings, load_settings
 from classifier.decision.content import decided_content
-from models.evaluation.ablation import CurationComparison
+from models.studies.curation import CurationStudy
+from models.studies.study import Finished, Run, Scope
 from pipeline.config import DecisionConfig, EmbeddingConfig, EngineConfig
 from pipeline.errors import UserError
 from pipeline.job import Job
@@ -219,21 +220,29 @@ def test_the_ablation_refuses_to_train_unless_its_config_asks_for_it(
 
 @pytest.mark.usefixtures("inline")
 def test_the_driver_asks_for_the_ablation_that_was_selected(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked: list[int] = []
-    metric = {"psnr_t1": {"value": 20.0}}
+    asked: list[tuple[int, int]] = []
 
-    def compare(job: Job, *, steps: int) -> CurationComparison:
-        asked.append(steps)
-        arms = {"curated": metric, "random": metric}
-        return CurationComparison(version="v", clips=3, steps=steps, held_out=2, metrics=arms)
+    class Measured(CurationStudy):
+        def data(self) -> str:
+            return "v"
 
-    monkeypatch.setattr("models.evaluation.ablation.compare_curation", compare)
+        def counts(self) -> dict[str, int]:
+            return dict.fromkeys(("curated", "random", "pool", "held-out sources, curated"), 3)
+
+    def ablation(job: Job, *, steps: int, seeds: int) -> tuple[CurationStudy, list[Finished]]:
+        asked.append((steps, seeds))
+        figures = {"cross_entropy": [1.0], "psnr_t1": [20.0], "psnr_t4": [19.0], "delta_t_psnr_permuted": [None]}
+        result = {"curated": figures, "pool": figures}
+        found = [Finished(Run(arm, seed, {}), result) for arm in ("curated", "random", "pool") for seed in range(seeds)]
+        return Measured(Scope(tmp_path, job, "full", seeds, steps)), found
+
+    monkeypatch.setattr("models.studies.curation.ablation", ablation)
     full_pass(settings, ["+clips"], on_progress=lambda text: None, options=NO_REPORT)
     options = replace(NO_REPORT, ablation_steps=7)
     full_pass(settings, ["curation_ablation"], on_progress=lambda text: None, options=options)
-    assert asked == [7]
+    assert asked == [(7, 3)]
 
 
 @pytest.mark.usefixtures("inline")

@@ -23,9 +23,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import models.evaluation.ablation
 import models.evaluation.evaluate
 import models.play.packed.write
+import models.studies.curation
 import models.tokens.encode
 import models.training.train  # noqa: F401
 from assets.passes.driver import PassOptions, full_pass
