@@ -12,9 +12,12 @@ from typing import Any
 from dagster_pipes import PipesContext, open_dagster_pipes
 
 from models.runtime.process import end_with_parent
+from models.runtime.ranks import Ranks
+from models.training.check_ranks import check_ranks
 from models.training.group import GroupError, GroupStoppedError, run_group
 from pipeline.config import load_config
 from pipeline.errors import StoreError, UserError
+from pipeline.model_ids import TOKENIZER, WORLD, TrainedKind
 from pipeline.storage.store import Store
 
 OPTIONS = "LAMPWORKS_STORAGE_OPTIONS"
@@ -30,6 +33,8 @@ def main() -> int:
             return 2
         try:
             config = load_config(asked["config"])
+            kind: TrainedKind = TOKENIZER if asked["arguments"][0] == "tokenizer" else WORLD
+            check_ranks(config, kind, Ranks(0, config.training.processes * config.training.nodes))
             store = Store(asked["root"], json.loads(os.environ.get(OPTIONS) or "{}"))
             run_group(
                 asked["arguments"], config, store, on_event=lambda event: pipes.report_custom_message(dict(event))

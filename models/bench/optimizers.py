@@ -2,9 +2,9 @@
 
     bench_optimizers(150, range(3))
 
-The dynamics is that of the preset demo, with half of its batch. It is led by the true actions, and its tokens are those
-of the demo's tokenizer before its first step (principal components of patches): all of the time goes into the steps
-that are compared. Both algorithms meet the same windows, masks and first weights of a seed.
+The dynamics is that of the preset demo, with half of its batch and true pasts. It is led by the true actions, and its
+tokens are those of the demo's tokenizer before its first step (principal components of patches): all of the time goes
+into the steps that are compared. Both algorithms meet the same windows, masks and first weights of a seed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def bench_optimizers(steps: int, seeds: Sequence[int]) -> list[Trained]:
     """Train the dynamics with each algorithm from each seed, on one CPU thread."""
     demo = preset("demo")
     training = dataclasses.replace(demo.training, device="cpu", dtype="fp32", threads=1)
-    dynamics = dataclasses.replace(demo.dynamics, batch=_BATCH, steps=steps, unseen_actions=0.0)
+    dynamics = dataclasses.replace(demo.dynamics, batch=_BATCH, steps=steps, unseen_actions=0.0, recalled_share=0.0)
     config = dataclasses.replace(demo, training=training, dynamics=dynamics)
     train, held_out = drawn_clips(_TRAIN, _FRAMES), drawn_clips(_HELD_OUT, _FRAMES)
     hold_memory()

@@ -23,6 +23,7 @@ from typing import Any
 
 from models.runtime.process import end_with_parent
 from models.runtime.ranks import Ranks, among_ranks, joined_ranks
+from models.training.check_ranks import check_ranks
 from models.training.group import run_group
 from models.training.observed import Observed
 from models.training.report import Event, Report
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config, store = _config(options), _store(options)
         training = config.training
         if not among_ranks() and training.processes * training.nodes > 1:
+            # what its processes would say one after another, before any is started
+            check_ranks(config, _TRAIN[options.model][1], Ranks(0, training.processes * training.nodes))
             run_group(given, config, store, on_event=_forward(report))
         else:
             try:
@@ -117,7 +120,12 @@ def _store(options: argparse.Namespace) -> Store:
         storage: Any = json.loads(options.storage_options or "{}")
     except ValueError as exc:
         raise UserError(f"--storage-options is not JSON: {exc}") from exc
-    return Store(options.root, {str(name): str(value) for name, value in storage.items()})
+    if not isinstance(storage, dict):
+        raise UserError(f"--storage-options = {options.storage_options!r}: must be one JSON object of names and values")
+    store = Store(options.root, {str(name): str(value) for name, value in storage.items()})
+    if store.is_local and Path(store.root).is_file():
+        raise UserError(f"--root = {store.root!r} is a file: name the folder of a root")
+    return store
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,6 +24,10 @@ def _id(value: Any) -> Any:
     return value
 
 
+def _is_address(text: str) -> bool:
+    return _ADDRESS.fullmatch(text) is not None and 0 < int(text.rpartition(":")[2]) < 1 << 16
+
+
 ModelId = Annotated[str, BeforeValidator(_id)]
 """An id of a model or run, or the start of one."""
 
@@ -161,7 +165,7 @@ class TrainingConfig(Section, name="training"):
                 f"training.launch = 'in_process' is one process: set training.processes (now {self.processes}) and "
                 f"training.nodes (now {self.nodes}) to 1, or training.launch to 'torchrun'"
             )
-        if self.nodes > 1 and not _ADDRESS.fullmatch(self.rendezvous):
+        if self.nodes > 1 and not _is_address(self.rendezvous):
             raise UserError(
                 f"training.rendezvous = {self.rendezvous!r}: {self.nodes} nodes need HOST:PORT, an address of one of "
                 "them and a free port there, as 10.0.0.1:29400; or set training.nodes = 1"

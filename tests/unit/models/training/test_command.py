@@ -60,7 +60,13 @@ def test_the_command_trains_and_keeps_its_settings_beside_the_checkpoints(store,
         ((), "there are no training shards yet"),
         (("--set", "training.speed=2"), "unknown field training.speed"),
         (("--storage-options", "{"), "--storage-options is not JSON"),
+        (("--storage-options", "[]"), "must be one JSON object of names and values"),
         (("--set", "training.nodes=2"), "training.rendezvous = '': 2 nodes need HOST:PORT"),
+        (("--set", "training.nodes=2", "--set", "training.rendezvous=127.0.0.1:99999"), "2 nodes need HOST:PORT"),
+        (("--set", "training.nodes=2", "--set", "training.rendezvous=127.0.0.1:0"), "2 nodes need HOST:PORT"),
+        # no process is started: so many would take the machine
+        (("--set", "training.processes=99999"), "tokenizer.batch = 2: 99999 processes need a window each; raise"),
+        (("--root", __file__), "is a file: name the folder of a root"),
     ],
 )
 def test_mistakes_end_with_status_2_and_a_sentence(store, settings, tmp_path, capsys, arguments, told):
