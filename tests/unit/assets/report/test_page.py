@@ -125,6 +125,9 @@ def test_the_page_tells_the_funnel_the_reasons_and_the_figures(finished: Store):
         # what stays in the picture after 1, 8 and 30 frames of a key that is held
         "key heldstands for18304jump-left1.000.75–",
         "Character kept, 8 frames ahead, key held",
+        # a distance with its interval and floors, and the network that it is on
+        "FVD[random3d]2.5[1.9, 3.1]1.258.59.7518",
+        "SHA-256 1f1642b71f1642b7, 192 features",
         "failed",
         "not known",
         "run right 70%",
