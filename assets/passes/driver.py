@@ -47,6 +47,8 @@ class PassOptions:
     """Who rated the clips of that file."""
     ablation_steps: int | None = None
     """Training steps of each arm of `curation_ablation`; None keeps the asset's default."""
+    ablation_seeds: int | None = None
+    """Seeds of each arm; None keeps the asset's default."""
     report: bool = True
     """Whether to write the HTML report at the end."""
 
@@ -244,5 +246,6 @@ def _train(runner: Runner, options: PassOptions) -> None:
     runner.run_due("encode_tokens", "token shards")
     runner.run_due("evaluate", "evaluation")
     if runner.wants("curation_ablation"):
-        steps = {"ablation_steps": options.ablation_steps} if options.ablation_steps else {}
-        runner.run("ablate", "curation ablation", config={"curation_ablation": {"confirm": True, **steps}})
+        asked = {"ablation_steps": options.ablation_steps, "ablation_seeds": options.ablation_seeds}
+        given = {name: value for name, value in asked.items() if value}
+        runner.run("ablate", "curation ablation", config={"curation_ablation": {"confirm": True, **given}})

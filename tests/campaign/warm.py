@@ -46,7 +46,9 @@ def make(request: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dic
     points = Points(request["root"], kill, lambda asset: tell({"asset": asset, "at": time.monotonic()}))
     points.start()
     labels = Path(request["labels"]) if request.get("labels") else None
-    options = PassOptions(labels=labels, annotator="ann", ablation_steps=1, report=request.get("report", False))
+    options = PassOptions(
+        labels=labels, annotator="ann", ablation_steps=1, ablation_seeds=1, report=request.get("report", False)
+    )
     settings = load_settings(request["root"], config=request["config"])
     done = full_pass(settings, request["select"], on_progress=print, options=options)
     return {"runs": done.runs, "points": dict(points.seen), "modules": sorted(sys.modules)}
