@@ -32,7 +32,7 @@ _DESCRIPTIONS = {
     "train_world_model": "Train the tokenizer, then latent actions and dynamics. Never started by itself.",
     "encode_tokens": "Encode the training shards with the frozen tokenizer. Made on request only.",
     "evaluate": "Measure the configured world on held-out sources and see that it can be played.",
-    "ablate": "Compare worlds of all clips, of curated and of random ones. Trains nine, on request only: needs `confirm: true`.",
+    "ablate": "Compare worlds of all, curated and random clips. Trains nine, on request only: needs `confirm: true`.",
 }
 ON_REQUEST = frozenset([*JOBS["encode_tokens"], *JOBS["ablate"]])
 """Assets that a pass makes only where they are named."""
