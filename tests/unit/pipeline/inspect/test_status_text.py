@@ -78,7 +78,7 @@ def test_each_metric_is_a_label_a_number_and_a_unit(found: StoreStatus) -> None:
         "delta_t_psnr_permuted": MetricStatus(value=4.97, low=None, high=None),
         "latent_action_mutual_information": MetricStatus(value=None, low=None, high=None),
     }
-    lines = format_status(dataclasses.replace(found, evaluation=evaluation)).splitlines()
+    lines = format_status(dataclasses.replace(found, evaluation=evaluation, fvd=None)).splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("metrics"))
     assert [re.split(r" {2,}", line) for line in lines[start : start + 3]] == [
         ["metrics", "next-frame PSNR gain over copying", "6.57 dB", "[4.48, 8.68]"],
