@@ -41,12 +41,13 @@ class Parsers:
         add_log_options(command)
         return command
 
-    def group(self, name: str, summary: str, text: str) -> Parsers:
+    def group(self, name: str, summary: str, text: str, example: str) -> Parsers:
         """Add a command that only has others below it, and return the place where these are added."""
         command = self._subparsers.add_parser(
             name,
             help=summary,
             description=f"{summary}\n\n{text}",
+            epilog=f"example:\n{example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         return Parsers(command.add_subparsers(title="commands", metavar="NAME", required=True))

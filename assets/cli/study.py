@@ -18,6 +18,7 @@ def add_commands(commands: Parsers) -> None:
         "Repeat an experiment: its table, plot and intervals.",
         "Each study trains and measures small models, and writes JSON, drawings and a section of Markdown. What was\n"
         "measured is kept: after a kill the same command goes on.",
+        "  lampworks study scaling --size toy\n  lampworks study curation --root DIR",
     )
     for module in _STUDIES:
         module.add_study(study)

