@@ -12,6 +12,9 @@ from models.networks.latent_actions import LatentActionModel, initialize_codes
 from models.runtime.compute import Compute
 from models.runtime.cpu_parallel import CpuParallel
 
+_JUDGED = 1_200
+"""Transitions on which tries are compared: their frames are held until the choice is made."""
+
 
 @torch.no_grad()
 def initialize_first_codes(
@@ -45,10 +48,13 @@ def initialize_first_codes(
 
     found: list[Tensor] = []
     judged: list[Tensor] = []
+    transitions = 0
     for frames in batches:
         pieces = [piece for part in parallel.pieces(frames, micro_batches) for piece in part]
         found += [latents.float() for latents in parallel.map(latents_of, pieces)]
-        judged += pieces
+        if transitions < _JUDGED:
+            judged += pieces
+        transitions += frames.shape[0] * (frames.shape[1] - 1)
 
     def error(share: float) -> float:
         return float(torch.stack(parallel.map(error_of, range(ceil(share * len(judged))))).sum())

@@ -44,7 +44,7 @@ def demo_models() -> tuple[TokenizerConfig, LatentActionConfig, DynamicsConfig, 
     dynamics = DynamicsConfig(
         stack=_stack(3, 96, ffw=2.0, conv="causal"), context=2, batch=12, steps=2000, optimizer=_optimizer(3e-3, 36),
         full_mask_share=0.5, clean_prefix_share=1.0, token_noise=0.1, unseen_actions=0.4, recalled_share=0.6,
-        changed_weight=4.0, embedding_start="codebook",
+        recalled_frames=12_000, changed_weight=4.0, embedding_start="codebook",
     )  # fmt: skip
     training = TrainingConfig(
         checkpoint_every=200, cache_clips=64, cache_tokens=12_000, eval_windows=48, validate_every=40,

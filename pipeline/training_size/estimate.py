@@ -33,6 +33,8 @@ _STATE = 4 * _FP32
 """Bytes of a parameter: weight, gradient, two moments."""
 _SAVED = 3 * _FP32
 """Bytes of a parameter in the copy from which a checkpoint is written beside the steps."""
+_RECALLED = 3 * 4
+"""Bytes of a predicted token that is kept: in use, gathered for a checkpoint, and in the copy that is written."""
 _AHEAD = 16
 """Clips that the loader asks for before their turn."""
 _GROUPS = tuple(2**power for power in range(1, 11))
@@ -169,6 +171,8 @@ def estimate_training(
     if not place.on_gpu:
         data += frame * _held_clips(config, local, clips) * config.clips.num_frames
         state += (large + small) * (_SAVED + average)
+    if kind == "world_model" and config.dynamics.recalled_share:
+        state += _RECALLED * config.dynamics.recalled_frames * size.tokens(config.tokenizer.patch)
     alone = config.dynamics.alone_steps(config.latent_actions) if kind == "world_model" else 0
     return TrainingEstimate(
         kind=kind,

@@ -130,6 +130,7 @@ def test_two_ranks_train_the_world_of_one(clips, name):
 
     one, (first, second) = on_ranks(1, world)[0], on_ranks(2, world)
     assert_same(first, one)
+    assert ("recalled.keys" in one[1]) == ("recalled_share" in dynamics)
     for tensor, other in zip(first[1].values(), second[1].values(), strict=True):
         assert torch.equal(tensor, other)
 

@@ -31,6 +31,15 @@ def group():
     dist.destroy_process_group()
 
 
+RECALLED = {"recalled_share": 0.9, "clean_prefix_share": 0.5}
+
+
+@pytest.fixture(autouse=True)
+def recalls_what_is_wrong_too(monkeypatch):
+    """Networks that have hardly learned predict other tokens."""
+    monkeypatch.setattr("models.training.recalled._MOST_WRONG", 1.0)
+
+
 def compute(sharded, dtype=torch.float32):
     return Compute(torch.device("cpu"), dtype, "test", 1, sharded=sharded)
 
@@ -41,7 +50,7 @@ def tokenizer(windows, sharded, dtype=torch.float32):
 
 
 def world(windows, sharded, dtype=torch.float32):
-    dynamics = dataclasses.replace(DYNAMICS, stack=STACK, batch=4, own_frame_share=0.5)
+    dynamics = dataclasses.replace(DYNAMICS, stack=STACK, batch=4, own_frame_share=0.5, **RECALLED)
     lam = dataclasses.replace(LAM, encoder=STACK, decoder=STACK)
     made = patch_tokenizer(windows)
     return WorldTraining(lam, dynamics, made, windows, compute(sharded, dtype), seed=0, accumulate=2)
@@ -61,6 +70,7 @@ def test_it_takes_the_same_steps_goes_on_from_a_whole_checkpoint_and_ends_whole(
     divided = {name for name, parameter in large.named_parameters() if isinstance(parameter, DTensor)}
     assert divided
     assert all(name.endswith("weight") and "norm" not in name and ".blocks." in name for name in divided)
+    assert make is tokenizer or len(sharded.recalled) == len(whole.recalled) > 0
     # checkpoints are alike, and each of them goes on in the other
     saved = {name: tensor.clone() for name, tensor in whole.tensors().items()}
     theirs = {name: tensor.clone() for name, tensor in sharded.tensors().items()}
