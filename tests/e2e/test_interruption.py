@@ -18,8 +18,8 @@ from tests.snapshots import digests
 
 # as soon as one of these appears, the run is killed in the middle of what writes it
 MOMENTS = (
-    "arcade/*/*", "clips/*/*/*", "models/quality_classifier/*", "shards/*/*/*",
-    "models/world_model/runs/*/checkpoints/*",
+    "arcade/*/*", "clips/*/*/*", "models/quality_classifier/*", "tables/curated", "shards/*/*/*",
+    "models/video_tokenizer/runs/*/checkpoints/*", "models/world_model/runs/*/checkpoints/*",
 )  # fmt: skip
 KEPT = ("clips/", "shards/", "models/")
 # a packed world holds rows of models, which tell how long the trainings took; its weights are among the models
