@@ -64,9 +64,17 @@ SLOW: Mapping[str, float] = {
     "tests/e2e/test_play_page_whole.py": 50,
     "tests/e2e/test_changing_folder.py": 50,
     "tests/assets/test_training_runs.py": 49,
+    # not measured yet
+    "tests/slow/test_coinrun.py": 60,
+    "tests/slow/test_operators_day.py": 60,
     "tests/slow/test_full_store.py": 47,
     "tests/threats/test_disk.py": 45,
     "tests/slow/test_takedown_and_train_again.py": 40,
+    # these four are not measured yet
+    "tests/slow/test_cloning.py": 40,
+    "tests/slow/test_a_world_led_by_true_actions.py": 40,
+    "tests/slow/test_study_prompts.py": 30,
+    "tests/slow/test_training_on_a_full_disk.py": 30,
     "tests/slow/test_latent_actions_learn.py": 38,
     "tests/slow/test_decide_a_million.py": 37,
     "tests/e2e/test_cases.py": 35,
@@ -80,6 +88,10 @@ SLOW: Mapping[str, float] = {
     "tests/e2e/test_why_file.py": 18,
     "tests/unit/pipeline/storage/test_s3_faults.py": 15,
     "tests/threats/test_mending.py": 15,
+    # these three are not measured yet
+    "tests/slow/test_coinrun_recorded.py": 10,
+    "tests/slow/test_interval_of_precision.py": 10,
+    "tests/slow/test_logits_of_a_large_batch.py": 10,
 }
 """`make test-slow`"""
 

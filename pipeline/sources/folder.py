@@ -276,7 +276,7 @@ class FolderSource(ReadySource):
         target = folder / f"media{Path(url).suffix.lower()}"
         original = None
         if is_remote(url):
-            fetch_object(url, target, self.storage_options)
+            fetch_object(url, target, self.storage_options, self.folder)
         else:
             path = real_path(path_of(url))
             with suppress(OSError):  # what is wrong with it is said where it is opened
@@ -287,7 +287,7 @@ class FolderSource(ReadySource):
             try:
                 found = actions_beside(url, self.folder, self.storage_options)
             except StoreError as error:
-                raise trouble_of(error) from None
+                raise trouble_of(error, url, self.folder, self.storage_options) from None
         return Fetched(
             path=target,
             format="file",

@@ -10,10 +10,12 @@ from urllib.parse import unquote_to_bytes
 
 from pipeline.errors import PermanentError, RetryableError, StoreError
 from pipeline.regular_file import OddFileError, open_regular
+from pipeline.sources.endings import is_video_name
 from pipeline.storage.store import Store
 
-# another rule for this object, or it lies in an archive; all else that a store refuses holds for all objects
+# another rule for this object, or it lies in an archive, unless so it is with others; all else holds for all objects
 _OF_ONE_OBJECT = frozenset({"AccessDenied", "Forbidden", "InvalidObjectState"})
+_MOST_PROBED = 5
 
 
 def path_of(url: str) -> Path:
@@ -33,8 +35,8 @@ def real_path(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def fetch_object(url: str, target: Path, options: Mapping[str, str]) -> None:
-    """Copy an object to a local path.
+def fetch_object(url: str, target: Path, options: Mapping[str, str], folder: str) -> None:
+    """Copy an object of a folder to a local path.
 
     Raises:
         PermanentError: it is gone.
@@ -47,14 +49,50 @@ def fetch_object(url: str, target: Path, options: Mapping[str, str]) -> None:
     except FileNotFoundError as error:
         raise PermanentError("the file is gone from its folder", error_class="permanent") from error
     except StoreError as error:
-        raise trouble_of(error) from None
+        raise trouble_of(error, url, folder, options) from None
     except Exception as error:  # each object store has its own exceptions for "not now"
         raise RetryableError(f"{type(error).__name__}: {error}", error_class="transient") from error
 
 
-def trouble_of(error: StoreError) -> Exception:
-    """Return the error itself, which ends the work, or that of one video where the store refuses one object alone."""
-    return RetryableError(str(error), error_class="transient") if error.code in _OF_ONE_OBJECT else error
+def trouble_of(error: StoreError, url: str, folder: str, options: Mapping[str, str]) -> Exception:
+    """Return the error itself, which ends the work, or that of one video where the store refuses one object alone.
+
+    Args:
+        error: what the store said of the object.
+        url: of the object.
+        folder: address of the prefix that it is in.
+        options: of the store.
+    """
+    if error.code not in _OF_ONE_OBJECT or _gives_nothing(folder, options, url):
+        return error
+    return RetryableError(str(error), error_class="transient")
+
+
+def _gives_nothing(folder: str, options: Mapping[str, str], refused: str) -> bool:
+    """Tell whether an object store refuses the folder of an object that it refused, as far as a few others show.
+
+    Args:
+        folder: address of the prefix.
+        options: of the store.
+        refused: address of the object; where it is the only one, nothing is known of the folder.
+    """
+    store = Store(folder, options)
+    try:
+        sizes = store.stat_blobs("")
+    except StoreError:
+        return True
+    others = [key for key, about in sizes.items() if about.size and is_video_name(key) and store.url(key) != refused]
+    # from all over it: the first ones may lie in one folder, which has a rule of its own
+    probed = others[:: max(1, -(-len(others) // _MOST_PROBED))]
+    for key in probed:
+        try:
+            store.read_range(key, 0, 1)
+        except StoreError:
+            continue
+        except (FileNotFoundError, EOFError):
+            pass  # it is gone meanwhile, and was not refused
+        return False
+    return bool(probed)
 
 
 def link_file(path: Path, target: Path) -> None:

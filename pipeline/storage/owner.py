@@ -2,14 +2,19 @@
 
 A process id alone would not do: the system gives it to another process later. So the mark also holds when the process
 started, in ticks since the machine was started (a clock that is set back changes nothing), and which start of which
-machine that was. A root on a shared disk has unfinished files of other machines too, which are left to `lampworks gc`,
-and a home that several machines or containers share has their scratch folders: these are swept where nothing in them
-changed for a week.
+machine that was. A root on a shared disk has unfinished files of other machines too, which are left to `lampworks gc`.
+
+A home that several machines or containers share has their scratch folders, whose process ids say nothing here. So each
+folder has a file that its process locks, and the kernel takes the lock away when the process ends, however it ends. On
+one kernel the lock says who lives, in whatever container. Where it says nothing, as on a disk that another kernel has
+mounted, a folder is swept once nothing in it changed for a week.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import shutil
 import socket
 import time
@@ -18,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -25,8 +31,14 @@ from pipeline.ids import short_hash
 
 UNFINISHED = ".tmp-"
 """What the name of an unfinished blob begins with."""
+LOCK = ".held"
+"""The file of a scratch folder that its process locks; it has a byte from then on."""
 _QUIET_S = 7 * 86400.0
 """After this time without a change a scratch folder of another machine is taken to be left over."""
+_RESTARTED_QUIET_S = 86400.0
+"""The same for one that has the name of this machine: another start of it, or another machine of the same name."""
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"
+"""The process ids of a machine itself, by the kernel's own fixed number; a container has others."""
 
 
 def unfinished_name() -> str:
@@ -46,14 +58,23 @@ def scratch_folder(parent: Path, kind: str) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    for leftover in dead_scratch_folders(parent):
-        shutil.rmtree(leftover, ignore_errors=True)
+    sweep_scratch(parent)
     folder = parent / f"{kind}-{_mark(os.getpid())}-{uuid.uuid4().hex[:8]}-{_host()}-{_boot()}-{_machine()}"
     folder.mkdir()
     try:
-        yield folder
+        with (folder / LOCK).open("wb", buffering=0) as file:
+            _lock(file)
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_scratch(parent: Path) -> int:
+    """Delete the scratch folders in `parent` whose process is gone; return their number."""
+    leftovers = dead_scratch_folders(parent)
+    for leftover in leftovers:
+        shutil.rmtree(leftover, ignore_errors=True)
+    return len(leftovers)
 
 
 def dead_scratch_folders(parent: Path) -> list[Path]:
@@ -66,22 +87,60 @@ def dead_scratch_folders(parent: Path) -> list[Path]:
     return found
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield what lies below a folder and is no folder; what others delete meanwhile is left out.
+
+    `Path.rglob` raises where a folder ends while it is looked through.
+    """
+    for place, _, names in os.walk(folder):
+        for name in names:
+            yield Path(place, name)
+
+
 def _is_dead(folder: Path, pid: int, started: str, where: list[str]) -> bool:
     """Tell whether a scratch folder is left over; `where` has the host, its start and what shares its process ids."""
     if not where or where[-1] == _machine():
         return not _lives(pid, started)
-    if where[0] == _host() and where[1] != _boot():
-        return True  # this host was started again since
-    return time.time() - _changed_at(folder) > _QUIET_S
+    host, boot, *_ = where
+    held = _is_held(folder)
+    if held:
+        return False
+    if boot == _boot() and held is not None:
+        return True  # of a container of this kernel
+    if host == _host() and boot != _boot():
+        # without a name that no other machine has, a restart cannot be told from another machine
+        return _has_own_name() or _is_quiet(folder, _RESTARTED_QUIET_S)
+    return _is_quiet(folder, _QUIET_S)
 
 
-def _changed_at(folder: Path) -> float:
-    """Return when something in a folder was changed last, in seconds since 1970."""
-    times = [0.0]
-    for path in (folder, *folder.rglob("*")):
-        with suppress(OSError):
-            times.append(path.lstat().st_mtime)
-    return max(times)
+def _lock(file: BinaryIO) -> None:
+    """Lock a file for as long as this process has it open; where the disk has no locks it stays empty."""
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(b"x")  # only now: an empty file may be one that is about to be locked
+
+
+def _is_held(folder: Path) -> bool | None:
+    """Tell whether a process has locked a scratch folder; None where it never was, as by an older version."""
+    with suppress(OSError), (folder / LOCK).open("rb") as file:
+        if not file.read(1):
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+    return None
+
+
+def _is_quiet(folder: Path, seconds: float) -> bool:
+    """Tell whether nothing in a folder changed for some time."""
+    changed = 0.0
+    for place, _, names in os.walk(folder):
+        for path in (place, *(os.path.join(place, name) for name in names)):
+            with suppress(OSError):
+                changed = max(changed, os.lstat(path).st_mtime)
+    return time.time() - changed > seconds
 
 
 def sweep_unfinished(folder: Path) -> int:
@@ -136,8 +195,23 @@ def _boot() -> str:
 @cache
 def _host() -> str:
     """Return a short name of this machine that stays when it is started again."""
+    return short_hash(_machine_id() + socket.gethostname(), 6)
+
+
+@cache
+def _has_own_name() -> bool:
+    """Tell whether no other machine has the name that `_host` returns: containers may have that of their image."""
     try:
-        machine_id = Path("/etc/machine-id").read_text()
+        in_container = os.readlink("/proc/self/ns/pid") != _FIRST_PID_NAMESPACE
     except OSError:
-        machine_id = ""
-    return short_hash(machine_id + socket.gethostname(), 6)
+        in_container = True
+    marks = (Path("/.dockerenv"), Path("/run/.containerenv"))
+    in_container = in_container or any(mark.exists() for mark in marks)
+    return not in_container and re.fullmatch(r"[0-9a-f]{32}\n?", _machine_id()) is not None
+
+
+def _machine_id() -> str:
+    try:
+        return Path("/etc/machine-id").read_text()
+    except (OSError, ValueError):
+        return ""

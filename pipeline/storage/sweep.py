@@ -6,11 +6,11 @@ it runs again (`Blobs.sweep_unfinished`).
 
 from __future__ import annotations
 
-import shutil
+import os
 from pathlib import Path
 
 from pipeline.storage.home import Home
-from pipeline.storage.owner import dead_scratch_folders, sweep_unfinished
+from pipeline.storage.owner import sweep_scratch, sweep_unfinished
 from pipeline.storage.store import Store
 
 _FOLDERS = ("shards", "tokens", "models", "labels", "reports", "takedowns")
@@ -24,11 +24,9 @@ def sweep_after_kill(store: Store, home: Home) -> int:
         home: its scratch space, and the unfinished copy of its settings.
     """
     swept = sweep_unfinished(home.folder)
-    for leftover in dead_scratch_folders(home.tmp):
-        shutil.rmtree(leftover, ignore_errors=True)
-        swept += 1
+    swept += sweep_scratch(home.tmp)
     if store.is_local:
         for name in _FOLDERS:
-            folder = Path(store.url(name))
-            swept += sum(map(sweep_unfinished, (folder, *(path for path in folder.rglob("*") if path.is_dir()))))
+            # `Path.rglob` would raise where another process deletes a folder meanwhile
+            swept += sum(sweep_unfinished(Path(place)) for place, _, _ in os.walk(store.url(name)))
     return swept

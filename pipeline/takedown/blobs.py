@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.storage.home import Home
 from pipeline.storage.mend_tables import ASIDE
-from pipeline.storage.owner import UNFINISHED, dead_scratch_folders
+from pipeline.storage.owner import LOCK, UNFINISHED, dead_scratch_folders, files_below
 from pipeline.storage.store import Store
 from pipeline.takedown.mentions import Mentions
 
@@ -73,7 +73,6 @@ def scratch_of(home: Home, mentions: Mentions) -> list[Path]:
 
     An attempt that is at work deletes its own files: it finds the tombstone before it publishes.
     """
-    dead = dead_scratch_folders(home.tmp)
-    found = [path for folder in dead for path in folder.rglob("*") if path.is_file()]
-    named = [path for path in home.tmp.rglob("*") if path.is_file() and _names(path.name, mentions)]
+    found = [path for folder in dead_scratch_folders(home.tmp) for path in files_below(folder) if path.name != LOCK]
+    named = [path for path in files_below(home.tmp) if _names(path.name, mentions)]
     return sorted({*found, *named})

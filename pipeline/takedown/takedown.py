@@ -21,6 +21,7 @@ from pipeline.job import Job
 from pipeline.progress import notify
 from pipeline.storage.arrow import pc
 from pipeline.storage.home import Home
+from pipeline.storage.owner import sweep_scratch
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import record_tombstones, stands_for
 from pipeline.takedown import blobs, home, leftover, packed, pictures, rows, seen, shards, tokens
@@ -142,6 +143,7 @@ class _Run:
                 store.sweep_unfinished(batch)
         for path in blobs.scratch_of(self.job.home, self.mentions):
             path.unlink(missing_ok=True)
+        sweep_scratch(self.job.home.tmp)
 
     def _pictures(self) -> None:
         store = self.job.store

@@ -1,4 +1,4 @@
-"""What happens to a batch on a bad day: two machines run it at once, it is ended, or run again under the curation.
+"""What happens to a batch on a bad day: two passes run it at once, it is ended, or run again under the curation.
 
 All on a root of three short videos, by the functions that the graph calls, one process: something happens in the middle
 of what a stage does with its store, between a file and its row, before the first row or after the last.
@@ -168,7 +168,11 @@ def seen(root: Path) -> dict[str, Any]:
 
 
 def on_another_machine(root: Path, config: Config) -> None:
-    """Do the batch as another machine on the same folders would: process ids and names of here say nothing there."""
+    """Do the batch once more in this process, under the names of another machine, while the first pass stands still.
+
+    So its scratch folders and unfinished blobs are those of a stranger. It shares the kernel, the clock and the view of
+    the disk with the first pass, and the two take turns: nothing is proven of what differs between two real machines.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_machine", "_boot", "_host"):
             patch.setattr(owner, name, functools.partial(str, f"other{name.strip('_')}"))

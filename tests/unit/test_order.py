@@ -17,6 +17,9 @@ def test_the_files_that_are_begun_first_are_there() -> None:
     assert missing == set(), "a file was moved: name it anew in tests/order.py"
     assert {name for name in SLOW if "mark.slow" not in (REPOSITORY / name).read_text("utf-8")} == set()
 
+    slow = {path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "tests" / "slow").glob("test_*.py")}
+    assert slow - SLOW.keys() == set(), "name a file of slow tests, with its seconds, in tests/order.py"
+
 
 def test_files_of_long_tests_come_first_and_those_of_a_file_stay_together() -> None:
     names = ["a.py::1", "a.py::2", "long.py::2", "long.py::1", "b.py::1", "b.py::2", "b.py::3"]

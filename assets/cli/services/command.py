@@ -19,7 +19,7 @@ from types import FrameType
 from assets.cli.lifetime import python_command
 from assets.cli.options import Parsers, settings_of
 from assets.cli.services.health import ask_all
-from assets.cli.services.places import ROLES, TOKEN, Parts, write_workspace
+from assets.cli.services.places import ROLES, TOKEN, Parts, code_patience_s, write_workspace
 from assets.cli.services.supervisor import Service, Supervisor
 from assets.logs import json_wanted
 from assets.settings import Settings, save_config
@@ -96,6 +96,8 @@ def run_services(args: argparse.Namespace) -> int:
 
     if len(only) < len(ROLES) and postgres_url() is None:
         raise UserError(f"--only is for services that share a Postgres: set {PG_URL} to its address")
+    if "daemon" in only:
+        code_patience_s()
     with ExitStack() as stack:
         if "code" in only:  # the runs are this one's
             stack.enter_context(lock_home(settings.home, settings.store.root))

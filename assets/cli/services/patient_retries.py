@@ -11,28 +11,33 @@ started: the next daemon finds the same runs, and Dagster starts none of them tw
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
-from dagster._core.errors import DagsterCodeLocationLoadError, DagsterUserCodeUnreachableError
+from dagster._core.errors import (
+    DagsterCodeLocationLoadError,
+    DagsterRunNotFoundError,
+    DagsterUserCodeUnreachableError,
+)
 from dagster._core.events import EngineEventData
-from dagster._core.storage.dagster_run import RunRecord
+from dagster._core.storage.dagster_run import DagsterRunStatus, RunRecord
 from dagster._core.storage.tags import WILL_RETRY_TAG
 from dagster._core.workspace.context import BaseWorkspaceRequestContext, IWorkspaceProcessContext
-from dagster._daemon.auto_run_reexecution.auto_run_reexecution import retry_run, should_retry
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import (
+    get_automatically_retried_run_if_exists,
+    retry_run,
+    should_retry,
+)
 from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from dagster._daemon.utils import DaemonErrorCapture
 
+from assets.cli.services.places import code_patience_s
 from assets.passes.postgres import why_it_failed
 from pipeline.outside import shown_text
 
-PATIENCE = "LAMPWORKS_CODE_PATIENCE"
-"""Variable: for how many seconds a crashed run waits for a code server that does not answer (default 3600)."""
-PATIENCE_S = 3600.0
 PAUSE_S = 1.0
 
 Context = IWorkspaceProcessContext[BaseWorkspaceRequestContext]
@@ -100,7 +105,7 @@ def _is_settled(context: Context, run_id: str, absence: _Absence, logger: loggin
 
 def _is_given_up(instance: dg.DagsterInstance, run: dg.DagsterRun, absence: _Absence, exc: Exception) -> bool:
     """Say that a run waits for the code server; return True where it has waited for long enough."""
-    patience = float(os.environ.get(PATIENCE, PATIENCE_S))
+    patience = code_patience_s()
     why = shown_text(" ".join(str(exc).split())[:300])
     if absence.seconds() > patience:
         text = (
@@ -123,4 +128,16 @@ def _give_up(instance: dg.DagsterInstance, run: dg.DagsterRun, text: str, logger
         message = f"{text} {run.run_id}"
         error = DaemonErrorCapture.process_exception(exc_info=sys.exc_info(), logger=logger, log_message=message)
     instance.report_engine_event(text, run, engine_event_data=EngineEventData(error=error))
+    _cancel_begun_retry(instance, run)
     instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "false"})
+
+
+def _cancel_begun_retry(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Cancel the retry that was made and never queued, as where the code server ended in between: nobody starts it."""
+    try:
+        group = instance.get_run_group(run.run_id)
+    except DagsterRunNotFoundError:  # the first run of the group was deleted
+        return
+    retry = get_automatically_retried_run_if_exists(instance, run, list(group[1]) if group is not None else [])
+    if retry is not None and retry.status == DagsterRunStatus.NOT_STARTED:
+        instance.report_run_canceled(retry, f"Never queued: run {run.run_id}, which it repeats, says why.")

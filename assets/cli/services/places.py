@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipeline.errors import UserError
 
 ROLES = ("code", "daemon", "pages", "metrics")
 LOCATION = "lampworks"
 TOKEN = "LAMPWORKS_UI_TOKEN"
 """Variable of the token that visitors must show: a command line is shown to every user of the machine."""
+
+PATIENCE = "LAMPWORKS_CODE_PATIENCE"
+"""Variable: for how many seconds a crashed run waits for a code server that does not answer (default 3600)."""
+PATIENCE_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,21 @@ class Parts:
     daemon: bool = False
     pages: str | None = None
     """Address of the web server, as http://127.0.0.1:3000."""
+
+
+def code_patience_s() -> float:
+    """Return for how many seconds a crashed run waits for the code server; UserError where the variable is no number.
+
+    It is to be called before the daemon starts: what its looks raise ends the retries of the runs that they found.
+    """
+    said = os.environ.get(PATIENCE, "").strip()
+    try:
+        seconds = float(said) if said else PATIENCE_S
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise UserError(f"{PATIENCE} = {said!r}: expected a number of seconds, 0 or more, as 3600")
+    return seconds
 
 
 def code_address(code_server: str) -> dict[str, str]:

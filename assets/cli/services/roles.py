@@ -23,7 +23,7 @@ from types import FrameType
 
 from assets.cli.services.health import why_no_code
 from assets.cli.services.lifetime import end_with_command
-from assets.cli.services.places import LOCATION, TOKEN, Parts, code_address
+from assets.cli.services.places import LOCATION, TOKEN, Parts, code_address, code_patience_s
 from assets.logs import json_wanted, set_up_logging
 from assets.passes.postgres import postgres_url, why_no_answer
 from pipeline.http_guard import url_of
@@ -47,6 +47,7 @@ def serve_code(life_fd: int, code_server: str) -> None:
 def run_daemon(life_fd: int, workspace: str, code_server: str) -> None:
     """Run Dagster's daemon, and have queued runs say why they wait."""
     _begin(life_fd)
+    code_patience_s()
     _wait_for_postgres()
     _wait_for_code(code_server)
     import dagster._daemon.controller as dagster_daemon

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.storage import owner
-from pipeline.storage.owner import scratch_folder, sweep_unfinished
+from pipeline.storage.home import Home
+from pipeline.storage.owner import files_below, scratch_folder, sweep_unfinished
 from pipeline.storage.store import Store
+from pipeline.takedown.blobs import scratch_of
+from pipeline.takedown.mentions import Mentions
 
 WRITER = """
 import sys
 from pathlib import Path
+from pipeline.storage import owner
 from pipeline.storage.owner import scratch_folder
 from pipeline.storage.store import Store
+if len(sys.argv) > 3:
+    owner._machine = lambda: sys.argv[3]
 with scratch_folder(Path(sys.argv[1]), "cut") as folder, Store(sys.argv[2]).write_file("raw/b/x.mp4") as file:
     (folder / "part").write_bytes(b"x")
     print("writing", flush=True)
@@ -27,9 +36,10 @@ with scratch_folder(Path(sys.argv[1]), "cut") as folder, Store(sys.argv[2]).writ
 
 
 @pytest.fixture
-def writer(tmp_path: Path):
+def writer(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
     """A process in the middle of its work, with a scratch folder and an unfinished blob."""
-    command = [sys.executable, "-c", WRITER, str(tmp_path / "tmp"), str(tmp_path / "root")]
+    where = [request.param] if hasattr(request, "param") else []
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "tmp"), str(tmp_path / "root"), *where]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"writing\n"
@@ -60,14 +70,34 @@ def test_what_a_killed_process_left_is_swept_and_only_then(tmp_path: Path, write
     assert names(tmp_path / "root/raw/b") == []
 
 
+@pytest.mark.parametrize("writer", ["othercontain"], indirect=True)
+def test_what_a_killed_container_left_is_swept_by_the_next_one(tmp_path: Path, writer: subprocess.Popen[bytes]) -> None:
+    """It has the same kernel, and process ids of its own; its takedown finds what the killed one had."""
+    tmp, home, video = tmp_path / "tmp", Home(tmp_path), Mentions(frozenset({"nothing"}), frozenset())
+    [theirs] = tmp.iterdir()
+    assert theirs.name.endswith("othercontain")
+    os.utime(theirs, (0, 0))
+    with scratch_folder(tmp, "cut"):
+        assert theirs.is_dir()
+    assert scratch_of(home, video) == []
+    writer.kill()
+    writer.wait()
+    assert scratch_of(home, video) == [theirs / "part"]
+    with scratch_folder(tmp, "cut"):
+        assert not theirs.exists()
+
+
 def test_a_process_that_has_the_id_of_a_dead_one_keeps_nothing_alive(tmp_path: Path) -> None:
     (tmp_path / f"cut-{os.getppid()}-1-abcd").mkdir()  # of a process that started a tick after the machine did
     with scratch_folder(tmp_path, "cut") as mine:
         assert names(tmp_path) == [mine.name]
 
 
-def test_a_home_that_machines_share_keeps_what_another_one_works_in(tmp_path: Path) -> None:
+def test_a_home_that_machines_share_keeps_what_another_one_works_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Here nothing of that process is known; a machine that was started again knows that its own are gone."""
+    monkeypatch.setattr(owner, "_has_own_name", lambda: True)
     gone = f"cut-{2**22 + 1}-1-abcd1234"
     here, boot, machine = owner._host(), owner._boot(), owner._machine()
     kept = [f"{gone}-another-{boot}-othermachine", f"{gone}-{here}-{boot}-othercontain"]
@@ -82,6 +112,40 @@ def test_a_home_that_machines_share_keeps_what_another_one_works_in(tmp_path: Pa
         os.utime(tmp_path / name, (0, 0))
     with scratch_folder(tmp_path, "cut") as mine:
         assert sorted(names(tmp_path)) == sorted([kept[1], mine.name])
+
+
+def test_of_two_machines_that_cannot_be_told_apart_each_keeps_what_the_other_works_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers of one image may have one name; of a machine that was started again a day is enough."""
+    monkeypatch.setattr(owner, "_has_own_name", lambda: False)
+    theirs = tmp_path / f"cut-{2**22 + 1}-1-abcd1234-{owner._host()}-otherboot-otherstart00"
+    theirs.mkdir()
+    for hours, is_kept in ((23, True), (25, False)):
+        os.utime(theirs, (time.time() - hours * 3600,) * 2)
+        with scratch_folder(tmp_path, "cut"):
+            assert theirs.is_dir() is is_kept
+
+
+def test_a_folder_that_ends_while_it_is_looked_at_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = tmp_path / "cut-1-1-abcd1234-another-otherboot-othermachine"
+    (theirs / "attempt" / "parts").mkdir(parents=True)
+    listed, scandir = list[str](), os.scandir
+
+    def ends_before(path: object = ".") -> object:
+        listed.append(str(path))
+        if str(path) == str(theirs / "attempt") and theirs.exists():
+            shutil.rmtree(theirs)
+        return scandir(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", ends_before)
+    assert [path for path in files_below(tmp_path) if path.is_dir()] == []
+    (theirs / "attempt" / "parts").mkdir(parents=True)
+    with scratch_folder(tmp_path, "cut") as mine:
+        assert names(tmp_path) == [mine.name]
+    assert listed.count(str(theirs / "attempt")) == 2
 
 
 def test_other_files_and_other_machines_are_left_alone(tmp_path: Path) -> None:

@@ -254,9 +254,18 @@ def test_a_folder_in_a_store_that_is_away_costs_its_videos_no_attempt(
         with pytest.raises(StoreError, match=r"SlowDown|made by a test|expired"):
             attempt(task, context)
     # one object that these credentials may not read is one video's matter
-    proxy.faults({"fault": "AccessDenied", "status": 403, "operation": "GET object"})
+    refused: Any = {"fault": "AccessDenied", "status": 403, "operation": "GET object"}
+    proxy.faults(refused)
     row = attempt(task, context).row
     assert (row["state"], row["error_class"]) == ("pending", "transient")
+    remote.write_blob("b.mp4", b"x")
+    proxy.faults({**refused, "first": 1})
+    row = attempt(task, context).row
+    assert (row["state"], row["error_class"]) == ("pending", "transient")
+    # where they may read no other one either, no video is at fault
+    proxy.faults(refused)
+    with pytest.raises(StoreError, match=r"is refused \(AccessDenied\): these credentials need"):
+        attempt(task, context)
 
 
 @pytest.mark.slow

@@ -28,7 +28,9 @@ from dagster._grpc.server import DagsterApiServer, DagsterGrpcServer
 
 from assets.cli.services import patient_retries
 from assets.cli.services.health import why_no_code
-from assets.cli.services.patient_retries import PATIENCE, PatientRetries
+from assets.cli.services.patient_retries import PatientRetries
+from assets.cli.services.places import PATIENCE, code_patience_s
+from pipeline.errors import UserError
 from tests.dagster_ui import wait_for
 
 # Dagster's own, where the daemon of a new deployment looks for the first time
@@ -165,6 +167,36 @@ def test_a_code_server_that_never_comes_back_is_named_in_the_log_of_the_run(
         assert graph.started_again() == []
         assert re_executed(graph) == "LaunchRunSuccess"
     assert len(graph.started_again()) == 1
+
+
+@pytest.mark.slow
+def test_a_retry_that_was_made_and_never_queued_is_cancelled_where_its_run_is_given_up(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph.crash()
+
+    def ended_in_between(*given: Any, **options: Any) -> dg.DagsterRun:
+        monkeypatch.setenv(PATIENCE, "0")
+        raise DagsterUserCodeUnreachableError("Could not reach user code server")
+
+    monkeypatch.setattr(graph.instance, "submit_run", ended_in_between)
+    with graph.code_server():
+        assert graph.look(PatientRetries(), LOOKS)
+    assert "Not started again" in graph.said()
+    [retry] = graph.started_again()
+    assert retry.status == dg.DagsterRunStatus.CANCELED
+
+
+@pytest.mark.parametrize("said", ["1h", "-1", "nan", "inf"])
+def test_a_patience_that_is_no_number_is_refused_before_the_daemon_starts(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PATIENCE, said)
+    with pytest.raises(UserError, match=f"LAMPWORKS_CODE_PATIENCE = '{said}': expected a number of seconds"):
+        code_patience_s()
+    for accepted, seconds in (("", 3600.0), ("90", 90.0)):
+        monkeypatch.setenv(PATIENCE, accepted)
+        assert code_patience_s() == seconds
 
 
 def re_executed(graph: Graph) -> str:
