@@ -1,11 +1,13 @@
 """What each stage costs per thousand hours of video, from the rows of `costs`.
 
-A figure says what one making of the video costs, however often it was made. Three kinds of stages count differently:
+A figure says what one making of the video costs, however often it was made. Four kinds of stages count differently:
 
 - What only adds (`ADDS_UP`): a run does what no run did before, so all runs count, over the video that there is.
 - A batch: its runs until it was whole, failed ones included. Where it was made again (by another classifier, under
-  other settings), or a run found nothing to do, the dearest making counts, and no other.
-- The whole store: each run goes over all of it, so the last run that ended well counts, and no other.
+  other settings), or a run found nothing to do, the dearest making of the most video counts, and no other.
+- The whole store, by a stage that goes on where an earlier run stopped (`GOES_ON`): a run that ended well, and the
+  runs that failed since the one before. Of several over the newest video, the dearest counts, and no other.
+- The whole store, by any other stage: each run goes over all of it, so the last run that ended well counts.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ STAGES = (
 """In the order of a pass."""
 ADDS_UP = frozenset({"search_results", "raw_videos"})
 """Stages that never do anything again: a search finds other videos, and what was downloaded stays."""
+GOES_ON = frozenset({"training_shards", "video_tokenizer", "world_model", "token_shards"})
+"""Stages over the whole store that keep what a failed run made, and that find what was made before."""
 _COLUMNS = ["stage", "batch", "state", "started_at", "seconds", "batches", "video_s", "clips", *NAMES]
 
 
@@ -124,7 +128,7 @@ def figure_text(value: float) -> str:
 def _cost(stage: str, rows: pa.Table) -> StageCost:
     per_batch = rows["batch"].null_count < len(rows)
     rows = rows.sort_by("started_at")
-    counted = rows.take(_that_count(rows, stage, per_batch))
+    counted = rows.take(pa.array(_that_count(rows, stage, per_batch), pa.int64()))
     # what failed is paid for, and has brought no video to its end
     done = rows_with(counted, "state", "ok")
     if per_batch:
@@ -151,16 +155,12 @@ def _sum(rows: pa.Table) -> Usage:
 
 
 class _Making(NamedTuple):
-    """Runs over one batch, from the first to the one that made it whole."""
+    """Runs that made the same video once, from the first to the one that made it whole."""
 
-    rows: list[int]
+    rows: tuple[int, ...]
     cpu_s: float
     video_s: float
-    """Of the most that a run ended with; -1 while none has."""
-
-    def and_run(self, row: int, run: Mapping[str, Any]) -> _Making:
-        video_s = max(self.video_s, run["video_s"]) if run["state"] == "ok" else self.video_s
-        return _Making([*self.rows, row], self.cpu_s + run["cpu_s"], video_s)
+    """Of the most that a run ended with; -1 where none ended well."""
 
 
 def _that_count(rows: pa.Table, stage: str, per_batch: bool) -> list[int]:
@@ -168,15 +168,37 @@ def _that_count(rows: pa.Table, stage: str, per_batch: bool) -> list[int]:
     runs = rows.select(["batch", "state", "video_s", "cpu_s"]).to_pylist()
     if stage in ADDS_UP:
         return list(range(len(runs)))
-    if not per_batch:
+    if not per_batch and stage not in GOES_ON:
         return [place for place, run in enumerate(runs) if run["state"] == "ok"][-1:]
-    makings: dict[str, list[_Making]] = {}
+    by_batch: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
     for place, run in enumerate(runs):
-        of_batch = makings.setdefault(run["batch"] or "", [_Making([], 0.0, -1.0)])
-        whole = of_batch[-1].video_s >= 0
-        # a run that ends with more video goes on with what was there
-        if whole and not (run["state"] == "ok" and run["video_s"] > of_batch[-1].video_s):
-            of_batch.append(_Making([], 0.0, -1.0))
-        of_batch[-1] = of_batch[-1].and_run(place, run)
-    dearest = (max(found, key=lambda one: (one.video_s >= 0, one.cpu_s)) for found in makings.values())
-    return [place for making in dearest for place in making.rows]
+        by_batch.setdefault(run["batch"] or "", []).append((place, run))
+    counted: list[int] = []
+    for of_batch in by_batch.values():
+        makings = _makings(of_batch, joins=per_batch)
+        if not per_batch:
+            makings = [one for one in makings if one.video_s == makings[-1].video_s]
+        counted += max(makings, key=lambda one: (one.video_s, one.cpu_s)).rows
+    return counted
+
+
+def _makings(runs: Iterable[tuple[int, Mapping[str, Any]]], *, joins: bool) -> list[_Making]:
+    """Return the makings of one batch, or of the whole store; runs that failed since the last one belong to none.
+
+    Args:
+        runs: at least one, each with its place.
+        joins: whether a run that ends with more video goes on with what was there, and is part of the same making.
+    """
+    makings: list[_Making] = []
+    pending = _Making((), 0.0, -1.0)
+    for place, run in runs:
+        pending = pending._replace(rows=(*pending.rows, place), cpu_s=pending.cpu_s + run["cpu_s"])
+        if run["state"] != "ok":
+            continue
+        if joins and makings and run["video_s"] > makings[-1].video_s:
+            last = makings.pop()
+            pending = pending._replace(rows=last.rows + pending.rows, cpu_s=last.cpu_s + pending.cpu_s)
+        makings.append(pending._replace(video_s=run["video_s"]))
+        pending = _Making((), 0.0, -1.0)
+    # what failed is paid for, also where nothing ever ended well
+    return makings or [pending]

@@ -12,14 +12,18 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from assets.cli.main import main
+from assets.report.costs import write_costs
 from pipeline.config import Config, EngineConfig
-from pipeline.costs import scale
+from pipeline.costs import scale, stages
 from pipeline.costs.booking import booked
 from pipeline.costs.stages import FEW_BATCHES, StageCost, cost_lines, stage_costs
 from pipeline.inspect.status import status
 from pipeline.inspect.status_text import format_status
+from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.usage import Usage, count, hold_gpus, release_gpus, take_unsent, used
 from pipeline.workers.engine import make_engine
@@ -179,15 +183,28 @@ def test_figures_are_per_thousand_hours_of_distinct_video_or_too_few(tmp_path: P
     assert (shown[0]["usage"]["requests"], shown[0]["all_runs"]["requests"]) == (30, 40)
 
 
-def runs(store: Store, stage: str, *each: tuple[str | None, str, float, float]) -> None:
-    """Book runs one after another: batch, state, hours of video at their end, CPU-hours."""
-    began = datetime(2026, 11, 23, tzinfo=UTC) + timedelta(days=len(store.read("costs", ["cost_id"])))
-    store.append("costs", [{
+Run = tuple[str | None, str, float, float]
+"""Batch, state, hours of video at its end, CPU-hours."""
+
+
+def runs(store: Store, stage: str, *each: Run) -> None:
+    """Book runs one after another."""
+    store.append("costs", rows_of(stage, *each, day=len(store.read("costs", ["cost_id"]))))
+
+
+def made_up(stage: str, *each: Run) -> StageCost:
+    """Return the cost of runs that no store holds."""
+    return stages._cost(stage, pa.Table.from_pylist(rows_of(stage, *each), SCHEMAS["costs"]))
+
+
+def rows_of(stage: str, *each: Run, day: int = 0) -> list[dict[str, object]]:
+    began = datetime(2026, 11, 23, tzinfo=UTC) + timedelta(days=day)
+    return [{
         "cost_id": f"{stage}-{began:%j}-{number}", "stage": stage, "batch": batch, "state": state,
         "started_at": began + timedelta(hours=number), "finished_at": began + timedelta(hours=number, minutes=1),
         "seconds": 60.0, "batches": 4 if batch is None else 1, "video_s": hours * 3600, "clips": 7,
         **dataclasses.asdict(Usage(cpu_s=cpu * 3600)),
-    } for number, (batch, state, hours, cpu) in enumerate(each)])  # fmt: skip
+    } for number, (batch, state, hours, cpu) in enumerate(each)]  # fmt: skip
 
 
 def rate(store: Store, stage: str) -> float:
@@ -205,6 +222,55 @@ def test_a_stage_over_the_whole_store_counts_as_its_last_run_that_ended_well(tmp
     # a search finds other videos each time: all that were made count, over the video that came of them
     runs(store, "search_results", *((None, "ok", 10.0 * week, 1.0) for week in range(4)))
     assert rate(store, "search_results") == pytest.approx(4 * 1000 / 30)
+
+
+@pytest.mark.parametrize("stage", ["training_shards", "video_tokenizer", "world_model", "token_shards"])
+def test_a_stage_that_goes_on_counts_with_the_failed_runs_that_it_went_on_from(stage: str) -> None:
+    each: list[Run] = []
+    for run, counted in (
+        ((None, "failed", 20.0, 90.0), 90.0),
+        ((None, "ok", 20.0, 10.0), 100.0),
+        ((None, "ok", 20.0, 0.01), 100.0),  # it was published before
+        ((None, "failed", 20.0, 500.0), 100.0),  # nothing has come of it yet
+        ((None, "ok", 30.0, 1.0), 501.0),  # of more video: what was made of less counts no more
+        ((None, "ok", 30.0, 40.0), 501.0),
+        ((None, "ok", 40.0, 60.0), 60.0),
+        ((None, "ok", 30.0, 2.0), 501.0),  # videos were taken down
+    ):
+        each.append(run)
+        assert made_up(stage, *each).usage.cpu_s == pytest.approx(counted * 3600), run
+    cost = made_up(stage, *each)
+    assert (cost.hours, cost.runs, cost.failed) == (30.0, 8, 2)
+
+
+def test_a_stage_over_the_whole_store_that_only_failed_is_shown_and_left_out_of_plans(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / "root")
+    cut(store, BATCHES[0])
+    runs(store, "clips", *((batch, "ok", 10.0, 1.0) for batch in BATCHES))
+    runs(store, "near_duplicates", (None, "failed", 40.0, 5.0))
+    said = "too few to tell (0 batches, 0.0 h, 1 of 1 runs failed; 3 batches and 0.1 h are needed)"
+    assert any("near_duplicates" in line and said in line for line in format_status(status(store, CONFIG)).splitlines())
+    assert "near_duplicates" in store.read_blob(f"reports/latest/{write_costs(store, 'reports/latest')}").decode()
+    assert main(["plan-scale", "--root", store.root]) == 0
+    assert "too few batches to tell: near_duplicates" in capsys.readouterr().out
+    cost = cost_of(store, "near_duplicates")
+    assert (cost.usage.cpu_s, cost.all_runs.cpu_s) == (0.0, 5 * 3600)
+
+
+def test_a_failed_run_in_the_middle_is_of_the_making_that_went_on_from_it() -> None:
+    made, failed, done = (BATCHES[0], "ok", 8.0, 2.0), (BATCHES[0], "failed", 8.0, 1.0), (BATCHES[0], "ok", 10.0, 1.0)
+    for each, counted in (
+        ((made, failed, done), (10.0, 4.0)),
+        ((made, failed), (8.0, 2.0)),
+        ((made, failed, failed, made), (8.0, 4.0)),
+        ((failed, failed), (0.0, 2.0)),
+        # most of the video was taken down, and the rest made again: the dearest of the most video counts
+        ((done, (BATCHES[0], "ok", 2.0, 9.0)), (10.0, 1.0)),
+    ):
+        cost = made_up("clips", *each)
+        assert (cost.hours, cost.usage.cpu_s / 3600) == pytest.approx(counted), each
 
 
 def test_a_batch_counts_once_by_its_dearest_making(tmp_path: Path) -> None:
