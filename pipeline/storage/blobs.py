@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from pipeline.errors import StoreError, UserError
-from pipeline.storage.checksums import expect_checksum, forget_gone
+from pipeline.storage.checksums import expected_checksum, forget_gone
 from pipeline.storage.owner import sweep_unfinished, unfinished_name
 from pipeline.storage.root import Root
 from pipeline.usage import count
@@ -73,8 +73,10 @@ class Blobs(Root):
                 self._count(written=temporary.stat().st_size)
                 if is_read_by_key(key):
                     # before the rename: a good file whose line is missing would be accused by the line of an older one
-                    expect_checksum(Path(self.root), key, temporary)
-                temporary.replace(target)
+                    with expected_checksum(Path(self.root), key, temporary):
+                        temporary.replace(target)
+                else:
+                    temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
             return
@@ -229,7 +231,7 @@ class Blobs(Root):
             self._fs.rm_file(self.url(key))
 
     def forget_gone_checksums(self) -> None:
-        """Take the checksums of deleted blobs away."""
+        """Take the checksums of deleted blobs away, and those of what was written over."""
         if self.is_local:
             forget_gone(Path(self.root))
 

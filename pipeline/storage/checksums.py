@@ -68,18 +68,21 @@ def add_checksums(folder: Path, names: Iterable[str]) -> None:
         if (found := checksum_of(folder / name)) is not None and known.get(name) != found
     )
     if lines:
-        _append(folder, lines)
+        with _locked(folder) as file:
+            assert file is not None
+            _append(file, folder, lines)
 
 
-def expect_checksum(folder: Path, name: str, coming: Path) -> None:
-    """Append the checksum of a file that is about to take a name, so that it is never there without its line.
+@contextmanager
+def expected_checksum(folder: Path, name: str, coming: Path) -> Iterator[None]:
+    """Append the checksum of a file that takes a name within the block, so that it is never there without its line.
 
     Where its writer is killed before the rename, the old file stays: its own checksum is kept. One without any is
-    given one, because it would be compared with the new line from now on.
+    given one, because it would be compared with the new line from now on. Nobody takes lines away within the block.
 
     Args:
         folder: whose `_checksums` holds the line.
-        name: path in the folder that the file will have.
+        name: path in the folder that the file gets in the block.
         coming: where it lies now.
 
     Raises:
@@ -87,25 +90,50 @@ def expect_checksum(folder: Path, name: str, coming: Path) -> None:
     """
     new = checksum_of(coming)
     assert new is not None
-    known = {checksum for one, checksum in _lines(folder, None) if one == name}
-    old = None if known else checksum_of(folder / name)
-    missing = dict.fromkeys(checksum for checksum in (old, new) if checksum is not None and checksum not in known)
-    if missing:
-        _append(folder, "".join(_line(name, checksum) for checksum in missing))
+    with _locked(folder) as file:
+        assert file is not None
+        # a new name needs no look at the lines, which are read in full where there is none of it
+        newest = _newest(file, name) if (folder / name).exists() else None
+        old = checksum_of(folder / name) if newest is None else None
+        missing = dict.fromkeys(checksum for checksum in (old, new) if checksum not in {None, newest})
+        if missing:
+            _append(file, folder, "".join(_line(name, checksum) for checksum in missing if checksum is not None))
+        yield
 
 
 def forget_gone(folder: Path) -> None:
-    """Take away the lines of files that are not there any more.
+    """Take away the lines of files that are not there any more, and of what was written over.
 
-    The line of a file that is about to appear may go with them: a file without a line is not compared.
+    Of each file, the line of what it is now stays, and the newest line. Nothing is taken away on a file system without
+    locks: another process may be about to rename a file whose line would go. A line of a file that is gone accuses
+    nothing.
     """
-    with _locked(folder) as file:
+    with _locked(folder, to_replace=True) as file:
+        if file is None:
+            return
         lines = _lines(folder, None)
-        kept = [(name, checksum) for name, checksum in lines if (folder / name).exists()]
-        if file is not None and len(kept) != len(lines):
+        each: dict[str, list[Checksum]] = {}
+        for name, checksum in lines:
+            each.setdefault(name, []).append(checksum)
+        kept = [
+            _line(name, checksum) for name, checksums in each.items() for checksum in _needed(folder / name, checksums)
+        ]
+        if len(kept) != len(lines):
             temporary = folder / unfinished_name()
-            temporary.write_bytes("".join(_line(name, checksum) for name, checksum in dict.fromkeys(kept)).encode())
+            temporary.write_bytes("".join(kept).encode())
             temporary.replace(folder / NAME)
+
+
+def _needed(path: Path, checksums: list[Checksum]) -> list[Checksum]:
+    """Return which checksums of a file, oldest first, it can still be compared with; [] of one that is gone."""
+    newest = checksums[-1]
+    if len(set(checksums)) == 1:
+        return [newest] if path.exists() else []
+    now = checksum_of(path)
+    if now is None:
+        return []
+    # the newest may be of a writer that was killed before its rename
+    return [now, newest] if now in checksums and now != newest else [newest]
 
 
 def read_checksums(folder: Path) -> dict[str, Checksum]:
@@ -136,26 +164,28 @@ def checksum_of(path: Path) -> Checksum | None:
         return None
 
 
-def _append(folder: Path, lines: str) -> None:
-    with _locked(folder, create=True) as file:
-        assert file is not None
-        end = file.seek(0, os.SEEK_END)
-        # a line that found no room in full spoils no other
-        torn = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"
-        # a single write in append mode: the lines of two writers do not mix, also where there are no locks
-        data = (b"\n" if torn else b"") + lines.encode()
-        if file.write(data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / NAME))
+def _append(file: FileIO, folder: Path, lines: str) -> None:
+    """Append lines to the locked file of checksums."""
+    end = file.seek(0, os.SEEK_END)
+    # a line that found no room in full spoils no other
+    torn = end > 0 and os.pread(file.fileno(), 1, end - 1) != b"\n"
+    # a single write in append mode: the lines of two writers do not mix, also where there are no locks
+    data = (b"\n" if torn else b"") + lines.encode()
+    if file.write(data) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / NAME))
 
 
 @contextmanager
-def _locked(folder: Path, *, create: bool = False) -> Iterator[FileIO | None]:
-    """Yield the file of checksums while no other process writes or replaces it; None where there is none."""
+def _locked(folder: Path, *, to_replace: bool = False) -> Iterator[FileIO | None]:
+    """Yield the file of checksums while no other process writes or replaces it.
+
+    It is created where there is none. With `to_replace`, None is yielded there, and on a file system without locks.
+    """
     while True:
         try:
-            file = FileIO(folder / NAME, "a+" if create else "r+")
+            file = FileIO(folder / NAME, "r+" if to_replace else "a+")
         except FileNotFoundError:
-            if create:
+            if not to_replace:
                 raise
             yield None
             return
@@ -165,10 +195,30 @@ def _locked(folder: Path, *, create: bool = False) -> Iterator[FileIO | None]:
             except OSError as exc:
                 if exc.errno not in _NO_LOCKS:
                     raise
+                if to_replace:
+                    yield None
+                    return
             # it may have been replaced while this process waited for it
             if _is_still(folder / NAME, file):
                 yield file
                 return
+
+
+def _newest(file: FileIO, name: str) -> Checksum | None:
+    """Return the newest checksum of a name, reading from the end only until its line is found."""
+    wanted, begun = name.encode(), b""
+    end = os.fstat(file.fileno()).st_size
+    while end > 0:
+        start = max(0, end - _TAIL_BYTES)
+        data = os.pread(file.fileno(), end - start, start) + begun
+        # the first line of a block may have begun in the block before
+        begun, _, whole = data.partition(b"\n") if start > 0 else (b"", b"", data)
+        for line in reversed(whole.split(b"\n")):
+            found = dict(_parsed(line)) if wanted in line else {}
+            if name in found:
+                return found[name]
+        end = start
+    return None
 
 
 def _is_still(path: Path, file: FileIO) -> bool:
