@@ -75,7 +75,7 @@ class Origin(TypedDict):
 
 def tokenizer_settings_id(config: Config) -> str:
     """Return the fingerprint of what changes the path of a tokenizer's weights."""
-    return fingerprint("tokenizer", METHOD, _on_path(config.tokenizer), _shared(config))
+    return fingerprint("tokenizer", METHOD, _on_path(config.tokenizer), shared_training(config))
 
 
 def world_settings_id(config: Config) -> str:
@@ -83,7 +83,7 @@ def world_settings_id(config: Config) -> str:
 
     `latent_actions.unquantized_steps` counts: the codes begin after them.
     """
-    parts = (_on_path(config.latent_actions), _on_path(config.dynamics), _shared(config))
+    parts = (_on_path(config.latent_actions), _on_path(config.dynamics), shared_training(config))
     return fingerprint("world", METHOD, *parts, tokenizer_settings_id(config), config.tokenizer.steps)
 
 
@@ -158,7 +158,8 @@ def _on_path(section: Section) -> dict[str, Any]:
     return with_first_names(name, values)
 
 
-def _shared(config: Config) -> tuple[Any, ...]:
+def shared_training(config: Config) -> tuple[Any, ...]:
+    """Return the settings of `training` on which weights depend."""
     training = config.training
     order = (training.windows_per_clip, training.mixed_clips, training.shuffle_clips)
     values = {name: getattr(training, name) for name in NEUTRAL["training"]}

@@ -20,10 +20,13 @@ from assets.settings import Settings, load_settings
 from pipeline.coinrun.published import TOKENIZERS, WORLDS, Published
 from pipeline.coinrun.record import CoinRunSettings, Recorded, check_environment, record_coinrun
 from pipeline.coinrun.settings import study_settings
-from pipeline.config import load_config
+from pipeline.config import Config, load_config
 from pipeline.errors import UserError
+from pipeline.ids import split_clip_id
 from pipeline.model_choice import models_in_use
 from pipeline.outside import shown_text
+from pipeline.shards.read import current_shards, read_samples
+from pipeline.storage.store import Store
 
 _GPU_OPERATIONS, _GPU_SHARE = 625e12, 0.4
 """Operations a second of large bf16 products on an H100, and the share of it that a training is expected to reach."""
@@ -41,7 +44,7 @@ def add_study(studies: Parsers) -> None:
         "recordings through the whole graph with the preset `coinrun`, and prints PSNR, SSIM, Frechet distances and\n"
         "delta-t PSNR beside what others published, with what differs. `make coinrun` makes the environment\n"
         "that it needs, and runs it at toy width. What is recorded or trained is kept: after a kill, or with more\n"
-        "--levels, the same command goes on.",
+        "--levels, the same command goes on; fewer of them need another --out.",
         "  make coinrun\n"
         "  lampworks study coinrun --levels 10000 --width paper --plan      what it costs on a GPU; trains nothing",
         root=False,
@@ -122,8 +125,8 @@ def study_of(
         "sharded, tokenizer, latent actions and dynamics, evaluation. Levels are held out by their seed.",
         command=f"make coinrun        # or, once its environment is there:\nlampworks study coinrun {options}",
         conditions=f"{processor()}; procgen {versions['procgen']}; seed {args.seed}, one training. "
-        f"Recorded: {_counts(manifest)}. Intervals: 95 %, bootstrap over {sources} held-out recordings.",
-        found=[*own_state(metrics), *differs(args, values, settings)],
+        f"Recorded: {_counts(manifest)}. {_intervals(sources, settings.config)}",
+        found=[*own_state(metrics), *differs(args, values, settings.config, trained_on(settings.store))],
         tables=[
             Table("Reconstruction", _HEADER, [*_own(metrics, "tokenizer"), *map(_row, TOKENIZERS)]),
             Table("Generated frames", _HEADER, [*_own(metrics, "world"), *map(_row, WORLDS)]),
@@ -235,14 +238,33 @@ def own_state(metrics: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def differs(args: argparse.Namespace, values: Mapping[str, Any], settings: Settings) -> list[str]:
-    """Return what makes our figures no match for the published ones."""
-    config = settings.config
+def _intervals(sources: int, config: Config) -> str:
+    return (
+        f"Intervals: 95 %, bootstrap over {sources} held-out recordings (each agent's recording of a level counts as "
+        f"one); of FID, Frechet distances and MMD by {config.evaluation.fidelity_draws} halves of these recordings."
+    )
+
+
+def trained_on(store: Store) -> tuple[int, int]:
+    """Return of how many levels, and of how many recordings, a root's training shards hold clips."""
+    version = current_shards(store)
+    samples = () if version is None else read_samples(store, version, "train")
+    recordings = {split_clip_id(sample.clip_id)[0] for sample in samples}
+    videos = store.read("videos", ["video_id", "channel_id"]).to_pylist()
+    return len({row["channel_id"] for row in videos if row["video_id"] in recordings}), len(recordings)
+
+
+def differs(args: argparse.Namespace, values: Mapping[str, Any], config: Config, trained: tuple[int, int]) -> list[str]:
+    """Return what makes our figures no match for the published ones; `trained` is what `trained_on` says."""
+    measured, (levels, recordings) = config.evaluation, trained
     sentences = [
-        "Ours are rollouts of 4 frames from one, scored frame by frame; GenieRedux's are means over 10 frames.",
+        f"Ours at t = 1 and t = 4 are of rollouts of {measured.horizon} frames from one, scored frame by frame; the "
+        f"mean of the rollout, its SSIM and FID are of {measured.fidelity_frames} frames after "
+        f"{measured.prompt_frames}. GenieRedux's are means over 10 frames.",
         f"Ours trained {config.tokenizer.steps:,} and {config.dynamics.steps:,} steps of {config.tokenizer.batch} and "
-        f"{config.dynamics.batch} windows on {args.levels} levels; the paper 300,000 of 48 and 200,000 of 36 on 10,000 "
-        "levels, GenieRedux 150,000 steps of 84 on 10,000 episodes.",
+        f"{config.dynamics.batch} windows on {levels:,} of the {args.levels:,} levels "
+        f"({recordings:,} recordings; the other levels are held out or hold no clip); the paper 300,000 of 48 and "
+        "200,000 of 36 on 10,000 levels, GenieRedux 150,000 steps of 84 on 10,000 episodes.",
         "FID and Frechet distances depend on the feature network: published FIDs are on Inception features, ours on "
         "the network that the figure names.",
         "Genie's 1.91 dB are of its Platformers world; it publishes no figure on CoinRun.",

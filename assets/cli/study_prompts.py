@@ -18,6 +18,7 @@ import numpy as np
 from assets.cli.options import Parsers, add_model_option, add_study_options, root_options, used_settings
 from assets.report.study import Study, Table, section, write_study
 from pipeline.errors import UserError
+from pipeline.outside import shown_text
 from pipeline.progress import notify
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 NAME, _VERSION = "prompts", 1
 _SHOWN = 2  # pictures of a kind on the sheet
 _MOST_KEYS_SHOWN = 4
-Kinds = dict[str, Callable[[], list[np.ndarray]]]
+Pictures = tuple[list[np.ndarray], dict[str, str]]
+"""Pictures of a kind, and why files that were to give some are left out."""
+Kinds = dict[str, Callable[[], Pictures]]
 
 
 def add_study(studies: Parsers) -> None:
@@ -85,22 +88,23 @@ def _study(args: argparse.Namespace, job: Job) -> Study:
     }  # fmt: skip
     cells = Cells(args.out, inputs)
     found: dict[str, list[dict[str, Any]]] = {}
+    left_out: dict[str, dict[str, str]] = {}
     with intra_op_threads(max(1, job.config.training.threads)):
         world = load_world(job.store, chosen.model_id, choose_compute(job.config.training))
         calibration = read_calibration(doubt)
         for kind, pictures_of_kind in _kinds(args, job, world).items():
-            pictures = functools.cache(pictures_of_kind)
+            pictures, left_out[kind] = pictures_of_kind()
 
-            def measure(number: int, pictures: Callable[[], list[np.ndarray]] = pictures) -> dict[str, Any]:
+            def measure(number: int, pictures: list[np.ndarray] = pictures) -> dict[str, Any]:
                 before = time.process_time()
-                seen = look_at(world, pictures()[number], calibration, config, args.frames)
+                seen = look_at(world, pictures[number], calibration, config, args.frames)
                 row = _row(seen.frames_NHWC[: 2 + _MOST_KEYS_SHOWN]) if number < _SHOWN else None
                 return {"figures": seen.figures, "row": row, "cpu_s": round(time.process_time() - before, 1)}
 
-            count = len(pictures())
+            count = len(pictures)
             name = "".join(letter if letter.isalnum() else "-" for letter in kind.lower())
             # what is read from a folder may be other pictures the next time
-            version = _digest(pictures())
+            version = _digest(pictures)
             found[kind] = [
                 cells.get(f"{name}-{number}-{version}", functools.partial(measure, number)) for number in range(count)
             ]
@@ -116,12 +120,13 @@ def _study(args: argparse.Namespace, job: Job) -> Study:
         command=command,
         conditions=f"{about}; world {chosen.model_id}, {args.frames} frames under each of {world.num_actions} keys, "
         f"seed {config.seed}, sampled as in the evaluation. Brackets are 95 % intervals over the pictures of a kind.",
-        found=_sentences(figures),
+        found=[*_sentences(figures), *_left_out(left_out)],
         tables=_tables(figures, {kind: len(parts) for kind, parts in found.items()}),
         pictures={"sheet.png": _sheet(found, world.num_actions)},
         figures={
             "study": NAME, "command": command, "machine": about, "world": chosen.model_id, **inputs,
             "pictures": {kind: len(parts) for kind, parts in found.items()}, "figures": figures,
+            "left_out": {kind: why for kind, why in left_out.items() if why},
         },
     )  # fmt: skip
 
@@ -148,15 +153,15 @@ def _kinds(args: argparse.Namespace, job: Job, world: WorldModel) -> Kinds:
     frames = [clip.frames_THWC[len(clip.frames_THWC) // 2] for clip in clips]
     palette = drawn.palette_of(np.stack(frames))
     kinds: Kinds = {
-        REFERENCE: lambda: frames[:count],
-        "sketches": lambda: drawn.drawn(count, lambda seed: drawn.sketch(seed, palette, height, width)),
-        "photo-like": lambda: drawn.drawn(count, lambda seed: drawn.photo_like(seed, height, width)),
-        "other games": lambda: drawn.other_games(count, height, width),
+        REFERENCE: lambda: (frames[:count], {}),
+        "sketches": lambda: (drawn.drawn(count, lambda seed: drawn.sketch(seed, palette, height, width)), {}),
+        "photo-like": lambda: (drawn.drawn(count, lambda seed: drawn.photo_like(seed, height, width)), {}),
+        "other games": lambda: (drawn.other_games(count, height, width), {}),
     }
     if args.photographs is not None:
         kinds["photographs"] = lambda: drawn.pictures_of(args.photographs, count, height, width)
     if args.recordings is not None:
-        kinds["recordings"] = lambda: list(first_frames(args.recordings, job.config.clips, count))
+        kinds["recordings"] = lambda: first_frames(args.recordings, job.config.clips, count)
     return kinds
 
 
@@ -180,6 +185,14 @@ def _sentences(figures: dict[str, dict[str, Metric]]) -> list[str]:
                 f"{shown(of['told_apart'])}, and the light is on for a share of {shown(of['guessing'])} of the frames."
             )
     return sentences
+
+
+def _left_out(left_out: dict[str, dict[str, str]]) -> list[str]:
+    return [
+        f"{shown_text(name)} is left out of {kind}: {shown_text(why)}"
+        for kind, reasons in left_out.items()
+        for name, why in reasons.items()
+    ]
 
 
 def _tables(figures: dict[str, dict[str, Metric]], counts: dict[str, int]) -> list[Table]:

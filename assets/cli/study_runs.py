@@ -67,14 +67,16 @@ def _study(args: argparse.Namespace, runs: Runs, report: Report, finished: Seque
     command = _command(args)
     machines = ", ".join(sorted({each.result["machine"] for each in finished}))
     seeds = ", ".join(str(seed) for seed in sorted({each.run.seed for each in finished}))
-    minutes = sum(each.result["cpu_s"] for each in finished) / 60
+    known = [each.result["cpu_s"] for each in finished if each.result["cpu_s"] is not None]
+    more = f" ({len(finished) - len(known)} more were stopped and went on)" if len(known) < len(finished) else ""
     about = {"study": runs.name, "data": runs.data(), "command": command, "machine": machines, "seeds": args.seeds}
     return Study(
         name=runs.name,
         title=runs.title,
         about=runs.about,
         command=command,
-        conditions=f"{machines}; {minutes:.1f} CPU-minutes for {len(finished)} runs; seeds {seeds} of each arm; data: "
+        conditions=f"{machines}; {sum(known) / 60:.1f} CPU-minutes for {len(known)} runs{more}, "
+        f"beside what runs share; seeds {seeds} of each arm; data: "
         f"{runs.data()}. Brackets are 95 % intervals: over seeds by Student's t, unless another is named.",
         found=report.sentences,
         tables=[Table(table.title, table.header, table.rows) for table in report.tables],

@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 
 
 class AblationConfig(dg.Config):
-    """Whether the ablation may run, and for how long its two arms are trained."""
+    """Whether the ablation may run, and for how long its three arms are trained."""
 
     confirm: bool = Field(
         default=False,
@@ -78,7 +78,10 @@ def curation_ablation(context: dg.AssetExecutionContext, config: AblationConfig,
                             "difference": f"{each.arm} - {each.against}",
                             "value": each.by_seed["value"],
                             **{f"{end}, seeds": each.by_seed.get(end) for end in ("low", "high")},
-                            **{f"{end}, sources": each.by_source.get(end) for end in ("low", "high")},
+                            **{
+                                f"{end}, sources": None if each.by_source is None else each.by_source.get(end)
+                                for end in ("low", "high")
+                            },
                             "verdict": each.verdict,
                         }
                         for each in found

@@ -36,17 +36,16 @@ class Difference(NamedTuple):
     against: str
     figure: Figure
     by_seed: Metric
-    by_source: Metric
+    by_source: Metric | None
+    """None: the figure is one number a run, as its time is, and not one per source."""
     verdict: str
 
     def sentence(self) -> str:
         """Return the difference in words, with both intervals."""
         value = self.by_seed["value"]
         by = "not known" if value is None else f"{value:+.{self.figure.digits}f}"
-        ends = ", ".join(
-            f"{_ends(metric, self.figure.digits)} over {what}"
-            for metric, what in ((self.by_seed, "seeds"), (self.by_source, "sources"))
-        )
+        metrics = [(self.by_seed, "seeds")] + ([] if self.by_source is None else [(self.by_source, "sources")])
+        ends = ", ".join(f"{_ends(metric, self.figure.digits)} over {what}" for metric, what in metrics)
         return f"{self.figure.title}: {self.arm} less {self.against} is {by} ({ends}): {self.verdict}."
 
 
@@ -77,6 +76,9 @@ def difference(finished: Sequence[Finished], arm: str, against: str, figure: Fig
     seed = paired_by_seed(*({key: _mean(own[key]) for key in seeds} for own in (one, other)))
     if not seeds:
         return Difference(arm, against, figure, seed, seed, "no common seed")
+    if not any(isinstance(part(result)[figure.key], list) for run, result in finished if run.arm == arm):
+        said = verdict(seed, None, figure.better or "higher", seeds=len(seeds), sources=0)
+        return Difference(arm, against, figure, seed, None, said)
     source = paired_by_source(*(np.stack([own[key] for key in seeds]) for own in (one, other)))
     said = verdict(seed, source, figure.better or "higher", seeds=len(seeds), sources=source.get("num_sources", 0))
     return Difference(arm, against, figure, seed, source, said)
@@ -100,7 +102,7 @@ def differences_table(differences: Sequence[Difference], title: str = "") -> Tab
             f"{each.arm} - {each.against}",
             each.figure.title,
             shown(each.by_seed, each.figure.digits),
-            shown(each.by_source, each.figure.digits),
+            "-" if each.by_source is None else shown(each.by_source, each.figure.digits),
             each.verdict,
         ]
         for each in differences
@@ -118,6 +120,12 @@ def differences_chart(differences: Sequence[Difference], title: str) -> Interval
     return Intervals(title, rows, mark=0.0) if rows else None
 
 
+def shown_cpu_s(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the mean of the runs' CPU-seconds as text; without those that were stopped and went on."""
+    known = [result["cpu_s"] for result in results if result["cpu_s"] is not None]
+    return shown(over_seeds(known), 0) if known else "not known: stopped, and went on"
+
+
 def as_json(differences: Sequence[Difference]) -> list[dict[str, Any]]:
     """Return differences for machines."""
     return [
@@ -126,7 +134,7 @@ def as_json(differences: Sequence[Difference]) -> list[dict[str, Any]]:
             "against": each.against,
             "figure": each.figure.key,
             "by_seed": dict(each.by_seed),
-            "by_source": dict(each.by_source),
+            "by_source": None if each.by_source is None else dict(each.by_source),
             "verdict": each.verdict,
         }
         for each in differences

@@ -31,6 +31,7 @@ from models.training.data import ClipWindows
 from pipeline.config import Config, fingerprint
 from pipeline.config.training import TrainingConfig
 from pipeline.job import Job
+from pipeline.model_ids import shared_training
 from pipeline.progress import ProgressCallback
 from pipeline.shards.loader.clips import Clip, ListedClips
 
@@ -44,7 +45,7 @@ _REFERENCES: Mapping[Reference, str] = {
     "curated": "on curated clips of held-out sources",
     "pool": "on all clips of held-out sources",
 }
-_CLIPS_PER_SOURCE = 2
+_CLIPS_PER_SOURCE, _HORIZON = 2, 4
 
 
 class CurationStudy(Study):
@@ -62,7 +63,7 @@ class CurationStudy(Study):
 
     def __init__(self, scope: Scope) -> None:
         assert scope.job is not None
-        self._scope, self._job, self._workshop = scope, scope.job, Workshop(scope.folder)
+        self._scope, self._job, self._workshop = scope, scope.job, Workshop(scope.folder, self)
 
     @cached_property
     def _clips(self) -> CuratedPool:
@@ -87,8 +88,9 @@ class CurationStudy(Study):
         return Footage(windows, held_out, fingerprint(self._clips.version, [clip.clip_id for clip in clips]))
 
     def data(self) -> str:
-        """Return which shards and which pool there are."""
-        return self._clips.version
+        """Return which shards, which pool and which held-out clips there are."""
+        ids = {name: [clip.clip_id for clip in found.held_out] for name, found in self._held_out.items()}
+        return f"{self._clips.version}, held out {fingerprint(ids)}"
 
     def counts(self) -> dict[str, int]:
         """Return the clips of each arm, and the held-out sources of each reference."""
@@ -109,9 +111,12 @@ class CurationStudy(Study):
             found = with_steps(own, self._scope.steps)
             found = dataclasses.replace(found, training=dataclasses.replace(found.training, seed=seed))
         per_source = max(found.evaluation.clips_per_source, _CLIPS_PER_SOURCE)
-        return dataclasses.replace(
-            found, evaluation=dataclasses.replace(found.evaluation, clips_per_source=per_source, seed=0)
-        )
+        # all figures begin at one frame, and the report has those of the 4th
+        evaluation = dataclasses.replace(
+            found.evaluation, clips_per_source=per_source, prompt_frames=1, seed=0,
+            horizon=max(found.evaluation.horizon, _HORIZON),
+        )  # fmt: skip
+        return dataclasses.replace(found, evaluation=evaluation)
 
     def runs(self) -> list[Run]:
         """Return each arm with each seed; the arms of a seed stand side by side."""
@@ -121,13 +126,18 @@ class CurationStudy(Study):
         for seed in range(self._scope.seeds):
             config = self.config(seed)
             names = ("tokenizer", "latent_actions", "dynamics", "evaluation")
-            settings = {name: getattr(config, name) for name in names} | {"sources": sources}
+            settings = {name: getattr(config, name) for name in names}
+            settings |= {"training": list(shared_training(config)), "sources": sources}
             found += [Run(arm, seed, settings) for arm in get_args(Arm)]
         return found
 
     @cached_property
     def _tokenizer(self) -> VideoTokenizer:
         return self._workshop.tokenizer(self.config(0), self._footage(self._clips.pool, []))
+
+    def prepare(self, run: Run, say: ProgressCallback) -> None:
+        """Train the tokenizer of all arms."""
+        _ = self._tokenizer
 
     def run(self, run: Run, say: ProgressCallback) -> dict[str, Any]:
         """Train the LAM and the dynamics of an arm, and measure them on both references."""

@@ -60,7 +60,7 @@ class DecodingStudy(Study):
     )
 
     def __init__(self, scope: Scope) -> None:
-        self._scope, self._workshop = scope, Workshop(scope.folder)
+        self._scope, self._workshop = scope, Workshop(scope.folder, self)
         self._worlds: dict[int, WorldTraining] = {}
 
     @cached_property
@@ -92,6 +92,11 @@ class DecodingStudy(Study):
     def _settings(self, way: _Way, seed: int) -> dict[str, Any]:
         config = self._config(way, seed)
         return {name: getattr(config, name) for name in ("tokenizer", "latent_actions", "dynamics", "evaluation")}
+
+    def prepare(self, run: Run, say: ProgressCallback) -> None:
+        """Train the world of a seed."""
+        [way] = [way for way in self._ways() if way.arm == run.arm]
+        self._world(self._config(way, run.seed), run.seed, say)
 
     def run(self, run: Run, say: ProgressCallback) -> dict[str, Any]:
         """Play the world of a seed in one way."""

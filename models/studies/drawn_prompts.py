@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, UnidentifiedImageError
 
+from models.play.starts.decode import DAMAGE
 from pipeline.arcade.cabinet import play_cabinet
 from pipeline.errors import UserError
 
@@ -95,8 +96,10 @@ def other_games(count: int, height: int, width: int) -> list[np.ndarray]:
     return frames
 
 
-def pictures_of(folder: Path, count: int, height: int, width: int) -> list[np.ndarray]:
-    """Return the first pictures of a folder by name, with bars beside them.
+def pictures_of(folder: Path, count: int, height: int, width: int) -> tuple[list[np.ndarray], dict[str, str]]:
+    """Return the first pictures of a folder by name, with bars beside them, and why entries before them are left out.
+
+    Hidden files are no pictures.
 
     Raises:
         UserError: there is no such folder, or no picture in it can be read.
@@ -104,17 +107,24 @@ def pictures_of(folder: Path, count: int, height: int, width: int) -> list[np.nd
     if not folder.is_dir():
         raise UserError(f"{str(folder)!r} is no folder: name one that holds pictures (PNG, JPEG)")
     found: list[np.ndarray] = []
-    for path in sorted(folder.iterdir()):
+    left_out: dict[str, str] = {}
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
         if len(found) == count:
             break
+        if not path.is_file():  # a pipe would be waited for
+            left_out[path.name] = "it is no file"
+            continue
         try:
             with Image.open(path) as picture:
                 found.append(fitted(picture.convert("RGB"), height, width))
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
-            continue
+        except UnidentifiedImageError:
+            left_out[path.name] = "it is no picture"
+        except (*DAMAGE, Image.DecompressionBombError) as exc:
+            left_out[path.name] = f"it cannot be read ({type(exc).__name__})"
     if not found:
-        raise UserError(f"{str(folder)!r} holds no picture that can be read: put PNG or JPEG files into it")
-    return found
+        reasons = "".join(f"; {name}: {why}" for name, why in left_out.items())
+        raise UserError(f"{str(folder)!r} holds no picture that can be read: put PNG or JPEG files into it{reasons}")
+    return found, left_out
 
 
 def fitted(picture: Image.Image, height: int, width: int) -> np.ndarray:

@@ -56,25 +56,28 @@ def paired_by_source(one_RS: np.ndarray, other_RS: np.ndarray) -> Metric:
     counts_S = np.isfinite(difference_RS).sum(0)
     difference_S = np.nansum(difference_RS, 0)[counts_S > 0] / counts_S[counts_S > 0]
     if len(difference_S) < 2:
-        return unknown(f"{len(difference_S)} held-out sources: {TOO_FEW}")
+        return {**unknown(f"{len(difference_S)} held-out sources: {TOO_FEW}"), "num_sources": len(difference_S)}
     found = bootstrap(difference_S, draws=_DRAWS, seed=0)
     assert found is not None
     return with_interval(found)
 
 
-def verdict(by_seed: Metric, by_source: Metric, better: Better, *, seeds: int, sources: int) -> str:
+def verdict(by_seed: Metric, by_source: Metric | None, better: Better, *, seeds: int, sources: int) -> str:
     """Return what a difference says: better, worse, not told apart, or too few to tell.
 
     Args:
         by_seed: the difference with its interval over seeds.
-        by_source: the same over sources.
+        by_source: the same over sources; None where the figure has no sources, and seeds alone decide.
         better: whether a higher or a lower figure is the better one.
         seeds: common seeds.
         sources: held-out sources.
     """
-    if seeds < MIN_SEEDS or sources < MIN_SOURCES:
+    if by_source is None:
+        if seeds < MIN_SEEDS:
+            return f"{TOO_FEW} ({seeds} seeds; {MIN_SEEDS} are asked for)"
+    elif seeds < MIN_SEEDS or sources < MIN_SOURCES:
         return f"{TOO_FEW} ({seeds} seeds, {sources} held-out sources; {MIN_SEEDS} and {MIN_SOURCES} are asked for)"
-    sides = {_side(by_seed), _side(by_source)}
+    sides = {_side(each) for each in (by_seed, by_source) if each is not None}
     if sides == {1}:
         return "better" if better == "higher" else "worse"
     if sides == {-1}:

@@ -140,7 +140,9 @@ def _doubts(features_ASF: np.ndarray, calibration: Calibration | None) -> dict[s
 
 def _mean(values: Sequence[float | None]) -> Metric:
     known = np.array([value for value in values if value is not None])
-    if len(known) < len(values) or not len(known):
+    if not len(values):
+        return unknown("no picture of this kind can be read")
+    if len(known) < len(values):
         return unknown("the world is not evaluated, so its doubt is not calibrated: run `lampworks evaluate`")
     if len(known) < LEAST_PICTURES:
         return unknown(f"{TOO_FEW}: {len(known)} picture, and {LEAST_PICTURES} are needed")

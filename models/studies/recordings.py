@@ -7,7 +7,6 @@ out with its reason.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,19 +50,23 @@ def videos_in(folder: Path) -> list[Path]:
     return sorted(path for path in videos.iterdir() if path.is_file())
 
 
-def first_frames(folder: Path, config: ClipConfig, count: int) -> Iterator[np.ndarray]:
-    """Yield the middle frame (H, W, C) of the first clip of `count` recordings that can be read."""
-    found = 0
+def first_frames(folder: Path, config: ClipConfig, count: int) -> tuple[list[np.ndarray], dict[str, str]]:
+    """Return the middle frame (H, W, C) of the first clip of the first `count` recordings, and why others have none."""
+    found: list[np.ndarray] = []
+    left_out: dict[str, str] = {}
     for path in videos_in(folder):
-        if found == count:
-            return
+        if len(found) == count:
+            break
         try:
             frames = next((frames for _, frames in open_video(path, config).clips()), None)
-        except PermanentError:
+        except PermanentError as exc:
+            left_out[path.name] = str(exc)
             continue
-        if frames is not None:
-            found += 1
-            yield frames[len(frames) // 2]
+        if frames is None:
+            left_out[path.name] = "it holds no clip"
+        else:
+            found.append(frames[len(frames) // 2])
+    return found, left_out
 
 
 def with_actions(folder: Path, config: ClipConfig) -> tuple[list[Recording], dict[str, str]]:

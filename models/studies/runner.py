@@ -4,6 +4,9 @@
 
 A result is a part of `models.studies.cells`, named by arm, seed and a hash of the settings, for one version of the
 study and of the data. A study that was killed makes only the runs that are missing.
+
+The CPU-seconds of a run are its own: what several runs share is made before them. How long a run was at work that was
+stopped and went on is not known.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from models.studies.study import Finished, Run, Study
 from pipeline.config import fingerprint
 from pipeline.progress import ProgressCallback, notify
 
+_CLOCK = 2  # raised where `cpu_s` means something else
+
 
 def name_of(run: Run) -> str:
     """Return the name of a run's result."""
@@ -28,6 +33,12 @@ def name_of(run: Run) -> str:
     return f"{arm}-seed{run.seed}-{fingerprint(run.arm, run.seed, *parts)}"
 
 
+def parts_of(study: Study) -> str:
+    """Return the name of the folder in which a study keeps what its runs share: another one for each list of runs."""
+    names = [name_of(run) for run in study.runs()]
+    return f"{study.name}-{fingerprint(study.version, study.data(), names)}"
+
+
 def make_runs(study: Study, folder: Path, on_progress: ProgressCallback | None = None) -> list[Finished]:
     """Return the runs of a study with their results; those that are not there yet are made.
 
@@ -35,27 +46,40 @@ def make_runs(study: Study, folder: Path, on_progress: ProgressCallback | None =
         UserError: the data do not allow the study, or the folder cannot be written.
     """
     runs = study.runs()
-    cells = Cells(folder, {"study": study.name, "version": study.version, "data": study.data()})
+    cells = Cells(folder, {"study": study.name, "version": study.version, "data": study.data(), "clock": _CLOCK})
     finished = []
     for number, run in enumerate(runs, 1):
         name = f"study {study.name}, run {number} of {len(runs)} ({run.arm}, seed {run.seed})"
         before = cells.measured
-        result = cells.get(name_of(run), lambda run=run, name=name: _made(study, run, name, on_progress))  # type: ignore[misc]
+        result = cells.get(name_of(run), lambda run=run, name=name: _made(study, run, name, cells, on_progress))  # type: ignore[misc]
         if cells.measured == before:
             notify(f"{name}: was made before", on_progress)
         # the same whether it was made now or before
         finished.append(Finished(run, result))
     study.end()
+    # until then the states of its runs are there, from which a run whose result is damaged would go on
+    for run in runs:
+        _begun(cells, run).unlink(missing_ok=True)
     return finished
 
 
-def _made(study: Study, run: Run, name: str, on_progress: ProgressCallback | None) -> dict[str, Any]:
-    notify(f"{name}: begins", on_progress)
+def _made(study: Study, run: Run, name: str, cells: Cells, on_progress: ProgressCallback | None) -> dict[str, Any]:
+    say = on_progress or (lambda text: None)
+    study.prepare(run, say)
+    begun = _begun(cells, run)
+    goes_on = begun.exists()
+    begun.touch()
+    notify(f"{name}: {'goes on' if goes_on else 'begins'}", on_progress)
     before = time.process_time()
-    found = study.run(run, on_progress or (lambda text: None))
-    cpu_s = round(time.process_time() - before, 1)
-    notify(f"{name}: done in {cpu_s:.0f} CPU-s", on_progress)
+    found = study.run(run, say)
+    cpu_s = None if goes_on else round(time.process_time() - before, 1)
+    notify(f"{name}: done" + ("" if cpu_s is None else f" in {cpu_s:.0f} CPU-s"), on_progress)
     return {**found, "cpu_s": cpu_s, "machine": processor()}
+
+
+def _begun(cells: Cells, run: Run) -> Path:
+    """Return the file that says that a run was begun."""
+    return cells.folder / f".begun-{name_of(run)}"
 
 
 def processor() -> str:

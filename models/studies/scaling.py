@@ -17,7 +17,8 @@ import numpy as np
 from models.metrics import bootstrap
 from models.networks.tokenizer import VideoTokenizer
 from models.registry import parameters_of
-from models.studies.intervals import over_seeds, shown
+from models.studies.arms import shown_cpu_s
+from models.studies.intervals import MIN_SEEDS, MIN_SOURCES, TOO_FEW, over_seeds, shown
 from models.studies.power_law import PowerLaw, fit_power_law
 from models.studies.settings import levels_of, small_world
 from models.studies.study import Curves, Finished, Report, Run, Scope, Size, Study, Table
@@ -66,7 +67,7 @@ class ScalingStudy(Study):
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._workshop = Workshop(scope.folder)
+        self._workshop = Workshop(scope.folder, self)
 
     @cached_property
     def _footage(self) -> Footage:
@@ -105,6 +106,10 @@ class ScalingStudy(Study):
     @cached_property
     def _tokenizer(self) -> VideoTokenizer:
         return self._workshop.tokenizer(small_world(self._scope, 0), self._footage)
+
+    def prepare(self, run: Run, say: ProgressCallback) -> None:
+        """Train the tokenizer of all runs."""
+        _ = self._tokenizer
 
     def run(self, run: Run, say: ProgressCallback) -> dict[str, Any]:
         """Train one dynamics and measure it."""
@@ -147,6 +152,9 @@ def _points(arms: _Results, kind: str) -> list[tuple[float, np.ndarray]]:
 def _sentence(kind: str, law: PowerLaw, points: Sequence[tuple[float, np.ndarray]]) -> str:
     seeds, sources = points[0][1].shape
     what = "size of the dynamics" if kind == "size" else "batch, at as many windows in all,"
+    if seeds < MIN_SEEDS or sources < MIN_SOURCES:
+        asked = f"{seeds} seeds, {sources} levels; {MIN_SEEDS} and {MIN_SOURCES} are asked for"
+        return f"Whether the held-out loss falls with the {what.rstrip(',')} is {TOO_FEW} ({asked})."
     direction = "falls" if law.low > 0 else "rises" if law.high < 0 else "neither falls nor rises for certain"
     return (
         f"With the {what} the held-out loss {direction}: it goes with the power {-law.exponent:+.3f} "
@@ -163,7 +171,7 @@ def _table(arms: _Results, kind: str) -> Table:
             f"{own[0]['steps']:,}",
             shown(over_seeds([float(np.mean(result["cross_entropy"])) for result in own]), 3),
             shown(over_seeds([float(np.mean(result["psnr_t1"])) for result in own])),
-            f"{np.mean([result['cpu_s'] for result in own]):.0f}",
+            shown_cpu_s(own),
         )
         for own in arms.values()
     ]

@@ -56,7 +56,10 @@ class Finished(NamedTuple):
 
     run: Run
     result: dict[str, Any]
-    """As JSON has it: what `Study.run` returned, and `cpu_s` and `machine` of it."""
+    """As JSON has it: what `Study.run` returned, and `machine` and `cpu_s` of it.
+
+    `cpu_s` is None where the run was stopped and went on.
+    """
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,9 @@ class Study(ABC):
     @abstractmethod
     def run(self, run: Run, say: ProgressCallback) -> dict[str, Any]:
         """Make one run and return its result as JSON-able values, without names of videos; `say` takes progress."""
+
+    def prepare(self, run: Run, say: ProgressCallback) -> None:  # noqa: B027
+        """Make what a run shares with others, where it is not there yet: its time is not that of any run."""
 
     def end(self) -> None:  # noqa: B027
         """Delete what runs have shared: all of them are there."""

@@ -17,8 +17,8 @@ from models.studies.arms import (
     differences_chart,
     differences_table,
     mean_of_arm,
+    shown_cpu_s,
 )
-from models.studies.intervals import shown
 from models.studies.settings import levels_of, small_world
 from models.studies.study import Finished, Report, Run, Scope, Study, Table
 from models.studies.worlds import Footage, Workshop, measure
@@ -50,7 +50,7 @@ class WorldArms(Study):
     """Figures whose differences are told in words and drawn."""
 
     def __init__(self, scope: Scope) -> None:
-        self._scope, self._workshop = scope, Workshop(scope.folder)
+        self._scope, self._workshop = scope, Workshop(scope.folder, self)
 
     @abstractmethod
     def arms(self) -> Mapping[str, Change]:
@@ -80,12 +80,15 @@ class WorldArms(Study):
             for arm in self.arms()
         ]
 
+    def prepare(self, run: Run, say: ProgressCallback) -> None:
+        """Train the tokenizer, where all arms share one."""
+        if not self.own_tokenizer:
+            self._tokenizer_of(run, say)
+
     def run(self, run: Run, say: ProgressCallback) -> dict[str, Any]:
         """Train a world and measure it."""
         config = self.config(run.arm, run.seed)
-        of_tokenizer = config if self.own_tokenizer else self.config(run.arm, 0)
-        about = fingerprint(of_tokenizer.tokenizer, of_tokenizer.training.seed)
-        tokenizer = self._tokenizer(of_tokenizer, about, say)
+        tokenizer, about = self._tokenizer_of(run, say)
         world = self._workshop.world(config, tokenizer, self._footage, say, about=about, oracle=self.oracle)
         found = measure(world, self._footage.held_out, config.evaluation, oracle=self.oracle)
         sizes = {name: parameters_of(network) for name, network in world.networks().items()}
@@ -95,11 +98,14 @@ class WorldArms(Study):
     def _tokenizers(self) -> dict[str, VideoTokenizer]:
         return {}
 
-    def _tokenizer(self, config: Config, about: str, say: ProgressCallback) -> VideoTokenizer:
+    def _tokenizer_of(self, run: Run, say: ProgressCallback) -> tuple[VideoTokenizer, str]:
+        """Return the tokenizer of a run, and what tells it from others."""
+        config = self.config(run.arm, run.seed if self.own_tokenizer else 0)
+        about = fingerprint(config.tokenizer, config.training.seed)
         if about not in self._tokenizers:
             self._tokenizers.clear()
             self._tokenizers[about] = self._workshop.tokenizer(config, self._footage, say)
-        return self._tokenizers[about]
+        return self._tokenizers[about], about
 
     def end(self) -> None:
         """Delete the states of trainings."""
@@ -124,7 +130,7 @@ class WorldArms(Study):
     def table(self, finished: Sequence[Finished]) -> Table:
         """Return the table of the arms."""
         table = arms_table(finished, list(self.arms()), self.figures)
-        cost = [shown(mean_of_arm(finished, arm, "cpu_s"), 0) for arm in self.arms()]
+        cost = [shown_cpu_s([result for run, result in finished if run.arm == arm]) for arm in self.arms()]
         size = [_parameters(finished, arm) for arm in self.arms()]
         header = [*table.header, "parameters", "CPU-s a run"]
         return type(table)(

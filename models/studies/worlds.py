@@ -1,14 +1,17 @@
 """Train tokenizers and worlds for a study, and measure them by held-out source.
 
 What several runs share (a tokenizer, say) is trained once. It lies as a checkpoint among the study's files, from which
-a study that was killed goes on, and is deleted when the study is complete.
+a study that was killed goes on, and is deleted when the study is complete. Studies of other versions, data or settings
+have folders of their own there.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +30,8 @@ from models.metrics import per_source, psnr
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import choose_compute, intra_op_threads, prepare_training
 from models.runtime.cpu_parallel import CpuParallel
+from models.studies.runner import parts_of
+from models.studies.study import Study
 from models.training.checkpoint import Checkpoints
 from models.training.data import ClipWindows, check_window
 from models.training.loop import run
@@ -76,8 +81,14 @@ def drawn_levels(train: range, held_out: range, num_frames: int) -> Footage:
 class Workshop:
     """Trains what the runs of one study need."""
 
-    def __init__(self, folder: Path) -> None:
-        self._store, self._folder = Store(folder), folder / _PARTS
+    def __init__(self, folder: Path, study: Study) -> None:
+        """Keep states of a study below `folder`, apart from those of other runs, data and versions."""
+        self._store, self._root, self._study = Store(folder), folder / _PARTS, study
+
+    @cached_property
+    def _name(self) -> str:
+        # the data of a study are not read before something is trained
+        return parts_of(self._study)
 
     def tokenizer(self, config: Config, footage: Footage, say: ProgressCallback | None = None) -> VideoTokenizer:
         """Return the tokenizer of a configuration, trained here or before."""
@@ -130,11 +141,13 @@ class Workshop:
             return training
 
     def clear(self) -> None:
-        """Delete what runs have shared."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Delete the states of this study; those of others stay."""
+        shutil.rmtree(self._root / self._name, ignore_errors=True)
+        with contextlib.suppress(OSError):  # there are others, or there was none
+            self._root.rmdir()
 
     def _kept(self, kind: str, *parts: object) -> Checkpoints:
-        return Checkpoints(self._store, f"{_PARTS}/{kind}-{fingerprint(*parts)}/checkpoints")
+        return Checkpoints(self._store, f"{_PARTS}/{self._name}/{kind}-{fingerprint(*parts)}/checkpoints")
 
 
 def measure(

@@ -90,13 +90,13 @@ def record_coinrun(
 
     Args:
         settings: what to record.
-        folder: gets the recordings; more `levels` or `agents` add to it.
+        folder: gets the recordings; more `levels` or `agents` add to it, and fewer are refused.
         python: of an environment that has procgen (`make coinrun` makes one).
         on_progress: receives the lines of progress.
 
     Raises:
         UserError: the environment has no procgen that works, the folder cannot be written or holds recordings of other
-            settings, or the player ended early.
+            settings, levels or agents, or the player ended early.
     """
     _claim(settings, folder)
     missing = [episode for episode in settings.episodes if not _sidecar(folder, *episode).is_file()]
@@ -254,7 +254,10 @@ def _encode(frames: np.ndarray, path: Path) -> None:
 
 
 def _claim(settings: CoinRunSettings, folder: Path) -> None:
-    """Write the settings into a new folder; refuse one that has others: its recordings would be mixed."""
+    """Write the settings into a new folder; refuse one that has others, or what these settings do not record.
+
+    All that a folder holds is trained on.
+    """
     own = {"steps": settings.steps, "seed": settings.seed}
     path = folder / _SETTINGS
     try:
@@ -263,10 +266,24 @@ def _claim(settings: CoinRunSettings, folder: Path) -> None:
             there = json.loads(path.read_text("utf-8"))
             if there != own:
                 raise UserError(f"{folder} holds recordings of other settings ({there}, not {own}): name another --out")
+            _check_own(settings, folder)
             return
+        _check_own(settings, folder)
         _write_text(path, json.dumps(own) + "\n")
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} cannot be used ({error}): name another --out") from error
+
+
+def _check_own(settings: CoinRunSettings, folder: Path) -> None:
+    names = {_name(*episode) for episode in settings.episodes}
+    own = {f"{name}{end}" for name in names for end in (".mp4", ".info.json", ".actions.jsonl")}
+    own |= {MANIFEST, _SETTINGS}
+    others = sorted(path.name for path in folder.iterdir() if path.name not in own and not path.name.startswith("."))
+    if others:
+        raise UserError(
+            f"{folder} holds {len(others)} files that are not of these levels and agents ({others[0]}, say), and all "
+            "of it is trained on: name another --out, or ask for them as well (--levels, --first-level, --agents)"
+        )
 
 
 def _manifest(settings: CoinRunSettings, folder: Path) -> dict[str, Any]:

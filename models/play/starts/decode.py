@@ -37,7 +37,7 @@ _TURNS = {
 }
 _SPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 # what Pillow raises for damaged bytes
-_DAMAGE = (
+DAMAGE = (
     OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, LookupError, TypeError, ArithmeticError,
     AttributeError, RuntimeError,
 )  # fmt: skip
@@ -88,7 +88,7 @@ def _opened(data: bytes) -> Image.Image:
         raise BadPictureError(_too_large("more than ")) from exc
     except UnidentifiedImageError as exc:
         raise BadPictureError(damaged(data) if picture_kind(data) else why_no_picture(data)) from exc
-    except _DAMAGE as exc:
+    except DAMAGE as exc:
         raise BadPictureError(damaged(data)) from exc
 
 
@@ -117,11 +117,11 @@ def _loaded(image: Image.Image, upload: Upload) -> tuple[Image.Image, int]:
             side = _DRAFT * max(upload.width, upload.height)
             image.draft(None, (side, side))
         image.load()
-    except _DAMAGE as exc:
+    except DAMAGE as exc:
         raise BadPictureError(damaged(upload.data)) from exc
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except _DAMAGE:
+    except DAMAGE:
         return image, 1  # damaged metadata are no reason to refuse a picture
     return image, orientation if orientation in _TURNS else 1
 
@@ -139,7 +139,7 @@ def _basic(image: Image.Image, data: bytes) -> Image.Image:
         if mode == "1":
             return image.convert("L")
         return image if mode in _SPACES else image.convert("RGB")
-    except _DAMAGE as exc:
+    except DAMAGE as exc:
         raise BadPictureError(damaged(data)) from exc
 
 
@@ -163,7 +163,7 @@ def _in_srgb(image: Image.Image, profile: object) -> Image.Image:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if source.profile.xcolor_space.strip() == _SPACES[image.mode]:
                 return _transformed(image, source, wanted)
-        except (ImageCms.PyCMSError, *_DAMAGE):
+        except (ImageCms.PyCMSError, *DAMAGE):
             pass  # the picture is shown in the numbers that it has
     if image.mode == "LAB":
         return _transformed(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), wanted)

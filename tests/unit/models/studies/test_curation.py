@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from assets.cli.main import main
+from models.evaluation.held_out import HeldOutClip
+from models.studies import curation
 from models.studies.curation import CurationStudy, ablation
-from models.studies.curation_clips import curated_pool, held_out_curated, held_out_pool, num_sources
+from models.studies.curation_clips import CuratedPool, curated_pool, held_out_curated, held_out_pool, num_sources
+from models.studies.runner import name_of
 from models.studies.study import Finished, Run, Scope
 from pipeline.config import Config
+from pipeline.config.training import TrainingConfig
 from pipeline.ids import split_clip_id
 from pipeline.job import Job
 from pipeline.shards.splits import group_of, split_of
@@ -112,6 +118,35 @@ def test_the_direction_is_told_with_both_intervals(gain: tuple[float, ...], says
     assert f"next frame, dB: curated less random is {mean:+.2f} (" in frame
     # a figure that no source has is no direction
     assert "curated less random is not known (no interval over seeds" in control
+
+
+def test_a_study_measures_four_frames_from_one_whatever_is_configured(tmp_path: Path) -> None:
+    study = counted(tmp_path, 1)
+    evaluation = dataclasses.replace(Config().evaluation, horizon=2, prompt_frames=4)
+    config = dataclasses.replace(Config(), evaluation=evaluation)
+    full = Counted(Scope(tmp_path, Job(Store(tmp_path), config, home_of(Store(tmp_path))), "full", 1))
+    for each in (study, full):
+        assert (each.config(0).evaluation.horizon, each.config(0).evaluation.prompt_frames) == (4, 1)
+
+
+def test_runs_of_other_held_out_clips_or_training_settings_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seen(clip_id: str, training: TrainingConfig) -> tuple[str, str]:
+        clip = HeldOutClip(clip_id, "v", 0, np.zeros((8, 2, 2, 3), np.uint8), None)
+        monkeypatch.setattr(curation, "held_out_curated", lambda job, config: [clip])
+        monkeypatch.setattr(curation, "held_out_pool", lambda store, config: [clip])
+        monkeypatch.setattr(curation, "curated_pool", lambda store, config: CuratedPool([], [], "shards 1"))
+        job = Job(Store(tmp_path), dataclasses.replace(Config(), training=training), home_of(Store(tmp_path)))
+        study = Counted(Scope(tmp_path, job, "full", 1))
+        return study.data(), name_of(study.runs()[0])
+
+    usual = TrainingConfig()
+    data, name = seen("v-1", usual)
+    assert seen("v-1", usual) == (data, name)
+    assert seen("v-2", usual)[0] != data
+    for other in ({"dtype": "bf16"}, {"windows_per_clip": 7}, {"mixed_clips": 999}, {"shuffle_clips": 999}):
+        assert seen("v-1", dataclasses.replace(usual, **other))[1] != name  # type: ignore[arg-type]
 
 
 def test_too_few_sources_are_told_however_clear_the_difference(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Start frames unlike all that a world knows: they are drawn alike each time, and measured beside held-out ones."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,11 +9,11 @@ from PIL import Image
 
 from models.studies.drawn_prompts import palette_of, photo_like, pictures_of, sketch
 from models.studies.prompts import FIGURES, REFERENCE, by_kind, look_at
-from models.studies.recordings import _with_action, videos_in
+from models.studies.recordings import _with_action, first_frames, videos_in
 from models.uncertainty.calibration import Calibration
 from models.world.signals import FEATURES
 from pipeline.actions.sidecar import read_sidecar
-from pipeline.config import EvaluationConfig
+from pipeline.config import Config, EvaluationConfig
 from pipeline.errors import UserError
 
 CONFIG = EvaluationConfig(maskgit_steps=1)
@@ -57,6 +58,7 @@ def test_kinds_are_compared_with_held_out_frames_and_too_few_pictures_are_said()
             "alike": pictures([0.1, 0.2, 0.3]),
             "one": pictures([0.9]),
             "unknown": pictures([None, None]),
+            "none": [],
         }
     )
     assert found["sketches"]["told_apart"]["low"] == 1
@@ -65,6 +67,7 @@ def test_kinds_are_compared_with_held_out_frames_and_too_few_pictures_are_said()
     assert found["one"]["doubt_t1"]["reason"] == "too few to tell: 1 picture, and 2 are needed"
     assert found["one"]["told_apart"]["reason"].startswith("too few to tell")
     assert "not evaluated" in found["unknown"]["doubt_t1"]["reason"]
+    assert {found["none"][figure.name]["reason"] for figure in FIGURES} == {"no picture of this kind can be read"}
     assert "told_apart" not in found[REFERENCE]
     json.dumps(found, allow_nan=False)
 
@@ -94,7 +97,17 @@ def test_photographs_of_a_folder_keep_their_form_and_other_files_are_left_out(tm
     with pytest.raises(UserError, match="holds no picture"):
         pictures_of(tmp_path, 2, 45, 80)
     Image.new("RGB", (30, 90), (0, 255, 0)).save(tmp_path / "b.png")
-    [found] = pictures_of(tmp_path, 2, 45, 80)
+    noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    head, data, *more = (tmp_path / "a.png").read_bytes().split(b"IDAT")
+    # the second part of the pixels is of no kind that there is
+    (tmp_path / "a.png").write_bytes(head + b"IDAT" + data + b"\1\2\3\4" + b"IDAT".join(more))
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / ".hidden").write_text("no picture")
+    [found], left_out = pictures_of(tmp_path, 2, 45, 80)
+    assert left_out == {
+        "a.png": "it cannot be read (SyntaxError)", "a.txt": "it is no picture", "pipe.png": "it is no file",
+    }  # fmt: skip
     assert found.shape == (45, 80, 3)
     assert found[20, 40].tolist() == [0, 255, 0]
     assert found[20, 2].tolist() == [0, 0, 0]
@@ -102,6 +115,15 @@ def test_photographs_of_a_folder_keep_their_form_and_other_files_are_left_out(tm
         pictures_of(tmp_path / "none", 2, 45, 80)
     with pytest.raises(UserError, match="is no folder"):
         videos_in(tmp_path)
+
+
+def test_recordings_that_cannot_be_read_are_named_with_the_reason(tmp_path):
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
+    frames, left_out = first_frames(tmp_path, Config().clips, 2)
+    assert frames == []
+    assert list(left_out) == ["broken.mp4"]
+    assert left_out["broken.mp4"]
 
 
 def test_rows_that_name_held_keys_have_them_as_their_action(tmp_path):

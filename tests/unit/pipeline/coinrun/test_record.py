@@ -51,6 +51,21 @@ def test_recordings_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
         record_coinrun(CoinRunSettings(levels=1, steps=400), tmp_path, PYTHON)
 
 
+def test_fewer_levels_or_agents_than_a_folder_holds_are_refused_and_asking_for_all_of_it_goes_on(
+    tmp_path: Path,
+) -> None:
+    for level in range(3):
+        for agent in player.AGENTS:
+            for end in (".mp4", ".info.json", ".actions.jsonl"):
+                (tmp_path / f"level-{level:05d}-{agent}{end}").write_text("{}\n", "utf-8")
+    for fewer in ({"levels": 2}, {"levels": 3, "agents": ("random",)}, {"levels": 3, "first_level": 1}):
+        with pytest.raises(UserError, match=r"name another --out, or ask for them as well"):
+            record_coinrun(CoinRunSettings(**fewer), tmp_path, PYTHON)  # type: ignore[arg-type]
+        assert not (tmp_path / "coinrun-settings.json").exists()
+    found = record_coinrun(CoinRunSettings(levels=3), tmp_path, PYTHON)
+    assert (found.new, found.manifest["recordings"]) == (0, {"random": 3, "runner": 3})
+
+
 def test_the_scripted_player_jumps_where_the_picture_stands_still_and_runs_where_it_scrolls() -> None:
     still = np.zeros((64, 64, 3), np.uint8)
     blocked, free = (player.Runner(np.random.default_rng(1)) for _ in range(2))
