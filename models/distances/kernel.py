@@ -8,7 +8,9 @@ for two sets of one distribution, whatever their number, and a value may be belo
     sums = KernelSums([true_ND, generated_ND], sources_N)
     sums.mmd(0, 1), sums.standard_error(0, 1)
 
-Shapes: N vectors of each set, D dimensions, S sources.
+Kernels are computed for blocks of rows, so that no table of all pairs of vectors is held.
+
+Shapes: N vectors of each set, D dimensions, S sources, B vectors of a block.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+BLOCK = 1 << 22
+"""Kernels that are held at a time (32 MB)."""
 
 
 class KernelSums:
@@ -31,13 +36,13 @@ class KernelSums:
         """
         names, place = np.unique(np.asarray(sources), return_inverse=True)
         self.num_sources = len(names)
-        member_SN = np.eye(len(names))[place].T
-        vectors = [np.asarray(each, np.float64) for each in sets]
-        others = 1 - np.eye(len(names))
-        sizes = member_SN.sum(1)
-        self._counts = np.outer(sizes, sizes) * others
+        order = np.argsort(place, kind="stable")
+        vectors = [np.asarray(each, np.float64)[order] for each in sets]
+        sizes = np.bincount(place).astype(np.float64)
+        self._counts = np.outer(sizes, sizes)
+        np.fill_diagonal(self._counts, 0)
         self._sums = {
-            (a, b): member_SN @ np.square(x @ y.T / x.shape[1]) @ member_SN.T * others
+            (a, b): _sums_by_source(x, y, place[order])
             for a, x in enumerate(vectors)
             for b, y in enumerate(vectors)
             if a <= b
@@ -64,7 +69,7 @@ class KernelSums:
     def standard_error(self, a: int, b: int) -> float:
         """Return the jackknife's standard error: each source is left out once, of both sets; three sources or more."""
         count = self.num_sources
-        values = np.array([self.mmd(a, b, np.arange(count) != place) for place in range(count)])
+        values = self._means_without_one(a, a) + self._means_without_one(b, b) - 2 * self._means_without_one(a, b)
         return float(np.sqrt((count - 1) / count * np.square(values - values.mean()).sum()))
 
     def _mean(self, a: int, b: int, of_a: NDArray[np.bool_], of_b: NDArray[np.bool_]) -> float:
@@ -73,3 +78,29 @@ class KernelSums:
         if not count:
             raise ValueError("a mean over pairs of different sources needs two sources")
         return float(of_a @ sums @ of_b) / count
+
+    def _means_without_one(self, a: int, b: int) -> NDArray[np.float64]:
+        """Return the mean (S,) over the pairs that stay without each source; ValueError where none stays."""
+        sums = self._sums[a, b] if a <= b else self._sums[b, a].T
+        # a source has no pair with itself, so nothing is taken twice
+        left, count = (table.sum() - table.sum(0) - table.sum(1) for table in (sums, self._counts))
+        if not count.all():
+            raise ValueError("the jackknife needs three sources")
+        means: NDArray[np.float64] = left / count
+        return means
+
+
+def _sums_by_source(
+    x_ND: NDArray[np.float64], y_ND: NDArray[np.float64], place_N: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the sums (S, S) of the kernels by pair of different sources; vectors lie in the order of sources."""
+    starts = np.flatnonzero(np.diff(place_N, prepend=-1))
+    found = np.zeros((len(starts), len(starts)))
+    rows = max(1, BLOCK // len(place_N))
+    for start in range(0, len(place_N), rows):
+        block = slice(start, start + rows)
+        kernels_BN = (x_ND[block] / x_ND.shape[1]) @ y_ND.T
+        np.square(kernels_BN, out=kernels_BN)
+        np.add.at(found, place_N[block], np.add.reduceat(kernels_BN, starts, axis=1))
+    np.fill_diagonal(found, 0)
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -22,6 +23,8 @@ class MissingNet:
     name: str
     reason: str
     """Why, and what to do."""
+    kind: Literal["video", "frames"] = "video"
+    """As `FeatureNet.kind`."""
 
 
 def choose_nets(

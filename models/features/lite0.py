@@ -31,6 +31,8 @@ _TAPS = {2: 24, 4: 40, 10: 112, 15: 320}
 """Blocks whose outputs are taken (the last of a 4th, an 8th, a 16th and a 32nd of the size), with their channels."""
 _DIMENSION = sum(_TAPS.values())
 _LEAST_LENGTH = 1e-6
+_MOST_PIXELS = 1 << 22
+"""Of the frames that pass the network at a time: the maps of a frame are 20 times as large as it."""
 
 
 def lite0_features(device: torch.device) -> FeatureNet:
@@ -70,7 +72,9 @@ def frame_distances(truth_BTHWC: Tensor, guesses: Sequence[Tensor], device: torc
 
 
 def _pooled(network: EfficientNet, video_BTHWC: Tensor) -> Tensor:
-    return torch.cat([each.mean((2, 3)) for each in _maps(network, video_BTHWC)], 1)
+    frames = video_BTHWC.flatten(0, 1)
+    parts = frames.split(max(1, _MOST_PIXELS // (frames.shape[1] * frames.shape[2])))
+    return torch.cat([torch.cat([each.mean((2, 3)) for each in _maps(network, part[None])], 1) for part in parts])
 
 
 def _maps(network: EfficientNet, video_BTHWC: Tensor) -> Iterator[Tensor]:

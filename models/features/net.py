@@ -18,7 +18,7 @@ from torch import Tensor
 from models.runtime.compute import intra_op_threads
 from pipeline.errors import UserError
 
-_BATCH = 4
+BATCH = 4
 """Videos at once: fixed, because a batch of another size may round differently."""
 
 
@@ -77,7 +77,7 @@ def features(
     Raises:
         UserError: a feature is no finite number.
     """
-    parts = torch.from_numpy(np.ascontiguousarray(video_NTHWC)).split(_BATCH)
+    parts = torch.from_numpy(np.ascontiguousarray(video_NTHWC)).split(BATCH)
 
     def run(part: Tensor) -> Tensor:
         with torch.inference_mode():

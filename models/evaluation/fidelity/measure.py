@@ -30,6 +30,8 @@ Video = NDArray[np.uint8]
 MapParts = Callable[[Callable[[Tensor], Tensor], Sequence[Tensor]], list[Tensor]]
 PART = 16
 """Videos of a part: a multiple of the networks' batch, so that parts change no figure."""
+DISTANCE = f"rollout_distance[{LITE0}]"
+"""Name of the figure of the deep features of pairs of frames."""
 LEAST_PAIRED_SOURCES = 2
 """Fewer sources have no interval of a mean."""
 
@@ -74,7 +76,7 @@ def measure_fidelity(
     needed = sources_needed(config.min_sources)
     enough = num_sources >= needed
     usable = [net for net in nets if isinstance(net, FeatureNet) and enough]
-    distance = any(net.name == LITE0 for net in nets)
+    distance = next((net for net in nets if net.name == LITE0), None)
     vectors: list[list[list[NDArray[np.float64]]]] = [[] for _ in usable]
     means: dict[str, list[list[NDArray[np.float64]]]] = {}
     sources: list[str] = []
@@ -82,23 +84,49 @@ def measure_fidelity(
         sources += part.sources
         for found, each in zip(vectors, usable, strict=True):
             found.append(_features(part, each, config.fidelity_stride, map_parts))
-        for name, values in _pairs(part, config.fidelity_stride, distance).items():
+        for name, values in _pairs(part, config.fidelity_stride, distance is not None).items():
             means.setdefault(name, []).append(values)
     figures: Figures = {}
     by_net = dict(zip((net.name for net in usable), vectors, strict=True))
     for net in nets:
         if isinstance(net, MissingNet):
-            figures[f"FVD[{net.name}]"] = absent(net.reason)
+            figures |= _without_value(net, absent(net.reason))
         elif not enough:
-            for name in figure_names(net):
-                figures[name] = too_few(num_sources, needed, more)
-                figures[name]["net"] = net.facts()
+            figures |= _without_value(net, too_few(num_sources, needed, more))
         else:
             sets = [np.concatenate(each) for each in zip(*by_net[net.name], strict=True)]
             figures |= set_distances(FeatureSets(net, sets, sources), config)
     for name, by_part in means.items():
         values = [np.concatenate(both) for both in zip(*by_part, strict=True)]
         figures[name] = _paired_figure(values, sources, config, more)
+        if name == DISTANCE and isinstance(distance, FeatureNet):
+            figures[name]["net"] = distance.facts()
+    return figures
+
+
+def no_figures(nets: Sequence[FeatureNet | MissingNet], reason: str) -> Figures:
+    """Return every figure without a value, because nothing can be compared.
+
+    Args:
+        nets: networks of features, and those that are missing.
+        reason: why, and what to do.
+    """
+    figures: Figures = {}
+    for net in nets:
+        figures |= _without_value(net, absent(net.reason if isinstance(net, MissingNet) else reason))
+    figures |= {name: absent(reason) for name in ("rollout_psnr", "rollout_ssim")}
+    if distance := next((net for net in nets if isinstance(net, FeatureNet) and net.name == LITE0), None):
+        figures[DISTANCE] = absent(reason)
+        figures[DISTANCE]["net"] = distance.facts()
+    return figures
+
+
+def _without_value(net: FeatureNet | MissingNet, figure: Figure) -> Figures:
+    figures: Figures = {}
+    for name in figure_names(net):
+        figures[name] = figure.copy()
+        if isinstance(net, FeatureNet):
+            figures[name]["net"] = net.facts()
     return figures
 
 
@@ -133,12 +161,11 @@ def _pairs(videos: Videos, stride: int, with_distance: bool) -> dict[str, list[N
     """Return by figure its value (N,) for the generated videos and, where there are some, the reconstructed ones."""
     truth = videos.true_NTHWC
     places = looked_at(truth.shape[1], stride)
-    found = {"rollout_psnr": [psnr(truth, guess).mean(1) for guess in videos.sets()[1:]]}
+    found = {"rollout_psnr": [_psnr(truth, guess) for guess in videos.sets()[1:]]}
     if min(truth.shape[2:4]) >= LEAST_SIDE:
         found["rollout_ssim"] = [_ssim(truth[:, places], guess[:, places]) for guess in videos.sets()[1:]]
     if with_distance:
-        name = f"rollout_distance[{LITE0}]"
-        found[name] = _distances(*(each[:, places] for each in videos.sets()))
+        found[DISTANCE] = _distances(*(each[:, places] for each in videos.sets()))
     return found
 
 
@@ -153,6 +180,15 @@ def _paired_figure(
     if len(means) > 1:
         figure["floors"] = {"tokenizer": means[1]}
     return figure
+
+
+def frame_psnr(truth_THWC: Video, guess_THWC: Video) -> NDArray[np.float64]:
+    """Return the PSNR (T,) of each frame; one frame at a time becomes floating point numbers, which large ones need."""
+    return np.array([psnr(one, other) for one, other in zip(truth_THWC, guess_THWC, strict=True)], np.float64)
+
+
+def _psnr(truth: Video, guess: Video) -> NDArray[np.float64]:
+    return np.array([frame_psnr(one, other).mean() for one, other in zip(truth, guess, strict=True)])
 
 
 def _ssim(truth: Video, guess: Video) -> NDArray[np.float64]:

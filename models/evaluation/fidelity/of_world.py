@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from models.evaluation.fidelity.figure import Figures, absent
-from models.evaluation.fidelity.measure import Videos, in_parts, measure_fidelity
+from models.evaluation.fidelity.figure import Figures
+from models.evaluation.fidelity.measure import Videos, in_parts, measure_fidelity, no_figures
 from models.evaluation.held_out import HeldOutClip
 from models.evaluation.rollouts import decode, encode, roll_out
 from models.evaluation.uncertainty import WatchedFrames
@@ -54,7 +54,7 @@ def measure_world_fidelity(
     if not long:
         advance()
         reason = f"no held-out clip has {length} frames: lower evaluation.fidelity_frames"
-        return {f"FVD[{net.name}]": absent(reason) for net in nets}
+        return no_figures(nets, reason)
     videos = _of_watched(world, watched, config) if watched else None
     if videos is None:
         videos = rolled_out(world, [clips[at] for at in long], [clip_codes[at] for at in long], config)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from models.distances.frechet import frechet
 from models.distances.halves import draw_halves, spread_of
 from models.distances.kernel import KernelSums
-from models.evaluation.fidelity.figure import Figure, Figures, of_metric
+from models.evaluation.fidelity.figure import Figure, Figures, absent, of_metric
 from models.evaluation.metric import Metric
+from models.features.choose import MissingNet
 from models.features.net import FeatureNet
 from pipeline.bootstrap import interval_95
 from pipeline.config import EvaluationConfig
@@ -29,6 +30,8 @@ Vectors = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 _Between = Callable[[int, Mask, int, Mask], float]
 TRUE, GENERATED, RECONSTRUCTED = 0, 1, 2
+MOST_SOURCES = 4096
+"""Sources that a discrepancy takes: its tables of pairs of sources are then 134 MB each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ class FeatureSets:
         return [each.reshape(-1, each.shape[-1]) for each in self.sets], np.repeat(sources, self.sets[0].shape[1])
 
 
-def figure_names(net: FeatureNet) -> tuple[str, str]:
+def figure_names(net: FeatureNet | MissingNet) -> tuple[str, str]:
     """Return the names of the Frechet distance and of the discrepancy on a network."""
     return f"{'FVD' if net.kind == 'video' else 'FID'}[{net.name}]", f"MMD[{net.name}]"
 
@@ -71,22 +74,29 @@ def set_distances(found: FeatureSets, config: EvaluationConfig) -> Figures:
     def frechet_of(a: int, of_a: Mask, b: int, of_b: Mask) -> float:
         return frechet(vectors[a][of_a[places]], vectors[b][of_b[places]])
 
-    sums = KernelSums(vectors, sources.tolist())
-
-    def mmd_of(a: int, of_a: Mask, b: int, of_b: Mask) -> float:
-        return sums.mmd(a, b, of_a, of_b)
-
     by_frechet, limit = _figure(frechet_of, halves, len(vectors))
-    by_kernel, _ = _figure(mmd_of, halves, len(vectors))
     samples = len(vectors[TRUE])
     by_frechet["limit"] = limit
-    by_kernel["standard_error"] = sums.standard_error(TRUE, GENERATED)
     if samples < net.dimension:
         by_frechet["note"] = (
             f"{samples} vectors of {net.dimension} features: biased upwards, so compare it with its floors, and with "
             "figures of as many vectors alone"
         )
-    return {names[0]: {**about, **by_frechet}, names[1]: {**about, **by_kernel}}
+    return {names[0]: {**about, **by_frechet}, names[1]: {**about, **_discrepancy(vectors, sources, halves)}}
+
+
+def _discrepancy(vectors: list[Vectors], sources: NDArray[Any], halves_KS: NDArray[np.bool_]) -> Figure:
+    if (count := halves_KS.shape[1]) > MOST_SOURCES:
+        reason = f"{count} sources, and {MOST_SOURCES} are the most that are compared pair by pair: judge fewer"
+        return absent(reason, count)
+    sums = KernelSums(vectors, sources.tolist())
+
+    def mmd_of(a: int, of_a: Mask, b: int, of_b: Mask) -> float:
+        return sums.mmd(a, b, of_a, of_b)
+
+    figure, _ = _figure(mmd_of, halves_KS, len(vectors))
+    figure["standard_error"] = sums.standard_error(TRUE, GENERATED)
+    return figure
 
 
 def _figure(between: _Between, halves_KS: NDArray[np.bool_], num_sets: int) -> tuple[Figure, float]:

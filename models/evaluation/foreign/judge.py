@@ -1,7 +1,9 @@
 """Judge the rollouts of any project by the folder that `models.evaluation.foreign.layout` describes.
 
 An item that cannot be compared is named with its reason, and the others are judged. Frames are held for a part of the
-items at a time.
+items at a time, at most `MOST_TOGETHER` bytes of them.
+
+Actions are checked, and enter no figure yet.
 
 Shapes: N items, T frames, H W C pixels.
 """
@@ -19,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 
 from models.evaluation.fidelity.figure import Figure, Figures, of_metric, too_few
-from models.evaluation.fidelity.measure import LEAST_PAIRED_SOURCES, PART, Videos, measure_fidelity
+from models.evaluation.fidelity.measure import LEAST_PAIRED_SOURCES, PART, Videos, frame_psnr, measure_fidelity
 from models.evaluation.fidelity.text import figure_lines
 from models.evaluation.foreign import layout
 from models.evaluation.foreign.layout import Item, LeftOut, read_layout
-from models.evaluation.foreign.read_video import read_video
+from models.evaluation.foreign.read_video import LARGEST_VIDEO, read_video
 from models.evaluation.metric import mean_over_sources
 from models.features.choose import choose_nets
-from models.metrics import psnr
+from models.features.net import BATCH
 from pipeline.actions.columns import BadSidecarError
 from pipeline.actions.sidecar import read_sidecar
 from pipeline.config import EvaluationConfig
@@ -34,6 +36,8 @@ from pipeline.errors import PermanentError, UserError
 from pipeline.regular_file import read_regular
 
 Video = NDArray[np.uint8]
+MOST_TOGETHER = 3 * BATCH * LARGEST_VIDEO
+"""Bytes of the frames of a part: a batch of the largest true, generated and reconstructed videos."""
 _MORE = "add clips of other sources (names SOURCE__CLIP, or sources.jsonl)"
 _T = 4
 """The frame at which the paper takes the delta-t PSNR (Genie, section 3.1)."""
@@ -54,7 +58,7 @@ class Judgement:
     size: tuple[int, int]
     """Width and height."""
     with_actions: int
-    """Compared items whose actions could be read."""
+    """Compared items whose actions could be read; they are checked, and enter no figure yet."""
     left_out: list[LeftOut]
 
     def as_json(self) -> dict[str, Any]:
@@ -66,7 +70,7 @@ class Judgement:
         width, height = self.size
         about = (
             f"{self.compared} rollouts of {self.sources} sources, {self.frames} frames of {width}x{height}; "
-            f"actions of {self.with_actions}; {len(self.left_out)} left out"
+            f"{len(self.left_out)} left out; actions of {self.with_actions} (checked, and in no figure yet)"
         )
         return [
             about,
@@ -104,7 +108,7 @@ def judge_rollouts(folder: Path, config: EvaluationConfig) -> Judgement:
     again = _with_reconstructions(items, left_out)
     nets = choose_nets(config.feature_nets, (frames, height, width), torch.device("cpu"))
     sources = len({item.source for item in items})
-    figures = measure_fidelity(_parts(items, again), nets, config, _MORE, sources)
+    figures = measure_fidelity(_parts(items, again, frames * height * width * 3), nets, config, _MORE, sources)
     figures |= _control(items, left_out, config)
     return Judgement(
         figures=figures,
@@ -153,9 +157,15 @@ def _with_reconstructions(items: Sequence[Item], left_out: list[LeftOut]) -> boo
     return count == len(items)
 
 
-def _parts(items: Sequence[Item], reconstructed: bool) -> Iterator[Videos]:
-    for start in range(0, len(items), PART):
-        part = items[start : start + PART]
+def part_size(video_bytes: int, folders: int) -> int:
+    """Return how many items are held at a time: whole batches, so that it changes no figure."""
+    return max(BATCH, min(PART, MOST_TOGETHER // (video_bytes * folders) // BATCH * BATCH))
+
+
+def _parts(items: Sequence[Item], reconstructed: bool, video_bytes: int) -> Iterator[Videos]:
+    together = part_size(video_bytes, 3 if reconstructed else 2)
+    for start in range(0, len(items), together):
+        part = items[start : start + together]
         yield Videos(
             _stack(part, layout.TRUE),
             _stack(part, layout.GENERATED),
@@ -165,7 +175,14 @@ def _parts(items: Sequence[Item], reconstructed: bool) -> Iterator[Videos]:
 
 
 def _stack(items: Sequence[Item], kind: str) -> Video:
-    return np.stack([read_video(item.files[kind]) for item in items])
+    # filled one by one: `np.stack` would hold all frames twice
+    first = read_video(items[0].files[kind])
+    found = np.empty((len(items), *first.shape), np.uint8)
+    found[0] = first
+    del first
+    for place, item in enumerate(items[1:], 1):
+        found[place] = read_video(item.files[kind])
+    return found
 
 
 def _control(items: Sequence[Item], left_out: list[LeftOut], config: EvaluationConfig) -> Figures:
@@ -181,7 +198,7 @@ def _control(items: Sequence[Item], left_out: list[LeftOut], config: EvaluationC
         except PermanentError as exc:
             left_out.append(LeftOut(item.name, f"{exc}; its other figures stand"))
             continue
-        kept = psnr(true, read_video(item.files[layout.GENERATED])) - psnr(true, other)
+        kept = frame_psnr(true, read_video(item.files[layout.GENERATED])) - frame_psnr(true, other)
         sources.append(item.source)
         for frame in sorted({min(_T, len(kept)), len(kept)}):
             lost.setdefault(f"delta_t{frame}_psnr_permuted", []).append(float(kept[frame - 1]))
@@ -197,7 +214,7 @@ def _control(items: Sequence[Item], left_out: list[LeftOut], config: EvaluationC
 
 
 def _actions_are_read(item: Item, frames: int, left_out: list[LeftOut]) -> bool:
-    """Tell whether an item has actions, one row a frame; with a reason where they cannot be used."""
+    """Tell whether an item has actions, one row a frame; with a reason where they are no such rows."""
     path = item.files.get(layout.ACTIONS)
     if path is None:
         return False

@@ -4,10 +4,11 @@
     DIR/generated/NAME.mp4
     DIR/reconstructed/NAME.mp4  optional: the tokenizer's reconstructions of the true frames
     DIR/permuted/NAME.mp4       optional: from the same start under the same actions in another order
-    DIR/actions/NAME.jsonl      optional: the true actions, one row a frame
+    DIR/actions/NAME.jsonl      optional: the true actions, one row a frame; checked, and in no figure yet
     DIR/sources.jsonl           optional: {"name": NAME, "source": SOURCE}, one a line
 
 Without sources.jsonl a name's part before the first "__" is its source, or the whole name where it has none.
+A file of another ending and a folder of another name are left out by name; what begins with a dot is passed over.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def read_layout(folder: Path) -> Layout:
     Raises:
         UserError: it is no folder, has not both `true` and `generated`, or sources.jsonl is wrong.
     """
-    found = {name: _files(folder / name) for name in (TRUE, GENERATED, *_OPTIONAL)}
+    left_out: list[LeftOut] = []
+    found = {name: _files(folder / name, left_out) for name in (TRUE, GENERATED, *_OPTIONAL)}
     missing = [name for name in (TRUE, GENERATED) if not (folder / name).is_dir()]
     if missing:
         raise UserError(
@@ -68,7 +70,8 @@ def read_layout(folder: Path) -> Layout:
             f"{folder / TRUE} and the rollouts of the same names into {folder / GENERATED} (docs/evaluation.md)"
         )
     sources = _read_sources(folder / _SOURCES)
-    items, left_out = [], []
+    left_out += _other_folders(folder)
+    items = []
     for name in sorted({name for files in found.values() for name in files}):
         own = {kind: files[name] for kind, files in found.items() if name in files}
         absent = [kind for kind in (TRUE, GENERATED) if kind not in own]
@@ -90,8 +93,11 @@ def read_layout(folder: Path) -> Layout:
     return Layout(items, left_out)
 
 
-def _files(folder: Path) -> dict[str, list[Path]]:
-    """Return the videos, or the sidecars of actions, of a folder by their names without the ending."""
+def _files(folder: Path, left_out: list[LeftOut]) -> dict[str, list[Path]]:
+    """Return the videos, or the sidecars of actions, of a folder by their names without the ending.
+
+    Files of other endings join `left_out`.
+    """
     found: dict[str, list[Path]] = {}
     if not folder.is_dir():
         return found
@@ -103,7 +109,17 @@ def _files(folder: Path) -> dict[str, list[Path]]:
             found.setdefault(path.name, []).append(path)
         elif path.suffix.lower() in endings:
             found.setdefault(path.stem, []).append(path)
+        else:
+            reason = f"files of the ending {path.suffix!r} are not read here: give {', '.join(endings)}"
+            left_out.append(LeftOut(f"{folder.name}/{path.name}", reason))
     return found
+
+
+def _other_folders(folder: Path) -> list[LeftOut]:
+    known = (TRUE, GENERATED, *_OPTIONAL)
+    others = (each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    reason = f"no folder of this name is read: the names are {', '.join(known)}"
+    return [LeftOut(f"{name}/", reason) for name in sorted(set(others) - set(known))]
 
 
 def _read_sources(path: Path) -> dict[str, str] | None:

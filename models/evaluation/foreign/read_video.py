@@ -18,6 +18,9 @@ from pipeline.media import open_media, reading_media
 from pipeline.regular_file import open_regular, read_regular
 
 VIDEO_ENDINGS = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".gif")
+_OTHER_PICTURES = (".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".apng")
+LARGEST_VIDEO = 128 << 20
+"""Bytes of the frames of one video: 16 of 1920x1080, or 145 of 640x480."""
 _MOST_FRAMES, _LARGEST_SIDE = 2000, 4096
 _LARGEST_PICTURE = 64 << 20
 _BAD = "bad_rollout"
@@ -27,7 +30,8 @@ def read_video(path: Path) -> NDArray[np.uint8]:
     """Return the frames (T, H, W, 3) of a video file or of a folder of PNG frames.
 
     Raises:
-        PermanentError: it cannot be read, has no frame, too many or too large ones, or frames of several sizes.
+        PermanentError: it cannot be read, has no frame, more than `LARGEST_VIDEO` bytes of frames, too many or too
+            large frames, or frames of several sizes.
     """
     try:
         frames = _read_pictures(path) if path.is_dir() else _read_file(path)
@@ -38,7 +42,15 @@ def read_video(path: Path) -> NDArray[np.uint8]:
     sizes = {frame.shape for frame in frames}
     if len(sizes) > 1:
         raise PermanentError("its frames have several sizes", error_class=_BAD)
-    return np.stack(frames)
+    return _stacked(frames)
+
+
+def _stacked(frames: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return frames as one array, and empty the list: `np.stack` would hold everything twice."""
+    found = np.empty((len(frames), *frames[0].shape), np.uint8)
+    for place in reversed(range(len(frames))):
+        found[place] = frames.pop()
+    return found
 
 
 def _read_file(path: Path) -> list[NDArray[np.uint8]]:
@@ -54,22 +66,30 @@ def _read_file(path: Path) -> list[NDArray[np.uint8]]:
             _check_side(frame.width, frame.height)
             if len(frames) == _MOST_FRAMES:
                 raise _too_long()
+            _check_bytes(len(frames) + 1, frame.width, frame.height)
             frames.append(frame.to_ndarray(format="rgb24"))
     return frames
 
 
 def _read_pictures(folder: Path) -> list[NDArray[np.uint8]]:
-    names = sorted((each for each in folder.iterdir() if each.suffix.lower() == ".png"), key=_natural)
+    files = [each for each in folder.iterdir() if not each.name.startswith(".")]
+    if other := sorted(each.name for each in files if each.suffix.lower() in _OTHER_PICTURES):
+        raise PermanentError(
+            f"it has {other[0]}, and only PNG frames are read: save all frames as PNG", error_class=_BAD
+        )
+    names = sorted((each for each in files if each.suffix.lower() == ".png"), key=_natural)
     if len(names) > _MOST_FRAMES:
         raise _too_long()
-    return [_read_picture(each) for each in names]
+    return [_read_picture(each, len(names)) for each in names]
 
 
-def _read_picture(path: Path) -> NDArray[np.uint8]:
+def _read_picture(path: Path, count: int) -> NDArray[np.uint8]:
+    """Return a frame of `count`, which are assumed to be as large."""
     data = read_regular(path, _LARGEST_PICTURE)
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             _check_side(*picture.size)
+            _check_bytes(count, *picture.size)
             return np.asarray(picture.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
         raise PermanentError(f"{path.name} is no PNG picture that can be read ({exc})", error_class=_BAD) from exc
@@ -85,6 +105,15 @@ def _check_side(width: int, height: int) -> None:
     if not 0 < max(width, height) <= _LARGEST_SIDE:
         raise PermanentError(
             f"its frames are {width}x{height}, and {_LARGEST_SIDE} a side is the most", error_class=_BAD
+        )
+
+
+def _check_bytes(count: int, width: int, height: int) -> None:
+    if (size := count * width * height * 3) > LARGEST_VIDEO:
+        raise PermanentError(
+            f"{count} frames of {width}x{height} are {size / 2**20:.0f} MB in memory, and "
+            f"{LARGEST_VIDEO / 2**20:.3g} MB a video are the most: give shorter or smaller videos",
+            error_class=_BAD,
         )
 
 

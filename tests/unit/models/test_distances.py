@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
+from models.distances import kernel
 from models.distances.frechet import frechet
 from models.distances.halves import draw_halves, spread_of
 from models.distances.kernel import KernelSums
@@ -51,9 +52,31 @@ def test_the_discrepancy_is_the_plain_double_sum_and_its_error_the_jackknife():
         stays = [place for place, own in enumerate(sources) if own != source]
         left.append(plain_mmd(x[stays], y[stays], [sources[place] for place in stays]))
     assert sums.standard_error(0, 1) == pytest.approx(np.sqrt(3 / 4 * np.square(left - np.mean(left)).sum()), rel=1e-9)
+    with pytest.raises(ValueError, match="three sources"):
+        KernelSums([x[:3], y[:3]], sources[:3]).standard_error(0, 1)
     half = np.array([True, True, False, False])
     between = [place for place, own in enumerate(sources) if own in "ab"]
     assert sums.mmd(0, 1, half) == pytest.approx(plain_mmd(x[between], y[between], [sources[i] for i in between]))
+
+
+@pytest.mark.parametrize("block", [1, 20, 45])
+def test_blocks_of_rows_change_no_discrepancy_and_no_table_of_all_pairs_is_held(monkeypatch, block):
+    # sources of several sizes, in no order, that blocks of one, two and five rows divide
+    sources = ["c", "a", "b", "a", "c", "c", "d", "a", "b"]
+    x, y = gaussians(4, 9, 5), gaussians(5, 9, 5, 0.3)
+    monkeypatch.setattr(kernel, "BLOCK", block)
+    largest = []
+    square = np.square
+
+    def watched(table, **options):
+        largest.append(table.size)
+        return square(table, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kernel.np, "square", watched)
+        sums = KernelSums([x, y], sources)
+    assert max(largest) <= max(block, 9)
+    assert sums.mmd(0, 1) == pytest.approx(plain_mmd(x, y, sources), rel=1e-12)
 
 
 def test_the_discrepancy_of_equal_distributions_is_zero_on_average_and_the_frechet_distance_is_not():

@@ -1,5 +1,8 @@
 """Feature networks order what is worse behind what is better, are the same everywhere, and refuse odd files."""
 
+import hashlib
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +126,27 @@ class Fixed(torch.nn.Module):
         return video.reshape(2, 3, 16, 224, 224).mean(dim=(2, 3, 4))
 
 
+class Squeezed(torch.nn.Module):
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        return video.mean(dim=(2, 3, 4)).squeeze()
+
+
+class Pairs(torch.nn.Module):
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        if video.shape[0] > 2:
+            raise ValueError("no more than two")
+        return video.mean(dim=(2, 3, 4))
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        return video.mean(dim=(2, 3, 4)) * self.scale
+
+
 class Nothing(torch.nn.Module):
     def forward(self, video: torch.Tensor) -> torch.Tensor:
         return video.mean(dim=(2, 3, 4)) / 0.0
@@ -144,6 +168,11 @@ def test_a_users_network_is_tried_first_and_an_odd_one_is_refused_with_what_it_m
         torchscript_features(saved(Unpooled()), (4, 6, 8), CPU)
     with pytest.raises(UserError, match=r"does not take videos \(2, 3, 4, 6, 8\)"):
         torchscript_features(saved(Fixed()), (4, 6, 8), CPU)
+    # the last batch of a set may be one video
+    with pytest.raises(UserError, match=r"returned \(3,\) for videos \(1, 3, 4, 6, 8\).*features \(1, D\)"):
+        torchscript_features(saved(Squeezed()), (4, 6, 8), CPU)
+    with pytest.raises(UserError, match=r"Pairs.pt' does not take videos \(3, 3, 4, 6, 8\)"):
+        features(torchscript_features(saved(Pairs()), (4, 6, 8), CPU), video)
     with pytest.raises(UserError, match="no finite numbers"):
         features(torchscript_features(saved(Nothing()), (4, 6, 8), CPU), video)
     (tmp_path / "text.pt").write_text("no module")
@@ -152,3 +181,20 @@ def test_a_users_network_is_tried_first_and_an_odd_one_is_refused_with_what_it_m
     with pytest.raises(UserError, match="cannot be read"):
         torchscript_features(f"file:{tmp_path}/gone.pt", (4, 6, 8), CPU)
     assert feature_nets.usable([f"file:{tmp_path}/gone.pt"]) == [f"file:{tmp_path}/gone.pt@missing"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_hash_of_a_users_network_is_that_of_the_bytes_that_were_loaded(tmp_path):
+    path = tmp_path / "net.pt"
+    name = f"file:{path}"
+    torch.jit.script(Scaled(2.0)).save(str(path))
+    facts = path.stat()
+    first = feature_nets.file_sha256(name)
+    assert torchscript_features(name, (4, 6, 8), CPU).sha256 == first
+    # another network of the same size, put in its place without a new time
+    torch.jit.script(Scaled(3.0)).save(str(path))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert path.stat().st_size == facts.st_size
+    found = torchscript_features(name, (4, 6, 8), CPU)
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest() != first
+    assert found.name == f"net-{found.sha256[:8]}"
