@@ -158,3 +158,9 @@ def scene_world():
 @pytest.fixture(scope="session")
 def ring_clips():
     return [ring_clip(source, 0) for source in range(9)]
+
+
+@pytest.fixture(scope="session")
+def ring_lessons():
+    """Clips of other sources, with both themes at every offset: from fewer, a network guesses at the rest."""
+    return [ring_clip(source, 1) for source in range(9, 41)]

@@ -27,8 +27,8 @@ TRUE, GENERATED = "inverse_dynamics_true", "inverse_dynamics_generated"
 
 
 @pytest.fixture(scope="module")
-def labelled(ring_clips):
-    return label_clips(ring_clips[:6], ring_clips[6:], 4)
+def labelled(ring_lessons, ring_clips):
+    return label_clips(ring_lessons, ring_clips[6:], 4)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,9 @@ def reader(labelled):
 
 
 @pytest.fixture(scope="module")
-def meaning(make_ring_world, ring_clips, labelled):
-    codes, _ = infer_clip_actions(make_ring_world(), ring_clips[:6])
-    return stands_for(codes, [clip.actions for clip in labelled.train], 4, len(labelled.names))
+def meaning(make_ring_world, ring_lessons, labelled):
+    codes, _ = infer_clip_actions(make_ring_world(), ring_lessons[:6])
+    return stands_for(codes, [clip.actions for clip in labelled.train[:6]], 4, len(labelled.names))
 
 
 def read(world, reader, ring_clips, labelled, meaning, config=CONFIG):
