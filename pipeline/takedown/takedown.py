@@ -109,6 +109,7 @@ class _Run:
             notify(f"takedown: {name}", self.job.on_progress)
             step()
             write_receipt(self.job.store, self.receipt)
+        self.job.store.forget_gone_checksums()  # of the receipts before the last one, too
 
     def _seen(self) -> None:
         store = self.job.store
