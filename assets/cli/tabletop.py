@@ -16,7 +16,8 @@ def add_commands(commands: Parsers) -> None:
         run_tabletop,
         "Record a simulated pusher that moves boxes, discs, ropes and soft blobs, as episodes with true actions.",
         "Needs the extra `robotics` (pymunk). A video an episode, and beside it what was commanded at each frame.\n"
-        "The same seed gives the same episodes; what is there already is kept, and a larger --episodes adds to it.",
+        "The same seed gives the same episodes; what is there already is kept, and a larger --episodes adds to it.\n"
+        "A folder with more episodes, or other settings, is refused.",
         "  lampworks tabletop --episodes 60 --out tabletop\n"
         "  lampworks run --root DIR --preset robotics-small --source folder:tabletop",
         root=False,

@@ -10,9 +10,11 @@ same settings give the same bytes on one kind of processor: one thread encodes, 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
@@ -70,29 +72,31 @@ def record_tabletop(
 
     Args:
         settings: what to record.
-        folder: gets the episodes; a complete one is left as it is, and more `episodes` add to it.
+        folder: gets the episodes; a complete one is left as it is, more `episodes` add to it, and fewer are refused.
         workers: processes; one per core where None.
         on_progress: receives the lines of progress.
 
     Raises:
-        UserError: pymunk is not installed, the folder cannot be written, or holds episodes of other settings.
+        UserError: pymunk is not installed, the folder cannot be written, holds episodes of other settings or what
+            these settings do not record, or another process records into it.
     """
     if find_spec("pymunk") is None:
         raise UserError(
             "the table top is simulated by the package pymunk, which is not installed: run "
             "`pip install 'lampworks[robotics]'`"
         )
-    _claim(settings, folder)
-    missing = [number for number in range(settings.episodes) if not _sidecar(folder, number).is_file()]
-    engine = make_engine(EngineConfig(), workers=workers, deadline_s=_DEADLINE_S)
-    with Progress("recording episodes", total=len(missing), unit="episodes", on_progress=on_progress) as progress:
-        for number, outcome in engine.run(partial(record_episode, settings, folder), missing):
-            if not outcome.ok:
-                raise UserError(
-                    f"episode {number} could not be recorded: {outcome.error_class}: {outcome.message}. What is "
-                    "recorded stays; free space where it is lacking, and run the same command again."
-                )
-            progress.advance()
+    with _alone_in(folder):
+        _claim(settings, folder)
+        missing = [number for number in range(settings.episodes) if not _sidecar(folder, number).is_file()]
+        engine = make_engine(EngineConfig(), workers=workers, deadline_s=_DEADLINE_S)
+        with Progress("recording episodes", total=len(missing), unit="episodes", on_progress=on_progress) as progress:
+            for number, outcome in engine.run(partial(record_episode, settings, folder), missing):
+                if not outcome.ok:
+                    raise UserError(
+                        f"episode {number} could not be recorded: {outcome.error_class}: {outcome.message}. What is "
+                        "recorded stays; free space where it is lacking, and run the same command again."
+                    )
+                progress.advance()
     return len(missing)
 
 
@@ -134,22 +138,61 @@ def action_name(command: tuple[int, int]) -> str:
     return "-".join(part for part in (_DIRECTIONS_Y.get(y), _DIRECTIONS_X.get(x)) if part) or "stay"
 
 
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Make a folder, and hold it while episodes are recorded: two processes would write the same unfinished files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be used ({error}): name another folder") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise UserError(
+            f"another process records into {folder}: wait until it has ended, or name another folder"
+        ) from None
+    except OSError:  # a file system without locks: one process at a time is up to the user
+        pass
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
 def _claim(settings: TabletopSettings, folder: Path) -> None:
-    """Write the settings into a new folder; refuse one that has others: its episodes would be mixed."""
+    """Write the settings into a new folder; refuse one that has others, or what these settings do not record.
+
+    All that a folder holds is trained on.
+    """
     own = {name: value for name, value in asdict(settings).items() if name != "episodes"}
     path = folder / SETTINGS
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if path.is_file():
             there = json.loads(path.read_text("utf-8"))
             if there != own:
                 raise UserError(f"{folder} holds episodes of other settings ({there}, not {own}): name another folder")
+            _check_own(settings, folder, number_of_episodes=settings.episodes)
             return
+        # an episode without settings may be of any
+        _check_own(settings, folder, number_of_episodes=0)
         temporary = path.with_name(f".tmp-{path.name}")
         temporary.write_text(json.dumps(own) + "\n", "utf-8")
         temporary.replace(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} cannot be used ({error}): name another folder") from error
+
+
+def _check_own(settings: TabletopSettings, folder: Path, *, number_of_episodes: int) -> None:
+    own = {f"{_name(number)}{end}" for number in range(number_of_episodes) for end in (".mp4", ".actions.jsonl")}
+    own.add(SETTINGS)
+    others = sorted(path.name for path in folder.iterdir() if path.name not in own and not path.name.startswith("."))
+    if others:
+        raise UserError(
+            f"{folder} holds {len(others)} files that are not of these {settings.episodes} episodes ({others[0]}, "
+            "say), and all of it is trained on: name another folder, or ask for as many episodes as it holds"
+        )
 
 
 def _kept(played: Iterator[tuple[Picture, str]], rows: list[str]) -> Iterator[Picture]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -40,9 +42,39 @@ def test_only_what_is_missing_is_recorded_and_more_episodes_add_to_a_folder(tmp_
     again = hashes(tmp_path)
     assert {name: again[name] for name in first} == first
     assert again.keys() - first.keys() == {"episode-00002.mp4", "episode-00002.actions.jsonl"}
-    assert record_tabletop(SMALL, tmp_path) == 0
+    assert record_tabletop(TabletopSettings(episodes=3, seconds=2, seed=3, size=48), tmp_path) == 0
     with pytest.raises(UserError, match="episodes of other settings"):
-        record_tabletop(TabletopSettings(episodes=2, seconds=2, seed=4, size=48), tmp_path)
+        record_tabletop(TabletopSettings(episodes=3, seconds=2, seed=4, size=48), tmp_path)
+    assert hashes(tmp_path) == again
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_folder_with_more_episodes_than_are_asked_for_is_refused(tmp_path: Path) -> None:
+    """All that it holds would be trained on, and the report would say 1."""
+    record_tabletop(SMALL, tmp_path)
+    with pytest.raises(UserError, match=r"2 files that are not of these 1 episodes \(episode-00001\.actions\.jsonl"):
+        record_tabletop(TabletopSettings(episodes=1, seconds=2, seed=3, size=48), tmp_path)
+
+
+def test_episodes_without_settings_are_not_taken_for_those_that_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "episode-00000.mp4").write_bytes(b"of another hand")
+    (tmp_path / "episode-00000.actions.jsonl").write_text("")
+    with pytest.raises(UserError, match="2 files that are not of these 2 episodes"):
+        record_tabletop(SMALL, tmp_path)
+    assert not (tmp_path / "tabletop.json").exists()
+
+
+@pytest.mark.usefixtures("inline")
+def test_two_processes_do_not_record_into_one_folder_at_once(tmp_path: Path) -> None:
+    held = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(UserError, match="another process records into"):
+            record_tabletop(TabletopSettings(episodes=2, seconds=2, seed=4, size=48), tmp_path)
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        os.close(held)
+    assert record_tabletop(SMALL, tmp_path) == 2
 
 
 def test_an_episode_has_a_row_of_actions_for_each_of_its_frames(tmp_path: Path) -> None:
