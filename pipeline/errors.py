@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 TOO_LONG = "too_long"
+RAW_MISSING = "raw_missing"
+"""Error class of a cut whose downloaded file is not in the store."""
 STORE_TROUBLE = "store_trouble"
 """Error class of `StoreError`."""
 

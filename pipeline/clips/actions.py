@@ -17,7 +17,7 @@ from pipeline.actions.align import ClipFrames, Timeline, align
 from pipeline.actions.columns import BadSidecarError
 from pipeline.actions.sidecar import read_sidecar
 from pipeline.actions.table import SUFFIX, read_table, table_bytes
-from pipeline.errors import PermanentError
+from pipeline.errors import RAW_MISSING, PermanentError
 from pipeline.sources.actions import raw_actions
 from pipeline.storage.store import Store
 
@@ -54,12 +54,17 @@ def publish_actions(
         expected_sha256: of the sidecar, as it was fetched; None where that is not known.
 
     Raises:
-        PermanentError: the sidecar is not the one that was fetched (`raw_damaged`).
+        PermanentError: the sidecar is not the one that was fetched (`raw_damaged`), or is gone (`raw_missing`).
     """
     fetched = next((key for key in raw_actions(raw_path) if store.exists(key)), None)
     if fetched is None:
-        return KeptActions()
-    sidecar = store.read_blob(fetched)
+        if expected_sha256 is None:
+            return KeptActions()
+        raise _gone(raw_path)
+    try:
+        sidecar = store.read_blob(fetched)
+    except FileNotFoundError:  # another run drops it at this moment
+        raise _gone(raw_path) from None
     if expected_sha256 is not None and hashlib.sha256(sidecar).hexdigest() != expected_sha256:
         # another action reads as well
         raise PermanentError(
@@ -80,6 +85,11 @@ def publish_actions(
     if not store.exists(key):
         store.write_blob(key, data)
     return KeptActions(key, digest)
+
+
+def _gone(raw_path: str) -> PermanentError:
+    text = f"the sidecar of true actions that was fetched with {raw_path} is not in the store"
+    return PermanentError(text, error_class=RAW_MISSING)
 
 
 def has_actions(key: object) -> bool:

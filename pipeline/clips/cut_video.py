@@ -29,7 +29,7 @@ from pipeline.clips.flags import flags_of
 from pipeline.clips.tar import TarWriter
 from pipeline.clips.windows import Window
 from pipeline.config import ClipConfig
-from pipeline.errors import PermanentError
+from pipeline.errors import RAW_MISSING, PermanentError
 from pipeline.footage.losses import losses_to_text
 from pipeline.ids import clip_id_of
 from pipeline.storage.store import Store
@@ -74,7 +74,7 @@ def cut_video(job: CutJob) -> CutVideo:
     """
     with suppress(FileNotFoundError), job.store.local_file(job.path) as source:
         return _cut(job, source)
-    raise PermanentError(f"download {job.path} is not in the store", error_class="raw_missing")
+    raise PermanentError(f"download {job.path} is not in the store", error_class=RAW_MISSING)
 
 
 def _cut(job: CutJob, source: Path) -> CutVideo:

@@ -19,19 +19,21 @@ from typing import Any
 
 from pipeline.clip_spec import clip_spec
 from pipeline.download.ledger import download_states
-from pipeline.errors import UserError
+from pipeline.download.sidecars import kept_sidecars
+from pipeline.errors import RAW_MISSING, UserError
 from pipeline.inspect.deep import Fault
 from pipeline.inspect.failed_items import KINDS, FailedItem, failed_items
 from pipeline.inspect.find_id import find_id
 from pipeline.inspect.mend import mend
 from pipeline.job import Job
+from pipeline.sources.actions import raw_actions
 from pipeline.storage.arrow import is_one_of, pc
 from pipeline.storage.moments import moment_after
 from pipeline.storage.rows import sql_texts
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 
-_DAMAGED = frozenset({"raw_missing", "raw_damaged"})
+_DAMAGED = frozenset({RAW_MISSING, "raw_damaged"})
 
 
 @dataclass(frozen=True)
@@ -162,14 +164,20 @@ def _retry_actions(job: Job, video_ids: Sequence[str], now: datetime) -> None:
 
 
 def _lost_raw(store: Store, item: FailedItem) -> list[Fault]:
-    """Return the damaged or missing raw file of a video as a fault; none where it is whole again."""
+    """Return the raw file of a video, or its sidecar, as a fault where it is damaged or missing."""
     [batch] = store.read("videos", ["batch"], pc.field("video_id") == item.id)["batch"].to_pylist()
     state = download_states(store, batch)[item.id]
-    if state.path is None or (store.exists(state.path) and store.sha256(state.path) == state.sha256):
+    if state.path is None:
         return []
-    why = "it is not the file that was fetched" if store.exists(state.path) else "it is gone"
+    sidecar = next((key for key in raw_actions(state.path) if store.exists(key)), raw_actions(state.path)[0])
+    expected = {state.path: state.sha256, sidecar: kept_sidecars(store, batch).get(state.path)}
     named = {"video_id": item.id, "batch": batch, "sha256": state.sha256, "path": state.path}
-    return [Fault("raw", state.path, why, "", "", named)]
+    for key, sha256 in expected.items():
+        if sha256 is not None and not store.exists(key):
+            return [Fault("raw", key, "it is gone", "", "", named)]
+        if sha256 is not None and store.sha256(key) != sha256:
+            return [Fault("raw", key, "it is not the file that was fetched", "", "", named)]
+    return []
 
 
 def _failed_of(clip_ids: Sequence[str]) -> Iterator[str]:

@@ -164,6 +164,31 @@ def test_damaged_actions_are_found_and_made_again_as_the_error_says(
     assert find_faults(store, job.home) == []
 
 
+@pytest.mark.usefixtures("inline")
+@pytest.mark.parametrize(("damage", "error_class"), [("gone", "raw_missing"), ("flipped", "raw_damaged")])
+def test_a_sidecar_that_is_lost_before_the_cut_is_told_and_a_retry_fetches_it_again(
+    store: Store, make_video: Callable[..., Path], tmp_path: Path, damage: str, error_class: str
+) -> None:
+    """Clips without their true actions would look as if there had been none."""
+    make_video(tmp_path / "a.mp4", pictures(2.5, seed=0), fps=20)
+    (tmp_path / "a.actions.jsonl").write_bytes(actions_of(50))
+    job = collected(store, tmp_path, actions="keep")
+    good = labels_of(store, job)
+    [batch] = batches(store)
+    for table in ("clips", "clippings"):
+        store.replace(table, [])
+    [sidecar] = [key for key in store.list_blobs("raw") if key.endswith(".actions.jsonl")]
+    if damage == "gone":
+        store.delete(sidecar)
+    else:
+        store.write_blob(sidecar, actions_of(50).replace(b"1", b"2", 1))
+    assert cut_batch(job.of_batch(batch)).failed == {error_class: 1}
+    assert retry_failed(job).counts == {"cuts": {error_class: 1}}
+    download_batch(job.of_batch(batch))
+    assert cut_batch(job.of_batch(batch)).ok == 1
+    assert labels_of(store, job) == good == {("a", 0): whole(0, 24)}
+
+
 def test_a_sidecar_without_its_video_is_named_by_the_search(demonstrations: Path) -> None:
     source = FolderSource(demonstrations)
     list(source.search())
