@@ -36,6 +36,8 @@ class TrainingPlan:
     """Why it cannot start, and what to set; "" where it can."""
     begins: str = ""
     """What `training.start_from` or `training.go_on` makes it begin with."""
+    warm_ups: tuple[str, ...] = ()
+    """Warm-ups that are longer than the training, and what to set instead."""
 
 
 def plan_training(settings: Settings, select: Sequence[str] | None, *, fetches: bool) -> list[TrainingPlan]:
@@ -52,6 +54,7 @@ def plan_training(settings: Settings, select: Sequence[str] | None, *, fetches: 
     # torch takes a second to import
     from models.runtime.compute import choose_compute
     from models.training.preflight import size_of_training
+    from models.training.schedules import long_warm_ups
 
     compute = choose_compute(settings.config.training)
     may_change = fetches or any(asset in wanted and is_due(asset, settings) for asset in _BEFORE)
@@ -69,7 +72,8 @@ def plan_training(settings: Settings, select: Sequence[str] | None, *, fetches: 
         taken, begins, refusal = (0, "", "") if trained else _begins(settings, kind, shards, below)
         size = size_of_training(config, kind, compute)
         refusal = refusal or size.patches.refusal or (size.refusal if config.training.check_memory else "")
-        plans.append(TrainingPlan(kind, steps, taken, trained, may_change, size.line, refusal, begins))
+        warm_ups = tuple(long_warm_ups(config, kind))
+        plans.append(TrainingPlan(kind, steps, taken, trained, may_change, size.line, refusal, begins, warm_ups))
     return plans
 
 
@@ -106,6 +110,7 @@ def _lines(plan: TrainingPlan) -> list[str]:
         lines.append(f"    {plan.begins}")
     elif plan.taken and not plan.may_change:
         lines.append(f"    goes on at step {plan.taken:,}")
+    lines += [f"    {sentence}" for sentence in plan.warm_ups]
     if plan.refusal:
         lines.append(f"    cannot start: {plan.refusal}")
     return lines

@@ -14,7 +14,7 @@ from typing import Any
 
 from models.runtime.peak import machine_peak
 from models.training.data import ClipWindows
-from models.training.held_windows import HeldWindows
+from models.training.held_windows import HeldWindows, held_count
 from models.training.loop import OnStep
 from models.training.pictures import FRAMES, draw_picture
 from models.training.rate import Rate
@@ -138,7 +138,7 @@ class Follower:
                 notify(f"{self._kind}: {why}, so nothing is measured on the way", self._job.on_progress)
                 return None
             with clips:
-                self._windows = _decoded(clips, self._training, self._job.config.training.validation_windows)
+                self._windows = _decoded(clips, self._training, self._job)
         return self._windows
 
     def _draw(self, windows: HeldWindows, step: int) -> None:
@@ -201,15 +201,20 @@ def draws(number: int, count: int, config: TrainingConfig) -> bool:
     return number * config.pictures // max(count, 1) > (number - 1) * config.pictures // max(count, 1)
 
 
-def _decoded(clips: ClipWindows, training: TokenizerTraining | WorldTraining, count: int) -> HeldWindows:
+def _decoded(clips: ClipWindows, training: TokenizerTraining | WorldTraining, job: Job) -> HeldWindows:
+    def of(window: int) -> HeldWindows:
+        asked, setting = job.config.training.validation_windows, "training.validation_windows"
+        count = held_count(clips, asked=asked, window=window, setting=setting, on_progress=job.on_progress)
+        return HeldWindows(clips, count=count, window=window)
+
     if isinstance(training, TokenizerTraining):
-        return HeldWindows(clips, count=count, window=training.config.window)
+        return of(training.config.window)
     needed = training.config.context
     # rollouts are longer than a short context
     longer = max(needed, min(FRAMES + 1, clips.shape[0]))
     try:
-        return HeldWindows(clips, count=count, window=longer)
+        return of(longer)
     except UserError:
         if longer == needed:
             raise
-        return HeldWindows(clips, count=count, window=needed)
+        return of(needed)

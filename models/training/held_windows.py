@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models.training.data import ClipWindows, TensorBatch
+from pipeline.progress import ProgressCallback, notify
 
 
 class SpreadWindows(Protocol):
@@ -18,6 +19,31 @@ class SpreadWindows(Protocol):
 
     def batch(self, *, seed: int, batch: int, window: int) -> TensorBatch:
         """Return windows with where they lie, the same at every call."""
+
+
+def held_count(
+    windows: ClipWindows, *, asked: int, window: int, setting: str, on_progress: ProgressCallback | None
+) -> int:
+    """Return how many windows a training is measured on: those asked for, or all that the clips hold side by side.
+
+    More would repeat frames that are measured already, at the price of as much time again. Where it is fewer than
+    asked, that is said.
+
+    Args:
+        windows: of the clips.
+        asked: how many.
+        window: frames of each.
+        setting: that asks for them.
+        on_progress: receives the line.
+    """
+    there = max(1, windows.count_apart(window, most=asked))
+    if there < asked:
+        notify(
+            f"{setting} = {asked:,}: the {windows.num_clips:,} clips to measure on hold {there:,} windows of {window} "
+            "frames side by side, and these are measured",
+            on_progress,
+        )
+    return there
 
 
 class HeldWindows:

@@ -11,6 +11,7 @@ import torch
 from models.runtime.compute import Compute
 from models.runtime.peak import machine_peak
 from models.training.loop import OnStep
+from models.training.schedules import long_warm_ups
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.progress import ProgressCallback, notify
@@ -119,7 +120,7 @@ def check_memory(
     peak: float | None = None,
     on_progress: ProgressCallback | None = None,
 ) -> None:
-    """Say how large a training is, before its networks are built, and how its frames are padded.
+    """Say how large a training is, before its networks are built; how its frames are padded; too long a warm-up.
 
     Args:
         config: the settings.
@@ -129,7 +130,7 @@ def check_memory(
         clips: training clips.
         there: memory that is there; by default it is looked up, on a GPU the GPU's.
         peak: operations a second of products; by default it is measured, once a process.
-        on_progress: receives the line.
+        on_progress: receives the lines.
 
     Raises:
         UserError: a patch is larger than the frames, or the memory needed is not there; the message says which setting
@@ -141,7 +142,7 @@ def check_memory(
         raise UserError(found.patches.refusal)
     if found.refusal and config.training.check_memory:
         raise UserError(found.refusal)
-    for line in found.patches.padded:
+    for line in (*found.patches.padded, *long_warm_ups(config, kind)):
         notify(f"{kind}: {line}", on_progress)
 
 

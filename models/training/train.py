@@ -24,6 +24,7 @@ from models.tokens.stored import stored_tokens
 from models.training.check_ranks import check_ranks
 from models.training.checkpoint import Checkpoints
 from models.training.data import ClipWindows, check_window
+from models.training.held_windows import held_count
 from models.training.led_by_truth import led_by_truth
 from models.training.loop import OnStep, Trainable
 from models.training.planned_run import PlannedRun, plan_run
@@ -125,8 +126,8 @@ def train_tokenizer(
         if not ranks.first:
             return _of_the_first(planned, training)
         training.tokenizer.eval()
-        count = config.training.eval_windows
         held = measured_windows(job, version, val if has_val else train)
+        count = _measured(job, held, config.tokenizer.window)
         metrics = tokenizer_metrics(training.tokenizer, held, compute, count=count)
     check_takedown(store, train)
     record = planned.record(
@@ -181,7 +182,7 @@ def train_world_model(
         training.lam.eval()
         training.dynamics.eval()
         held = measured_windows(job, version, val if has_val else train)
-        metrics = world_metrics(training, held, count=config.training.eval_windows)
+        metrics = world_metrics(training, held, count=_measured(job, held, config.dynamics.context))
     networks = {"latent_actions": training.lam, "dynamics": training.dynamics}
     parameters = {f"parameters_{name}": parameters_of(network) for name, network in networks.items()}
     check_takedown(store, train)
@@ -230,6 +231,11 @@ def _check_memory(job: Job, kind: Kind, compute: Compute, windows: ClipWindows) 
     _, height, width = windows.shape
     size, clips = FrameSize(height, width), windows.num_clips
     check_memory(job.config, kind, compute, size, clips=clips, on_progress=job.on_progress)
+
+
+def _measured(job: Job, held: ClipWindows, window: int) -> int:
+    asked, setting = job.config.training.eval_windows, "training.eval_windows"
+    return held_count(held, asked=asked, window=window, setting=setting, on_progress=job.on_progress)
 
 
 def _prepare(config: Config, compute: Compute, on_progress: ProgressCallback | None, **networks: nn.Module) -> None:

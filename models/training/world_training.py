@@ -34,6 +34,7 @@ from models.training.large_network import LargeNetwork
 from models.training.optimizer import Optimizer
 from models.training.own_past import OwnPast, Rollouts, begin_rollouts
 from models.training.recalled import RecalledFrames
+from models.training.schedules import lam_schedule_steps
 from models.training.step_batches import StepBatches
 from models.training.token_cache import TokenSource, WindowCache, token_cache
 from models.training.true_actions import TruthActions, true_actions
@@ -96,8 +97,7 @@ class WorldTraining:
         self.prior = None if prior is None else prior.to(compute.device)
         self.lam.to(compute.device)
         self.dynamics.to(compute.device)
-        # one that rests afterwards ends its schedule with its steps alone
-        lam_steps = self.alone_steps if self.alone_steps and not latent_actions.update_every else self.total_steps
+        lam_steps = lam_schedule_steps(latent_actions, self.alone_steps, self.total_steps)
         self.lam_optimizer = Optimizer(self.lam, latent_actions.optimizer, lam_steps, "latent_actions")
         self.optimizer = Optimizer(self.dynamics, dynamics.optimizer, dynamics.steps, "dynamics")
         self.parallel = CpuParallel(compute, dynamics.batch)

@@ -122,12 +122,13 @@ class TrainingConfig(Section, name="training"):
     shuffle_clips: Count = 4096
     """Clips whose order is random; a larger set is read in blocks of so many, from tars drawn at random."""
     eval_windows: NonNegativeInt = 64
-    """Held-out windows measured after training."""
+    """Held-out windows measured after training, of those that lie side by side in the held-out clips."""
     validate_every: NonNegativeInt = 1000
     """Steps between two measurements on held-out windows while a training runs, of which there are 1,000 at most; 0
     measures only after it. They change no weight."""
     validation_windows: Count = 16
-    """Held-out windows of such a measurement: the same each time."""
+    """Held-out windows of such a measurement, the same each time; at most those that lie side by side in the held-out
+    clips."""
     pictures: NonNegativeInt = 8
     """Pictures (reconstructions, rollouts) that a training draws with these measurements, at most and spread over it;
     `reports/training` and TensorBoard show them."""

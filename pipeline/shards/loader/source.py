@@ -146,6 +146,20 @@ class WindowSource:
                 raise self.tally.too_many()
         return found, places
 
+    def count_apart(self, window: int, *, most: int) -> int:
+        """Return how many windows lie side by side in the clips without sharing a frame; `most` where there are more.
+
+        Lengths of clips are read until there are so many; none where `most` is not above the number of clips.
+        """
+        if most <= self.num_clips:
+            return most
+        found = 0
+        for clip in self._from(0):
+            found += self._apart(clip, window)
+            if found >= most:
+                return most
+        return found
+
     def close(self) -> None:
         """End all loaders."""
         while self._loaders:
@@ -156,6 +170,15 @@ class WindowSource:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _apart(self, clip: Clip, window: int) -> int:
+        if clip.clip_id in self.tally:
+            return 0
+        try:
+            return free_starts(self._reader.num_frames(clip), clip.cuts, window).apart
+        except PermanentError as exc:
+            self._note(clip, exc)
+            return 0
 
     def _take(self, clip: Clip, number: int, shape: tuple[int, ...], into: Video) -> int | None:
         """Copy a window of a clip, and return its first frame; None where it has none that can be used."""

@@ -54,6 +54,14 @@ def test_a_training_that_cannot_fit_is_named_in_the_plan_with_the_setting_that_m
     assert len(lines) == 1
 
 
+def test_a_warm_up_longer_than_the_training_stands_in_the_plan(tmp_path: Path) -> None:
+    slow = dataclasses.replace(CONFIG.tokenizer.optimizer, warmup_steps=CONFIG.tokenizer.steps + 1)
+    config = dataclasses.replace(CONFIG, tokenizer=dataclasses.replace(CONFIG.tokenizer, optimizer=slow))
+    lines = format_training(plan_training(settings_of(Store(tmp_path), config), None, fetches=True))
+    assert [line for line in lines if "tokenizer.optimizer.warmup_steps" in line and "is longer than the" in line]
+    assert len(lines) == 3
+
+
 def test_a_model_that_is_not_selected_is_not_planned(store: Store) -> None:
     assert plan_training(settings_of(store), ["+clips"], fetches=True) == []
     assert [plan.kind for plan in plan_training(settings_of(store), ["video_tokenizer"], fetches=True)] == [TOKENIZER]

@@ -75,6 +75,13 @@ def test_spread_windows_touch_every_clip_and_never_change():
     assert np.array_equal(spread, windows.spread(count=8, window=5))
 
 
+@pytest.mark.parametrize(("most", "found", "read"), [(4, 4, 0), (8, 8, 3), (12, 12, 4), (13, 12, 4)])
+def test_windows_side_by_side_are_counted_and_no_more_clips_read_than_needed(most, found, read):
+    clips, decoded = counted_clips(4, frames=20)
+    assert ClipWindows(clips, cache_clips=1).count_apart(6, most=most) == found
+    assert len(decoded) == read
+
+
 def test_an_unreadable_clip_is_named():
     def broken():
         raise OSError("gone")

@@ -186,6 +186,30 @@ def test_measurements_that_take_much_of_the_time_say_which_setting_to_change(sto
     assert not any("measurements on the way take" in line for line in said)
 
 
+def test_more_windows_than_the_held_out_clips_hold_are_not_measured_and_that_is_said(store):
+    """Two held-out clips of 12 frames hold 6 windows of 4 side by side; 100,000 would take hours at each step."""
+    said = []
+    config = followed(validation_windows=100_000, eval_windows=100_000, pictures=0)
+    job = dataclasses.replace(job_of(add_training_shards(store), config), on_progress=said.append)
+    report = train_tokenizer(job)
+    assert report.metrics["windows"] == 6
+    hold = "the 2 clips to measure on hold 6 windows of 4 frames side by side, and these are measured"
+    assert [line for line in said if "side by side" in line] == [
+        f"training.validation_windows = 100,000: {hold}",
+        f"training.eval_windows = 100,000: {hold}",
+    ]
+
+
+def test_a_warm_up_longer_than_the_training_is_told_before_its_first_step(store):
+    slow = dataclasses.replace(CONFIG.tokenizer.optimizer, warmup_steps=10_000)
+    config = dataclasses.replace(CONFIG, tokenizer=dataclasses.replace(CONFIG.tokenizer, optimizer=slow))
+    said, before = [], []
+    job = dataclasses.replace(job_of(add_training_shards(store), config), on_progress=said.append)
+    train_tokenizer(job, on_step=lambda step, metrics: before.append(list(said)))
+    [line] = [line for line in before[0] if "warmup_steps" in line]
+    assert line.startswith("video_tokenizer: tokenizer.optimizer.warmup_steps = 10,000 is longer than the 4 steps")
+
+
 @pytest.mark.parametrize("steps", [1, 80, 2800, 125_000, 3_000_000])
 def test_however_long_a_training_is_measurements_and_pictures_are_bounded(steps):
     for every, most in ((1, 8), (50, 8), (1000, 3)):

@@ -5,7 +5,7 @@ import torch
 
 from models.runtime.weights import WeightsError, load_states, prefixed
 from models.training.optimizer import Optimizer, decayed
-from models.training.schedules import learning_rate
+from models.training.schedules import learning_rate, long_warm_ups
 from pipeline.config import preset
 from pipeline.config.world import OptimizerConfig
 from tests.numerics.small import DYNAMICS, LAM, TOKENIZER, fresh_networks
@@ -47,6 +47,41 @@ def test_wsd_stays_at_the_peak_and_falls_in_a_line_over_the_last_share_of_the_st
 def test_half_of_the_steps_of_wsd_are_late_linear():
     half = dataclasses.replace(LATE, schedule="wsd", decay_share=0.5)
     assert [learning_rate(half, s, 40) for s in range(40)] == [learning_rate(LATE, s, 40) for s in range(40)]
+
+
+def test_a_warm_up_longer_than_the_steps_of_a_network_is_told_with_one_that_fits():
+    """The paper's warm-ups are of 10,000 and 5,000 steps, which a first trial with fewer steps meets at once."""
+    paper = preset("platformers")
+    assert long_warm_ups(paper, "video_tokenizer") == long_warm_ups(paper, "world_model") == []
+    short = dataclasses.replace(
+        paper,
+        tokenizer=dataclasses.replace(paper.tokenizer, steps=60),
+        dynamics=dataclasses.replace(paper.dynamics, steps=4999),
+    )
+    assert long_warm_ups(short, "video_tokenizer") == [
+        "tokenizer.optimizer.warmup_steps = 10,000 is longer than the 60 steps: the learning rate ends at 1.8e-06 and "
+        "never reaches tokenizer.optimizer.learning_rate = 0.0003. Set tokenizer.optimizer.warmup_steps=3, or raise "
+        "tokenizer.steps"
+    ]
+    lam, dynamics = long_warm_ups(short, "world_model")
+    assert lam.startswith("latent_actions.optimizer.warmup_steps = 5,000 is longer than the 4,999 steps")
+    assert dynamics.endswith("Set dynamics.optimizer.warmup_steps=249, or raise dynamics.steps")
+
+
+def test_the_warm_up_of_a_lam_is_held_to_the_steps_of_its_own_schedule():
+    paper = preset("platformers")
+
+    def told(steps=400, led_by="latent_actions", **lam):
+        dynamics = dataclasses.replace(paper.dynamics, steps=steps, led_by=led_by)
+        lam = dataclasses.replace(paper.latent_actions, **lam)
+        found = long_warm_ups(dataclasses.replace(paper, latent_actions=lam, dynamics=dynamics), "world_model")
+        return [sentence.partition(":")[0] for sentence in found if sentence.startswith("latent_actions")]
+
+    many, rests = {"unquantized_steps": 9000}, {"unquantized_steps": 4000, "update_every": 0}
+    assert told(**many) == []
+    assert told(**rests) == ["latent_actions.optimizer.warmup_steps = 5,000 is longer than the 4,000 steps"]
+    assert told(**rests, steps=9000) == told(**rests), "it rests in the joint steps"
+    assert told(**rests, led_by="true_actions") == [], "no LAM learns"
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "late_linear", "flat", "wsd"])
