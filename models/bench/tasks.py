@@ -25,6 +25,7 @@ from models.training.optimizer import Optimizer
 from models.world.sampling import sample_frame
 from pipeline.config.evaluation import SamplingConfig
 from pipeline.config.world import OptimizerConfig
+from pipeline.errors import UserError
 
 TASKS = ("tokenizer", "lam", "dynamics", "cotrain", "play", "frame")
 """`frame` is one pass over one frame after cached ones, with weights in the dtype of the products. It takes no training
@@ -116,7 +117,14 @@ class Bench:
             return Peak(self.compute)
 
     def measured(self, task: str) -> dict[str, Any]:
-        """Measure a task, and return its metrics."""
+        """Measure a task, and return its metrics; UserError where the GPU has not the memory for it."""
+        try:
+            return self._measured(task)
+        except torch.OutOfMemoryError as exc:
+            first = str(exc).partition(". ")[0]
+            raise UserError(f"{task}, batch {self.preset.batch}: {first}. Lower --batch.") from exc
+
+    def _measured(self, task: str) -> dict[str, Any]:
         if task == "play":
             found = self._played()
             self._plain[task] = found["seconds_after_prefill"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from models.registry import Curve
@@ -19,6 +20,7 @@ from models.training.saver import FULL, SaveError, Saver, goes_on, left
 from models.training.score import Score
 from models.training.stop import Stop, stops_between_steps
 from models.training.tracker import Tracker, tracked
+from pipeline.errors import UserError
 from pipeline.progress import Progress, ProgressCallback, notify
 
 OnStep = Callable[[int, Mapping[str, float]], None]
@@ -117,6 +119,7 @@ def run(
         UserError: all checkpoints are damaged, or belong to another training.
         BadStepError: a gradient, a metric or a weight is not finite, or a loss is a spike; the checkpoints before stay.
         SaveError: a checkpoint could not be written, as on a full disk; the checkpoints before stay.
+        UserError: a step needs more memory than a GPU has left; the checkpoints before stay.
     """
     if not ranks.first:
         on_progress = on_step = make_tracker = None
@@ -141,6 +144,8 @@ def run(
                         if exc.errno not in FULL:
                             raise
                         raise loop.full(exc) from exc
+                    except torch.OutOfMemoryError as exc:
+                        raise loop.out_of_memory(exc, step) from exc
                     step += 1
                     progress.advance(note=note)
                     if leaves:
@@ -272,6 +277,16 @@ class _Loop:
         """Return the error of a step in which something else than a checkpoint met a full disk."""
         good = self._good()
         return SaveError(f"{self.stage}: {error}. {left(good)} Free space, and start again: {goes_on(good)}.")
+
+    def out_of_memory(self, error: torch.OutOfMemoryError, step: int) -> UserError:
+        """Return the error of a step (0-based) for which the GPU had no memory left."""
+        good = self._good()
+        # torch's own text goes on with advice on its allocator
+        return UserError(
+            f"{self.stage}: step {step + 1} needs more memory than is left. {str(error).partition('. ')[0]}. {left(good)} "
+            "Raise training.accumulate (a step in more and smaller parts) or set training.activation_checkpointing: "
+            f"'on', which train the same model, or end what else holds the GPU's memory. Then start again: {goes_on(good)}."
+        )
 
     def leave(self, stop: Stop) -> None:
         """Wait for the last save, say so, and end as the signal says."""

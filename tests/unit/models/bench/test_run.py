@@ -179,3 +179,12 @@ def test_the_presets_to_compare_by_are_of_their_published_sizes():
     assert (small.latent_actions.patch, large.latent_actions.patch) == (4, 16)
     assert (small.dynamics.stack.d_model, large.dynamics.stack.d_model) == (256, 512)
     assert [large.tokenizer.encoder.layers, large.tokenizer.decoder.layers, large.dynamics.stack.layers] == [4, 8, 8]
+
+
+def test_a_batch_that_a_gpu_cannot_hold_is_named_with_the_fix(tiny, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 518.00 MiB. GPU 0 has a total capacity of")
+
+    monkeypatch.setattr(Dynamics, "loss", full)
+    with pytest.raises(UserError, match=r"^dynamics, batch 3: CUDA out of memory. Lower --batch.$"):
+        bench_model(BenchRequest(preset="tiny", tasks=("dynamics",), batch=3))

@@ -169,3 +169,25 @@ def test_a_metric_that_no_step_has_is_told_with_those_that_they_have(store):
         with pytest.raises(UserError, match=r"training.best_by = 'pnsr': .* no such metric; they have loss, psnr$"):
             run(Rated([1] * 4), kept, stage="x", checkpoint_every=1)
         assert kept.steps() == [1, 2]
+
+
+def test_a_step_without_memory_ends_with_what_trains_the_same_model_in_less(store):
+    class Large(Counting):
+        def step(self, step):
+            if step == 3:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 518.00 MiB. GPU 0 has more to say.")
+            return super().step(step)
+
+    checkpoints = Checkpoints(store, "models/x/checkpoints")
+    with pytest.raises(UserError) as told:
+        run(Large(6), checkpoints, stage="world_model", checkpoint_every=2)
+    assert str(told.value) == (
+        "world_model: step 4 needs more memory than is left. CUDA out of memory. The checkpoint of step 2 is good and "
+        "stays. Raise training.accumulate (a step in more and smaller parts) or set "
+        "training.activation_checkpointing: 'on', which train the same model, or end what else holds the GPU's memory. "
+        "Then start again: it goes on from step 2."
+    )
+    training = Counting(6)
+    run(training, checkpoints, stage="world_model", checkpoint_every=2)
+    assert training.value == 6
+    assert not training.started
