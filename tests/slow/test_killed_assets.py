@@ -30,7 +30,7 @@ ASKED = os.environ.get("LAMPWORKS_KILLS", "")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(8 * 3600 if ASKED else 3600)]
 KILLS = int(ASKED or 20)
 """Of an asset, where its share of the time allows them."""
-CPU_S = math.inf if ASKED else 250.0
+CPU_S = math.inf if ASKED else 150.0
 """For all assets together."""
 
 
