@@ -282,10 +282,12 @@ class _Loop:
         """Return the error of a step (0-based) for which the GPU had no memory left."""
         good = self._good()
         # torch's own text goes on with advice on its allocator
+        why = str(error).partition(". ")[0]
         return UserError(
-            f"{self.stage}: step {step + 1} needs more memory than is left. {str(error).partition('. ')[0]}. {left(good)} "
-            "Raise training.accumulate (a step in more and smaller parts) or set training.activation_checkpointing: "
-            f"'on', which train the same model, or end what else holds the GPU's memory. Then start again: {goes_on(good)}."
+            f"{self.stage}: step {step + 1} needs more memory than is left. {why}. {left(good)} Raise "
+            "training.accumulate (a step in more and smaller parts) or set training.activation_checkpointing: 'on', "
+            "which train the same model, or end what else holds the GPU's memory. Then start again: "
+            f"{goes_on(good)}."
         )
 
     def leave(self, stop: Stop) -> None:
