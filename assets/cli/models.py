@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assets.cli.options import Parsers, add_model_option, root_options, used_settings
-from assets.report.wording import metric_name, metric_unit, size
+from assets.report.wording import interval, metric_name, metric_unit, number, size
 from assets.settings import Settings
 from pipeline.config import EvaluationConfig
 from pipeline.errors import UserError
@@ -33,7 +33,9 @@ def add_commands(commands: Parsers) -> None:
         "for. With --compare, a page shows runs side by side: settings, metrics, curves, rollouts.",
         "  lampworks models --root DIR\n  lampworks models --compare 3f0c 9ab1 --root DIR",
     )
-    models.add_argument("--json", action="store_true", help="print one JSON array")
+    models.add_argument(
+        "--json", action="store_true", help="print one JSON array; with --compare one object, with the page's path"
+    )
     models.add_argument(
         "--compare", nargs="+", metavar="ID", help="write a page that compares two or more runs, and print its path"
     )
@@ -75,7 +77,7 @@ def run_models(args: argparse.Namespace) -> int:
     settings = used_settings(args)
     runs = list_runs(settings.store, settings.config)
     if args.compare:
-        return _compare(settings, args.compare)
+        return _compare(settings, args.compare, as_json=args.json)
     if args.json:
         print(json.dumps([run.to_json() for run in runs], indent=2))
         return 0
@@ -129,12 +131,17 @@ def run_report(args: argparse.Namespace) -> int:
     return 0
 
 
-def _compare(settings: Settings, names: Sequence[str]) -> int:
-    from assets.report.compare import write_comparison
+def _compare(settings: Settings, names: Sequence[str], *, as_json: bool) -> int:
+    from assets.report.compare import comparison_json, runs_to_compare, write_comparison
 
     if len(names) < 2:
         raise UserError("--compare needs two ids or more: `lampworks models` lists them.")
-    print(settings.store.url(write_comparison(settings.store, settings.config, names)))
+    page = settings.store.url(write_comparison(settings.store, settings.config, names))
+    if as_json:
+        runs = runs_to_compare(settings.store, settings.config, names)
+        print(json.dumps({"page": page, **comparison_json(settings.store, runs)}, indent=2))
+    else:
+        print(page)
     return 0
 
 
@@ -147,12 +154,12 @@ def _lines(run: Run, options: str) -> list[str]:
         lines.append(_line("trained", f"{at}, {run.steps:,} steps, {run.parameters or 0:,} parameters"))
     else:
         lines.append(_line("reached", f"step {run.steps:,} of {run.planned_steps:,}, {at}"))
-    for number, origin in enumerate(lineage_lines(run.lineage)):
-        lines.append(_line("" if number else "lineage", origin))
+    for line, origin in enumerate(lineage_lines(run.lineage)):
+        lines.append(_line("" if line else "lineage", origin))
     lines.append(_line("settings", _settings(run)))
-    for number, (name, figure) in enumerate(run.figures.items()):
+    for line, (name, figure) in enumerate(run.figures.items()):
         text = f"{metric_name(name)}: {figure_text(figure)} {metric_unit(name)}"
-        lines.append(_line("" if number else "metrics", text.rstrip()))
+        lines.append(_line("" if line else "metrics", text.rstrip()))
     if run.kind == WORLD and run.state == "published" and run.evaluation is None:
         command = f"lampworks evaluate --model {run.name}{options}"
         lines.append(_line("metrics" if not run.figures else "", f"not evaluated: `{command}` does it"))
@@ -182,8 +189,7 @@ def _settings(run: Run) -> str:
 
 def figure_text(figure: Figure) -> str:
     """Return a value with its interval, where it has one."""
-    interval = "" if figure.low is None or figure.high is None else f" [{figure.low:.2f}, {figure.high:.2f}]"
-    return f"{figure.value:.2f}{interval}"
+    return f"{number(figure.value)} {interval(figure.low, figure.high)}".rstrip()
 
 
 def _line(name: str, text: str) -> str:

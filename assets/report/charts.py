@@ -135,6 +135,7 @@ def intervals_chart(
     high: float,
     mark: float | None = None,
     label: str = "",
+    colours: Sequence[int] | None = None,
 ) -> Markup:
     """Return one line per (name, value, low, high): a dot with its interval on a common axis.
 
@@ -144,6 +145,7 @@ def intervals_chart(
         high: right end of the axis.
         mark: a value to mark with a dashed line (chance, a threshold).
         label: what the chart shows, for readers of screens.
+        colours: of the dots, by number; by default the first is blue and the others are grey.
     """
     width, left, step = 480, 186, 26
     floor = 8 + step * len(rows)
@@ -155,7 +157,7 @@ def intervals_chart(
     if mark is not None:
         parts.append(f'<line class="mark" x1="{at(mark):.1f}" y1="4" x2="{at(mark):.1f}" y2="{floor}"/>')
     for k, (name, value, start, end) in enumerate(rows):
-        y, colour = 8 + step * (k + 0.5), "f0" if k == 0 else "f3"
+        y, colour = 8 + step * (k + 0.5), f"f{colours[k] % COLOURS}" if colours else "f0" if k == 0 else "f3"
         parts.append(_text(left - 10, y + 4, name if len(name) < 30 else name[:28] + "…", "end"))
         if start is not None and end is not None:
             parts.append(f'<line class="whisker" x1="{at(start):.1f}" y1="{y}" x2="{at(end):.1f}" y2="{y}"/>')

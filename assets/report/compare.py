@@ -25,13 +25,14 @@ from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.html import template
 from pipeline.inspect.runs import Run, lineage_lines, list_runs, pick_run
-from pipeline.model_ids import WORLD
+from pipeline.model_ids import TOKENIZER, WORLD
 from pipeline.storage.models_table import ModelRecord, all_models
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import repeat_after_takedown
 
 MOST_RUNS = 8
 _CHARTED = ("delta_t_psnr_permuted", "psnr_t1_above_copy", "psnr", "latent_action_mutual_information")
+_OF_TOKENIZER = {"codes_used": "tokenizer_codes_used", "perplexity": "tokenizer_perplexity"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Overlay:
     names: list[str]
     """Of the runs that have it."""
     chart: Markup
+    equal: bool
+    """Whether one line hides the others."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,31 @@ def write_comparison(store: Store, config: Config, names: Sequence[str]) -> str:
     Raises:
         UserError: fewer than two different runs, too many, or an id that is not there.
     """
+    chosen = runs_to_compare(store, config, names)
+    page, clip_ids = repeat_after_takedown(store, lambda: comparison_html(store, chosen))
+    return write_page(store, f"{COMPARE_FOLDER}/{'-'.join(run.name for run in chosen)}", page, clip_ids)
+
+
+def runs_to_compare(store: Store, config: Config, names: Sequence[str]) -> list[Run]:
+    """Return the runs that ids or their unique starts name, each once; errors as of `write_comparison`."""
     every = list_runs(store, config)
     chosen = list({run.name: run for run in (pick_run(every, name) for name in names)}.values())
     if len(chosen) < 2:
         raise UserError(f"{', '.join(map(repr, names))} is one run: name two or more (`lampworks models` lists them).")
     if len(chosen) > MOST_RUNS:
         raise UserError(f"{len(chosen)} runs: at most {MOST_RUNS} fit on one page.")
-    page, clip_ids = repeat_after_takedown(store, lambda: comparison_html(store, chosen))
-    return write_page(store, f"{COMPARE_FOLDER}/{'-'.join(run.name for run in chosen)}", page, clip_ids)
+    return chosen
+
+
+def comparison_json(store: Store, runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the numbers of the page as JSON-able values.
+
+    `runs` as `lampworks models --json` has them; `settings` that differ and `metrics`, by name, each with a value per
+    run: null where a run has none, a metric else with its `value` and, where they are known, `low` and `high`.
+    """
+    metrics = {row.name: row.values for row in _metrics(store, runs, {row.model_id: row for row in all_models(store)})}
+    settings = {name: [run.settings.get(name) for run in runs] for name in _settings(runs)}
+    return {"runs": [run.to_json() for run in runs], "settings": settings, "metrics": metrics}
 
 
 def comparison_html(store: Store, runs: Sequence[Run]) -> tuple[str, list[str]]:
@@ -103,7 +123,7 @@ def comparison_html(store: Store, runs: Sequence[Run]) -> tuple[str, list[str]]:
     shown = [_shown(store, run, rows) for run in runs]
     style = files("assets.report").joinpath("static", "report.css").read_text("utf-8")
     page = template("assets.report", "compare.html").render(
-        **{name: getattr(wording, name) for name in ("amount", "number", "size", "interval")},
+        **{name: getattr(wording, name) for name in ("amount", "figure", "size")},
         metric_name=wording.metric_name,
         metric_unit=wording.metric_unit,
         style=Markup(style),
@@ -148,7 +168,9 @@ def _measured(run: Run, rows: Mapping[str, ModelRecord]) -> dict[str, Mapping[st
         evaluation = rows.get(run.evaluation) if run.evaluation else None
         metrics |= evaluation.metrics if evaluation is not None else {}
     found = {}
-    for name, value in metrics.items():
+    for own_name, value in metrics.items():
+        # a tokenizer's codes are no latent actions, whose number a world has under this name
+        name = _OF_TOKENIZER.get(own_name, own_name) if run.kind == TOKENIZER else own_name
         if isinstance(value, Mapping) and value.get("value") is not None:
             found[name] = value
         elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -162,7 +184,13 @@ def _interval_chart(runs: Sequence[Run], values: Sequence[Mapping[str, Any] | No
     if len(points) < 2:
         return None
     low, high = min(*ends, 0.0), max(ends)
-    return intervals_chart(points, low=low, high=high if high > low else low + 1.0, mark=0.0 if low < 0 else None)
+    return intervals_chart(
+        points,
+        low=low,
+        high=high if high > low else low + 1.0,
+        mark=0.0 if low < 0 else None,
+        colours=[number for number, value in enumerate(values) if value],
+    )
 
 
 def _overlays(store: Store, runs: Sequence[Run], rows: Mapping[str, ModelRecord]) -> list[Overlay]:
@@ -174,7 +202,8 @@ def _overlays(store: Store, runs: Sequence[Run], rows: Mapping[str, ModelRecord]
             # a run keeps its colour in every chart
             every = {run.name: series.get(run.name, []) for run in runs}
             chart = curves_chart(every, height=200, width=420, x_label="steps")
-            overlays.append(Overlay(wording.curve_title(name), list(every), chart))
+            equal = len({tuple(points) for points in series.values()}) == 1
+            overlays.append(Overlay(wording.curve_title(name), list(every), chart, equal))
     return overlays
 
 

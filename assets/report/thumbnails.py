@@ -125,14 +125,14 @@ def jpeg_bytes(picture: Picture, quality: int = 75) -> bytes:
 
 
 def short_number(value: float) -> str:
-    """Return a number in at most about six characters: 0.042, 3.14, 120, 12.3k, 4.5M."""
+    """Return a number in at most about seven characters: 9.8e-05, 0.042, 3.14, 120, 12.3k, 4.5M."""
     size = abs(value)
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if size >= limit:
             return f"{value / (1e3 if unit == 'k' else limit):.3g}{unit}"
     if size >= 100 or value == int(value):
         return f"{value:.0f}"
-    return f"{value:.3g}"
+    return f"{value:.3g}" if size >= 1e-3 else f"{value:.2g}"
 
 
 def _encoded(picture: Picture, kind: str, **options: int | bool) -> bytes:

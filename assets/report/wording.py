@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 # metric -> (what it is, unit); those not listed show under their own name
@@ -81,6 +82,9 @@ METRICS: dict[str, tuple[str, str]] = {
 }
 
 
+_SMALLEST, _SMALL, _MOST_DECIMALS = 1e-12, 0.1, 6
+"""Between the first two a figure is written with three digits, in powers of ten beyond so many decimals."""
+
 _KEPT = {
     "character_kept": "Character kept",
     "enemies_kept": "Enemies kept",
@@ -123,7 +127,7 @@ def number(value: float | None, digits: int = 2) -> str:
     """Return a number with thousands separators; a dash where there is none."""
     if value is None:
         return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) else _decimals(value, digits)
 
 
 def small(value: float | None) -> str:
@@ -144,7 +148,26 @@ def percent(share: float) -> str:
 
 def interval(low: float | None, high: float | None) -> str:
     """Return an interval in brackets; empty where an end is not known."""
-    return "" if low is None or high is None else f"[{low:.2f}, {high:.2f}]"
+    return "" if low is None or high is None else f"[{_decimals(low, 2)}, {_decimals(high, 2)}]"
+
+
+def figure(value: float, low: float | None = None, high: float | None = None) -> str:
+    """Return a value with its interval: `3.900 [3.30, 4.50]`, or with three digits of the largest of small ones."""
+    most = max(abs(part) for part in (value, low, high) if part is not None)
+    if isinstance(value, int) or not _SMALLEST < most < _SMALL:
+        return f"{number(value, 3)} {interval(low, high)}".rstrip()
+    digits = 2 - math.floor(math.log10(most))
+    texts = [
+        _decimals(part, digits) if digits <= _MOST_DECIMALS else f"{part:.2e}"
+        for part in (value, low, high)
+        if part is not None
+    ]
+    return texts[0] if len(texts) < 3 else f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def _decimals(value: float, digits: int) -> str:
+    # the sum makes 0 of what rounding leaves as -0
+    return f"{round(value, digits) + 0.0:,.{digits}f}" if math.isfinite(value) else f"{value}"
 
 
 def size(count: float) -> str:

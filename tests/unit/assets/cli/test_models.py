@@ -229,6 +229,40 @@ def test_a_comparison_shows_settings_metrics_curves_and_rollouts_side_by_side(
     assert len(page.links) == 3, "two pictures of the world that is evaluated, one of the training"
 
 
+def test_a_comparison_as_json_has_the_numbers_of_the_page(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lampworks("models", "--compare", "wm1", "tri", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "2 runs compared" in page_at(found["page"]).text
+    assert [run["name"] for run in found["runs"]] == ["wm1", "trial"]
+    assert found["settings"] == {"dynamics.batch": [BATCH, 8]}
+    own, missing = found["metrics"]["delta_t_psnr_permuted"]
+    assert (own["value"], own["low"], own["high"], missing) == (3.9, 3.3, 4.5, None)
+
+
+def test_codes_of_a_tokenizer_are_not_called_latent_actions_of_a_world(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = row_of(store, "video_tokenizer")
+    metrics = json.dumps({"codes_used": 50, "perplexity": 3.5, "psnr": 24.0})
+    store.append("models", [{**tokenizer, "model_id": "other", "figures": metrics}])
+    assert lampworks("models", "--compare", "other", "wm1", "--json") == 0
+    found = json.loads(capsys.readouterr().out)["metrics"]
+    assert found["tokenizer_codes_used"][0] == {"value": 50}
+    assert found.get("codes_used", [None])[0] is None
+
+
+def test_curves_of_which_one_hides_the_others_are_said_to_be_the_same(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_checkpoint(store, "one", 3)
+    add_checkpoint(store, "two", 3)
+    add_checkpoint(store, "three", 4)
+    assert lampworks("models", "--compare", "one", "two") == 0
+    assert "loss (the same in all)" in page_at(capsys.readouterr().out).text
+    assert lampworks("models", "--compare", "one", "three") == 0
+    assert "(the same in all)" not in page_at(capsys.readouterr().out).text
+
+
 def test_a_picture_of_a_training_is_shown_with_its_run_and_not_once_a_clip_of_it_is_taken_down(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
