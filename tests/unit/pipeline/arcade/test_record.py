@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.arcade.cabinet import GAMES, play_cabinet
 from pipeline.arcade.catalog import GOOD, Recording, catalog, media_path
-from pipeline.arcade.encode import to_yuv
+from pipeline.arcade.encode import encode_recording, to_yuv
 from pipeline.arcade.record import is_recorded, play, record_arcade, record_one
 from pipeline.arcade.scenes import SCENES
 from pipeline.arcade.truth import DIRECTIONS, Truth, load_truth, read_truth, true_states, truth_of
@@ -150,6 +150,33 @@ def test_white_and_black_become_the_ends_of_the_video_range() -> None:
         assert planes.shape == (270, 320)
         assert (planes[:180] == luma).all()
         assert (planes[180:] == 128).all()
+
+
+def test_colours_are_means_of_four_pixels_at_the_frames_own_size() -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (8, 16, 3), dtype=np.uint8)
+    twice = drawn.repeat(2, 0).repeat(2, 1)
+    assert np.array_equal(to_yuv(twice, 32, 16), to_yuv(drawn, 32, 16))
+    # pixels of a block that differ, with the same mean
+    even = np.where((drawn >= 10) & (drawn <= 245), drawn, 128)
+    twice = even.repeat(2, 0).repeat(2, 1)
+    twice[::2, ::2] += 10
+    twice[1::2, 1::2] -= 10
+    assert np.array_equal(to_yuv(twice, 32, 16)[16:], to_yuv(even, 32, 16)[16:])
+
+
+def test_a_frame_that_stands_still_is_encoded_like_any_other(tmp_path: Path) -> None:
+    recording = one()
+    moving = list(play(recording))[:20]
+    frames = [frame for frame in moving for _ in range(3)]
+    path = tmp_path / "still.mp4"
+    assert encode_recording(frames, recording, path) == 60
+    with av.open(str(path)) as container:
+        luma = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    assert len(luma) == 60
+    # each is shown in its own place
+    for index in (0, 1, 2, 30, 59):
+        errors = [np.abs(luma[index].astype(int) - to_yuv(frame, 320, 180)[:180]).mean() for frame in moving]
+        assert errors[index // 3] == min(errors)
 
 
 @pytest.mark.parametrize("kind", sorted(SCENES))
