@@ -34,7 +34,7 @@ PLAYABLE: Final = "playable_world"
 TrainedKind = Literal["video_tokenizer", "world_model"]
 METHOD = 3
 """Part of every settings id: rises when models of the same settings and shards must be trained again."""
-EVALUATION_METHOD = 1
+EVALUATION_METHOD = 2
 """Part of every evaluation's id: rises when a metric changes its meaning, so that worlds are measured again."""
 OFF_PATH: Mapping[str, frozenset[str]] = {
     "tokenizer": frozenset({"steps", "min_psnr"}),

@@ -201,7 +201,7 @@ def _beside(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         "delta-t PSNR, permuted actions, dB": "delta_t_psnr_permuted",
         "delta-t PSNR of true actions, permuted, dB": "delta_t_psnr_true_permuted",
         "information of latent actions about true ones, nat": "latent_action_mutual_information",
-        "the same, shuffled, nat": "latent_action_mutual_information_shuffled",
+        "the same, by chance, nat": "latent_action_mutual_information_shuffled",
     }
     rows = [(text, shown(metrics.get(name))) for text, name in names.items()]
     for name in sorted(metrics):

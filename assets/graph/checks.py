@@ -106,7 +106,7 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
         ),
         "action_information": (
             False,
-            "Latent actions inform about true actions more than when shuffled.",
+            "Latent actions inform about true actions more than by chance.",
         ),
         "character": (False, "The character of the embedded game is kept in long rollouts; other sources pass."),
         "character_place": (

@@ -87,7 +87,7 @@ def _checks(work: Work, evaluation: ModelRecord) -> list[dg.AssetCheckResult]:
             "action_information",
             gates["latent_action_mutual_information"]["passed"] is not False
             and gates["latent_action_mutual_information_ratio"]["passed"] is not False,
-            f"{_gate(gates, 'latent_action_mutual_information')}; ratio to shuffled: "
+            f"{_gate(gates, 'latent_action_mutual_information')}; ratio to chance: "
             f"{_gate(gates, 'latent_action_mutual_information_ratio')}",
         ),
         _holds(gates, "character", ("character_kept_t8", "character_kept_t30")),
@@ -119,7 +119,9 @@ def _holds(gates: dict[str, Any], check: str, names: Sequence[str]) -> dg.AssetC
 
 def _gate(gates: dict[str, Any], name: str) -> str:
     value, threshold = gates[name]["value"], gates[name]["threshold"]
-    return f"not known for this source (asks {threshold:g})" if value is None else f"{value:.3g}, asks {threshold:g}"
+    if value is not None:
+        return f"{value:.3g}, asks {threshold:g}"
+    return f"{gates[name].get('reason', 'not known for this source')} (asks {threshold:g})"
 
 
 def _best_before(work: Work, evaluation: ModelRecord) -> float | None:

@@ -53,6 +53,8 @@ class Gate:
     passed: bool | None
     at_low: bool
     """Whether the gate is about the lower end of the interval."""
+    reason: str = ""
+    """Why it is not known, where that is said."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def action_views(evaluation: ModelRecord) -> list[ActionView]:
 def _gate(name: str, gate: Mapping[str, Any], metric: object) -> Gate:
     low = metric.get("low") if isinstance(metric, Mapping) else None
     at_low = isinstance(metric, Mapping) and low is not None and gate["value"] == low != metric["value"]
-    return Gate(name, gate["value"], gate["threshold"], gate["passed"], at_low)
+    return Gate(name, gate["value"], gate["threshold"], gate["passed"], at_low, gate.get("reason", ""))
 
 
 def _drift(drift: Mapping[str, Any]) -> Drift:

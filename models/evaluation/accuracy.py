@@ -1,8 +1,9 @@
 """Balanced accuracy of actions that were read, against those that were asked for or taken, by source.
 
 The balanced accuracy is the mean, over the actions that occur, of the share of their transitions at which the very
-action was read. An answer that is always the most frequent action scores 1 / A. Beside it stands the same after the
-read actions were shuffled within each source: what an answer scores that knows only how often a source has each.
+action was read. An answer that is always the most frequent action scores 1 / A. Beside it stands what chance gives
+(`_shuffled`): the same once the read actions are aligned with others of their source (`models.evaluation.chance`),
+which is what an answer scores that knows only how often, and for how long, a source has each.
 
 Shapes: S sources, A actions, N transitions.
 """
@@ -13,11 +14,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.evaluation.metric import Metrics, unknown, with_interval
+from models.evaluation.chance import TOO_FEW, How, no_chance_level, rearranged
+from models.evaluation.metric import LEAST_FOR_INTERVAL, Metrics, unknown, with_interval
 from models.metrics import Interval, bootstrap, count_pairs
 from pipeline.config import EvaluationConfig
 
-TOO_FEW = "too few to tell"
 LEAST_SOURCES, LEAST_TRANSITIONS = 2, 20
 """An action counts where so many sources have it, and so many transitions in all."""
 ENDS = ("", "_shuffled")
@@ -30,8 +31,13 @@ def accuracy_metrics(
     sources: Sequence[str],
     num_actions: int,
     config: EvaluationConfig,
+    *,
+    how: How = "shift",
+    unit: str = "sources",
 ) -> Metrics:
-    """Return `name`, with its 95 % interval over sources, and `name_shuffled`, with the central 95 % of the shuffles.
+    """Return `name`, with its 95 % interval over sources, and `name_shuffled`, with the central 95 % of chance.
+
+    With fewer than five sources there is no interval, and with fewer than eight of changing actions no chance.
 
     Args:
         name: of the metric.
@@ -40,31 +46,37 @@ def accuracy_metrics(
         sources: of each part.
         num_actions: A.
         config: bootstrap draws, shuffles and seed.
+        how: how chance is drawn, see `models.evaluation.chance`.
+        unit: what `sources` names, for reasons.
     """
-    by_source: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for source, wanted, seen in zip(sources, asked, read, strict=True):
-        known = np.asarray(wanted) >= 0
-        if known.any():
-            by_source.setdefault(source, []).append((np.asarray(wanted)[known], np.asarray(seen)[known]))
-    pairs = [_joined(by_source[source]) for source in sorted(by_source)]
-    if len(pairs) < LEAST_SOURCES:
-        few = f"{TOO_FEW}: {len(pairs)} of the sources have actions, and {LEAST_SOURCES} are needed"
+    parts = [
+        (source, np.asarray(wanted), np.asarray(seen))
+        for source, wanted, seen in zip(sources, asked, read, strict=True)
+        if (np.asarray(wanted) >= 0).any()
+    ]
+    names = [source for source, _, _ in parts]
+    count = len(set(names))
+    if count < LEAST_SOURCES:
+        few = f"{TOO_FEW}: {count} of the {unit} have actions, and {LEAST_SOURCES} are needed"
         return {name + end: unknown(few) for end in ENDS}
-    if len(np.unique(np.concatenate([wanted for wanted, _ in pairs]))) < 2:
+    if len(np.unique(np.concatenate([wanted[wanted >= 0] for _, wanted, _ in parts]))) < 2:
         few = f"{TOO_FEW}: there is one action alone, and 2 are needed"
         return {name + end: unknown(few) for end in ENDS}
-    tables = np.stack([count_pairs(wanted, seen, num_actions, num_actions) for wanted, seen in pairs])
+    true = [wanted for _, wanted, _ in parts]
+    answers = [seen for _, _, seen in parts]
+    tables = np.stack([_table(true, answers, num_actions, names, source) for source in sorted(set(names))])
     interval = bootstrap(
         tables, draws=config.bootstrap_draws, seed=config.seed, reduce=lambda drawn: balanced_accuracy(drawn.sum(1))
     )
     assert interval is not None
+    found: Metrics = {name: with_interval(interval, least=LEAST_FOR_INTERVAL)}
+    if few := no_chance_level([wanted[wanted >= 0] for wanted in true], names, how, config, unit=unit):
+        return {**found, f"{name}_shuffled": unknown(few)}
     rng = np.random.default_rng(config.seed)
-    left = np.array([_shuffled(pairs, num_actions, rng) for _ in range(config.shuffles)])
+    draws = (rearranged(answers, names, how, rng) for _ in range(config.shuffles))
+    left = np.array([balanced_accuracy(_table(true, drawn, num_actions)) for drawn in draws])
     low, high = np.percentile(left, [2.5, 97.5])
-    return {
-        name: with_interval(interval),
-        f"{name}_shuffled": with_interval(Interval(float(left.mean()), float(low), float(high), len(pairs))),
-    }
+    return {**found, f"{name}_shuffled": with_interval(Interval(float(left.mean()), float(low), float(high), count))}
 
 
 def balanced_accuracy(counts: np.ndarray) -> np.ndarray:
@@ -88,17 +100,22 @@ def frequent_actions(actions: Sequence[np.ndarray], sources: Sequence[str], num_
 
 
 def beats_chance(metrics: Metrics, name: str) -> bool:
-    """Tell whether a balanced accuracy is known, and its interval lies above what shuffled answers score."""
+    """Tell whether a balanced accuracy and its chance are known, and its interval lies above chance."""
     low, chance = metrics[name].get("low"), metrics[f"{name}_shuffled"].get("high")
     return low is not None and chance is not None and low > chance
 
 
-def _joined(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    return np.concatenate([wanted for wanted, _ in parts]), np.concatenate([seen for _, seen in parts])
-
-
-def _shuffled(pairs: Sequence[tuple[np.ndarray, np.ndarray]], num_actions: int, rng: np.random.Generator) -> float:
+def _table(
+    asked: Sequence[np.ndarray],
+    read: Sequence[np.ndarray],
+    num_actions: int,
+    sources: Sequence[str] = (),
+    only: str | None = None,
+) -> np.ndarray:
+    """Return how often each action (A) was read as each (A), of all parts or of those of one source."""
     total = np.zeros((num_actions, num_actions), np.int64)
-    for wanted, seen in pairs:
-        total += count_pairs(wanted, rng.permutation(seen), num_actions, num_actions)
-    return float(balanced_accuracy(total))
+    for place, (wanted, seen) in enumerate(zip(asked, read, strict=True)):
+        if only is None or sources[place] == only:
+            known = wanted >= 0
+            total += count_pairs(wanted[known], seen[known], num_actions, num_actions)
+    return total

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from models.evaluation.chance import no_chance_level
 from models.evaluation.held_out import NUM_DIRECTIONS, HeldOutClip, direction_of
 from models.evaluation.metric import Metrics, unknown, with_interval
 from models.evaluation.rollouts import infer_actions
@@ -24,7 +25,7 @@ from models.metrics import (
     entropy,
     entropy_within,
     mutual_information,
-    shuffled_information,
+    shifted_information,
 )
 from pipeline.arcade.platformer import ACTIONS
 from pipeline.config import EvaluationConfig
@@ -61,7 +62,8 @@ def measure_codes(
 
     The information is that about the whole action, about its direction, and about whether it jumps where the direction
     is known; the last two add up to the first, and are known of the embedded game alone. Beside each stands what is
-    possible (`_of`): the entropy of the same.
+    possible (`_of`), the entropy of the same, and what chance gives (`_shuffled`, `_shuffled_p95`, `_p`, `_ratio`):
+    the codes of each clip are shifted within it. With too few sources to draw it from, chance is unknown.
 
     Args:
         clips: held-out clips; those without true actions count for the entropies only.
@@ -155,8 +157,11 @@ _PARTS = {
 }
 
 
+_BY_CHANCE = ("_shuffled", "_shuffled_p95", "_p", "_ratio")
+
+
 def _unknown(name: str, reason: str) -> Metrics:
-    return {name + end: unknown(reason) for end in ("", "_shuffled", "_shuffled_p95", "_p", "_ratio", "_of")}
+    return {name + end: unknown(reason) for end in ("", *_BY_CHANCE, "_of")}
 
 
 def _information(
@@ -175,25 +180,29 @@ def _information(
         reduce=lambda drawn: part.information(drawn.sum(1)),
     )
     assert interval is not None
+    count = len(by_source)
+    found: Metrics = {
+        name: with_interval(interval),
+        f"{name}_of": {"value": float(part.possible(by_source.sum((0, 1)))), "num_sources": count},
+    }
+    if few := no_chance_level(classes, [pair.source for pair in known], "shift", config):
+        return found | {name + end: unknown(few) for end in _BY_CHANCE}
     rng = np.random.default_rng(config.seed)
-    left = shuffled_information(
+    left = shifted_information(
         [pair.codes for pair in known],
         classes,
         *shape,
-        shuffles=config.shuffles,
+        draws=config.shuffles,
         rng=rng,
         information=part.information,
     )
     low, p95, high = np.percentile(left, [2.5, 95, 97.5])
-    count = len(by_source)
-    # a code that never changes has 0 nat before and after the shuffle: its ratio is 0, not undefined
+    # a code that never changes has 0 nat however it is shifted: its ratio is 0, not undefined
     ratio = interval.value / max(float(p95), 1e-9)
-    return {
-        name: with_interval(interval),
+    return found | {
         f"{name}_shuffled": with_interval(Interval(float(left.mean()), float(low), float(high), count)),
         f"{name}_shuffled_p95": {"value": float(p95), "num_sources": count},
-        # of a permutation test: the share of shuffles that say as much, the clips as they are counted among them
+        # the share of draws that say as much, the clips as they are counted among them (Phipson and Smyth 2010)
         f"{name}_p": {"value": float((1 + (left >= interval.value).sum()) / (1 + len(left))), "num_sources": count},
         f"{name}_ratio": {"value": ratio, "num_sources": count},
-        f"{name}_of": {"value": float(part.possible(by_source.sum((0, 1)))), "num_sources": count},
     }

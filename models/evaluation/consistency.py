@@ -4,7 +4,7 @@ The consistency of a latent action is the probability that it has the same effec
 sources. That of a world is the mean over its latent actions. Beside it stands the same for two states under two latent
 actions drawn alike (`_chance`): a world whose actions all do nothing has 1 for both. So the figure that counts is the
 share of the way from there to 1 (`_above_chance`): 0 where latent actions say nothing of the effect, 1 where each has
-one effect.
+one effect. A figure compares pairs of sources; with fewer than five sources it has no interval.
 
 The effect is, of generated frames, whether what the player controls (or the view) goes left, right or neither, and
 rises, falls or neither; of held-out videos, the true action.
@@ -18,9 +18,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.evaluation.accuracy import LEAST_SOURCES, TOO_FEW
+from models.evaluation.accuracy import LEAST_SOURCES
+from models.evaluation.chance import TOO_FEW
 from models.evaluation.effects import LEAST, Effects
-from models.evaluation.metric import Metric, Metrics, unknown, with_interval
+from models.evaluation.metric import LEAST_FOR_INTERVAL, Metric, Metrics, unknown, with_interval
 from models.metrics import Interval
 from pipeline.bootstrap import draw_counts, interval_95
 from pipeline.config import EvaluationConfig
@@ -116,4 +117,4 @@ def _metric(values_D: np.ndarray, num_sources: int) -> Metric:
     known = values_D[1:][~np.isnan(values_D[1:])]
     if np.isnan(values_D[0]) or not len(known):
         return unknown(f"{TOO_FEW}: {num_sources} of the held-out sources have it, and {LEAST_SOURCES} are needed")
-    return with_interval(Interval(float(values_D[0]), *interval_95(known), num_sources))
+    return with_interval(Interval(float(values_D[0]), *interval_95(known), num_sources), least=LEAST_FOR_INTERVAL)

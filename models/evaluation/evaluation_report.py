@@ -28,7 +28,7 @@ class EvaluationReport:
         return dict(self.metrics["gates"])
 
     def lines(self) -> list[str]:
-        """Return one line per metric and per latent action, then the gates that failed."""
+        """Return one line per metric and per latent action, then the gates that cannot be told, and that failed."""
         fidelity = fidelity_figures(self.metrics)
         shown = [
             f"{name}: {_text(metric)}"
@@ -44,6 +44,7 @@ class EvaluationReport:
                 f"only {self.metrics['num_sources']} held-out sources, fewer than "
                 f"{self.gates['enough_sources']['threshold']}: the intervals mean little"
             )
+        shown += [f"gate not told: {name}: {gate['reason']}" for name, gate in self.gates.items() if "reason" in gate]
         return [*shown, f"gates failed: {', '.join(failed) or 'none'}"]
 
 
@@ -70,5 +71,6 @@ def _text(metric: Mapping[str, Any]) -> str:
     if metric["value"] is None:
         return f"unknown: {metric['reason']}"
     if metric.get("low") is None:
-        return f"{metric['value']:.3g}"
+        why = metric.get("reason")
+        return f"{metric['value']:.3g}" + (f" ({why})" if why else "")
     return f"{metric['value']:.2f} [{metric['low']:.2f}, {metric['high']:.2f}]"

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.evaluation.chance import no_chance_level
 from models.evaluation.held_out import HeldOutClip
-from models.evaluation.metric import Metrics, with_interval
-from models.metrics import bootstrap
+from models.evaluation.metric import Metrics, unknown, with_interval
+from models.metrics import Interval, bootstrap, shifted
 from pipeline.config import EvaluationConfig
 
 NAME = "latent_action_explained_variance"
@@ -22,7 +23,7 @@ NAME = "latent_action_explained_variance"
 def measure_explained(
     clips: Sequence[HeldOutClip], clip_codes: Sequence[np.ndarray], num_codes: int, config: EvaluationConfig
 ) -> Metrics:
-    """Return the explained variance, the same after shuffles within each clip, and that of prototypes.
+    """Return the explained variance, what chance gives (codes shifted within each clip), and that of prototypes.
 
     Args:
         clips: held-out clips; those without continuous true actions are left out. Without any there are no metrics.
@@ -44,12 +45,19 @@ def measure_explained(
         by_source, draws=config.bootstrap_draws, seed=config.seed, reduce=lambda drawn: _share(drawn.sum(1))
     )
     assert interval is not None
-    rng = np.random.default_rng(config.seed)
-    left = [
-        float(_share(_moments(sources, [rng.permutation(own) for own in codes], scaled, num_codes).sum(0)[None])[0])
-        for _ in range(config.shuffles)
-    ]
-    metrics: Metrics = {NAME: with_interval(interval), f"{NAME}_shuffled": {"value": float(np.mean(left))}}
+    metrics: Metrics = {NAME: with_interval(interval)}
+    if few := no_chance_level(values, sources, "shift", config):
+        metrics[f"{NAME}_shuffled"] = unknown(few)
+    else:
+        rng = np.random.default_rng(config.seed)
+        left = [
+            float(_share(_moments(sources, shifted(codes, rng), scaled, num_codes).sum(0)[None])[0])
+            for _ in range(config.shuffles)
+        ]
+        low, high = np.percentile(left, [2.5, 97.5])
+        metrics[f"{NAME}_shuffled"] = with_interval(
+            Interval(float(np.mean(left)), float(low), float(high), interval.num_sources)
+        )
     prototypes = [clip.actions for clip, _ in known if clip.actions is not None]
     if len(prototypes) == len(known):
         possible = _moments(sources, prototypes, scaled, int(max(map(np.max, prototypes))) + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 from models.evaluation.character import PLACES
 from models.evaluation.metric import Metric, Metrics
@@ -23,6 +23,8 @@ class Gate(TypedDict):
     """None where the metric is unknown."""
     value: float | None
     threshold: float
+    reason: NotRequired[str]
+    """Why the metric is unknown, where it is."""
 
 
 # Gates have the names of their metrics. PSNR above k-means has none: k-means of patches, fitted from farthest points,
@@ -66,4 +68,6 @@ def check_gates(metrics: Metrics, num_sources: int, config: EvaluationConfig) ->
         judged = name in metrics and (is_game or name not in _OF_THE_GAME)
         value = metrics[name].get(end) if judged else None
         gates[name] = {"passed": None if value is None else bool(value >= least), "value": value, "threshold": least}
+        if value is None and judged and (reason := metrics[name].get("reason")):
+            gates[name]["reason"] = reason
     return gates

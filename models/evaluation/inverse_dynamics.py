@@ -2,11 +2,13 @@
 
 The network (`models.inverse_dynamics`) learned from true frames and true actions of training sources. It is asked about
 three kinds of frames: true ones of held-out sources, the tokenizer's reconstructions of these, and generated ones. The
-second is what the third can reach at best: what the tokenizer blurs, no action can show.
+second is what the third can reach at best: what the tokenizer blurs, no action can show. Generated frames are judged
+only where the network reads the true ones better than chance: else it would be asked what it does not know.
 
 The world is asked for latent actions, so each must stand for a true one: the one with which it goes most often in
 training sources. Held-out frames have no say in that. From each prompt every step asks for a latent action drawn
-uniformly from those that stand for something, which no recording's habits can give away.
+uniformly from those that stand for something, which no recording's habits can give away. Chance of true frames turns
+whole clips, that of reconstructed windows exchanges them, and that of actions drawn one by one permutes them.
 
 Shapes: N windows, T frames, S generated frames, K latent actions, A true actions.
 """
@@ -19,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from models.evaluation.accuracy import ENDS, TOO_FEW, accuracy_metrics, beats_chance
+from models.evaluation.accuracy import ENDS, accuracy_metrics, beats_chance
+from models.evaluation.chance import TOO_FEW
 from models.evaluation.held_out import HeldOutClip
 from models.evaluation.labelled import LabelledClips
 from models.evaluation.metric import Metrics, unknown
@@ -100,7 +103,7 @@ def measure_inverse_dynamics(
         np.full(count, -1) if (actions := labelled.held_out[clip]) is None else actions[start + first :][:count]
         for clip, start in zip(windows.clips, windows.starts, strict=True)
     ]
-    metrics |= accuracy_metrics(RECONSTRUCTED, own, list(seen), windows.sources, num_actions, config)
+    metrics |= accuracy_metrics(RECONSTRUCTED, own, list(seen), windows.sources, num_actions, config, how="exchange")
     about: dict[str, Any] = {
         "names": names,
         "left_out": list(labelled.left_out),
@@ -108,21 +111,31 @@ def measure_inverse_dynamics(
         "not_asked": [name for number, name in enumerate(names) if number not in meaning],
         "true": _table(true, read, num_actions),
     }
+    if why := _not_judged(metrics, meaning, names):
+        return InverseDynamicsFigures(metrics | {GENERATED + end: unknown(why) for end in ENDS}, about)
     usable = np.flatnonzero(meaning >= 0)
-    if len(np.unique(meaning[usable])) < 2:
-        what = names[meaning[usable[0]]] if len(usable) else "none"
-        why = f"{TOO_FEW}: all latent actions stand for one true action ({what}), and 2 are needed"
-    elif metrics[TRUE]["value"] is not None and not beats_chance(metrics, TRUE):
-        why = f"{TOO_FEW}: the network reads the actions of true frames no better than chance"
-    else:
-        rng = np.random.default_rng((config.seed, _DRAWN))
-        drawn = usable[rng.integers(0, len(usable), (len(windows.clips), count))]
-        rolled = draw_tokens(world, tokens[:, first : first + 1], drawn, config, seed=config.seed)
-        answers = list(reader.read(decode_newest(world, rolled, count + 1)))
-        asked = list(meaning[drawn])
-        metrics |= accuracy_metrics(GENERATED, asked, answers, windows.sources, num_actions, config)
-        return InverseDynamicsFigures(metrics, {**about, "generated": _table(asked, answers, num_actions)})
-    return InverseDynamicsFigures(metrics | {GENERATED + end: unknown(why) for end in ENDS}, about)
+    rng = np.random.default_rng((config.seed, _DRAWN))
+    drawn = usable[rng.integers(0, len(usable), (len(windows.clips), count))]
+    rolled = draw_tokens(world, tokens[:, first : first + 1], drawn, config, seed=config.seed)
+    answers = list(reader.read(decode_newest(world, rolled, count + 1)))
+    asked = list(meaning[drawn])
+    metrics |= accuracy_metrics(GENERATED, asked, answers, windows.sources, num_actions, config, how="permute")
+    return InverseDynamicsFigures(metrics, {**about, "generated": _table(asked, answers, num_actions)})
+
+
+def _not_judged(metrics: Metrics, meaning: np.ndarray, names: Sequence[str]) -> str:
+    """Return why generated frames cannot be judged; empty where they can."""
+    meant = meaning[meaning >= 0]
+    if len(np.unique(meant)) < 2:
+        what = names[meant[0]] if len(meant) else "none"
+        return f"{TOO_FEW}: all latent actions stand for one true action ({what}), and 2 are needed"
+    for name in (TRUE, f"{TRUE}_shuffled"):
+        if metrics[name]["value"] is None:
+            why = metrics[name]["reason"]
+            return f"it is not known whether the network reads true frames better than chance ({why})"
+    if not beats_chance(metrics, TRUE):
+        return "the network reads the actions of true frames no better than chance"
+    return ""
 
 
 def _table(asked: Sequence[np.ndarray], read: Sequence[np.ndarray], num_actions: int) -> list[list[int]]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models.evaluation.accuracy import LEAST_SOURCES, LEAST_TRANSITIONS, TOO_FEW, frequent_actions
+from models.evaluation.accuracy import LEAST_SOURCES, LEAST_TRANSITIONS, frequent_actions
+from models.evaluation.chance import TOO_FEW
 from models.evaluation.codes import names_of
 from models.evaluation.held_out import HeldOutClip, held_out_clips
 from models.evaluation.true_actions import with_true_actions

@@ -19,9 +19,11 @@ class Metric(TypedDict, total=False):
     high: float | None
     num_sources: int
     reason: str
-    """Why the value is unknown."""
+    """Why the value, or its interval, is unknown."""
 
 
+LEAST_FOR_INTERVAL = 5
+"""With fewer sources no interval is given: of two a draw is one of three, and of four one of 35."""
 Metrics = dict[str, Metric]
 """Metrics by name."""
 
@@ -38,14 +40,18 @@ def mean_over_sources(values_N: np.ndarray, sources: Sequence[str], config: Eval
     return with_interval(interval) if interval is not None else unknown("nothing moves in the held-out windows")
 
 
-def with_interval(interval: Interval) -> Metric:
-    """Return a value and its interval as a metric."""
-    return {
+def with_interval(interval: Interval, *, least: int = 0) -> Metric:
+    """Return a value and its interval as a metric; of fewer sources than `least` the value alone, and why."""
+    few = interval.num_sources < least
+    found: Metric = {
         "value": interval.value,
-        "low": interval.low,
-        "high": interval.high,
+        "low": None if few else interval.low,
+        "high": None if few else interval.high,
         "num_sources": interval.num_sources,
     }
+    if few:
+        found["reason"] = f"too few to tell an interval: {interval.num_sources} sources, and {least} are needed"
+    return found
 
 
 def unknown(reason: str) -> Metric:

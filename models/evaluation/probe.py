@@ -18,10 +18,10 @@ from models.evaluation.accuracy import (
     ENDS,
     LEAST_SOURCES,
     LEAST_TRANSITIONS,
-    TOO_FEW,
     accuracy_metrics,
     frequent_actions,
 )
+from models.evaluation.chance import TOO_FEW
 from models.evaluation.metric import Metrics, unknown
 from pipeline.config import EvaluationConfig
 

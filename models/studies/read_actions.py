@@ -16,10 +16,10 @@ from models.evaluation.accuracy import (
     ENDS,
     LEAST_SOURCES,
     LEAST_TRANSITIONS,
-    TOO_FEW,
     accuracy_metrics,
     frequent_actions,
 )
+from models.evaluation.chance import TOO_FEW
 from models.evaluation.held_out import HeldOutClip
 from models.evaluation.labelled import label_clips
 from models.evaluation.metric import Metrics, unknown
@@ -28,8 +28,8 @@ from models.studies.recordings import Recording
 from pipeline.config.evaluation import EvaluationConfig
 
 OTHERS, LATER = "held_out_recording", "later_clips"
-_LATER = 2
-"""Last clips of a recording that are asked about."""
+_LATER, _LATER_SHARE = 2, 3
+"""The last third of the clips of a recording is asked about, two clips at least."""
 
 
 def read_recording(
@@ -68,7 +68,7 @@ def _others(recordings: Sequence[Recording], own: Recording, config: EvaluationC
     actions = [each if each is not None else np.full(0, -1) for each in labelled.held_out]
     # clips stand in for sources: of one recording alone no interval over recordings can be made
     parts = [f"{number:04d}" for number in range(len(read))]
-    return accuracy_metrics(OTHERS, actions, read, parts, len(labelled.names), config)
+    return accuracy_metrics(OTHERS, actions, read, parts, len(labelled.names), config, unit="clips")
 
 
 def _later(own: Recording, config: EvaluationConfig) -> Metrics:
@@ -76,7 +76,8 @@ def _later(own: Recording, config: EvaluationConfig) -> Metrics:
     place = {label: number for number, label in enumerate(names)}
     actions = [np.array([place[label] for label in part.actions.labels or ()]) for part in own.parts]
     parts = [f"{number:04d}" for number in range(len(own.parts))]
-    first = slice(0, max(0, len(own.parts) - _LATER))
+    asked_about = max(_LATER, len(own.parts) // _LATER_SHARE)
+    first = slice(0, max(0, len(own.parts) - asked_about))
     frequent = frequent_actions(actions[first], parts[first], len(names))
     if frequent.sum() < 2:
         have = (
@@ -92,7 +93,8 @@ def _later(own: Recording, config: EvaluationConfig) -> Metrics:
     reader = train_reader(train, kept, steps=config.inverse_dynamics_steps, seed=config.seed)
     last = slice(len(train), None)
     read = [reader.read(part.frames_THWC[None])[0] for part in own.parts[last]]
-    return accuracy_metrics(LATER, [number[taken] for taken in actions[last]], read, parts[last], len(kept), config)
+    asked = [number[taken] for taken in actions[last]]
+    return accuracy_metrics(LATER, asked, read, parts[last], len(kept), config, unit="clips")
 
 
 def _clips(recording: Recording, names: Sequence[str]) -> list[HeldOutClip]:

@@ -7,14 +7,16 @@ out with its reason.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.actions.align import ClipFrames, Timeline, align
+from pipeline.actions.columns import BadSidecarError
 from pipeline.actions.join import ClipActions, join_actions
-from pipeline.actions.sidecar import read_sidecar
+from pipeline.actions.sidecar import ActionRows, read_sidecar
 from pipeline.clips.decode import open_video
 from pipeline.config.clips import ClipConfig
 from pipeline.errors import PermanentError, UserError
@@ -75,9 +77,14 @@ def with_actions(folder: Path, config: ClipConfig) -> tuple[list[Recording], dic
     Args:
         folder: holds `videos/` and `actions/` with files of the same names.
         config: what a clip is.
+
+    Raises:
+        UserError: two files would share a name, and with it actions and results.
     """
     found, problems = [], {}
-    for path in videos_in(folder):
+    videos = videos_in(folder)
+    _check_names(videos)
+    for path in videos:
         sidecar = next((file for end in _ACTIONS if (file := folder / "actions" / (path.stem + end)).is_file()), None)
         if sidecar is None:
             continue
@@ -88,7 +95,18 @@ def with_actions(folder: Path, config: ClipConfig) -> tuple[list[Recording], dic
     return found, problems
 
 
+def _check_names(videos: Sequence[Path]) -> None:
+    first: dict[str, Path] = {}
+    for path in videos:
+        if (other := first.setdefault(path.stem, path)) is not path:
+            raise UserError(
+                f"{str(other)!r} and {str(path)!r} have one name, so actions beside them could be of either: rename one"
+            )
+
+
 def _parts(path: Path, sidecar: Path, config: ClipConfig) -> list[Part]:
+    # before the video is decoded, which takes far longer
+    rows = _rows(sidecar)
     video = open_video(path, config)
     windows = {f"{number}": window for number, window in enumerate(video.windows())}
     clips = [
@@ -100,10 +118,20 @@ def _parts(path: Path, sidecar: Path, config: ClipConfig) -> list[Part]:
         for name, window in windows.items()
     ]
     timeline = Timeline(video.num_pictures, video.source_ms / 1000, sum(loss.ms for loss in video.lost))
-    table = align(read_sidecar(sidecar.name, _with_action(sidecar)), timeline, clips)
+    try:
+        table = align(rows, timeline, clips)
+    except BadSidecarError as exc:
+        raise BadSidecarError(f"{sidecar.parent.name}/{sidecar.name}: {exc}") from exc
     return [
         Part(windows[each.clip_id].start_ms, windows[each.clip_id].frames, each) for each in join_actions(table, "auto")
     ]
+
+
+def _rows(sidecar: Path) -> ActionRows:
+    try:
+        return read_sidecar(sidecar.name, _with_action(sidecar))
+    except BadSidecarError as exc:
+        raise BadSidecarError(f"{sidecar.parent.name}/{sidecar.name}: {exc}") from exc
 
 
 def _with_action(sidecar: Path) -> bytes:
@@ -111,11 +139,11 @@ def _with_action(sidecar: Path) -> bytes:
     data = sidecar.read_bytes()
     if sidecar.suffix != ".jsonl":
         return data
-    lines = [line for line in data.split(b"\n") if line.strip()]
     try:
-        rows = [json.loads(line) for line in lines]
+        # empty lines stay, so that errors name the right ones
+        rows = [json.loads(line) if line.strip() else None for line in data.split(b"\n")]
     except ValueError:
         return data  # the reader of sidecars says which line is wrong
-    if not all(isinstance(row, dict) and "keys" in row and "action" not in row for row in rows):
+    if not all(isinstance(row, dict) and "keys" in row and "action" not in row for row in rows if row is not None):
         return data
-    return "\n".join(json.dumps({**row, "action": row["keys"]}) for row in rows).encode()
+    return "\n".join("" if row is None else json.dumps({**row, "action": row["keys"]}) for row in rows).encode()

@@ -86,7 +86,7 @@ class EvaluationConfig(SamplingConfig, name="evaluation"):
     bootstrap_draws: Count = 1000
     """Bootstrap draws of the sources behind each 95 % interval."""
     shuffles: Count = 200
-    """Shuffles of the codes within each clip, for the baseline of the mutual information."""
+    """Draws of chance (19 or more): the codes or answers of each clip, shifted within it as a whole."""
     kmeans_patches: Count = 20000
     """Patches of training frames that the k-means baseline is fitted to."""
     moving_threshold: int = 10

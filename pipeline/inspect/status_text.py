@@ -39,7 +39,7 @@ _METRICS = {
     "character_kept_t30": ("  after 30 frames", ""),
     "character_place_jump": ("  in its place after jumps", ""),
     "latent_action_mutual_information": ("action information", "nat"),
-    "latent_action_mutual_information_shuffled": ("  with shuffled actions", "nat"),
+    "latent_action_mutual_information_shuffled": ("  by chance", "nat"),
     "latent_action_jump_information": ("  about the jump, direction known", "nat"),
     "doubt_rank_correlation": ("doubt, rank correlation with the error", ""),
     "distinct_actions": ("actions with an effect of their own", ""),

@@ -25,6 +25,15 @@ def test_only_a_fall_that_the_interval_excludes_is_one(best, passed, monkeypatch
     assert "now 6.00 dB [5.10, 7.00]" in checks["delta_t_psnr"].description
 
 
+def test_a_gate_that_cannot_be_told_says_why(monkeypatch):
+    monkeypatch.setattr(evaluate, "_best_before", lambda work, evaluation: None)
+    few = {"passed": None, "value": None, "threshold": 10.0, "reason": "too few to tell: 3 sources"}
+    found = {"gates": {**GATES, "latent_action_mutual_information_ratio": few}, "delta_t_psnr_permuted": 6.0}
+    checks = {check.check_name: check for check in evaluate._checks(None, SimpleNamespace(metrics=found))}
+    assert checks["action_information"].passed
+    assert "ratio to chance: too few to tell: 3 sources (asks 10)" in checks["action_information"].description
+
+
 def test_an_older_evaluation_without_an_interval_is_compared_by_its_value(monkeypatch):
     monkeypatch.setattr(evaluate, "_best_before", lambda work, evaluation: 6.1)
     found = {"gates": GATES, "delta_t_psnr_permuted": 6.0}

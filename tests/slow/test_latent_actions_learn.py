@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.metrics import count_pairs, mutual_information, shuffled_information
+from models.metrics import count_pairs, mutual_information, shifted_information
 from models.networks.latent_actions import LatentActionModel
 from models.runtime.compute import choose_compute, intra_op_threads
 from models.training.checkpoint import step_generator
@@ -58,11 +58,11 @@ def learned(**settings):
 
 
 def information(codes):
-    """Return the mutual information (nat) with the true actions, and the most that shuffled codes of the clips have."""
+    """Return the mutual information (nat) with the true actions, and the most that shifted codes of the clips have."""
     actions = [platformer_actions(seed, NUM_FRAMES)[: codes.shape[1]].astype(np.int64) for seed in VAL]
     rows, size = list(codes.numpy()), (8, len(ACTIONS))
     found = mutual_information(count_pairs(np.concatenate(rows), np.concatenate(actions), *size))
-    left = shuffled_information(rows, actions, *size, shuffles=50, rng=np.random.default_rng(0))
+    left = shifted_information(rows, actions, *size, draws=50, rng=np.random.default_rng(0))
     return float(found), float(left.max())
 
 
@@ -70,7 +70,8 @@ def test_codes_of_differences_and_directions_name_actions():
     with intra_op_threads():
         codes = learned(pooling="difference", cosine=True, window=2)
     found, left = information(codes)
-    print(f"{found:.2f} nat of the true action, {left:.2f} after shuffling: {code_metrics(codes, 8)}")
+    print(f"{found:.2f} nat of the true action, {left:.2f} by chance: {code_metrics(codes, 8)}")
     # 0.22 nat when this was written; of 1.6 that are possible, of which a scroll alone is 1.1
     assert found > 0.12
-    assert found > 5 * left
+    # the most of 50 shifts: kept keys make chance several times what single shuffled transitions said
+    assert found > 2 * left

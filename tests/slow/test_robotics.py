@@ -27,7 +27,7 @@ TOY = {
     "evaluation.doubt_windows": 1,
     "evaluation.doubt_frames": 4,
     "evaluation.bootstrap_draws": 50,
-    "evaluation.shuffles": 10,
+    "evaluation.shuffles": 19,
     "evaluation.rollout_frames": 2,
     "evaluation.start_frames": 2,
     "evaluation.kmeans_patches": 500,

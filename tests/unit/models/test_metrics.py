@@ -7,12 +7,15 @@ from models.metrics import (
     bootstrap,
     count_pairs,
     entropy_within,
+    exchanged,
     moving_psnr,
     mutual_information,
     per_source,
     psnr,
-    shuffled_information,
+    shifted,
+    shifted_information,
 )
+from tests.chance_rates import sticky
 
 
 @pytest.fixture
@@ -61,19 +64,72 @@ def test_a_code_that_equals_the_action_has_the_actions_entropy_and_an_unrelated_
     assert 0 <= unrelated < 0.002
 
 
-def test_a_code_that_names_the_clip_does_not_beat_its_shuffle(rng):
+def test_a_code_that_names_the_clip_does_not_beat_chance(rng):
     actions = [np.full(100, clip % 2) for clip in range(6)]  # each clip has one action only
     codes = [np.full(100, clip) for clip in range(6)]
     found = mutual_information(count_pairs(np.concatenate(codes), np.concatenate(actions), 8, 2))
-    left = shuffled_information(codes, actions, 8, 2, shuffles=20, rng=rng)
+    left = shifted_information(codes, actions, 8, 2, draws=20, rng=rng)
     assert found == pytest.approx(np.log(2))
     assert left == pytest.approx(found)
 
 
-def test_a_code_that_follows_the_actions_loses_its_information_under_the_shuffle(rng):
+def test_a_code_that_follows_the_actions_loses_its_information_under_shifts(rng):
     actions = [rng.integers(0, 3, 200) for _ in range(6)]
-    left = shuffled_information(actions, actions, 8, 3, shuffles=50, rng=rng)
-    assert np.percentile(left, 95) < 0.02
+    left = shifted_information(actions, actions, 8, 3, draws=50, rng=rng)
+    # a clip in six is not turned at all, or by next to nothing, in few draws
+    assert np.percentile(left, 90) < 0.1
+
+
+def test_a_shift_keeps_values_and_runs_of_each_clip_but_for_one_seam(rng):
+    clips = [np.repeat(rng.integers(0, 4, 10), rng.integers(1, 9, 10)) for _ in range(20)]
+    turned = shifted(clips, rng)
+    assert [sorted(each) for each in turned] == [sorted(each) for each in clips]
+    assert not all(np.array_equal(one, other) for one, other in zip(turned, clips, strict=True))
+    for one, other in zip(turned, clips, strict=True):
+        assert abs((np.diff(one) != 0).sum() - (np.diff(other) != 0).sum()) <= 1
+    assert [len(each) for each in shifted([np.zeros(0, int), np.arange(1)], rng)] == [0, 1]
+
+
+def test_whole_windows_of_one_source_and_length_take_each_others_places(rng):
+    windows = [np.full(4, number) for number in range(6)] + [np.full(3, 6)]
+    sources = ["a", "b", "a", "b", "a", "b", "a"]
+    seen = set()
+    for _ in range(60):
+        found = exchanged(windows, sources, rng)
+        assert all(len(set(each.tolist())) == 1 for each in found)
+        values = [int(each[0]) for each in found]
+        assert (sorted(values[0:6:2]), sorted(values[1:6:2]), values[6]) == ([0, 2, 4], [1, 3, 5], 6)
+        seen.add(tuple(values))
+    assert len(seen) > 15  # of 36 orders
+
+
+def p_of(codes, actions, draws, seed, left=None):
+    found = mutual_information(count_pairs(codes.ravel(), actions.ravel(), 4, 4))
+    if left is None:
+        rng = np.random.default_rng((seed, 1))
+        left = shifted_information(list(codes), list(actions), 4, 4, draws=draws, rng=rng)
+    return (1 + (left >= found).sum()) / (1 + len(left))
+
+
+def test_unrelated_runs_are_called_chance_as_often_as_the_p_says_and_related_ones_are_found():
+    """200 data sets of eight clips whose codes and actions both last about 13 transitions."""
+    unrelated, permuted, related = [], [], []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        codes, actions = sticky(rng, 0.9), sticky(rng, 0.9)
+        unrelated.append(p_of(codes, actions, 39, seed))
+        if seed % 4:
+            continue
+        free = np.stack([count_pairs(rng.permuted(codes, axis=1).ravel(), actions.ravel(), 4, 4) for _ in range(19)])
+        permuted.append(p_of(codes, actions, 19, seed, mutual_information(free)))
+        # codes that follow a third of the actions
+        follow = np.where(sticky(rng, 0.9, num_values=3) == 0, actions, codes)
+        related.append(p_of(follow, actions, 39, seed))
+    below = [np.mean(np.array(unrelated) <= level) for level in (0.05, 0.25, 0.5, 0.75)]
+    assert below[0] <= 0.1
+    assert below[1:] == pytest.approx([0.25, 0.5, 0.75], abs=0.12)
+    assert np.mean(np.array(permuted) <= 0.05) > 0.7  # one by one, nearly all unrelated codes look related
+    assert np.mean(np.array(related) <= 0.05) > 0.9
 
 
 def test_entropy_within_tells_a_scene_name_and_a_frame_counter_from_a_code():

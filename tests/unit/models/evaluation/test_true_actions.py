@@ -53,7 +53,11 @@ def test_continuous_actions_are_scored_as_prototypes(store):
     found = measure_explained(clips, [clip.actions for clip in clips], 8, CONFIG)
     assert found["latent_action_explained_variance"]["value"] == pytest.approx(1)
     assert found["latent_action_explained_variance_of"]["value"] == pytest.approx(1)
-    assert found["latent_action_explained_variance_shuffled"]["value"] < 0.3
+    assert found["latent_action_explained_variance_shuffled"]["reason"].startswith("too few to tell: 2 sources have")
+    more = [dataclasses.replace(clip, video_id=f"site-w{number}") for number in range(4) for clip in clips]
+    more = [dataclasses.replace(clip, video_id=f"{clip.video_id}{place}") for place, clip in enumerate(more)]
+    chance = measure_explained(more, [clip.actions for clip in more], 8, CONFIG)
+    assert chance["latent_action_explained_variance_shuffled"]["value"] < 0.3
     told_nothing = measure_explained(clips, [np.zeros(11, np.int64)] * 2, 8, CONFIG)
     assert told_nothing["latent_action_explained_variance"]["value"] == pytest.approx(0)
     assert measure_explained(held_out(), [np.zeros(11, np.int64)] * 2, 8, CONFIG) == {}

@@ -28,7 +28,7 @@ TRUE, GENERATED = "inverse_dynamics_true", "inverse_dynamics_generated"
 
 @pytest.fixture(scope="module")
 def labelled(ring_lessons, ring_clips):
-    return label_clips(ring_lessons, ring_clips[6:], 4)
+    return label_clips(ring_lessons, ring_clips, 4)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def meaning(make_ring_world, ring_lessons, labelled):
 
 
 def read(world, reader, ring_clips, labelled, meaning, config=CONFIG):
-    held_out = ring_clips[6:]
-    return measure_inverse_dynamics(world, reader, held_out, cut_windows(held_out, config), labelled, meaning, config)
+    windows = cut_windows(ring_clips, config)
+    return measure_inverse_dynamics(world, reader, ring_clips, windows, labelled, meaning, config)
 
 
 def test_generated_frames_show_the_action_that_the_world_was_asked_for(
@@ -55,8 +55,10 @@ def test_generated_frames_show_the_action_that_the_world_was_asked_for(
     found = read(ring_world, reader, ring_clips, labelled, meaning)
     for name in (TRUE, "inverse_dynamics_reconstructed", GENERATED):
         assert found.metrics[name]["low"] > 0.9, name
-        assert found.metrics[f"{name}_shuffled"]["high"] < 0.6, name
-        assert found.metrics[name]["num_sources"] == 3
+        # of four windows that change places one stays on average, and is read rightly
+        most = 0.7 if name == "inverse_dynamics_reconstructed" else 0.6
+        assert found.metrics[f"{name}_shuffled"]["high"] < most, name
+        assert found.metrics[name]["num_sources"] == 9
     assert found.about["stands_for"] == ["none", "left", "right", None]
     assert found.about["not_asked"] == []
     assert np.trace(found.about["generated"]) > 0.9 * np.sum(found.about["generated"])
@@ -94,7 +96,7 @@ def test_a_network_that_learned_shuffled_actions_is_at_chance_and_says_nothing_o
     found = read(ring_world, reader, ring_clips, labelled, meaning).metrics
     assert not accuracy.beats_chance(found, TRUE)
     assert found[GENERATED]["value"] is None
-    assert "too few to tell: the network reads" in found[GENERATED]["reason"]
+    assert found[GENERATED]["reason"] == "the network reads the actions of true frames no better than chance"
 
 
 def test_codes_that_name_the_scene_stand_for_nothing_that_could_be_asked_for(scene_world, reader, ring_clips, labelled):
@@ -152,13 +154,19 @@ def test_too_few_true_actions_are_said_with_what_is_needed(ring_clips, train, sa
     assert figures.metrics[GENERATED]["value"] is None
 
 
-def test_held_out_clips_without_true_actions_still_show_what_generated_frames_do(
-    ring_world, reader, ring_clips, meaning
+def test_generated_frames_are_judged_only_by_a_network_that_is_known_to_read_true_ones(
+    ring_world, reader, ring_clips, ring_lessons, labelled, meaning
 ):
-    unknown = label_clips(ring_clips[:6], without(ring_clips[6:]), 4)
+    unknown = label_clips(ring_lessons, without(ring_clips), 4)
     found = read(ring_world, reader, without(ring_clips), unknown, meaning).metrics
     assert found[TRUE]["reason"] == "too few to tell: 0 of the sources have actions, and 2 are needed"
-    assert found[GENERATED]["low"] > 0.9
+    assert found[GENERATED]["reason"] == (
+        f"it is not known whether the network reads true frames better than chance ({found[TRUE]['reason']})"
+    )
+    few = label_clips(ring_lessons, ring_clips[:7], 4)
+    found = read(ring_world, reader, ring_clips[:7], few, meaning).metrics
+    assert found[TRUE]["low"] > 0.9
+    assert "7 sources have true actions that change, and 8 are needed" in found[GENERATED]["reason"]
 
 
 def test_a_rare_action_is_left_out_and_others_are_matched_by_name(ring_clips):
@@ -184,8 +192,8 @@ def test_continuous_actions_are_numbered_by_prototypes_of_the_training_clips(rin
 
 
 RNG = np.random.default_rng(0)
-ACTIONS = [RNG.integers(0, 3, 60) for _ in range(6)]
-SOURCES = [f"v{number}" for number in range(6)]
+ACTIONS = [RNG.integers(0, 3, 60) for _ in range(8)]
+SOURCES = [f"v{number}" for number in range(8)]
 
 
 def probed(codes, actions=ACTIONS, sources=SOURCES, config=CONFIG):
@@ -198,7 +206,7 @@ def test_a_linear_probe_is_judged_on_sources_that_it_never_saw():
     turned = [(own + number) % 3 for number, own in enumerate(ACTIONS)]
     assert probed(turned)["probe"]["value"] < 0.6
     # what is learned of a source says nothing of others: features that name it would give its answers away
-    named = [one_hot(own + 3 * number, 18) for number, own in enumerate(ACTIONS)]
+    named = [one_hot(own + 3 * number, 24) for number, own in enumerate(ACTIONS)]
     assert measure_probe("probe", named, ACTIONS, SOURCES, 3, CONFIG)["probe"]["value"] < 0.6
     found = probed([RNG.permutation(own) for own in ACTIONS])
     assert not accuracy.beats_chance(found, "probe")
@@ -207,12 +215,12 @@ def test_a_linear_probe_is_judged_on_sources_that_it_never_saw():
 
 def test_the_balanced_accuracy_of_the_most_frequent_answer_is_that_of_chance():
     often = [np.where(RNG.random(60) < 0.2, own, 0) for own in ACTIONS]
-    found = accuracy.accuracy_metrics("x", often, [np.zeros(60, int)] * 6, SOURCES, 3, CONFIG)
+    found = accuracy.accuracy_metrics("x", often, [np.zeros(60, int)] * 8, SOURCES, 3, CONFIG)
     assert found["x"]["value"] == pytest.approx(1 / 3)
 
 
 def test_a_probe_says_what_is_missing():
-    few = probed(ACTIONS, [None] * 5 + ACTIONS[5:])["probe"]
+    few = probed(ACTIONS, [None] * 7 + ACTIONS[7:])["probe"]
     assert few["value"] is None
     assert few["reason"] == (
         "too few to tell: 0 true actions have 20 transitions in 2 held-out sources, and 2 are needed"
@@ -246,14 +254,35 @@ def test_one_source_alone_has_no_consistency_and_no_interval():
     assert len(by_action) == 4
 
 
+@pytest.mark.parametrize("count", [2, 4, 5])
+def test_few_sources_have_a_consistency_and_no_interval(count):
+    tables = true_tables(ACTIONS[:count], ACTIONS[:count], SOURCES[:count], 4, 3)
+    metrics, by_action = measure_consistency(TRUE_NAME, tables, CONFIG)
+    for metric in (metrics[TRUE_NAME], metrics[f"{TRUE_NAME}_above_chance"], by_action[0]):
+        assert metric["value"] == 1
+        assert (metric["low"] is None) == (count < 5)
+        assert metric.get("reason", "") == (
+            f"too few to tell an interval: {count} sources, and 5 are needed" if count < 5 else ""
+        )
+
+
+def test_few_clips_have_an_accuracy_without_interval_and_without_chance():
+    found = accuracy.accuracy_metrics("x", ACTIONS[:2], ACTIONS[:2], SOURCES[:2], 3, CONFIG, unit="clips")
+    assert (found["x"]["value"], found["x"]["low"]) == (1, None)
+    assert found["x_shuffled"]["reason"] == (
+        "too few to tell: 2 clips have true actions that change, and 8 are needed to tell chance"
+    )
+    assert not accuracy.beats_chance(found, "x")
+
+
 def test_the_matrix_has_shares_of_each_latent_action_with_intervals_over_sources():
     half = [np.where(RNG.random(60) < 0.5, own, 0) for own in ACTIONS]
     matrix = action_matrix(true_tables(ACTIONS, half, SOURCES, 4, 3), ("none", "left", "right"), CONFIG)
-    assert np.sum(matrix["counts"]) == 360
+    assert np.sum(matrix["counts"]) == 480
     assert matrix["share"][0] == [1, 0, 0]
     assert matrix["share"][3] == matrix["low"][3] == [None] * 3
     assert matrix["low"][1][1] < matrix["share"][1][1] < matrix["high"][1][1]
-    assert matrix["num_sources"] == 6
+    assert matrix["num_sources"] == 8
 
 
 def test_latent_actions_are_told_by_true_ones_or_the_reason_is_given(ring_clips, ring_world):
