@@ -110,7 +110,8 @@ def comparison_json(store: Store, runs: Sequence[Run]) -> dict[str, Any]:
     """Return the numbers of the page as JSON-able values.
 
     `runs` as `lampworks models --json` has them; `settings` that differ and `metrics`, by name, each with a value per
-    run: null where a run has none, a metric else with its `value` and, where they are known, `low` and `high`.
+    run: null where a run has none. A metric has its `value` and, where they are known, `low` and `high`, and whatever
+    else its evaluation says of it (sources, network, floors).
     """
     metrics = {row.name: row.values for row in _metrics(store, runs, {row.model_id: row for row in all_models(store)})}
     settings = {name: [run.settings.get(name) for run in runs] for name in _settings(runs)}
