@@ -1,7 +1,6 @@
 """Operations and time of a training, by formulas that are held to what torch counts."""
 
 import dataclasses
-import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from assets.cli.sizes import cost_lines
+from models.bench.gpu_costs import gpu_costs
 from models.networks.tokenizer import VideoTokenizer
 from models.runtime.ranks import Ranks
 from models.training.check_ranks import check_ranks
@@ -20,7 +21,7 @@ from pipeline.config import load_config, parse_overrides, preset
 from pipeline.training_size.memory_there import MemoryThere
 from pipeline.training_size.operations import encode_operations, training_operations
 from pipeline.training_size.parameters import FrameSize
-from tests.narrow import CPU, GPU, KINDS, VARIANTS, narrow
+from tests.narrow import CPU, KINDS, VARIANTS, narrow
 
 OPERATIONS = {
     "coinrun": VARIANTS["coinrun"],
@@ -86,18 +87,19 @@ def test_a_training_costs_all_its_steps_and_checkpointing_a_third_more_time():
     assert "14,227 PFLOP (about 412 days (9,880 hours) at 40% of the 1 TFLOP/s of products here)" in size.line
 
 
-def test_the_costs_of_the_papers_sizes_in_the_docs_are_those_of_the_formulas_and_their_settings_fit():
+def test_the_table_of_the_papers_sizes_in_the_docs_is_what_the_command_prints_and_its_settings_fit():
     page = (Path(__file__).parents[4] / "docs/model.md").read_text("utf-8")
-    cells = r"\| `([\w.-]+)` \| (tokenizer|world) \| (\d+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (.*) \|"
-    rows = re.findall(cells, page)
-    assert len(rows) >= 7
-    for name, model, processes, cost, hours, together, settings in rows:
-        overrides = parse_overrides([*re.findall(r"`([\w.]+=[^`]+)`", settings), "training.dtype=bf16"])
-        config = load_config(None, preset=name, **overrides)
-        kind = KINDS[model == "world"]
-        size = size_of_training(config, kind, GPU, there=MemoryThere(79 * 10**9, "on a GPU"), peak=625e12)
-        assert size.refusal == ""
-        group = Ranks(count=int(processes), local_count=config.training.processes)
-        check_ranks(config, kind, group)
-        figures = (size.estimate.place.ranks, size.operations.total / 1e15, size.hours, size.hours * group.count)
-        assert [f"{figure:,.0f}" for figure in figures] == [processes, cost, hours, together], name
+    costs = gpu_costs()
+    assert "\n".join(cost_lines(costs)) in page
+    for cost in costs:
+        assert cost.fits
+        config = load_config(None, preset=cost.preset, **parse_overrides(cost.settings))
+        check_ranks(config, KINDS[cost.model == "world"], Ranks(cost.gpus, config.training.processes))
+
+
+def test_the_hours_of_a_training_on_gpus_follow_from_its_operations_and_their_number():
+    """The paper's tokenizer: 423,474 PFLOP and a third more for checkpointing, on 8 GPUs at 250 TFLOP/s."""
+    [cost] = [cost for cost in gpu_costs() if (cost.preset, cost.model) == ("platformers", "tokenizer")]
+    assert cost.gpus == 8
+    assert cost.hours == pytest.approx(cost.pflop * 1e15 * 4 / 3 / (8 * 250e12) / 3600, rel=0.01)
+    assert cost.gpu_hours == 8 * cost.hours
