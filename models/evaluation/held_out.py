@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -72,17 +73,23 @@ def shards_version(store: Store) -> str:
     return version
 
 
-def held_out_clips(store: Store, config: Config, home: Home | None, split: Split = "val") -> list[HeldOutClip]:
+def held_out_clips(
+    store: Store,
+    config: Config,
+    home: Home | None,
+    split: Split = "val",
+    wanted: Callable[[str], bool] = lambda clip_id: True,
+) -> list[HeldOutClip]:
     """Return clips of held-out sources, in the order of the shards; `split="train"` returns clips of training sources.
 
     At most `evaluation.clips_per_source` clips of each of the first `evaluation.max_sources` sources are read. Clips of
     taken-down videos are left out, and with a warning those that cannot be decoded, have another size than most, or are
     shorter than a window of the evaluation: lengths differ between episodes. Without a home no true actions are looked
-    up.
+    up. `wanted` tells by its id whether a clip is read at all: decoding takes far longer than any look-up.
     """
     chosen: list[tuple[str, np.ndarray]] = []
     per_source: dict[str, int] = {}
-    for clip_id, mp4 in _samples(store, split):
+    for clip_id, mp4 in _samples(store, split, wanted):
         source = split_clip_id(clip_id)[0]
         if source not in per_source and len(per_source) == config.evaluation.max_sources:
             break
@@ -111,6 +118,18 @@ def held_out_clips(store: Store, config: Config, home: Home | None, split: Split
             states = clip_states(home, native[source], start_ms, len(frames))
         clips.append(HeldOutClip(clip_id, source, start_ms, frames, actions, states))
     return clips
+
+
+def game_with_true_actions(store: Store, home: Home) -> Callable[[str], bool]:
+    """Return what tells of a video id whether it is a recording of the embedded game whose true actions are known."""
+    native = _native_ids(store)
+
+    @cache
+    def known(video_id: str) -> bool:
+        truth = load_truth(home, native[video_id]) if video_id in native else None
+        return truth is not None and truth.actions is not None
+
+    return known
 
 
 def true_actions(home: Home, native_id: str, start_ms: int, count: int) -> np.ndarray | None:
@@ -144,10 +163,12 @@ def training_frames(store: Store) -> np.ndarray:
     return np.concatenate(frames)
 
 
-def _samples(store: Store, split: Split) -> Iterator[tuple[str, bytes]]:
+def _samples(
+    store: Store, split: Split, wanted: Callable[[str], bool] = lambda clip_id: True
+) -> Iterator[tuple[str, bytes]]:
     tombstones = taken_down(store)
     for sample in read_samples(store, shards_version(store), split, _warn_of):
-        if not tombstones.hidden_among(store, [split_clip_id(sample.clip_id)[0]]):
+        if wanted(sample.clip_id) and not tombstones.hidden_among(store, [split_clip_id(sample.clip_id)[0]]):
             try:
                 yield sample.clip_id, sample.read_mp4(store)
             except PermanentError as exc:
@@ -167,8 +188,10 @@ def _warn_of(damaged: DamagedSample) -> None:
     _LOGGER.warning("clip %s is left out of the evaluation: %s", damaged.name, damaged.reason)
 
 
-def _native_ids(store: Store, video_ids: list[str]) -> dict[str, str]:
+def _native_ids(store: Store, video_ids: list[str] | None = None) -> dict[str, str]:
     # only videos of the embedded source have true actions; a native id of another site could be any text
-    where = pc.field("video_id").isin(pa.array(video_ids, pa.string())) & (pc.field("source") == "arcade")
+    where = pc.field("source") == "arcade"
+    if video_ids is not None:
+        where &= pc.field("video_id").isin(pa.array(video_ids, pa.string()))
     rows = store.read("videos", columns=["video_id", "native_id"], where=where).to_pylist()
     return {row["video_id"]: row["native_id"] for row in rows if row["native_id"]}

@@ -8,7 +8,7 @@ Shapes: T frames, A true actions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,14 +16,18 @@ import numpy as np
 from models.evaluation.accuracy import LEAST_SOURCES, LEAST_TRANSITIONS, frequent_actions
 from models.evaluation.chance import TOO_FEW
 from models.evaluation.codes import names_of
-from models.evaluation.held_out import HeldOutClip, held_out_clips
+from models.evaluation.held_out import HeldOutClip, game_with_true_actions, held_out_clips, shards_version
 from models.evaluation.true_actions import with_true_actions
 from models.inverse_dynamics.reader import ActionClip
 from models.true_actions import HOW_TO_HAVE, fit_classes
 from pipeline.actions.join import ClipActions
 from pipeline.config import Config
+from pipeline.ids import split_clip_id
+from pipeline.shards.actions import clips_of, read_shard_actions
+from pipeline.shards.read import shard_rows
 from pipeline.storage.home import Home
 from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 _CLIPS_PER_SOURCE = 3
 
@@ -49,7 +53,8 @@ def training_clips_with_actions(
 ) -> list[HeldOutClip]:
     """Return clips of training sources, with their true actions where these are known.
 
-    At most three clips of each of the first `evaluation.max_sources` sources are read.
+    At most three clips of each of the first `evaluation.max_sources` sources with true actions are read. Which clips
+    have some is looked up by their ids, so no other is decoded.
 
     Args:
         store: holds the shards, and actions beside them.
@@ -58,7 +63,27 @@ def training_clips_with_actions(
         num_prototypes: as how many prototypes continuous actions count.
     """
     wide = replace(config, evaluation=replace(config.evaluation, clips_per_source=_CLIPS_PER_SOURCE))
-    return with_true_actions(store, held_out_clips(store, wide, home, "train"), num_prototypes, "train")
+    wanted = _has_actions(store, home, config.evaluation.max_sources)
+    return with_true_actions(store, held_out_clips(store, wide, home, "train", wanted), num_prototypes, "train")
+
+
+def _has_actions(store: Store, home: Home | None, most: int) -> Callable[[str], bool]:
+    """Return what tells of the id of a training clip whether its true actions are known.
+
+    Of actions beside the tars, those of the first `most` sources count: no more are read.
+    """
+    game = None if home is None else game_with_true_actions(store, home)
+    beside: set[str] = set()
+    sources: set[str] = set()
+    tombstones = taken_down(store)
+    for row in shard_rows(store, shards_version(store), "train"):
+        table = read_shard_actions(store, row) if len(sources) < most else None
+        for clip_id in () if table is None else clips_of(table):
+            source = split_clip_id(clip_id)[0]
+            if not tombstones.hidden_among(store, [source]):
+                beside.add(clip_id)
+                sources.add(source)
+    return lambda clip_id: clip_id in beside or (game is not None and game(split_clip_id(clip_id)[0]))
 
 
 def label_clips(train: Sequence[HeldOutClip], held_out: Sequence[HeldOutClip], num_prototypes: int) -> LabelledClips:

@@ -7,13 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 
+import models.evaluation.held_out as held_out_module
 from models.evaluation.codes import measure_codes, true_action_shares
 from models.evaluation.explained import measure_explained
 from models.evaluation.gates import check_gates
 from models.evaluation.held_out import HeldOutClip
+from models.evaluation.labelled import training_clips_with_actions
 from models.evaluation.true_actions import led_by_true_actions, with_true_actions
 from models.true_actions import ActionClasses
-from pipeline.config import EvaluationConfig
+from pipeline.config import Config, EvaluationConfig
 from pipeline.errors import UserError
 from tests.made_up_actions import add_shard_actions
 from tests.trainings import add_training_shards, clip_id
@@ -42,6 +44,22 @@ def test_latent_actions_are_scored_by_the_actions_beside_the_shards(store):
     assert true_action_shares(clips, codes, 8) == [{"grip": 1.0}, {}, {}, {}, {}, {"push": 1.0}, {}, {}]
     # the least of the game's information says nothing of another source
     assert check_gates(found, 2, CONFIG)["latent_action_mutual_information"]["passed"] is None
+
+
+def test_training_clips_without_true_actions_are_not_decoded(store, monkeypatch):
+    add_training_shards(store)
+    add_shard_actions(store, lambda name, step: NAMES[step % 2] if clip_id(2) == name else None)
+    decoded = []
+    decode = held_out_module.decode_stored_clip
+    monkeypatch.setattr(held_out_module, "decode_stored_clip", lambda mp4: decoded.append(mp4) or decode(mp4))
+    found = training_clips_with_actions(store, Config(evaluation=one_source()), None, 8)
+    assert [clip.clip_id for clip in found] == [clip_id(2)]
+    assert found[0].actions.tolist() == [0, 1] * 5 + [0]
+    assert len(decoded) == 1
+
+
+def one_source() -> EvaluationConfig:
+    return dataclasses.replace(CONFIG, max_sources=1, prompt_frames=2)
 
 
 def test_continuous_actions_are_scored_as_prototypes(store):
