@@ -1,9 +1,7 @@
 """Judge the rollouts of any project by the folder that `models.evaluation.foreign.layout` describes.
 
 An item that cannot be compared is named with its reason, and the others are judged. Frames are held for a part of the
-items at a time, at most `MOST_TOGETHER` bytes of them.
-
-Actions are checked, and enter no figure yet.
+items at a time, at most `MOST_TOGETHER` bytes of them. What the actions say is in `models.evaluation.foreign.actions`.
 
 Shapes: N items, T frames, H W C pixels.
 """
@@ -24,24 +22,20 @@ from models.evaluation.fidelity.figure import Figure, Figures, of_metric, too_fe
 from models.evaluation.fidelity.measure import LEAST_PAIRED_SOURCES, PART, Videos, frame_psnr, measure_fidelity
 from models.evaluation.fidelity.text import figure_lines
 from models.evaluation.foreign import layout
+from models.evaluation.foreign.actions import measure_actions
 from models.evaluation.foreign.layout import Item, LeftOut, read_layout
 from models.evaluation.foreign.read_video import LARGEST_VIDEO, read_video
 from models.evaluation.metric import mean_over_sources
 from models.features.choose import choose_nets
 from models.features.net import BATCH
-from pipeline.actions.columns import BadSidecarError
-from pipeline.actions.sidecar import read_sidecar
 from pipeline.config import EvaluationConfig
 from pipeline.errors import PermanentError, UserError
-from pipeline.regular_file import read_regular
 
 Video = NDArray[np.uint8]
 MOST_TOGETHER = 3 * BATCH * LARGEST_VIDEO
 """Bytes of the frames of a part: a batch of the largest true, generated and reconstructed videos."""
-_MORE = "add clips of other sources (names SOURCE__CLIP, or sources.jsonl)"
 _T = 4
 """The frame at which the paper takes the delta-t PSNR (Genie, section 3.1)."""
-_LARGEST_SIDECAR = 16 << 20
 _LEAST_FRAMES = 2
 
 
@@ -58,7 +52,9 @@ class Judgement:
     size: tuple[int, int]
     """Width and height."""
     with_actions: int
-    """Compared items whose actions could be read; they are checked, and enter no figure yet."""
+    """Compared items whose actions could be read."""
+    actions: dict[str, Any]
+    """Names of the actions, those that are too rare to count, and tables of actions asked for and read."""
     left_out: list[LeftOut]
 
     def as_json(self) -> dict[str, Any]:
@@ -70,7 +66,7 @@ class Judgement:
         width, height = self.size
         about = (
             f"{self.compared} rollouts of {self.sources} sources, {self.frames} frames of {width}x{height}; "
-            f"{len(self.left_out)} left out; actions of {self.with_actions} (checked, and in no figure yet)"
+            f"{len(self.left_out)} left out; actions of {self.with_actions}"
         )
         return [
             about,
@@ -108,15 +104,18 @@ def judge_rollouts(folder: Path, config: EvaluationConfig) -> Judgement:
     again = _with_reconstructions(items, left_out)
     nets = choose_nets(config.feature_nets, (frames, height, width), torch.device("cpu"))
     sources = len({item.source for item in items})
-    figures = measure_fidelity(_parts(items, again, frames * height * width * 3), nets, config, _MORE, sources)
+    figures = measure_fidelity(_parts(items, again, frames * height * width * 3), nets, config, layout.MORE, sources)
     figures |= _control(items, left_out, config)
+    control = measure_actions(items, (frames, height, width), left_out, config)
+    figures |= control.figures
     return Judgement(
         figures=figures,
         compared=len(items),
         sources=sources,
         frames=frames,
         size=(width, height),
-        with_actions=sum(_actions_are_read(item, frames, left_out) for item in items),
+        with_actions=control.with_actions,
+        actions=control.about,
         left_out=left_out,
     )
 
@@ -205,28 +204,12 @@ def _control(items: Sequence[Item], left_out: list[LeftOut], config: EvaluationC
     figures: Figures = {}
     for name, values in lost.items():
         if (count := len(set(sources))) < LEAST_PAIRED_SOURCES:
-            figures[name] = too_few(count, LEAST_PAIRED_SOURCES, _MORE)
+            figures[name] = too_few(count, LEAST_PAIRED_SOURCES, layout.MORE)
             continue
         figure: Figure = of_metric(mean_over_sources(np.array(values), sources, config))
         figure["num_samples"] = len(values)
         figures[name] = figure
     return figures
-
-
-def _actions_are_read(item: Item, frames: int, left_out: list[LeftOut]) -> bool:
-    """Tell whether an item has actions, one row a frame; with a reason where they are no such rows."""
-    path = item.files.get(layout.ACTIONS)
-    if path is None:
-        return False
-    try:
-        rows = len(read_sidecar(path.name, read_regular(path, _LARGEST_SIDECAR)))
-        if rows in (frames, frames - 1):
-            return True
-        reason = f"{rows} rows for {frames} frames: write one row a frame"
-    except (BadSidecarError, OSError) as exc:
-        reason = str(exc)
-    left_out.append(LeftOut(item.name, f"{layout.ACTIONS}/{path.name}: {reason}; its other figures stand"))
-    return False
 
 
 def _printable(text: str) -> str:

@@ -4,7 +4,8 @@
     DIR/generated/NAME.mp4
     DIR/reconstructed/NAME.mp4  optional: the tokenizer's reconstructions of the true frames
     DIR/permuted/NAME.mp4       optional: from the same start under the same actions in another order
-    DIR/actions/NAME.jsonl      optional: the true actions, one row a frame; checked, and in no figure yet
+    DIR/actions/NAME.jsonl      optional: the true actions, one row a frame
+    DIR/permuted_actions/NAME.jsonl  optional: those of the rollouts under permuted actions
     DIR/sources.jsonl           optional: {"name": NAME, "source": SOURCE}, one a line
 
 Without sources.jsonl a name's part before the first "__" is its source, or the whole name where it has none.
@@ -24,7 +25,11 @@ from pipeline.outside import parse_json
 from pipeline.regular_file import read_regular
 
 TRUE, GENERATED, RECONSTRUCTED, PERMUTED, ACTIONS = "true", "generated", "reconstructed", "permuted", "actions"
-_OPTIONAL = (RECONSTRUCTED, PERMUTED, ACTIONS)
+PERMUTED_ACTIONS = "permuted_actions"
+_SIDECARS = (ACTIONS, PERMUTED_ACTIONS)
+_OPTIONAL = (RECONSTRUCTED, PERMUTED, *_SIDECARS)
+MORE = "add clips of other sources (names SOURCE__CLIP, or sources.jsonl)"
+"""How there can be more sources."""
 _SOURCES = "sources.jsonl"
 _LARGEST = 16 << 20
 
@@ -101,7 +106,7 @@ def _files(folder: Path, left_out: list[LeftOut]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     if not folder.is_dir():
         return found
-    endings = (".jsonl",) if folder.name == ACTIONS else VIDEO_ENDINGS
+    endings = (".jsonl",) if folder.name in _SIDECARS else VIDEO_ENDINGS
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
