@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from assets.cli.options import Parsers, add_study_options, root_options, used_settings
@@ -40,6 +42,11 @@ def add_study(studies: Parsers) -> None:
         )
         command.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of each arm (3)")
         command.add_argument("--steps", type=int, metavar="N", help="most steps of each network (those of the size)")
+        if entry.reads_clips:
+            command.add_argument(
+                "--on", metavar="NAME",
+                help="what the clips are of, in a word (a-z, 0-9, -): gives a section and a folder of its own",
+            )  # fmt: skip
         command.add_argument("--json", action="store_true", help="print the figures as one JSON object")
         add_study_options(command, name)
 
@@ -49,6 +56,7 @@ def run_study(args: argparse.Namespace) -> int:
     for name, value in (("seeds", args.seeds), ("steps", args.steps)):
         if value is not None and value < 1:
             raise UserError(f"--{name} = {value}: must be at least 1")
+    _name_section(args)
     from models.studies.runner import make_runs
 
     entry = STUDIES[args.study]
@@ -63,16 +71,28 @@ def run_study(args: argparse.Namespace) -> int:
     return 0
 
 
+def _name_section(args: argparse.Namespace) -> None:
+    """Check what the clips are said to be of, and give their results a folder beside those of other clips."""
+    on = getattr(args, "on", None)
+    if on is None:
+        return
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", on):
+        raise UserError(f"--on = {on!r}: write a word of a-z, 0-9 and -, such as recordings")
+    if args.out == Path("build/studies") / args.study:
+        args.out = args.out.with_name(f"{args.study}-{on}")
+
+
 def _study(args: argparse.Namespace, runs: Runs, report: Report, finished: Sequence[Finished]) -> Study:
     command = _command(args)
     machines = ", ".join(sorted({each.result["machine"] for each in finished}))
     seeds = ", ".join(str(seed) for seed in sorted({each.run.seed for each in finished}))
     known = [each.result["cpu_s"] for each in finished if each.result["cpu_s"] is not None]
     more = f" ({len(finished) - len(known)} more were stopped and went on)" if len(known) < len(finished) else ""
+    on = getattr(args, "on", None)
     about = {"study": runs.name, "data": runs.data(), "command": command, "machine": machines, "seeds": args.seeds}
     return Study(
-        name=runs.name,
-        title=runs.title,
+        name=runs.name if on is None else f"{runs.name}-{on}",
+        title=runs.title if on is None else f"{runs.title} On: {on}",
         about=runs.about,
         command=command,
         conditions=f"{machines}; {sum(known) / 60:.1f} CPU-minutes for {len(known)} runs{more}, "
@@ -90,7 +110,8 @@ def _command(args: argparse.Namespace) -> str:
     size = "" if args.size == "toy" else f" --size {args.size}"
     seeds = "" if args.seeds == 3 else f" --seeds {args.seeds}"
     steps = "" if args.steps is None else f" --steps {args.steps}"
-    return f"lampworks study {args.study}{size}{seeds}{steps}{root_options(args)}"
+    on = f" --on {args.on}" if getattr(args, "on", None) else ""
+    return f"lampworks study {args.study}{size}{seeds}{steps}{on}{root_options(args)}"
 
 
 def _chart(name: str, chart: Curves | Intervals) -> Chart:

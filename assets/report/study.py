@@ -115,7 +115,8 @@ def section(study: Study, folder: str = "") -> str:
     parts = [f"## {study.title}", study.about.strip(), f"```sh\n{study.command}\n```", study.conditions.strip()]
     parts += ["\n".join(f"- {sentence}" for sentence in study.found)] if study.found else []
     for table in study.tables:
-        parts += [f"**{table.title}**", _markdown(table)]
+        parts += [f"**{table.title}**"] if table.title else []
+        parts.append(_markdown(table))
     for chart in study.charts:
         lines = ", ".join(f"{_COLOURS[k % 8]}: {name}" for k, name in enumerate(chart.lines))
         parts += [f"![{chart.title}]({folder}{study.name}-{chart.name}.svg)", f"{chart.title}. {lines}".strip()]

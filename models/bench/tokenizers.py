@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from models.bench.timing import kept_mb
+from models.networks.tokenizer import VideoTokenizer
 from models.registry import parameters_of
 from models.runtime.compute import Compute, choose_compute, intra_op_threads
 from models.training.data import Clip, ClipWindows, Video
@@ -121,12 +122,17 @@ def _recordings(seeds: range) -> ClipWindows:
     return ClipWindows([Clip(str(seed), lambda seed=seed: load(seed)) for seed in seeds], cache_clips=len(seeds))  # type: ignore[misc]
 
 
-def _kept_mb(training: TokenizerTraining) -> float:
-    config, windows = training.config, training.windows
-    video, _ = windows.batch(seed=0, batch=config.batch, window=config.window)
+def kept_for_backward_mb(tokenizer: VideoTokenizer, video_BTHWC: Tensor, compute: Compute) -> float:
+    """Return the memory in MB that a tokenizer's forward pass on a batch keeps for its backward pass."""
 
     def loss() -> Tensor:
-        with training.compute.autocast():
-            return training.tokenizer.loss(video.to(training.compute.device))[0]
+        with compute.autocast():
+            return tokenizer.loss(video_BTHWC.to(compute.device))[0]
 
     return kept_mb(loss)
+
+
+def _kept_mb(training: TokenizerTraining) -> float:
+    config = training.config
+    video, _ = training.windows.batch(seed=0, batch=config.batch, window=config.window)
+    return kept_for_backward_mb(training.tokenizer, video, training.compute)

@@ -26,7 +26,7 @@ from models.studies.arms import (
 from models.studies.curation_clips import CuratedPool, curated_pool, held_out_curated, held_out_pool, num_sources
 from models.studies.settings import small_world
 from models.studies.study import Finished, Report, Run, Scope, Study
-from models.studies.worlds import Footage, Workshop, measure
+from models.studies.worlds import Footage, Workshop, infer, measure
 from models.training.data import ClipWindows
 from pipeline.config import Config, fingerprint
 from pipeline.config.training import TrainingConfig
@@ -147,7 +147,8 @@ class CurationStudy(Study):
         about = fingerprint(config.tokenizer, self._clips.version)
         world = self._workshop.world(config, self._tokenizer, footage, say, about=about)
         figures: dict[str, Any] = {
-            name: measure(world, own.held_out, config.evaluation) for name, own in self._held_out.items()
+            name: measure(world, own.held_out, config.evaluation, infer(world, own.held_out, config.evaluation))
+            for name, own in self._held_out.items()
         }
         return {"clips": len(clips[run.arm]), **figures}
 

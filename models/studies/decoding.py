@@ -18,7 +18,7 @@ from models.runtime.cpu_parallel import CpuParallel
 from models.studies.arms import Figure, arms_table, as_json, difference, differences_table, mean_of_arm
 from models.studies.settings import levels_of, small_world
 from models.studies.study import Curves, Finished, Report, Run, Scope, Size, Study
-from models.studies.worlds import Footage, Workshop, measure
+from models.studies.worlds import Footage, Inferred, Workshop, infer, measure
 from models.training.world_training import WorldTraining
 from models.world.world import WorldModel
 from pipeline.config import Config, fingerprint
@@ -26,7 +26,7 @@ from pipeline.config.evaluation import EvaluationConfig
 from pipeline.progress import ProgressCallback
 
 Order = Literal["confidence", "random", "halton"]
-_STEPS: dict[Size, tuple[int, ...]] = {"tiny": (1, 2), "toy": (1, 2, 4, 8, 16), "full": (1, 2, 4, 8, 16, 25)}
+_STEPS: dict[Size, tuple[int, ...]] = {"tiny": (1, 2), "toy": (1, 2, 4, 8), "full": (1, 2, 4, 8, 16, 25)}
 _FIGURES = (
     Figure("psnr_t1", "next frame, dB", "higher"),
     Figure("psnr_t4", "4th frame, dB", "higher"),
@@ -61,7 +61,7 @@ class DecodingStudy(Study):
 
     def __init__(self, scope: Scope) -> None:
         self._scope, self._workshop = scope, Workshop(scope.folder, self)
-        self._worlds: dict[int, WorldTraining] = {}
+        self._worlds: dict[int, tuple[WorldTraining, Inferred]] = {}
 
     @cached_property
     def _footage(self) -> Footage:
@@ -80,7 +80,7 @@ class DecodingStudy(Study):
         # one prompt, and one draw of random actions: what differs is how frames are drawn
         evaluation = dataclasses.replace(
             config.evaluation, maskgit_steps=way.steps, unmask_order=way.order, unmask_schedule="cosine",
-            token_temperature=1.0, random_draws=1, windows_per_clip=min(2, config.evaluation.windows_per_clip),
+            token_temperature=1.0, random_draws=1, windows_per_clip=1,
         )  # fmt: skip
         return dataclasses.replace(config, evaluation=evaluation)
 
@@ -102,16 +102,18 @@ class DecodingStudy(Study):
         """Play the world of a seed in one way."""
         [way] = [way for way in self._ways() if way.arm == run.arm]
         config = self._config(way, run.seed)
-        world = self._world(config, run.seed, say)
-        found = measure(world, self._footage.held_out, config.evaluation)
+        world, inferred = self._world(config, run.seed, say)
+        found = measure(world, self._footage.held_out, config.evaluation, inferred)
         return {**found, "ms_a_frame": self._ms_a_frame(world, config.evaluation), "steps": way.steps}
 
-    def _world(self, config: Config, seed: int, say: ProgressCallback) -> WorldTraining:
+    def _world(self, config: Config, seed: int, say: ProgressCallback) -> tuple[WorldTraining, Inferred]:
+        """Return the world of a seed, and what is the same however its frames are drawn."""
         if seed not in self._worlds:
             shared = small_world(self._scope, 0)
             tokenizer = self._workshop.tokenizer(shared, self._footage, say)
             about = fingerprint(shared.tokenizer)
-            self._worlds = {seed: self._workshop.world(config, tokenizer, self._footage, say, about=about)}
+            world = self._workshop.world(config, tokenizer, self._footage, say, about=about)
+            self._worlds = {seed: (world, infer(world, self._footage.held_out, config.evaluation))}
         return self._worlds[seed]
 
     def _ms_a_frame(self, training: WorldTraining, settings: EvaluationConfig) -> float:
@@ -143,17 +145,22 @@ class DecodingStudy(Study):
         ]
         most = _STEPS[self._scope.size][-1]
         few = [difference(finished, "one step", _Way("confidence", most).arm, figure) for figure in _FIGURES]
-        tables = [arms_table(finished, arms, _FIGURES), differences_table([*few, *found], "Differences, paired")]
+        tables = [
+            arms_table(finished, arms, _FIGURES, "Each way"),
+            differences_table([*few, *found], "Differences, paired"),
+        ]
         charts = [self._chart(finished, figure) for figure in _FIGURES]
         said = [each.sentence() for each in (*few, *found[-2:])]
         return Report(said, tables, charts, {"differences": as_json([*few, *found])})
 
     def _chart(self, finished: Sequence[Finished], figure: Figure) -> Curves:
-        series = {}
+        series, bands = {}, {}
         for order in get_args(Order):
             means = {
-                steps: mean_of_arm(finished, _Way(order, steps).arm, figure.key)["value"]
+                float(steps): mean_of_arm(finished, _Way(order, steps).arm, figure.key)
                 for steps in _STEPS[self._scope.size]
             }
-            series[order] = [(float(steps), mean) for steps, mean in means.items() if mean is not None]
-        return Curves(figure.title, series, {}, "MaskGIT steps", log_x=True)
+            series[order] = [(steps, mean["value"]) for steps, mean in means.items() if mean["value"] is not None]
+            ends = [(steps, mean.get("low"), mean.get("high")) for steps, mean in means.items()]
+            bands[order] = [(steps, low, high) for steps, low, high in ends if low is not None and high is not None]
+        return Curves(f"{figure.title} (bands: 95 % over seeds)", series, bands, "MaskGIT steps", log_x=True)

@@ -22,18 +22,18 @@ from models.studies.intervals import MIN_SEEDS, MIN_SOURCES, TOO_FEW, over_seeds
 from models.studies.power_law import PowerLaw, fit_power_law
 from models.studies.settings import levels_of, small_world
 from models.studies.study import Curves, Finished, Report, Run, Scope, Size, Study, Table
-from models.studies.worlds import Footage, Workshop, measure
+from models.studies.worlds import Footage, Workshop, infer, measure
 from pipeline.config import Config, fingerprint
 from pipeline.progress import ProgressCallback
 
 Kind = Literal["size", "batch"]
 _SIZES: dict[Size, tuple[tuple[int, int], ...]] = {
     "tiny": ((1, 16), (1, 32)),
-    "toy": ((1, 32), (2, 48), (2, 80), (3, 112), (4, 160)),
+    "toy": ((1, 16), (1, 32), (2, 48), (2, 72), (3, 96)),
     "full": ((4, 128), (6, 256), (8, 512), (12, 768), (16, 1024)),
 }
 """Layers and width of the dynamics."""
-_BATCHES: dict[Size, tuple[int, ...]] = {"tiny": (1, 2), "toy": (3, 6, 12, 24, 48), "full": (16, 32, 64, 128, 256)}
+_BATCHES: dict[Size, tuple[int, ...]] = {"tiny": (1, 2), "toy": (2, 4, 8, 16), "full": (16, 32, 64, 128, 256)}
 
 
 class _Arm(NamedTuple):
@@ -101,7 +101,9 @@ class ScalingStudy(Study):
         own = base.dynamics.stack
         stack = dataclasses.replace(own, layers=arm.layers, d_model=arm.width, head_dim=arm.width // own.heads)
         dynamics = dataclasses.replace(base.dynamics, stack=stack, batch=arm.batch, steps=steps, optimizer=optimizer)
-        return dataclasses.replace(base, dynamics=dynamics)
+        # the loss is asked about, and the next frame beside it: longer rollouts would cost more than the training
+        evaluation = dataclasses.replace(base.evaluation, horizon=1, random_draws=1)
+        return dataclasses.replace(base, dynamics=dynamics, evaluation=evaluation)
 
     @cached_property
     def _tokenizer(self) -> VideoTokenizer:
@@ -117,7 +119,8 @@ class ScalingStudy(Study):
         config = self._config(arm, run.seed)
         shared = fingerprint(small_world(self._scope, 0).tokenizer)
         training = self._workshop.world(config, self._tokenizer, self._footage, say, about=shared, oracle=True)
-        found = measure(training, self._footage.held_out, config.evaluation, oracle=True)
+        clips, settings = self._footage.held_out, config.evaluation
+        found = measure(training, clips, settings, infer(training, clips, settings, oracle=True))
         about = {"parameters": parameters_of(training.dynamics), "batch": config.dynamics.batch}
         return {**about, "steps": config.dynamics.steps, **found}
 

@@ -28,7 +28,7 @@ class Extent(NamedTuple):
 
 EXTENTS: dict[Size, Extent] = {
     "tiny": Extent(2, 2, 8, 2, 2, 2),
-    "toy": Extent(24, 10, 60, 80, 300, 400),
+    "toy": Extent(24, 12, 40, 20, 150, 200),
     "full": Extent(512, 64, 160, 4000, 20_000, 50_000),
 }
 _HELD_OUT = 100_000  # seeds of held-out levels begin here
@@ -53,7 +53,8 @@ def small_world(scope: Scope, seed: int) -> Config:
     """Return the demo's settings with the steps of a study, measured in short windows without long rollouts."""
     extent, size, base = extent_of(scope), scope.size, demo()
     tokenizer, lam, dynamics = base.tokenizer, base.latent_actions, base.dynamics
-    threads, batch = (1, 2) if size == "tiny" else (base.training.threads, None)
+    threads = 1 if size == "tiny" else base.training.threads
+    batch = {"tiny": 2, "toy": 8}.get(size)
     return dataclasses.replace(
         base,
         tokenizer=dataclasses.replace(
@@ -74,8 +75,8 @@ def small_world(scope: Scope, seed: int) -> Config:
             steps=extent.steps,
             batch=batch or dynamics.batch,
             stack=_scaled(dynamics.stack, size),
-            # what tells shown actions takes 400 batches, however few the steps
-            unseen_actions=0.0 if size == "tiny" else dynamics.unseen_actions,
+            # what tells shown actions takes hundreds of batches, however few the steps
+            unseen_actions=dynamics.unseen_actions if size == "full" else 0.0,
         ),
         training=dataclasses.replace(
             base.training, seed=seed, threads=threads, checkpoint_every=max(50, extent.steps // 10)
@@ -86,14 +87,24 @@ def small_world(scope: Scope, seed: int) -> Config:
 
 def small_evaluation(base: EvaluationConfig, size: Size) -> EvaluationConfig:
     """Return how worlds of studies are measured: from one frame, as the paper does, over 4 frames."""
-    windows, draws = (1, 1) if size == "tiny" else (4, 2)
+    windows, draws = (4, 2) if size == "full" else (1, 1)
     return dataclasses.replace(base, prompt_frames=1, horizon=4, windows_per_clip=windows, random_draws=draws, seed=0)
+
+
+def small_fidelity(base: EvaluationConfig, size: Size) -> EvaluationConfig:
+    """Return settings with the rollouts of a Frechet video distance: 16 frames, as in the paper's windows."""
+    frames, windows, draws = (4, 1, 10) if size == "tiny" else (16, 2, 100)
+    return dataclasses.replace(base, fidelity_frames=frames, fidelity_windows=windows, fidelity_draws=draws)
 
 
 def _scaled(stack: StackConfig, size: Size) -> StackConfig:
     if size == "tiny":
         return dataclasses.replace(stack, layers=1, d_model=32, heads=2, kv_heads=2, head_dim=16, ffw_multiple=1.0)
-    scale = 4 if size == "full" else 1
+
+    # toy: half the demo's width costs a third of its time
+    def scaled(width: int) -> int:
+        return 4 * width if size == "full" else width // 2
+
     return dataclasses.replace(
-        stack, d_model=scale * stack.d_model, heads=scale * stack.heads, kv_heads=scale * stack.kv_heads
+        stack, d_model=scaled(stack.d_model), heads=scaled(stack.heads), kv_heads=scaled(stack.kv_heads)
     )

@@ -21,7 +21,8 @@ from models.studies.arms import (
 )
 from models.studies.settings import levels_of, small_world
 from models.studies.study import Finished, Report, Run, Scope, Study, Table
-from models.studies.worlds import Footage, Workshop, measure
+from models.studies.worlds import Footage, Inferred, Workshop, infer, measure
+from models.training.world_training import WorldTraining
 from pipeline.config import Config, fingerprint
 from pipeline.progress import ProgressCallback
 
@@ -90,9 +91,16 @@ class WorldArms(Study):
         config = self.config(run.arm, run.seed)
         tokenizer, about = self._tokenizer_of(run, say)
         world = self._workshop.world(config, tokenizer, self._footage, say, about=about, oracle=self.oracle)
-        found = measure(world, self._footage.held_out, config.evaluation, oracle=self.oracle)
+        clips, settings = self._footage.held_out, config.evaluation
+        inferred = infer(world, clips, settings, oracle=self.oracle)
+        found = measure(world, clips, settings, inferred)
         sizes = {name: parameters_of(network) for name, network in world.networks().items()}
+        found |= self.measure_more(world, config, inferred)
         return {**found, "parameters": {"tokenizer": parameters_of(tokenizer), **sizes}}
+
+    def measure_more(self, world: WorldTraining, config: Config, inferred: Inferred) -> dict[str, Any]:
+        """Return what a study measures of each world beside what all of them do."""
+        return {}
 
     @cached_property
     def _tokenizers(self) -> dict[str, VideoTokenizer]:
@@ -129,7 +137,7 @@ class WorldArms(Study):
 
     def table(self, finished: Sequence[Finished]) -> Table:
         """Return the table of the arms."""
-        table = arms_table(finished, list(self.arms()), self.figures)
+        table = arms_table(finished, list(self.arms()), self.figures, "The arms")
         cost = [shown_cpu_s([result for run, result in finished if run.arm == arm]) for arm in self.arms()]
         size = [_parameters(finished, arm) for arm in self.arms()]
         header = [*table.header, "parameters", "CPU-s a run"]

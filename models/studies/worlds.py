@@ -32,6 +32,7 @@ from models.runtime.compute import choose_compute, intra_op_threads, prepare_tra
 from models.runtime.cpu_parallel import CpuParallel
 from models.studies.runner import parts_of
 from models.studies.study import Study
+from models.studies.video_distance import video_distance, video_net
 from models.training.checkpoint import Checkpoints
 from models.training.data import ClipWindows, check_window
 from models.training.loop import run
@@ -150,44 +151,75 @@ class Workshop:
         return Checkpoints(self._store, f"{_PARTS}/{self._name}/{kind}-{fingerprint(*parts)}/checkpoints")
 
 
-def measure(
+class Inferred(NamedTuple):
+    """What does not depend on how frames are sampled."""
+
+    codes: list[np.ndarray]
+    """Actions (T - 1,) of each held-out clip: latent ones, or true ones where these lead the dynamics."""
+    by_clip: dict[str, np.ndarray]
+    """`cross_entropy`, `accuracy` and `accuracy_changed` of the next frame's tokens, by clip."""
+    information: float | None
+    """Of latent and true actions, in nat."""
+
+
+def infer(
     training: WorldTraining, clips: Sequence[HeldOutClip], settings: EvaluationConfig, *, oracle: bool = False
+) -> Inferred:
+    """Return the actions of held-out clips, and how well the next frame is predicted under them."""
+    with intra_op_threads():
+        world, information = _playable(training), None
+        if oracle:
+            codes = [clip.actions for clip in clips if clip.actions is not None]
+        else:
+            codes, times = infer_clip_actions(world, clips)
+            information = measure_codes(clips, codes, times, world.num_actions, settings)[_MI]["value"]
+        of_clip = next_frames(
+            training.tokenizer, training.lam, training.dynamics, clips, codes, compute=training.compute,
+            windows_per_clip=8 * settings.windows_per_clip,
+        )  # fmt: skip
+        return Inferred(codes, of_clip._asdict(), information)
+
+
+def measure(
+    training: WorldTraining, clips: Sequence[HeldOutClip], settings: EvaluationConfig, inferred: Inferred
 ) -> dict[str, Any]:
     """Return figures of a world by held-out source, in the order of their ids.
 
     `cross_entropy` (nat), `accuracy` and `accuracy_changed` of the next frame's tokens, `psnr` of the tokenizer,
     `psnr_t1`, .. of rollouts, `delta_t_psnr` and `delta_t_psnr_permuted` (dB): a list with a value per source each,
     None where there is none. `mutual_information` of latent and true actions is one number (nat), or None.
+
+    Args:
+        training: the world.
+        clips: held-out clips.
+        settings: windows, sampling and seed.
+        inferred: what `infer` returned for the world and the clips.
     """
     with intra_op_threads():
-        return _measured(training, clips, settings, oracle)
-
-
-def _measured(
-    training: WorldTraining, clips: Sequence[HeldOutClip], settings: EvaluationConfig, oracle: bool
-) -> dict[str, Any]:
-    compute = training.compute
-    model = WorldModel(training.tokenizer, training.lam, training.dynamics, compute=compute)
-    world = CpuParallelWorld(model, CpuParallel(compute, _BATCH))
-    information = None
-    if oracle:
-        codes = [clip.actions for clip in clips if clip.actions is not None]
-    else:
-        codes, times = infer_clip_actions(world, clips)
-        information = measure_codes(clips, codes, times, world.num_actions, settings)[_MI]["value"]
-    of_clip = next_frames(
-        training.tokenizer, training.lam, training.dynamics, clips, codes, compute=compute,
-        windows_per_clip=8 * settings.windows_per_clip,
-    )  # fmt: skip
-    windows = cut_windows(clips, settings)
-    with torch.inference_mode():
-        rebuilt = psnr(windows.video_NTHWC, decode(world, encode(world, windows.video_NTHWC))).mean(1)
-    by_window: dict[str, np.ndarray] = {"psnr": rebuilt}
-    measure_control(world, windows, codes, settings, by_window=by_window)
+        world, windows = _playable(training), cut_windows(clips, settings)
+        with torch.inference_mode():
+            rebuilt = psnr(windows.video_NTHWC, decode(world, encode(world, windows.video_NTHWC))).mean(1)
+        by_window: dict[str, np.ndarray] = {"psnr": rebuilt}
+        measure_control(world, windows, inferred.codes, settings, by_window=by_window)
     sources = [clip.video_id for clip in clips]
-    values = {name: per_source(value, sources) for name, value in of_clip._asdict().items()}
+    values = {name: per_source(value, sources) for name, value in inferred.by_clip.items()}
     values |= {name: per_source(value, windows.sources) for name, value in by_window.items()}
     return {
         **{name: [None if np.isnan(one) else round(float(one), 6) for one in value] for name, value in values.items()},
-        "mutual_information": information,
+        "mutual_information": inferred.information,
     }
+
+
+def rollouts_distance(
+    training: WorldTraining, clips: Sequence[HeldOutClip], settings: EvaluationConfig, inferred: Inferred
+) -> dict[str, Any]:
+    """Return the Frechet video distance of rollouts of a world (`models.studies.video_distance`)."""
+    with intra_op_threads():
+        height, width = clips[0].frames_THWC.shape[1:3]
+        net = video_net((settings.fidelity_frames, height, width))
+        return video_distance(_playable(training), clips, inferred.codes, settings, net)
+
+
+def _playable(training: WorldTraining) -> CpuParallelWorld:
+    model = WorldModel(training.tokenizer, training.lam, training.dynamics, compute=training.compute)
+    return CpuParallelWorld(model, CpuParallel(training.compute, _BATCH))

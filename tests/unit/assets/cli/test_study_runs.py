@@ -75,3 +75,24 @@ def test_no_seeds_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["study", "scaling", "--out", str(tmp_path / "out"), "--seeds", "0"]) == 2
     assert "--seeds = 0: must be at least 1" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_other_clips_get_a_section_and_a_folder_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STUDIES, "curation", Entry(Fake, "nothing", 0, reads_clips=True))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "root" / "tables").mkdir(parents=True)
+    monkeypatch.setenv("LAMPWORKS_ROOT", str(tmp_path / "root"))
+    command = ["study", "curation", "--seeds", "1", "--page", "studies.md"]
+    assert main(command) == 0
+    assert main([*command, "--on", "recordings"]) == 0
+    page = (tmp_path / "studies.md").read_text()
+    assert "## Is more <better>?\n" in page
+    assert "## Is more <better>? On: recordings\n" in page
+    assert "\nlampworks study curation --seeds 1 --on recordings\n" in page
+    assert (tmp_path / "studies" / "scaling-recordings-1.svg").is_file()
+    assert (tmp_path / "build" / "studies" / "curation-recordings" / "study.json").is_file()
+    capsys.readouterr()
+    assert main([*command, "--on", "../x"]) == 2
+    assert "--on = '../x': write a word of a-z, 0-9 and -" in capsys.readouterr().err
