@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from pipeline.errors import UserError
 
 _SHOWN = 200
 """Characters of a wrong value that an error shows."""
+_INNER = re.compile(r"(stack|optimizer)\.")
+"""How a section that lies in others, and cannot know in which, begins what it says of its fields."""
 _BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of"}
 """Types of pydantic's errors whose sentence `Bounds` writes, the same as for a section built in Python."""
 _IDS = ("training.start_from", "training.go_on")
@@ -91,7 +94,12 @@ def _wrong_field(error: ErrorDetails) -> str:
     name, message = ".".join(map(str, error["loc"])), error["msg"]
     if error["type"] == "value_error":
         # a section's own check: its message names the field, and the fields beside it may hold a password
-        return f"  {message.removeprefix('Value error, ')}"
+        message = message.removeprefix("Value error, ")
+        # one kind of section in several places, as `stack`: say which one it is
+        inner = _INNER.match(message)
+        if inner and len(error["loc"]) > 1:
+            message = re.sub(rf"\b{inner[1]}\.", f"{name}.", message)
+        return f"  {message}"
     if error["type"] in _BOUNDS:
         message = f"must {_bounds_at(error['loc'])}"
     if error["type"] == "tuple_type":

@@ -143,6 +143,19 @@ def test_every_wrong_field_is_named_at_once(tmp_path: Path):
         assert name in str(error.value)
 
 
+def test_a_wrong_field_of_a_section_in_another_is_named_with_both(tmp_path: Path):
+    (tmp_path / "c.yaml").write_text(
+        "tokenizer: {encoder: {heads: 3, kv_heads: 2}}\ndynamics: {optimizer: {muon_lr_scale: 2}}", "utf-8"
+    )
+    with pytest.raises(UserError) as caught:
+        load_config(tmp_path / "c.yaml")
+    assert str(caught.value).splitlines()[1:] == [
+        "  tokenizer.encoder.kv_heads = 2: must divide heads = 3",
+        "  dynamics.optimizer.muon_lr_scale = 2 acts only with dynamics.optimizer.algorithm = 'muon': set that, or "
+        "muon_lr_scale = 1",
+    ]
+
+
 def test_the_message_names_the_file(tmp_path: Path):
     path = written(tmp_path, "clips: {crf: sharp}")
     with pytest.raises(UserError, match=r"lampworks\.yaml"):
