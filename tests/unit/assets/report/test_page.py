@@ -119,6 +119,7 @@ def test_the_page_tells_the_funnel_the_reasons_and_the_figures(finished: Store):
         "delta-t PSNR, permuted actions",
         "[3.30, 4.50]",
         "(lower end)",
+        "too few to tell: 3 sources <b>",
         # long rollouts at the frames where a window of four is full: once, twice, three times
         "frames aheadanewkeptloses95 % interval118.2517.500.75[0.45, 1.05]417.9517.200.45[0.15, 0.75]817.55",
         "1217.1516.40-0.35[-0.65, -0.05]",
