@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from models.training.code_metrics import lam_quality
 from models.training.held_windows import SpreadWindows
 from models.training.true_actions import true_actions
 from models.training.world_training import WorldTraining
+
+_HELD = "held-out windows"
 
 
 @torch.inference_mode()
@@ -29,9 +31,54 @@ def world_metrics(training: WorldTraining, windows: SpreadWindows, *, count: int
     compute, lam = training.compute, training.lam
     if training.truth_actions is not None:
         return _led_by_truth(training, windows, count)
-    video = windows.spread(count=count, window=training.config.context)
     each, right, changed, drawn, copies, codes = [], [], [], [], [], []
-    for part in video.split(8):
+    for part in _frozen_parts(training, windows, count):
+        with compute.autocast():
+            loss, hit = last_frame_quality(training.dynamics, part.tokens_BTP, part.rows_BTL)
+        each.append(loss)
+        right.append(hit.float())
+        changed.append(part.tokens_BTP[:, -1] != part.tokens_BTP[:, -2])
+        drawn += [part.quality] * len(part.tokens_BTP)
+        copies += [part.copy_quality] * len(part.tokens_BTP)
+        codes.append(part.codes.flatten())
+    return {
+        **_of_dynamics(torch.cat(each), torch.cat(right), torch.cat(changed)),
+        lam.metric: sum(drawn) / len(drawn),
+        f"{lam.metric}_copy": sum(copies) / len(copies),
+        **_of_codes(torch.cat(codes), lam.config.num_actions),
+        "windows": len(drawn),
+    }
+
+
+class _FrozenPart(NamedTuple):
+    """What the tokenizer and the LAM say of some windows."""
+
+    tokens_BTP: Tensor
+    rows_BTL: Tensor
+    """Codebook rows of the latent actions."""
+    codes: Tensor
+    quality: float
+    """Of the LAM's prediction, mean over the windows."""
+    copy_quality: float
+    """Of copying the frame before."""
+
+
+class _Kept(NamedTuple):
+    """What was said of the windows that were measured last."""
+
+    windows: SpreadWindows
+    asked: int
+    parts: list[_FrozenPart]
+
+
+def _frozen_parts(training: WorldTraining, windows: SpreadWindows, count: int) -> list[_FrozenPart]:
+    """Return what does not change with the dynamics; of a LAM that rests it is computed once for the same windows."""
+    kept: _Kept | None = training.kept_of_frozen.get(_HELD)
+    if kept is not None and kept.windows is windows and kept.asked == count:
+        return kept.parts
+    compute, lam = training.compute, training.lam
+    found = []
+    for part in windows.spread(count=count, window=training.config.context).split(8):
         pixels = part.to(compute.device)
         with compute.autocast():
             tokens = training.tokenizer.encode(pixels)
@@ -39,20 +86,12 @@ def world_metrics(training: WorldTraining, windows: SpreadWindows, *, count: int
             prediction = lam(frames)
             assert prediction.quantized is not None
             rows = lam.quantizer.lookup(prediction.quantized.codes)
-            loss, hit = last_frame_quality(training.dynamics, tokens, rows)
-        each.append(loss)
-        right.append(hit.float())
-        changed.append(tokens[:, -1] != tokens[:, -2])
-        drawn += [lam_quality(prediction.next_frames, frames[:, 1:])] * len(part)
-        copies += [lam_quality(as_float(frames[:, :-1]), frames[:, 1:])] * len(part)
-        codes.append(prediction.quantized.codes.flatten())
-    return {
-        **_of_dynamics(torch.cat(each), torch.cat(right), torch.cat(changed)),
-        lam.metric: sum(drawn) / len(drawn),
-        f"{lam.metric}_copy": sum(copies) / len(copies),
-        **_of_codes(torch.cat(codes), lam.config.num_actions),
-        "windows": len(video),
-    }
+        quality = lam_quality(prediction.next_frames, frames[:, 1:])
+        copied = lam_quality(as_float(frames[:, :-1]), frames[:, 1:])
+        found.append(_FrozenPart(tokens, rows, prediction.quantized.codes, quality, copied))
+    if training.lam_rests:
+        training.kept_of_frozen[_HELD] = _Kept(windows, count, found)
+    return found
 
 
 def _led_by_truth(training: WorldTraining, windows: SpreadWindows, count: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from threading import Event
 from typing import Any
 
 import torch
@@ -110,8 +111,13 @@ class WorldTraining:
         self._large = LargeNetwork("dynamics", self.dynamics, self.optimizer, compute)
         self.recalled = RecalledFrames(dynamics.recalled_frames)
         self.token_cache = token_cache(self.tokenizer, cache_tokens, dynamics.context)
-        rests = cache_tokens and not latent_actions.update_every
-        self.code_cache = WindowCache(cache_tokens, dynamics.context, latent_actions.num_actions) if rests else None
+        self.lam_rests = not latent_actions.update_every
+        """Whether the LAM ends learning with its steps alone."""
+        caches = cache_tokens and self.lam_rests
+        self.code_cache = WindowCache(cache_tokens, dynamics.context, latent_actions.num_actions) if caches else None
+        self._aside = WithoutGradients(compute, CpuParallel(compute, 1), accumulate)
+        self.kept_of_frozen: dict[str, Any] = {}
+        """What measurements keep of networks that rest; emptied where these may be others."""
 
     def _fresh_dynamics(self) -> Dynamics:
         codes, grid = self.tokenizer.config.codebook_size, self.tokenizer.grid
@@ -250,8 +256,26 @@ class WorldTraining:
                 tokens = self._window_tokens(video, places)
                 yield tokens[:, :-1], self._codes(tokens if self.lam.reads_tokens else self._context(video), places)
 
-        train_prior(prior, transitions(), step_generator(self.seed, _PRIOR_STREAM, 0))
-        batches.close()
+        found = [*transitions()]
+        learned = Event()
+        ahead = self.parallel.submit(self._keep_ahead, batches, learned) if self.parallel.count > 1 else None
+        try:
+            train_prior(prior, found, step_generator(self.seed, _PRIOR_STREAM, 0))
+        finally:
+            learned.set()
+            if ahead is not None:
+                ahead.exception()  # a step that meets the same says so
+            batches.close()
+
+    def _keep_ahead(self, batches: Batches, until: Event) -> None:
+        """Fill the caches with windows that no step has drawn, while the prior learns, which keeps one thread busy."""
+        cache, size = self.code_cache, -1
+        while cache is not None and not until.is_set() and len(cache) > size:
+            size = len(cache)
+            video, places = self._placed(next(batches))
+            frames, own = self._context(video), self._context_places(places)
+            tokens = self._aside.kept(self.token_cache, self.tokenizer.encode, frames, own)
+            self._aside.kept(cache, self.lam.encode, tokens if self.lam.reads_tokens else frames, own)
 
     def _initialize_codes(self) -> None:
         batches = self._order(CODES_STREAM, ranks=ALONE)  # every rank makes the codes of whole batches
@@ -286,8 +310,10 @@ class WorldTraining:
         networks = {**self._saved(), "dynamics": self._large.state()}
         self.recalled.load(part_of(_RECALLED, own))
         load_states(networks, self.optimizers(), {k: v for k, v in own.items() if not k.startswith(f"{_RECALLED}.")})
+        # codes are of a LAM that has taken other steps
+        self.kept_of_frozen.clear()
         if self.code_cache is not None:
-            self.code_cache.clear()  # its codes are of a LAM that has taken other steps
+            self.code_cache.clear()
 
     def finish(self) -> None:
         """Make the dynamics whole again on the first rank, after the last step; all ranks call this."""

@@ -1,14 +1,18 @@
 """The dynamics is led by actions that the footage never shows, and only where it does not."""
 
+import dataclasses
+import time
+
 import pytest
 import torch
 
-from models.training import unseen_actions
+from models.training import unseen_actions, world_training
 from models.training.checkpoint import step_generator
 from models.training.unseen_actions import ActionPrior, ShownActions, shown_actions, train_prior, with_unseen_actions
 from pipeline.config import parse_config
 from pipeline.errors import UserError
-from tests.numerics.small import arcade_windows, make_world_training, short_prior
+from tests.numerics import small
+from tests.numerics.small import DYNAMICS, arcade_windows, make_world_training, short_prior
 
 CODES = torch.tensor([[0.0], [1.0], [10.0], [11.0], [30.0]])
 RESTS = {"unquantized_steps": 2, "update_every": 0}
@@ -80,6 +84,46 @@ def test_what_the_prior_learned_is_part_of_a_checkpoint(monkeypatch):
     assert resumed.step(4)["loss"] == losses[0]
     assert not any("action_prior" in name for name in plain.tensors()), "checkpoints without it stay as they were"
     assert "action_prior" not in whole.networks(), "it is no part of a world"
+
+
+def test_while_the_prior_learns_windows_are_encoded_ahead_and_the_steps_stay_the_same(monkeypatch):
+    short_prior(monkeypatch)
+    monkeypatch.setattr(world_training, "_PRIOR_BATCHES", 1)
+    monkeypatch.setattr(small, "CPU", dataclasses.replace(small.CPU, threads=2))
+    windows = arcade_windows()
+    ahead, plain = (make_world_training(windows, lam=RESTS, unseen_actions=0.9, cache_tokens=500) for _ in range(2))
+    learn, kept = world_training.train_prior, []
+
+    def learn_late(*arguments):
+        # until enough is encoded: on a busy machine the prior may have learned before the other thread begins
+        deadline = time.monotonic() + 60
+        while len(ahead.code_cache) < 2 * DYNAMICS.batch and time.monotonic() < deadline:
+            time.sleep(0.01)
+        kept.append(len(ahead.code_cache))
+        learn(*arguments)
+
+    def steps(training):
+        return [training.step(step) for step in range(5)]
+
+    monkeypatch.setattr(plain, "_keep_ahead", lambda batches, until: None)
+    expected = steps(plain)
+    monkeypatch.setattr(world_training, "train_prior", learn_late)
+    assert steps(ahead) == expected
+    assert kept[0] >= 2 * DYNAMICS.batch, "more than the prior has drawn"
+    for name, tensor in plain.tensors().items():
+        assert torch.equal(ahead.tensors()[name], tensor), name
+
+
+def test_a_window_that_cannot_be_read_ahead_stops_nothing(monkeypatch):
+    short_prior(monkeypatch)
+    monkeypatch.setattr(small, "CPU", dataclasses.replace(small.CPU, threads=2))
+    training = make_world_training(arcade_windows(), lam=RESTS, unseen_actions=0.9, cache_tokens=500)
+
+    def unreadable(*arguments, **named):
+        raise UserError("no such clip")
+
+    monkeypatch.setattr(training, "_keep_ahead", unreadable)
+    assert [training.step(step) for step in range(4)][-1]["loss"] > 0
 
 
 def test_actions_that_still_change_are_refused_and_the_advice_helps():

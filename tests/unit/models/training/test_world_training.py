@@ -88,6 +88,32 @@ def test_one_that_knows_the_next_frame_is_right_everywhere(windows, monkeypatch)
     assert found["cross_entropy_changed"] < 1e-3
 
 
+def test_what_a_lam_that_rests_says_of_the_same_windows_is_computed_once(windows, monkeypatch):
+    training = make_world_training(windows, lam={"unquantized_steps": 1, "update_every": 0})
+    for step in range(3):
+        training.step(step)
+    first = world_metrics(training, windows, count=4)
+    training.step(3)
+    encode, calls = training.tokenizer.encode, []
+    monkeypatch.setattr(training.tokenizer, "encode", lambda video: calls.append(len(video)) or encode(video))
+    again = world_metrics(training, windows, count=4)
+    assert not calls
+    assert again["cross_entropy"] != first["cross_entropy"], "the dynamics goes on"
+    assert again["lam_psnr"] == first["lam_psnr"]
+    assert world_metrics(training, windows, count=2)["windows"] == 2
+    assert calls == [2], "other windows are measured anew"
+    training.load({name: tensor.clone() for name, tensor in training.tensors().items()})
+    assert world_metrics(training, windows, count=2)["windows"] == 2
+    assert calls == [2, 2], "so are those of another state"
+
+
+def test_a_lam_that_learns_is_measured_anew(windows):
+    training = make_world_training(windows)
+    first = world_metrics(training, windows, count=4)
+    training.step(0)
+    assert world_metrics(training, windows, count=4)["lam_psnr"] != first["lam_psnr"]
+
+
 def test_where_nothing_changes_figures_of_changed_tokens_are_not_known(windows, monkeypatch):
     training = make_world_training(windows)
     still = torch.zeros(2, DYNAMICS.context, training.tokenizer.num_tokens, dtype=torch.int64)
