@@ -105,6 +105,20 @@ def beats_chance(metrics: Metrics, name: str) -> bool:
     return low is not None and chance is not None and low > chance
 
 
+def why_not_judged(metrics: Metrics, true: str) -> str:
+    """Return why a network cannot be asked about frames that are not true; empty where it can.
+
+    Args:
+        metrics: of `accuracy_metrics`.
+        true: name of the balanced accuracy on true frames.
+    """
+    for name in (true, f"{true}_shuffled"):
+        if metrics[name]["value"] is None:
+            why = metrics[name]["reason"]
+            return f"it is not known whether the network reads true frames better than chance ({why})"
+    return "" if beats_chance(metrics, true) else "the network reads the actions of true frames no better than chance"
+
+
 def _table(
     asked: Sequence[np.ndarray],
     read: Sequence[np.ndarray],

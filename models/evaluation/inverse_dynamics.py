@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from models.evaluation.accuracy import ENDS, accuracy_metrics, beats_chance
+from models.evaluation.accuracy import ENDS, accuracy_metrics, why_not_judged
 from models.evaluation.chance import TOO_FEW
 from models.evaluation.held_out import HeldOutClip
 from models.evaluation.labelled import LabelledClips
@@ -129,13 +129,7 @@ def _not_judged(metrics: Metrics, meaning: np.ndarray, names: Sequence[str]) -> 
     if len(np.unique(meant)) < 2:
         what = names[meant[0]] if len(meant) else "none"
         return f"{TOO_FEW}: all latent actions stand for one true action ({what}), and 2 are needed"
-    for name in (TRUE, f"{TRUE}_shuffled"):
-        if metrics[name]["value"] is None:
-            why = metrics[name]["reason"]
-            return f"it is not known whether the network reads true frames better than chance ({why})"
-    if not beats_chance(metrics, TRUE):
-        return "the network reads the actions of true frames no better than chance"
-    return ""
+    return why_not_judged(metrics, TRUE)
 
 
 def _table(asked: Sequence[np.ndarray], read: Sequence[np.ndarray], num_actions: int) -> list[list[int]]:

@@ -31,8 +31,8 @@ from models.evaluation.accuracy import (
     LEAST_SOURCES,
     LEAST_TRANSITIONS,
     accuracy_metrics,
-    beats_chance,
     frequent_actions,
+    why_not_judged,
 )
 from models.evaluation.chance import TOO_FEW
 from models.evaluation.fidelity.figure import Figure, Figures, absent, of_metric, too_few
@@ -178,7 +178,7 @@ class _Answers:
             metrics |= accuracy_metrics(
                 name, self._asked[name], read, self._sources[name], len(self._labels.names), self._config
             )
-        if why := _not_judged(metrics):
+        if why := why_not_judged(metrics, TRUE):
             metrics = {name: own if name.startswith(TRUE) else absent(why) for name, own in metrics.items()}
         found: Figures = {}
         for name, metric in metrics.items():
@@ -196,16 +196,6 @@ class _Answers:
         for wanted, seen in zip(self._asked[name], self._read[name], strict=True):
             table += count_pairs(wanted[wanted >= 0], seen[wanted >= 0], size, size)
         return [[int(count) for count in row] for row in table]
-
-
-def _not_judged(metrics: Metrics) -> str:
-    """Return why videos that are not true cannot be judged; empty where they can."""
-    for name in (TRUE, f"{TRUE}_shuffled"):
-        if metrics[name]["value"] is None:
-            return (
-                f"it is not known whether the network reads true frames better than chance ({metrics[name]['reason']})"
-            )
-    return "" if beats_chance(metrics, TRUE) else "the network reads the actions of true frames no better than chance"
 
 
 def _without(figure: Figure, with_actions: int) -> Control:
