@@ -10,6 +10,7 @@ Shapes: N rollouts, S generated frames.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,11 +86,14 @@ def measure_character(
         advance()
         return CharacterFigures(_all_unknown(reason))
     inferred = _inferred_rollouts(clips, clip_codes, usable, config)
-    judged = _roll_out(world, inferred, config)
-    advance()
     held, codes = _held_rollouts(clips, usable, code_shares, config)
-    judged_held = _roll_out(world, held, config)
-    advance()
+    # judged in a thread of its own while the next ones are rolled out
+    with ThreadPoolExecutor(1, "judge") as judges:
+        parts = _roll_out(world, inferred, config, judges)
+        advance()
+        parts_held = _roll_out(world, held, config, judges)
+        judged, judged_held = (Judgement.joined([part.result() for part in each]) for each in (parts, parts_held))
+        advance()
     by_frame = {**_by_frame(judged, inferred, "", config), **_by_frame(judged_held, held, "_held", config)}
     metrics = {
         f"{name}_t{after}": values[after - 1]
@@ -190,7 +194,10 @@ def _held_rollouts(
     return rollouts, codes
 
 
-def _roll_out(world: World, rollouts: Sequence[_Rollout], config: EvaluationConfig) -> Judgement:
+def _roll_out(
+    world: World, rollouts: Sequence[_Rollout], config: EvaluationConfig, judges: Executor
+) -> list[Future[Judgement]]:
+    """Return the judgements of rollouts, in parts, each as soon as it is there."""
     parts = []
     for start in range(0, len(rollouts), _BATCH):
         some = rollouts[start : start + _BATCH]
@@ -204,8 +211,8 @@ def _roll_out(world: World, rollouts: Sequence[_Rollout], config: EvaluationConf
         )
         shown = np.concatenate([prompts[:, -1:], frames.cpu().numpy()], 1)
         actions = np.stack([rollout.actions for rollout in some])
-        parts.append(judge(shown, [rollout.truth for rollout in some], actions))
-    return Judgement.joined(parts)
+        parts.append(judges.submit(judge, shown, [rollout.truth for rollout in some], actions))
+    return parts
 
 
 def _by_frame(

@@ -93,7 +93,7 @@ def evaluate(job: Job, model: str | None = None) -> EvaluationReport:
             on_progress=job.on_progress,
         )
         control = measure_true_control(
-            job, world, networks.infer_action_vectors, clips, measurement.clip_codes, config, led_by
+            job, world, networks.infer_action_vectors, clips, measurement.clip_codes, config, led_by, parallel
         )
         files = {**picture_files(world, clips, measurement, config.evaluation), **control.files}
         usual = measure_round_trips(world, clips)

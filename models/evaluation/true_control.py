@@ -29,6 +29,7 @@ from models.evaluation.world_interface import World
 from models.inverse_dynamics.network import WIDTH
 from models.inverse_dynamics.reader import ActionReader, train_reader
 from models.inverse_dynamics.stored import ABOUT, WEIGHTS, files_of, reader_of
+from models.runtime.cpu_parallel import CpuParallel
 from models.runtime.weights import WeightsError
 from pipeline.config import Config, fingerprint
 from pipeline.config.evaluation import EvaluationConfig
@@ -68,6 +69,7 @@ def measure_true_control(
     clip_codes: Sequence[np.ndarray],
     config: Config,
     led_by: Mapping[str, Any] | None,
+    parallel: CpuParallel,
 ) -> TrueControl:
     """Return all figures that need true actions; those that cannot be told say why.
 
@@ -79,13 +81,14 @@ def measure_true_control(
         clip_codes: latent actions (T - 1,) of each clip; true ones where these lead the world.
         config: the settings.
         led_by: what the world's row says of the true actions that lead it; None for latent actions.
+        parallel: threads that clips are divided among.
     """
     settings = config.evaluation
     with Progress("true_control", total=3, unit="parts", on_progress=job.on_progress) as progress:
         known = _known(clips)
         latent: Sequence[np.ndarray] = () if led_by is not None else clip_codes
         told = measure_latent_actions(known, latent, world.num_actions, settings)
-        told.metrics.update(_probe_vectors(vectors, clips, known, settings, led=led_by is not None))
+        told.metrics.update(_probe_vectors(vectors, clips, known, settings, parallel, led=led_by is not None))
         progress.advance()
         if not settings.inverse_dynamics:
             return told
@@ -156,6 +159,7 @@ def _probe_vectors(
     clips: Sequence[HeldOutClip],
     known: Sequence[HeldOutClip | None],
     config: EvaluationConfig,
+    parallel: CpuParallel,
     *,
     led: bool,
 ) -> Metrics:
@@ -163,10 +167,11 @@ def _probe_vectors(
     if led or not some:
         why = _LED if some else "no true actions are known for the held-out sources"
         return {VECTORS + end: unknown(why) for end in ENDS}
-    features = [
-        np.zeros((0, 1)) if clip is None else vectors(torch.from_numpy(clip.frames_THWC[None]))[0].cpu().numpy()
-        for clip in known
-    ]
+
+    def features_of(clip: HeldOutClip | None) -> np.ndarray:
+        return np.zeros((0, 1)) if clip is None else vectors(torch.from_numpy(clip.frames_THWC[None]))[0].cpu().numpy()
+
+    features = parallel.map(features_of, known)
     actions = [None if clip is None else clip.actions for clip in known]
     return measure_probe(VECTORS, features, actions, [clip.video_id for clip in clips], len(names_of(some)), config)
 
