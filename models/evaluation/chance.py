@@ -6,8 +6,8 @@ How chance is drawn follows from what is compared:
     exchange   windows, which are shorter than runs: whole ones of a source take each other's places
     permute    actions that were drawn one by one: any order of them was as likely, so single ones change places
 
-Units are what can be rearranged apart from all else: sources with true actions that change. With fewer than eight of
-them there is no chance level.
+Units are what can be rearranged apart from all else: sources with true actions that change, or single actions where
+these change places. With fewer than eight of them there is no chance level.
 
 Shapes: N transitions.
 """
