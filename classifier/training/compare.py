@@ -17,7 +17,6 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import product
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -133,7 +132,16 @@ def compare_candidates(
         )
     cheap = [name for name in there if name != "network"]
     runner = _Runner(examples, config, folds, on_progress)
-    runner.run([compared[name] for name in cheap], range(config.repeats))
+    wanted = [(compared[name], range(config.repeats)) for name in cheap]
+    if "network" in there:
+        first = (compared["network"], range(1))
+        if device_of(config).type == "cpu" and config.threads <= len(folds[0]):
+            # its few long fits come first, and the short ones fill the threads that these leave
+            wanted.insert(0, first)
+        else:
+            # fits that have the GPU, or several threads each
+            runner.run([first])
+    runner.run(wanted)
     for name in cheap:
         _measure(compared[name], examples, sides)
     parts = blend_parts(there) if "blend" in asked else ()
@@ -177,11 +185,13 @@ class _Runner:
     folds: Sequence[Sequence[Fold]]
     on_progress: ProgressCallback | None
 
-    def run(self, candidates: Sequence[Compared], repeats: range) -> None:
-        """Add the scores of these repeats to the candidates."""
+    def run(self, wanted: Sequence[tuple[Compared, range]]) -> None:
+        """Add the scores of these repeats to the candidates; fits begin in this order."""
+        candidates = [one for one, _ in wanted]
         tasks = [
             (one, repeat, number)
-            for one, repeat in product(candidates, repeats)
+            for one, repeats in wanted
+            for repeat in repeats
             for number in range(len(self.folds[repeat]))
         ]
         if not tasks:
@@ -189,7 +199,8 @@ class _Runner:
         parallel = min(self.config.threads, len(tasks))
         if any(one.name == "network" for one in candidates) and device_of(self.config).type == "cuda":
             parallel = 1
-        found = {one.name: np.zeros((len(repeats), len(self.examples))) for one in candidates}
+        found = {one.name: np.zeros((len(repeats), len(self.examples))) for one, repeats in wanted}
+        begins = {one.name: repeats.start for one, repeats in wanted}
         label = f"quality classifier, {' and '.join(one.name for one in candidates)}"
         with (
             # at these sizes one thread for each fit is far better than all threads for each in turn
@@ -210,7 +221,7 @@ class _Runner:
                 return score_N, time.thread_time() - start
 
             for (one, repeat, number), (score_N, seconds) in zip(tasks, workers.map(work, tasks), strict=True):
-                found[one.name][repeat - repeats.start, self.folds[repeat][number].score] = score_N
+                found[one.name][repeat - begins[one.name], self.folds[repeat][number].score] = score_N
                 one.cpu_seconds += seconds
         for one in candidates:
             added_RN = filled(found[one.name])
@@ -229,14 +240,14 @@ def _fit(
 def _race(
     network: Compared, cheaper: Sequence[Compared], runner: _Runner, sides: Sides, config: ClassifierConfig
 ) -> None:
+    """Repeat the network, whose first scores are there, where it may win."""
     groups = runner.examples.groups
-    runner.run([network], range(1))
     _measure(network, runner.examples, sides)
     to_beat = max(
         ((auc_metrics(one.scores_RN[:1], sides, groups)["interval"] or (-1.0,))[0] for one in cheaper), default=-1.0
     )
     if config.repeats > 1 and network.lower is not None and network.lower > to_beat:
-        runner.run([network], range(1, config.repeats))
+        runner.run([(network, range(1, config.repeats))])
         _measure(network, runner.examples, sides)
     elif config.repeats > 1 and network.lower is not None:
         network.behind = True
