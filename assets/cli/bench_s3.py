@@ -8,8 +8,9 @@ import json
 import sys
 
 from pipeline.errors import UserError
+from pipeline.job import BatchJob
 
-_VIDEOS = 8
+_VIDEOS, _LEAST = 8, 4
 _SECONDS = 13
 
 
@@ -22,23 +23,24 @@ def run_s3(args: argparse.Namespace) -> int:
     from pipeline.shards.write import write_shards
 
     videos = _VIDEOS if args.videos is None else args.videos
-    if videos < 1:
-        raise UserError(f"--videos = {videos}: must be at least 1")
+    if videos < _LEAST:
+        raise UserError(f"--videos = {videos}: must be at least {_LEAST}: fewer films give no validation set")
     later: list[tuple[str, Stage]] = [
         ("embeddings", embed_clips),
         ("decision", decide),
         ("shards", write_shards),
         ("status", lambda job: status(job.store, job.config)),
+        ("takedown of a video", _take_one_down),
     ]
     found = count_requests(videos, _SECONDS, later, lambda text: print(text, file=sys.stderr))
     if args.json:
         print(json.dumps(dataclasses.asdict(found)))
         return 0
     print(f"one batch of {found.videos} videos, {found.clips} clips, on an S3 server on loopback; requests:")
-    print(f"  {'stage':18}{'all':>7}{'writes':>8}{'a video':>9}{'a clip':>8}{'MB sent':>9}{'MB read':>9}")
+    print(f"  {'stage':20}{'all':>7}{'writes':>8}{'a video':>9}{'a clip':>8}{'MB sent':>9}{'MB read':>9}")
     for one in found.stages:
         print(
-            f"  {one.stage:18}{one.total:7}{one.writes:8}{one.total / found.videos:9.1f}{one.total / found.clips:8.2f}"
+            f"  {one.stage:20}{one.total:7}{one.writes:8}{one.total / found.videos:9.1f}{one.total / found.clips:8.2f}"
             f"{one.bytes_sent / 1e6:9.2f}{one.bytes_received / 1e6:9.2f}"
         )
     print("  by operation, and what it was of (blobs; log and rows of tables):")
@@ -46,3 +48,11 @@ def run_s3(args: argparse.Namespace) -> int:
         told = ", ".join(f"{number} {name.replace(', ', ' of ')}" for name, number in one.by_operation.items())
         print(f"    {one.stage}: {told or 'none'}")
     return 0
+
+
+def _take_one_down(job: BatchJob) -> None:
+    from pipeline.takedown.takedown import take_down
+    from pipeline.takedown.targets import find_target
+
+    receipt = take_down(job, find_target(job.store, "film-00000.mp4"), "to count its requests")
+    assert receipt.finished, receipt.left

@@ -89,8 +89,7 @@ def count_requests(
         with S3Proxy(options["endpoint_url"]) as proxy:
             store = Store(f"s3://{_BUCKET}/root", {**options, "endpoint_url": proxy.url})
             job = Job(store, _config(films, videos), home_of(store, Path(folder) / "home"))
-            stages = _run(job, proxy, later, on_progress)
-            return BatchRequests(videos, len(store.read("clips", ["clip_id"])), stages)
+            return _run(job, videos, proxy, later, on_progress)
 
 
 def _config(films: Path, videos: int) -> Config:
@@ -99,13 +98,13 @@ def _config(films: Path, videos: int) -> Config:
         source=SourceConfig(spec=f"folder:{films}", batch_size=max(videos, 1), settle_s=0.0),
         clips=ClipConfig(seconds=_CLIP_S),
         split=SplitConfig(val_share=0.4, test_share=0.0),
-        decision=DecisionConfig(mode="flags"),
+        decision=DecisionConfig(mode="flags", middle="keep"),  # so that a few films give a set, too
     )
 
 
 def _run(
-    job: Job, proxy: S3Proxy, later: Sequence[tuple[str, Stage]], on_progress: ProgressCallback
-) -> list[StageRequests]:
+    job: Job, videos: int, proxy: S3Proxy, later: Sequence[tuple[str, Stage]], on_progress: ProgressCallback
+) -> BatchRequests:
     found: list[StageRequests] = []
 
     def counted(stage: str, work: Callable[[], object]) -> None:
@@ -119,10 +118,11 @@ def _run(
     of_batch = job.of_batch(str(batch))
     counted("download", lambda: download_batch(of_batch))
     counted("clips", lambda: cut_batch(of_batch))
+    clips = len(job.store.read("clips", ["clip_id"]))  # before a later stage takes some away
     counted("near-duplicates", lambda: find_duplicates(job))
     for name, stage in later:
         counted(name, partial(stage, of_batch))
-    return found
+    return BatchRequests(videos, clips, found)
 
 
 def _of(stage: str, seen: list[Seen]) -> StageRequests:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from pipeline.storage.arrow import Column
+from pipeline.storage.arrow import Column, pc
 from pipeline.storage.checksums import LOG
 from pipeline.storage.read_tables import INPUTS_KEY, TAKEDOWN_KEY
 from pipeline.storage.rows import sql_texts
@@ -27,11 +29,50 @@ from pipeline.storage.upkeep import WRITER_PROPERTIES
 _CHUNK = 1000
 _Change = Callable[[DeltaTable, CommitProperties], dict[str, Any]]
 """Changes a table by a commit that says this of itself."""
-_LOG_FILE = re.compile(r"(\d{20})\.(json|checkpoint.*\.parquet|crc|compacted\.json)")
+_LOG_FILE = re.compile(rf"/{LOG}/(\d{{20}})\.(json|checkpoint.*\.parquet|crc|compacted\.json)\Z")
 
 
 class PurgedTables(Tables):
     """Tables whose rows can be removed without a trace."""
+
+    def __init__(self, root: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
+        """Open a root without creating it; arguments and errors as of `Root`."""
+        super().__init__(root, storage_options)
+        self._kept: dict[str, DeltaTable | None] = {}
+
+    @contextmanager
+    def kept_open(self, name: str) -> Iterator[None]:
+        """Open a table once for all that the block does with it: on S3, each opening takes about 15 requests.
+
+        The block sees its own commits, and those of others after a conflict with one. It is for one thread.
+        """
+        if name in self._kept:
+            yield
+            return
+        self._kept[name] = None
+        try:
+            yield
+        finally:
+            del self._kept[name]
+
+    def _opened(self, name: str) -> DeltaTable | None:
+        table = self._kept.get(name)
+        if table is None:
+            table = super()._opened(name)
+            if name in self._kept:
+                self._kept[name] = table
+        return table
+
+    def _commit(self, name: str, commit: Callable[[], object], mark: str | None = None) -> None:
+        def attempt() -> None:
+            try:
+                commit()
+            except BaseException:
+                if name in self._kept:
+                    self._kept[name] = None  # another writer was faster, or the answer was lost: it is read again
+                raise
+
+        super()._commit(name, attempt, mark)
 
     def delete_rows(self, name: str, column: str, values: Collection[str], cut: int = 0) -> int:
         """Delete the rows whose text in a column is one of the values, and return their number.
@@ -83,20 +124,25 @@ class PurgedTables(Tables):
 
         A table of which nothing is old stays as it is, and keeps its version.
         """
-        table = self._open(name)
-        if table is None or self._is_purged(name, table):
-            return False
-        self._commit(name, lambda: _vacuum(self._present(name)))
-        # an empty commit says what the rows were made from: the one that said so before goes with the log
-        inputs = self.inputs(name)
-        mine = {TAKEDOWN_KEY: "true"} | ({INPUTS_KEY: json.dumps(inputs, sort_keys=True)} if inputs else {})
-        self._commit(name, lambda: self._append_nothing(name, CommitProperties(custom_metadata=mine)))
-        present = self._present(name)
-        self._tried(name, present.create_checkpoint)
-        version = int(present.version())
-        for path, number, ending in self._log_files(name):
-            if number < version or (ending != "json" and number != version):
-                self._fs.rm_file(path)
+        with self.kept_open(name):
+            table = self._open(name)
+            if table is None or self._is_purged(name, int(table.version())):
+                return False
+            # an empty commit says what the rows were made from: the one that said so before goes with the log
+            inputs = self.inputs(name)
+            mine = {TAKEDOWN_KEY: "true"} | ({INPUTS_KEY: json.dumps(inputs, sort_keys=True)} if inputs else {})
+            self._commit(name, lambda: _vacuum(self._present(name)))
+            self._commit(name, lambda: self._append_nothing(name, CommitProperties(custom_metadata=mine)))
+            present = self._present(name)
+            self._tried(name, present.create_checkpoint)
+            version = int(present.version())
+        self._delete_files(
+            [
+                path
+                for path, number, ending in self._log_files(self._files_of(name))
+                if number < version or (ending != "json" and number != version)
+            ]
+        )
         self._record_checksums(name)
         return True
 
@@ -105,13 +151,14 @@ class PurgedTables(Tables):
 
         A writer that was killed before its commit leaves them, and one that is at work has not committed yet.
         """
-        table = self._open(name)
-        if table is None:
-            return []
-        named = self.data_files(name)
-        folder = self.url(f"tables/{name}")
-        names = [str(path).rsplit("/", 1)[-1] for path in self._fs.ls(folder, detail=False)]
-        return [f"tables/{name}/{one}" for one in sorted(names) if one.endswith(".parquet") and one not in named]
+        return self._strays(name, self._files_of(name))
+
+    def _strays(self, name: str, files: Iterable[str]) -> list[str]:
+        """Return the keys of those files of a table's folder that are data files, and no longer or not yet named."""
+        found = [path.rsplit("/", 2)[1:] for path in files if path.endswith(".parquet")]
+        data = sorted(one for folder, one in found if folder != LOG)
+        named = self.data_files(name) if data else set()
+        return [f"tables/{name}/{one}" for one in data if one not in named]
 
     def texts_of_stray(self, key: str) -> Iterator[str]:
         """Yield the texts that a Parquet file of a table's folder holds; nothing where it is not finished yet."""
@@ -124,19 +171,29 @@ class PurgedTables(Tables):
                 for column in batch.columns:
                     yield from texts_of_column(column)
 
-    def _is_purged(self, name: str, table: DeltaTable) -> bool:
+    def _is_purged(self, name: str, version: int) -> bool:
         """Tell whether the log is a checkpoint with its commit, and no file is older than the present version."""
-        log = self._log_files(name)
-        version = int(table.version())
+        files = self._files_of(name)
+        log = self._log_files(files)
         at_present = {ending for _, number, ending in log if number == version}
         only_present = all(number == version for _, number, _ in log)
-        return only_present and len(at_present) == 2 and not self.stray_files(name)
+        return only_present and len(at_present) == 2 and not self._strays(name, files)
 
-    def _log_files(self, name: str) -> list[tuple[str, int, str]]:
-        """Return path, version and ending of the files of a table's log."""
-        paths = map(str, self._fs.ls(self.url(f"tables/{name}/{LOG}"), detail=False))
-        matches = [(path, _LOG_FILE.fullmatch(path.rsplit("/", 1)[-1])) for path in paths]
+    def _files_of(self, name: str) -> list[str]:
+        """Return the paths of all files of a table, those of its log too."""
+        return [str(path) for path in self._fs.find(self.url(f"tables/{name}"))]
+
+    def _log_files(self, files: Iterable[str]) -> list[tuple[str, int, str]]:
+        """Return path, version and ending of those files of a table that are its log."""
+        matches = [(path, _LOG_FILE.search(path)) for path in files]
         return [(path, int(match[1]), match[2]) for path, match in matches if match]
+
+    def _delete_files(self, paths: list[str]) -> None:
+        if self._s3 is not None:
+            self._s3.rm_files(paths)  # a thousand in a request
+            return
+        for path in paths:
+            self._fs.rm_file(path)
 
     def _present(self, name: str) -> DeltaTable:
         table = self._open(name)
@@ -146,13 +203,7 @@ class PurgedTables(Tables):
     def _append_nothing(self, name: str, properties: CommitProperties) -> None:
         table = self._present(name)
         empty = pa.schema(table.schema().to_arrow()).empty_table()
-        write_deltalake(
-            self._table_url(name),
-            empty,
-            mode="append",
-            storage_options=self._delta_options(),
-            commit_properties=properties,
-        )
+        write_deltalake(table, empty, mode="append", commit_properties=properties)
 
     def _change(self, name: str, columns: Iterable[str], change: _Change) -> dict[str, Any]:
         """Commit a change of the present version; {} where the table lacks a column that it names.
@@ -185,7 +236,7 @@ class PurgedTables(Tables):
 def texts_of_column(column: Column) -> Iterator[str]:
     """Yield the distinct texts of an Arrow column, those in its lists too; nothing of other types."""
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        column = column.flatten()
+        column = pc.list_flatten(column)  # also of a chunked one, whose own `flatten` gives a list
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) or pa.types.is_string_view(column.type):
         yield from (text for text in column.cast(pa.string()).unique().to_pylist() if text is not None)
 

@@ -15,15 +15,20 @@ from pipeline.takedown.mentions import Mentions
 _PART = re.compile(r"[^/.]+")
 
 
-def media_of(store: Store, mentions: Mentions, batches: Collection[str] | None = None) -> list[str]:
-    """Return the keys of the raw files and clip tars of the videos, of every clip_spec.
+def media_of(store: Store, mentions: Mentions, batches: Collection[str] | None = None) -> dict[str, int]:
+    """Return the keys of the raw files and clip tars of the videos, of every clip_spec, with their bytes.
 
     Args:
         store: the store.
         mentions: the videos.
         batches: those that they are in; None looks through all.
     """
-    return [key for folder in _folders(store, batches) for key in store.list_blobs(folder) if _names(key, mentions)]
+    return {
+        key: about.size
+        for folder in _folders(store, batches)
+        for key, about in store.stat_blobs(folder).items()
+        if _names(key, mentions)
+    }
 
 
 def unfinished_files(store: Store, batches: Collection[str] | None = None) -> list[str]:
@@ -51,9 +56,13 @@ def _names(key: str, mentions: Mentions) -> bool:
     return any(mentions.is_word(match[0]) for match in _PART.finditer(key.rsplit("/", 1)[-1]))
 
 
-def set_aside_of(store: Store, mentions: Mentions) -> list[str]:
-    """Return the keys of files that a mending set aside and that hold something of the videos."""
-    return [key for key in store.list_blobs(ASIDE) if _names(key, mentions) or _holds(store, key, mentions)]
+def set_aside_of(store: Store, mentions: Mentions) -> dict[str, int]:
+    """Return the keys of files that a mending set aside and that hold something of the videos, with their bytes."""
+    return {
+        key: about.size
+        for key, about in store.stat_blobs(ASIDE).items()
+        if _names(key, mentions) or _holds(store, key, mentions)
+    }
 
 
 def _holds(store: Store, key: str, mentions: Mentions) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from pipeline.storage.arrow import Column, among, pc, total
 from pipeline.storage.purge import texts_of_column
-from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.takedown.mentions import CLIP_SUFFIX, Mentions
 from pipeline.video_names import find_videos
@@ -18,6 +20,7 @@ KEPT = "takedowns"
 """The one table that keeps something: a keyed hash."""
 LAST = "videos"
 """Their rows go last: as long as they are there, a takedown that was killed finds the rest by them."""
+_LABELS = "labels"
 _OF_CLIPS = ("clip_id", "representative")
 _LISTS_OF_CLIPS = ("nearest",)
 """Columns that hold lists of clips: a row that names one of a video's goes with it."""
@@ -25,12 +28,44 @@ _LINKS = ("similar_to",)
 """Columns that name another clip, of which a row can do without."""
 
 
-def delete_rows(store: Store, mentions: Mentions) -> dict[str, int]:
-    """Delete the rows about the videos from all tables but `videos`; return table -> rows deleted."""
-    deleted: Counter[str] = Counter()
-    for table in (name for name in SCHEMAS if name not in {KEPT, LAST}):
-        deleted[table] += _delete_from(store, table, mentions)
-    return {name: count for name, count in deleted.items() if count}
+@dataclass
+class Cleaned:
+    """What was taken out of the tables."""
+
+    deleted: dict[str, int] = field(default_factory=dict)
+    """Table -> rows about the videos that were deleted."""
+    changed: int = 0
+    """Rows about others from which a name was taken out."""
+
+
+def clean_tables(store: Store, mentions: Mentions) -> Cleaned:
+    """Delete the rows about the videos, take their names out of other rows, and delete all old versions.
+
+    Of `videos` the names go, and the rows stay (`delete_videos`). Each table is opened and scanned once.
+    """
+    cleaned = Cleaned()
+    for table in present_tables(store):
+        if table == KEPT:
+            continue
+        with store.kept_open(table):
+            found = _look_through(store, table, mentions)
+            if table != LAST and (count := _delete_from(store, table, mentions, found)):
+                cleaned.deleted[table] = count
+            cleaned.changed += _take_names_out(store, table, mentions, found)
+            if table != LAST:
+                _purge(store, table, mentions)
+    return cleaned
+
+
+def _purge(store: Store, table: str, mentions: Mentions) -> None:
+    store.purge(table)  # first: afterwards only files that no commit has ever named are stray
+    delete_stray_files(store, table, mentions)
+
+
+def present_tables(store: Store) -> list[str]:
+    """Return the tables that a store has, in the order of `SCHEMAS`; one listing instead of a try for each."""
+    there = set(store.list_folders("tables"))
+    return [name for name in SCHEMAS if name in there]
 
 
 def delete_videos(store: Store, mentions: Mentions) -> int:
@@ -38,11 +73,18 @@ def delete_videos(store: Store, mentions: Mentions) -> int:
     return store.delete_rows(LAST, "video_id", mentions.videos)
 
 
+def purge_last(store: Store, mentions: Mentions) -> None:
+    """Delete all old versions of the tables that `clean_tables` leaves."""
+    for table in (LAST, KEPT):
+        with store.kept_open(table):
+            _purge(store, table, mentions)
+
+
 def count_rows(store: Store, mentions: Mentions) -> dict[str, int]:
     """Return how many rows of each table are about the videos; nothing is written."""
     found: Counter[str] = Counter()
-    for table, schema in SCHEMAS.items():
-        columns = [name for name in ("video_id", *_OF_CLIPS, *_LISTS_OF_CLIPS) if name in schema.names]
+    for table in present_tables(store):
+        columns = _of_videos(table)
         if table == KEPT or not columns:
             continue
         for batch in store.scan(table, columns):
@@ -64,49 +106,80 @@ def _are_about(rows: pa.Table, columns: Sequence[str], mentions: Mentions) -> Co
     return mask
 
 
-def _delete_from(store: Store, table: str, mentions: Mentions) -> int:
-    names = SCHEMAS[table].names
+class _Found(NamedTuple):
+    """What a scan of a table has found."""
+
+    columns: list[str]
+    """Columns by which the rows about the videos are deleted: each has one that the columns before it do not name."""
+    keys: set[str]
+    """First column of the rows that only their list of clips names."""
+    written: set[str]
+    """How the labels of the table name their videos."""
+    named: dict[str, set[str]]
+    """Column -> texts of other rows that name one of the videos."""
+
+
+def _of_videos(table: str) -> list[str]:
+    """Return the columns of a table that name videos and clips."""
+    names = [name for name in ("video_id", *_OF_CLIPS, *_LISTS_OF_CLIPS) if name in SCHEMAS[table].names]
+    # older files lack the columns that are derived from a clip's id: their rows are deleted by that
+    derived = DERIVED_FROM_CLIP_ID.get(table, ())
+    return sorted(names, key=lambda name: (name in _LISTS_OF_CLIPS, name in derived))
+
+
+def _look_through(store: Store, table: str, mentions: Mentions) -> _Found:
+    """Scan all texts of a table once."""
+    columns, free = _of_videos(table), list(_free_texts(table))
+    found = _Found([], set(), set(), {name: set() for name in free})
+    first = SCHEMAS[table].names[0]
+    others = ["video"] if table == _LABELS else []
+    for batch in store.scan(table, list(dict.fromkeys([first, *columns, *free, *others]))):
+        rows = pa.Table.from_batches([batch])
+        for name in columns:
+            mine = _are_about(rows, [name], mentions)
+            if not pc.any(mine, min_count=0).as_py():
+                continue
+            if name in _LISTS_OF_CLIPS:
+                found.keys.update(texts_of_column(rows.filter(mine)[first]))
+            elif name not in found.columns:
+                found.columns.append(name)
+            rows = rows.filter(pc.invert(mine))
+        for name in others:
+            found.written.update(texts_of_column(rows[name]))
+        for name in free:
+            found.named[name].update(text for text in texts_of_column(rows[name]) if mentions.in_text(text))
+    return found
+
+
+def _delete_from(store: Store, table: str, mentions: Mentions, found: _Found) -> int:
     deleted = 0
-    if "video_id" in names:
-        deleted += store.delete_rows(table, "video_id", mentions.videos)
-    for column in _OF_CLIPS:
-        if column in names:
-            deleted += store.delete_rows(table, column, mentions.videos, cut=CLIP_SUFFIX)
-    for column in _LISTS_OF_CLIPS:
-        if column in names:
-            rows = store.read(table, [names[0], column])
-            named = rows.filter(_are_about(rows, [column], mentions))[names[0]]
-            deleted += store.delete_rows(table, names[0], set(texts_of_column(named)))
-    if table == "labels":
-        # an import names a video as people do, and may name a clip that was never cut
-        written = set(_texts(store, table, "video"))
-        stands_for = find_videos(store, written)
-        imported = {name for name in written if mentions.in_text(name)}
-        imported |= {name for name, ids in stands_for.items() if ids and ids <= mentions.videos}
-        deleted += store.delete_rows(table, "video", imported)
-    return deleted
+    for column in found.columns:
+        deleted += store.delete_rows(table, column, mentions.videos, cut=CLIP_SUFFIX if column in _OF_CLIPS else 0)
+    if found.keys:
+        deleted += store.delete_rows(table, SCHEMAS[table].names[0], found.keys)
+    # an import names a video as people do, and may name a clip that was never cut
+    stands_for = find_videos(store, found.written) if found.written else {}
+    imported = {name for name in found.written if mentions.in_text(name)}
+    imported |= {name for name, ids in stands_for.items() if ids and ids <= mentions.videos}
+    return deleted + (store.delete_rows(table, "video", imported) if imported else 0)
 
 
-def take_names_out(store: Store, mentions: Mentions) -> int:
-    """Replace the names of the videos in the texts of rows about others; return the number of rows."""
+def _take_names_out(store: Store, table: str, mentions: Mentions, found: _Found) -> int:
     changed = 0
-    for table in (name for name in SCHEMAS if name != KEPT):
-        for column in _free_texts(table):
-            named = {text for text in _texts(store, table, column) if mentions.in_text(text)}
-            if named and column in _LINKS:
-                changed += store.replace_texts(table, column, dict.fromkeys(named))
-            elif named:
-                changed += store.replace_texts(table, column, {text: mentions.taken_out(text) for text in named})
+    for column, named in found.named.items():
+        if named:
+            new = {text: None if column in _LINKS else mentions.taken_out(text) for text in named}
+            changed += store.replace_texts(table, column, new)
     return changed
 
 
 def _free_texts(table: str) -> Iterator[str]:
     """Yield the columns of a table that hold texts which identify nothing."""
-    for field in SCHEMAS[table]:
-        is_text = pa.types.is_string(field.type) or pa.types.is_list(field.type)
-        identifies = field.name.endswith(("_id", "_sha256")) or field.name in _IDENTITY
+    for column in SCHEMAS[table]:
+        is_text = pa.types.is_string(column.type) or pa.types.is_list(column.type)
+        identifies = column.name.endswith(("_id", "_sha256")) or column.name in _IDENTITY
         if is_text and not identifies:
-            yield field.name
+            yield column.name
 
 
 _IDENTITY = frozenset(
@@ -116,23 +189,10 @@ _IDENTITY = frozenset(
 )  # fmt: skip
 
 
-def _texts(store: Store, table: str, column: str) -> Iterator[str]:
-    """Yield the distinct texts of a column, of each part of the table."""
-    for batch in store.scan(table, [column]):
-        yield from texts_of_column(batch.column(0))
-
-
-def delete_stray_files(store: Store, mentions: Mentions) -> int:
-    """Delete files that a killed writer left in the folders of tables, where they name one of the videos."""
-    deleted = 0
-    for table in SCHEMAS:
-        for key in store.stray_files(table):
-            if any(mentions.in_text(text) for text in store.texts_of_stray(key)):
-                store.delete(key)
-                deleted += 1
-    return deleted
-
-
-def purge_tables(store: Store) -> list[str]:
-    """Delete all old versions of every table; return the tables of which there were any."""
-    return [table for table in SCHEMAS if store.purge(table)]
+def delete_stray_files(store: Store, table: str, mentions: Mentions) -> int:
+    """Delete files that a killed writer left in the folder of a table, where they name one of the videos."""
+    stray = [
+        key for key in store.stray_files(table) if any(mentions.in_text(text) for text in store.texts_of_stray(key))
+    ]
+    store.delete_all(stray)
+    return len(stray)

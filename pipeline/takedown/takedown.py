@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import fcntl
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,11 +172,10 @@ class _Run:
     def _rows(self) -> None:
         store = self.job.store
         deleted = Counter(self.receipt.rows)
-        deleted.update(rows.delete_rows(store, self.mentions))
+        cleaned = rows.clean_tables(store, self.mentions)
+        deleted.update(cleaned.deleted)
         self.receipt.rows = dict(deleted)
-        self.receipt.rows_changed += rows.take_names_out(store, self.mentions)
-        rows.delete_stray_files(store, self.mentions)
-        rows.purge_tables(store)
+        self.receipt.rows_changed += cleaned.changed
 
     def _videos(self) -> None:
         store = self.job.store
@@ -185,7 +184,7 @@ class _Run:
             deleted = rows.delete_videos(store, self.mentions)
             self.receipt.videos += deleted
             self.receipt.rows["videos"] = self.receipt.rows.get("videos", 0) + deleted
-        rows.purge_tables(store)
+        rows.purge_last(store, self.mentions)
 
     def _count_as_removed(self) -> None:
         """Note on each tombstone that a row of `videos` goes: the searches have counted it."""
@@ -201,11 +200,10 @@ class _Run:
         self.receipt.out_of_reach = found.out_of_reach
         self.receipt.finished = not found.left
 
-    def _delete(self, keys: Iterable[str]) -> None:
-        store = self.job.store
-        for key in keys:
-            size = store.size(key)
-            store.delete(key)
+    def _delete(self, sizes: Mapping[str, int]) -> None:
+        """Delete blobs, of which the listing told the bytes."""
+        self.job.store.delete_all(sizes)
+        for key, size in sizes.items():
             self._count(key.partition("/")[0], [key], size)
 
     def _count(self, folder: str, keys: Collection[str], size: int = 0) -> None:

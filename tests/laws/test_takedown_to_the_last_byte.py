@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import uuid
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from classifier.labels.journal import Journal, check_event
 from classifier.labels.queue import load_queue
 from pipeline.actions.table import SUFFIX, read_table
+from pipeline.bench.s3_counts import S3Proxy
 from pipeline.inspect.deep import find_faults
 from pipeline.inspect.gc import collect_garbage
 from pipeline.inspect.status import status
@@ -158,6 +160,49 @@ def test_nothing_of_the_video_is_left_and_every_other_byte_stays(split: str, wor
     check_sound(job)
     assert take_down(job, find_target(store, video_id), "asked once more") == receipt
     assert _settled(digests(Path(store.root))) == _settled(after), "the same command again changes nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_on_s3_no_object_holds_anything_of_the_video_and_requests_are_bounded(
+    world: World, tmp_path: Path, s3_options: dict[str, str], s3_proxy: S3Proxy
+) -> None:
+    video_id = world.video("train")
+    local, other = copied(world, tmp_path / "root", video_id)
+    needles, of_other = needles_of(local.store, video_id), needles_of(local.store, other)
+    remote = Store(f"s3://lampworks-test/{uuid.uuid4().hex[:8]}", s3_options)
+    for key in local.store.list_blobs(""):
+        if not key.startswith(_OF_A_HOME) and not key.endswith("_checksums"):
+            remote.put_file(key, Path(local.store.url(key)))
+    assert found_in(_fetched(remote, tmp_path / "before"), needles) == set(needles), "each is there before"
+    counted = Store(remote.root, {**s3_options, "endpoint_url": s3_proxy.url})
+    job = Job(counted, local.config, home_of(counted, tmp_path / "home"))
+    s3_proxy.faults()
+
+    receipt = take_down(job, find_target(counted, video_id), "asked")
+
+    requests, tables = sum(s3_proxy.counts().values()), len(remote.list_folders("tables"))
+    assert receipt.finished, receipt.left
+    after = _fetched(remote, tmp_path / "after")
+    assert find_bytes(after, needles) == []
+    assert found_in(after, of_other) == set(of_other), "the other video lost nothing"
+    assert status(remote, job.config).violations == []
+    assert requests <= 130 * tables, s3_proxy.counts()
+    s3_proxy.faults()
+    assert take_down(job, find_target(counted, video_id), "asked once more") == receipt
+    assert sum(s3_proxy.counts().values()) <= 65 * tables, s3_proxy.counts()
+
+
+_OF_A_HOME = ("dagster/", "tmp/", "labels.sqlite", "search.jsonl", "limits.sqlite", "lock", "takedown.lock")
+"""What a folder holds as root and home, and a bucket does not."""
+
+
+def _fetched(store: Store, folder: Path) -> Path:
+    """Copy every object of a root to a folder, and return that."""
+    for key in store.list_blobs(""):
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        store.copy_to(key, folder / key)
+    return folder
 
 
 def actions_of(store: Store, video_id: str) -> list[str]:

@@ -11,14 +11,7 @@ from deltalake import write_deltalake
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.takedown.mentions import MARK, mentions_of
-from pipeline.takedown.rows import (
-    count_rows,
-    delete_rows,
-    delete_stray_files,
-    delete_videos,
-    purge_tables,
-    take_names_out,
-)
+from pipeline.takedown.rows import Cleaned, clean_tables, count_rows, delete_stray_files, delete_videos, purge_last
 from tests.grep import find_bytes
 
 MINE, OTHER = "youtube-dQw4w9WgXcQ", "youtube-dQw4w9WgXcQ-2"
@@ -37,10 +30,10 @@ def test_every_table_that_can_hold_a_video_loses_it(store: Store) -> None:
             rows.append({column: value for column, value in values.items() if column in SCHEMAS[name].names})
         store.append(name, rows)
     assert set(count_rows(store, MENTIONS)) == set(about)
-    deleted = delete_rows(store, MENTIONS)
+    deleted = clean_tables(store, MENTIONS).deleted
     deleted["videos"] = delete_videos(store, MENTIONS)
     assert deleted == dict.fromkeys(about, 1)
-    purge_tables(store)
+    purge_last(store, MENTIONS)
     assert count_rows(store, MENTIONS) == {}
     for name in about:
         assert OTHER in str(store.read(name).to_pylist())
@@ -50,14 +43,14 @@ def test_every_table_that_can_hold_a_video_loses_it(store: Store) -> None:
 
 def test_a_group_whose_representative_goes_is_made_again(store: Store) -> None:
     store.append("duplicates", [{"clip_id": OTHERS, "video_id": OTHER, "representative": CLIP}])
-    assert delete_rows(store, MENTIONS) == {"duplicates": 1}
+    assert clean_tables(store, MENTIONS).deleted == {"duplicates": 1}
 
 
 def test_a_situation_that_looks_like_a_clip_of_it_goes(store: Store) -> None:
     near = {"1": [OTHERS, CLIP], "2": [OTHERS], "3": []}
     store.append("uncovered", [{"situation_id": name, "nearest": clip_ids} for name, clip_ids in near.items()])
     assert count_rows(store, MENTIONS) == {"uncovered": 1}
-    assert delete_rows(store, MENTIONS) == {"uncovered": 1}
+    assert clean_tables(store, MENTIONS).deleted == {"uncovered": 1}
     assert sorted(store.read("uncovered")["situation_id"].to_pylist()) == ["2", "3"]
 
 
@@ -66,14 +59,14 @@ def test_labels_that_name_it_in_another_way_go(store: Store) -> None:
     names = ["Level 1.mp4", "/elsewhere/games/Level 1.mp4", "Level 1", "Level 12.mp4", CLIP, None]
     store.append("labels", [{"event_id": str(k), "video": name, "kind": "rate"} for k, name in enumerate(names)])
     mentions = mentions_of(store.read("videos").to_pylist(), [])
-    assert delete_rows(store, mentions)["labels"] == 4
+    assert clean_tables(store, mentions).deleted["labels"] == 4
     assert {row["video"] for row in store.read("labels").to_pylist()} == {"Level 12.mp4", None}
 
 
 def test_rows_of_a_table_without_the_column_of_videos_go_by_their_clip(store: Store) -> None:
     older = pa.table({"event_id": ["1", "2"], "clip_id": [CLIP, OTHERS], "kind": ["rate", "rate"]})
     write_deltalake(store.url("tables/labels"), older, description="lampworks schema 1")
-    assert delete_rows(store, MENTIONS) == {"labels": 1}
+    assert clean_tables(store, MENTIONS).deleted == {"labels": 1}
     assert store.read("labels", ["clip_id"])["clip_id"].to_pylist() == [OTHERS]
 
 
@@ -86,7 +79,7 @@ def test_of_other_rows_the_name_alone_is_taken_out(store: Store) -> None:
     store.append("curated", [{"clip_id": OTHERS, "decision": "drop", "reason": f"duplicate of {CLIP}"}])
     inputs = {"bad_samples": {CLIP: "cut short", OTHERS: "cut short"}}
     store.append("models", [{"model_id": "m", "inputs": json.dumps(inputs)}])
-    assert take_names_out(store, MENTIONS) == 7
+    assert clean_tables(store, MENTIONS).changed == 7
     (video,) = store.read("videos").to_pylist()
     assert video["queries"] == ["words", MARK]
     assert video["description"] == f"part 1 is {MARK}, it's fun"
@@ -96,19 +89,20 @@ def test_of_other_rows_the_name_alone_is_taken_out(store: Store) -> None:
     assert store.read("duplicates")["similar_to"].to_pylist() == [None]
     assert store.read("curated")["reason"].to_pylist() == [f"duplicate of {MARK}"]
     assert json.loads(store.read("models")["inputs"].to_pylist()[0])["bad_samples"][OTHERS] == "cut short"
-    purge_tables(store)
+    purge_last(store, MENTIONS)
     assert find_bytes(Path(store.root), [CLIP.encode(), f"{URL}'".encode(), f"{URL},".encode()]) == []
 
 
 def test_a_purge_keeps_what_the_rows_were_made_from_and_happens_once(store: Store) -> None:
     store.append("curated", [{"clip_id": CLIP}, {"clip_id": OTHERS}], inputs={"clips": 3})
-    assert delete_rows(store, MENTIONS) == {"curated": 1}
+    assert store.delete_rows("curated", "clip_id", [CLIP]) == 1
     assert store.inputs("curated") == {"clips": 3}
     assert store.deleted_rows("curated") == 0
-    assert purge_tables(store) == ["curated"]
+    assert store.purge("curated")
     version = store.version("curated")
     assert (store.inputs("curated"), store.read("curated")["clip_id"].to_pylist()) == ({"clips": 3}, [OTHERS])
-    assert purge_tables(store) == []
+    assert not store.purge("curated")
+    assert clean_tables(store, MENTIONS) == Cleaned()
     assert store.version("curated") == version
     store.append("curated", [{"clip_id": OTHERS}])
     assert store.version("curated") == version + 1
@@ -137,7 +131,7 @@ def test_a_file_that_a_killed_writer_left_goes_where_it_names_the_video(store: S
         write_deltalake(store.url(f"tables/{name}"), pa.table({"clip_id": [clip_id]}))
         next(Path(store.url(f"tables/{name}")).glob("*.parquet")).rename(folder / f"{name}.parquet")
     (folder / "unfinished.parquet").write_bytes(b"PAR1")
-    assert delete_stray_files(store, MENTIONS) == 1
+    assert delete_stray_files(store, "clips", MENTIONS) == 1
     assert {path.name for path in folder.glob("*.parquet")} == {
         committed.name, "stray-other.parquet", "unfinished.parquet",
     }  # fmt: skip
