@@ -144,6 +144,7 @@ def format_plan(plan: Plan) -> str:
         return "\n".join(
             [
                 "plan: nothing to fetch; `lampworks run` makes what is out of date behind it",
+                *_costs_so_far(plan),
                 *format_training(plan.training),
             ]
         )
@@ -158,6 +159,11 @@ def format_plan(plan: Plan) -> str:
         *format_training(plan.training),
     ]
     return "\n".join(lines)
+
+
+def _costs_so_far(plan: Plan) -> list[str]:
+    lines = cost_lines([cost for cost in plan.costs if cost.per_batch])
+    return ["  costs    of earlier batches:", *(f"           {line}" for line in lines)] if lines else []
 
 
 def _costs(plan: Plan) -> list[str]:
