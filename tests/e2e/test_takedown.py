@@ -1,4 +1,4 @@
-"""`lampworks takedown` and `lampworks why` as people call them, on a folder and on S3."""
+"""`lampworks takedown` and `lampworks why` as people call them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ import json
 import shlex
 from pathlib import Path
 
-import boto3
 import pytest
 
 from assets.cli.main import main
 from assets.report.page import write_report
 from pipeline.inspect.status import status
-from pipeline.job import Job
 from pipeline.storage.arrow import pc
-from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
-from pipeline.takedown.takedown import take_down
-from pipeline.takedown.targets import find_target
 from tests.grep import digests, find_bytes
 from tests.synthetic import CONFIG, finished_store
 
@@ -95,36 +90,3 @@ def test_a_wrong_call_is_refused(
     assert main(["takedown", *arguments, "--root", store.root]) == 2
     assert said in capsys.readouterr().err
     assert store.version("takedowns") == -1
-
-
-@pytest.mark.slow
-def test_nothing_is_left_in_a_bucket_but_what_its_versioning_keeps(tmp_path: Path, s3_options: dict[str, str]) -> None:
-    local = finished_store(tmp_path / "root")
-    wanted = needles(local, VIDEO)
-    bucket = "lampworks-takedown"
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3_options["endpoint_url"],
-        aws_access_key_id=s3_options["key"],
-        aws_secret_access_key=s3_options["secret"],
-        region_name=s3_options["region"],
-    )
-    client.create_bucket(Bucket=bucket)
-    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    store = Store(f"s3://{bucket}/root", s3_options)
-    for key in local.list_blobs(""):
-        store.put_file(key, Path(local.url(key)))
-    job = Job(store, CONFIG, home_of(store, tmp_path / "home"))
-
-    receipt = take_down(job, find_target(store, VIDEO), "asked")
-
-    assert receipt.finished, receipt.left
-    for key in store.list_blobs(""):
-        target = tmp_path / "after" / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        store.copy_to(key, target)
-    assert find_bytes(tmp_path / "after", wanted) == []
-    assert find_bytes(tmp_path / "after", [OTHER.encode()])
-    assert status(store, CONFIG).violations == []
-    assert any("keeps older versions of deleted objects" in sentence for sentence in receipt.out_of_reach)
-    client.close()

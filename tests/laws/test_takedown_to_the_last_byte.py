@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import uuid
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from classifier.labels.journal import Journal, check_event
@@ -170,7 +170,7 @@ def test_on_s3_no_object_holds_anything_of_the_video_and_requests_are_bounded(
     video_id = world.video("train")
     local, other = copied(world, tmp_path / "root", video_id)
     needles, of_other = needles_of(local.store, video_id), needles_of(local.store, other)
-    remote = Store(f"s3://lampworks-test/{uuid.uuid4().hex[:8]}", s3_options)
+    remote = Store(f"s3://{_versioned_bucket(s3_options)}/root", s3_options)
     for key in local.store.list_blobs(""):
         if not key.startswith(_OF_A_HOME) and not key.endswith("_checksums"):
             remote.put_file(key, Path(local.store.url(key)))
@@ -183,6 +183,7 @@ def test_on_s3_no_object_holds_anything_of_the_video_and_requests_are_bounded(
 
     requests, tables = sum(s3_proxy.counts().values()), len(remote.list_folders("tables"))
     assert receipt.finished, receipt.left
+    assert any("keeps older versions of deleted objects" in sentence for sentence in receipt.out_of_reach)
     after = _fetched(remote, tmp_path / "after")
     assert find_bytes(after, needles) == []
     assert found_in(after, of_other) == set(of_other), "the other video lost nothing"
@@ -195,6 +196,19 @@ def test_on_s3_no_object_holds_anything_of_the_video_and_requests_are_bounded(
 
 _OF_A_HOME = ("dagster/", "tmp/", "labels.sqlite", "search.jsonl", "limits.sqlite", "lock", "takedown.lock")
 """What a folder holds as root and home, and a bucket does not."""
+
+
+def _versioned_bucket(options: dict[str, str]) -> str:
+    """Make a bucket that keeps older versions, and return its name."""
+    bucket, names = "lampworks-takedown", ("endpoint_url", "key", "secret", "region")
+    address, key, secret, region = (options[name] for name in names)
+    client = boto3.client(
+        "s3", endpoint_url=address, aws_access_key_id=key, aws_secret_access_key=secret, region_name=region
+    )
+    client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    client.close()
+    return bucket
 
 
 def _fetched(store: Store, folder: Path) -> Path:
