@@ -85,6 +85,9 @@ def _name_section(args: argparse.Namespace) -> None:
 def _study(args: argparse.Namespace, runs: Runs, report: Report, finished: Sequence[Finished]) -> Study:
     command = _command(args)
     machines = ", ".join(sorted({each.result["machine"] for each in finished}))
+    # results of older versions have no date
+    dates = sorted({each.result["date"] for each in finished if "date" in each.result})
+    when = "".join(f", {date}" for date in dates[:1]) + "".join(f" to {date}" for date in dates[1:][-1:])
     seeds = ", ".join(str(seed) for seed in sorted({each.run.seed for each in finished}))
     known = [each.result["cpu_s"] for each in finished if each.result["cpu_s"] is not None]
     more = f" ({len(finished) - len(known)} more were stopped and went on)" if len(known) < len(finished) else ""
@@ -95,7 +98,7 @@ def _study(args: argparse.Namespace, runs: Runs, report: Report, finished: Seque
         title=runs.title if on is None else f"{runs.title} On: {on}",
         about=runs.about,
         command=command,
-        conditions=f"{machines}; {sum(known) / 60:.1f} CPU-minutes for {len(known)} runs{more}, "
+        conditions=f"{machines}{when}; {sum(known) / 60:.1f} CPU-minutes for {len(known)} runs{more}, "
         f"beside what runs share; seeds {seeds} of each arm; data: "
         f"{runs.data()}. Brackets are 95 % intervals: over seeds by Student's t, unless another is named.",
         found=report.sentences,

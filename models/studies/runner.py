@@ -14,6 +14,7 @@ from __future__ import annotations
 import platform
 import re
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def _made(study: Study, run: Run, name: str, cells: Cells, on_progress: Progress
     found = study.run(run, say)
     cpu_s = None if goes_on else round(time.process_time() - before, 1)
     notify(f"{name}: done" + ("" if cpu_s is None else f" in {cpu_s:.0f} CPU-s"), on_progress)
-    return {**found, "cpu_s": cpu_s, "machine": processor()}
+    return {**found, "cpu_s": cpu_s, "machine": processor(), "date": f"{datetime.now(UTC):%Y-%m-%d}"}
 
 
 def _begun(cells: Cells, run: Run) -> Path:

@@ -56,7 +56,7 @@ class Finished(NamedTuple):
 
     run: Run
     result: dict[str, Any]
-    """As JSON has it: what `Study.run` returned, and `machine` and `cpu_s` of it.
+    """As JSON has it: what `Study.run` returned, and `machine`, `date` and `cpu_s` of it.
 
     `cpu_s` is None where the run was stopped and went on.
     """

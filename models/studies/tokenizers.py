@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -79,9 +80,11 @@ class TokenizerStudy(WorldArms):
         }
 
     def _memory_mb(self, world: WorldTraining, config: Config) -> float:
+        # the world's own tokenizer is frozen, and keeps nothing for a backward pass
+        tokenizer = copy.deepcopy(world.tokenizer).train().requires_grad_(True)
         with self._footage.windows(config.training) as windows:
             video, _ = windows.batch(seed=0, batch=config.tokenizer.batch, window=config.tokenizer.window)
-        return kept_for_backward_mb(world.tokenizer, video, world.compute)
+        return kept_for_backward_mb(tokenizer, video, world.compute)
 
     def report(self, finished: Sequence[Finished]) -> Report:
         """Return the table of the paper, and how the others differ from its own architecture."""
@@ -138,7 +141,7 @@ def _distances(finished: Sequence[Finished]) -> dict[str, list[Mapping[str, Any]
 def _about(distance: Mapping[str, Any]) -> str:
     """Return what the distance is of."""
     net, videos = distance["net"], distance["num_videos"]
-    bias = " Fewer vectors than features bias it upwards, in all rows alike." if videos < net["dimension"] else ""
+    bias = " Fewer vectors than features bias it upwards." if videos < net["dimension"] else ""
     return (
         f"{distance_name(distance)}: {videos} rollouts of {distance['frames']} frames from one, of "
         f"{distance['num_sources']} held-out levels; {net['dimension']} features of {net['name']} (SHA-256 "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,6 +67,7 @@ def test_the_section_is_printed_and_written_and_more_seeds_make_their_runs_alone
     assert json.loads((out / "study.json").read_text()) == found
     assert page.read_text().count("## Is more") == 1
     assert "seeds 0, 1, 2 of each arm" in page.read_text()
+    assert re.search(r", \d{4}-\d\d-\d\d; 0\.0 CPU-minutes for 3 runs", page.read_text())
     for name in ("scaling-1.svg", "scaling-2.svg"):
         drawn = (page.parent / "studies" / name).read_text()
         assert ElementTree.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"
