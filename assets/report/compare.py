@@ -52,6 +52,8 @@ class Overlay:
 
     title: str
     names: list[str]
+    """Of all runs, in the order of their colours."""
+    shown: list[str]
     """Of the runs that have it."""
     chart: Markup
     equal: bool
@@ -204,7 +206,7 @@ def _overlays(store: Store, runs: Sequence[Run], rows: Mapping[str, ModelRecord]
             every = {run.name: series.get(run.name, []) for run in runs}
             chart = curves_chart(every, height=200, width=420, x_label="steps")
             equal = len({tuple(points) for points in series.values()}) == 1
-            overlays.append(Overlay(wording.curve_title(name), list(every), chart, equal))
+            overlays.append(Overlay(wording.curve_title(name), list(every), list(series), chart, equal))
     return overlays
 
 

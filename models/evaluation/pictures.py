@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw
 from models.evaluation.action_names import ActionName
 from models.sheets import GAP, INK, LINE, PAPER, font, png, sheet
 
-_GIF_COLUMNS, _GIF_COLOURS = 4, 128
+_GIF_COLUMNS, _GIF_COLOURS, _GIF_TILE = 4, 128, 112
+"""The last: pixels that a tile is wide at least, for its label."""
 
 
 def contact_sheet(true_NTHWC: np.ndarray, shown_NTHWC: np.ndarray) -> bytes:
@@ -37,7 +38,10 @@ def rollout_gif(held_ATHWC: np.ndarray, names: Sequence[ActionName], *, fps: int
     """Return a looping GIF with one tile per latent action, all from the same start frame.
 
     The default of 5 frames per second is half the speed of the clips, so that the effect of each action can be seen.
+    Small frames are enlarged, so that labels lie beside one another.
     """
+    times = -(-_GIF_TILE // held_ATHWC.shape[3])
+    held_ATHWC = held_ATHWC.repeat(times, axis=2).repeat(times, axis=3)
     actions, count, height, width, _ = held_ATHWC.shape
     columns = min(_GIF_COLUMNS, actions)
     tile = (width + GAP, height + LINE + GAP)
@@ -49,7 +53,8 @@ def rollout_gif(held_ATHWC: np.ndarray, names: Sequence[ActionName], *, fps: int
         for code, name in enumerate(names):
             left, top = GAP + code % columns * tile[0], GAP + code // columns * tile[1]
             # a twin's effect stands beside the action that has it
-            draw.text((left, top), f"{name.code + 1}: {name.note or name.label}", INK, font())
+            label = _fitted(draw, f"{name.code + 1}: {name.note or name.label}", width)
+            draw.text((left, top), label, INK, font())
             canvas.paste(Image.fromarray(held_ATHWC[code, step]), (left, top + LINE))
         pictures.append(canvas)
     # one palette for all frames: a palette per frame would flicker
@@ -60,6 +65,15 @@ def rollout_gif(held_ATHWC: np.ndarray, names: Sequence[ActionName], *, fps: int
     pause = [2 * round(1000 / fps), *([round(1000 / fps)] * (count - 1))]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=pause, loop=0, disposal=1)
     return buffer.getvalue()
+
+
+def _fitted(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
+    """Return a label that is at most `width` pixels wide, its end cut off where it has to be."""
+    for end in range(len(text), 0, -1):
+        shown = text if end == len(text) else f"{text[:end].rstrip()}..."
+        if draw.textlength(shown, font()) <= width:
+            return shown
+    return ""
 
 
 def png_of(frame_HWC: np.ndarray) -> bytes:

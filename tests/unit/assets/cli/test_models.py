@@ -258,9 +258,13 @@ def test_curves_of_which_one_hides_the_others_are_said_to_be_the_same(
     add_checkpoint(store, "two", 3)
     add_checkpoint(store, "three", 4)
     assert lampworks("models", "--compare", "one", "two") == 0
-    assert "loss (the same in all)" in page_at(capsys.readouterr().out).text
+    assert "loss (the same in 2 runs)" in page_at(capsys.readouterr().out).text
     assert lampworks("models", "--compare", "one", "three") == 0
-    assert "(the same in all)" not in page_at(capsys.readouterr().out).text
+    assert "(the same in" not in page_at(capsys.readouterr().out).text
+    assert lampworks("models", "--compare", "wm1", "trial", "tok1") == 0
+    legend = page_at(capsys.readouterr().out).text.split("lam psnr (the same in 2 runs)")[1].partition("steps")[0]
+    assert "wm1" in legend
+    assert "tok1" not in legend, "it has no such curve"
 
 
 def test_a_picture_of_a_training_is_shown_with_its_run_and_not_once_a_clip_of_it_is_taken_down(

@@ -4,6 +4,7 @@ import io
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from models.evaluation.action_names import ActionName
@@ -60,6 +61,20 @@ def test_the_gif_loops_through_every_frame_and_is_the_same_every_time():
         gif.seek(1)
         assert gif.info["duration"] == 200
         assert not np.array_equal(first, np.asarray(gif.convert("RGB")))
+
+
+@pytest.mark.parametrize("label", ["nothing steady", "view moves to the left, and what it holds falls down"])
+def test_labels_of_small_frames_stay_above_their_own_tile(label):
+    names = [ActionName(code, label, "~", 0.0, 0.0, 1.0) for code in range(4)]
+    with Image.open(io.BytesIO(rollout_gif(np.zeros((4, 2, 64, 64, 3), np.uint8), names))) as gif:
+        labels = np.asarray(gif.convert("RGB"))[4:16]
+    paper = labels[0, 0]
+    inked = (labels != paper).any((0, 2))
+    tile = (gif.width - 4) // 4
+    assert tile == 128 + 4
+    between = [column for code in range(4) for column in range(4 + code * tile + 128, 4 + (code + 1) * tile)]
+    assert not inked[between].any()
+    assert all(inked[4 + code * tile : 4 + code * tile + 128].any() for code in range(4))
 
 
 def test_a_frame_comes_back_from_its_png():
