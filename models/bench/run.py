@@ -80,7 +80,11 @@ def bench_model(request: BenchRequest, *, on_progress: ProgressCallback | None =
         for task in request.tasks:
             found[task] = bench.measured(task)
             for name, compiled in variants:
-                extra = bench.beside(task, compiled=compiled, checkpointed=not compiled)
+                try:
+                    extra = bench.beside(task, compiled=compiled, checkpointed=not compiled)
+                except torch.OutOfMemoryError as exc:
+                    # a network beside the first one needs memory of its own; what is measured stays
+                    extra = {"reason": str(exc).partition(". ")[0]}
                 if extra is not None:
                     found[task][name] = extra
             if on_progress is not None:
@@ -117,7 +121,9 @@ def _summary(task: str, found: dict[str, Any], dtype: str) -> str:
             f"{found['utilisation']:.0%} of the peak, {found['kept_mb']:.0f} MB kept for the backward pass",
         ]
     for name in ("compiled", "checkpointed"):
-        if name in found:
+        if "reason" in found.get(name, {}):
+            lines.append(f"  {name}: not measured ({found[name]['reason']}): lower --batch")
+        elif name in found:
             kept = f", {found[name]['kept_mb']:.0f} MB kept" if "kept_mb" in found[name] else ""
             lines.append(f"  {name}: {found[name]['time_ratio']:.2f} x the time{kept}")
     return "\n".join(lines)

@@ -153,6 +153,8 @@ class Bench:
         """
         if task == "frame" or (checkpointed and task == "play"):
             return None
+        if self.compute.device.type == "cuda":
+            torch.cuda.empty_cache()  # blocks of the steps before, which fit no step of another kind
         other = copy.copy(self)
         other._plain = {}
         names = ("dynamics",) if task == "play" else _PARTS[task]

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from assets.cli.main import main
 from models.bench.presets import COMPARED, compared
 from models.bench.run import BenchRequest, bench_model
-from models.bench.tasks import TASKS
+from models.bench.tasks import TASKS, Bench
 from models.bench.timing import kept_mb, sheet_peak
 from models.networks.dynamics import Dynamics
 from models.networks.frame_cache import FrameCache
@@ -188,3 +188,16 @@ def test_a_batch_that_a_gpu_cannot_hold_is_named_with_the_fix(tiny, monkeypatch)
     monkeypatch.setattr(Dynamics, "loss", full)
     with pytest.raises(UserError, match=r"^dynamics, batch 3: CUDA out of memory. Lower --batch.$"):
         bench_model(BenchRequest(preset="tiny", tasks=("dynamics",), batch=3))
+
+
+def test_a_variant_that_a_gpu_cannot_hold_takes_nothing_from_what_was_measured(tiny, monkeypatch):
+    def full(self, task, **_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 116.00 MiB. GPU 0 has a total capacity of")
+
+    monkeypatch.setattr(Bench, "beside", full)
+    told = []
+    request = BenchRequest(preset="tiny", tasks=("dynamics",), repeats=1, compare_checkpointed=True)
+    found = bench_model(request, on_progress=told.append)["tasks"]["dynamics"]
+    assert found["utilisation"] > 0
+    assert found["checkpointed"] == {"reason": "CUDA out of memory"}
+    assert told[0].endswith("checkpointed: not measured (CUDA out of memory): lower --batch")
