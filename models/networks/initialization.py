@@ -112,18 +112,17 @@ def _orthogonalized(rows: Array) -> Array:
 
 def _rotate_pairs(rows: Array, squares: Array, first: Index, second: Index) -> bool:
     """Rotate pairs of rows in place so that each is orthogonal; return whether any was not."""
+    one, other = rows[first], rows[second]
     # numpy's sums have one order, written in C; BLAS and einsum have one for each processor
-    products = (rows[first] * rows[second]).sum(1)
+    products = (one * other).sum(1)
     turn = np.abs(products) > _ORTHOGONAL * np.sqrt(squares[first] * squares[second])
-    first, second, products = first[turn], second[turn], products[turn]
+    if not turn.all():
+        first, second, products, one, other = first[turn], second[turn], products[turn], one[turn], other[turn]
     slope = (squares[second] - squares[first]) / (2 * products)
     tangent = np.copysign(1.0, slope) / (np.abs(slope) + np.sqrt(1 + slope * slope))
     cosine = 1 / np.sqrt(1 + tangent * tangent)
     cosine_, sine_ = cosine[:, None], (cosine * tangent)[:, None]
-    rows[first], rows[second] = (
-        cosine_ * rows[first] - sine_ * rows[second],
-        sine_ * rows[first] + cosine_ * rows[second],
-    )
+    rows[first], rows[second] = cosine_ * one - sine_ * other, sine_ * one + cosine_ * other
     squares[first] -= tangent * products
     squares[second] += tangent * products
     return bool(turn.any())

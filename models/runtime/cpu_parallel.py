@@ -125,11 +125,19 @@ class CpuParallel:
             results += part_results
             for place, found_in in enumerate(zip(*gradients, strict=True)):
                 found = [gradient for gradient in (total[place], *found_in) if gradient is not None]
-                total[place] = torch.stack(found).sum(0) if len(found) > 1 else (found[0] if found else None)
+                total[place] = _sum(found)
         for parameter, gradient in zip(named, self.ranks.sum_all(total, named), strict=True):
             parameter.grad = gradient
         loss = torch.stack(losses).sum() if losses else torch.zeros((), device=named[0].device)
         return self.ranks.sum(loss), results
+
+
+def _sum(found: Sequence[Tensor]) -> Tensor | None:
+    """Return the sum in this order; None of nothing."""
+    if len(found) > 2:
+        return torch.stack(list(found)).sum(0)
+    # the same to the bit for two, without a copy of both
+    return found[0] + found[1] if len(found) == 2 else (found[0] if found else None)
 
 
 def micro_batches(batch: Tensor, count: int) -> list[Tensor]:
