@@ -151,7 +151,13 @@ class PurgedTables(Tables):
 
         A writer that was killed before its commit leaves them, and one that is at work has not committed yet.
         """
-        return self._strays(name, self._files_of(name))
+        files = self._files_of(name)
+        found = self._strays(name, files)
+        if found and name in self._kept:
+            # others may have committed since it was opened: what the version after the listing names is not stray
+            self._kept[name] = None
+            found = self._strays(name, files)
+        return found
 
     def _strays(self, name: str, files: Iterable[str]) -> list[str]:
         """Return the keys of those files of a table's folder that are data files, and no longer or not yet named."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -34,6 +35,7 @@ from pipeline.workers.engine import make_engine
 SETTINGS = "tabletop.json"
 FPS = 10
 _DEADLINE_S = 600.0
+_EPISODE = re.compile(r"episode-\d{5}\.(mp4|actions\.jsonl)")
 _FASTEST_S, _LONGEST_S, _MOST_EPISODES, _SIZES = 2.0, 600.0, 100_000, (48, 512)
 _SHORTEST_SHARE = 0.6
 """Of `seconds`, of the shortest episode: lengths differ, as those of demonstrations do."""
@@ -189,9 +191,12 @@ def _check_own(settings: TabletopSettings, folder: Path, *, number_of_episodes: 
     own.add(SETTINGS)
     others = sorted(path.name for path in folder.iterdir() if path.name not in own and not path.name.startswith("."))
     if others:
+        # a larger number helps where it is episodes of these settings that are too many
+        too_many = number_of_episodes and all(_EPISODE.fullmatch(name) for name in others)
         raise UserError(
             f"{folder} holds {len(others)} files that are not of these {settings.episodes} episodes ({others[0]}, "
-            "say), and all of it is trained on: name another folder, or ask for as many episodes as it holds"
+            "say), and all of it is trained on: name another folder, or "
+            + ("ask for as many episodes as it holds" if too_many else "move these files elsewhere")
         )
 
 

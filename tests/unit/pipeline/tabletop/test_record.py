@@ -52,14 +52,20 @@ def test_only_what_is_missing_is_recorded_and_more_episodes_add_to_a_folder(tmp_
 def test_a_folder_with_more_episodes_than_are_asked_for_is_refused(tmp_path: Path) -> None:
     """All that it holds would be trained on, and the report would say 1."""
     record_tabletop(SMALL, tmp_path)
-    with pytest.raises(UserError, match=r"2 files that are not of these 1 episodes \(episode-00001\.actions\.jsonl"):
+    what = r"2 files that are not of these 1 episodes \(episode-00001\.actions\.jsonl.* ask for as many"
+    with pytest.raises(UserError, match=what):
         record_tabletop(TabletopSettings(episodes=1, seconds=2, seed=3, size=48), tmp_path)
+    assert record_tabletop(SMALL, tmp_path) == 0
+    # no number of episodes makes room for this one
+    (tmp_path / "notes.mp4").write_bytes(b"of another hand")
+    with pytest.raises(UserError, match=r"1 files .* \(notes\.mp4.* move these files elsewhere"):
+        record_tabletop(SMALL, tmp_path)
 
 
 def test_episodes_without_settings_are_not_taken_for_those_that_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "episode-00000.mp4").write_bytes(b"of another hand")
     (tmp_path / "episode-00000.actions.jsonl").write_text("")
-    with pytest.raises(UserError, match="2 files that are not of these 2 episodes"):
+    with pytest.raises(UserError, match="2 files that are not of these 2 episodes .* move these files elsewhere"):
         record_tabletop(SMALL, tmp_path)
     assert not (tmp_path / "tabletop.json").exists()
 

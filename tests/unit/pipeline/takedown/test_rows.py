@@ -135,3 +135,13 @@ def test_a_file_that_a_killed_writer_left_goes_where_it_names_the_video(store: S
     assert {path.name for path in folder.glob("*.parquet")} == {
         committed.name, "stray-other.parquet", "unfinished.parquet",
     }  # fmt: skip
+
+
+def test_what_another_writer_committed_while_a_table_was_kept_open_is_not_stray(store: Store) -> None:
+    """It may name the video: the writer looked for tombstones before there was one."""
+    store.append("downloads", [{"attempt_id": "1", "video_id": OTHER}])
+    with store.kept_open("downloads"):
+        assert len(store.read("downloads")) == 1
+        Store(store.root).append("downloads", [{"attempt_id": "2", "video_id": MINE}])
+        assert delete_stray_files(store, "downloads", MENTIONS) == 0
+    assert sorted(store.read("downloads")["attempt_id"].to_pylist()) == ["1", "2"]
