@@ -71,6 +71,8 @@ class RowWriter:
             and (cut.clipping["video_id"], cut.clipping["source_sha256"]) not in cut_meanwhile | dropped_meanwhile
         ]
         was_ok = {row["video_id"] for row in there if row["state"] == "ok"}
+        # of a flush that ended between the two commits of `_write_failures`
+        self._take_back(_late(fitting, cut_meanwhile), {row["video_id"] for row in there if row["state"] == "failed"})
         first_failures = [cut for cut in shown if cut.clipping["state"] != "ok" and _name(cut) not in was_ok]
         if first_failures:
             self._write_failures(first_failures)
@@ -95,12 +97,15 @@ class RowWriter:
         Another run may publish the clips of one of them at this very moment: its rows of `clips` are left alone (they
         count once it has written its row of `clippings`), and a failure stands beside no success.
         """
-        failed = "AND state = 'failed'"
-        self.store.replace("clippings", [cut.clipping for cut in failures], f"{self._where(failures)} {failed}")
-        cut_meanwhile = self._cut()
-        late = [cut for cut in failures if (_name(cut), cut.clipping["source_sha256"]) in cut_meanwhile]
+        where = f"{self._where(failures)} AND state = 'failed'"
+        self.store.replace("clippings", [cut.clipping for cut in failures], where)
+        self._take_back(_late(failures, self._cut()), {_name(cut) for cut in failures})
+
+    def _take_back(self, late: list[CutVideo], failed: set[str]) -> None:
+        """Take away those failures that are there of videos which have their clips."""
+        late = [cut for cut in late if _name(cut) in failed]
         if late:
-            self.store.replace("clippings", [], f"{self._where(late)} {failed}")
+            self.store.replace("clippings", [], f"{self._where(late)} AND state = 'failed'")
 
     def _where(self, cuts: list[CutVideo]) -> str:
         # ids hold no quotes: see pipeline.ids
@@ -133,6 +138,12 @@ class RowWriter:
 
 def _name(cut: CutVideo) -> str:
     return str(cut.clipping["video_id"])
+
+
+def _late(cuts: list[CutVideo], cut_meanwhile: set[tuple[str, str]]) -> list[CutVideo]:
+    """Return the failures of videos that another run could cut."""
+    failures = [cut for cut in cuts if cut.clipping["state"] != "ok"]
+    return [cut for cut in failures if (_name(cut), cut.clipping["source_sha256"]) in cut_meanwhile]
 
 
 def _fitting(cut: CutVideo) -> CutVideo:

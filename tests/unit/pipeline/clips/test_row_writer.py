@@ -105,6 +105,22 @@ def test_a_failure_on_one_machine_takes_no_clips_from_another_one_that_could_cut
     assert status(store, CONFIG).violations == []
 
 
+def test_a_failure_that_came_too_late_goes_with_the_next_flush_where_the_store_went_away(store: Store) -> None:
+    job = downloaded(store, video_bytes(play(1, 5), fps=10))
+    good, bad = cut_video(job), failure_of(job)
+
+    def goes_away() -> None:
+        raise OSError("the store is away")
+
+    watched = Watched(store.root, "clippings", before=lambda: commit(store, good), after=goes_away)
+    writer = RowWriter(watched, BATCH, SPEC, CONFIG.clips.cut_detector)
+    writer.add(bad)
+    with pytest.raises(OSError, match="away"):
+        writer.flush()
+    writer.flush()
+    assert states(store) == ["ok"]
+
+
 def test_a_video_that_fails_everywhere_has_one_failure(store: Store) -> None:
     bad = failure_of(downloaded(store, video_bytes(play(1, 5), fps=10)))
     commit(Watched(store.root, "clippings", before=lambda: commit(store, bad)), bad)
