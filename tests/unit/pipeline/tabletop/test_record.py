@@ -65,7 +65,7 @@ def test_a_folder_with_more_episodes_than_are_asked_for_is_refused(tmp_path: Pat
 def test_episodes_without_settings_are_not_taken_for_those_that_are_asked_for(tmp_path: Path) -> None:
     (tmp_path / "episode-00000.mp4").write_bytes(b"of another hand")
     (tmp_path / "episode-00000.actions.jsonl").write_text("")
-    with pytest.raises(UserError, match="2 files that are not of these 2 episodes .* move these files elsewhere"):
+    with pytest.raises(UserError, match=r"2 files that are not of these 2 episodes .* move these files elsewhere"):
         record_tabletop(SMALL, tmp_path)
     assert not (tmp_path / "tabletop.json").exists()
 
