@@ -53,9 +53,11 @@ from pipeline.regular_file import read_regular
 
 Videos = NDArray[np.uint8]
 Actions = NDArray[np.int64]
-TRUE, RECONSTRUCTED, GENERATED, PERMUTED = (
-    f"inverse_dynamics_{kind}" for kind in (layout.TRUE, layout.RECONSTRUCTED, layout.GENERATED, layout.PERMUTED)
-)
+_FIGURE = {
+    kind: f"inverse_dynamics_{kind}" for kind in (layout.TRUE, layout.RECONSTRUCTED, layout.GENERATED, layout.PERMUTED)
+}
+"""By the folder of the videos."""
+TRUE, RECONSTRUCTED, GENERATED = (_FIGURE[kind] for kind in (layout.TRUE, layout.RECONSTRUCTED, layout.GENERATED))
 NOT_GIVEN = "not given: write the actions of the videos into actions/NAME.jsonl, one row a frame (docs/evaluation.md)"
 _FOLDS = 3
 _TRAINING_CLIPS_PER_SOURCE = 3
@@ -93,23 +95,30 @@ def measure_actions(
     chosen = [item for item in items if item.name in known]
     sources = [item.source for item in chosen]
     classes = fit_classes(known.values(), None, _PROTOTYPES)
-    labels = _Labels(classes, [known[item.name] for item in chosen], sources)
+    folds = _folds(sources)
+    labels = _Labels(classes, [known[item.name] for item in chosen], [str(folds[source]) for source in sources])
     if (count := len(set(sources))) < LEAST_SOURCES:
         return _without(too_few(count, LEAST_SOURCES, f"{layout.MORE}, with their actions"), len(found))
     if len(labels.names) < 2:
-        have = f"{len(labels.names)} actions have {LEAST_TRANSITIONS} transitions in {LEAST_SOURCES} sources"
+        have = (
+            f"{len(labels.names)} actions have {LEAST_TRANSITIONS} transitions, in {LEAST_SOURCES} parts of the sources"
+        )
         return _without(absent(f"{TOO_FEW}: {have}, and 2 are needed"), len(found))
+    # reconstructions of some are no floor of all
+    rebuilt = all(layout.RECONSTRUCTED in item.files for item in items)
+    kinds = [layout.TRUE, *[layout.RECONSTRUCTED] * rebuilt, layout.GENERATED]
     answers = _Answers(chosen, {name: labels.of(rows) for name, rows in known.items()}, labels, config)
-    answers.ask(shape, left_out)
+    answers.ask(folds, kinds, shape, left_out)
     return Control(*answers.figures(), with_actions=len(found))
 
 
 class _Labels:
-    """The actions that the network tells apart: those that are frequent enough."""
+    """The actions that the network tells apart: those that are frequent enough, and that each network can learn."""
 
-    def __init__(self, classes: ActionClasses, known: Sequence[ClipActions], sources: Sequence[str]) -> None:
+    def __init__(self, classes: ActionClasses, known: Sequence[ClipActions], parts: Sequence[str]) -> None:
         own = [np.asarray(classes.of(each), np.int64) for each in known]
-        frequent = frequent_actions(own, sources, len(classes.names))
+        # an action of one part alone would be asked of the one network that never saw it
+        frequent = frequent_actions(own, parts, len(classes.names))
         self._classes, self._number = classes, np.where(frequent, np.cumsum(frequent) - 1, -1)
         self.names = tuple(name for name, enough in zip(classes.names, frequent, strict=True) if enough)
         self.rare = sorted(set(classes.names) - set(self.names))
@@ -135,15 +144,22 @@ class _Answers:
         self._read: dict[str, list[Actions]] = {}
         self._sources: dict[str, list[str]] = {}
 
-    def ask(self, shape: tuple[int, int, int], left_out: list[LeftOut]) -> None:
-        """Train a network for each fold, and ask it about the videos of the fold; `shape` is that of all videos."""
-        sources = sorted({item.source for item in self._items})
-        for fold in range(min(_FOLDS, len(sources))):
-            inside = set(sources[fold::_FOLDS])
-            reader = self._reader([item for item in self._items if item.source not in inside])
+    def ask(
+        self, folds: Mapping[str, int], kinds: Sequence[str], shape: tuple[int, int, int], left_out: list[LeftOut]
+    ) -> None:
+        """Train a network for each fold of the sources, and ask it about the videos of the fold.
+
+        Args:
+            folds: of each source.
+            kinds: folders of videos that are asked about, beside those under permuted actions.
+            shape: of all videos.
+            left_out: gets the items whose permuted actions cannot be read.
+        """
+        for fold in sorted(set(folds.values())):
+            reader = self._reader([item for item in self._items if folds[item.source] != fold])
             for item in self._items:
-                if item.source in inside:
-                    self._ask(reader, item, _permuted(item, shape, left_out, self._labels))
+                if folds[item.source] == fold:
+                    self._ask(reader, item, kinds, _permuted(item, shape, left_out, self._labels))
 
     def _reader(self, items: Sequence[Item]) -> ActionReader:
         counts: Counter[str] = Counter()
@@ -158,15 +174,11 @@ class _Answers:
         steps, seed = self._config.inverse_dynamics_steps, self._config.seed
         return train_reader(clips, self._labels.names, steps=steps, seed=seed)
 
-    def _ask(self, reader: ActionReader, item: Item, permuted: Actions | None) -> None:
-        own = self._wanted[item.name]
-        for name, kind, asked in (
-            (TRUE, layout.TRUE, own),
-            (RECONSTRUCTED, layout.RECONSTRUCTED, own),
-            (GENERATED, layout.GENERATED, own),
-            (PERMUTED, layout.PERMUTED, permuted),
-        ):
-            if kind in item.files and asked is not None:
+    def _ask(self, reader: ActionReader, item: Item, kinds: Sequence[str], permuted: Actions | None) -> None:
+        asked_of = {**dict.fromkeys(kinds, self._wanted[item.name]), layout.PERMUTED: permuted}
+        for kind, asked in asked_of.items():
+            if asked is not None:
+                name = _FIGURE[kind]
                 self._read.setdefault(name, []).append(reader.read(_small(item.files[kind])[None])[0])
                 self._asked.setdefault(name, []).append(asked)
                 self._sources.setdefault(name, []).append(item.source)
@@ -196,6 +208,11 @@ class _Answers:
         for wanted, seen in zip(self._asked[name], self._read[name], strict=True):
             table += count_pairs(wanted[wanted >= 0], seen[wanted >= 0], size, size)
         return [[int(count) for count in row] for row in table]
+
+
+def _folds(sources: Sequence[str]) -> dict[str, int]:
+    """Return the fold of each source."""
+    return {source: place % _FOLDS for place, source in enumerate(sorted(set(sources)))}
 
 
 def _without(figure: Figure, with_actions: int) -> Control:

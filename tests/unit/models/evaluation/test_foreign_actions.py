@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,6 +152,30 @@ def test_odd_actions_are_named_and_the_others_count(tmp_path: Path) -> None:
     assert "permuted_actions/: it has an action that no true video has" in reasons["s2__a"]
     assert found.figures["inverse_dynamics_generated"]["num_sources"] == SOURCES - 2
     assert found.figures["inverse_dynamics_permuted"]["num_sources"] == SOURCES - 4
+
+
+def test_an_action_that_one_network_could_never_learn_does_not_count(tmp_path: Path) -> None:
+    # s0 and s3 are answered by one network: it learns from s1 and s2, which never go left or right
+    rng = np.random.default_rng(0)
+    for place in range(4):
+        name, moves = f"s{place}__a", np.arange(40) % 2
+        frames = walk(rng.integers(0, 90, (SIDE, SIDE, 3), dtype=np.uint8), moves)
+        for folder in ("true", "generated"):
+            save(tmp_path / folder / name, frames)
+        own = ["left", "right"] if place in (0, 3) else [f"wait {place}"] * 2
+        write(tmp_path / "actions" / f"{name}.jsonl", [own[move] for move in moves])
+    found = judge_rollouts(tmp_path, dataclasses.replace(CONFIG, inverse_dynamics_steps=2))
+    reason = found.figures["inverse_dynamics_generated"]["reason"]
+    assert "0 actions have 20 transitions, in 2 parts of the sources" in reason
+
+
+def test_reconstructions_of_some_rollouts_are_no_floor(tmp_path: Path) -> None:
+    folder = rollouts(tmp_path, obeys)
+    shutil.copytree(folder / "true" / "s0__a", folder / "reconstructed" / "s0__a")
+    shutil.copytree(folder / "true" / "s1__a", folder / "reconstructed" / "s1__a")
+    found = judge_rollouts(folder, dataclasses.replace(CONFIG, inverse_dynamics_steps=2))
+    assert "the tokenizer's floor is left out" in found.left_out[0].reason
+    assert "inverse_dynamics_reconstructed" not in found.figures
 
 
 @pytest.mark.parametrize("missing", ["true", "generated"])
