@@ -57,12 +57,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         longest_first(items, SLOW if config.option.markexpr == "slow" else FAST)
 
 
+HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+"""Of this process before any test, and so before any fixture of a module or of the session."""
+
+
 @pytest.fixture(autouse=True)
 def signals_as_before() -> Iterator[None]:
-    """Give SIGTERM and SIGINT back: Dagster's commands keep their handlers, which a later test would meet."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    """Give SIGTERM and SIGINT back: Dagster's commands keep their handlers, which a later test would meet.
+
+    Before the test too, because a fixture of a module may have run such a command.
+    """
+    _give_signals_back()
     yield
-    for number, handler in before.items():
+    _give_signals_back()
+
+
+def _give_signals_back() -> None:
+    for number, handler in HANDLERS.items():
         if signal.getsignal(number) is not handler:
             signal.signal(number, handler)
 

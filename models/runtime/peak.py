@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 
 from models.runtime.compute import Compute, intra_op_threads
+
+_BURST_S = 0.5
 
 
 class Cost(NamedTuple):
@@ -45,7 +47,9 @@ class Peak:
         self.compute = compute
         # a GPU needs larger products than a CPU core; a burst is long enough for a stable time
         sizes, self._burst = ((512, 1024, 2048), 2e10) if compute.device.type == "cpu" else ((4096, 8192), 1e13)
-        products = {size: self._products(size) for size in sizes}
+        # a CPU that does not multiply bf16 takes minutes for what others do in a tenth of a second
+        self._burst = min(self._burst, _BURST_S * self._first_rate(sizes[0]))
+        products = {size: self._products(size) for size in sizes if size == sizes[0] or 2 * size**3 <= self._burst}
         for burst in products.values():
             burst()
         rates = {size: self._rate(size, burst) for size, burst in products.items()}
@@ -56,15 +60,23 @@ class Peak:
         """Return the operations per second of one burst, measured now."""
         return self._rate(self.size, self._best)
 
+    def _first_rate(self, size: int) -> float:
+        a, b, out = self._matrices(size)
+        torch.mm(a, b, out=out)
+        return 2 * size**3 / cost_of(lambda: torch.mm(a, b, out=out), 1, self.compute.device).seconds(self.compute)
+
     def _products(self, size: int) -> Callable[[], None]:
-        device, dtype = self.compute.device, self.compute.dtype
-        a, b, out = (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
+        a, b, out = self._matrices(size)
 
         def burst() -> None:
             for _ in range(self._count(size)):
                 torch.mm(a, b, out=out)
 
         return burst
+
+    def _matrices(self, size: int) -> Iterator[torch.Tensor]:
+        device, dtype = self.compute.device, self.compute.dtype
+        return (torch.randn(size, size, device=device).to(dtype) for _ in range(3))
 
     def _count(self, size: int) -> int:
         return max(1, int(self._burst / (2 * size**3)))
@@ -91,6 +103,8 @@ def _measured_peak(device: torch.device, dtype: torch.dtype, threads: int) -> fl
     best = 0.0
     with intra_op_threads(threads), torch.no_grad():
         for size in sizes:
+            if best and 2 * size**3 > best * _BURST_S:
+                break
             a, b = (torch.randn(size, size, device=device, generator=generator).to(dtype) for _ in range(2))
             out = torch.mm(a, b)
             for _ in range(repeats):

@@ -93,7 +93,7 @@ EXCUSED = {
         [("pipeline/inspect/mend.py", table) for table in ("clips", "clippings", "shards", "tokens", "models")],
         "takes rows away, of files that are damaged",
     ),
-    ("pipeline/clips/row_writer.py", "replaced"): "of the same videos as the clips that are committed after it",
+    ("pipeline/clips/replaced.py", "replaced"): "of the same videos as the clips that are committed after it",
     ("pipeline/inspect/retry.py", "downloads"): "says that a video is due again",
     ("pipeline/inspect/retry.py", "videos"): "says that a page is to be asked for again",
     **dict.fromkeys(
