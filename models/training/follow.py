@@ -202,19 +202,19 @@ def draws(number: int, count: int, config: TrainingConfig) -> bool:
 
 
 def _decoded(clips: ClipWindows, training: TokenizerTraining | WorldTraining, job: Job) -> HeldWindows:
-    def of(window: int) -> HeldWindows:
-        asked, setting = job.config.training.validation_windows, "training.validation_windows"
+    asked, setting = job.config.training.validation_windows, "training.validation_windows"
+
+    def of(window: int, decoded: int) -> HeldWindows:
         count = held_count(clips, asked=asked, window=window, setting=setting, on_progress=job.on_progress)
-        return HeldWindows(clips, count=count, window=window)
+        try:
+            return HeldWindows(clips, count=count, window=decoded)
+        except UserError:
+            if decoded == window:
+                raise
+            return HeldWindows(clips, count=count, window=window)
 
     if isinstance(training, TokenizerTraining):
-        return of(training.config.window)
+        return of(training.config.window, training.config.window)
     needed = training.config.context
     # rollouts are longer than a short context
-    longer = max(needed, min(FRAMES + 1, clips.shape[0]))
-    try:
-        return of(longer)
-    except UserError:
-        if longer == needed:
-            raise
-        return of(needed)
+    return of(needed, max(needed, min(FRAMES + 1, clips.shape[0])))

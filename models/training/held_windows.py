@@ -36,14 +36,15 @@ def held_count(
         setting: that asks for them.
         on_progress: receives the line.
     """
-    there = max(1, windows.count_apart(window, most=asked))
-    if there < asked:
+    there = windows.count_apart(window, most=asked)
+    # of none, the error says so where they are decoded
+    if 0 < there < asked:
         notify(
             f"{setting} = {asked:,}: the {windows.num_clips:,} clips to measure on hold {there:,} windows of {window} "
             "frames side by side, and these are measured",
             on_progress,
         )
-    return there
+    return max(1, there)
 
 
 class HeldWindows:

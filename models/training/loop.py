@@ -281,13 +281,16 @@ class _Loop:
     def out_of_memory(self, error: torch.OutOfMemoryError, step: int) -> UserError:
         """Return the error of a step (0-based) for which the GPU had no memory left."""
         good = self._good()
+        stays, on = left(good), goes_on(good)
+        if not self.ranks.first:
+            # the others may still be in the step, so they cannot be asked
+            stays, on = "Checkpoints stay.", "it goes on from the newest one, where there is one"
         # torch's own text goes on with advice on its allocator
         why = str(error).partition(". ")[0]
         return UserError(
-            f"{self.stage}: step {step + 1} needs more memory than is left. {why}. {left(good)} Raise "
+            f"{self.stage}: step {step + 1} needs more memory than is left. {why}. {stays} Raise "
             "training.accumulate (a step in more and smaller parts) or set training.activation_checkpointing: 'on', "
-            "which train the same model, or end what else holds the GPU's memory. Then start again: "
-            f"{goes_on(good)}."
+            f"which train the same model, or end what else holds the GPU's memory. Then start again: {on}."
         )
 
     def leave(self, stop: Stop) -> None:

@@ -43,6 +43,7 @@ from models.training.unseen_actions import ActionPrior, shown_actions, train_pri
 from models.training.without_gradients import WithoutGradients
 from models.training.world_start import CODES_STREAM, initialize_world
 from pipeline.config.world import DynamicsConfig, LatentActionConfig
+from pipeline.errors import UserError
 
 _STREAM, _PRIOR_STREAM, _CODES_BATCHES = 2, 4, 100
 # with a token cache these windows are then drawn again for nothing
@@ -263,9 +264,11 @@ class WorldTraining:
             train_prior(prior, found, step_generator(self.seed, _PRIOR_STREAM, 0))
         finally:
             learned.set()
-            if ahead is not None:
-                ahead.exception()  # a step that meets the same says so
+            failed = None if ahead is None else ahead.exception()
             batches.close()
+        # a step that meets another error says so; clips that are known to be unusable are not met again
+        if isinstance(failed, UserError):
+            raise failed
 
     def _keep_ahead(self, batches: Batches, until: Event) -> None:
         """Fill the caches with windows that no step has drawn, while the prior learns, which keeps one thread busy."""

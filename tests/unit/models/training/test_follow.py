@@ -198,6 +198,10 @@ def test_more_windows_than_the_held_out_clips_hold_are_not_measured_and_that_is_
         f"training.validation_windows = 100,000: {hold}",
         f"training.eval_windows = 100,000: {hold}",
     ]
+    # a world is measured on windows of its context too; rollouts, which are longer, begin with them
+    said.clear()
+    assert train_world_model(job).metrics["windows"] == 6
+    assert next(line for line in said if "side by side" in line) == f"training.validation_windows = 100,000: {hold}"
 
 
 def test_a_warm_up_longer_than_the_training_is_told_before_its_first_step(store):

@@ -8,7 +8,7 @@ from models.runtime.weights import WeightsError
 from models.training.checkpoint import Checkpoints
 from models.training.finite import NotFiniteError
 from models.training.keep import Keep
-from models.training.loop import run
+from models.training.loop import _Loop, run
 from pipeline.errors import UserError
 
 
@@ -191,3 +191,12 @@ def test_a_step_without_memory_ends_with_what_trains_the_same_model_in_less(stor
     run(training, checkpoints, stage="world_model", checkpoint_every=2)
     assert training.value == 6
     assert not training.started
+
+
+def test_a_rank_that_writes_no_checkpoints_does_not_say_that_there_are_none(store):
+    checkpoints, training = Checkpoints(store, "models/x/checkpoints"), Counting(4)
+    run(training, checkpoints, stage="x", checkpoint_every=2)
+    other = _Loop(training, checkpoints, "x", 2, None, None, None, Ranks(rank=1, count=2), None)
+    error = other.out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried."), 3)
+    assert "CUDA out of memory. Checkpoints stay. Raise training.accumulate" in str(error)
+    assert str(error).endswith("Then start again: it goes on from the newest one, where there is one.")

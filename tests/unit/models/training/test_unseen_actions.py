@@ -8,9 +8,11 @@ import torch
 
 from models.training import unseen_actions, world_training
 from models.training.checkpoint import step_generator
+from models.training.data import Clip, ClipWindows
 from models.training.unseen_actions import ActionPrior, ShownActions, shown_actions, train_prior, with_unseen_actions
+from pipeline.clips.samples import BAD_SAMPLE
 from pipeline.config import parse_config
-from pipeline.errors import UserError
+from pipeline.errors import PermanentError, RetryableError, UserError
 from tests.numerics import small
 from tests.numerics.small import DYNAMICS, arcade_windows, make_world_training, short_prior
 
@@ -120,10 +122,41 @@ def test_a_window_that_cannot_be_read_ahead_stops_nothing(monkeypatch):
     training = make_world_training(arcade_windows(), lam=RESTS, unseen_actions=0.9, cache_tokens=500)
 
     def unreadable(*arguments, **named):
-        raise UserError("no such clip")
+        raise RetryableError("the store does not answer", error_class="store")
 
     monkeypatch.setattr(training, "_keep_ahead", unreadable)
     assert [training.step(step) for step in range(4)][-1]["loss"] > 0
+
+
+def test_too_many_unusable_clips_that_are_met_ahead_end_the_training(monkeypatch):
+    """Each is known afterwards and skipped without a word, so no step would say that they are too many."""
+    short_prior(monkeypatch)
+    monkeypatch.setattr(small, "CPU", dataclasses.replace(small.CPU, threads=2))
+    frames, breaks = arcade_windows().clips.read(0)[0].load(), []
+
+    def breaks_while_the_prior_learns():
+        if breaks:
+            raise PermanentError("not a video", error_class=BAD_SAMPLE)
+        return frames
+
+    clips = [Clip("0", lambda: frames), Clip("1", lambda: frames), Clip("2", breaks_while_the_prior_learns)]
+    windows = ClipWindows(clips, cache_clips=0, max_bad_share=0.1)
+    training = make_world_training(windows, lam=RESTS, unseen_actions=0.9, cache_tokens=500)
+    learn = world_training.train_prior
+
+    def learn_late(*arguments):
+        breaks.append(True)
+        deadline = time.monotonic() + 60
+        while not windows.bad and time.monotonic() < deadline:
+            time.sleep(0.01)
+        learn(*arguments)
+
+    monkeypatch.setattr(world_training, "_PRIOR_BATCHES", 1)
+    monkeypatch.setattr(world_training, "train_prior", learn_late)
+    training.step(0)
+    training.step(1)
+    with pytest.raises(UserError, match=r"1 of 3 training clips cannot be used, more than training\.max_bad_share"):
+        training.step(2)
 
 
 def test_actions_that_still_change_are_refused_and_the_advice_helps():
