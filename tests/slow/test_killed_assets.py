@@ -37,7 +37,7 @@ MADE = ASSETS[: max(ASSETS.index(asset) for asset in (*CHOSEN, "label_queue")) +
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(8 * 3600 if ASKED else 3600)]
 KILLS = int(ASKED or 20)
 """Of an asset, where its share of the time allows them."""
-CPU_S = math.inf if ASKED else 150.0
+CPU_S = math.inf if ASKED else 100.0
 """For all assets together."""
 
 
