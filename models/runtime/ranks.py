@@ -22,7 +22,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from pipeline.config.training import TrainingConfig
 from pipeline.errors import UserError
@@ -140,6 +139,8 @@ class Ranks:
     def align(self, tensors: Sequence[Tensor]) -> None:
         """Copy the first rank's tensors into those of all; each rank has its own parts of a divided network."""
         if not self.alone:
+            from torch.distributed.tensor import DTensor  # most of a second of imports, for one process too
+
             for tensor in tensors:
                 if not isinstance(tensor, DTensor):
                     self._copy(tensor.detach(), 0)

@@ -20,9 +20,6 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
 
 from models.networks.transformer import STTransformer
 from models.runtime.compute import Compute
@@ -37,6 +34,8 @@ class Sharded:
 
     def __init__(self, network: nn.Module, ranks: Ranks) -> None:
         """Take over a network after `fully_shard`."""
+        from torch.distributed.tensor import DTensor  # a second of imports, for a training that is not sharded too
+
         self._network, self._ranks = network, ranks
         self._sharded: dict[str, nn.Parameter] = {}
         self.named: list[tuple[str, nn.Parameter]] = []
@@ -54,6 +53,8 @@ class Sharded:
 
         Each rank must have as many pieces: every pass gathers weights of all.
         """
+        from torch.distributed.tensor import DTensor
+
         self._network.zero_grad(set_to_none=True)
         losses, results = [], []
         for piece in pieces:
@@ -139,6 +140,9 @@ def shard(network: nn.Module, compute: Compute) -> Sharded:
         network: whole, and the same on each rank.
         compute: its ranks and dtype.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
     ranks = compute.ranks
     mesh = init_device_mesh(compute.device.type, (ranks.count,))
     bf16 = torch.bfloat16 if compute.dtype == torch.bfloat16 else None

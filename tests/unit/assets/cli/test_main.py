@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from assets.cli.main import main, parser
+from assets.cli.main import COMMANDS as MODULES
+from assets.cli.main import main, parser, parser_for
 from assets.passes.plan import format_plan, plan_pass
 from assets.settings import load_settings
 from pipeline.ids import file_video_id
@@ -24,7 +27,11 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-COMMANDS = next(action.choices for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+def _commands_of(top: argparse.ArgumentParser) -> list[str]:
+    return next(list(one.choices) for one in top._actions if isinstance(one, argparse._SubParsersAction))
+
+
+COMMANDS = _commands_of(parser())
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
@@ -34,6 +41,25 @@ def test_every_command_has_a_help_with_an_example(command: str, capsys: pytest.C
     assert caught.value.code == 0
     shown = capsys.readouterr().out
     assert f"lampworks {command}" in shown.split("example:")[1]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_command_is_found_in_the_module_that_adds_it(module: str) -> None:
+    assert _commands_of(parser([module])) == list(MODULES[module])
+
+
+def test_a_command_is_parsed_by_its_own_module_alone_and_what_is_none_by_all() -> None:
+    assert "status" in _commands_of(parser_for(["status"]))
+    assert "run" not in _commands_of(parser_for(["status", "--json"]))
+    for argv in ([], ["--help"], ["statsu"]):
+        assert _commands_of(parser_for(argv)) == COMMANDS
+
+
+def test_to_begin_a_command_takes_no_network_and_none_of_the_other_commands() -> None:
+    code = "import sys; from assets.cli.main import parser_for; parser_for(['status']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "assets.cli.data" in loaded
+    assert not {"torch", "sklearn", "assets.cli.bench", "assets.cli.run"} & set(loaded)
 
 
 def test_the_top_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
