@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,7 @@ from pipeline.storage.mend_tables import DERIVED_AS_A_WHOLE, find_table_damage
 from pipeline.storage.models_table import ModelRecord, sound_models
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
+from pipeline.storage.takedown import taken_down
 
 Kind = Literal["table", "journal", "raw", "clips", "shards", "tokens", "model", "page", "checkpoint"]
 SPARE = {"config.json", "curve.json"}
@@ -82,14 +83,18 @@ def find_faults(store: Store, home: Home, on_progress: ProgressCallback | None =
     if "models" not in broken:
         faults += _odd_models(store)
     files = list(_named_files(store, broken))
+    differing: list[_Expected] = []
     with Progress("deep check", total=len(files), unit="files", on_progress=on_progress) as progress:
         for expected in files:
-            why = _difference(store, expected)
-            if why:
-                faults.append(
-                    Fault(expected.kind, expected.key, why, expected.needed_for, expected.mend, expected.item)
-                )
+            if _difference(store, expected):
+                differing.append(expected)
             progress.advance(note=expected.key)
+    # a pass or a takedown may have replaced or deleted a file since its row was read: the rows as they are now decide
+    now = {(one.kind, one.key, one.sha256): one for one in _named_files(store, broken)} if differing else {}
+    for seen in differing:
+        still = now.get((seen.kind, seen.key, seen.sha256))
+        if still is not None and (why := _difference(store, still)):
+            faults.append(Fault(still.kind, still.key, why, still.needed_for, still.mend, still.item))
     return faults
 
 
@@ -162,7 +167,9 @@ def _named_files(store: Store, broken: set[str]) -> Iterator[_Expected]:
     if not broken & {"videos", "downloads", "takedowns"}:
         yield from _raw_files(store)
     if not broken & {"clippings"}:
-        yield from _clip_tars(store)
+        # a takedown deletes tars first and their rows later
+        takedowns_read = not broken & {"videos", "takedowns"}
+        yield from _clip_tars(store, taken_down(store).hidden_videos(store) if takedowns_read else frozenset())
     if not broken & {"shards"}:
         yield from _shard_files(store)
     if not broken & {"tokens"}:
@@ -195,11 +202,11 @@ def _raw_files(store: Store) -> Iterator[_Expected]:
             yield _Expected("raw", key, sidecars[row["path"]], needed_for, mend, row)
 
 
-def _clip_tars(store: Store) -> Iterator[_Expected]:
+def _clip_tars(store: Store, hidden: Collection[str]) -> Iterator[_Expected]:
     columns = ["video_id", "batch", "clip_spec", "tar", "tar_sha256", "num_clips", "source_sha256"]
     columns += ["actions", "actions_sha256"]
     for row in store.read("clippings", columns, pc.field("state") == "ok").to_pylist():
-        if row["tar"]:
+        if row["tar"] and row["video_id"] not in hidden:
             mend = "`--mend` sets it aside, and the next `lampworks run` cuts the video again (and downloads it first "
             mend += "where its raw file is gone)"
             needed_for = f"{row['num_clips']} clips of video {row['video_id']}"

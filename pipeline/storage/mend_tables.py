@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import UserError
 from pipeline.storage.checksums import LOG, add_checksums, read_checksums
 from pipeline.storage.damage import Damage, table_damage
+from pipeline.storage.rewrites import names_in_log
 from pipeline.storage.rows import rows_table
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
@@ -42,6 +43,7 @@ IDS: dict[str, tuple[str, ...]] = {
 """What identifies a row, by table."""
 DERIVED_AS_A_WHOLE = tuple(name for name in SCHEMAS if name not in IDS)
 """Tables whose rows follow from other tables, all at once."""
+_LOOKS = 3
 ASIDE = "damaged"
 """Folder of the root that set-aside files are moved to, below the time of the mending."""
 
@@ -59,11 +61,23 @@ class MendedTable:
 def find_table_damage(store: Store, name: str) -> list[Damage]:
     """Return the damaged files that the present version of a table needs; reads the table once, all of it.
 
-    Files without a checksum that read well (an older lampworks wrote them) get one.
+    Files without a checksum that read well (an older lampworks wrote them) get one. A look beside which the log changed
+    may accuse files that a takedown deleted: what the next looks do not find either is no damage.
     """
     folder = Path(store.url(f"tables/{name}"))
     if not folder.is_dir():
         return []
+    found, looks = None, 0
+    while True:
+        before = names_in_log(folder / LOG)
+        seen = _damage_at_a_look(store, name, folder)
+        found = seen if found is None else [damage for damage in found if damage in seen]
+        looks += 1
+        if not found or looks == _LOOKS or names_in_log(folder / LOG) == before:
+            return found
+
+
+def _damage_at_a_look(store: Store, name: str, folder: Path) -> list[Damage]:
     found = table_damage(folder)
     live = _live_files(store, name)
     if live is None:

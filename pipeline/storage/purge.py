@@ -63,13 +63,16 @@ class PurgedTables(Tables):
                 self._kept[name] = table
         return table
 
+    def _forget_opened(self, name: str) -> None:
+        if name in self._kept:
+            self._kept[name] = None
+
     def _commit(self, name: str, commit: Callable[[], object], mark: str | None = None) -> None:
         def attempt() -> None:
             try:
                 commit()
             except BaseException:
-                if name in self._kept:
-                    self._kept[name] = None  # another writer was faster, or the answer was lost: it is read again
+                self._forget_opened(name)  # another writer was faster, or the answer was lost: it is read again
                 raise
 
         super()._commit(name, attempt, mark)
@@ -128,14 +131,21 @@ class PurgedTables(Tables):
             table = self._open(name)
             if table is None or self._is_purged(name, int(table.version())):
                 return False
-            # an empty commit says what the rows were made from: the one that said so before goes with the log
-            inputs = self.inputs(name)
-            mine = {TAKEDOWN_KEY: "true"} | ({INPUTS_KEY: json.dumps(inputs, sort_keys=True)} if inputs else {})
-            self._commit(name, lambda: _vacuum(self._present(name)))
-            self._commit(name, lambda: self._append_nothing(name, CommitProperties(custom_metadata=mine)))
-            present = self._present(name)
-            self._tried(name, present.create_checkpoint)
-            version = int(present.version())
+            with self._locked(name, alone=True):
+                if self.is_local:
+                    self._forget_opened(name)  # others may have committed before they let the lock go
+                self._drop_the_old(name)
+        return True
+
+    def _drop_the_old(self, name: str) -> None:
+        # an empty commit says what the rows were made from: the one that said so before goes with the log
+        inputs = self.inputs(name)
+        mine = {TAKEDOWN_KEY: "true"} | ({INPUTS_KEY: json.dumps(inputs, sort_keys=True)} if inputs else {})
+        self._commit(name, lambda: _vacuum(self._present(name)))
+        self._commit(name, lambda: self._append_nothing(name, CommitProperties(custom_metadata=mine)))
+        present = self._present(name)
+        self._tried(name, present.create_checkpoint)
+        version = int(present.version())
         self._delete_files(
             [
                 path
@@ -144,7 +154,6 @@ class PurgedTables(Tables):
             ]
         )
         self._record_checksums(name)
-        return True
 
     def stray_files(self, name: str) -> list[str]:
         """Return the keys of Parquet files in a table's folder that its present version does not name.
@@ -155,7 +164,7 @@ class PurgedTables(Tables):
         found = self._strays(name, files)
         if found and name in self._kept:
             # others may have committed since it was opened: what the version after the listing names is not stray
-            self._kept[name] = None
+            self._forget_opened(name)
             found = self._strays(name, files)
         return found
 

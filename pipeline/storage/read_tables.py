@@ -5,18 +5,20 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from pipeline.errors import UserError
 from pipeline.storage.arrow import pc
+from pipeline.storage.checksums import LOG
 from pipeline.storage.damage import (
     DamagedError,
     check_newest_commits,
@@ -25,6 +27,7 @@ from pipeline.storage.damage import (
     telling_damage,
 )
 from pipeline.storage.read_dataset import BATCH_ROWS, TableReader
+from pipeline.storage.rewrites import names_in_log, rewritten, says_gone, steadily
 from pipeline.storage.root import Root
 from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMA_VERSION, SCHEMAS
 
@@ -60,23 +63,34 @@ class ReadTables(Root):
 
     def inputs(self, name: str) -> dict[str, Any]:
         """Return what the table's last commit recorded as its inputs; {} if nothing."""
-        table = self._open(name)
-        if table is None:
-            return {}
-        for commit in self._history(name, table, _HISTORY):
+        for commit in self._history(name, _HISTORY):
             moved = str(commit.get("operation")).startswith(("OPTIMIZE", "VACUUM"))  # the same rows in other files
             if moved or (TAKEDOWN_KEY in commit and INPUTS_KEY not in commit):
                 continue
             return self._recorded(name, commit)
         return {}
 
-    def _history(self, name: str, table: DeltaTable, most: int) -> Iterator[dict[str, Any]]:
-        if self._s3_tables is not None:
-            yield from self._s3_tables.commits(name, int(table.version()), most)
-            return
-        with self._telling_damage(name, opening=True):
-            found = table.history(most)
-        yield from found
+    def _history(self, name: str, most: int) -> Iterator[dict[str, Any]]:
+        """Yield what the newest commits of a table say of themselves, the newest first."""
+
+        def begin() -> tuple[int, Iterator[dict[str, Any]]]:
+            table = self._open(name)
+            if table is None:
+                return -1, iter(())
+            version = int(table.version())
+            if self._s3_tables is not None:
+                return version, self._s3_tables.commits(name, version, most)
+            return version, iter(table.history(most))
+
+        while True:
+            version, commits = self._tried(name, begin, opening=True)
+            first = next(commits, None)
+            if first is not None:
+                yield first
+                yield from commits
+            # a takedown may have deleted the log of what was open, but leaves that of the present version
+            if first is not None or self.version(name) == version:
+                return
 
     def _recorded(self, name: str, commit: Mapping[str, Any]) -> dict[str, Any]:
         try:
@@ -89,33 +103,60 @@ class ReadTables(Root):
 
     def deleted_rows(self, name: str, commits: int = _HISTORY) -> int:
         """Return how many rows the last commits deleted; those of a takedown are not counted."""
-        table = self._open(name)
-        history = () if table is None else self._history(name, table, commits)
+        history = self._history(name, commits)
         deletions = [one for one in history if one.get("operation") == "DELETE" and TAKEDOWN_KEY not in one]
         gone = [commit["operationMetrics"] for commit in deletions]
         return sum(int(metrics.get("num_deleted_rows") or 0) for metrics in gone)
 
     def read(self, name: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Return the committed rows that match; an empty table of the right schema while it does not exist."""
-        table, wanted = self._open(name), _columns(name, columns)
-        if table is None:
-            return wanted.empty_table()
-        return self._tried(name, lambda: self._reader(name, table).read(wanted, where))
+        return self._read(name, _columns(name, columns), where)
+
+    def _read(self, name: str, wanted: pa.Schema, where: pc.Expression | None) -> pa.Table:
+        def read() -> pa.Table:
+            table = self._open(name)
+            return wanted.empty_table() if table is None else self._reader(name, table).read(wanted, where)
+
+        return self._tried(name, read)
 
     def scan(
         self, name: str, columns: Sequence[str], where: pc.Expression | None = None, batch_rows: int = BATCH_ROWS
     ) -> Iterator[pa.RecordBatch]:
         """Yield the committed rows that match in record batches, so that memory does not grow with the table."""
-        table, wanted = self._open(name), _columns(name, columns)
-        if table is not None:
-            batches = self._tried(name, lambda: self._reader(name, table).scan(wanted, where, batch_rows))
-            while True:
-                # the caller's own errors are raised at `yield`, outside of the block
-                with self._telling_damage(name):
-                    batch = next(batches, None)
-                if batch is None:
-                    return
-                yield batch
+        wanted = _columns(name, columns)
+
+        def begin() -> tuple[int, Iterator[pa.RecordBatch], pa.RecordBatch | None]:
+            table = self._open(name)
+            if table is None:
+                return -1, iter(()), None
+            batches = self._reader(name, table).scan(wanted, where, batch_rows)
+            return int(table.version()), batches, next(batches, None)
+
+        version, batches, batch = self._tried(name, begin)
+        while batch is not None:
+            # the caller's own errors are raised at `yield`, outside of the block
+            yield batch
+            with self._telling_damage(name), self._telling_rewrite(name, version):
+                batch = next(batches, None)
+
+    @contextmanager
+    def _telling_rewrite(self, name: str, version: int) -> Iterator[None]:
+        """Say that a table was rewritten where files of this version are gone, and none of the present version."""
+        try:
+            yield
+        except (DeltaError, pa.ArrowException, OSError) as exc:
+            if says_gone(exc) and self._is_rewritten(name, version):
+                raise rewritten(self.root, name) from None
+            raise
+
+    def _is_rewritten(self, name: str, version: int) -> bool:
+        self._forget_opened(name)
+        table = self._open(name)
+        if table is None or int(table.version()) == version:
+            return False
+        folder = self._table_folder(name)
+        files = (unquote(uri.rsplit("/", 1)[-1]) for uri in table.file_uris())
+        return not self.is_local or all((folder / file).exists() for file in files)
 
     # -- delta-rs -------------------------------------------------------------------------------------------------
 
@@ -126,8 +167,6 @@ class ReadTables(Root):
     def _open(self, name: str) -> DeltaTable | None:
         """Return the table, None while it does not exist; UserError where this version cannot read it."""
         table = self._opened(name)
-        if self.is_local:
-            check_newest_commits(self.root, name, self._table_folder(name))
         if table is None:
             return None
         # the schema's version is in the description: delta-rs refuses table properties that it does not know
@@ -151,20 +190,32 @@ class ReadTables(Root):
     def _opened(self, name: str) -> DeltaTable | None:
         def opened() -> DeltaTable | None:
             try:
-                return DeltaTable(self._table_url(name), storage_options=self._delta_options())
+                table = DeltaTable(self._table_url(name), storage_options=self._delta_options())
             except TableNotFoundError:
-                return None
+                table = None
+            if self.is_local:
+                check_newest_commits(self.root, name, self._table_folder(name))
+            return table
 
         return self._tried(name, opened, opening=True)
 
     def _tried(self, name: str, work: Callable[[], Made], *, opening: bool = False) -> Made:
-        """Return what `work` returns; on S3 it is called again while the store has trouble."""
+        """Return what `work` returns; it is called again beside a takedown, and on S3 while the store has trouble."""
 
         def told() -> Made:
             with self._telling_damage(name, opening=opening):
-                return work()
+                return steadily(work, lambda: self._log_state(name), lambda: self._forget_opened(name))
 
         return told() if self._s3_tables is None else self._s3_tables.patiently(told)
+
+    def _log_state(self, name: str) -> object:
+        """Return what changes with every commit to a table, and with every file of its log that goes."""
+        if self._s3_tables is not None:
+            return self._s3_tables.newest(name)
+        return names_in_log(self._table_folder(name) / LOG)
+
+    def _forget_opened(self, name: str) -> None:
+        """Open the table anew the next time, where it is kept open."""
 
     def _telling_damage(self, name: str, *, opening: bool = False) -> AbstractContextManager[None]:
         folder = self._table_folder(name) if self.is_local else None
@@ -185,11 +236,7 @@ class ReadTables(Root):
 
     def latest(self, name: str, column: str, where: pc.Expression | None = None) -> datetime | None:
         """Return the latest time in a column, of the rows that match; None while there is none."""
-        table = self._open(name)
-        if table is None:
-            return None
-        wanted = pa.schema([SCHEMAS[name].field(column)])
-        rows = self._tried(name, lambda: self._reader(name, table).read(wanted, where))
+        rows = self._read(name, pa.schema([SCHEMAS[name].field(column)]), where)
         found: datetime | None = pc.max(rows[column]).as_py()
         return found
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from pipeline.storage.checksums import record_commits
 from pipeline.storage.read_tables import DESCRIPTION, INPUTS_KEY, ReadTables
+from pipeline.storage.rewrites import locked, rewritten, says_gone, steadily
 from pipeline.storage.rows import Rows, counted_rows, rows_table, sql_texts
 from pipeline.storage.s3_options import CHECKPOINT_EVERY, MARK_KEY
 from pipeline.storage.schemas import SCHEMA_VERSION
@@ -23,6 +28,11 @@ from pipeline.storage.upkeep import COMPACT_EVERY_COMMITS, WRITER_PROPERTIES, co
 
 class Tables(ReadTables):
     """The tables of a root, by the names of `SCHEMAS`. Readers see whole commits only."""
+
+    def __init__(self, root: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
+        """Open a root without creating it; arguments and errors as of `Root`."""
+        super().__init__(root, storage_options)
+        self._alone: dict[str, int] = {}
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -196,6 +206,9 @@ class Tables(ReadTables):
         if self.is_local:
             self._table_folder(name).mkdir(parents=True, exist_ok=True)
 
+    def _has_folder(self, name: str) -> bool:
+        return self.is_local and self._table_folder(name).is_dir()
+
     def _commit(self, name: str, commit: Callable[[], object], mark: str | None = None) -> None:
         """Commit, again after a conflict, and record the checksums of what was written.
 
@@ -214,10 +227,42 @@ class Tables(ReadTables):
                 retry_commit(commit, has_landed)
 
         if remote is None:
-            told()
+            with self._locked(name):
+                told()
+                self._record_checksums(name)
         else:
-            remote.commit(name, told, mark)
-        self._record_checksums(name)
+            remote.commit(name, functools.partial(self._told_on_s3, name, told, mark), mark)
+
+    def _told_on_s3(self, name: str, told: Callable[[], None], mark: str | None) -> None:
+        """Commit; a commit that may be made twice is made again where a takedown deleted files meanwhile."""
+        if mark is None:
+            steadily(told, lambda: self._log_state(name), lambda: self._forget_opened(name))
+            return
+        try:
+            told()
+        except DeltaError as exc:
+            # whether it landed cannot be told, because a takedown deletes the log with its mark
+            if says_gone(exc):
+                raise rewritten(self.root, name) from None
+            raise
+
+    @contextmanager
+    def _locked(self, name: str, *, alone: bool = False) -> Iterator[None]:
+        """Hold the lock of a table in a folder for a write, or alone; who has it alone needs no other."""
+        me = threading.get_ident()
+        if not self.is_local or self._alone.get(name) == me:
+            yield
+            return
+        self._make_folder(name)
+        with locked(self._table_folder(name), alone=alone):
+            if not alone:
+                yield
+                return
+            self._alone[name] = me
+            try:
+                yield
+            finally:
+                del self._alone[name]
 
     def _record_checksums(self, name: str) -> None:
         # the commit stands, also where its checksums find no room: the next ones are recorded with them
@@ -232,15 +277,16 @@ class Tables(ReadTables):
             is_due = version - max(checkpoint, 0) >= CHECKPOINT_EVERY
             if not is_due and (version < 1 or version % COMPACT_EVERY_COMMITS):
                 return version
-        table = self._open(name)
-        if table is None:
-            return -1
-        if self._s3_tables is not None and is_due:
-            # each reader fetches every log since the last one
-            self._tried(name, table.create_checkpoint)
-        if not self._tried(name, lambda: compact_if_due(name, table)):
-            return int(table.version())
-        self._record_checksums(name)
+        with self._locked(name) if self._has_folder(name) else nullcontext():
+            table = self._open(name)
+            if table is None:
+                return -1
+            if self._s3_tables is not None and is_due:
+                # each reader fetches every log since the last one
+                self._tried(name, table.create_checkpoint)
+            if not self._tried(name, lambda: compact_if_due(name, table)):
+                return int(table.version())
+            self._record_checksums(name)
         return self.version(name)
 
 
