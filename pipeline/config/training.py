@@ -121,8 +121,9 @@ class TrainingConfig(Section, name="training"):
     """Clips whose windows are mixed at a time; about half of them are held decoded."""
     shuffle_clips: Count = 4096
     """Clips whose order is random; a larger set is read in blocks of so many, from tars drawn at random."""
-    eval_windows: NonNegativeInt = 64
-    """Held-out windows measured after training, of those that lie side by side in the held-out clips."""
+    eval_windows: Count = 64
+    """Held-out windows measured after training, of those that lie side by side in the held-out clips. One at least: a
+    model is published with its figures, by which `tokenizer.min_psnr` judges it."""
     validate_every: NonNegativeInt = 1000
     """Steps between two measurements on held-out windows while a training runs, of which there are 1,000 at most; 0
     measures only after it. They change no weight."""

@@ -149,10 +149,8 @@ class WindowSource:
     def count_apart(self, window: int, *, most: int) -> int:
         """Return how many windows lie side by side in the clips without sharing a frame; `most` where there are more.
 
-        Lengths of clips are read until there are so many; none where `most` is not above the number of clips.
+        Lengths of clips are read until there are so many.
         """
-        if most <= self.num_clips:
-            return most
         found = 0
         for clip in self._from(0):
             found += self._apart(clip, window)

@@ -75,11 +75,17 @@ def test_spread_windows_touch_every_clip_and_never_change():
     assert np.array_equal(spread, windows.spread(count=8, window=5))
 
 
-@pytest.mark.parametrize(("most", "found", "read"), [(4, 4, 0), (8, 8, 3), (12, 12, 4), (13, 12, 4)])
+@pytest.mark.parametrize(("most", "found", "read"), [(1, 1, 1), (4, 4, 2), (8, 8, 3), (12, 12, 4), (13, 12, 4)])
 def test_windows_side_by_side_are_counted_and_no_more_clips_read_than_needed(most, found, read):
     clips, decoded = counted_clips(4, frames=20)
     assert ClipWindows(clips, cache_clips=1).count_apart(6, most=most) == found
     assert len(decoded) == read
+
+
+def test_clips_too_short_for_a_window_do_not_count_however_few_windows_are_asked_for():
+    short, long = counted_clips(4, frames=5)[0], counted_clips(1, frames=13)[0]
+    windows = ClipWindows([*short, Clip("long", long[0].load)], cache_clips=5)
+    assert windows.count_apart(6, most=3) == 2
 
 
 def test_an_unreadable_clip_is_named():

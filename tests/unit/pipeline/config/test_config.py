@@ -101,6 +101,8 @@ def test_lists_in_yaml_become_the_tuples_of_the_configuration(tmp_path: Path):
         ("source: {spec: 'ftp:x'}", r"source\.spec = 'ftp:x': unknown source; choose one of arcade, folder"),
         ("source: {spec: folder}", r"source\.spec = 'folder': say where, as folder:PATH"),
         ("source: {batch_size: 0}", r"source\.batch_size = 0: must be at least 1"),
+        # a model without a figure could not be held to tokenizer.min_psnr
+        ("training: {eval_windows: 0}", r"training\.eval_windows = 0: must be at least 1"),
         ("clips: {width: 161}", r"clips\.width = 161: must be at least 48 and a multiple of 2"),
         ("labels: {flagged_share: 1}", r"labels\.flagged_share = 1: must be at least 0 and below 1"),
         ("download: {host_daily: -1}", r"download\.host_daily = -1: must be at least 0"),
