@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import shlex
 
 from assets.cli.options import Parsers, settings_of
 from assets.settings import Settings
+from assets.suggested import options_of
 from pipeline.errors import UserError
 from pipeline.inspect.deep import Fault, find_faults
 from pipeline.inspect.doctor import Finding, run_doctor
@@ -54,7 +54,7 @@ def run_findings(args: argparse.Namespace) -> int:
         for done in mended:
             print(f"mended: {shown_text(done)}")
         if mended:
-            print(f"now run: lampworks run --root {shlex.quote(settings.store.root)}")
+            print(f"now run: lampworks run{options_of(settings)}")
     return int(not all(finding.ok for finding in findings))
 
 

@@ -16,8 +16,9 @@ import sys
 import traceback
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from assets.cli.options import Parsers
+from assets.cli.options import Parsers, root_options
 from assets.logs import json_wanted, set_up_logging
+from assets.suggested import completed_output
 from pipeline.errors import StoreError, UserError
 from pipeline.outside import shown_text
 
@@ -84,6 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = parser_for(argv).parse_args(argv)
     set_up_logging(args.verbose, as_json=json_wanted(args.log_json))
+    # what a program reads stays as it is
+    plain = not (getattr(args, "json", False) or json_wanted(args.log_json))
+    with completed_output(root_options(args) if plain else ""):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         return int(args.handler(args))
     except (UserError, StoreError) as exc:

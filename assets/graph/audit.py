@@ -11,6 +11,7 @@ from assets.graph.curate import curated_clips
 from assets.graph.label import quality_labels
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
+from assets.suggested import root_option, with_root
 from pipeline.inspect.audit_text import CURATION_KEY, audit_lines, change_lines, distances, estimate_text, extreme_lines
 
 MOST_CHURN = 0.2
@@ -95,7 +96,7 @@ def _drift_text(most: Mapping[str, Any] | None, by_chance: float) -> str:
 def _metadata(work: Work, document: Mapping[str, Any]) -> dict[str, Any]:
     audit, changes = document["audit"], document["changes"]
     found: dict[str, Any] = {
-        "audit": " | ".join(audit_lines(document)),
+        "audit": with_root(" | ".join(audit_lines(document)), root_option(work.store.root)),
         "audited clips": sum(audit["drawn"].values()),
         "rated clips": sum(audit["rated"].values()),
         "precision": audit["figures"]["precision"]["value"],

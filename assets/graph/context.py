@@ -4,7 +4,7 @@ import errno
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import dagster as dg
 from assets.graph.resources import Lampworks
 from assets.report.thumbnails import bars_svg, histogram_svg, sparkline_svg, svg_markdown
 from assets.settings import Settings
+from assets.suggested import options_of, with_root
 from models.training.observed import Observed
 from pipeline.config import Config
 from pipeline.costs.booking import booked
@@ -87,7 +88,8 @@ def user_failure(lampworks: Lampworks) -> Iterator[None]:
     try:
         yield
     except (UserError, StoreError) as exc:
-        raise dg.Failure(shown_text(exc), metadata={USER_ERROR: True}, allow_retries=False) from None
+        told = _with_root(shown_text(exc), lampworks)
+        raise dg.Failure(told, metadata={USER_ERROR: True}, allow_retries=False) from None
     except OSError as exc:
         if exc.errno != errno.ENOSPC and "No space left" not in str(exc):
             raise
@@ -101,6 +103,13 @@ def user_failure(lampworks: Lampworks) -> Iterator[None]:
         # Dagster keeps the message of every error, and of its causes, in its database
         hide_addresses(exc)
         raise
+
+
+def _with_root(text: str, lampworks: Lampworks) -> str:
+    """Return an error whose commands name the root: whoever reads it in Dagster's pages pastes them elsewhere."""
+    with suppress(UserError, StoreError):  # the error may be that of the settings
+        return with_root(text, options_of(lampworks.settings()))
+    return text
 
 
 def hide_addresses(error: BaseException) -> None:

@@ -12,6 +12,7 @@ from assets.graph.dataset import training_shards
 from assets.graph.ownership import OWNERS
 from assets.graph.resources import Lampworks
 from assets.graph.train import video_tokenizer, world_model
+from assets.suggested import options_of
 from pipeline.model_ids import EVALUATION
 from pipeline.storage.models_table import ModelRecord, find_model, models_of_kind
 
@@ -194,7 +195,7 @@ def playable_world(context: dg.AssetExecutionContext, lampworks: Lampworks) -> R
             {
                 "world": found.world,
                 **flat_metrics(seen_of),
-                "play": "lampworks play",
+                "play": f"lampworks play{options_of(lampworks.settings())}",
                 "path": dg.MetadataValue.path(work.store.url(record.path)),
             },
         )

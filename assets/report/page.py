@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from assets.report import wording
 from assets.report.agreement import agreement_view
@@ -30,6 +30,7 @@ from assets.report.economy import economy_view
 from assets.report.evaluation import action_views, evaluation_view
 from assets.report.funnel import funnel_of
 from assets.report.reads import curve, decided_clips, evaluation_pictures, failures, rejected_videos
+from assets.suggested import root_option, with_root
 from pipeline.config import Config
 from pipeline.html import template
 from pipeline.ids import CLIP_ID_PATTERN, split_clip_id
@@ -68,7 +69,11 @@ def write_report(store: Store, config: Config, model: str | None = None) -> str:
 
 
 def write_page(store: Store, folder: str, page: str, clip_ids: Sequence[str]) -> str:
-    """Write a page and the list of the clips that it shows, where they changed, and return the page's key."""
+    """Write a page and the list of the clips that it shows, where they changed, and return the page's key.
+
+    The commands in it name the root, so that they work wherever they are pasted.
+    """
+    page = with_root(page, str(escape(root_option(store.root))))
     key = f"{folder}/index.html"
     # the names first: a takedown finds the page by them; a page of other clips goes before
     names_key, names = f"{folder}/{CLIPS}", json.dumps(clip_ids, indent=0).encode()

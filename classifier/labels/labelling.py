@@ -73,7 +73,7 @@ class Labelling:
             raise UserError(
                 f"there are no clips to rate in {store.root}: "
                 + (
-                    "collect and cut some first (lampworks run)"
+                    "collect and cut some first (`lampworks run`)"
                     if queue_key == QUEUE_KEY
                     else f"{queue_key} lists none"
                 )

@@ -89,7 +89,7 @@ def write_tokens(job: Job) -> TokensReport:
 
 def _tokenizer(job: Job) -> ModelRecord:
     if current_shards(job.store) is None:
-        raise UserError("there are no training shards yet: materialize `training_shards` first (lampworks run).")
+        raise UserError("there are no training shards yet: materialize `training_shards` first (`lampworks run`).")
     used = models_in_use(job.store, job.config)
     if used.tokenizer is None:
         raise UserError(

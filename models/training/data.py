@@ -154,7 +154,7 @@ class ClipWindows(WindowSource):
 def training_clips(store: Store, version: str | None) -> tuple[ShardClips, ShardClips]:
     """Return train and val clips of a shard version; UserError says what to do where there is nothing to train on."""
     if version is None:
-        raise UserError("there are no training shards yet: materialize `training_shards` first (lampworks run)")
+        raise UserError("there are no training shards yet: materialize `training_shards` first (`lampworks run`)")
     train, val = shard_clips(store, version, "train"), shard_clips(store, version, "val")
     if not sum(train.counts):
         raise UserError(

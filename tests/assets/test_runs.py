@@ -266,7 +266,7 @@ def test_the_weekly_job_runs_the_driver_up_to_the_shards_and_never_trains(
     assert weekly.store.read("models").num_rows == 0
     shown = audited.asset_materialization.metadata
     assert (shown["audited clips"].value, shown["rated clips"].value) == (4, 0)
-    assert "`lampworks label --audit`" in shown["audit"].value
+    assert f"`lampworks label --audit --root {weekly.store.root}`" in shown["audit"].value
     # the data version of a decision is what it says
     version = decided.asset_materialization.tags["dagster/data_version"]
     assert version == decided_content(weekly.store)

@@ -51,6 +51,10 @@ def published(store: Store) -> dict[str, str]:
                 found[name] = _audit(store)
             elif PACKED in key and key.endswith(f"/{WORLD_FILE}"):
                 found[name] = _digest(json.dumps(_timeless(json.loads(store.read_blob(key))), sort_keys=True))
+            elif key.endswith(".html"):
+                # its commands name the root
+                page = store.read_blob(key).decode()
+                found[name] = _digest(page.replace(store.root, "ROOT"))
             else:
                 found[name] = store.sha256(key)
     return found

@@ -72,7 +72,7 @@ def test_a_damaged_manifest_is_named_and_written_again(
     assert code == 2
     assert "manifest.json is damaged" in told
     # as the message says
-    assert f"Delete the folder shards/{path.parent.name} of the root and run `lampworks run`" in told
+    assert f"Delete the folder shards/{path.parent.name} of the root and run `lampworks run --root " in told
     for key in before:
         root.delete(key)
     write_shards(settings.job())

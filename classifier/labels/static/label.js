@@ -75,8 +75,8 @@ function full(why) {
 // -- a server that was stopped: say so, ask again and again, and go on with it once it is back
 function lose() {
   gone = true;
-  $("gone").textContent = "The labelling server is gone: it was stopped, or it was killed. Start `lampworks label` again on "
-    + "the same port; this page looks for it and goes on by itself. Ratings are kept here until then.";
+  $("gone").textContent = "The labelling server is gone: it was stopped, or it was killed. Start it again with the "
+    + "same `lampworks label` command, on the same port; this page looks for it and goes on by itself. Ratings are kept here until then.";
   $("gone").classList.add("on");
 }
 function found() {
@@ -192,7 +192,7 @@ function showProgress() {
   if (current || fetching !== null || (next !== null && !gone)) return;
   if (unreadable.size) note(`${done} clips are rated. ${unreadable.size} cannot be shown.`, [...unreadable.keys()].slice(0, 5).join(", "));
   else if (total) note(`All ${done} clips are rated. Thank you.`, "Press u to undo the last rating.");
-  else note("There are no clips to rate yet.", "Collect and cut some first: lampworks run");
+  else note("There are no clips to rate yet.", "Collect and cut some first: lampworks run, on the same root.");
 }
 function clock(ms) { const s = Math.floor(ms / 1000); return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")}`; }
 function note(text, ...hints) {

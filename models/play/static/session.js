@@ -2,8 +2,8 @@
 import { ask, askJson, sentence } from "./ask.js";
 import { Wire } from "./wire.js";
 
-const AWAY = "The server is gone: it was stopped, or it was killed. Start `lampworks play` again on the same port; "
-  + "this page looks for it and goes on by itself.";
+const AWAY = "The server is gone: it was stopped, or it was killed. Start it again with the same `lampworks play` command, "
+  + "on the same port; this page looks for it and goes on by itself.";
 const KEY = "lampworks-play/game", LOOK_MS = 1000;
 
 // on: world(about), started(header), frame(header, pictures), error(text), settings(values), pruned(ids), again(start), state(text, isGone)

@@ -179,7 +179,8 @@ def test_a_model_of_an_older_version_with_the_configured_settings_says_what_trai
     add(store, tokenizer, model_id="old", config={"tokenizer": dataclasses.asdict(CONFIG.tokenizer)}, inputs={})
     assert lampworks("models") == 0
     shown = capsys.readouterr().out.split("video tokenizer old\n")[1]
-    assert "settings   as configured, of an older lampworks: `lampworks run` trains a model of this one" in shown
+    trains = "`lampworks run --root 'the root'` trains a model of this one"
+    assert f"settings   as configured, of an older lampworks: {trains}" in shown
 
 
 def test_checkpoints_of_an_older_version_are_a_run_that_is_not_finished(
@@ -218,8 +219,8 @@ def test_a_comparison_shows_settings_metrics_curves_and_rollouts_side_by_side(
         "starts from the weights of wm1 at step 1,060",
         "3.900 [3.30, 4.50]",
         "lam psnr",
-        "This world is not evaluated yet. lampworks evaluate --model trial does it.",
-        "This run is not finished. lampworks run does it.",
+        f"This world is not evaluated yet. lampworks evaluate --model trial --root '{store.root}' does it.",
+        f"This run is not finished. lampworks run --root '{store.root}' does it.",
         "cross entropy, held out",
         "Drawn by the training after step 280.",
     ):

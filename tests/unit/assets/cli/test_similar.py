@@ -35,11 +35,11 @@ def test_the_nearest_clips_of_a_clip_and_of_a_file_are_listed(
 
     code, _, error = run(first)
     assert code == 2
-    assert f"clip {first}: it is not embedded: run `lampworks run --select clip_embeddings`" in error
+    assert f"clip {first}: it is not embedded: run `lampworks run --select clip_embeddings --root " in error
     code, _, error = run(str(folder.folder / "a.mp4"))
     assert code == 2
     assert "no clip of" in error
-    assert "run `lampworks run --select clip_embeddings`" in error
+    assert "run `lampworks run --select clip_embeddings --root " in error
 
     assert main(["run", "--select", "clip_embeddings", *root]) == 0
     code, out, _ = run(first, "--top", "1")

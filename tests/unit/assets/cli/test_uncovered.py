@@ -86,7 +86,8 @@ def test_situations_are_listed_with_the_clips_that_look_like_them(
     assert "no situation is noted" in listed(capsys, "uncovered")
     assert record_situations(store, [situation(0)], lambda some: clips_like(store, CONFIG, some)) == 1
     out = listed(capsys, "uncovered")
-    assert "like     no clip: no clip is embedded: run `lampworks run --select clip_embeddings`" in out
+    command = "`lampworks run --select clip_embeddings --root root --config lamp.yaml`"
+    assert f"like     no clip: no clip is embedded: run {command}" in out
     assert "1 situation that a world could only guess, 1 of them like no clip" in listed(capsys, "status")
 
     embed(store)

@@ -135,5 +135,5 @@ def test_the_command_measures_the_rated_clips_of_a_root_and_saves_it_only_where_
     assert capsys.readouterr().out.startswith("24 rated clips of 12 groups by source, 50% of them good")
     assert load_economy(Store(root)) is None
     assert main([*command, "--save"]) == 0
-    assert "`lampworks report` shows it" in capsys.readouterr().out
+    assert f"`lampworks report --root {root}` shows it" in capsys.readouterr().out
     assert (load_economy(Store(root)) or {})["clips"] == 24
