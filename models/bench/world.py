@@ -167,7 +167,7 @@ class _Bench:
             training = TokenizerTraining(
                 config.tokenizer, windows, compute, seed=config.training.seed, accumulate=config.training.accumulate
             )
-            prepare_training(training.tokenizer, config.training, compute.device)
+            prepare_training(training.tokenizer, config.training, compute.device, steps=training.total_steps)
             with _cpu_seconds() as cpu_s:
                 training.initialize()
                 for step in range(training.total_steps):
@@ -200,7 +200,7 @@ class _Bench:
                 cache_tokens=config.training.cache_tokens,
             )
             for network in training.networks().values():
-                prepare_training(network, config.training, compute.device)
+                prepare_training(network, config.training, compute.device, steps=training.total_steps)
             with _cpu_seconds() as alone:
                 training.initialize()
                 for step in range(training.alone_steps):

@@ -50,7 +50,7 @@ def serve_play(
         first = _played(job, model)
         for note in models_in_use(job.store, job.config, model).notes:
             report(note)
-        if job.config.training.compile:
+        if job.config.training.compile == "on":
             report("compiling: the first frames take about a minute")
         worlds = Worlds(first, _names(job), partial(_played, job))
         situations = SituationLog(job.store, job.config.play, nearest or no_clips, report=report)
@@ -105,7 +105,7 @@ def _serve(
 def _played(job: Job, model: str | None) -> PlayedWorld:
     """Load a world with its starts and hints."""
     world = load_world(job.store, model or job.config, choose_compute(job.config.training))
-    if job.config.training.compile:
+    if job.config.training.compile == "on":
         for network in (world.dynamics, world.tokenizer):
             compile_played_frame(network, world.compute.device)
     evaluation = models_in_use(job.store, job.config, world.model_id).evaluation

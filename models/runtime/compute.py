@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import importlib.util
 import os
 import shutil
 import warnings
@@ -21,6 +22,10 @@ from pipeline.errors import UserError
 from pipeline.training_size.parameters import is_checkpointed
 from pipeline.usage import hold_gpus
 
+_LEAST_COMPILED = 1000
+"""Steps of a training from which on compiling repays the time that it takes, several times over."""
+_LEAST_CAPABILITY = (7, 0)
+"""Of a GPU that Triton writes programs for."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
@@ -96,13 +101,20 @@ def intra_op_threads(count: int = 1) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def prepare_training(network: nn.Module, config: TrainingConfig, device: torch.device) -> str:
+def prepare_training(network: nn.Module, config: TrainingConfig, device: torch.device, *, steps: int) -> str:
     """Switch on activation checkpointing and compilation of a network's blocks as configured.
 
     Neither changes names or values of weights.
 
+    Args:
+        network: what learns.
+        config: says what is wanted.
+        device: where it learns.
+        steps: of the training.
+
     Returns:
-        what was switched on, to show to a person; empty where nothing was.
+        what was switched on, or why blocks are not compiled that would be, to show to a person; empty where nothing
+        was.
 
     Raises:
         UserError: compilation needs a C++ compiler that is not installed.
@@ -112,9 +124,27 @@ def prepare_training(network: nn.Module, config: TrainingConfig, device: torch.d
     checkpointed = is_checkpointed(config, count)
     for stack in stacks:
         stack.checkpointing = checkpointed
-    if config.compile:
+    done = ["activations checkpointed"] * checkpointed
+    # where compiling was measured to pay (docs/model.md): the first step, which compiles, takes some 20 s more
+    worth = device.type == "cuda" and steps >= _LEAST_COMPILED and config.weights == "replicated" and not checkpointed
+    if config.compile == "auto" and worth and (lacking := _lacks_compiler(device)):
+        done.append(f"blocks not compiled, so steps are slower: {lacking}")
+    elif config.compile == "on" or (config.compile == "auto" and worth):
         compile_blocks(network, device)
-    return ", ".join(["activations checkpointed"] * checkpointed + ["blocks compiled"] * config.compile)
+        done.append("blocks compiled")
+    return ", ".join(done)
+
+
+def _lacks_compiler(device: torch.device) -> str:
+    """Return what is missing to compile for a GPU, with the fix; empty where nothing is."""
+    if importlib.util.find_spec("triton") is None:
+        return "triton, by which torch.compile writes programs for a GPU, is not installed"
+    if torch.cuda.get_device_capability(device) < _LEAST_CAPABILITY:
+        return "this GPU is too old for torch.compile"
+    named = [os.environ["CC"]] if os.environ.get("CC") else ["gcc", "clang"]
+    if not any(shutil.which(name) for name in named):
+        return f"there is no C compiler ({' or '.join(named)}): install it (apt-get install gcc)"
+    return ""
 
 
 def compile_blocks(network: nn.Module, device: torch.device) -> None:
@@ -140,7 +170,7 @@ def _check_compiler(device: torch.device) -> None:
     if device.type == "cpu" and shutil.which(named) is None:
         raise UserError(
             f"training.compile needs the C++ compiler {named!r}: install it (apt-get install g++), "
-            "or set training.compile = false"
+            "or set training.compile = off"
         )
     # cached tables of angles and masks are constants, and are traced as such
     warnings.filterwarnings("ignore", message="Dynamo detected a call to a `functools.lru_cache`")

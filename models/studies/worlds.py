@@ -100,7 +100,7 @@ class Workshop:
             training = TokenizerTraining(
                 config.tokenizer, windows, compute, seed=config.training.seed, accumulate=config.training.accumulate
             )
-            prepare_training(training.tokenizer, config.training, compute.device)
+            prepare_training(training.tokenizer, config.training, compute.device, steps=training.total_steps)
             run(training, kept, stage="tokenizer", checkpoint_every=config.training.checkpoint_every, on_progress=say)
             return training.tokenizer.eval()
 
@@ -135,7 +135,7 @@ class Workshop:
                 cache_tokens=config.training.cache_tokens,
             )  # fmt: skip
             for network in training.networks().values():
-                prepare_training(network, config.training, compute.device)
+                prepare_training(network, config.training, compute.device, steps=training.total_steps)
             run(training, kept, stage="world", checkpoint_every=config.training.checkpoint_every, on_progress=say)
             for network in training.networks().values():
                 network.eval()

@@ -119,7 +119,7 @@ def train_tokenizer(
         )
         if planned.start is not None:
             check_frame(planned.start, training.tokenizer.height, training.tokenizer.width)
-        _prepare(config, compute, on_progress, tokenizer=training.tokenizer)
+        _prepare(config, compute, on_progress, steps=training.total_steps, tokenizer=training.tokenizer)
         seen = windows_on_the_way(job, version, val)
         curve, run_about = run_planned(job, planned, training, compute, on_step, make_tracker, report, seen)
         about = training.about()
@@ -173,7 +173,7 @@ def train_world_model(
         stored = stored_tokens(job, source, str(version)) if config.training.read_tokens else None
         training = _world_training(store, config, source, windows, compute, actions_of)
         training.token_cache = stored or training.token_cache
-        _prepare(config, compute, on_progress, latent_actions=training.lam, dynamics=training.dynamics)
+        _prepare(config, compute, on_progress, steps=training.total_steps, **training.networks())
         seen = windows_on_the_way(job, version, val)
         curve, run_about = run_planned(job, planned, training, compute, on_step, make_tracker, report, seen)
         about = training.about()
@@ -238,9 +238,11 @@ def _measured(job: Job, held: ClipWindows, window: int) -> int:
     return held_count(held, asked=asked, window=window, setting=setting, on_progress=job.on_progress)
 
 
-def _prepare(config: Config, compute: Compute, on_progress: ProgressCallback | None, **networks: nn.Module) -> None:
+def _prepare(
+    config: Config, compute: Compute, on_progress: ProgressCallback | None, *, steps: int, **networks: nn.Module
+) -> None:
     for name, network in networks.items():
-        done = prepare_training(network, config.training, compute.device)
+        done = prepare_training(network, config.training, compute.device, steps=steps)
         if done:
             notify(f"{name}: {done}", on_progress)
 

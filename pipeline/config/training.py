@@ -24,6 +24,11 @@ def _id(value: Any) -> Any:
     return value
 
 
+def _switch(value: Any) -> Any:
+    """Return `on` or `off` for what YAML reads as true or false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
 def _is_address(text: str) -> bool:
     return _ADDRESS.fullmatch(text) is not None and 0 < int(text.rpartition(":")[2]) < 1 << 16
 
@@ -100,8 +105,11 @@ class TrainingConfig(Section, name="training"):
     activation_checkpointing: Literal["auto", "on", "off"] = "auto"
     """Compute each block again in the backward pass instead of keeping it (same weights, less memory, about a quarter
     more time); `auto` does so for networks of 200 million parameters and more."""
-    compile: bool = False
-    """Compile each block with torch.compile (on a CPU that takes g++); `lampworks bench model` prints the gain."""
+    compile: Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)] = "auto"
+    """Compile each block with torch.compile, before the first step; `lampworks bench model --compile` prints the gain.
+    `auto` does so for trainings of 1,000 steps and more on a GPU, where a C compiler is there and blocks are neither
+    divided (`weights`) nor computed twice (`activation_checkpointing`); never on a CPU, where `on` takes g++. `on`
+    compiles the frames of the play page too."""
     cache_clips: Count = 64
     """Decoded clips kept in memory, 6.9 MB each, where the set has no more; a larger set is decoded as it is read."""
     cache_tokens: NonNegativeInt = 0

@@ -1,5 +1,6 @@
 import ctypes
 import dataclasses
+import importlib.util
 import platform
 import subprocess
 import sys
@@ -7,10 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from models.networks.frame_cache import FrameCache
 from models.networks.transformer import STTransformer
+from models.runtime import compute
 from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads, prepare_training
+from pipeline.config import parse_config
 from pipeline.config.training import TrainingConfig
 from pipeline.config.world import StackConfig
 from pipeline.errors import UserError
@@ -69,7 +73,10 @@ def gradients_and_kept(network, x):
 def test_checkpointed_blocks_keep_less_and_give_the_same_gradients():
     network, x = stack(), torch.randn(2, 4, 6, 16)
     plain, kept = gradients_and_kept(network, x)
-    assert prepare_training(network, TrainingConfig(activation_checkpointing="on"), CPU) == "activations checkpointed"
+    assert (
+        prepare_training(network, TrainingConfig(activation_checkpointing="on"), CPU, steps=9)
+        == "activations checkpointed"
+    )
     again, kept_less = gradients_and_kept(network, x)
     assert kept_less < kept / 3
     for ours, its in zip(again, plain, strict=True):
@@ -80,9 +87,9 @@ def test_activations_are_checkpointed_from_200_million_parameters_on():
     config = StackConfig(layers=1, d_model=5000, heads=1, head_dim=8)
     with torch.device("meta"):
         small, large = (STTransformer(dataclasses.replace(config, ffw_multiple=f), (1, 1), 2) for f in (3.9, 4.1))
-    assert prepare_training(small, TrainingConfig(), CPU) == ""
-    assert prepare_training(large, TrainingConfig(), CPU) == "activations checkpointed"
-    assert prepare_training(large, TrainingConfig(activation_checkpointing="off"), CPU) == ""
+    assert prepare_training(small, TrainingConfig(), CPU, steps=9) == ""
+    assert prepare_training(large, TrainingConfig(), CPU, steps=9) == "activations checkpointed"
+    assert prepare_training(large, TrainingConfig(activation_checkpointing="off"), CPU, steps=9) == ""
     assert not large.checkpointing
 
 
@@ -91,7 +98,7 @@ def test_activations_are_checkpointed_from_200_million_parameters_on():
 def test_compiled_blocks_learn_the_same_under_the_same_names():
     network, x = stack(layers=1), torch.randn(2, 4, 6, 16)
     names, (plain, _) = list(network.state_dict()), gradients_and_kept(network, x)
-    assert prepare_training(network, TrainingConfig(compile=True), CPU) == "blocks compiled"
+    assert prepare_training(network, TrainingConfig(compile="on"), CPU, steps=9) == "blocks compiled"
     compiled, _ = gradients_and_kept(network, x)
     assert list(network.state_dict()) == names
     for ours, its in zip(compiled, plain, strict=True):
@@ -158,5 +165,64 @@ def test_memory_that_a_step_frees_is_held_for_the_next(how):
 
 def test_a_missing_compiler_is_named_with_the_fix(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(UserError, match=r"'no-such-compiler'.*apt-get install g\+\+.*training.compile = false"):
-        prepare_training(stack(), TrainingConfig(compile=True), CPU)
+    with pytest.raises(UserError, match=r"'no-such-compiler'.*apt-get install g\+\+.*training.compile = off"):
+        prepare_training(stack(), TrainingConfig(compile="on"), CPU, steps=9)
+
+
+GPU = torch.device("cuda")
+
+
+@pytest.fixture
+def compiler(monkeypatch, tmp_path):
+    """The compiler beside a GPU, which is none: nothing here computes on it."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    found = tmp_path / "gcc"
+    found.write_text("")
+    found.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    return found
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """The networks whose blocks were to be compiled."""
+    networks = []
+    monkeypatch.setattr(compute, "compile_blocks", lambda network, device: networks.append(network))
+    return networks
+
+
+def test_blocks_of_a_long_training_on_a_gpu_are_compiled_and_of_no_other(compiler, compiled):
+    network = stack()
+    for config, device, steps in (
+        (TrainingConfig(), CPU, 300_000),
+        (TrainingConfig(), GPU, 999),
+        (TrainingConfig(compile="off"), GPU, 300_000),
+        (TrainingConfig(weights="sharded"), GPU, 300_000),
+    ):
+        assert prepare_training(network, config, device, steps=steps) == ""
+    twice = TrainingConfig(activation_checkpointing="on")
+    assert prepare_training(network, twice, GPU, steps=300_000) == "activations checkpointed"
+    assert not compiled
+    assert prepare_training(network, TrainingConfig(), GPU, steps=1000) == "blocks compiled"
+    assert compiled == [network]
+
+
+def test_without_a_compiler_a_training_on_a_gpu_goes_on_and_says_what_to_install(compiler, compiled, monkeypatch):
+    compiler.unlink()
+    network = stack()
+    told = prepare_training(network, TrainingConfig(), GPU, steps=1000)
+    assert told.startswith("blocks not compiled, so steps are slower: there is no C compiler (gcc or clang)")
+    assert "apt-get install gcc" in told
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
+    assert "this GPU is too old" in prepare_training(network, TrainingConfig(), GPU, steps=1000)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "triton" in prepare_training(network, TrainingConfig(), GPU, steps=1000)
+    assert not compiled
+
+
+def test_a_file_of_before_says_true_or_false():
+    read = {text: parse_config(yaml.safe_load(f"training: {{compile: {text}}}")).training.compile
+            for text in ("true", "off", "'auto'")}  # fmt: skip
+    assert read == {"true": "on", "off": "off", "'auto'": "auto"}
