@@ -6,7 +6,6 @@ out with its reason.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -129,21 +128,6 @@ def _parts(path: Path, sidecar: Path, config: ClipConfig) -> list[Part]:
 
 def _rows(sidecar: Path) -> ActionRows:
     try:
-        return read_sidecar(sidecar.name, _with_action(sidecar))
+        return read_sidecar(sidecar.name, sidecar.read_bytes())
     except BadSidecarError as exc:
         raise BadSidecarError(f"{sidecar.parent.name}/{sidecar.name}: {exc}") from exc
-
-
-def _with_action(sidecar: Path) -> bytes:
-    """Return the bytes of a sidecar; rows that name the held keys (`keys`) get them as their action."""
-    data = sidecar.read_bytes()
-    if sidecar.suffix != ".jsonl":
-        return data
-    try:
-        # empty lines stay, so that errors name the right ones
-        rows = [json.loads(line) if line.strip() else None for line in data.split(b"\n")]
-    except ValueError:
-        return data  # the reader of sidecars says which line is wrong
-    if not all(isinstance(row, dict) and "keys" in row and "action" not in row for row in rows if row is not None):
-        return data
-    return "\n".join("" if row is None else json.dumps({**row, "action": row["keys"]}) for row in rows).encode()

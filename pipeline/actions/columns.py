@@ -15,7 +15,8 @@ from pipeline.errors import PermanentError
 from pipeline.outside import parse_json
 
 BAD_ACTIONS = "bad_actions"
-_ACTION, _FRAME, _TIME = ("action",), ("frame", "frame_index"), ("t", "timestamp")
+# programs that note held keys mostly call them so
+_ACTION, _FRAME, _TIME = ("action", "keys"), ("frame", "frame_index"), ("t", "timestamp")
 # what is read, as objects, must fit into a worker (`engine.memory_mb`): 23 hours at 60 frames a second
 _MOST_ROWS, _MOST_NUMBERS = 5_000_000, 10_000_000
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -104,7 +105,7 @@ def read_parquet(data: bytes) -> Columns:
         file = pq.ParquetFile(io.BytesIO(data))
         about = file.metadata
         names = file.schema_arrow.names
-        if names.count("action") != 1:
+        if names.count(next((name for name in _ACTION if name in names), "action")) != 1:
             raise BadSidecarError(_no_action(names))
         chosen = {each[0]: next((name for name in each if name in names), None) for each in (_ACTION, _FRAME, _TIME)}
         # a list of a billion equal numbers takes a few bytes
@@ -128,4 +129,6 @@ def read_parquet(data: bytes) -> Columns:
 
 def _no_action(names: Sequence[str]) -> str:
     there = ", ".join(str(name)[:40] for name in names[:8]) or "none"
-    return f"it has no field `action` (its fields: {there}): name the field of the action so"
+    return (
+        f"it has no field `action` (its fields: {there}): name the field of the action so, or that of held keys `keys`"
+    )

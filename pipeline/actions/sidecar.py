@@ -3,10 +3,10 @@
     rows = read_sidecar("demo/ep1.actions.jsonl", data)     # PermanentError says what is wrong with which row
     len(rows), rows.labels or rows.values, rows.times_s
 
-A row has `action`. A discrete one is a whole number, a name, true or false, or a list of names (keys that are held); a
-continuous one is a number with a fraction, or a list of numbers. A row may have `frame` (from 0), or `t` in seconds,
-from which on it is in force. `frame_index` and `timestamp`, as LeRobot names them, are read likewise; other fields are
-not.
+A row has `action`, or where no row has one, `keys`. A discrete one is a whole number, a name, true or false, or a
+list of names (keys that are held); a continuous one is a number with a fraction, or a list of numbers. A row may have
+`frame` (from 0), or `t` in seconds, from which on it is in force. `frame_index` and `timestamp`, as LeRobot names
+them, are read likewise; other fields are not.
 """
 
 from __future__ import annotations

@@ -45,6 +45,16 @@ def test_numbers_names_and_held_keys_are_discrete_actions(values: list[object], 
         assert rows.times_s is None
 
 
+def test_held_keys_may_be_called_keys_where_nothing_is_called_action() -> None:
+    held = lines({"frame": 0, "t": 0.0, "keys": ["RIGHT", "JUMP"]}, {"frame": 1, "t": 0.1, "keys": []})
+    assert read_sidecar("a.jsonl", held).labels == ("JUMP+RIGHT", "none")
+    assert read_sidecar("a.parquet", parquet(keys=[["LEFT"], ["LEFT"]])).labels == ("LEFT", "LEFT")
+    assert read_sidecar("a.jsonl", lines({"action": 3, "keys": ["LEFT"]})).labels == ("3",)
+    assert read_sidecar("a.parquet", parquet(action=[3], keys=[["LEFT"]])).labels == ("3",)
+    with pytest.raises(BadSidecarError, match="line 2: it has no field `keys`"):
+        read_sidecar("a.jsonl", lines({"keys": []}, {"frame": 1}))
+
+
 def test_fractions_and_lists_of_numbers_are_continuous_actions() -> None:
     assert read_sidecar("a.jsonl", actions(0, 0.5, 1)).values.tolist() == [[0], [0.5], [1]]
     assert read_sidecar("a.jsonl", actions([1, -2.5], [0, 0])).values.tolist() == [[1, -2.5], [0, 0]]
