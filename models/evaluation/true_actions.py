@@ -6,12 +6,14 @@ The embedded source's own truth (`models.evaluation.held_out`) stays where it is
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from models.evaluation.held_out import HeldOutClip
 from models.true_actions import HOW_TO_HAVE, ActionClasses, classes_from, fit_classes, read_known_actions
+from pipeline.actions.join import ClipActions
 from pipeline.errors import UserError
 from pipeline.shards.read import current_shards, shard_rows
 from pipeline.shards.splits import Split
@@ -25,7 +27,8 @@ def with_true_actions(
 ) -> list[HeldOutClip]:
     """Return clips with the true actions of their recordings, where none are known yet.
 
-    Continuous actions are scored as prototypes, fitted on these clips.
+    Continuous actions are scored as prototypes, fitted on these clips. Where some clips have names and others values,
+    or another number of values, those of the kind that most clips have are scored; a warning says how many are not.
 
     Args:
         store: its shards hold the clips.
@@ -37,11 +40,8 @@ def with_true_actions(
     known = read_known_actions(store, _rows(store, split), "auto", lacking) if lacking else {}
     if not known:
         return list(clips)
-    try:
-        classes = fit_classes(known.values(), None, num_prototypes)
-    except UserError as error:
-        _LOGGER.warning("latent actions are not scored by true ones: %s", error)
-        return list(clips)
+    known = _of_one_kind(known)
+    classes = fit_classes(known.values(), None, num_prototypes)
     found = []
     for clip in clips:
         own = classes.of(known[clip.clip_id]) if clip.clip_id in known else None
@@ -50,6 +50,21 @@ def with_true_actions(
             clip = replace(clip, actions=own.astype("int64"), action_names=classes.names, values=values)
         found.append(clip)
     return found
+
+
+def _of_one_kind(known: Mapping[str, ClipActions]) -> dict[str, ClipActions]:
+    """Return the actions of the clips that have the most frequent kind; of two as frequent, that of the first clip."""
+    sizes = {clip_id: None if own.values is None else own.values.shape[1] for clip_id, own in known.items()}
+    most = Counter(sizes.values()).most_common(1)[0][0]
+    if others := sum(size != most for size in sizes.values()):
+        what = "names" if most is None else f"{most} values each"
+        _LOGGER.warning(
+            "true actions of %d of %d clips are of another kind than most (%s) and are not used",
+            others,
+            len(sizes),
+            what,
+        )
+    return {clip_id: own for clip_id, own in known.items() if sizes[clip_id] == most}
 
 
 def led_by_true_actions(

@@ -83,6 +83,17 @@ def test_continuous_actions_are_scored_as_prototypes(store):
     assert with_true_actions(store, held_out(), 8)[0].action_names == ("(0, 1)", "(3, -1)")
 
 
+def test_clips_whose_actions_are_of_another_kind_than_most_take_nothing_from_the_others(store, caplog):
+    add_training_shards(store)
+    add_shard_actions(store, lambda name, step: [float(step)] if name == clip_id(2) else NAMES[step % 2])
+    found = training_clips_with_actions(store, Config(evaluation=dataclasses.replace(CONFIG, prompt_frames=2)), None, 8)
+    of = {clip.clip_id: clip.actions for clip in found}
+    assert of.pop(clip_id(2)) is None
+    assert len(of) > 1
+    assert all(actions.tolist() == [0, 1] * 5 + [0] for actions in of.values())
+    assert f"true actions of 1 of {len(found)} clips are of another kind than most (names)" in caplog.text
+
+
 def test_a_world_is_measured_on_the_clips_whose_actions_it_knows(store):
     add_training_shards(store)
     about = {**ActionClasses(("push", "grip")).as_json(), "join": "auto"}
