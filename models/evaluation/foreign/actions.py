@@ -96,7 +96,9 @@ def measure_actions(
     sources = [item.source for item in chosen]
     classes = fit_classes(known.values(), None, _PROTOTYPES)
     folds = _folds(sources)
-    labels = _Labels(classes, [known[item.name] for item in chosen], [str(folds[source]) for source in sources])
+    learned = _learned(chosen, config.max_sources)
+    parts = [str(folds[item.source]) for item in learned]
+    labels = _Labels(classes, [known[item.name] for item in learned], parts)
     if (count := len(set(sources))) < LEAST_SOURCES:
         return _without(too_few(count, LEAST_SOURCES, f"{layout.MORE}, with their actions"), len(found))
     if len(labels.names) < 2:
@@ -108,7 +110,7 @@ def measure_actions(
     rebuilt = all(layout.RECONSTRUCTED in item.files for item in items)
     kinds = [layout.TRUE, *[layout.RECONSTRUCTED] * rebuilt, layout.GENERATED]
     answers = _Answers(chosen, {name: labels.of(rows) for name, rows in known.items()}, labels, config)
-    answers.ask(folds, kinds, shape, left_out)
+    answers.ask(folds, learned, kinds, shape, left_out)
     return Control(*answers.figures(), with_actions=len(found))
 
 
@@ -117,7 +119,8 @@ class _Labels:
 
     def __init__(self, classes: ActionClasses, known: Sequence[ClipActions], parts: Sequence[str]) -> None:
         own = [np.asarray(classes.of(each), np.int64) for each in known]
-        # an action of one part alone would be asked of the one network that never saw it
+        # of clips that networks learn from: no other action could be read. An action of one part alone would be
+        # asked of the one network that never saw it
         frequent = frequent_actions(own, parts, len(classes.names))
         self._classes, self._number = classes, np.where(frequent, np.cumsum(frequent) - 1, -1)
         self.names = tuple(name for name, enough in zip(classes.names, frequent, strict=True) if enough)
@@ -145,32 +148,34 @@ class _Answers:
         self._sources: dict[str, list[str]] = {}
 
     def ask(
-        self, folds: Mapping[str, int], kinds: Sequence[str], shape: tuple[int, int, int], left_out: list[LeftOut]
+        self,
+        folds: Mapping[str, int],
+        learned: Sequence[Item],
+        kinds: Sequence[str],
+        shape: tuple[int, int, int],
+        left_out: list[LeftOut],
     ) -> None:
         """Train a network for each fold of the sources, and ask it about the videos of the fold.
 
         Args:
             folds: of each source.
+            learned: the items that networks learn from.
             kinds: folders of videos that are asked about, beside those under permuted actions.
             shape: of all videos.
             left_out: gets the items whose permuted actions cannot be read.
         """
         for fold in sorted(set(folds.values())):
-            reader = self._reader([item for item in self._items if folds[item.source] != fold])
+            reader = self._reader([item for item in learned if folds[item.source] != fold])
             for item in self._items:
                 if folds[item.source] == fold:
                     self._ask(reader, item, kinds, _permuted(item, shape, left_out, self._labels))
 
     def _reader(self, items: Sequence[Item]) -> ActionReader:
-        counts: Counter[str] = Counter()
         clips = []
-        first = set(sorted({item.source for item in items})[: self._config.max_sources])
         for item in items:
-            counts[item.source] += 1
-            if item.source in first and counts[item.source] <= _TRAINING_CLIPS_PER_SOURCE:
-                actions = self._wanted[item.name]
-                assert actions is not None  # the classes were made of these very actions
-                clips.append(ActionClip(item.source, _small(item.files[layout.TRUE]), actions))
+            actions = self._wanted[item.name]
+            assert actions is not None  # the classes were made of these very actions
+            clips.append(ActionClip(item.source, _small(item.files[layout.TRUE]), actions))
         steps, seed = self._config.inverse_dynamics_steps, self._config.seed
         return train_reader(clips, self._labels.names, steps=steps, seed=seed)
 
@@ -213,6 +218,20 @@ class _Answers:
 def _folds(sources: Sequence[str]) -> dict[str, int]:
     """Return the fold of each source."""
     return {source: place % _FOLDS for place, source in enumerate(sorted(set(sources)))}
+
+
+def _learned(items: Sequence[Item], most: int) -> list[Item]:
+    """Return the first items of each of `most` sources, which are spread evenly over all: names may go by game."""
+    sources = sorted({item.source for item in items})
+    count = min(most, len(sources))
+    chosen = {sources[place * len(sources) // count] for place in range(count)}
+    counts: Counter[str] = Counter()
+    found = []
+    for item in items:
+        counts[item.source] += 1
+        if item.source in chosen and counts[item.source] <= _TRAINING_CLIPS_PER_SOURCE:
+            found.append(item)
+    return found
 
 
 def _without(figure: Figure, with_actions: int) -> Control:

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.evaluation.foreign.actions import _learned
 from models.evaluation.foreign.judge import Judgement, judge_rollouts
+from models.evaluation.foreign.layout import Item
 from pipeline.config import EvaluationConfig
 from pipeline.errors import UserError
 
@@ -184,3 +186,20 @@ def test_actions_alone_are_no_rollouts(tmp_path: Path, missing: str) -> None:
     (folder / missing).rename(folder / f".{missing}")
     with pytest.raises(UserError, match=f"no folder '{missing}'"):
         judge_rollouts(folder, CONFIG)
+
+
+def test_an_action_of_sources_beyond_those_that_networks_learn_from_does_not_count(tmp_path: Path) -> None:
+    """Asked about, it would be a sure mistake: with one source, a network had nothing at all to learn from."""
+    found = judge_rollouts(rollouts(tmp_path, obeys), dataclasses.replace(CONFIG, max_sources=1))
+    reason = found.figures["inverse_dynamics_generated"]["reason"]
+    assert "0 actions have 20 transitions, in 2 parts of the sources" in reason
+
+
+def test_networks_learn_from_sources_of_all_games_however_these_are_named() -> None:
+    items = [
+        Item(f"{game}{place}__{clip}", f"{game}{place}", {}) for game in "ab" for place in range(5) for clip in range(4)
+    ]
+    assert [item.name for item in _learned(items, 2)] == [
+        f"{source}__{clip}" for source in ("a0", "b0") for clip in range(3)
+    ]
+    assert len(_learned(items, 64)) == 30
