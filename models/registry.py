@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -112,10 +112,18 @@ def parse_section(kind: type[Section], values: Mapping[str, Any], model_id: str)
         UserError: this version does not know one of its settings.
     """
     try:
-        return TypeAdapter(kind).validate_python(with_present_names(kind.section_name, values))
+        hashable: Any = kind  # mypy takes a class by the hash of its objects
+        section: Section = _checker_of(hashable).validate_python(with_present_names(kind.section_name, values))
+        return section
     except ValidationError as exc:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in exc.errors())
         raise UserError(f"model {model_id} was made with settings that this lampworks does not know ({wrong})") from exc
+
+
+@cache
+def _checker_of(kind: type[Any]) -> TypeAdapter[Any]:
+    """Return what checks a section of a kind: made once, since that takes longer than reading one."""
+    return TypeAdapter(kind)
 
 
 def load_networks(store: Store, record: ModelRecord, networks: Mapping[str, nn.Module]) -> None:

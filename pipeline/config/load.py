@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import re
 import typing
 from collections.abc import Iterable, Mapping
@@ -85,9 +86,15 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
 def parse_config(values: Mapping[str, Any], where: str = "configuration") -> Config:
     """Return the checked configuration; UserError names every wrong field, its value and what is wrong."""
     try:
-        return TypeAdapter(Config).validate_python(dict(values))
+        return _checker().validate_python(dict(values))
     except ValidationError as exc:
         raise UserError(f"{where} has wrong fields:\n" + "\n".join(map(_wrong_field, exc.errors()))) from exc
+
+
+@functools.cache
+def _checker() -> TypeAdapter[Config]:
+    """Return what checks a configuration: made once, since that takes longer than reading one."""
+    return TypeAdapter(Config)
 
 
 def _wrong_field(error: ErrorDetails) -> str:

@@ -27,10 +27,8 @@ from pipeline.progress import Progress
 from pipeline.regular_file import open_regular
 from pipeline.search.spot_check_choice import Row
 from pipeline.sources import open_source
-from pipeline.sources.arcade import ArcadeSource
 from pipeline.sources.faults import RETRYABLE, clean_message
 from pipeline.sources.folder_fetch import path_of
-from pipeline.sources.ytdlp_read import read_picture
 from pipeline.workers.ask import Asked
 from pipeline.workers.engine import make_engine
 from pipeline.workers.outcome import Outcome
@@ -75,6 +73,9 @@ def pictures_of(job: Job, rows: Mapping[str, Row], before: Mapping[str, str]) ->
 
 def _fetched(job: Job, rows: Mapping[str, Row]) -> Iterator[tuple[str, Picture]]:
     """Yield ids and the pictures that their sites serve."""
+    # imported here, as in the worker: yt-dlp takes half a second to import, and a folder's pictures need none of it
+    from pipeline.sources.arcade import ArcadeSource
+
     refused: set[str] = set()
     give_up = time.monotonic() + _FETCHING_S
     download = job.config.download
@@ -117,6 +118,8 @@ class _Request:
 
 def _picture_at(request: _Request) -> str:
     """Return a picture from its site, small; PermanentError or RetryableError where there is none."""
+    from pipeline.sources.ytdlp_read import read_picture
+
     data = read_picture(request.url, config=request.config, extra=request.extra, seconds=request.seconds)
     return small_picture(data)
 

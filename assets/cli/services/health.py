@@ -17,7 +17,6 @@ from collections.abc import Callable, Collection
 from contextlib import closing
 
 from assets.cli.services.places import TOKEN, Parts, code_address
-from assets.graph.resources import Lampworks
 from assets.passes.postgres import postgres_url, why_no_answer
 from pipeline.outside import shown_text
 
@@ -61,6 +60,9 @@ def _storage() -> str | None:
 
 
 def _store() -> str | None:
+    # imported here: with it comes Dagster, which most commands do without, and which takes a second to import
+    from assets.graph.resources import Lampworks
+
     Lampworks().settings().store.version("videos")
     return None
 
