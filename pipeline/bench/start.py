@@ -23,9 +23,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.progress import Progress, ProgressCallback
+from pipeline.storage.arrow import Column, pc
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 
@@ -83,9 +85,26 @@ def bench_start(
         batch: real videos of the batch.
         on_progress: called with lines of progress.
     """
-    with tempfile.TemporaryDirectory(prefix="lampworks-bench-") as folder, _server(media.read_bytes()) as server:
+    with tempfile.TemporaryDirectory(prefix="lampworks-bench-") as folder:
         store = Store(Path(folder) / "root")
         attempts = fill(store, videos - batch, rounds, on_progress)
+        return start_batch(store, media, videos, attempts, batch)
+
+
+def start_batch(store: Store, media: Path, videos: int, attempts: int, batch: int = 250) -> Start:
+    """Add a batch of real videos to a store that `fill` has filled, and download it.
+
+    Args:
+        store: the store.
+        media: a real video.
+        videos: rows of `videos`, with those of the batch.
+        attempts: rows of `downloads`.
+        batch: real videos of the batch.
+
+    Raises:
+        RuntimeError: no video of the batch was asked for.
+    """
+    with _server(media.read_bytes()) as server:
         rows = [_real(f"{server.url}/{index}.mp4", index) for index in range(batch)]
         store.merge("videos", rows, on=["video_id"])
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -127,54 +146,73 @@ def batches_of(numbers: Iterable[int]) -> list[str]:
     return [f"2026w{1 + place // 100 % 50:02d}-{1 + place % 100:04d}" for place in places]
 
 
-def _names(start: int, size: int) -> list[str]:
-    return [f"{index:011d}" for index in range(start, start + size)]
+def _names(start: int, size: int) -> Column:
+    return _padded(np.arange(start, start + size), 11)
 
 
-def _batches(start: int, size: int) -> list[str]:
-    return batches_of(range(start, start + size))
+def _padded(numbers: np.ndarray, width: int) -> Column:
+    return pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width, "0")
+
+
+def _texts(*parts: str | Column) -> Column:
+    """Return the texts that parts make together; a part that is no array is the same in each of them."""
+    return pc.binary_join_element_wise(*parts, "")
+
+
+def _hex(numbers: np.ndarray) -> Column:
+    """Return numbers as the 64 digits of a hash."""
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)[(numbers[:, None] >> 4 * np.arange(15, -1, -1)) & 15]
+    padded = np.pad(digits, ((0, 0), (48, 0)), constant_values=ord("0"))
+    return pa.array(padded.view("S64")[:, 0]).cast(pa.string())
+
+
+def _batches(start: int, size: int) -> Column:
+    places = np.arange(start, start + size) // 250
+    return _texts("2026w", _padded(1 + places // 100 % 50, 2), "-", _padded(1 + places % 100, 4))
 
 
 def _videos(start: int, size: int) -> pa.Table:
     names = _names(start, size)
     columns: dict[str, Any] = {
-        "video_id": [f"youtube-{name}" for name in names],
-        "source": ["youtube"] * size,
-        "extractor": ["youtube"] * size,
+        "video_id": _texts("youtube-", names),
+        "source": pa.repeat("youtube", size),
+        "extractor": pa.repeat("youtube", size),
         "native_id": names,
-        "url": [f"https://www.youtube.com/watch?v={name}" for name in names],
-        "title": [f"Platformer speedrun {name}" for name in names],
-        "description": [f"{_DESCRIPTION}{name}" for name in names],
-        "channel_id": [f"UC{index % 50_000}" for index in range(start, start + size)],
-        "duration_s": [600.0] * size,
-        "queries": [["platformer speedrun"]] * size,
-        "verdict": ["kept"] * size,
-        "rule": ["kept:platformer+speedrun"] * size,
+        "url": _texts("https://www.youtube.com/watch?v=", names),
+        "title": _texts("Platformer speedrun ", names),
+        "description": _texts(_DESCRIPTION, names),
+        "channel_id": _texts("UC", pa.array(np.arange(start, start + size) % 50_000).cast(pa.string())),
+        "duration_s": pa.repeat(600.0, size),
+        "queries": pa.repeat(pa.scalar(["platformer speedrun"]), size),
+        "verdict": pa.repeat("kept", size),
+        "rule": pa.repeat("kept:platformer+speedrun", size),
         "batch": _batches(start, size),
     }
     return table_of("videos", size, columns)
 
 
 def _attempts(start: int, size: int, number: int, last: bool, began: datetime) -> pa.Table:
-    names = _names(start, size)
-    ok = [last and index % 10 > 0 for index in range(size)]
-    times = [began + timedelta(days=7 * number, seconds=index) for index in range(start, start + size)]
+    names, numbers = _names(start, size), np.arange(start, start + size)
+    good = pa.array((numbers - start) % 10 > 0 if last else np.zeros(size, bool))
+    begun = np.datetime64((began + timedelta(days=7 * number)).replace(tzinfo=None), "us")
+    times = begun + numbers.astype("timedelta64[s]")
     columns: dict[str, Any] = {
-        "attempt_id": [f"{number}-{name}" for name in names],
-        "video_id": [f"youtube-{name}" for name in names],
+        "attempt_id": _texts(f"{number}-", names),
+        "video_id": _texts("youtube-", names),
         "batch": _batches(start, size),
-        "attempt": [number + 1] * size,
-        "state": ["ok" if good else "failed" if last else "pending" for good in ok],
-        "error_class": [None if good else "transient" for good in ok],
-        "message": [None if good else f"HTTP Error 503 of {name}" for good, name in zip(ok, names, strict=True)],
+        "attempt": pa.repeat(number + 1, size),
+        "state": pc.if_else(good, "ok", "failed" if last else "pending"),
+        "error_class": pc.if_else(good, None, "transient"),
+        "message": pc.if_else(good, None, _texts("HTTP Error 503 of ", names)),
         "started_at": times,
         "finished_at": times,
-        "next_try_at": [None if last else moment + timedelta(days=1) for moment in times],
-        "bytes": [7_000_000 if good else None for good in ok],
-        "sha256": [f"{index:064x}" if good else None for index, good in enumerate(ok, start)],
-        "path": [f"raw/{name}.mp4" if good else None for good, name in zip(ok, names, strict=True)],
-        "site": ["youtube"] * size,
+        "bytes": pc.if_else(good, 7_000_000, None),
+        "sha256": pc.if_else(good, _hex(numbers), None),
+        "path": pc.if_else(good, _texts("raw/", names, ".mp4"), None),
+        "site": pa.repeat("youtube", size),
     }
+    if not last:
+        columns["next_try_at"] = times + np.timedelta64(1, "D")
     return table_of("downloads", size, columns)
 
 
