@@ -6,7 +6,7 @@ the sensor and `lampworks run --plan` share it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -39,41 +39,52 @@ def collect_due(store: Store, config: Config, now: datetime) -> Due:
     """
     from pipeline.download.circuit_breaker import breakers, paused_until
     from pipeline.download.due import due_rows, uncut_rows
-    from pipeline.download.ledger import fold_all
+    from pipeline.download.ledger import fold_parts
 
-    # without the paths: what follows copies rows, and there are a million
-    videos = fold_all(store, paths=False).drop_columns(["refused", "earlier_file"])
+    downloads: set[str] = set()
+    cuts: set[str] = set()
+    tried: dict[str, int] = {}
+    waiting = 0
+    times: list[datetime | None] = []
+    # in parts and without the paths: there are a million videos
+    for part in fold_parts(store, paths=False):
+        downloads.update(unique(due_rows(store, config, part, now)["batch"]))
+        # a dropped file that another clip format needs is downloaded again first
+        cuts.update(unique(uncut_rows(store, config, rows_where(part, pc.invert(part["dropped"])))["batch"]))
+        sums = part.group_by("batch").aggregate([("attempts", "sum")]).to_pylist()
+        tried.update({row["batch"]: row["attempts_sum"] for row in sums})
+        pending, later = _waiting(rows_with(part, "source", config.source.kind), now)
+        waiting, times = waiting + pending, [*times, later]
     spec = f"{clip_spec(config.clips)}-{MEASUREMENTS_VERSION}"
     if config.clips.cut_detector != "adaptive":
         spec = f"{spec}-{config.clips.cut_detector}"
-    downloads = set(unique(due_rows(store, config, videos, now)["batch"]))
-    # a dropped file that another clip format needs is downloaded again first
-    cuts = frozenset(unique(uncut_rows(store, config, rows_where(videos, pc.invert(videos["dropped"])))["batch"]))
-    sums = videos.group_by("batch").aggregate([("attempts", "sum")])
-    tried = dict(zip(sums["batch"].to_pylist(), sums["attempts_sum"].to_pylist(), strict=True))
     due = {batch: f"{tried[batch]}-{spec}{'' if batch in downloads else '-cut'}" for batch in sorted(downloads | cuts)}
     rests = paused_until(known := breakers(store), known, now)
-    return Due(due, cuts, _next_at(rows_with(videos, "source", config.source.kind), rests, now))
+    return Due(due, frozenset(cuts), _earliest(times, rests if waiting else {}))
 
 
-def _next_at(mine: pa.Table, rests: Mapping[str, datetime], now: datetime) -> datetime | None:
-    """Return the earliest time after now at which a pending video of the configured source may be tried."""
+def _waiting(mine: pa.Table, now: datetime) -> tuple[int, datetime | None]:
+    """Return how many videos are pending, and the earliest time after now at which one of them may be tried."""
     waiting = rows_with(mine, "state", "pending")
     times = waiting["next_try_at"]
     later = times.filter(pc.fill_null(pc.greater(times, pa.scalar(now, times.type)), False))
-    found = [pc.min(later).as_py(), *(rests.values() if len(waiting) else ())]
-    return min([time for time in found if time is not None], default=None)
+    return len(waiting), pc.min(later).as_py()
+
+
+def _earliest(times: Iterable[datetime | None], rests: Mapping[str, datetime]) -> datetime | None:
+    return min([time for time in (*times, *rests.values()) if time is not None], default=None)
 
 
 def waiting_videos(settings: Settings) -> tuple[int, datetime | None]:
     """Return how many videos of the configured source are pending, and when the first may be tried (None: now)."""
     from pipeline.download.circuit_breaker import breakers, paused_until
-    from pipeline.download.ledger import fold_all
+    from pipeline.download.ledger import fold_parts
 
-    now = datetime.now(UTC)
-    mine = rows_with(fold_all(settings.store), "source", settings.config.source.kind)
-    rests = paused_until(known := breakers(settings.store), known, now)
-    return len(rows_with(mine, "state", "pending")), _next_at(mine, rests, now)
+    now, store, kind = datetime.now(UTC), settings.store, settings.config.source.kind
+    found = [_waiting(rows_with(part, "source", kind), now) for part in fold_parts(store, paths=False)]
+    waiting = sum(pending for pending, _ in found)
+    rests = paused_until(known := breakers(store), known, now)
+    return waiting, _earliest([later for _, later in found], rests if waiting else {})
 
 
 def unembedded_batches(settings: Settings) -> list[str]:

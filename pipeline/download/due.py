@@ -50,7 +50,7 @@ def due_rows(store: Store, config: Config, states: pa.Table, now: datetime) -> p
         return waiting
     if kind != "urls":
         return waiting.slice(0, 0) if kind in paused else waiting
-    pages = store.read("videos", ["video_id", "url"], pc.field("source") == kind)
+    pages = store.read("videos", ["video_id", "url"], (pc.field("source") == kind) & _of_the_batches(waiting))
     hosts = pc.utf8_trim(pc.struct_field(pc.extract_regex(pc.utf8_lower(pages["url"]), _HOST), "host"), "[]")
     return rows_without(waiting, "video_id", pages["video_id"].filter(among(hosts, [*paused])))
 
@@ -64,7 +64,7 @@ def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
     if not len(fetched):
         return fetched
     settled = (pc.field("clip_spec") == clip_spec(config.clips)) & ended_by_no_other_limit(config)
-    settled &= with_detector(config.clips.cut_detector)
+    settled &= with_detector(config.clips.cut_detector) & _of_the_batches(fetched)
     ids, files = fetched["video_id"].combine_chunks(), fetched["sha256"]
 
     def done(where: Any) -> Any:
@@ -80,6 +80,14 @@ def uncut_rows(store: Store, config: Config, states: pa.Table) -> pa.Table:
     if pc.any(fetched["dropped"]).as_py():
         measured = pc.or_(measured, pc.and_(fetched["dropped"], done(settled)))
     return fetched.filter(pc.invert(measured))
+
+
+def _of_the_batches(states: pa.Table) -> Any:
+    """Return a filter of a table of videos: those of the batches of these rows, and of batches between them."""
+    span, batch = pc.min_max(states["batch"]), pc.field("batch")
+    if states["batch"].null_count:
+        return pc.scalar(True)
+    return ((batch >= span["min"]) & (batch <= span["max"])) | batch.is_null()
 
 
 def ended_by_no_other_limit(config: Config) -> Any:

@@ -17,6 +17,9 @@ same file. States are computed in columns, for all videos at once: a million vid
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -26,8 +29,9 @@ import pyarrow as pa
 
 from pipeline.download.attempt_arrays import STATES, Attempts, attempts_of, coded
 from pipeline.download.file_versions import VERSION_COLUMNS
-from pipeline.storage.arrow import in_parts, pc
+from pipeline.storage.arrow import batches_between, in_parts, pc
 from pipeline.storage.moments import is_over
+from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
@@ -35,6 +39,7 @@ _VIDEOS = ["video_id", "batch", "source", "channel_id", *VERSION_COLUMNS]
 _ATTEMPTS = ["video_id", "attempt", "state", "error_class", "finished_at", "next_try_at", "file_version"]
 _DETAILS = ["message", "bytes", "sha256", "path", "duration_s", "site", "bytes_360p", "bytes_720p"]
 _PART_ROWS = 1 << 20
+_PART_VIDEOS = 100_000
 _LAST, _OF_FILE = ("error_class", "message", "next_try_at"), _DETAILS[1:]
 
 
@@ -95,14 +100,64 @@ def fold_all(store: Store, *, paths: bool = True) -> pa.Table:
     Columns: video_id, batch, source, state, attempts, refused, earlier_file, dropped, error_class, next_try_at, path,
     sha256.
     """
-    videos = store.read("videos", _VIDEOS, pc.field("verdict") == "kept")
+    return pa.concat_tables(fold_parts(store, paths=paths))
+
+
+def fold_parts(store: Store, *, paths: bool = True) -> Iterator[pa.Table]:
+    """Yield `fold_all` in parts of about a hundred thousand videos, whole batches each; at least one part.
+
+    The attempts of all videos at once would take 650 bytes a video.
+    """
+    shown = ["path", "sha256"] if paths else ["sha256"]
+    for videos, mine in _kept_parts(store):
+        # nothing of a part stays here while the caller looks at its states
+        held = [videos]
+        del videos
+        yield _folded(store, held.pop(), mine, shown)
+
+
+def _folded(store: Store, videos: pa.Table, mine: Any, shown: list[str]) -> pa.Table:
+    """Return the states of some videos; `mine` is the filter of their attempts."""
     ids = videos["video_id"].combine_chunks()
-    tried = Attempts(videos, attempts_of(store, _ATTEMPTS, ids))
+    tried = Attempts(videos, attempts_of(store, _ATTEMPTS, ids, mine))
     # paths and hashes are read only for attempts that have a file
     with_file = pc.field("state").isin(["ok", "dropped"])
-    shown = ["path", "sha256"] if paths else ["sha256"]
-    files = Attempts(videos, attempts_of(store, [*_ATTEMPTS, *shown], ids, with_file))
+    of_files = with_file if mine is None else with_file & mine
+    files = Attempts(videos, attempts_of(store, [*_ATTEMPTS, *shown], ids, of_files))
     return _fold(videos, tried, files, taken_down(store).mask(store, videos))
+
+
+def _kept_parts(store: Store) -> Iterator[tuple[pa.Table, Any]]:
+    """Yield the kept videos in parts of whole batches, each with a filter of the rows of its batches; None: of all."""
+    kept, sizes = pc.field("verdict") == "kept", Counter[str | None]()
+    held: list[pa.RecordBatch] | None = []
+    for rows in store.scan("videos", _VIDEOS, kept):
+        for pair in pc.value_counts(rows.column("batch")).to_pylist():
+            sizes[pair["values"]] += pair["counts"]
+        # a store of one part is read once
+        held = [*held, rows] if held is not None and sizes.total() <= _PART_VIDEOS else None
+    if sizes.total() <= _PART_VIDEOS or None in sizes:
+        schema = pa.schema([SCHEMAS["videos"].field(name) for name in _VIDEOS])
+        whole = [store.read("videos", _VIDEOS, kept) if held is None else pa.Table.from_batches(held, schema)]
+        held = None
+        yield whole.pop(), None
+        return
+    last: str | None = None
+    for end in [*_ends(sizes), None]:
+        # every name is in one of the parts, also that of a batch which comes meanwhile
+        mine = batches_between(last, end)
+        yield store.read("videos", _VIDEOS, kept & mine), mine
+        last = end
+
+
+def _ends(sizes: Mapping[str | None, int]) -> Iterator[str]:
+    """Yield the last batch of each part but the last part."""
+    size = 0
+    for batch, following in itertools.pairwise(sorted(name for name in sizes if name is not None)):
+        size += sizes[batch]
+        if size + sizes[following] > _PART_VIDEOS:
+            yield batch
+            size = 0
 
 
 def fold_attempts(store: Store) -> pa.Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -37,6 +39,17 @@ def of_batches(batches: Sequence[str]) -> Column:
     # a range leaves files unopened by their statistics, which a list does not
     span = (pc.field("batch") >= batches[0]) & (pc.field("batch") <= batches[-1])
     return span & is_one_of("batch", batches)
+
+
+def batches_between(after: str | None, last: str | None) -> Column:
+    """Return a filter for `Store.read` and `Store.scan`: the rows of batches after one and up to another.
+
+    None stands for no bound. Rows that name no batch, as older versions wrote them, are in every such span.
+    """
+    batch = pc.field("batch")
+    spans = [batch > after] if after is not None else []
+    spans += [batch <= last] if last is not None else []
+    return functools.reduce(operator.and_, spans) | batch.is_null() if spans else pc.scalar(True)
 
 
 def rows_with(table: pa.Table, name: str, values: str | Collection[str] | Column) -> pa.Table:

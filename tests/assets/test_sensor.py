@@ -79,9 +79,16 @@ def shut(settings: Settings) -> Settings:
     return replace(settings, store=Closed(settings.store.root))
 
 
+@pytest.fixture(params=[100_000, 1], ids=["all batches at once", "a batch at a time"])
+def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large store is read in parts of so many videos."""
+    monkeypatch.setattr("pipeline.download.ledger._PART_VIDEOS", request.param)
+
+
 # -- what is due --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("parts")
 def test_a_batch_is_due_while_a_video_of_it_is_to_be_fetched_or_cut(tmp_path: Path) -> None:
     settings = settings_at(tmp_path)
     store = settings.store
@@ -100,6 +107,7 @@ def test_a_batch_is_due_while_a_video_of_it_is_to_be_fetched_or_cut(tmp_path: Pa
     assert due(settings, NOW + timedelta(minutes=5)) == [*map(name_of, (1, 2, 5, 6))]
 
 
+@pytest.mark.usefixtures("parts")
 def test_the_text_of_a_batch_changes_with_every_attempt_and_with_the_clip_format(tmp_path: Path) -> None:
     settings = settings_at(tmp_path)
     put_videos(settings.store, {name_of(1): ["a", "b"]})
@@ -111,6 +119,7 @@ def test_the_text_of_a_batch_changes_with_every_attempt_and_with_the_clip_format
     assert len(set(texts)) == 3
 
 
+@pytest.mark.usefixtures("parts")
 def test_videos_of_another_source_and_those_taken_down_are_not_due(tmp_path: Path) -> None:
     settings = settings_at(tmp_path)
     put_videos(settings.store, {name_of(1): ["mine"]})
@@ -121,6 +130,7 @@ def test_videos_of_another_source_and_those_taken_down_are_not_due(tmp_path: Pat
     assert due(settings_at(tmp_path, "youtube")) == [name_of(2)]
 
 
+@pytest.mark.usefixtures("parts")
 def test_a_batch_whose_site_rests_is_due_when_the_rest_is_over_and_others_are_now(tmp_path: Path) -> None:
     settings = settings_at(tmp_path)
     store, config = settings.store, settings.config
@@ -137,6 +147,7 @@ def test_a_batch_whose_site_rests_is_due_when_the_rest_is_over_and_others_are_no
     assert due(settings, NOW + timedelta(minutes=1)) == [*map(name_of, (1, 2, 3))]
 
 
+@pytest.mark.usefixtures("parts")
 def test_clips_that_lack_measurements_are_due_while_their_file_is_kept(tmp_path: Path) -> None:
     settings = settings_at(tmp_path)
     put_videos(settings.store, {name_of(1): ["kept"], name_of(2): ["dropped"]})
@@ -149,6 +160,7 @@ def test_clips_that_lack_measurements_are_due_while_their_file_is_kept(tmp_path:
     assert found.cuts == {name_of(1)}
 
 
+@pytest.mark.usefixtures("parts")
 def test_a_dropped_file_is_not_to_be_cut_and_is_fetched_again_for_another_clip_format(tmp_path: Path) -> None:
     settings = settings_at(tmp_path)
     put_videos(settings.store, {name_of(1): ["a"]})

@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config import Config, SourceConfig
-from pipeline.download.ledger import State, download_states, fold, fold_all
+from pipeline.download.ledger import State, download_states, fold, fold_all, fold_parts
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
@@ -21,7 +22,7 @@ LATER = NOW + timedelta(hours=1)
 CONFIG = Config(source=SourceConfig(spec="youtube"))
 
 
-def video(name: str, batch: str = "b", **facts: Any) -> dict[str, Any]:
+def video(name: str, batch: str | None = "b", **facts: Any) -> dict[str, Any]:
     return {
         "video_id": name,
         "batch": batch,
@@ -143,6 +144,38 @@ def test_all_videos_and_those_of_a_batch_fold_to_the_same(store: Store) -> None:
             assert (state.state, state.path, state.sha256, state.next_try_at, state.attempts) == tuple(
                 whole[name][key] for key in ("state", "path", "sha256", "next_try_at", "attempts")
             )
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("unnamed", [None, "attempts", "videos"])
+def test_states_folded_in_parts_are_those_of_the_whole(
+    store: Store, monkeypatch: pytest.MonkeyPatch, size: int, unnamed: str | None
+) -> None:
+    """Also where older versions named no batch in their rows."""
+    names = [f"v{number}" for number in range(12)]
+    batches = {name: f"b{number // 3}" for number, name in enumerate(names)}
+    store.append("videos", [video(name, batches[name]) for name in names])
+    states = ("ok", "pending", "failed", "dropped", "retried")
+    tries = [(name, f"b{number // 3}", minute) for number, name in enumerate(names) for minute in range(number % 4)]
+    store.append(
+        "downloads",
+        [
+            attempt(
+                name, states[(minute + len(name) + int(name[1:])) % 5], minute, attempt=minute + 1, path=f"raw/{name}",
+                sha256=name, batch=None if unnamed == "attempts" and minute % 2 else batch,
+            )
+            for name, batch, minute in tries
+        ],
+    )  # fmt: skip
+    if unnamed == "videos":
+        store.append("videos", [video("old", None)])
+        store.append("downloads", [attempt("old", "ok", 1, path="raw/old", sha256="old", batch="b2")])
+    whole = fold_all(store)
+    assert len({row["state"] for row in whole.to_pylist()}) > 2
+    monkeypatch.setattr("pipeline.download.ledger._PART_VIDEOS", size)
+    parts = list(fold_parts(store))
+    assert len(parts) == (1 if unnamed == "videos" else {1: 4, 2: 4, 3: 4, 7: 2}[size])
+    assert pa.concat_tables(parts).sort_by("video_id").to_pylist() == whole.sort_by("video_id").to_pylist()
 
 
 def test_a_store_without_rows_has_no_states(store: Store) -> None:
