@@ -28,6 +28,7 @@ from typing import IO, Any
 import av
 import numpy as np
 
+from pipeline.alone import alone_in
 from pipeline.arcade.encode import to_yuv
 from pipeline.coinrun import player
 from pipeline.errors import UserError
@@ -96,17 +97,18 @@ def record_coinrun(
 
     Raises:
         UserError: the environment has no procgen that works, the folder cannot be written or holds recordings of other
-            settings, levels or agents, or the player ended early.
+            settings, levels or agents, another process records into it, or the player ended early.
     """
-    _claim(settings, folder)
-    missing = [episode for episode in settings.episodes if not _sidecar(folder, *episode).is_file()]
-    with Progress("recording CoinRun", total=len(missing), unit="episodes", on_progress=on_progress) as progress:
-        for head, frames in _played(settings, missing, python) if missing else ():
-            _write_episode(folder, head, frames)
-            progress.advance()
-    manifest = _manifest(settings, folder)
-    _write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    return Recorded(len(missing), manifest)
+    with alone_in(folder, "--out"):
+        _claim(settings, folder)
+        missing = [episode for episode in settings.episodes if not _sidecar(folder, *episode).is_file()]
+        with Progress("recording CoinRun", total=len(missing), unit="episodes", on_progress=on_progress) as progress:
+            for head, frames in _played(settings, missing, python) if missing else ():
+                _write_episode(folder, head, frames)
+                progress.advance()
+        manifest = _manifest(settings, folder)
+        _write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        return Recorded(len(missing), manifest)
 
 
 def check_environment(python: Path) -> dict[str, str]:

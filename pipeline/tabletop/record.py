@@ -10,12 +10,10 @@ same settings give the same bytes on one kind of processor: one thread encodes, 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
@@ -25,6 +23,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from pipeline.alone import alone_in
 from pipeline.arcade.encode import to_yuv
 from pipeline.config.engine import EngineConfig
 from pipeline.errors import UserError
@@ -87,7 +86,7 @@ def record_tabletop(
             "the table top is simulated by the package pymunk, which is not installed: run "
             "`pip install 'lampworks[robotics]'`"
         )
-    with _alone_in(folder):
+    with alone_in(folder, "folder"):
         _claim(settings, folder)
         missing = [number for number in range(settings.episodes) if not _sidecar(folder, number).is_file()]
         engine = make_engine(EngineConfig(), workers=workers, deadline_s=_DEADLINE_S)
@@ -138,29 +137,6 @@ def action_name(command: tuple[int, int]) -> str:
     """Return a command in words: `up-left`, `right`, `stay`."""
     x, y = command
     return "-".join(part for part in (_DIRECTIONS_Y.get(y), _DIRECTIONS_X.get(x)) if part) or "stay"
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Make a folder, and hold it while episodes are recorded: two processes would write the same unfinished files."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be used ({error}): name another folder") from error
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(held)
-        raise UserError(
-            f"another process records into {folder}: wait until it has ended, or name another folder"
-        ) from None
-    except OSError:  # a file system without locks: one process at a time is up to the user
-        pass
-    try:
-        yield
-    finally:
-        os.close(held)
 
 
 def _claim(settings: TabletopSettings, folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sys
 from pathlib import Path
 
@@ -49,6 +51,22 @@ def test_recordings_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
     (tmp_path / "coinrun-settings.json").write_text('{"steps": 500, "seed": 0}\n', "utf-8")
     with pytest.raises(UserError, match="other settings"):
         record_coinrun(CoinRunSettings(levels=1, steps=400), tmp_path, PYTHON)
+
+
+def test_two_processes_do_not_record_into_one_folder_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "episodes"
+    folder.mkdir()
+    held = os.open(folder, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(UserError, match=r"another process records into .*: wait until it has ended"):
+            record_coinrun(CoinRunSettings(levels=1), folder, tmp_path / "bin" / "python")
+        assert list(folder.iterdir()) == []
+    finally:
+        os.close(held)
+    # the folder is free again: what is missing is told
+    with pytest.raises(UserError, match="make coinrun"):
+        record_coinrun(CoinRunSettings(levels=1), folder, tmp_path / "bin" / "python")
 
 
 def test_fewer_levels_or_agents_than_a_folder_holds_are_refused_and_asking_for_all_of_it_goes_on(
