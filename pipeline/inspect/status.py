@@ -56,6 +56,7 @@ from pipeline.shards.write import shards_are_current
 from pipeline.storage.arrow import Column, counts, pc, rows_with, rows_without, texts, total
 from pipeline.storage.models_table import ModelRecord, all_models
 from pipeline.storage.schemas import SCHEMAS
+from pipeline.storage.snapshot import snapshot_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 from pipeline.uncovered import count_situations
@@ -71,6 +72,7 @@ def status(store: Store, config: Config, used: ModelsInUse | None = None) -> Sto
         config: its clip settings say which `clip_spec` is current; clips of other ones are not counted.
         used: the models whose metrics are told; those that the configuration stands for where None.
     """
+    store = snapshot_of(store)
     spec = clip_spec(config.clips)
     hidden = texts(taken_down(store).hidden_videos(store))
     # the largest first: tables of a million videos are not held beside it, nor longer than they are needed

@@ -27,7 +27,7 @@ from pipeline.storage.damage import (
     telling_damage,
 )
 from pipeline.storage.read_dataset import BATCH_ROWS, TableReader
-from pipeline.storage.rewrites import names_in_log, rewritten, says_gone, steadily
+from pipeline.storage.rewrites import names_in_log, rewritten, says_gone, steadily, versions_in_log
 from pipeline.storage.root import Root
 from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMA_VERSION, SCHEMAS
 
@@ -80,7 +80,9 @@ class ReadTables(Root):
             version = int(table.version())
             if self._s3_tables is not None:
                 return version, self._s3_tables.commits(name, version, most)
-            return version, iter(table.history(most))
+            # delta-rs has those that came after this version, too
+            later = max(versions_in_log(self._table_folder(name) / LOG), default=version) - version
+            return version, iter(table.history(most + later)[later:])
 
         while True:
             version, commits = self._tried(name, begin, opening=True)

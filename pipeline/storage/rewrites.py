@@ -81,6 +81,11 @@ def names_in_log(folder: Path) -> frozenset[str]:
         return frozenset()
 
 
+def versions_in_log(folder: Path) -> list[int]:
+    """Return the versions of a table whose commits are in its log."""
+    return [int(name[:-5]) for name in names_in_log(folder) if name.endswith(".json") and name[:-5].isdigit()]
+
+
 @contextmanager
 def locked(folder: Path, *, alone: bool) -> Iterator[None]:
     """Hold the lock of a table's folder, with others who write to it or alone; no lock where the disk has none.
