@@ -9,8 +9,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -21,7 +21,7 @@ from assets.passes.instance import POSTGRES_TEMPLATE
 from assets.settings import Settings
 from pipeline.http_guard import open_socket
 from tests.dagster_ui import CHECKOUT, Ui, wait_for
-from tests.postgres import Postgres
+from tests.postgres import Postgres, real_postgres
 
 TOKEN = "a-token-of-the-test"
 
@@ -115,3 +115,16 @@ class Deployment(Ui):
         self.process.send_signal(number)
         self.process.wait(240)
         wait_for(lambda: not processes_of(self.mark), 60)
+
+
+@contextmanager
+def deployed(settings: Settings, options: Sequence[str] = (), *, poll_s: int = 2, **more: str) -> Iterator[Deployment]:
+    """Start the services with a Postgres of their own, yield them when they are ready, and see them end."""
+    with real_postgres() as postgres:
+        found = Deployment(settings, postgres, options, poll_s=poll_s, **more)
+        try:
+            found.wait()
+            yield found
+        finally:
+            if found.process.poll() is None:
+                found.stop()

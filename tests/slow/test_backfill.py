@@ -23,10 +23,9 @@ from assets.settings import load_settings
 from pipeline.inspect.retry import retry_failed
 from pipeline.inspect.status import status
 from pipeline.job import Job
-from tests.deployment import Deployment
+from tests.deployment import Deployment, deployed
 from tests.folders import play
 from tests.media import at_rest, write_video
-from tests.postgres import real_postgres
 
 ASKED = os.environ.get("LAMPWORKS_BACKFILL", "")
 """How many batches a person wants."""
@@ -61,14 +60,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     }
     (folder / "config.yaml").write_text(json.dumps(values))
     settings = load_settings(str(folder / "root"), config=str(folder / "config.yaml"), home=folder / "home")
-    with real_postgres() as postgres:
-        found = Deployment(settings, postgres, ["--config", str(folder / "config.yaml"), "--grace", "15"], poll_s=30)
-        try:
-            found.wait()
-            yield found
-        finally:
-            if found.process.poll() is None:
-                found.stop()
+    with deployed(settings, ["--config", str(folder / "config.yaml"), "--grace", "15"], poll_s=30) as found:
+        yield found
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from assets.settings import load_settings, save_config
 from pipeline.config import EngineConfig
 from pipeline.inspect.status import status
 from tests.dagster_ui import wait_for
-from tests.deployment import TOKEN, Deployment
+from tests.deployment import TOKEN, Deployment, deployed
 from tests.e2e.conftest import gameplay
 from tests.media import at_rest
-from tests.postgres import PASSWORD, real_postgres
+from tests.postgres import PASSWORD
 from tests.slow.ray_cluster import RayCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -70,15 +70,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..
     source = f"folder:{at_rest(folder / 'recordings')}"
     settings = load_settings(str(folder / "root"), source=source, home=folder / "home", overrides=values)
     (folder / "config.yaml").write_text(json.dumps(values))
-    with real_postgres() as postgres:
-        options = ["--source", source, "--config", str(folder / "config.yaml"), "--grace", "15"]
-        found = Deployment(settings, postgres, options, LAMPWORKS_POSTGRES_PATIENCE=str(PATIENCE_S))
-        try:
-            found.wait()
-            yield found
-        finally:
-            if found.process.poll() is None:
-                found.stop()
+    options = ["--source", source, "--config", str(folder / "config.yaml"), "--grace", "15"]
+    with deployed(settings, options, LAMPWORKS_POSTGRES_PATIENCE=str(PATIENCE_S)) as found:
+        yield found
 
 
 def ended(deployment: Deployment, run_id: str, seconds: float = 240) -> str:
