@@ -68,8 +68,7 @@ def rewritten(root: str, name: str) -> StoreError:
     """Return the error of a read or a write that a takedown made impossible in its middle."""
     return StoreError(
         f"store {root}: table {name!r} was rewritten by a takedown while it was in use. Nothing is damaged: run the "
-        "same command again.",
-        passing=True,
+        "same command again."
     )
 
 

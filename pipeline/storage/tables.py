@@ -241,10 +241,21 @@ class Tables(ReadTables):
         try:
             told()
         except DeltaError as exc:
-            # whether it landed cannot be told, because a takedown deletes the log with its mark
-            if says_gone(exc):
+            if not says_gone(exc):
+                raise
+            assert self._s3_tables is not None
+            # without its mark it may have landed all the same: a takedown deletes the log
+            if self._s3_tables.marked(name, mark) is None:
                 raise rewritten(self.root, name) from None
-            raise
+
+    @contextmanager
+    def held_alone(self, name: str) -> Iterator[None]:
+        """Keep others from writing to a table that there is, until the block ends; on an object store nobody is kept.
+
+        Who was at work has committed before the block begins.
+        """
+        with self._locked(name, alone=True) if self._has_folder(name) else nullcontext():
+            yield
 
     @contextmanager
     def _locked(self, name: str, *, alone: bool = False) -> Iterator[None]:

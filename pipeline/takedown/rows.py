@@ -191,8 +191,10 @@ _IDENTITY = frozenset(
 
 def delete_stray_files(store: Store, table: str, mentions: Mentions) -> int:
     """Delete files that a killed writer left in the folder of a table, where they name one of the videos."""
-    stray = [
-        key for key in store.stray_files(table) if any(mentions.in_text(text) for text in store.texts_of_stray(key))
-    ]
-    store.delete_all(stray)
+    # a writer at work has not named its file yet: without it, its commit would lose the rows of others, too
+    with store.held_alone(table):
+        stray = [
+            key for key in store.stray_files(table) if any(mentions.in_text(text) for text in store.texts_of_stray(key))
+        ]
+        store.delete_all(stray)
     return len(stray)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from deltalake.exceptions import DeltaError
 
 from pipeline.errors import StoreError
-from pipeline.storage import mend_tables, rewrites
+from pipeline.storage import mend_tables, rewrites, tables
 from pipeline.storage.arrow import pc
 from pipeline.storage.damage import DamagedError
 from pipeline.storage.mend_tables import find_table_damage
 from pipeline.storage.store import Store
+from pipeline.takedown.mentions import Mentions
+from pipeline.takedown.rows import delete_stray_files
 
 NAME = "clippings"
 
@@ -137,3 +143,55 @@ def test_a_takedown_waits_for_a_write_and_keeps_its_rows(filled: Store) -> None:
     takedown.join(30)
     assert len(filled.read(NAME)) == 20
     assert len(list((folder / "_delta_log").glob("*.json"))) == 1
+
+
+def test_a_file_of_a_writer_at_work_is_not_taken_for_one_that_was_left(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the video and is not committed yet; the rows of others in it must not go with it."""
+    written, looked = threading.Event(), threading.Event()
+    real = tables.write_deltalake
+
+    def slowly(*arguments: Any, **options: Any) -> None:
+        file = Path(filled.url(f"tables/{NAME}/part-at-work.parquet"))
+        pq.write_table(pa.table({"video_id": ["v3", "v30"]}), file)
+        written.set()
+        looked.wait(1)
+        assert file.exists()
+        file.unlink()
+        real(*arguments, **options)
+
+    monkeypatch.setattr(tables, "write_deltalake", slowly)
+    writer = threading.Thread(target=filled.append, args=(NAME, rows(30, 31)))
+    writer.start()
+    assert written.wait(30)
+    mentions = Mentions({"v3"}, set(), set(), set())
+    assert delete_stray_files(Store(filled.root), NAME, mentions) == 0
+    looked.set()
+    writer.join(30)
+    assert "v30" in filled.read(NAME)["video_id"].to_pylist()
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_on_s3_an_append_that_may_have_landed_before_a_takedown_is_not_made_twice(
+    s3_options: dict[str, str], monkeypatch: pytest.MonkeyPatch, landed: bool
+) -> None:
+    root = f"s3://lampworks-test/{uuid.uuid4().hex[:8]}"
+    store = Store(root, s3_options)
+    store.append(NAME, rows(0, 3))
+    real, calls = tables.write_deltalake, []
+
+    def meets_a_takedown(*arguments: Any, **options: Any) -> None:
+        calls.append(1)
+        if landed:
+            real(*arguments, **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(tables, "write_deltalake", real)
+            take_down(Store(root, s3_options), "v1")
+        raise DeltaError("Invalid table version: 1")
+
+    monkeypatch.setattr(tables, "write_deltalake", meets_a_takedown)
+    with pytest.raises(StoreError, match="rewritten by a takedown"):
+        store.append(NAME, rows(3, 4))
+    assert len(calls) == 1
+    assert sorted(store.read(NAME)["video_id"].to_pylist()) == ["v0", "v2", *(["v3"] if landed else [])]
