@@ -90,6 +90,9 @@ def user_failure(lampworks: Lampworks) -> Iterator[None]:
     except (UserError, StoreError) as exc:
         told = _with_root(shown_text(exc), lampworks)
         raise dg.Failure(told, metadata={USER_ERROR: True}, allow_retries=False) from None
+    except dg.Failure as exc:
+        exc.description = _with_root(exc.description or "", lampworks)
+        raise
     except OSError as exc:
         if exc.errno != errno.ENOSPC and "No space left" not in str(exc):
             raise

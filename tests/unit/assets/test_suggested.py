@@ -119,5 +119,9 @@ def test_an_error_in_dagsters_pages_names_root_and_home(tmp_path: Path) -> None:
     assert options_of(load_settings(str(tmp_path / ROOT))) == root_option(settings.store.root)
     with pytest.raises(dg.Failure) as caught, user_failure(Lampworks.of(settings)):
         raise UserError("no clip is rated: `lampworks label --root ROOT`")
-    [args] = commands_in(str(caught.value.description))
-    assert (args.root, args.home) == (settings.store.root, str(tmp_path / "home"))
+    with pytest.raises(dg.Failure) as failed, user_failure(Lampworks.of(settings)):
+        raise dg.Failure("3 videos failed (`lampworks why VIDEO`)", allow_retries=False)
+    for error in (caught.value, failed.value):
+        [args] = commands_in(str(error.description))
+        assert (args.root, args.home) == (settings.store.root, str(tmp_path / "home"))
+    assert not failed.value.allow_retries
