@@ -62,6 +62,15 @@ def test_to_begin_a_command_takes_no_network_and_none_of_the_other_commands() ->
     assert not {"torch", "sklearn", "assets.cli.bench", "assets.cli.run"} & set(loaded)
 
 
+@pytest.mark.heavy
+def test_a_command_starts_without_the_libraries_that_only_some_commands_need() -> None:
+    program = (
+        "import assets.cli.main, sys; print(*{'dagster', 'torch', 'sklearn', 'yt_dlp', 'uvicorn'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def test_the_top_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     shown = parser().format_help()
     assert all(command in shown for command in COMMANDS)
