@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from urllib.request import urlopen
 
+import psutil
+
 from assets.cli.bench_clips import processor
 from assets.cli.options import bench_settings
 from pipeline.errors import UserError
@@ -39,6 +41,8 @@ class KeyTimes:
     worst_ms: float
     parts_ms: dict[str, float] = field(default_factory=dict)
     """Median of each part of a frame on the server; the rest is the way there and back."""
+    server_mb: list[float] = field(default_factory=list)
+    """Memory of the server after each quarter of the keys."""
 
 
 def add_options(bench: argparse.ArgumentParser) -> None:
@@ -51,10 +55,10 @@ def run_play_keys(args: argparse.Namespace) -> int:
     if args.presses < 1:
         raise UserError(f"--presses = {args.presses}: must be at least 1")
     settings = bench_settings(args)
-    with _served(settings.store.root) as url:
+    with _served(settings.store.root) as (url, server):
         with urlopen(f"{url}api/world") as answer:
             about = json.load(answer)
-        found = [_measured(url, about, players, args.presses) for players in _PLAYERS]
+        found = [_measured(url, server, about, players, args.presses) for players in _PLAYERS]
     limit = _LIMIT_FRAMES * 1000 / about["fps"]
     if args.json:
         print(json.dumps({"limit_ms": limit, "fps": about["fps"], "times": [asdict(times) for times in found]}))
@@ -66,14 +70,25 @@ def run_play_keys(args: argparse.Namespace) -> int:
         print(f"  {times.players} player{'s' if times.players > 1 else ''}, {times.presses} keys")
         print(f"    median {times.median_ms:6.1f} ms, p95 {times.p95_ms:.1f}, slowest {times.worst_ms:.1f}")
         print("    of it   " + ", ".join(f"{name} {ms:.1f}" for name, ms in times.parts_ms.items()))
+        print(
+            "    memory of the server after each quarter: " + ", ".join(f"{mb:,.0f}" for mb in times.server_mb) + " MB"
+        )
     return 0
 
 
-def _measured(url: str, about: dict[str, object], players: int, presses: int) -> KeyTimes:
+def _measured(url: str, server: psutil.Process, about: dict[str, object], players: int, presses: int) -> KeyTimes:
     """Let players press keys at the same time, each at the world's speed on average."""
     keys = [_Keys(url, about, seed, presses) for seed in range(players)]
+    memory = []
     for one in keys:
         one.start()
+    for quarter in range(1, 5):
+        while (
+            any(one.is_alive() for one in keys)
+            and sum(len(one.times) for one in keys) < players * presses * quarter / 4
+        ):
+            time.sleep(0.05)
+        memory.append(server.memory_info().rss / 1e6)
     for one in keys:
         one.join()
         if one.error is not None:
@@ -81,7 +96,7 @@ def _measured(url: str, about: dict[str, object], players: int, presses: int) ->
     total = sorted(ms for one in keys for ms in one.times)
     parts = {name: statistics.median(part[name] for one in keys for part in one.parts) for name in _PARTS}
     p95 = total[min(len(total) - 1, int(0.95 * len(total)))]
-    return KeyTimes(players, len(total), statistics.median(total), p95, total[-1], parts)
+    return KeyTimes(players, len(total), statistics.median(total), p95, total[-1], parts, memory)
 
 
 class _Keys(threading.Thread):
@@ -142,8 +157,8 @@ class _Keys(threading.Thread):
 
 
 @contextmanager
-def _served(root: str) -> Iterator[str]:
-    """Serve the page of a root as `lampworks play` does, in a process of its own; yield its address."""
+def _served(root: str) -> Iterator[tuple[str, psutil.Process]]:
+    """Serve the page of a root as `lampworks play` does; yield its address and its process."""
     command = [sys.executable, "-m", "assets.cli.main", "play", "--root", root, "--port", "0"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
@@ -152,7 +167,7 @@ def _served(root: str) -> Iterator[str]:
             for line in server.stderr:
                 said.append(line.strip())
                 if found := re.search(r"play at (http://\S+)", line):
-                    yield found[1]
+                    yield found[1], psutil.Process(server.pid)
                     return
             raise UserError(f"the play page does not start: {' '.join(said) or 'it says nothing'}")
         finally:
