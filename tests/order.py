@@ -77,7 +77,7 @@ SLOW: Mapping[str, float] = {
     "tests/slow/test_a_world_led_by_true_actions.py": 40,
     "tests/slow/test_study_prompts.py": 30,
     "tests/slow/test_training_on_a_full_disk.py": 30,
-    "tests/slow/test_latent_actions_learn.py": 38,
+    "tests/slow/test_latent_actions_learn.py": 21,
     "tests/slow/test_decide_a_million.py": 37,
     "tests/e2e/test_cases.py": 35,
     "tests/assets/test_sensor.py": 32,

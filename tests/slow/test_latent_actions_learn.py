@@ -15,14 +15,15 @@ from pipeline.arcade.platformer import ACTIONS, platformer_actions, record_platf
 from pipeline.config.training import TrainingConfig
 from pipeline.config.world import LatentActionConfig, OptimizerConfig, StackConfig
 
-# about 30 CPU-seconds where bf16 is fast, three minutes where it is not; after 160 steps some orders are at 0.1 nat
 pytestmark = pytest.mark.slow
-STEPS, NUM_FRAMES, CONTEXT = 360, 80, 5
+STEPS, NUM_FRAMES, CONTEXT = 200, 80, 5
+SEEN = slice(50, 110)
+"""Columns of a frame that the model sees: the character, which keeps its place, and 20 pixels on either side."""
 TRAIN, VAL = range(32), range(32, 44)
 
 
 def clip(seed):
-    return np.stack(list(record_platformer(seed, NUM_FRAMES, fps=10)))
+    return np.stack([frame[:, SEEN] for frame in record_platformer(seed, NUM_FRAMES, fps=10)])
 
 
 def recorded(seeds):
@@ -31,7 +32,7 @@ def recorded(seeds):
 
 def learned(**settings):
     """Return the codes (clips, transitions) that a trained LAM gives held-out clips."""
-    stack = StackConfig(layers=2, d_model=64, heads=4, head_dim=16, kv_heads=4, temporal_positions="lag_bias")
+    stack = StackConfig(layers=1, d_model=64, heads=4, head_dim=16, kv_heads=4, temporal_positions="lag_bias")
     pace = OptimizerConfig(learning_rate=2e-3, final_learning_rate=1e-4, warmup_steps=10, schedule="late_linear")
     config = LatentActionConfig(
         patch=10, latent_dim=8, encoder=stack, decoder=stack, ema_decay=0.95, restart_below=0.1,
@@ -39,7 +40,7 @@ def learned(**settings):
     )  # fmt: skip
     train = recorded(TRAIN)
     torch.manual_seed(0)
-    lam = LatentActionModel(config, 90, 160, CONTEXT)
+    lam = LatentActionModel(config, 90, SEEN.stop - SEEN.start, CONTEXT)
     optimizer, compute = Optimizer(lam, pace, STEPS), choose_compute(TrainingConfig(device="cpu"))
     for step in range(STEPS):
         video, _ = train.batch(seed=0, step=step, batch=4, window=CONTEXT)
@@ -71,7 +72,7 @@ def test_codes_of_differences_and_directions_name_actions():
         codes = learned(pooling="difference", cosine=True, window=2)
     found, left = information(codes)
     print(f"{found:.2f} nat of the true action, {left:.2f} by chance: {code_metrics(codes, 8)}")
-    # 0.22 nat when this was written; of 1.6 that are possible, of which a scroll alone is 1.1
+    # 0.19 nat when this was written, 0.27 with another seed; of 1.6 that are possible, of which a scroll alone is 1.1
     assert found > 0.12
     # the most of 50 shifts: kept keys make chance several times what single shuffled transitions said
     assert found > 2 * left
