@@ -36,6 +36,7 @@ from pipeline.search.batches import batches
 from pipeline.search.search import SearchReport, search_videos
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
+from tests.engines import use_inline_engine
 from tests.faultsite import FaultSite, collect_command, collected, feed, hls, player_page, watch_page
 
 DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
@@ -306,7 +307,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, internet: FaultSite, film: Fil
         names = {case.name for case in CASES if case.limits == limits}
         (folder / "urls.txt").write_text("\n".join(url for url, name in urls.items() if name in names))
         config, known = settings(internet, folder / "urls.txt", **limits), batches(store)
-        searches.append(search_videos(Job(store, config, home)))
+        with pytest.MonkeyPatch.context() as patch:
+            if limits:  # one search through a worker process is enough
+                use_inline_engine(patch)
+            searches.append(search_videos(Job(store, config, home)))
         (batch,) = set(batches(store)) - set(known)
         reports.append(download_batch(BatchJob(store, config, home, batch=batch)))
     videos = store.read("videos").to_pylist()
@@ -393,6 +397,7 @@ def collect(store: Store, config: Config) -> DownloadReport:
     return download_batch(BatchJob(store, config, home_of(store), batch=batches(store)[0]))
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_proxy_that_is_gone_is_no_fault_of_the_videos(store: Store, tmp_path: Path, internet: FaultSite) -> None:
     (tmp_path / "urls.txt").write_text("http://any.test/a.mp4\nhttps://any.test/b.mp4\n")
     config = settings(internet, tmp_path / "urls.txt")
@@ -406,6 +411,7 @@ def test_a_proxy_that_is_gone_is_no_fault_of_the_videos(store: Store, tmp_path: 
     assert not any("s3cret" in message for message in messages)
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_certificate_that_nobody_signed_is_refused_unless_the_user_says_so(
     store: Store, tmp_path: Path, internet: FaultSite, film: Film
 ) -> None:
@@ -419,6 +425,7 @@ def test_a_certificate_that_nobody_signed_is_refused_unless_the_user_says_so(
     assert collect(trusted, trusting).ok == 1
 
 
+@pytest.mark.usefixtures("inline")
 def test_pages_of_one_name_on_two_hosts_are_two_videos(
     store: Store, tmp_path: Path, internet: FaultSite, film: Film
 ) -> None:
@@ -443,12 +450,14 @@ def test_a_page_that_drips_for_ever_holds_no_search(store: Store, tmp_path: Path
 
 
 def publish_two(internet: FaultSite, folder: Path, host: str, film: Film, **faults: Any) -> Config:
-    """Publish a good video and a spoilt one, and return the settings that take both."""
+    """Publish a good video and a spoilt one, search both into the root, and return the settings that take them."""
     urls = [internet.add(f"http://{host}/good.mp4", film.streamable)]
     internet.add(f"http://{host}/film.mp4", film.streamable, **faults)
     urls.append(internet.add(f"http://{host}/watch", player_page("A film", f"http://{host}/film.mp4"), HTML))
     (folder / "urls.txt").write_text("\n".join(urls))
-    return settings(internet, folder / "urls.txt", socket_timeout_s=30.0)
+    config, store = settings(internet, folder / "urls.txt", socket_timeout_s=30.0), Store(folder / "root")
+    search_videos(Job(store, config, home_of(store)))
+    return config
 
 
 def in_the_middle(start: list[str], root: Path) -> subprocess.Popen[str]:
@@ -478,21 +487,22 @@ def assert_both_came(root: Path, film: Film) -> None:
     assert list((root / "tmp").iterdir()) == []
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_kill_in_mid_download_costs_that_attempt_and_nothing_else(
     tmp_path: Path, internet: FaultSite, film: Film
 ) -> None:
     config, root = publish_two(internet, tmp_path, "kill.test", film, stall=half(film)), tmp_path / "root"
-    start = collect_command(config, root, root)
-    with in_the_middle(start, root) as process:
+    with in_the_middle(collect_command(config, root, root), root) as process:
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
     assert psutil.wait_procs(children, timeout=60)[1] == []
     assert list((root / "tmp").iterdir())
     internet.add("http://kill.test/film.mp4", film.streamable)
-    assert collected(start)["ok"] == 2
+    assert collect(Store(root), config).ok == 2
     assert_both_came(root, film)
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_worker_that_dies_in_mid_download_costs_its_videos_nothing(
     tmp_path: Path, internet: FaultSite, film: Film
 ) -> None:
@@ -506,6 +516,7 @@ def test_a_worker_that_dies_in_mid_download_costs_its_videos_nothing(
     assert_both_came(root, film)
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_full_disk_pauses_the_downloads_and_fails_none(tmp_path: Path, internet: FaultSite, film: Film) -> None:
     config = publish_two(internet, tmp_path, "full.test", film)
     root, home = tmp_path / "root", tmp_path / "home"
@@ -527,6 +538,7 @@ def test_a_full_disk_pauses_the_downloads_and_fails_none(tmp_path: Path, interne
     assert all(state.next_try_at for state in states if state.attempts)
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_limit_on_the_size_of_files_is_no_fault_of_the_video(tmp_path: Path, internet: FaultSite, film: Film) -> None:
     config = publish_two(internet, tmp_path, "limit.test", film)
     root = tmp_path / "root"

@@ -77,6 +77,7 @@ def end_the_rest(store: Store) -> datetime:
     return breaker.next_try_at + timedelta(seconds=1)
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_query_becomes_files_of_the_smallest_sufficient_format(store: Store, youtube: YouTube, film: bytes) -> None:
     report = collect(store, settings(youtube, workers=4))
     assert (report.ok, report.videos, report.failed, report.pending) == (8, 8, {}, 0)
@@ -142,6 +143,7 @@ def test_a_bot_check_in_the_middle_rests_the_site_and_fails_nothing(store: Store
     assert {state.state for state in download_states(store).values()} == {"ok"}
 
 
+@pytest.mark.usefixtures("inline")
 def test_each_refusal_of_a_player_ends_in_its_own_state(store: Store, youtube: YouTube) -> None:
     config = settings(youtube, workers=4)
     search_videos(Job(store, config, home_of(store)))
@@ -175,6 +177,7 @@ def test_each_refusal_of_a_player_ends_in_its_own_state(store: Store, youtube: Y
     assert report.paused_sites == {}
 
 
+@pytest.mark.usefixtures("inline")
 @pytest.mark.parametrize("refusal", ["a check against bots", "too many requests"])
 def test_a_site_that_refuses_the_search_leaves_no_half_batch(store: Store, youtube: YouTube, refusal: str) -> None:
     reason = {
@@ -191,6 +194,7 @@ def test_a_site_that_refuses_the_search_leaves_no_half_batch(store: Store, youtu
     assert found.found == 9
 
 
+@pytest.mark.usefixtures("inline")
 def test_what_is_no_video_at_all_is_invalid(store: Store, youtube: YouTube) -> None:
     youtube.media = b"<html>consent</html>"
     report = collect(store, settings(youtube, workers=4))
