@@ -28,10 +28,15 @@ from pipeline.storage.home import home_of
 from pipeline.storage.models_table import all_models, replace_model
 from pipeline.storage.store import Store
 from tests.shards import add_platformer_shards
-from tests.tiny_world import CONFIG
+from tests.tiny_world import CONFIG as TINY
 
 pytestmark = pytest.mark.heavy
 
+CONFIG = dataclasses.replace(
+    TINY,
+    tokenizer=dataclasses.replace(TINY.tokenizer, start="latents"),
+    evaluation=dataclasses.replace(TINY.evaluation, kmeans_patches=500),
+)
 TRIAL = dataclasses.replace(CONFIG, dynamics=dataclasses.replace(CONFIG.dynamics, batch=2))
 LONGER = dataclasses.replace(CONFIG, dynamics=dataclasses.replace(CONFIG.dynamics, steps=2))
 NEVER_TRAINED = dataclasses.replace(CONFIG, dynamics=dataclasses.replace(CONFIG.dynamics, batch=7))
