@@ -45,7 +45,7 @@ class Ui:
             assert self.process.poll() is None, self.said()
             return self.answers() and self.place()
 
-        wait_for(is_ready, 120, self.said)
+        wait_for(is_ready, 300, self.said)
 
     def answers(self) -> bool:
         with suppress(OSError):
@@ -120,9 +120,22 @@ class Ui:
         wait_for(lambda: not marked_processes(self.home), 60)
 
 
-def wait_for(condition: Callable[[], Any], seconds: float, explain: Callable[[], object] = str) -> Any:
-    end = time.monotonic() + seconds
+def wait_for(
+    condition: Callable[[], Any], seconds: float, explain: Callable[[], object] = str, *, rarest_s: float = 1.0
+) -> Any:
+    """Wait for a condition to hold, and return its value; AssertionError, with an explanation, where it does not.
+
+    A look often asks Dagster's pages, which costs processor time that the work itself needs: looks become rarer.
+
+    Args:
+        condition: what is looked at.
+        seconds: for which it may take.
+        explain: called for what the error says.
+        rarest_s: most seconds between two looks; little where what is seen is soon gone.
+    """
+    end, pause = time.monotonic() + seconds, 0.1
     while not (found := condition()):
         assert time.monotonic() < end, f"waited {seconds} s for {condition}\n{explain()}"
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(1.3 * pause, rarest_s)
     return found

@@ -69,7 +69,7 @@ SLOW: Mapping[str, float] = {
     "tests/slow/test_coinrun.py": 60,
     "tests/slow/test_operators_day.py": 60,
     "tests/slow/test_operators_day_learning.py": 50,
-    "tests/slow/test_full_store.py": 47,
+    "tests/slow/test_full_store.py": 50,
     "tests/threats/test_disk.py": 45,
     "tests/slow/test_takedown_and_train_again.py": 40,
     # these four are not measured yet
@@ -80,7 +80,7 @@ SLOW: Mapping[str, float] = {
     "tests/slow/test_latent_actions_learn.py": 21,
     "tests/slow/test_decide_a_million.py": 37,
     "tests/e2e/test_cases.py": 35,
-    "tests/assets/test_sensor.py": 32,
+    "tests/assets/test_sensor.py": 8,
     "tests/slow/test_copies_of_recordings.py": 30,
     "tests/slow/test_robotics.py": 30,
     "tests/e2e/test_s3.py": 25,

@@ -292,9 +292,9 @@ def test_a_cursor_that_is_none_begins_anew(tmp_path: Path, text: str) -> None:
     assert [*tick(settings, text, lambda: (), NOW).requests] == [name_of(1)]
 
 
-# -- at the size of a real store ----------------------------------------------------------------------------------
+# -- among as many batches as a real store has ----------------------------------------------------------------------
 
-BATCHES, SIZE = 5000, 250
+BATCHES, SIZE = 5000, 50
 NEW, THEIRS = range(4800, 4950), range(4950, 5000)
 RETRY, LATER, UNCUT, FAILED = 7, 11, 13, 17
 
@@ -304,7 +304,7 @@ def numbered(pattern: str, numbers: Any) -> pa.Array:
 
 
 def put_big_store(settings: Settings) -> None:
-    """5,000 batches of 250 videos, 4,800 of them done but for one video each of four."""
+    """5,000 batches of 50 videos, 4,800 of them done but for one video each of four."""
     videos = np.arange(BATCHES * SIZE)
     ids = numbered("youtube-%011d", videos)
     batches = numbered("2026w47-%04d", range(BATCHES)).take(pa.array(videos // SIZE))

@@ -94,7 +94,7 @@ def process_of(deployment: Deployment, run_id: str) -> psutil.Process:
         found = re.search(r"Executing steps in process \(pid: (\d+)\)", said)
         return found[1] if found and "Started execution of step" in said else None
 
-    return psutil.Process(int(wait_for(pid, 120, deployment.said)))
+    return psutil.Process(int(wait_for(pid, 120, deployment.said, rarest_s=0.1)))
 
 
 def commanded(deployment: Deployment, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -171,7 +171,7 @@ def test_a_killed_code_server_is_back_after_a_while_and_its_run_starts_again(
     # its run would go on without a server that knows it
     wait_for(lambda: not run.is_running() or run.status() == psutil.STATUS_ZOMBIE, 60)
     # the next server is held back, for as long as it takes the daemon to look for it in vain
-    held = wait_for(lambda: next_code_server(deployment, server), 60)
+    held = wait_for(lambda: next_code_server(deployment, server), 60, rarest_s=0.1)
     held.suspend()
     try:
         assert ended(deployment, at_work) == "FAILURE"
