@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -145,15 +145,29 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
 
 
 class Command:
-    """`lampworks` as a user starts it: a process of its own, from another folder."""
+    """`lampworks` as a user starts it: a process of its own, from another folder.
+
+    A context manager: leaving it kills what still runs, so that a test which fails or meets its time limit leaves no
+    process behind.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("LAMPWORKS_")}
+        self._started: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()  # its workers end with it
+                process.communicate()
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command and return its process."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [str(Path(sys.executable).with_name("lampworks")), *arguments],
             cwd=self.folder,
             env=self.environment,
@@ -161,24 +175,34 @@ class Command:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._started.append(process)
+        return process
 
     def __call__(self, *arguments: str, code: int = 0) -> str:
-        """Run a command to its end, expect its exit code, and return what it printed."""
+        """Run a command to its end, expect its exit code, and return what it printed.
+
+        The time limit is that of the test: how long a command takes depends on what runs beside it.
+        """
         process = self.start(*arguments)
-        output = process.communicate(timeout=280)[0]
+        output = process.communicate()[0]
         assert process.returncode == code, f"lampworks {' '.join(arguments)} ended with {process.returncode}:\n{output}"
         return output
 
-    def here(self, *arguments: str) -> str:
-        """Run a command that only reads in this process, without a second of imports, and return what it printed."""
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            code = main(arguments)
-        assert code == 0, f"lampworks {' '.join(arguments)} ended with {code}:\n{printed.getvalue()}"
-        return printed.getvalue()
+    def here(self, *arguments: str, code: int = 0) -> str:
+        """Run a command in this process, without seconds of imports; expect its exit code, and return what it printed.
+
+        For questions, and for the passes of a test after its first: those need no process to be the same command.
+        """
+        printed, said = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
+            ended = main(arguments)
+        output = said.getvalue() + printed.getvalue()
+        assert ended == code, f"lampworks {' '.join(arguments)} ended with {ended}:\n{output}"
+        return printed.getvalue() if "--json" in arguments else output
 
 
 @pytest.fixture
-def lampworks(tmp_path: Path) -> Command:
+def lampworks(tmp_path: Path) -> Iterator[Command]:
     """The command, started in an empty folder."""
-    return Command(tmp_path)
+    with Command(tmp_path) as command:
+        yield command
