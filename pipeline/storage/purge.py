@@ -63,7 +63,15 @@ class PurgedTables(Tables):
                 self._kept[name] = table
         return table
 
+    def _to_read(self, name: str) -> DeltaTable | None:
+        return self._open(name) if name in self._kept else super()._to_read(name)
+
+    def _keep(self, name: str, table: DeltaTable | None) -> None:
+        if name not in self._kept:  # there it is changed again
+            super()._keep(name, table)
+
     def _forget_opened(self, name: str) -> None:
+        super()._forget_opened(name)
         if name in self._kept:
             self._kept[name] = None
 

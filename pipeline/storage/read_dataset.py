@@ -8,15 +8,55 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from deltalake import DeltaTable
+from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from pipeline.storage.arrow import pc
 from pipeline.storage.rows import derive_columns, with_columns
 from pipeline.usage import count
 
 BATCH_ROWS = 65536
+_FEW_FILES = 8
+_PLAIN_READER_VERSION = 1
 
 Dataset = Any
 """A `pyarrow.dataset.Dataset` (its stubs lack the methods used here)."""
+
+
+def dataset_of(table: DeltaTable, folder: str | None, where: pc.Expression | None) -> Dataset:
+    """Return the files of a table for a condition.
+
+    Args:
+        table: one version of it.
+        folder: of the table; None on an object store.
+        where: what the rows that are read will match; None: all rows are read.
+    """
+    if folder is None:
+        return table.to_pyarrow_dataset()
+    # In a folder Arrow reads the files itself. delta-rs would read them through Python, and a thread that still
+    # reads when the interpreter exits aborts the process (exit code 134 in 4 of 50 short programs).
+    files = SubTreeFileSystem(folder, LocalFileSystem())
+    names = [uri.removeprefix(f"{folder}/") for uri in table.file_uris()]
+    # Statistics of the log tell which files a condition excludes. To take them in costs 4 ms of a core for each file
+    # of 41 columns, and tells nothing without a condition; to look into the file costs 0.5 ms.
+    if (where is None or len(names) <= _FEW_FILES) and _is_plain(table, names):
+        import pyarrow.dataset as ds
+
+        options = ds.ParquetFragmentScanOptions(pre_buffer=True)
+        parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
+        fragments = [parquet.make_fragment(name, files) for name in names]
+        return ds.FileSystemDataset(fragments, pa.schema(table.schema().to_arrow()), parquet, files)
+    return table.to_pyarrow_dataset(filesystem=files)
+
+
+def _is_plain(table: DeltaTable, names: Sequence[str]) -> bool:
+    """Tell whether every row of every file is one of the table, and every file lies under its own name in the folder.
+
+    Others are left to delta-rs, which refuses what it cannot read.
+    """
+    return table.protocol().min_reader_version == _PLAIN_READER_VERSION and not any(
+        "/" in name or "%" in name for name in names
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +14,6 @@ from urllib.parse import unquote
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
-from pyarrow.fs import LocalFileSystem, SubTreeFileSystem
 
 from pipeline.errors import UserError
 from pipeline.storage.arrow import pc
@@ -26,8 +25,8 @@ from pipeline.storage.damage import (
     stranger_columns,
     telling_damage,
 )
-from pipeline.storage.read_dataset import BATCH_ROWS, TableReader
-from pipeline.storage.rewrites import names_in_log, rewritten, says_gone, steadily, versions_in_log
+from pipeline.storage.read_dataset import BATCH_ROWS, TableReader, dataset_of
+from pipeline.storage.rewrites import files_of_log, names_in_log, rewritten, says_gone, steadily, versions_in_log
 from pipeline.storage.root import Root
 from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMA_VERSION, SCHEMAS
 
@@ -48,6 +47,7 @@ class ReadTables(Root):
     def __init__(self, root: str | Path, storage_options: Mapping[str, str] | None = None) -> None:
         """Open a root without creating it; arguments and errors as of `Root`."""
         super().__init__(root, storage_options)
+        self._seen_before: dict[str, tuple[object, DeltaTable]] = {}
         self._s3_tables: S3Tables | None = None
         if self._s3 is not None:
             from pipeline.storage.s3_tables import S3Tables
@@ -58,7 +58,7 @@ class ReadTables(Root):
         """Return the table's version, which rises with every commit; -1 while the table does not exist."""
         if self._s3_tables is not None:
             return self._s3_tables.version(name)
-        table = self._open(name)
+        table = self._to_read(name)
         return -1 if table is None else int(table.version())
 
     def inputs(self, name: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class ReadTables(Root):
         """Yield what the newest commits of a table say of themselves, the newest first."""
 
         def begin() -> tuple[int, Iterator[dict[str, Any]]]:
-            table = self._open(name)
+            table = self._to_read(name)
             if table is None:
                 return -1, iter(())
             version = int(table.version())
@@ -116,8 +116,8 @@ class ReadTables(Root):
 
     def _read(self, name: str, wanted: pa.Schema, where: pc.Expression | None) -> pa.Table:
         def read() -> pa.Table:
-            table = self._open(name)
-            return wanted.empty_table() if table is None else self._reader(name, table).read(wanted, where)
+            table = self._to_read(name)
+            return wanted.empty_table() if table is None else self._reader(name, table, where).read(wanted, where)
 
         return self._tried(name, read)
 
@@ -128,10 +128,10 @@ class ReadTables(Root):
         wanted = _columns(name, columns)
 
         def begin() -> tuple[int, Iterator[pa.RecordBatch], pa.RecordBatch | None]:
-            table = self._open(name)
+            table = self._to_read(name)
             if table is None:
                 return -1, iter(()), None
-            batches = self._reader(name, table).scan(wanted, where, batch_rows)
+            batches = self._reader(name, table, where).scan(wanted, where, batch_rows)
             return int(table.version()), batches, next(batches, None)
 
         version, batches, batch = self._tried(name, begin)
@@ -165,6 +165,36 @@ class ReadTables(Root):
     def _table_url(self, name: str) -> str:
         url = self.url(f"tables/{name}")
         return Path(url).as_uri() if self.is_local else url
+
+    def _to_read(self, name: str) -> DeltaTable | None:
+        """Return the table as `_open` does, for readers alone: in a folder it is kept while its log stays as it is.
+
+        To open a table takes about a millisecond of a core for each commit since its last checkpoint. Whoever commits
+        opens a table of their own, because delta-rs moves it to the new version.
+        """
+        if not self.is_local:
+            return self._open(name)
+        folder = self._table_folder(name)
+        # before it is opened: what is committed meanwhile makes the next reader open it again
+        state = files_of_log(folder / LOG)
+        before, table = self._seen_before.get(name, (None, None))
+        if table is not None and before == state:
+            with suppress(DamagedError):  # `_open` tells it
+                check_newest_commits(self.root, name, folder)
+                return table
+        table = self._open(name)
+        if table is not None:
+            self._seen_before[name] = state, table
+        return table
+
+    def _keep(self, name: str, table: DeltaTable | None) -> None:
+        """Keep a table for readers that was just moved to the version of a commit, and is changed no more."""
+        if table is None or not self.is_local:
+            return
+        state = files_of_log(self._table_folder(name) / LOG)
+        newest = max((file for file, *_ in state if file.endswith(".json")), default="")
+        if newest == f"{int(table.version()):020d}.json":
+            self._seen_before[name] = state, table
 
     def _open(self, name: str) -> DeltaTable | None:
         """Return the table, None while it does not exist; UserError where this version cannot read it."""
@@ -218,6 +248,7 @@ class ReadTables(Root):
 
     def _forget_opened(self, name: str) -> None:
         """Open the table anew the next time, where it is kept open."""
+        self._seen_before.pop(name, None)
 
     def _telling_damage(self, name: str, *, opening: bool = False) -> AbstractContextManager[None]:
         folder = self._table_folder(name) if self.is_local else None
@@ -226,11 +257,8 @@ class ReadTables(Root):
     def _table_folder(self, name: str) -> Path:
         return Path(self.url(f"tables/{name}"))
 
-    def _reader(self, name: str, table: DeltaTable) -> TableReader:
-        # In a folder Arrow reads the files itself. delta-rs would read them through Python, and a thread that still
-        # reads when the interpreter exits aborts the process (exit code 134 in 4 of 50 short programs).
-        local = SubTreeFileSystem(self.url(f"tables/{name}"), LocalFileSystem()) if self.is_local else None
-        dataset = table.to_pyarrow_dataset(filesystem=local)
+    def _reader(self, name: str, table: DeltaTable, where: pc.Expression | None) -> TableReader:
+        dataset = dataset_of(table, self.url(f"tables/{name}") if self.is_local else None, where)
         derived = DERIVED_FROM_CLIP_ID.get(name, ())
         lacking = [field for field in SCHEMAS[name] if field.name not in {*dataset.schema.names, *derived}]
         strangers = functools.partial(stranger_columns, self.root, name) if self.is_local else None

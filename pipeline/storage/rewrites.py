@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -83,6 +83,21 @@ def names_in_log(folder: Path) -> frozenset[str]:
 def versions_in_log(folder: Path) -> list[int]:
     """Return the versions of a table whose commits are in its log."""
     return [int(name[:-5]) for name in names_in_log(folder) if name.endswith(".json") and name[:-5].isdigit()]
+
+
+def files_of_log(folder: Path) -> frozenset[tuple[str, int, int, int, int]]:
+    """Return what changes with every file of a log that comes, goes or is written over; nothing where there is none.
+
+    Returns:
+        Of each file: name, inode, size in bytes, times of the last change of its bytes and of itself in ns.
+    """
+    found = set()
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # a takedown or a writer took it away meanwhile
+                about = entry.stat()
+                found.add((entry.name, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns))
+    return frozenset(found)
 
 
 @contextmanager

@@ -39,6 +39,9 @@ class Snapshot(Store):
             self._seen[name] = super()._opened(name)
         return self._seen[name]
 
+    def _to_read(self, name: str) -> DeltaTable | None:
+        return self._open(name)
+
     def _forget_opened(self, name: str) -> None:
         self._seen.pop(name, None)
 

@@ -23,7 +23,7 @@ from pipeline.storage.rewrites import locked, rewritten, says_gone, steadily
 from pipeline.storage.rows import Rows, counted_rows, rows_table, sql_texts
 from pipeline.storage.s3_options import CHECKPOINT_EVERY, MARK_KEY
 from pipeline.storage.schemas import SCHEMA_VERSION
-from pipeline.storage.upkeep import COMPACT_EVERY_COMMITS, WRITER_PROPERTIES, compact_if_due, retry_commit
+from pipeline.storage.upkeep import COMPACT_EVERY_COMMITS, WRITER_PROPERTIES, compact_if_due, is_check_due, retry_commit
 
 
 class Tables(ReadTables):
@@ -56,7 +56,7 @@ class Tables(ReadTables):
             The new version.
         """
         data = rows_table(name, rows)
-        if where is not None and self._open(name) is None:
+        if where is not None and self._to_read(name) is None:
             if not len(data):
                 return self.version(name)
             self._create(name, data.schema)
@@ -90,7 +90,7 @@ class Tables(ReadTables):
         data = rows_table(name, rows)
         if not len(data):
             return self.version(name)
-        if self._open(name) is None:
+        if self._to_read(name) is None:
             self._create(name, data.schema)
         predicate = " AND ".join(f"target.{column} = source.{column}" for column in on)
         if since is not None:
@@ -110,6 +110,7 @@ class Tables(ReadTables):
             )
             unless = f"target.{settled} IS NULL OR target.{settled} = source.{settled}" if settled else None
             merger.when_matched_update_all(unless).when_not_matched_insert_all().execute()
+            self._keep(name, table)
 
         self._commit(name, commit)
         return self._compacted_version(name)
@@ -119,7 +120,7 @@ class Tables(ReadTables):
 
         A text that a list has already is not added again. Returns the new version.
         """
-        if not additions or self._open(name) is None:
+        if not additions or self._to_read(name) is None:
             return self.version(name)
         by_texts: dict[tuple[str, ...], list[str]] = {}
         for key, texts in additions.items():
@@ -146,7 +147,7 @@ class Tables(ReadTables):
 
     def data_files(self, name: str) -> set[str]:
         """Return the data files of the present version, by their path in the table's folder."""
-        table = self._open(name)
+        table = self._to_read(name)
         # no table is partitioned: every file lies in the folder itself
         return set() if table is None else {unquote(uri.rsplit("/", 1)[-1]) for uri in table.file_uris()}
 
@@ -184,16 +185,17 @@ class Tables(ReadTables):
         def commit() -> None:
             table = self._open(name)
             write_deltalake(
-                self._table_url(name) if table is None or self._s3_tables is None else table,
+                self._table_url(name) if table is None else table,
                 rows := counted_rows(data() if callable(data) else data),
                 mode=mode,
                 predicate=where,
                 schema_mode="merge" if table is not None and _lacks_columns(table, rows.schema) else None,
                 description=DESCRIPTION.format(SCHEMA_VERSION) if table is None else None,
-                storage_options=self._delta_options() if table is None or self._s3_tables is None else None,
+                storage_options=self._delta_options() if table is None else None,
                 writer_properties=WRITER_PROPERTIES,
                 commit_properties=commit_properties(inputs, mark),
             )
+            self._keep(name, table)
 
         self._make_folder(name)
         self._commit(name, commit, mark)
@@ -289,6 +291,8 @@ class Tables(ReadTables):
             if not is_due and (version < 1 or version % COMPACT_EVERY_COMMITS):
                 return version
         with self._locked(name) if self._has_folder(name) else nullcontext():
+            if self._s3_tables is None and not is_check_due(version := self.version(name)):
+                return version
             table = self._open(name)
             if table is None:
                 return -1

@@ -38,11 +38,11 @@ class Beside(Store):
 
     rewrite: Any = None
 
-    def _reader(self, name: str, table: Any) -> Any:
+    def _reader(self, name: str, table: Any, where: Any) -> Any:
         rewrite, self.rewrite = self.rewrite, None
         if rewrite is not None:
             rewrite()
-        return super()._reader(name, table)
+        return super()._reader(name, table, where)
 
 
 @pytest.fixture
