@@ -61,6 +61,8 @@ class HostileSite:
         self.sent: Counter[str] = Counter()
         self.closing = threading.Event()
         self.listener = socket.create_server((host, 0))
+        # what the kernel takes of an answer without end, for a client that has stopped to read, is made in vain
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
         self.port = self.listener.getsockname()[1]
         self.url = f"http://{host}:{self.port}"
         self.threads: list[threading.Thread] = []
@@ -182,6 +184,7 @@ def endless(kind: str = "text/html", first: bytes = b"<html><title>x</title>", e
 def compressed(first: bytes, rest: bytes, encoding: str) -> object:
     """Yield a compressed stream of `first` and then `rest` without end, a hundred times smaller than what it holds."""
     layers = [zlib.compressobj(9, wbits=31 if name.strip() == "gzip" else 15) for name in encoding.split(",")]
+    before = b""
     while True:
         data = first or rest
         first = b""
@@ -189,6 +192,9 @@ def compressed(first: bytes, rest: bytes, encoding: str) -> object:
             data = layer.compress(data) + (layer.flush(zlib.Z_SYNC_FLUSH) if number + 1 == len(layers) else b"")
         if data:
             yield data
+        while len(layers) == 1 and data == before:  # the window is full of `rest`: it is the same for ever
+            yield data
+        before = data
 
 
 def bomb(megabytes: int, first: bytes = b"<html>", layers: int = 1) -> bytes:

@@ -117,7 +117,7 @@ def test_no_damage_to_a_file_raises_any_other_error(
     monkeypatch.syspath_prepend(Path(__file__).parent)
     import test_media  # by this name a worker finds it
 
-    engine = LocalEngine(2, max_attempts=1, deadline_s=60, memory_mb=1024)
+    engine = LocalEngine(1, max_attempts=1, deadline_s=60, memory_mb=1024)
     # a worker that dies or is ended at a limit is held by the engine
     results = list(engine.run(partial(test_media.read_all, folder=str(tmp_path)), items))
     assert len(results) == len(items)

@@ -20,6 +20,7 @@ from pipeline.arcade.truth import DIRECTIONS, Truth, load_truth, read_truth, tru
 from pipeline.config.source import ArcadeConfig
 from pipeline.errors import UserError
 from pipeline.storage.home import Home
+from tests.engines import use_inline_engine
 
 
 def one(kind: str = GOOD, **changes: object) -> Recording:
@@ -86,13 +87,16 @@ def test_a_variable_rate_recording_drops_frames_but_none_that_a_clip_shows(tmp_p
 
 
 @pytest.mark.heavy
-def test_workers_do_not_change_a_byte_and_nothing_is_recorded_twice(tmp_path: Path) -> None:
+def test_workers_do_not_change_a_byte_and_nothing_is_recorded_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = ArcadeConfig(videos=4, seconds=1)
-    for workers in (1, 2):
-        record_arcade(config, tmp_path / str(workers), workers=workers)
+    record_arcade(config, tmp_path / "2 workers", workers=2)
+    use_inline_engine(monkeypatch)
+    record_arcade(config, tmp_path / "here", workers=1)
     trees = [
         {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-        for folder in (tmp_path / "1", tmp_path / "2")
+        for folder in (tmp_path / "here", tmp_path / "2 workers")
     ]
     assert trees[0] == trees[1]
     assert len(trees[0]) == 2 * 4 + 1
@@ -100,7 +104,7 @@ def test_workers_do_not_change_a_byte_and_nothing_is_recorded_twice(tmp_path: Pa
     # resume: one file is lost, one truth is of another recording
     recordings = catalog(config)
     lost, foreign, *whole = recordings
-    folder = tmp_path / "1"
+    folder = tmp_path / "here"
     stamps = {r.native_id: media_path(folder, r).stat().st_mtime_ns for r in recordings}
     media_path(folder, lost).unlink()
     truth = folder / "truth" / f"{foreign.native_id}.json"

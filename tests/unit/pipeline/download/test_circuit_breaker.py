@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from pipeline.clips.cut_batch import cut_batch
-from pipeline.config import Config, DownloadConfig, SourceConfig
+from pipeline.config import ClipConfig, Config, DownloadConfig, SourceConfig
 from pipeline.download.batch import download_batch
 from pipeline.download.circuit_breaker import Breaker, Refusal, breakers, closed, opened, paused_until
 from pipeline.download.due import due_batches
@@ -69,10 +68,10 @@ def test_a_site_rests_then_one_may_ask(store: Store) -> None:
 
 @pytest.fixture
 def listed(store: Store, tmp_path: Path, site: Any, clip_file: Path) -> Callable[..., tuple[Config, str]]:
-    """Search a list of eight good videos of one loopback site."""
+    """Search a list of good videos of one loopback site, eight or so many."""
 
-    def search(**download: Any) -> tuple[Config, str]:
-        urls = [site.add(f"/{index}.mp4", clip_file.read_bytes(), "video/mp4") for index in range(8)]
+    def search(videos: int = 8, **download: Any) -> tuple[Config, str]:
+        urls = [site.add(f"/{index}.mp4", clip_file.read_bytes(), "video/mp4") for index in range(videos)]
         (tmp_path / "urls.txt").write_text("\n".join(urls))
         defaults = {"workers": 2, "min_free_gb": 0.0, "max_wait_s": 5.0, "breaker_s": 1000.0}
         config = Config(
@@ -137,7 +136,7 @@ def test_a_site_that_refuses_rests_and_its_other_videos_are_not_asked_for(
 def test_however_often_a_site_refuses_no_video_is_given_up_for_it(
     store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
 ) -> None:
-    config, batch = listed(max_attempts=1, max_wait_s=0.0, breaker_s=0.0)
+    config, batch = listed(3, max_attempts=1, max_wait_s=0.0, breaker_s=0.0)
     refuse(site)
     for hours in range(3):
         run(store, config, batch, datetime.now(UTC) + timedelta(hours=hours))
@@ -148,7 +147,7 @@ def test_however_often_a_site_refuses_no_video_is_given_up_for_it(
 def test_attempts_that_a_site_refused_are_not_counted_when_a_video_fails_by_itself(
     store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
 ) -> None:
-    config, batch = listed(max_attempts=2, max_wait_s=0.0, breaker_s=0.0)
+    config, batch = listed(3, max_attempts=2, max_wait_s=0.0, breaker_s=0.0)
     relent = refuse(site)
     for hours in range(3):
         run(store, config, batch, datetime.now(UTC) + timedelta(hours=hours))
@@ -191,7 +190,7 @@ def test_a_short_retry_after_is_waited_for_in_the_same_run(
 def test_two_runs_at_once_ask_a_site_for_no_more_than_its_limit(
     store: Store, site: Any, listed: Callable[..., tuple[Config, str]]
 ) -> None:
-    config, batch = listed(host_workers=1, workers=4)
+    config, batch = listed(4, host_workers=1, workers=4)
     answer, lock = site.answer, threading.Lock()
     at_once, most = 0, 0
 
@@ -248,15 +247,15 @@ def test_a_quota_of_raw_files_pauses_and_dropping_what_is_cut_makes_room(
 
 @pytest.mark.usefixtures("inline")
 def test_a_video_that_comes_late_adds_its_clips_and_leaves_the_files_of_the_others(
-    store: Store, tmp_path: Path, site: Any, make_video: Callable[..., Path]
+    store: Store, tmp_path: Path, site: Any, clip_file: Path
 ) -> None:
-    frames = np.random.default_rng(0).integers(0, 255, (85, 18, 32, 3), np.uint8).repeat(5, 1).repeat(5, 2)
-    film = make_video(tmp_path / "film.mp4", frames, fps=5).read_bytes()
+    film = clip_file.read_bytes()
     urls = [site.add("/soon.mp4", film, "video/mp4"), site.add("/late.mp4", film, "video/mp4")]
     (tmp_path / "urls.txt").write_text("\n".join(urls))
     config = Config(
         source=SourceConfig(spec=f"urls:{tmp_path / 'urls.txt'}", allow_private=True),
         download=DownloadConfig(workers=1, min_free_gb=0.0, max_wait_s=0.0),
+        clips=ClipConfig(seconds=4, fps=10),
     )
     search_videos(Job(store, config, home_of(store)))
     (batch,) = batches(store)

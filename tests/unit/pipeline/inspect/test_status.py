@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +40,10 @@ STEPS = CONFIG.latent_actions.unquantized_steps + CONFIG.dynamics.steps
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with every stage done; no test may write to it."""
     return finished_store(tmp_path_factory.mktemp("finished"))
+
+
+def copy_of(store: Store, root: Path) -> Store:
+    return Store(shutil.copytree(store.root, root))
 
 
 def test_an_empty_store_has_nothing_and_loses_nothing(store: Store):
@@ -132,8 +137,8 @@ LOST = {
 
 
 @pytest.mark.parametrize("table", LOST)
-def test_one_deleted_row_unbalances_the_totals_whichever_table_it_is_of(tmp_path: Path, table: str):
-    store = finished_store(tmp_path / "root")
+def test_one_deleted_row_unbalances_the_totals_whichever_table_it_is_of(finished: Store, tmp_path: Path, table: str):
+    store = copy_of(finished, tmp_path / "root")
     before = len(store.read(table))
     DeltaTable(f"{store.root}/tables/{table}").delete(LOST[table])
     assert len(store.read(table)) == before - 1
@@ -146,16 +151,16 @@ def test_one_deleted_row_unbalances_the_totals_whichever_table_it_is_of(tmp_path
 
 
 @pytest.mark.parametrize("table", ["videos", "downloads", "clippings", "clips", "curated", "shards", "models"])
-def test_a_row_that_is_lost_without_a_trace_unbalances_a_total(tmp_path: Path, table: str):
-    store = finished_store(tmp_path / "root")
+def test_a_row_that_is_lost_without_a_trace_unbalances_a_total(finished: Store, tmp_path: Path, table: str):
+    store = copy_of(finished, tmp_path / "root")
     DeltaTable(f"{store.root}/tables/{table}").delete(LOST[table])
     found = dataclasses.replace(status(store, CONFIG), deleted_rows={})
     assert violations(found)
     assert not recompute(found.to_json())
 
 
-def test_a_rejected_video_that_is_lost_is_missed_too(tmp_path: Path):
-    store = finished_store(tmp_path / "root")
+def test_a_rejected_video_that_is_lost_is_missed_too(finished: Store, tmp_path: Path):
+    store = copy_of(finished, tmp_path / "root")
     DeltaTable(f"{store.root}/tables/videos").delete("video_id = 'arcade-v013'")
     found = dataclasses.replace(status(store, CONFIG), deleted_rows={})
     assert violations(found) == ["videos found by the searches: 20 is not 12 kept + 7 rejected"]
@@ -188,8 +193,8 @@ def test_a_pass_that_was_killed_between_two_commits_is_no_loss(store: Store):
     assert found.clips.total == 0
 
 
-def test_new_clips_after_a_decision_are_undecided_and_no_loss(tmp_path: Path):
-    store = finished_store(tmp_path / "root")
+def test_new_clips_after_a_decision_are_undecided_and_no_loss(finished: Store, tmp_path: Path):
+    store = copy_of(finished, tmp_path / "root")
     videos = [{"video_id": f"arcade-new{k}", "verdict": "kept", "batch": "2026w47-0003"} for k in (0, 5, 6)]
     store.append("videos", videos)
     downloads = [{"video_id": video["video_id"], "batch": video["batch"], "sha256": "0"} for video in videos]
@@ -204,8 +209,8 @@ def test_new_clips_after_a_decision_are_undecided_and_no_loss(tmp_path: Path):
     assert "(outdated: its inputs changed since)" in format_status(found)
 
 
-def test_a_takedown_is_counted_once_and_nothing_after_it(tmp_path: Path):
-    store = finished_store(tmp_path / "root")
+def test_a_takedown_is_counted_once_and_nothing_after_it(finished: Store, tmp_path: Path):
+    store = copy_of(finished, tmp_path / "root")
     request_takedown(store, "video", "arcade-v004", "asked")
     request_takedown(store, "channel", "channel-5", "asked")
     found = status(store, CONFIG)
@@ -216,8 +221,8 @@ def test_a_takedown_is_counted_once_and_nothing_after_it(tmp_path: Path):
     assert found.violations == []
 
 
-def test_a_decision_by_a_model_that_is_gone_is_named(tmp_path: Path):
-    store = finished_store(tmp_path / "root")
+def test_a_decision_by_a_model_that_is_gone_is_named(finished: Store, tmp_path: Path):
+    store = copy_of(finished, tmp_path / "root")
     DeltaTable(f"{store.root}/tables/models").delete("kind = 'quality_classifier'")
     found = dataclasses.replace(status(store, CONFIG), deleted_rows={})
     assert any("quality-classifier-0123456789ab" in sentence for sentence in violations(found))
@@ -283,8 +288,8 @@ def test_every_table_is_watched():
     assert set(LOST) | uncounted == set(SCHEMAS)
 
 
-def test_a_newer_world_of_other_settings_changes_nothing(tmp_path: Path):
-    store = finished_store(tmp_path / "root")
+def test_a_newer_world_of_other_settings_changes_nothing(finished: Store, tmp_path: Path):
+    store = copy_of(finished, tmp_path / "root")
     before = format_status(status(store, CONFIG))
     row = next(r for r in store.read("models").to_pylist() if r["kind"] == "world_model")
     inputs = json.dumps({**json.loads(row["inputs"]), "settings": "others"})
@@ -318,8 +323,8 @@ def test_metrics_of_other_evaluation_settings_are_marked_as_such(finished: Store
     assert "metrics      of other settings, older shards or before a takedown; `lampworks run`" in format_status(after)
 
 
-def test_models_of_older_shards_and_of_other_settings_are_told(tmp_path: Path):
-    store = finished_store(tmp_path / "root")
+def test_models_of_older_shards_and_of_other_settings_are_told(finished: Store, tmp_path: Path):
+    store = copy_of(finished, tmp_path / "root")
     dynamics = dataclasses.replace(CONFIG.dynamics, steps=5)
     shown = format_status(status(store, dataclasses.replace(CONFIG, dynamics=dynamics)))
     assert "no world model of the present settings; the newest of others is wm1 (`lampworks models`)" in shown

@@ -82,7 +82,9 @@ def test_an_id_that_is_the_start_of_another_one_means_itself(store: Store):
 
 def test_a_clip_is_known_from_its_source_to_the_models_that_saw_it(finished: Store):
     kept = [row for row in finished.read("curated").to_pylist() if row["decision"] == "keep"]
-    for row in kept:
+    of_each_split = {row["split"]: row for row in kept}
+    assert set(of_each_split) >= {"train", "val"}
+    for row in of_each_split.values():
         found = why(finished, CONFIG, row["clip_id"])
         assert found["kind"] == "clip"
         assert found["video"]["video_id"] == row["video_id"]

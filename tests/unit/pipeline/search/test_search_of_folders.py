@@ -77,12 +77,12 @@ def _search_folder(root: str, folder: Path) -> None:
 def test_processes_that_search_at_once_add_every_video_once(store: Store, tmp_path: Path) -> None:
     recordings(tmp_path / "a", *(f"{number:02d}.mp4" for number in range(30)))
     context = multiprocessing.get_context("spawn")
-    searches = [context.Process(target=_search_folder, args=(store.root, tmp_path / "a")) for _ in range(3)]
+    searches = [context.Process(target=_search_folder, args=(store.root, tmp_path / "a")) for _ in range(2)]
     for process in searches:
         process.start()
     for process in searches:
         process.join()
-    assert [process.exitcode for process in searches] == [0, 0, 0]
+    assert [process.exitcode for process in searches] == [0, 0]
     found = store.read("videos").to_pylist()
     assert len(found) == len({row["video_id"] for row in found}) == 30
     assert all(row["batch"] for row in found)

@@ -111,8 +111,8 @@ def test_a_utf_16_feed_that_defines_entities_is_a_row_with_its_reason(tmp_path: 
 
 @pytest.mark.timeout(60, method="thread")
 def test_authors_are_looked_through_once_for_a_whole_feed() -> None:
-    # 10 thousand million pairs
-    many: list[dict[str, Any]] = [{}] * 100_000
+    # 1.6 thousand million pairs
+    many: list[dict[str, Any]] = [{}] * 40_000
     (entry,) = feed_entries(json_feed(authors=many, items=[*many[1:], {"url": "/a"}]), URL)
     assert entry == {"url": "http://127.0.0.1/a"}
 
