@@ -38,6 +38,15 @@ FAST: Mapping[str, float] = {
     "tests/threats/test_keys.py": 10,
     "tests/unit/classifier/training/test_processors.py": 8,
     "tests/unit/assets/report/test_page.py": 8,
+    "tests/unit/pipeline/download/test_changed_files.py": 12,
+    "tests/unit/pipeline/shards/test_verify.py": 10,
+    "tests/unit/pipeline/download/test_circuit_breaker.py": 10,
+    "tests/unit/pipeline/download/test_batch.py": 9,
+    "tests/unit/pipeline/clips/test_actions.py": 9,
+    "tests/unit/assets/cli/test_models.py": 8,
+    "tests/unit/pipeline/download/test_outside_numbers.py": 8,
+    "tests/unit/pipeline/inspect/test_status.py": 7,
+    "tests/unit/pipeline/sources/test_endless_answers.py": 6,
     "tests/e2e/test_takedown.py": 6,
 }
 """`make test`"""
