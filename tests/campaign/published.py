@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Any
 
 from models.play.packed.layout import MANIFEST, WORLD_FILE
@@ -35,13 +36,18 @@ AUDIT = "reports/curation/audit.json"
 FOLDERS = ("raw", "clips", "shards", "tokens", "models", "labels", "reports")
 
 
-def published(store: Store) -> dict[str, str]:
-    """Return a hash of every table's rows and of every blob that rows name or that is read by its key."""
+def published(store: Store, garbage: Collection[str] | None = None) -> dict[str, str]:
+    """Return a hash of every table's rows and of every blob that rows name or that is read by its key.
+
+    Args:
+        store: what is read.
+        garbage: keys that no row names; None: they are looked for.
+    """
     found = {}
     for table in SCHEMAS.keys() - USED:
         rows = [_compared(row) for row in store.read(table).to_pylist()]
         found[f"tables/{table}: {len(rows)} rows"] = _digest(json.dumps(sorted(rows, key=str), default=str))
-    garbage = set(collect_garbage(store, dry_run=True))
+    garbage = set(collect_garbage(store, dry_run=True) if garbage is None else garbage)
     for folder in FOLDERS:
         for key in store.list_blobs(folder):
             if key in garbage or key == COSTS or (PACKED in key and key.endswith(f"/{MANIFEST}")):

@@ -31,6 +31,7 @@ import models.training.train  # noqa: F401
 from assets.passes.driver import PassOptions, full_pass
 from assets.settings import Settings, load_settings, save_config
 from pipeline.config import SourceConfig
+from pipeline.config.load import parse_config
 from pipeline.inspect.gc import collect_garbage
 from pipeline.inspect.status import status
 from pipeline.storage.home import Home
@@ -61,7 +62,7 @@ def look(request: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dic
     found: dict[str, Any] = {"conserved": status(store, settings.config).conserved}
     if request.get("whole"):
         found["garbage"] = collect_garbage(store, dry_run=True)
-        found["published"] = published(store)
+        found["published"] = published(store, found["garbage"])
     return found
 
 
@@ -165,6 +166,7 @@ def _child(request: dict[str, Any], pipe: int) -> None:
 
 def main() -> None:
     """Answer requests until the input ends."""
+    parse_config({})  # what checks a configuration is made once, and not by each child
     assert threading.active_count() == 1
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import psutil
 import pytest
@@ -130,7 +131,7 @@ def moving(seed: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three that play, recordings where there are some, and one of each grey that does something else."""
+    """Three that play, beginnings of recordings where there are some, and one of each grey that does something else."""
     folder = tmp_path_factory.mktemp("videos")
     for level in (RAISES, KILLS, HANGS, WAITS, WAITS_TOO):
         # the one that waits too is the last: only it is left when the driver is killed
@@ -139,8 +140,20 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(3):
         write_video(folder / f"moving-{seed}.mp4", moving(seed), fps=10)
     for name in ("v029.mp4", "v037.mp4") if RECORDINGS else ():
-        shutil.copy(Path(str(RECORDINGS), "videos", name), folder / name)
+        beginning(Path(str(RECORDINGS), "videos", name), folder / name)
     return at_rest(folder)
+
+
+def beginning(source: Path, target: Path, seconds: float = 6.0) -> None:
+    """Write the first seconds of a recording, packet by packet as they are."""
+    with av.open(str(source)) as whole, av.open(str(target), "w") as part:
+        [stream] = whole.streams.video
+        copy = part.add_stream_from_template(stream)
+        for packet in whole.demux(stream):
+            if packet.dts is None or packet.dts * packet.time_base >= seconds:
+                break
+            packet.stream = copy
+            part.mux(packet)
 
 
 def notes(gates: Path) -> list[dict[str, Any]]:
