@@ -12,6 +12,7 @@ import pytest
 from assets.report.contact_sheets import sheet_key, withdraw_sheets
 from assets.report.page import write_report
 from assets.settings import Settings
+from classifier.labels.journal import Journal, check_event
 from classifier.labels.queue import load_queue, queue_is_current, write_queue
 from models.play.starts.held_out import start_frames
 from pipeline.arcade.catalog import catalog, read_catalog, write_catalog
@@ -23,8 +24,10 @@ from pipeline.inspect.deep import find_faults
 from pipeline.inspect.mend import mend
 from pipeline.search.journal import SearchJournal
 from pipeline.search.spot_check import KEY, withdraw_spot_check
+from pipeline.shards.read import read_manifest
 from pipeline.shards.write import write_shards
 from pipeline.sources.base import Candidate
+from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
 
@@ -50,24 +53,27 @@ def spoil(root: Store, pattern: str, damage: str) -> Path:
     return path
 
 
-@damaged
-def test_a_damaged_queue_is_named_and_written_again(root: Store, settings: Settings, damage: str) -> None:
+def test_a_damaged_queue_is_named_and_written_again(root: Store, settings: Settings) -> None:
     write_queue(settings.job())  # the pass wrote it before it decided
-    before = load_queue(root)
-    spoil(root, "labels/queue.json", damage)
-    with pytest.raises(UserError, match=r"labels/queue\.json is damaged.*lampworks run --select label_queue"):
-        load_queue(root)
-    assert not queue_is_current(root, settings.config)
+    before, path = load_queue(root), Path(root.root) / "labels" / "queue.json"
+    whole = path.read_bytes()
+    for damage in DAMAGE.values():
+        path.write_bytes(damage(whole))
+        with pytest.raises(UserError, match=r"labels/queue\.json is damaged.*lampworks run --select label_queue"):
+            load_queue(root)
+        assert not queue_is_current(root, settings.config)
     write_queue(settings.job())
     assert load_queue(root) == before
 
 
-@damaged
-def test_a_damaged_manifest_is_named_and_written_again(
-    root: Store, settings: Settings, lampworks: Any, damage: str
-) -> None:
+def test_a_damaged_manifest_is_named_and_written_again(root: Store, settings: Settings, lampworks: Any) -> None:
     before = sorted(key for key in root.list_blobs("shards"))
-    path = spoil(root, "shards/*/manifest.json", damage)
+    [path] = Path(root.root).glob("shards/*/manifest.json")
+    whole = path.read_bytes()
+    for damage in DAMAGE.values():
+        path.write_bytes(damage(whole))
+        with pytest.raises(UserError, match=r"manifest\.json is damaged"):
+            read_manifest(root, path.parent.name)
     code, told = lampworks("status")
     assert code == 2
     assert "manifest.json is damaged" in told
@@ -80,17 +86,18 @@ def test_a_damaged_manifest_is_named_and_written_again(
     assert lampworks("status")[0] == 0
 
 
-@damaged
-@pytest.mark.parametrize("name", ["pictures.json", "start-00.png"])
-def test_a_damaged_file_of_an_evaluation_is_shown_by_no_page(
-    root: Store, settings: Settings, name: str, damage: str
-) -> None:
-    spoil(root, f"models/world_evaluation/*/{name}", damage)
-    with pytest.raises(UserError, match=rf"{name} .*is not the file that was published.*doctor --deep --mend"):
-        start_frames(root, settings.config)
-    if name == "pictures.json":
-        with pytest.raises(UserError, match=rf"{name} .*is not the file that was published"):
-            write_report(root, settings.config)
+def test_a_damaged_file_of_an_evaluation_is_shown_by_no_page(root: Store, settings: Settings) -> None:
+    for name in ("start-00.png", "pictures.json"):
+        [path] = Path(root.root).glob(f"models/world_evaluation/*/{name}")
+        whole = path.read_bytes()
+        for damage in DAMAGE.values():
+            path.write_bytes(damage(whole))
+            with pytest.raises(UserError, match=rf"{name} .*is not the file that was published.*doctor --deep --mend"):
+                start_frames(root, settings.config)
+        if name == "pictures.json":
+            with pytest.raises(UserError, match=rf"{name} .*is not the file that was published"):
+                write_report(root, settings.config)
+        path.write_bytes(whole)
 
 
 @damaged
@@ -122,18 +129,17 @@ def test_damaged_settings_of_a_root_are_named(root: Store, lampworks: Any, damag
 
 @damaged
 def test_a_damaged_labelling_journal_is_named_with_the_command_that_saves_it(
-    root: Store, settings: Settings, damage: str
+    store: Store, whole: Store, damage: str
 ) -> None:
-    from classifier.labels.journal import Journal, check_event
-
+    home, labels = home_of(store), whole.read("labels")
+    store.append("labels", labels)
     event = {"event_id": f"{0:08d}-0000-4000-8000-{0:012d}", "kind": "rate", "rating": 4}
-    event["clip_id"] = root.read("clips", ["clip_id"])["clip_id"][0].as_py()
-    with Journal(settings.home.journal) as journal:
+    event["clip_id"] = labels["clip_id"][0].as_py()
+    with Journal(home.journal) as journal:
         journal.append([check_event(event)], "ada")
-    labels = root.read("labels")
-    spoil(root, "labels.sqlite", damage)
+    spoil(store, "labels.sqlite", damage)
     try:
-        with Journal(settings.home.journal) as journal:
+        with Journal(home.journal) as journal:
             assert journal.events() == []  # SQLite takes an empty file for a new one
         # so does it with an empty one, or one so short that it has no header
         assert damage in {"empty", "a number"}
@@ -141,12 +147,12 @@ def test_a_damaged_labelling_journal_is_named_with_the_command_that_saves_it(
     except UserError as exc:
         told = str(exc)
     assert "lampworks doctor --mend" in told
-    faults = find_faults(root, settings.home)
+    faults = find_faults(store, home)
     assert [fault.kind for fault in faults] == ["journal"]
-    mend(root, settings.home, faults)
-    with Journal(settings.home.journal) as journal:
+    mend(store, home, faults)
+    with Journal(home.journal) as journal:
         assert len(journal.events()) <= 1
-    assert root.read("labels") == labels
+    assert store.read("labels") == labels
 
 
 @pytest.mark.parametrize("place", [0.02, 0.3, 0.9, 0.9999])
