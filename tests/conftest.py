@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +78,20 @@ def _give_signals_back() -> None:
     for number, handler in HANDLERS.items():
         if signal.getsignal(number) is not handler:
             signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def history_of_schemas_read_once() -> Iterator[None]:
+    """Read the history of Dagster's database schemas once: alembic imports its 60 files at every opening and run."""
+    if "dagster" not in sys.modules:
+        yield
+        return
+    from alembic.script import ScriptDirectory
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Dagster keeps one configuration per kind of database, so there are as few histories
+        patch.setattr(ScriptDirectory, "from_config", functools.cache(ScriptDirectory.from_config))
+        yield
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from assets.graph.training_settings import TrainingSettings
 from assets.passes.driver import PassOptions, full_pass
 from assets.passes.instance import open_instance
 from assets.passes.runner import Runner
-from assets.settings import Settings, save_config
+from assets.settings import Settings, load_settings, save_config
 from models.training.tokenizer_training import TokenizerTraining
 from pipeline.storage.models_table import ModelRecord, models_of_kind
 from pipeline.storage.takedown import request_takedown
@@ -37,6 +38,23 @@ pytestmark = pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return small_root(finished_store(tmp_path / "root"), monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def trained_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root in which the command has trained the tokenizer; tests work on copies."""
+    with pytest.MonkeyPatch.context() as patch:
+        settings = small_root(finished_store(tmp_path_factory.mktemp("trained") / "root"), patch)
+        assert run(settings) == 0
+    return Path(settings.store.root)
+
+
+@pytest.fixture
+def trained(trained_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of a root in which the tokenizer was trained for four steps."""
+    for name in [name for name in os.environ if name.startswith(("LAMPWORKS_", "DAGSTER_HOME"))]:
+        monkeypatch.delenv(name)
+    return load_settings(str(shutil.copytree(trained_root, tmp_path / "root")))
 
 
 def run(settings: Settings, *arguments: str) -> int:
@@ -209,15 +227,14 @@ def test_terminate_in_the_ui_saves_the_step_first_and_the_next_run_goes_on_from_
 
 
 def test_other_networks_are_refused_with_a_sentence_that_names_the_setting(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
+    trained: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(settings) == 0
-    start = ("--set", f"training.start_from={newest(settings).model_id}", "--set", "tokenizer.latent_dim=6")
-    assert run(settings, *start) == 2
+    start = ("--set", f"training.start_from={newest(trained).model_id}", "--set", "tokenizer.latent_dim=6")
+    assert run(trained, *start) == 2
     error = capsys.readouterr().err
     assert "the configuration asks for other networks (tokenizer.latent_dim = 6 instead of 8)" in error
     assert "Traceback" not in error
-    assert run(settings, "--set", "tokenizer.latent_dim=8") == 0
+    assert run(trained, "--set", "tokenizer.latent_dim=8") == 0
 
 
 def test_an_id_of_digits_alone_is_taken_from_the_command_line_and_asked_for_in_quotes_in_a_file(
@@ -238,19 +255,18 @@ def test_an_id_of_digits_alone_is_taken_from_the_command_line_and_asked_for_in_q
 
 
 def test_after_a_return_by_the_command_all_commands_mean_the_first_model_again(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
+    trained: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(settings) == 0
-    first = newest(settings)
-    assert run(settings, "--set", "tokenizer.steps=6") == 0
-    trial = newest(settings)
+    first = newest(trained)
+    assert run(trained, "--set", "tokenizer.steps=6") == 0
+    trial = newest(trained)
     capsys.readouterr()
-    assert run(settings, "--set", "tokenizer.steps=4") == 0
+    assert run(trained, "--set", "tokenizer.steps=4") == 0
     assert "nothing was started, the root remembers these settings" in capsys.readouterr().out
-    assert main(["models", "--json", "--root", settings.store.root]) == 0
+    assert main(["models", "--json", "--root", trained.store.root]) == 0
     listed = {one["name"]: one["in_use"] for one in json.loads(capsys.readouterr().out)}
     assert (listed[first.model_id], listed[trial.model_id]) == (True, False)
-    assert run(settings) == 0
+    assert run(trained) == 0
     assert "nothing was started, nothing was written" in capsys.readouterr().out
 
 
@@ -279,13 +295,12 @@ def test_what_the_error_of_a_floor_says_passes_the_check(
 
 
 def test_tokens_are_made_where_they_are_asked_for_and_a_takedown_takes_theirs_at_the_next_pass(
-    settings: Settings, capsys: pytest.CaptureFixture[str]
+    trained: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(settings) == 0
-    assert not settings.store.list_blobs("tokens")
-    tokens = ["run", "--root", settings.store.root, "--select", "token_shards"]
+    assert not trained.store.list_blobs("tokens")
+    tokens = ["run", "--root", trained.store.root, "--select", "token_shards"]
     assert main(tokens) == 0
-    with open_instance(settings.home) as instance:
+    with open_instance(trained.home) as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey("token_shards"))
         checks = instance.event_log_storage.get_latest_asset_check_execution_by_key(
             [dg.AssetCheckKey(dg.AssetKey("token_shards"), name) for name in ("conservation", "same_as_encoding")]
@@ -298,10 +313,10 @@ def test_tokens_are_made_where_they_are_asked_for_and_a_takedown_takes_theirs_at
     capsys.readouterr()
     assert main(tokens) == 0
     assert "everything is done" in capsys.readouterr().out
-    assert main(["status", "--root", settings.store.root]) == 0
+    assert main(["status", "--root", trained.store.root]) == 0
     assert "6 clips, 18 windows of 4 frames in 2 tars" in capsys.readouterr().out
-    request_takedown(settings.store, "video", "site-v1", "asked by the owner")
-    full_pass(settings, ["video_tokenizer"], on_progress=lambda text: None, options=PassOptions(report=False))
-    blobs = {key: settings.store.read_blob(key) for key in settings.store.list_blobs("tokens")}
+    request_takedown(trained.store, "video", "site-v1", "asked by the owner")
+    full_pass(trained, ["video_tokenizer"], on_progress=lambda text: None, options=PassOptions(report=False))
+    blobs = {key: trained.store.read_blob(key) for key in trained.store.list_blobs("tokens")}
     assert blobs
     assert not [key for key, data in blobs.items() if b"site-v1" in data]
