@@ -65,7 +65,7 @@ SLOW: Mapping[str, float] = {
     "tests/threats/test_at_once.py": 80,
     "tests/slow/test_documented_procedures.py": 80,
     "tests/slow/test_trainings_in_processes.py": 75,
-    "tests/slow/test_pages_of_many_partitions.py": 65,
+    "tests/slow/test_pages_of_many_partitions.py": 30,
     "tests/laws/test_takedown_to_the_last_byte.py": 60,
     "tests/unit/pipeline/storage/test_s3_sizes.py": 35,
     "tests/unit/assets/cli/test_bench_s3.py": 30,
