@@ -52,7 +52,6 @@ FAST: Mapping[str, float] = {
 """`make test`"""
 
 SLOW: Mapping[str, float] = {
-    "tests/slow/test_oracle.py": 500,
     "tests/slow/test_deployment.py": 380,
     "tests/slow/test_killed_assets.py": 350,
     "tests/e2e/test_collect.py": 140,
@@ -73,6 +72,7 @@ SLOW: Mapping[str, float] = {
     "tests/e2e/test_folder.py": 60,
     "tests/e2e/test_play_page_whole.py": 50,
     "tests/e2e/test_changing_folder.py": 50,
+    "tests/slow/test_oracle.py": 47,
     "tests/assets/test_training_runs.py": 49,
     # these four are not measured yet
     "tests/slow/test_coinrun.py": 60,
@@ -101,8 +101,9 @@ SLOW: Mapping[str, float] = {
     # these three are not measured yet
     "tests/slow/test_coinrun_recorded.py": 10,
     "tests/slow/test_interval_of_precision.py": 10,
-    # only where it is asked for
+    # only where they are asked for
     "tests/slow/test_backfill.py": 0,
+    "tests/slow/test_oracle_of_the_demo.py": 0,
     "tests/slow/test_logits_of_a_large_batch.py": 10,
 }
 """`make test-slow`"""
