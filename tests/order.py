@@ -74,8 +74,7 @@ SLOW: Mapping[str, float] = {
     "tests/e2e/test_changing_folder.py": 50,
     "tests/slow/test_oracle.py": 47,
     "tests/assets/test_training_runs.py": 49,
-    # these four are not measured yet
-    "tests/slow/test_coinrun.py": 60,
+    # these two are not measured yet
     "tests/slow/test_operators_day.py": 60,
     "tests/slow/test_operators_day_learning.py": 50,
     "tests/slow/test_full_store.py": 50,
@@ -90,6 +89,7 @@ SLOW: Mapping[str, float] = {
     "tests/slow/test_decide_a_million.py": 37,
     "tests/e2e/test_cases.py": 35,
     "tests/assets/test_sensor.py": 8,
+    "tests/slow/test_coinrun.py": 30,
     "tests/slow/test_copies_of_recordings.py": 30,
     "tests/slow/test_robotics.py": 30,
     "tests/e2e/test_s3.py": 25,

@@ -20,8 +20,8 @@ from tests.shards import SPEC, add_shards
 from tests.synthetic import job_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-TRAIN, VAL, NUM_FRAMES = range(6), range(6, 8), 48
-STEPS = {"tokenizer": 40, "dynamics": 30}
+TRAIN, VAL, NUM_FRAMES = range(4), range(4, 6), 48
+STEPS = {"tokenizer": 24, "dynamics": 20}
 
 
 def toy_coinrun():
@@ -47,7 +47,7 @@ def toy_coinrun():
             dynamics, stack=narrow(dynamics.stack), batch=2, steps=STEPS["dynamics"],
             optimizer=quick(dynamics.optimizer),
         ),
-        training=dataclasses.replace(config.training, device="cpu", checkpoint_every=20, eval_windows=4),
+        training=dataclasses.replace(config.training, device="cpu", checkpoint_every=20, eval_windows=2),
     )  # fmt: skip
 
 
@@ -75,10 +75,10 @@ def test_the_case_study_learns_the_arcade_and_its_world_is_played(store):
         job_of(store, config), on_step=lambda step, figures: curves["world_model"].append(figures)
     )
     assert (tokenizer.steps, world_model.steps) == tuple(STEPS.values())
-    # measured: 23.2 dB with 459 codes
+    # measured, after 40 steps: 23.2 dB with 459 codes
     assert tokenizer.metrics["psnr"] > 18
     assert tokenizer.metrics["codebook_usage"] > 0.1
-    # ln 1024 = 6.9 nat: a dynamics that knows nothing of the codes; 3.5 at the end (measured)
+    # ln 1024 = 6.9 nat: a dynamics that knows nothing of the codes; 3.5 after 30 steps (measured)
     losses = [figures["loss"] for figures in curves["world_model"]]
     assert losses[0] > 6
     assert np.mean(losses[-5:]) < losses[0] - 1.5
