@@ -124,7 +124,7 @@ def until(page, condition: str) -> None:
     deadline = time.monotonic() + 30
     while not page.evaluate(condition):
         assert time.monotonic() < deadline, f"never came true: {condition}"
-        page.wait_for_timeout(20)
+        page.wait_for_timeout(50)
 
 
 def open_page(page, url: str) -> None:

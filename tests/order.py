@@ -2,7 +2,8 @@
 
 `--dist loadfile` gives a file to a process as a whole, and by itself begins with the files of most tests: the proofs of
 minutes are one or two tests a file, and would come last. The figures are seconds of one process on an idle machine, as
-`--durations 0` has told them; only their order counts, and a file without one is taken for a short one.
+`--durations 0` has told them, or of its processor and its children's; only their order counts, and a file without one
+is taken for a short one.
 """
 
 from __future__ import annotations
@@ -16,38 +17,38 @@ A_TEST_S = 0.1
 """Seconds of a test in a file that is not named."""
 
 FAST: Mapping[str, float] = {
-    "tests/assets/test_runs.py": 60,
-    "tests/e2e/test_faults.py": 40,
-    "tests/assets/test_training_runs.py": 40,
-    "tests/laws/test_takedown_in_mid_write.py": 35,
+    "tests/laws/test_takedown_in_mid_write.py": 75,
+    "tests/e2e/test_faults.py": 55,
+    "tests/assets/test_runs.py": 48,
+    "tests/assets/test_training_runs.py": 36,
+    "tests/e2e/test_play_page.py": 35,
     "tests/e2e/test_ui.py": 27,
     "tests/e2e/test_collect.py": 25,
-    "tests/e2e/test_youtube_collect.py": 25,
     "tests/unit/pipeline/storage/test_s3_faults.py": 25,
+    "tests/assets/test_model_choice.py": 25,
     "tests/e2e/test_secrets.py": 20,
-    "tests/laws/test_takedown_to_the_last_byte.py": 20,
-    "tests/assets/test_model_choice.py": 20,
-    "tests/threats/test_deep_check.py": 18,
+    "tests/e2e/test_label_page.py": 20,
+    "tests/laws/test_takedown_to_the_last_byte.py": 15,
     "tests/numerics/test_accumulate.py": 15,
     "tests/numerics/test_golden.py": 15,
-    "tests/e2e/test_label_page.py": 15,
-    "tests/e2e/test_play_page.py": 15,
-    "tests/assets/test_contact.py": 12,
+    "tests/threats/test_files.py": 14,
+    "tests/unit/pipeline/download/test_changed_files.py": 12,
+    "tests/threats/test_deep_check.py": 10,
     "tests/unit/pipeline/clips/test_cut_limits.py": 10,
     "tests/unit/pipeline/clips/test_cut_batch.py": 10,
-    "tests/threats/test_keys.py": 10,
-    "tests/unit/classifier/training/test_processors.py": 8,
-    "tests/unit/assets/report/test_page.py": 8,
-    "tests/unit/pipeline/download/test_changed_files.py": 12,
     "tests/unit/pipeline/shards/test_verify.py": 10,
     "tests/unit/pipeline/download/test_circuit_breaker.py": 10,
     "tests/unit/pipeline/download/test_batch.py": 9,
     "tests/unit/pipeline/clips/test_actions.py": 9,
+    "tests/unit/classifier/training/test_processors.py": 8,
+    "tests/unit/assets/report/test_page.py": 8,
     "tests/unit/assets/cli/test_models.py": 8,
     "tests/unit/pipeline/download/test_outside_numbers.py": 8,
     "tests/unit/pipeline/inspect/test_status.py": 7,
+    "tests/e2e/test_takedown.py": 7,
+    "tests/e2e/test_youtube_collect.py": 6,
     "tests/unit/pipeline/sources/test_endless_answers.py": 6,
-    "tests/e2e/test_takedown.py": 6,
+    "tests/assets/test_contact.py": 4,
 }
 """`make test`"""
 

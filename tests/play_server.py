@@ -180,7 +180,7 @@ def until(page: Any, condition: str) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not page.evaluate(condition):
         assert time.monotonic() < deadline, f"never came true: {condition}"
-        page.wait_for_timeout(20)
+        page.wait_for_timeout(50)
 
 
 def frame(page: Any, canvas: str = "picture") -> np.ndarray:

@@ -51,9 +51,9 @@ def scrolling(seed: int, frames: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> list[Path]:
-    """Nine videos of one clip each, encoded once for all tests of this file."""
+    """Four videos of one clip each, encoded once for all tests of this file."""
     folder = tmp_path_factory.mktemp("films")
-    return [make_video(folder / f"{seed}.mp4", scrolling(seed, 165), fps=10) for seed in range(9)]
+    return [make_video(folder / f"{seed}.mp4", scrolling(seed, 165), fps=10) for seed in range(4)]
 
 
 @pytest.fixture
@@ -106,6 +106,7 @@ def test_an_error_of_the_users_is_the_description_of_the_failure(settings: Setti
     assert "Traceback" not in failure_of(result)
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_pass_makes_a_run_per_step_and_a_second_one_launches_nothing_and_touches_no_file(settings: Settings) -> None:
     said: list[str] = []
     first = full_pass(settings, ["+clip_embeddings"], on_progress=said.append, options=NO_REPORT)
@@ -294,6 +295,7 @@ with open_instance(Home(Path(sys.argv[1]))) as instance:
 """
 
 
+@pytest.mark.usefixtures("inline")
 @pytest.mark.timeout(120)
 def test_a_killed_run_is_marked_failed_its_pool_slot_is_freed_and_the_next_pass_goes_on(settings: Settings) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -324,11 +326,12 @@ def test_a_run_whose_process_lives_is_left_alone(settings: Settings, instance: d
     assert sweep_killed_runs(instance) == []
 
 
+@pytest.mark.usefixtures("inline")
 @pytest.mark.timeout(120)
 def test_ctrl_c_ends_a_run_with_130_and_a_sentence_and_the_next_one_carries_on(
     settings: Settings, films: list[Path], tmp_path: Path
 ) -> None:
-    for seed in range(1, 9):
+    for seed in (1, 2, 3):
         shutil.copy(films[seed], tmp_path / "videos" / f"more{seed}.mp4")
     (tmp_path / "one.yaml").write_text("engine: {workers: 1}\n", "utf-8")
     root, source = settings.store.root, settings.config.source.spec
@@ -348,4 +351,4 @@ def test_ctrl_c_ends_a_run_with_130_and_a_sentence_and_the_next_one_carries_on(
     assert "Traceback" not in rest
     done = full_pass(settings, ["+clips"], on_progress=lambda text: None, options=NO_REPORT)
     assert len(done.runs) == 1
-    assert settings.store.read("clips").num_rows == 9
+    assert settings.store.read("clips").num_rows == 4
