@@ -31,7 +31,7 @@ from pipeline.sources.folder import FolderSource
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import request_takedown
-from tests.engines import InlineEngine
+from tests.engines import InlineEngine, use_inline_engine
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -96,11 +96,15 @@ def test_nothing_due_writes_nothing(store: Store, traps: Path) -> None:
 
 
 @pytest.mark.heavy
-def test_the_same_bytes_have_the_same_names_whatever_the_number_of_workers(tmp_path: Path, traps: Path) -> None:
+def test_the_same_bytes_have_the_same_names_in_this_process_and_in_workers(
+    tmp_path: Path, traps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listings = []
-    for workers in (1, 3):
-        store = Store(tmp_path / str(workers))
-        collect(store, settings(f"folder:{traps}", workers=workers))
+    for where in ("workers", "here"):
+        store = Store(tmp_path / where)
+        if where == "here":
+            use_inline_engine(monkeypatch)
+        collect(store, settings(f"folder:{traps}", workers=2))
         listings.append(
             [(state.video_id, state.state, state.path, state.message) for state in download_states(store).values()]
         )
