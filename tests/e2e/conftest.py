@@ -69,7 +69,9 @@ def tiny_settings() -> dict[str, object]:
         "engine": {"workers": 2},
         "embedding": {"width": 32, "height": 32, "frames": 1},
         "labels": {"min_per_class": 2},
-        "classifier": {"width": 8, "steps": 20, "batch": 8, "folds": 2, "repeats": 1, "min_auc": 0.0},
+        "classifier": {
+            "width": 8, "steps": 20, "batch": 8, "frames_per_clip": 4, "folds": 2, "repeats": 1, "min_auc": 0.0,
+        },
         "decision": {"target_precision": 0.1, "drop_below": 0.0, "middle": "keep"},
         "tokenizer": {"steps": 6, "batch": 2, "encoder": TINY_STACK, "decoder": TINY_STACK, "min_psnr": 0.0},
         "latent_actions": {"unquantized_steps": 3, "encoder": TINY_STACK, "decoder": TINY_STACK},

@@ -12,6 +12,10 @@ import yaml
 
 from tests.snapshots import digests
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning"),
+]
 GOOD = ("plain.mp4", "sixty.mp4", "vp9.webm", "silent and sounding.mkv", "variable.mp4", "late.mkv")
 ODD = ("vertical.mp4", "four by three.mp4")
 # short ones: what is tried here does not depend on their length
@@ -19,8 +23,6 @@ CLIPS = {"seconds": 4}
 BROKEN = {"zero.mp4", "page.mp4", "truncated.mp4"}
 
 
-@pytest.mark.timeout(290)
-@pytest.mark.slow
 def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     tmp_path: Path,
     trap_folder: Path,
@@ -56,7 +58,7 @@ def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     assert "left over" in lampworks.here("why", "short.mp4", "--root", str(root))
 
     before = digests(root)
-    lampworks("run", *arguments, "--labels", str(labels), "--select", "+curated_clips")
+    lampworks.here("run", *arguments, "--labels", str(labels), "--select", "+curated_clips")
     assert digests(root) == before
 
     table = tmp_path / "clips.parquet"
@@ -64,7 +66,6 @@ def test_a_folder_with_every_trap_ends_as_clips_or_as_rows_with_a_reason(
     assert table.stat().st_size > 0
 
 
-@pytest.mark.slow
 def test_without_labels_the_graph_stops_at_the_classifier_and_a_flags_only_decision_is_possible(
     tmp_path: Path, make_video: Callable[..., Path], tiny_settings: dict[str, Any], lampworks: Any
 ) -> None:
@@ -78,14 +79,14 @@ def test_without_labels_the_graph_stops_at_the_classifier_and_a_flags_only_decis
     config.write_text(yaml.safe_dump({**tiny_settings, "clips": CLIPS}), "utf-8")
     arguments = ("--root", str(tmp_path / "root"), "--source", f"folder:{tmp_path}/videos", "--config", str(config))
 
-    output = lampworks("run", *arguments, code=2)
+    output = lampworks.here("run", *arguments, code=2)
     assert "lampworks label" in output
     assert "2 more" in output
     state = json.loads(lampworks.here("status", "--root", str(tmp_path / "root"), "--json"))
     assert state["clips"]["total"] == 1
 
     config.write_text(yaml.safe_dump({**tiny_settings, "clips": CLIPS, "decision": {"mode": "flags"}}), "utf-8")
-    output = lampworks("run", *arguments, "--select", "+curated_clips")
+    output = lampworks.here("run", *arguments, "--select", "+curated_clips")
     assert "flags" in output
     state = json.loads(lampworks.here("status", "--root", str(tmp_path / "root"), "--json"))
     assert state["curated"]["keep"] == 1
