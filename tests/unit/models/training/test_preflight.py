@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.bench.sizes import networks_of
+from models.bench.sizes import networks_of, preset_sizes
 from models.bench.timing import kept_mb
 from models.networks.dynamics import draw_mask
 from models.networks.transformer import STTransformer
@@ -35,8 +35,8 @@ every_variant = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANT
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_parameters_by_formula_are_those_of_the_networks(name):
-    config = preset(name)
-    assert count_parameters(config) == tuple(parameters_of(network) for network in networks_of(config))
+    (size,) = preset_sizes([name])
+    assert count_parameters(preset(name)) == (size.tokenizer, size.latent_actions, size.dynamics)
 
 
 @every_variant
