@@ -118,6 +118,11 @@ def short_prior(monkeypatch):
     monkeypatch.setattr(world_training, "_PRIOR_BATCHES", 4)
 
 
+def few_first_codes(monkeypatch):
+    """Make the first codes of a LAM of 2 batches instead of 100: where only how they are made is tested."""
+    monkeypatch.setattr(world_training, "_CODES_BATCHES", 2)
+
+
 def make_world_training(windows, lam=None, cache_tokens=0, architecture="st_vivit", **changes):
     """Return a started co-training; `changes` are of the dynamics' settings, `lam` of the LAM's."""
     sections = dataclasses.replace(LAM, **(lam or {})), dataclasses.replace(DYNAMICS, **changes)

@@ -13,7 +13,16 @@ from models.runtime.compute import Compute
 from models.training.tokenizer_training import TokenizerTraining
 from models.training.world_training import WorldTraining
 from pipeline.arcade.platformer import platformer_actions
-from tests.numerics.small import DYNAMICS, LAM, TOKENIZER, arcade_windows, in_double, patch_tokenizer, short_prior
+from tests.numerics.small import (
+    DYNAMICS,
+    LAM,
+    TOKENIZER,
+    arcade_windows,
+    few_first_codes,
+    in_double,
+    patch_tokenizer,
+    short_prior,
+)
 
 BATCH, STEPS = 5, 2
 STACK = dataclasses.replace(TOKENIZER.encoder, layers=1, d_model=32, heads=2)
@@ -92,6 +101,7 @@ _LONG = ("latent actions alone, then both", "play-like inputs, the LAM learns in
 @pytest.mark.parametrize("name", [pytest.param(each, marks=[pytest.mark.slow] * (each in _LONG)) for each in WORLDS])
 def test_latent_actions_and_dynamics_take_the_same_steps(windows, name, monkeypatch):
     short_prior(monkeypatch)
+    few_first_codes(monkeypatch)
     lam_changes, changes = WORLDS[name]
     lam = dataclasses.replace(LAM, encoder=STACK, decoder=STACK, **lam_changes)
     dynamics = dataclasses.replace(DYNAMICS, stack=STACK, batch=BATCH, **changes)
@@ -125,6 +135,7 @@ def test_the_oracle_takes_the_same_steps(windows):
 
 def test_no_network_sees_more_than_a_micro_batch(windows, monkeypatch):
     """So the memory of a step is that of a micro-batch; what is kept of each is codes, latents and numbers."""
+    few_first_codes(monkeypatch)
     config = dataclasses.replace(TOKENIZER, encoder=STACK, decoder=STACK, batch=6)
     tokens = TokenizerTraining(config, windows, compute(1), seed=0, accumulate=3)
     lam = dataclasses.replace(LAM, encoder=STACK, decoder=STACK, unquantized_steps=1)

@@ -20,7 +20,17 @@ from models.training.world_training import WorldTraining
 from pipeline.arcade.platformer import platformer_actions
 from pipeline.config import preset
 from tests.numerics import small
-from tests.numerics.small import CPU, DYNAMICS, TOKENIZER, arcade_windows, fresh_networks, in_double, patch_tokenizer
+from tests.numerics.small import (
+    CPU,
+    DYNAMICS,
+    TOKENIZER,
+    arcade_windows,
+    few_first_codes,
+    fresh_networks,
+    in_double,
+    patch_tokenizer,
+    short_prior,
+)
 
 # the first gradients of codes that start as latents of these few windows are rounding; the demo's curve starts so
 LAM = dataclasses.replace(small.LAM, start="random")
@@ -73,8 +83,8 @@ def cotraining_curve(windows, double):
 def demo_curve(windows, double):
     """The demo's settings on smaller frames, with fewer windows a step and ten steps of the LAM alone.
 
-    The LAM then rests. There are fewer codes than different patches: with a code for each the first picture is right,
-    and gradients are rounding.
+    The LAM then rests; its codes and what is known of unseen actions come of few windows. There are fewer codes than
+    different patches: with a code for each the first picture is right, and gradients are rounding.
     """
     demo, windows = preset("demo"), arcade_windows(40, 60)
     tokenizer = dataclasses.replace(demo.tokenizer, batch=2, steps=20, codebook_size=64)
@@ -86,7 +96,9 @@ def demo_curve(windows, double):
     dynamics = dataclasses.replace(demo.dynamics, batch=2, steps=10)
     world = WorldTraining(lam, dynamics, training.tokenizer, windows, CPU, seed=0)
     world.initialize()
-    with exact_if(double, world.tokenizer, world.lam, world.dynamics):
+    with exact_if(double, world.tokenizer, world.lam, world.dynamics), pytest.MonkeyPatch.context() as patch:
+        few_first_codes(patch)
+        short_prior(patch)
         figures = [world.step(step) for step in range(20)]
     alone, both = figures[: lam.unquantized_steps], figures[lam.unquantized_steps :]
     return curve | {"lam_loss": [each["lam_loss"] for each in alone], "loss": [each["loss"] for each in both]}

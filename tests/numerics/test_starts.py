@@ -17,7 +17,7 @@ from models.training.tokenizer_training import TokenizerTraining, mean_psnr
 from models.training.world_training import WorldTraining
 from pipeline.arcade.platformer import record_platformer
 from pipeline.config import PRESETS, preset
-from tests.numerics.small import CPU
+from tests.numerics.small import CPU, few_first_codes, short_prior
 
 HEIGHT, WIDTH, STEPS = 24, 32, 40
 SEEDS = (3, 14, 31, 36, 38, 46)
@@ -223,7 +223,9 @@ def test_networks_as_they_are_drawn_start_collapsed(windows, tokenizer):
 
 @pytest.mark.parametrize("injection", ["add", "prepend", "film"])
 @pytest.mark.parametrize("name", [*PAPER, "demo"])
-def test_embeddings_of_actions_start_as_large_as_those_of_tokens(windows, tokenizer, name, injection):
+def test_embeddings_of_actions_start_as_large_as_those_of_tokens(windows, tokenizer, name, injection, monkeypatch):
+    few_first_codes(monkeypatch)
+    short_prior(monkeypatch)
     lam, dynamics = small_world(name)
     if injection == "prepend":
         dynamics = dataclasses.replace(dynamics, stack=dataclasses.replace(dynamics.stack, depthwise_conv="none"))
