@@ -88,7 +88,7 @@ CONFIG = Config(
     ),
     tokenizer=TokenizerConfig(
         patch=10, codebook_size=64, latent_dim=8, encoder=_STACK, decoder=_STACK, window=3, batch=1, steps=2,
-        optimizer=_OPTIMIZER, ema_decay=0.9, start="patches",
+        optimizer=_OPTIMIZER, ema_decay=0.9,
     ),
     latent_actions=LatentActionConfig(
         patch=10, latent_dim=8, encoder=_FRAME_STACK, decoder=_FRAME_STACK, optimizer=_OPTIMIZER,
@@ -102,7 +102,9 @@ CONFIG = Config(
     evaluation=EvaluationConfig(
         windows_per_clip=1, prompt_frames=2, random_draws=1, maskgit_steps=1, token_temperature=1.0, shuffles=20,
         bootstrap_draws=100, inverse_dynamics_steps=1,
-        doubt_windows=1, doubt_frames=3, rollout_frames=2, start_frames=2,
+        doubt_windows=1, doubt_frames=3, rollout_frames=2, start_frames=2, kmeans_patches=500,
+        feature_nets=("random3d", "own"), fidelity_frames=4, fidelity_windows=1, fidelity_draws=10,
+        character_frames=4, character_windows=1, character_starts=1,
     ),
 )  # fmt: skip
 
@@ -178,10 +180,10 @@ def _guess(store: Store, config: Config) -> None:
     Image.fromarray(np.zeros((90, 160, 3), np.uint8)).save(buffer, "PNG")
     situations = [
         Situation(
-            world="w", start="held_out:0", clip_id=clip_id, link="#actions=0", t=1, score=1.0, entropy=1.0,
+            world="w", start=f"held_out:{number}", clip_id=clip_id, link="#actions=0", t=1, score=1.0, entropy=1.0,
             residual=1.0, disagreement=1.0, expected_psnr=10.0, pictures=(buffer.getvalue(),),
         )
-        for clip_id in clips.values()
+        for number, clip_id in enumerate(clips.values())
     ]  # fmt: skip
     record_situations(store, situations, lambda some: clips_like(store, config, some))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import functools
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,8 +171,7 @@ def _mentions(published: dict[str, Any], video_id: str) -> list[str]:
 @pytest.mark.parametrize("stage", [pytest.param(stage, id=stage.name) for stage in STAGES if stage.name != "labels"])
 def test_a_takedown_that_arrives_when_the_work_is_done_is_obeyed(stage: Stage, world: World, tmp_path: Path) -> None:
     video_id = world.video(stage.takes_down)
-    shutil.copytree(world.before(stage.name, tmp_path / "before"), tmp_path / "start")
-    at_start = _published(tmp_path / "start")
+    at_start = _published(world.before(stage.name, tmp_path / "start"))
     log = Log(after=world.logs[stage.name].last_work)
     error = _run(stage, world, tmp_path / "mid" / "root", log)
     assert len(Store(tmp_path / "mid" / "root").read("takedowns")) == 1
