@@ -169,13 +169,14 @@ def _pass_on(process: subprocess.Popen[bytes], tail: deque[str]) -> None:
     """
     assert process.stdout is not None
     ended = False
-    for line in process.stdout:
-        text = line.decode(errors="replace")
-        tail.append(text)
-        ended |= _FAILED.match(text) is not None
-        if not ended and not _TORCHRUN.match(text):
-            sys.stderr.write(text)
-            sys.stderr.flush()
+    with process.stdout as lines:
+        for line in lines:
+            text = line.decode(errors="replace")
+            tail.append(text)
+            ended |= _FAILED.match(text) is not None
+            if not ended and not _TORCHRUN.match(text):
+                sys.stderr.write(text)
+                sys.stderr.flush()
 
 
 @contextmanager
