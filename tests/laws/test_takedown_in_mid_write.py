@@ -143,6 +143,9 @@ def _published(root: Path) -> dict[str, Any]:
         for key in store.list_blobs(folder):
             if key not in garbage and "/checkpoints/" not in key:
                 found[key] = store.read_blob(key)
+                if key.endswith(".html"):
+                    # the commands of a page name its root
+                    found[key] = found[key].replace(store.root.encode(), b"ROOT")
     if exported(store).exists():
         found["export"] = pq.read_table(exported(store)).to_pylist()
     return found
