@@ -164,10 +164,8 @@ def test_a_signal_whose_exception_is_lost_between_two_runs_ends_the_pass(
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_command_ends_by_a_signal_during_a_world_training_and_leaves_no_process(
-    settings: Settings, number: signal.Signals
-) -> None:
+def test_the_command_ends_by_a_signal_during_a_world_training_and_leaves_no_process(settings: Settings) -> None:
+    # SIGINT takes the same way: the test above sends both
     assert run(settings) == 0
     dynamics = replace(settings.config.dynamics, steps=10_000_000)
     save_config(replace(settings, config=replace(settings.config, dynamics=dynamics)))
@@ -180,10 +178,10 @@ def test_the_command_ends_by_a_signal_during_a_world_training_and_leaves_no_proc
                 line = process.stderr.readline()
                 assert line, said
                 said += line
-            process.send_signal(number)
+            process.send_signal(signal.SIGTERM)
             said += process.communicate(timeout=300)[1]
             assert process.returncode == 130, said
-            assert f"world_model: stopped by {number.name} after step" in said
+            assert "world_model: stopped by SIGTERM after step" in said
             assert not [one for one in psutil.process_iter(["pid"]) if session_of(one.pid) == process.pid]
         finally:
             with suppress(ProcessLookupError):

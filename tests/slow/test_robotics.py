@@ -31,6 +31,10 @@ TOY = {
     "evaluation.rollout_frames": 2,
     "evaluation.start_frames": 2,
     "evaluation.kmeans_patches": 500,
+    "evaluation.inverse_dynamics_steps": 2,
+    "evaluation.fidelity_frames": 4,
+    "evaluation.fidelity_windows": 1,
+    "evaluation.fidelity_draws": 10,
 }
 
 
