@@ -79,7 +79,9 @@ def tiny_settings() -> dict[str, object]:
         "training": {"checkpoint_every": 2, "eval_windows": 4, "threads": 1},
         "evaluation": {
             "windows_per_clip": 1, "maskgit_steps": 1, "bootstrap_draws": 20, "shuffles": 20, "rollout_frames": 2,
-            "kmeans_patches": 500, "random_draws": 1,
+            "kmeans_patches": 500, "random_draws": 1, "drift_contexts": 1, "doubt_windows": 1, "doubt_frames": 3,
+            "character_frames": 2, "character_windows": 1, "character_starts": 1, "feature_nets": ["own"],
+            "fidelity_frames": 4, "fidelity_windows": 1, "fidelity_draws": 10, "inverse_dynamics_steps": 1,
         },
     }  # fmt: skip
 

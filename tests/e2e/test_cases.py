@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +30,7 @@ CASES = Path(os.environ.get("LAMPWORKS_CASES") or "")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CASES.name, reason="LAMPWORKS_CASES names no folder of difficult files"),
+    pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning"),
 ]
 RED, GREEN, BLUE, WHITE = (220, 20, 20), (20, 200, 20), (20, 20, 220), (235, 235, 235)
 
@@ -93,8 +94,8 @@ def near(found: Any, wanted: tuple[int, int, int], by: int = 40) -> bool:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     base = tmp_path_factory.mktemp("cases")
     root, lampworks = base / "root", Command(base)
-    lampworks("run", "--root", str(root), "--source", f"folder:{CASES}", "--select", "+clips")
-    state = json.loads(lampworks("status", "--root", str(root), "--json"))
+    lampworks.here("run", "--root", str(root), "--source", f"folder:{CASES}", "--select", "+clips")
+    state = json.loads(lampworks.here("status", "--root", str(root), "--json"))
     assert state["conserved"] is True
     found = Folder(root)
     endings = {".mp4", ".mkv", ".mov", ".ts", ".flv"}
@@ -155,7 +156,7 @@ def test_jumps_of_continuity_counters_are_no_damage(folder: Folder) -> None:
     assert folder.lost_ms(name) == 0
 
 
-def test_a_playlist_of_these_segments_gives_the_same_clips(tmp_path: Path, lampworks: Callable[..., str]) -> None:
+def test_a_playlist_of_these_segments_gives_the_same_clips(tmp_path: Path, lampworks: Command) -> None:
     site, root = tmp_path / "site", tmp_path / "root"
     site.mkdir()
     data = (CASES / "hls_segments_of_ffmpeg_f_segment_joined.ts").read_bytes()
@@ -165,7 +166,7 @@ def test_a_playlist_of_these_segments_gives_the_same_clips(tmp_path: Path, lampw
     with serving(site) as address:
         (tmp_path / "list.txt").write_text(f"{address}/list.m3u8")
         choices = ("--set", "source.allow_private=true", "--set", "source.apply_rules=false", "--select", "+clips")
-        lampworks("run", "--root", str(root), "--source", f"urls:{tmp_path / 'list.txt'}", *choices)
+        lampworks.here("run", "--root", str(root), "--source", f"urls:{tmp_path / 'list.txt'}", *choices)
     found = Folder(root)
     (name,) = found.videos
     assert_whole(found.counters(name))

@@ -32,7 +32,6 @@ from assets.graph.definitions import graph_of
 from assets.passes.driver import PassOptions, full_pass
 from assets.passes.failures import PassError
 from assets.passes.instance import open_instance
-from assets.passes.lock import marked_processes
 from assets.settings import Settings, load_settings
 from pipeline.download.circuit_breaker import breakers
 from pipeline.download.ledger import download_states
@@ -48,6 +47,8 @@ pytestmark = [
 BOT_CHECK = {"status": "LOGIN_REQUIRED", "reason": "Sign in to confirm you\u2019re not a bot"}
 FOX = {"queries": ["fox"], "query_subjects": [], "query_actions": []}
 CHECKOUT = Path(__file__).parents[2]
+WAIT_S = 300.0
+"""How long a process may take to start and to come to a point, beside others on two cores."""
 
 
 @pytest.fixture(scope="module")
@@ -279,12 +280,13 @@ def command_of(settings: Settings, *more: str, home: Path | None = None) -> subp
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_runs_of_one_batch_at_once_corrupt_nothing(
     site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
 ) -> None:
     names = [(f"{host}.test", f"/{number}.mp4") for host in "abcd" for number in range(2)]
     spec = publish(site, film, tmp_path, {host + path: {} for host, path in names})
-    settings = settings_of(spec, site.proxy_url, socket_timeout_s=150.0)
+    settings = settings_of(spec, site.proxy_url, socket_timeout_s=300.0)
     run_pass(settings, "search_results")
     # no file is answered before both runs have asked for the same one: so they are at it together, however long one
     # of them takes to start
@@ -294,9 +296,9 @@ def test_two_runs_of_one_batch_at_once_corrupt_nothing(
     config = ["--config", str(tmp_path / "config.yaml"), "--select", "raw_videos,clips"]
     # as on two machines: each with a home, a lock and a Dagster of its own, and one store
     runs = [command_of(settings, *config, home=tmp_path / f"home{number}") for number in range(2)]
-    wait_for(lambda: any(site.asked[name] >= 2 for name in names), 150)
+    wait_for(lambda: any(site.asked[name] >= 2 for name in names))
     both_asked.set()
-    outputs = [run.communicate(timeout=150)[0] for run in runs]
+    outputs = [run.communicate(timeout=WAIT_S)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], "\n".join(outputs)
     attempts = settings.store.read("downloads").to_pylist()
     by_run = Counter(Counter(row["video_id"] for row in attempts).values())
@@ -318,7 +320,7 @@ def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
-def wait_for(what: Callable[[], Any], timeout_s: float = 120.0) -> Any:
+def wait_for(what: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
     end = time.monotonic() + timeout_s
     while not (found := what()):
         assert time.monotonic() < end, "the event did not come"
@@ -330,15 +332,16 @@ def ok_videos(settings: Settings) -> list[str]:
     return [name for name, state in download_states(settings.store).items() if state.state == "ok"]
 
 
+# by SIGTERM: tests/assets/test_runs.py stops a run by Ctrl-C, and tests/unit/pipeline/test_interrupts.py by each
 @pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.timeout(900)
 def test_a_run_that_is_cancelled_stops_its_children_keeps_what_is_done_and_is_finished_by_the_next(
-    signum: signal.Signals, site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
+    site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
 ) -> None:
     # every file is found, and its second request and those after it hang in the middle
     stuck = {f"slow{number}.test/a.mp4": {"stall": 2000, "calm": 1} for number in range(3)}
     spec = publish(site, film, tmp_path, {"a.test/1.mp4": {}, "b.test/2.mp4": {}, **stuck})
-    settings = settings_of(spec, site.proxy_url, socket_timeout_s=120.0, workers=5)
+    settings = settings_of(spec, site.proxy_url, socket_timeout_s=300.0, workers=5)
     run = command_of(settings, "--config", str(tmp_path / "config.yaml"), "--select", "+clips")
     assert run.stdout is not None
     # a blob is there before its row: the rows say that the two good files are done
@@ -346,8 +349,8 @@ def test_a_run_that_is_cancelled_stops_its_children_keeps_what_is_done_and_is_fi
     wait_for(lambda: len(list(settings.home.tmp.rglob("*.part"))) == 3)
     children = children_of(run)
     assert children
-    run.send_signal(signum)
-    output = run.communicate(timeout=120)[0]
+    run.send_signal(signal.SIGTERM)
+    output = run.communicate(timeout=WAIT_S)[0]
     assert run.returncode == 130, output
     assert "Traceback" not in output
     assert psutil.wait_procs(children, timeout=60)[1] == [], "the downloads went on"
@@ -363,39 +366,50 @@ def test_a_run_that_is_cancelled_stops_its_children_keeps_what_is_done_and_is_fi
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_in_the_ui_one_batch_downloads_at_a_time_a_run_can_be_ended_and_the_sensor_asks_for_what_it_left(
+@pytest.mark.timeout(900)
+def test_in_the_ui_one_batch_downloads_at_a_time_and_what_a_killed_or_ended_run_left_is_asked_for_again(
     site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
 ) -> None:
     names = {"a.test/1.mp4": {}, "slow.test/2.mp4": {"stall": 2000}}
     spec = publish(site, film, tmp_path, {**names, "b.test/3.mp4": {}, "b.test/4.mp4": {}})
-    settings = settings_of(spec, site.proxy_url, source={"batch_size": 2}, socket_timeout_s=300.0)
+    settings = settings_of(spec, site.proxy_url, source={"batch_size": 2}, socket_timeout_s=600.0)
     run_pass(settings, "search_results")
     first, second = batches(settings.store)
     by_search = site.asked.copy()
     ui = Ui(settings.home, settings.store.root)
     try:
         ui.wait()
-        held = ui.run("collect_batch", first)
-        wait_for(lambda: site.asked["slow.test", "/2.mp4"] > by_search["slow.test", "/2.mp4"], 120)
+        killed, children = held(ui, site, first)
         behind = ui.run("collect_batch", second)
-        children = [one for one in psutil.Process(ui.process.pid).children(recursive=True) if _downloads(one)]
-        assert children
         # the queue has looked, and says so
-        wait_for(lambda: "Waits for the pool 'downloads'" in " ".join(ui.messages(behind)), 120)
+        why = (
+            "Waits for the pool 'downloads', which has 1 slot (Deployment, Concurrency): "
+            f"run {killed[:8]} (collect_batch of {first}) at work there."
+        )
+        wait_for(lambda: why in " ".join(ui.messages(behind)))
         assert ui.runs()[behind] in {"QUEUED", "STARTED"}
         assert site.asked["b.test", "/3.mp4"] == by_search["b.test", "/3.mp4"], "the pool has one place"
-        ui.terminate(held)
-        wait_for(lambda: ui.runs()[held] == "CANCELED", 120)
+
+        # killed: marked failed, and the one behind it goes on
+        (step,) = {one for child in children for one in child.parents() if "spawn_main" in " ".join(one.cmdline())}
+        step.kill()
+        wait_for(lambda: ui.runs()[killed] == "FAILURE")
+        wait_for(lambda: ui.runs()[behind] == "SUCCESS")
+        assert sum(why in message for message in ui.messages(behind)) == 1
+        assert psutil.wait_procs(children, timeout=60)[1] == [], "the downloads went on"
+
+        # ended by a person, and what it left is due
+        ended, children = held(ui, site, first)
+        ui.terminate(ended)
+        wait_for(lambda: ui.runs()[ended] == "CANCELED")
         assert psutil.wait_procs(children, timeout=60)[1] == [], "the downloads went on"
         kept = Counter(state.state for state in download_states(settings.store, first).values())
         assert kept == {"ok": 1, "pending": 1}
-        wait_for(lambda: ui.runs()[behind] == "SUCCESS", 120)
         site.add("http://slow.test/2.mp4", film)
         before = ui.runs().keys()
         ui.start_sensor("due_batches_sensor")
-        (asked,) = wait_for(lambda: ui.runs().keys() - before, 120)
-        wait_for(lambda: ui.runs()[asked] == "SUCCESS", 120)
+        (asked,) = wait_for(lambda: ui.runs().keys() - before)
+        wait_for(lambda: ui.runs()[asked] == "SUCCESS")
     finally:
         ui.stop()
     states = download_states(settings.store)
@@ -403,37 +417,14 @@ def test_in_the_ui_one_batch_downloads_at_a_time_a_run_can_be_ended_and_the_sens
     assert status(settings.store, settings.config).conserved
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_in_the_ui_a_run_that_is_killed_is_marked_failed_and_the_one_behind_it_goes_on(
-    site: FaultSite, film: bytes, tmp_path: Path, settings_of: Callable[..., Settings]
-) -> None:
-    spec = publish(site, film, tmp_path, {"slow.test/1.mp4": {"stall": 2000}, "b.test/2.mp4": {}})
-    settings = settings_of(spec, site.proxy_url, source={"batch_size": 1}, socket_timeout_s=300.0)
-    run_pass(settings, "search_results")
-    by_batch = settings.store.read("videos", ["batch", "url"]).to_pylist()
-    (slow,) = {row["batch"] for row in by_batch if "slow.test" in row["url"]}
-    (other,) = {row["batch"] for row in by_batch if "b.test" in row["url"]}
-    ui = Ui(settings.home, settings.store.root)
-    try:
-        ui.wait()
-        held = ui.run("collect_batch", slow)
-        wait_for(lambda: [one for one in marked_processes(settings.home) if _downloads(one)], 120)
-        behind = ui.run("collect_batch", other)
-        why = (
-            "Waits for the pool 'downloads', which has 1 slot (Deployment, Concurrency): "
-            f"run {held[:8]} (collect_batch of {slow}) at work there."
-        )
-        wait_for(lambda: why in " ".join(ui.messages(behind)), 120)
-        (download,) = [one for one in marked_processes(settings.home) if _downloads(one)]
-        (worker,) = [one for one in download.parents() if "spawn_main" in " ".join(one.cmdline())]
-        worker.kill()
-        wait_for(lambda: ui.runs()[held] == "FAILURE", 30)
-        wait_for(lambda: ui.runs()[behind] == "SUCCESS", 60)
-        assert sum(why in message for message in ui.messages(behind)) == 1
-        assert psutil.wait_procs([download], timeout=30)[1] == []
-    finally:
-        ui.stop()
+def held(ui: Ui, site: FaultSite, batch: str) -> tuple[str, list[psutil.Process]]:
+    """Launch a batch; return its run, and its downloads, once the stalled file is asked for."""
+    before = site.asked["slow.test", "/2.mp4"]
+    run = ui.run("collect_batch", batch)
+    wait_for(lambda: site.asked["slow.test", "/2.mp4"] > before)
+    children = [one for one in psutil.Process(ui.process.pid).children(recursive=True) if _downloads(one)]
+    assert children
+    return run, children
 
 
 def _downloads(process: psutil.Process) -> bool:

@@ -21,6 +21,7 @@ RECORDINGS = os.environ.get("LAMPWORKS_RECORDINGS")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not RECORDINGS, reason="LAMPWORKS_RECORDINGS names no folder of real recordings"),
+    pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning"),
 ]
 
 
@@ -38,8 +39,8 @@ def test_recordings_become_a_curated_set_whose_precision_is_told_honestly(tmp_pa
         "--set", "classifier.candidates=[measurements]", "--set", "embedding.enabled=false",
     )  # fmt: skip
 
-    lampworks("run", *arguments, "--labels", str(half))
-    state = json.loads(lampworks("status", "--root", str(root), "--json"))
+    lampworks.here("run", *arguments, "--labels", str(half))
+    state = json.loads(lampworks.here("status", "--root", str(root), "--json"))
     store = Store(root)
     threshold = state["curated"]["threshold"]
     assert state["curated"]["keep"] > 0
@@ -50,14 +51,14 @@ def test_recordings_become_a_curated_set_whose_precision_is_told_honestly(tmp_pa
     assert all(row["reason"] and row["kind"] for row in decided)
     assert all(0 <= row["percentile"] <= 1 for row in decided if row["probability"] is not None)
 
-    lampworks("run", *arguments, "--labels", str(folder / "labels.csv"))
+    lampworks.here("run", *arguments, "--labels", str(folder / "labels.csv"))
     now = {row["clip_id"]: row["rating"] for row in store.read("curated").to_pylist()}
     kept = [row["clip_id"] for row in decided if row["rating"] is None and row["decision"] == "keep"]
     good = [now[clip_id] >= 4 for clip_id in kept if now[clip_id] is not None]
     assert len(good) >= 5
     assert threshold["low"] <= sum(good) / len(good) <= threshold["high"]
 
-    state = json.loads(lampworks("status", "--root", str(root), "--json"))
+    state = json.loads(lampworks.here("status", "--root", str(root), "--json"))
     assert state["conserved"] is True
     assert state["videos"]["found"] == state["videos"]["kept"] == len(files)
     downloads, clips = state["downloads"], state["clips"]
@@ -70,15 +71,13 @@ def test_recordings_become_a_curated_set_whose_precision_is_told_honestly(tmp_pa
     _no_window_spans_a_cut(store)
 
     before = digests(root)
-    lampworks("run", *arguments, "--labels", str(folder / "labels.csv"))
+    lampworks.here("run", *arguments, "--labels", str(folder / "labels.csv"))
     assert digests(root) == before
 
     # no game on both sides of a fold: the measurements carry to games that nothing was learned from
     games = f"{folder / 'metadata.jsonl'}:source_game"
     options = ("--candidates", "measurements", "--folds", "5", "--repeats", "5", "--json")
-    told = lampworks("bench", "classifier", "--root", str(root), "--groups", games, *options)
-    # after the lines of progress
-    found = json.loads(told[told.index("{") :])
+    found = json.loads(lampworks.here("bench", "classifier", "--root", str(root), "--groups", games, *options))
     [by_game] = [row["auc"] for row in found["candidates"] if row["name"] == "measurements"]
     assert not by_game["few"]
     assert by_game["auc"] >= 0.92

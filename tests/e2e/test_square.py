@@ -1,4 +1,4 @@
-"""The whole graph on clips of another shape: 64x64, as the `coinrun` preset cuts them."""
+"""The whole graph on clips of another shape: 64x64, as the `coinrun` preset cuts them, and of 4 s to be short."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ def test_the_coinrun_preset_cuts_the_case_studys_frames() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning")
 def test_square_clips_go_through_the_whole_graph(tmp_path: Path, tiny_settings: dict[str, Any], lampworks: Any) -> None:
     settings = {
         **tiny_settings,
-        "arcade": {"videos": 24, "seconds": 17, "rounds": 1},
-        "clips": SQUARE,
+        "arcade": {"videos": 24, "seconds": 4.2, "rounds": 1},
+        "clips": {**SQUARE, "seconds": 4},
+        "rules": {"min_duration_s": 0.0},
         "tokenizer": {**tiny_settings["tokenizer"], "patch": 4},
         "latent_actions": {**tiny_settings["latent_actions"], "patch": 16},
     }
     path, root = tmp_path / "square.yaml", tmp_path / "root"
     path.write_text(yaml.safe_dump(settings), "utf-8")
-    process = lampworks.start("demo", "--root", str(root), "--config", str(path))
-    output = process.communicate(timeout=850)[0]
-    assert process.returncode == 0, output
+    lampworks.here("demo", "--root", str(root), "--config", str(path))
     state = json.loads(lampworks.here("status", "--root", str(root), "--json"))
     assert state["conserved"] is True
     assert state["curated"]["keep"] >= 10
 
     config, store = load_config(path), Store(str(root))
     clips = store.read("clips", ["clip_id", "video_id", "tar", "offset", "size", "sha256", "flags"]).to_pylist()
-    assert decode_clip(read_clip(store, clips[0])).shape == (160, 64, 64, 3)
+    assert decode_clip(read_clip(store, clips[0])).shape == (40, 64, 64, 3)
     # a cropped picture has no bars, which would be flagged
     assert not any("letterbox" in (row["flags"] or ()) for row in clips)
     assert max(row["group_size"] for row in store.read("duplicates").to_pylist()) < len(clips) / 2

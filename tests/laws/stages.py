@@ -103,7 +103,7 @@ CONFIG = Config(
         windows_per_clip=1, prompt_frames=2, random_draws=1, maskgit_steps=1, token_temperature=1.0, shuffles=20,
         bootstrap_draws=100, inverse_dynamics_steps=1,
         doubt_windows=1, doubt_frames=3, rollout_frames=2, start_frames=2, kmeans_patches=500,
-        feature_nets=("random3d", "own"), fidelity_frames=4, fidelity_windows=1, fidelity_draws=10,
+        drift_contexts=1, feature_nets=("own",), fidelity_frames=4, fidelity_windows=1, fidelity_draws=10,
         character_frames=4, character_windows=1, character_starts=1,
     ),
 )  # fmt: skip

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from assets.cli.main import main
 from assets.passes.lock import holder_of
 from assets.settings import Settings, load_settings, save_config
 from classifier.labels.journal import journal_rows
@@ -27,8 +28,16 @@ from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
 from tests.laws.stages import CONFIG, World
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
-LABELS = 60
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.filterwarnings("ignore::dagster.BetaWarning", "ignore::dagster.PreviewWarning"),
+]
+LABELS = 30
+# all that reads labels; trainings would only make the passes longer
+PASS = ("run", "--select", "+training_shards")
+WAIT_S = 300
+"""How long a process may take beside others on two cores."""
 
 
 class Root:
@@ -37,8 +46,7 @@ class Root:
     def __init__(self, folder: Path, world: World) -> None:
         self.store = Store(shutil.copytree(world.folder / "before" / "labels", folder / "root"))
         source = SourceConfig(spec=f"folder:{world.folder / 'videos'}")
-        any_quality = dataclasses.replace(CONFIG.tokenizer, min_psnr=0.0)
-        config = dataclasses.replace(CONFIG, source=source, tokenizer=any_quality)
+        config = dataclasses.replace(CONFIG, source=source)
         save_config(Settings(self.store, config, home_of(self.store)))
         self.processes: list[subprocess.Popen[str]] = []
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("LAMPWORKS_")}
@@ -84,21 +92,20 @@ def test_two_passes_a_labelling_page_and_questions_at_once(shared: Root) -> None
     for clip_id in clips:
         rate(url, clip_id, rating_of(clip_id))
 
-    first = shared.start("run")
-    lock, deadline = Path(shared.store.root) / "lock", time.monotonic() + 90
+    first = shared.start(*PASS)
+    lock, deadline = Path(shared.store.root) / "lock", time.monotonic() + WAIT_S
     while not (lock.exists() and holder_of(lock) == first.pid) and time.monotonic() < deadline:
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.02)
-    second, asked = shared.start("run"), [shared.start("status", "--json") for _ in range(2)]
+    second, asked = shared.start(*PASS), shared.start("status", "--json")
     saved = [rate(url, clip_id, rating_of(clip_id)) for clip_id in (clips * LABELS)[:LABELS]]
-    told = second.communicate(timeout=200)[0]
+    told = second.communicate(timeout=WAIT_S)[0]
     assert second.returncode == 2, told
     assert f"in use by process {first.pid}" in told
     assert "wait for it, stop it" in told
-    for process in asked:
-        output = process.communicate(timeout=200)[0]
-        assert process.returncode == 0, output
-    output = first.communicate(timeout=250)[0]
+    output = asked.communicate(timeout=WAIT_S)[0]
+    assert asked.returncode == 0, output
+    output = first.communicate(timeout=WAIT_S)[0]
     assert first.returncode == 0, output
     assert "Traceback" not in output
 
@@ -107,9 +114,7 @@ def test_two_passes_a_labelling_page_and_questions_at_once(shared: Root) -> None
     settings = load_settings(shared.store.root)
     assert {row["event_id"] for row in journal_rows(settings.home.journal)} >= set(saved)
     # the same command again, as the refusal says, once the first has ended
-    third = shared.start("run")
-    output = third.communicate(timeout=250)[0]
-    assert third.returncode == 0, output
+    assert main([*PASS, "--root", shared.store.root]) == 0
     assert {row["event_id"] for row in shared.store.read("labels").to_pylist()} >= set(saved)
     assert status(shared.store, settings.config).conserved
     assert find_faults(shared.store, settings.home) == []
