@@ -9,7 +9,7 @@ from PIL import Image
 
 from models.studies.drawn_prompts import palette_of, photo_like, pictures_of, sketch
 from models.studies.prompts import FIGURES, REFERENCE, by_kind, look_at
-from models.studies.recordings import _with_action, first_frames, videos_in
+from models.studies.recordings import first_frames, videos_in
 from models.uncertainty.calibration import Calibration
 from models.world.signals import FEATURES
 from pipeline.actions.sidecar import read_sidecar
@@ -129,6 +129,6 @@ def test_recordings_that_cannot_be_read_are_named_with_the_reason(tmp_path):
 def test_rows_that_name_held_keys_have_them_as_their_action(tmp_path):
     sidecar = tmp_path / "v.jsonl"
     sidecar.write_text('{"t": 0.0, "keys": ["RIGHT", "JUMP"]}\n{"t": 0.1, "keys": []}\n')
-    assert read_sidecar("v.jsonl", _with_action(sidecar)).labels == ("JUMP+RIGHT", "none")
+    assert read_sidecar(sidecar.name, sidecar.read_bytes()).labels == ("JUMP+RIGHT", "none")
     sidecar.write_text('{"t": 0.0, "keys": ["RIGHT"], "action": 3}\n')
-    assert read_sidecar("v.jsonl", _with_action(sidecar)).labels == ("3",)
+    assert read_sidecar(sidecar.name, sidecar.read_bytes()).labels == ("3",)
