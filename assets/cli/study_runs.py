@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from assets.cli.options import Parsers, add_study_options, root_options, used_settings
+from assets.cli.options import Parsers, add_study_options, used_settings
 from assets.report.charts import curves_chart, intervals_chart
 from assets.report.study import Chart, Study, Table, section, write_study
 from models.studies.catalogue import STUDIES
@@ -109,12 +109,12 @@ def _study(args: argparse.Namespace, runs: Runs, report: Report, finished: Seque
 
 
 def _command(args: argparse.Namespace) -> str:
-    """Return the command that repeats a study, without where its files go."""
+    """Return the command that repeats a study, without where its files go: a page names no folder of this machine."""
     size = "" if args.size == "toy" else f" --size {args.size}"
     seeds = "" if args.seeds == 3 else f" --seeds {args.seeds}"
     steps = "" if args.steps is None else f" --steps {args.steps}"
     on = f" --on {args.on}" if getattr(args, "on", None) else ""
-    return f"lampworks study {args.study}{size}{seeds}{steps}{on}{root_options(args)}"
+    return f"lampworks study {args.study}{size}{seeds}{steps}{on}{' --root DIR' if getattr(args, 'root', None) else ''}"
 
 
 def _chart(name: str, chart: Curves | Intervals) -> Chart:
