@@ -97,7 +97,8 @@ class Memory:
 
     def __init__(self, process: psutil.Process) -> None:
         self.process = process
-        self.samples: list[float] = []
+        self.samples: list[tuple[frozenset[int], float]] = []
+        """Children, and megabytes of all."""
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._sample)
         self.thread.start()
@@ -106,18 +107,23 @@ class Memory:
         while not self.over.wait(0.25):
             try:
                 children = self.process.children(recursive=True)
-                # the search has no children: it is over once there are any
-                if children:
-                    held = [one.memory_info().rss for one in (self.process, *children)]
-                    self.samples.append(sum(held) / 2**20)
+                held = [one.memory_info().rss for one in (self.process, *children)]
+                self.samples.append((frozenset(one.pid for one in children), sum(held) / 2**20))
             except psutil.Error:
                 continue
 
     def quarters(self) -> list[float]:
-        """Return the median of each quarter of the time."""
+        """Return the median of each quarter of the download: of the longest time with the same, later workers.
+
+        The search has a worker of its own, which reads pages and takes half of the whole time.
+        """
         self.over.set()
         self.thread.join()
-        return [statistics.median(part) for part in np.array_split(self.samples, 4)]
+        groups: dict[frozenset[int], list[float]] = {}
+        for children, held in self.samples:
+            groups.setdefault(children, []).append(held)
+        whole = [held for held in groups.values() if len(held) > len(self.samples) / 5][-1]
+        return [statistics.median(part) for part in np.array_split(whole, 4)]
 
 
 def test_two_thousand_videos_of_which_a_fifth_is_faulty_add_up(
@@ -138,8 +144,8 @@ def test_two_thousand_videos_of_which_a_fifth_is_faulty_add_up(
     process = subprocess.Popen(collect_command(config, root, root), cwd=Path(__file__).parents[2])
     memory = Memory(psutil.Process(process.pid))
     assert process.wait() == 0
-    _, second, _, last = memory.quarters()
-    print(f"memory {memory.samples[0]:.0f} MB first, {second:.0f} MB in the second quarter, {last:.0f} MB in the last")
+    first, second, _, last = memory.quarters()
+    print(f"memory {first:.0f} MB in the first quarter, {second:.0f} in the second, {last:.0f} in the last")
     assert last <= second * 1.05 + 4
 
     store = Store(root)
