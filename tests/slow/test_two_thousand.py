@@ -93,7 +93,7 @@ def _publish(internet: FaultSite, film: bytes, name: str, host: str, index: int)
 
 
 class Memory:
-    """Megabytes that a process and its children hold, sampled as long as there are children."""
+    """Megabytes that a process and its children hold, sampled four times a second."""
 
     def __init__(self, process: psutil.Process) -> None:
         self.process = process
