@@ -5,6 +5,7 @@ import json
 import socket
 from collections import deque
 from datetime import timedelta
+from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
@@ -147,7 +148,9 @@ def test_what_processes_print_is_passed_on_without_torchruns_own_account_of_thei
         "  exitcode  : -9 (pid: 20062)\n",
     ]
     tail = deque()
-    group._pass_on(SimpleNamespace(stdout=[line.encode() for line in printed]), tail)
+    stdout = BytesIO("".join(printed).encode())
+    group._pass_on(SimpleNamespace(stdout=stdout), tail)
+    assert stdout.closed
     assert list(tail) == printed
     assert capsys.readouterr().err == "world_model: 4 steps on cpu\nerror: a sentence\n"
 

@@ -73,7 +73,7 @@ def test_the_limit_is_raised_by_the_setting_that_the_message_names(tasks) -> Non
 
 
 @pytest.mark.parametrize(("task", "large"), [("hold_and_note", 900), ("hold_while_answering", 7)])
-def test_it_is_ended_while_the_caller_is_busy_and_while_it_sends_its_answer(
+def test_it_is_ended_while_the_caller_is_busy_and_while_its_answer_is_made_ready(
     tasks, tmp_path: Path, task: str, large: int
 ) -> None:
     run = LocalEngine(2, memory_mb=LIMIT).run(partial(getattr(tasks, task), folder=str(tmp_path)), [1, large, 1])
