@@ -3,7 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off
 ROOT ?= lampworks-data
-STUDIES ?= curation scaling tokenizers lam-input injection decoding cloning prompts
+# the longest first, as two of them are made beside each other
+STUDIES ?= tokenizers curation scaling lam-input decoding injection cloning prompts
 JOBS ?= 2
 SLOW_JOBS ?= 3
 # torch pins CUDA packages that no CPU build needs; the lock leaves all of them to pip
@@ -48,7 +49,7 @@ demo: .venv/.runtime
 # every study at toy size, and docs/studies.md from them; one that was stopped goes on with what is missing.
 # `curation` reads the clips of $(ROOT), `cloning` and `prompts` its world: `make demo` makes both
 studies: .venv/.runtime
-	@for name in $(STUDIES); do LAMPWORKS_ROOT=$(ROOT) $(BIN)/lampworks study $$name --page docs/studies.md || exit $$?; done
+	@printf '%s\n' $(STUDIES) | LAMPWORKS_ROOT=$(ROOT) xargs -P $(JOBS) -I NAME $(BIN)/lampworks study NAME --page docs/studies.md
 
 # the paper's case study at toy width, in an environment of its own: procgen needs numpy below 2
 coinrun: .venv/.runtime build/coinrun/.venv/.ready

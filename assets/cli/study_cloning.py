@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from assets.cli.bench_clips import processor
-from assets.cli.options import Parsers, add_model_option, add_study_options, root_options, used_settings
+from assets.cli.options import Parsers, add_model_option, add_study_options, used_settings
 from assets.report.charts import curves_chart
 from assets.report.study import Chart, Study, Table, section, write_study
 from pipeline.arcade.platformer import ACTIONS
@@ -179,7 +179,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _options(args: argparse.Namespace) -> str:
     given = "".join(f" --{name} {getattr(args, name)}" for name in ("seeds", "levels", "episodes", "steps", "labels"))
     model = f" --model {args.model}" if args.model else ""
-    return f"{root_options(args) or ' --root DIR'}{model}{given}"
+    return f" --root DIR{model}{given}"
 
 
 def _print_progress(text: str) -> None:

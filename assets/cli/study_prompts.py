@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assets.cli.options import Parsers, add_model_option, add_study_options, root_options, used_settings
+from assets.cli.options import Parsers, add_model_option, add_study_options, used_settings
 from assets.report.study import Study, Table, section, write_study
 from pipeline.errors import UserError
 from pipeline.outside import shown_text
@@ -243,4 +243,4 @@ def _command(args: argparse.Namespace) -> str:
     ]
     parts += [f" --{name} DIR" for name in ("recordings", "photographs") if getattr(args, name) is not None]
     model = f" --model {args.model}" if args.model else ""
-    return f"lampworks study {NAME}{''.join(parts)}{model}{root_options(args)}"
+    return f"lampworks study {NAME}{''.join(parts)}{model} --root DIR"

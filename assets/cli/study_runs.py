@@ -42,6 +42,9 @@ def add_study(studies: Parsers) -> None:
         )
         command.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of each arm (3)")
         command.add_argument("--steps", type=int, metavar="N", help="most steps of each network (those of the size)")
+        command.add_argument(
+            "--threads", type=int, metavar="N", help="threads of each training (1; at size full those of the settings)"
+        )
         if entry.reads_clips:
             command.add_argument(
                 "--on", metavar="NAME",
@@ -53,7 +56,7 @@ def add_study(studies: Parsers) -> None:
 
 def run_study(args: argparse.Namespace) -> int:
     """Make the runs that are missing, write the study, and print its section."""
-    for name, value in (("seeds", args.seeds), ("steps", args.steps)):
+    for name, value in (("seeds", args.seeds), ("steps", args.steps), ("threads", args.threads)):
         if value is not None and value < 1:
             raise UserError(f"--{name} = {value}: must be at least 1")
     _name_section(args)
@@ -61,7 +64,7 @@ def run_study(args: argparse.Namespace) -> int:
 
     entry = STUDIES[args.study]
     job = used_settings(args).job() if entry.reads_clips else None
-    runs = entry.open(Scope(args.out, job, args.size, args.seeds, args.steps))
+    runs = entry.open(Scope(args.out, job, args.size, args.seeds, args.steps, args.threads))
     finished = make_runs(runs, args.out)
     report = runs.report(finished)
     study = _study(args, runs, report, finished)

@@ -8,9 +8,12 @@ its drawings lie in the folder `studies/` beside the page.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,8 +106,9 @@ def write_study(study: Study, folder: Path, *, page: Path | None = None) -> list
         written.append(_write(folder / "study.md", section(study).encode()))
         if page is not None:
             written += [_write(page.parent / "studies" / name, data) for name, data in drawings.items()]
-            text = page.read_text("utf-8") if page.is_file() else _PAGE
-            written.append(_write(page, with_section(text, study).encode()))
+            with _locked(page.parent):
+                text = page.read_text("utf-8") if page.is_file() else _PAGE
+                written.append(_write(page, with_section(text, study).encode()))
     except OSError as exc:
         raise UserError(f"study {study.name} cannot be written ({exc}): name another folder with --out") from exc
     return written
@@ -148,6 +152,18 @@ def _drawings(study: Study) -> dict[str, bytes]:
         for chart in study.charts
     }
     return drawn | {f"{study.name}-{name}": data for name, data in study.pictures.items()}
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Wait for other studies that write a page of a folder: each reads it and writes it whole."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: Path, data: bytes) -> Path:

@@ -109,7 +109,8 @@ class CurationStudy(Study):
             found = dataclasses.replace(small_world(self._scope, seed), clips=own.clips, split=own.split)
         else:
             found = with_steps(own, self._scope.steps)
-            found = dataclasses.replace(found, training=dataclasses.replace(found.training, seed=seed))
+            threads = self._scope.threads or found.training.threads
+            found = dataclasses.replace(found, training=dataclasses.replace(found.training, seed=seed, threads=threads))
         per_source = max(found.evaluation.clips_per_source, _CLIPS_PER_SOURCE)
         # all figures begin at one frame, and the report has those of the 4th
         evaluation = dataclasses.replace(

@@ -28,7 +28,7 @@ class Extent(NamedTuple):
 
 EXTENTS: dict[Size, Extent] = {
     "tiny": Extent(2, 2, 8, 2, 2, 2),
-    "toy": Extent(24, 12, 40, 20, 150, 200),
+    "toy": Extent(24, 10, 40, 20, 150, 120),
     "full": Extent(512, 64, 160, 4000, 20_000, 50_000),
 }
 _HELD_OUT = 100_000  # seeds of held-out levels begin here
@@ -53,7 +53,7 @@ def small_world(scope: Scope, seed: int) -> Config:
     """Return the demo's settings with the steps of a study, measured in short windows without long rollouts."""
     extent, size, base = extent_of(scope), scope.size, demo()
     tokenizer, lam, dynamics = base.tokenizer, base.latent_actions, base.dynamics
-    threads = 1 if size == "tiny" else base.training.threads
+    threads = scope.threads or (base.training.threads if size == "full" else 1)
     batch = {"tiny": 2, "toy": 8}.get(size)
     return dataclasses.replace(
         base,

@@ -38,6 +38,8 @@ class Scope:
     """Seeds of each arm: 0, 1, .."""
     steps: int | None = None
     """Most steps of each network; None: those of the size."""
+    threads: int | None = None
+    """Of each training; None: one at the small sizes, as several studies run beside each other, else as configured."""
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,15 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from assets.cli.main import main
 from models.studies.catalogue import STUDIES, Entry
-from models.studies.study import Curves, Finished, Intervals, Report, Run, Scope, Study, Table
+from models.studies.settings import small_world
+from models.studies.study import Curves, Finished, Intervals, Report, Run, Scope, Size, Study, Table
+from pipeline.config.demo import demo
 from pipeline.progress import ProgressCallback
 
 MADE: list[int] = []
@@ -73,9 +75,16 @@ def test_the_section_is_printed_and_written_and_more_seeds_make_their_runs_alone
         assert ElementTree.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"
 
 
-def test_no_seeds_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["study", "scaling", "--out", str(tmp_path / "out"), "--seeds", "0"]) == 2
-    assert "--seeds = 0: must be at least 1" in capsys.readouterr().err
+def test_studies_train_on_one_thread_as_several_run_beside_each_other_unless_another_number_is_given() -> None:
+    of_size = {size: small_world(Scope(Path(), size=size), 0).training.threads for size in get_args(Size)}
+    assert of_size == {"tiny": 1, "toy": 1, "full": demo().training.threads}
+    assert small_world(Scope(Path(), size="toy", threads=3), 0).training.threads == 3
+
+
+@pytest.mark.parametrize("option", ["seeds", "steps", "threads"])
+def test_a_number_below_1_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert main(["study", "scaling", "--out", str(tmp_path / "out"), f"--{option}", "0"]) == 2
+    assert f"--{option} = 0: must be at least 1" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

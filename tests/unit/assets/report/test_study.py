@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
+import os
+import threading
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -54,6 +57,25 @@ def test_a_study_replaces_its_own_section_and_no_other(tmp_path: Path) -> None:
     assert "- \\g<0>" in text
     assert r"a \1 of others" in text
     assert text.count("## ") == 2
+
+
+def test_a_study_waits_for_another_that_writes_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "studies.md"
+    write_study(STUDY, tmp_path / "out", page=page)
+    held = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    other = dataclasses.replace(STUDY, name="prompts", title="Prompts")
+    writing = threading.Thread(target=write_study, args=(other, tmp_path / "other"), kwargs={"page": page})
+    writing.start()
+    writing.join(0.3)
+    assert writing.is_alive()
+    # what the one that holds it has written meanwhile stays
+    page.write_text(page.read_text("utf-8").replace("## Cloning", "## Cloning again"), "utf-8")
+    os.close(held)
+    writing.join()
+    text = page.read_text("utf-8")
+    assert "## Cloning again" in text
+    assert "## Prompts" in text
 
 
 def test_a_folder_that_cannot_be_written_is_told_with_the_option(tmp_path: Path) -> None:
