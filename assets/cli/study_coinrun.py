@@ -271,8 +271,13 @@ def differs(args: argparse.Namespace, values: Mapping[str, Any], config: Config,
         "`runner` is scripted (it runs right, and jumps where the picture stands still); GenieRedux's learned.",
     ]
     if args.width == "toy":
-        sentences.insert(1, f"Toy width: one block of width 64 a network, {values['evaluation']['maskgit_steps']} "
-                         "MaskGIT steps; this shows that the path works, and not what the method gives.")  # fmt: skip
+        maskgit = values["evaluation"]["maskgit_steps"]
+        sentences.insert(
+            1,
+            f"Toy width: one block of width 64 a network, {maskgit} MaskGIT steps; this shows that the path works, and "
+            "not what the method gives. The LAM is the demo's (pairs of frames, noise, steps of its own): the "
+            "published one is left with one code after a hundred steps.",
+        )
     return sentences
 
 
