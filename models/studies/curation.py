@@ -63,7 +63,7 @@ class CurationStudy(Study):
 
     def __init__(self, scope: Scope) -> None:
         assert scope.job is not None
-        self._scope, self._job, self._workshop = scope, scope.job, Workshop(scope.folder, self)
+        self._scope, self._job, self._workshop = scope, scope.job, Workshop(scope, self)
 
     @cached_property
     def _clips(self) -> CuratedPool:

@@ -60,7 +60,7 @@ class DecodingStudy(Study):
     )
 
     def __init__(self, scope: Scope) -> None:
-        self._scope, self._workshop = scope, Workshop(scope.folder, self)
+        self._scope, self._workshop = scope, Workshop(scope, self)
         self._worlds: dict[int, tuple[WorldTraining, Inferred]] = {}
 
     @cached_property

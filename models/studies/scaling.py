@@ -67,7 +67,7 @@ class ScalingStudy(Study):
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._workshop = Workshop(scope.folder, self)
+        self._workshop = Workshop(scope, self)
 
     @cached_property
     def _footage(self) -> Footage:

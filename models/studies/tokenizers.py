@@ -28,7 +28,7 @@ from pipeline.config import Config
 from pipeline.config.stack import StackConfig
 
 _FRAMES = 4
-_STEPS: dict[Size, int] = {"tiny": 2, "toy": 8, "full": 2}
+_STEPS: dict[Size, int] = {"tiny": 2, "toy": 6, "full": 2}
 """Times as many steps as a tokenizer that begins at patches."""
 
 

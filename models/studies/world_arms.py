@@ -51,7 +51,7 @@ class WorldArms(Study):
     """Figures whose differences are told in words and drawn."""
 
     def __init__(self, scope: Scope) -> None:
-        self._scope, self._workshop = scope, Workshop(scope.folder, self)
+        self._scope, self._workshop = scope, Workshop(scope, self)
 
     @abstractmethod
     def arms(self) -> Mapping[str, Change]:

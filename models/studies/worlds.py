@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +30,7 @@ from models.networks.tokenizer import VideoTokenizer
 from models.runtime.compute import choose_compute, intra_op_threads, prepare_training
 from models.runtime.cpu_parallel import CpuParallel
 from models.studies.runner import parts_of
-from models.studies.study import Study
+from models.studies.study import Scope, Size, Study
 from models.studies.video_distance import video_distance, video_net
 from models.training.checkpoint import Checkpoints
 from models.training.data import ClipWindows, check_window
@@ -46,6 +45,8 @@ from pipeline.progress import ProgressCallback
 from pipeline.storage.store import Store
 
 _BATCH, _PARTS = 32, "parts"
+_CODES_BATCHES: dict[Size, int] = {"tiny": 2, "toy": 40, "full": 100}
+"""Batches whose latents a LAM's first codes are made from: of 100, at toy size, they take a third of a world's time."""
 _MI = "latent_action_mutual_information"
 Opened = Callable[[TrainingConfig], AbstractContextManager[ClipWindows]]
 
@@ -82,9 +83,10 @@ def drawn_levels(train: range, held_out: range, num_frames: int) -> Footage:
 class Workshop:
     """Trains what the runs of one study need."""
 
-    def __init__(self, folder: Path, study: Study) -> None:
-        """Keep states of a study below `folder`, apart from those of other runs, data and versions."""
-        self._store, self._root, self._study = Store(folder), folder / _PARTS, study
+    def __init__(self, scope: Scope, study: Study) -> None:
+        """Keep states of a study below the folder of its scope, apart from those of other runs, data and versions."""
+        self._store, self._root = Store(scope.folder), scope.folder / _PARTS
+        self._study, self._codes_batches = study, _CODES_BATCHES[scope.size]
 
     @cached_property
     def _name(self) -> str:
@@ -132,7 +134,7 @@ class Workshop:
             training = WorldTraining(
                 config.latent_actions, config.dynamics, tokenizer, windows, compute, seed=config.training.seed,
                 truth_actions=footage.true_actions if oracle else None, accumulate=config.training.accumulate,
-                cache_tokens=config.training.cache_tokens,
+                cache_tokens=config.training.cache_tokens, codes_batches=self._codes_batches,
             )  # fmt: skip
             for network in training.networks().values():
                 prepare_training(network, config.training, compute.device, steps=training.total_steps)

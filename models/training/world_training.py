@@ -66,6 +66,7 @@ class WorldTraining:
         truth_actions: TruthActions | None = None,
         accumulate: int = 1,
         cache_tokens: int = 0,
+        codes_batches: int | None = None,
     ) -> None:
         """Build fresh networks.
 
@@ -79,7 +80,9 @@ class WorldTraining:
             truth_actions: makes it the oracle (all clips must have them).
             accumulate: micro-batches of a step (`training.accumulate`).
             cache_tokens: windows whose tokens are kept (`training.cache_tokens`).
+            codes_batches: batches whose latents the LAM's first codes are made from; None: 100.
         """
+        self._codes_batches = codes_batches or _CODES_BATCHES
         self.lam_config, self.config, self.windows = latent_actions, dynamics, windows
         self.compute, self.seed, self.truth_actions, self.accumulate = compute, seed, truth_actions, accumulate
         self.led_by_truth = truth_actions is not None
@@ -282,7 +285,7 @@ class WorldTraining:
 
     def _initialize_codes(self) -> None:
         batches = self._order(CODES_STREAM, ranks=ALONE)  # every rank makes the codes of whole batches
-        frames = (self._read(self._context(self._placed(next(batches))[0])) for _ in range(_CODES_BATCHES))
+        frames = (self._read(self._context(self._placed(next(batches))[0])) for _ in range(self._codes_batches))
         noise = step_generator(self.seed, CODES_STREAM, 0)
         initialize_first_codes(self.lam, frames, self.compute, self.parallel, noise, self.accumulate)
         batches.close()

@@ -93,12 +93,12 @@ def test_studies_of_other_versions_data_or_runs_keep_their_states_apart_and_dele
     others = [Colours(), Colours(steps=11), Colours(), Colours()]
     others[2].version = 2
     others[3].data = lambda: "more clips"  # type: ignore[method-assign]
-    folders = [Path(Workshop(tmp_path, study)._kept("world", "same").folder) for study in others]
+    folders = [Path(Workshop(Scope(tmp_path), study)._kept("world", "same").folder) for study in others]
     assert len(set(folders)) == len(others)
     for folder in folders:
         (tmp_path / folder).mkdir(parents=True)
     for cleared, study in enumerate(others, 1):
-        Workshop(tmp_path, study).clear()
+        Workshop(Scope(tmp_path), study).clear()
         assert [(tmp_path / folder).exists() for folder in folders] == [k >= cleared for k in range(len(folders))]
     assert not (tmp_path / "parts").exists()
 
