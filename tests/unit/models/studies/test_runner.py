@@ -13,7 +13,7 @@ from models.studies.arms import Figure, as_json, difference, differences_table
 from models.studies.power_law import fit_power_law
 from models.studies.runner import make_runs, name_of
 from models.studies.scaling import _sentence
-from models.studies.study import Finished, Report, Run, Study
+from models.studies.study import Finished, Report, Run, Scope, Study
 from models.studies.worlds import Workshop
 from pipeline.config.world import DynamicsConfig
 from pipeline.progress import ProgressCallback
