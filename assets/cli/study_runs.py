@@ -117,7 +117,8 @@ def _command(args: argparse.Namespace) -> str:
     seeds = "" if args.seeds == 3 else f" --seeds {args.seeds}"
     steps = "" if args.steps is None else f" --steps {args.steps}"
     on = f" --on {args.on}" if getattr(args, "on", None) else ""
-    return f"lampworks study {args.study}{size}{seeds}{steps}{on}{' --root DIR' if getattr(args, 'root', None) else ''}"
+    root = " --root DIR" if STUDIES[args.study].reads_clips else ""
+    return f"lampworks study {args.study}{size}{seeds}{steps}{on}{root}"
 
 
 def _chart(name: str, chart: Curves | Intervals) -> Chart:

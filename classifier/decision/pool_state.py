@@ -90,7 +90,7 @@ def load_state(pool: Pool, model: ModelRecord | None, labels: Labels) -> PoolSta
                 pc.subtract(clips["end_ms"], clips["start_ms"]).to_numpy().astype(np.int32),
                 *rated.of(clips["clip_id"]),
                 by_video[videos.indices.to_numpy(False)] if len(by_video) else np.zeros(0, np.int32),
-                *groups.of(clips["clip_id"]),
+                *groups.of(batch, clips["clip_id"]),
             )
         )
     if unscored:
@@ -172,20 +172,31 @@ class _Rated:
 
 
 class _Groups:
-    """Groups of near-duplicates with more than one clip, looked up for a batch at a time."""
+    """Groups of near-duplicates with more than one clip, looked up for a batch at a time.
+
+    Of each batch its own rows alone: to look through those of all, once for each batch, grows as clips^2.
+    """
 
     def __init__(self, pool: Pool) -> None:
-        columns = ["clip_id", "representative", "is_representative"]
+        columns = ["clip_id", "batch", "representative", "is_representative"]
         where = (pc.field("clip_spec") == pool.spec) & (pc.field("group_size") > 1)
-        rows = pool.store.read("duplicates", columns, where)
-        self.ids = rows["clip_id"].combine_chunks()
+        rows = pool.store.read("duplicates", columns, where).sort_by("batch")
         groups = rows["representative"].combine_chunks().dictionary_encode()
         self.names: Column = groups.dictionary
-        self.group = np.append(pc.fill_null(groups.indices, -1).to_numpy(False), -1).astype(np.int32)
-        self.represents = np.append(rows["is_representative"].to_numpy(), False).astype(bool)
+        self._ids = rows["clip_id"].combine_chunks()
+        self._group = pc.fill_null(groups.indices, -1).to_numpy(False).astype(np.int32)
+        self._represents = rows["is_representative"].to_numpy().astype(bool)
+        self._rows: dict[str | None, slice] = {}
+        start = 0
+        for found in pc.value_counts(rows["batch"].combine_chunks()).to_pylist():
+            self._rows[found["values"]] = slice(start, start + found["counts"])
+            start += found["counts"]
 
-    def of(self, clip_ids: Column) -> Iterator[np.ndarray]:
-        """Return the groups of clips (-1 for none), and whether they represent them."""
-        place = pc.fill_null(pc.index_in(clip_ids, value_set=self.ids), -1).to_numpy()
-        yield self.group[place]
-        yield self.represents[place]
+    def of(self, batch: str, clip_ids: Column) -> Iterator[np.ndarray]:
+        """Return the groups of clips of a batch (-1 for none), and whether they represent them."""
+        # those of older versions name no batch
+        mine = [self._rows[name] for name in (batch, None) if name in self._rows]
+        ids = pa.concat_arrays([texts([]), *(self._ids[rows] for rows in mine)])
+        place = pc.fill_null(pc.index_in(clip_ids, value_set=ids), -1).to_numpy()
+        yield np.concatenate([*(self._group[rows] for rows in mine), np.array([-1], np.int32)])[place]
+        yield np.concatenate([*(self._represents[rows] for rows in mine), np.array([False])])[place]

@@ -101,7 +101,7 @@ def test_other_clips_get_a_section_and_a_folder_of_their_own(
     page = (tmp_path / "studies.md").read_text()
     assert "## Is more <better>?\n" in page
     assert "## Is more <better>? On: recordings\n" in page
-    assert "\nlampworks study curation --seeds 1 --on recordings\n" in page
+    assert "\nlampworks study curation --seeds 1 --on recordings --root DIR\n" in page
     assert (tmp_path / "studies" / "scaling-recordings-1.svg").is_file()
     assert (tmp_path / "build" / "studies" / "curation-recordings" / "study.json").is_file()
     capsys.readouterr()

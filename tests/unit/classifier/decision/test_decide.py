@@ -118,15 +118,19 @@ def test_the_threshold_rests_on_the_ratings_of_today(scored, rate):
 @pytest.mark.heavy
 def test_flags_and_copies_drop_clips_and_a_rating_lifts_a_flag(scored, scored_writer, rate):
     still, rated = scored_writer.add("flagged", "gg", flags={0: ["still", "overlay"], 1: ["black"]}, batch=BATCHES[1])
-    only_overlay = scored_writer.add("overlaid", "g", flags={0: ["overlay"]}, batch=BATCHES[1])[0]
+    only_overlay = scored_writer.add("overlaid", "g", flags={0: ["overlay"]}, batch=BATCHES[0])[0]
     copy, orphan = scored_writer.add("copies", "gg", batch=BATCHES[1])
     scored.store.append("duplicates", [
+        # as older versions wrote it, without its batch
         {"clip_id": copy, "representative": only_overlay, "is_representative": False, "distance": 1, "group_size": 2},
-        {"clip_id": only_overlay, "representative": only_overlay, "is_representative": True, "group_size": 2},
-        {"clip_id": orphan, "representative": "gone-000000000-ab", "is_representative": False, "group_size": 2},
+        {"clip_id": only_overlay, "representative": only_overlay, "is_representative": True, "group_size": 2,
+         "batch": BATCHES[0]},
+        {"clip_id": orphan, "representative": "gone-000000000-ab", "is_representative": False, "group_size": 2,
+         "batch": BATCHES[1]},
     ])  # fmt: skip
     rate(scored, {rated: 5, copy: 5})
-    score_batch(scored.of_batch(BATCHES[1]))
+    for batch in BATCHES:
+        score_batch(scored.of_batch(batch))
     report = decide(scored)
     found = decisions(scored)
     assert found[still] == ("drop", "flag: still")
