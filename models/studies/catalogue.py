@@ -15,7 +15,7 @@ class Entry(NamedTuple):
     summary: str
     """What it compares, in a line."""
     toy_cpu_minutes: float
-    """CPU-minutes that are expected at size `toy` with three seeds, from what its steps cost (docs/studies.md)."""
+    """CPU-minutes that it took at size `toy` with three seeds on an older processor (docs/studies.md)."""
     reads_clips: bool = False
     """Whether it reads the clips of a root; the others draw their own."""
 
@@ -60,9 +60,9 @@ STUDIES: dict[str, Entry] = {
     "curation": Entry(
         _curation, "Compare curated clips with as many random ones, and with all of them.", 25.0, reads_clips=True
     ),
-    "scaling": Entry(_scaling, "Fit the loss against the size of the dynamics, and against its batch.", 24.0),
-    "tokenizers": Entry(_tokenizers, "Compare ViT, C-ViViT and ST-ViViT, and the worlds trained on them.", 31.0),
-    "lam-input": Entry(_lam_input, "Compare latent actions from pixels with those from tokens.", 22.0),
-    "injection": Entry(_injection, "Compare the ways in which an action enters the dynamics.", 11.0),
-    "decoding": Entry(_decoding, "Compare steps and orders of MaskGIT by quality and time.", 16.0),
+    "scaling": Entry(_scaling, "Fit the loss against the size of the dynamics, and against its batch.", 11.0),
+    "tokenizers": Entry(_tokenizers, "Compare ViT, C-ViViT and ST-ViViT, and the worlds trained on them.", 33.0),
+    "lam-input": Entry(_lam_input, "Compare latent actions from pixels with those from tokens.", 13.0),
+    "injection": Entry(_injection, "Compare the ways in which an action enters the dynamics.", 5.0),
+    "decoding": Entry(_decoding, "Compare steps and orders of MaskGIT by quality and time.", 8.0),
 }
