@@ -82,7 +82,7 @@ class WorldTraining:
             cache_tokens: windows whose tokens are kept (`training.cache_tokens`).
             codes_batches: batches whose latents the LAM's first codes are made from; None: 100.
         """
-        self._codes_batches = codes_batches or _CODES_BATCHES
+        self._codes_batches = codes_batches
         self.lam_config, self.config, self.windows = latent_actions, dynamics, windows
         self.compute, self.seed, self.truth_actions, self.accumulate = compute, seed, truth_actions, accumulate
         self.led_by_truth = truth_actions is not None
@@ -284,8 +284,9 @@ class WorldTraining:
             self._aside.kept(cache, self.lam.encode, tokens if self.lam.reads_tokens else frames, own)
 
     def _initialize_codes(self) -> None:
+        count = self._codes_batches or _CODES_BATCHES
         batches = self._order(CODES_STREAM, ranks=ALONE)  # every rank makes the codes of whole batches
-        frames = (self._read(self._context(self._placed(next(batches))[0])) for _ in range(self._codes_batches))
+        frames = (self._read(self._context(self._placed(next(batches))[0])) for _ in range(count))
         noise = step_generator(self.seed, CODES_STREAM, 0)
         initialize_first_codes(self.lam, frames, self.compute, self.parallel, noise, self.accumulate)
         batches.close()
