@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
 _PART_ROWS = 1 << 19
+_VERSION_ROWS = 1 << 18
 FORMAT = 3
 """Raise it when a change here or in `pipeline.shards.tars` changes a byte of the tars."""
 _ABOUT_CLIP = ["clip_id", "video_id", "start_ms", "end_ms", "sha256", "num_frames", "fps", "cut_ms"]
@@ -71,29 +72,62 @@ def plan_shards(store: Store, config: Config) -> Plan:
     """Return the set that follows from the present decision, clips and takedowns; UserError says why there is none."""
     kept = _kept(store, config)
     clips = _kept_clips(store, config, kept)
-    # Arrow joins no columns of lists: these are attached afterwards
-    cuts = clips.select(["clip_id", "cut_ms"])
-    clips = clips.drop_columns(["cut_ms"]).join(kept.drop_columns(["video_id"]), "clip_id")
-    if len(clips) != len(kept):
-        raise UserError(
-            f"{len(kept) - len(clips)} of {len(kept)} kept clips are not among the clips any more (cut again, or under "
-            "other settings): decide again (asset curated_clips) before writing shards."
-        )
     videos = _videos(store, clips["video_id"].unique())
+    clips = _described(kept.take(_order(kept, config.shards.seed)), clips, videos)
     _check_splits(store, config, clips, videos)
-    clips = clips.join(videos.select(["video_id", "url", "title"]), "video_id", join_type="left outer")
-    clips = clips.take(_order(clips, config.shards.seed))
-    found = pc.index_in(clips["clip_id"], value_set=cuts["clip_id"].combine_chunks())
-    clips = clips.append_column("cut_ms", cuts["cut_ms"].take(found))
-    digest = hashlib.sha256(json.dumps(shard_inputs(store, config)["settings"], sort_keys=True).encode())
-    kept_digest = hashlib.sha256()
+    digest = _begun_digest(store, config)
     for row in _rows(clips):
-        digest.update(f"{row['split']} {row['clip_id']} {row['sha256']} ".encode() + sidecar(row))
-        if has_actions(row["actions"]):  # a set without them keeps its version
-            digest.update(row["actions"].encode())
+        digest.update(_digested(row))
+    kept_digest = hashlib.sha256()
     for row in _rows(kept.select(["clip_id", "split"])):
         kept_digest.update(f"{row['clip_id']} {row['split']}\n".encode())
     return Plan(clips, digest.hexdigest()[:12], kept_digest.hexdigest(), clip_spec(config.clips))
+
+
+def planned_version(store: Store, config: Config) -> str:
+    """Return the version of the plan without the plan, of which a part is in memory at a time; errors as of the plan.
+
+    Each part reads through the table of clips once.
+    """
+    kept = _kept(store, config)
+    videos = _videos(store, kept["video_id"].unique())
+    _check_splits(store, config, kept, videos)
+    ordered = kept.take(_order(kept, config.shards.seed))
+    del kept
+    digest = _begun_digest(store, config)
+    for start in range(0, len(ordered), _VERSION_ROWS):
+        part = ordered.slice(start, _VERSION_ROWS)
+        for row in _rows(_described(part, _kept_clips(store, config, part), videos)):
+            digest.update(_digested(row))
+    return digest.hexdigest()[:12]
+
+
+def _begun_digest(store: Store, config: Config) -> hashlib._Hash:
+    return hashlib.sha256(json.dumps(shard_inputs(store, config)["settings"], sort_keys=True).encode())
+
+
+def _digested(row: Mapping[str, Any]) -> bytes:
+    """Return what the version depends on of a clip."""
+    about = f"{row['split']} {row['clip_id']} {row['sha256']} ".encode() + sidecar(row)
+    # a set without them keeps its version
+    return about + (row["actions"].encode() if has_actions(row["actions"]) else b"")
+
+
+def _described(kept: pa.Table, clips: pa.Table, videos: pa.Table) -> pa.Table:
+    """Return kept clips in their order, with what the tables of clips and videos say of each."""
+    place = pc.index_in(kept["clip_id"], value_set=clips["clip_id"].combine_chunks())
+    if place.null_count:
+        raise UserError(
+            f"{place.null_count} of {len(kept)} kept clips are not among the clips any more (cut again, or under "
+            "other settings): decide again (asset curated_clips) before writing shards."
+        )
+    clips = clips.take(place)
+    of_video = pc.index_in(clips["video_id"], value_set=videos["video_id"].combine_chunks())
+    more = {name: kept[name] for name in ("split", "probability")}
+    more |= {name: videos[name].take(of_video) for name in ("url", "title")}
+    for name, column in more.items():
+        clips = clips.append_column(name, column)
+    return clips
 
 
 def _kept(store: Store, config: Config) -> pa.Table:
@@ -182,12 +216,12 @@ def _rows(clips: pa.Table) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def sidecar(row: dict[str, Any]) -> bytes:
+def sidecar(row: Mapping[str, Any]) -> bytes:
     """Return the JSON of a sample: what `origin` says of it."""
     return json.dumps(origin(row), sort_keys=True).encode()
 
 
-def origin(row: dict[str, Any]) -> dict[str, Any]:
+def origin(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the set says of a clip of the plan: its video, its span, its frames and cuts, its mp4's hash.
 
     The address is without what may be secret in it.

@@ -24,7 +24,7 @@ from pipeline.job import Job
 from pipeline.progress import notify
 from pipeline.shards.card import card_facts
 from pipeline.shards.manifest import write_manifest
-from pipeline.shards.plan import plan_shards, shard_inputs
+from pipeline.shards.plan import plan_shards, planned_version, shard_inputs
 from pipeline.shards.read import current_shards, manifest_key
 from pipeline.shards.splits import SPLITS
 from pipeline.shards.tars import write_tars
@@ -60,7 +60,7 @@ def shards_are_current(store: Store, config: Config) -> bool:
     if store.inputs("shards") == shard_inputs(store, config):
         return True
     try:
-        return plan_shards(store, config).version == version
+        return planned_version(store, config) == version
     except UserError:
         return False
 

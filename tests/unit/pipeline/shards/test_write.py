@@ -21,6 +21,7 @@ from pipeline.inspect.status import status
 from pipeline.inspect.status_text import format_status
 from pipeline.inspect.why import why
 from pipeline.job import Job
+from pipeline.shards import plan
 from pipeline.shards.read import current_shards, read_samples
 from pipeline.shards.splits import SPLITS, group_of, split_of
 from pipeline.shards.write import shards_are_current, write_shards
@@ -134,6 +135,20 @@ def test_a_decision_made_again_with_the_same_outcome_is_the_same_set(done: Store
     assert shards_are_current(done, CONFIG)
     assert not write_shards(Job(done, CONFIG, home_of(done))).written
     assert current_shards(done) == version
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1 << 18])
+def test_the_version_is_computed_in_parts_as_from_the_whole_plan(
+    done: Store, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(plan, "_VERSION_ROWS", rows)
+    whole = plan.plan_shards(done, CONFIG)
+    assert len(whole.clips) > 3
+    assert plan.planned_version(done, CONFIG) == whole.version == current_shards(done)
+    changed = [row | {"title": f"{row['title']}!"} for row in done.read("videos").to_pylist()]
+    done.replace("videos", changed)
+    assert plan.planned_version(done, CONFIG) == plan.plan_shards(done, CONFIG).version != whole.version
+    assert not shards_are_current(done, CONFIG)
 
 
 def test_another_decision_is_another_version_and_the_only_one(done: Store) -> None:
