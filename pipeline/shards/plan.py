@@ -27,7 +27,7 @@ from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
 
-_PART_ROWS = 1 << 19
+_PART_ROWS = 1 << 17
 _VERSION_ROWS = 1 << 18
 FORMAT = 3
 """Raise it when a change here or in `pipeline.shards.tars` changes a byte of the tars."""
