@@ -64,5 +64,5 @@ STUDIES: dict[str, Entry] = {
     "tokenizers": Entry(_tokenizers, "Compare ViT, C-ViViT and ST-ViViT, and the worlds trained on them.", 33.0),
     "lam-input": Entry(_lam_input, "Compare latent actions from pixels with those from tokens.", 13.0),
     "injection": Entry(_injection, "Compare the ways in which an action enters the dynamics.", 5.0),
-    "decoding": Entry(_decoding, "Compare steps and orders of MaskGIT by quality and time.", 8.0),
+    "decoding": Entry(_decoding, "Compare steps and orders of MaskGIT by quality and time.", 7.0),
 }
