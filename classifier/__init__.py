@@ -4,3 +4,5 @@
 1 and calibrates its logits to probabilities, and `decision` scores every clip and keeps it, drops it or leaves it for
 review, with a reason. The recipe is Genie App. B.1; docs/data.md lists the tables.
 """
+
+import pipeline  # noqa: F401 - before Arrow: it says which memory Arrow takes

@@ -80,7 +80,7 @@ def _plan(settings: Settings) -> Call:
 
     def plan() -> None:
         # status and report are measured on an earlier set, so that they must find out whether it is current
-        publish_set(settings.store, plan_shards(settings.store, settings.config).version)
+        publish_set(settings.store, plan_shards(settings.store, settings.config), settings.config)
 
     return plan
 

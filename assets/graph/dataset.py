@@ -103,10 +103,10 @@ def _taken_down(work: Work, kept: pa.Table) -> dg.AssetCheckResult:
 
 
 def _leak(work: Work, kept: pa.Table) -> dg.AssetCheckResult:
-    from pipeline.shards.splits import group_of
+    from pipeline.shards.splits import groups_of
 
     videos = work.store.read("videos", ["video_id", "extractor", "channel_id"])
-    sources = videos.append_column("source", pa.array([group_of(row) for row in videos.to_pylist()], pa.string()))
+    sources = videos.append_column("source", groups_of(videos))
     copies = work.store.read("duplicates", ["clip_id", "representative"])
     known = kept.join(sources.select(["video_id", "source"]), "video_id").join(copies, "clip_id")
     leaks = []

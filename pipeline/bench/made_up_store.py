@@ -22,6 +22,7 @@ from pipeline.bench.start import batches_of, fill, table_of, video_ids
 from pipeline.clip_spec import MEASUREMENTS_VERSION, clip_spec
 from pipeline.config import Config
 from pipeline.progress import ProgressCallback
+from pipeline.shards.plan import Plan, shard_inputs
 from pipeline.storage.arrow import pc
 from pipeline.storage.models_table import ModelRecord, replace_model
 from pipeline.storage.store import Store
@@ -59,8 +60,9 @@ def fill_store(
     _rate(store, config, min(LABELS, clips // 10), rng)
 
 
-def publish_set(store: Store, version: str) -> None:
-    """Write the rows of a training set over what `curated` keeps, without its tars, made before the last batch."""
+def publish_set(store: Store, plan: Plan, config: Config) -> None:
+    """Write the rows of the training set of a plan, without its tars, made before the last batch."""
+    version = plan.version
     kept = store.read("curated", ["split", "decision"])
     kept = kept.filter(pc.equal(kept["decision"], "keep"))
     rows = []
@@ -74,8 +76,10 @@ def publish_set(store: Store, version: str) -> None:
             for number, start in enumerate(range(0, samples, _SAMPLES_PER_TAR))
         ]  # fmt: skip
     manifest = {"version": version, "shards": [{"split": row["split"], "samples": row["samples"]} for row in rows]}
+    inputs = shard_inputs(store, config) | {"contents": plan.contents}
+    inputs["tables"]["curated"] -= 1
     store.write_blob(f"shards/{version}/manifest.json", json.dumps(manifest).encode())
-    store.replace("shards", rows, inputs={"made": "before the last batch"})
+    store.replace("shards", rows, inputs=inputs)
 
 
 def _parts(videos: int) -> Iterator[tuple[int, int]]:

@@ -22,7 +22,7 @@ from pipeline.footage.losses import lost_ms_by_reason
 from pipeline.outside import shown_text
 from pipeline.shards.plan import FORMAT, Plan
 from pipeline.shards.reasons import reason_families
-from pipeline.shards.splits import SPLITS, empty_test_split, group_of
+from pipeline.shards.splits import SPLITS, empty_test_split, groups_of
 from pipeline.storage.arrow import Column, counts, pc, rows_with, rows_without, total
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -93,7 +93,7 @@ def _with_sources(store: Store, config: Config, plan: Plan) -> pa.Table:
     sources = pa.table(
         {
             "video_id": videos["video_id"],
-            "source": pa.array([group_of(row) for row in videos.to_pylist()], pa.string()),
+            "source": groups_of(videos),
             "channel": pc.coalesce(videos["channel"], videos["channel_id"], pa.scalar("unknown")),
             "licence": pc.coalesce(videos["licence"], pa.scalar("unknown")),
         }

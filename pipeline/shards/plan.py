@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,10 @@ from pipeline.clips.read import scan_clips
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.outside import shown_url
-from pipeline.shards.splits import MAY_BE_EMPTY, SPLITS, group_of
-from pipeline.storage.arrow import counts, in_parts, pc, rows_with, rows_without, unique
+from pipeline.shards.contents import Contents
+from pipeline.shards.leaks import SplitsInUse
+from pipeline.shards.splits import SPLITS
+from pipeline.storage.arrow import counts, in_parts, of_batches, pc, rows_with, rows_without, unique
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 from pipeline.storage.takedown import taken_down
@@ -32,6 +35,8 @@ _VERSION_ROWS = 1 << 18
 FORMAT = 3
 """Raise it when a change here or in `pipeline.shards.tars` changes a byte of the tars."""
 _ABOUT_CLIP = ["clip_id", "video_id", "start_ms", "end_ms", "sha256", "num_frames", "fps", "cut_ms"]
+_KEPT_COLUMNS = ["clip_id", "video_id", "split", "probability"]
+_VIDEO_COLUMNS = ["video_id", "extractor", "channel_id", "url", "title"]
 _CLIP_COLUMNS = [*_ABOUT_CLIP, "tar", "offset", "size", "actions"]
 
 
@@ -43,6 +48,9 @@ class Plan:
     version: str
     kept_sha256: str
     spec: str
+    contents: dict[str, Any]
+    """What `Contents.told` says of its clips. Recorded beside the inputs of the set, it tells later whether inputs that
+    have changed are another set."""
 
 
 def shard_inputs(store: Store, config: Config) -> dict[str, Any]:
@@ -74,14 +82,15 @@ def plan_shards(store: Store, config: Config) -> Plan:
     clips = _kept_clips(store, config, kept)
     videos = _videos(store, clips["video_id"].unique())
     clips = _described(kept.take(_order(kept, config.shards.seed)), clips, videos)
-    _check_splits(store, config, clips, videos)
-    digest = _begun_digest(store, config)
+    _check(store, config, clips, videos)
+    digest, contents = _begun_digest(store, config), Contents()
     for row in _rows(clips):
-        digest.update(_digested(row))
+        digest.update(told := _digested(row))
+        contents.add(told)
     kept_digest = hashlib.sha256()
     for row in _rows(kept.select(["clip_id", "split"])):
         kept_digest.update(f"{row['clip_id']} {row['split']}\n".encode())
-    return Plan(clips, digest.hexdigest()[:12], kept_digest.hexdigest(), clip_spec(config.clips))
+    return Plan(clips, digest.hexdigest()[:12], kept_digest.hexdigest(), clip_spec(config.clips), contents.told())
 
 
 def planned_version(store: Store, config: Config) -> str:
@@ -91,7 +100,7 @@ def planned_version(store: Store, config: Config) -> str:
     """
     kept = _kept(store, config)
     videos = _videos(store, kept["video_id"].unique())
-    _check_splits(store, config, kept, videos)
+    _check(store, config, kept, videos)
     ordered = kept.take(_order(kept, config.shards.seed))
     del kept
     digest = _begun_digest(store, config)
@@ -100,6 +109,53 @@ def planned_version(store: Store, config: Config) -> str:
         for row in _rows(_described(part, _kept_clips(store, config, part), videos)):
             digest.update(_digested(row))
     return digest.hexdigest()[:12]
+
+
+def planned_contents(store: Store, config: Config) -> dict[str, Any] | None:
+    """Return what `Plan.contents` would be, read in parts of whole batches; errors as of the plan.
+
+    It follows from the clips of the plan whatever their order, so that none of them is held beyond its part.
+    None where a row names no batch, or its video is of another one, as older versions wrote them.
+    """
+    kept, sizes = pc.field("decision") == "keep", Counter[str | None]()
+    for names in store.scan("curated", ["batch"], kept):
+        for pair in pc.value_counts(names.column("batch")).to_pylist():
+            sizes[pair["values"]] += pair["counts"]
+    if None in sizes or not sizes:
+        return None
+    contents, splits = Contents(), SplitsInUse(store)
+    for batches in _groups({str(name): count for name, count in sizes.items()}):
+        mine = of_batches(batches)
+        rows = _shown(store, store.read("curated", _KEPT_COLUMNS, kept & mine))
+        videos = store.read("videos", _VIDEO_COLUMNS, mine)
+        if len(rows_without(rows, "video_id", videos["video_id"].combine_chunks())):
+            return None
+        # groups of duplicates lie in several batches: each part says in which splits its own clips are
+        splits.add(rows, videos, mine)
+        for row in _rows(_described(rows, _kept_clips(store, config, rows, batches), videos)):
+            contents.add(_digested(row))
+    splits.check(config)
+    return contents.told()
+
+
+def _groups(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield batches in order, as many at a time as hold `_PART_ROWS` clips, and one at least."""
+    group: list[str] = []
+    size = 0
+    for batch in sorted(sizes):
+        if group and size + sizes[batch] > _PART_ROWS:
+            yield group
+            group, size = [], 0
+        group.append(batch)
+        size += sizes[batch]
+    yield group
+
+
+def _check(store: Store, config: Config, kept: pa.Table, videos: pa.Table) -> None:
+    """Raise where train or val is empty, or a source or a group of near-duplicates lies in two splits."""
+    splits = SplitsInUse(store)
+    splits.add(kept, videos)
+    splits.check(config)
 
 
 def _begun_digest(store: Store, config: Config) -> hashlib._Hash:
@@ -132,9 +188,7 @@ def _described(kept: pa.Table, clips: pa.Table, videos: pa.Table) -> pa.Table:
 
 def _kept(store: Store, config: Config) -> pa.Table:
     """Return clip_id, video_id, split and probability of the clips that are kept and not taken down, by clip_id."""
-    columns = ["clip_id", "video_id", "split", "probability"]
-    kept = store.read("curated", columns, pc.field("decision") == "keep")
-    kept = rows_without(kept, "video_id", taken_down(store).hidden_among(store, unique(kept["video_id"])))
+    kept = _shown(store, store.read("curated", _KEPT_COLUMNS, pc.field("decision") == "keep"))
     if not len(kept):
         found = counts(store.read("curated", ["decision"])["decision"])
         if not found:
@@ -144,61 +198,26 @@ def _kept(store: Store, config: Config) -> pa.Table:
     return kept.sort_by("clip_id")
 
 
-def _kept_clips(store: Store, config: Config, kept: pa.Table) -> pa.Table:
-    """Return the rows of `clips` that are kept, with `_CLIP_COLUMNS`, in no order."""
+def _shown(store: Store, kept: pa.Table) -> pa.Table:
+    return rows_without(kept, "video_id", taken_down(store).hidden_among(store, unique(kept["video_id"])))
+
+
+def _kept_clips(store: Store, config: Config, kept: pa.Table, batches: Sequence[str] | None = None) -> pa.Table:
+    """Return the rows of `clips` that are kept, with `_CLIP_COLUMNS`, in no order; with `batches`, of these alone."""
     schema = pa.schema([SCHEMAS["clips"].field(name) for name in _CLIP_COLUMNS])
     ids = kept["clip_id"].combine_chunks()
-    scanned = (batch for part in scan_clips(store, config, _CLIP_COLUMNS) for batch in part.to_batches())
+    found = scan_clips(store, config, _CLIP_COLUMNS, batch=batches)
+    scanned = (batch for part in found for batch in part.to_batches())
     parts = [part.filter(pc.is_in(part["clip_id"], value_set=ids)) for part in in_parts(scanned, _PART_ROWS)]
     return pa.concat_tables([schema.empty_table(), *parts])
 
 
 def _videos(store: Store, video_ids: Any) -> pa.Table:
     """Return the rows of `videos` of these ids, in no order."""
-    columns = ["video_id", "extractor", "channel_id", "url", "title"]
-    schema = pa.schema([SCHEMAS["videos"].field(name) for name in columns])
-    parts = [rows_with(part, "video_id", video_ids) for part in in_parts(store.scan("videos", columns), _PART_ROWS)]
+    schema = pa.schema([SCHEMAS["videos"].field(name) for name in _VIDEO_COLUMNS])
+    scanned = in_parts(store.scan("videos", _VIDEO_COLUMNS), _PART_ROWS)
+    parts = [rows_with(part, "video_id", video_ids) for part in scanned]
     return pa.concat_tables([schema.empty_table(), *parts])
-
-
-def _check_splits(store: Store, config: Config, clips: pa.Table, videos: pa.Table) -> None:
-    """Raise where train or val is empty, or a source or a group of near-duplicates lies in two splits."""
-    pairs = clips.group_by(["video_id", "split"]).aggregate([]).to_pylist()
-    found = {row["split"] for row in pairs}
-    if not found <= set(SPLITS):
-        raise UserError(f"kept clips have a split that is none of {', '.join(SPLITS)}: decide again (curated_clips).")
-    group = {row["video_id"]: group_of(row) for row in videos.to_pylist()}
-    for empty in sorted(set(SPLITS) - MAY_BE_EMPTY - found):
-        sources = len({group.get(row["video_id"]) for row in pairs})
-        raise UserError(
-            f"the {empty} split is empty: all {len(clips)} kept clips come from {sources} sources that fall into "
-            f"{' and '.join(sorted(found))} at split.val_share = {config.split.val_share:g} and split.test_share = "
-            f"{config.split.test_share:g}. Add videos of other channels, or "
-            + (
-                "raise split.val_share."
-                if empty == "val"
-                else f"lower split.{'val' if 'val' in found else 'test'}_share."
-            )
-        )
-    _refuse_leaks("source", "sources", [(group.get(row["video_id"], row["video_id"]), row["split"]) for row in pairs])
-    groups = store.read("duplicates", ["clip_id", "representative"], pc.field("group_size") > 1)
-    both = clips.select(["clip_id", "split"]).join(groups, "clip_id", join_type="inner")
-    shared = both.group_by(["representative", "split"]).aggregate([]).to_pylist()
-    _refuse_leaks(
-        "group of near-duplicates",
-        "groups of near-duplicates",
-        [(row["representative"], row["split"]) for row in shared],
-    )
-
-
-def _refuse_leaks(what: str, many: str, places: list[tuple[str, str]]) -> None:
-    first: dict[str, str] = {}
-    leaks = sorted({name for name, split in places if first.setdefault(name, split) != split})
-    if leaks:
-        raise UserError(
-            f"{len(leaks)} {what if len(leaks) == 1 else many} would lie in two of {', '.join(SPLITS)}, the first "
-            f"{leaks[0]!r}: decide again, with decision.keep_duplicates = false (asset curated_clips)."
-        )
 
 
 def _order(clips: pa.Table, seed: int) -> Any:

@@ -13,9 +13,12 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from pipeline.config import Config
 from pipeline.config.clips import SplitConfig
 from pipeline.ids import slug
+from pipeline.storage.arrow import Column, pc
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -40,6 +43,19 @@ def group_of(video: Mapping[str, Any]) -> str:
     if channel:
         return f"{slug(str(video.get('extractor') or 'unknown').lower())}:channel:{channel}"
     return f"video:{video['video_id']}"
+
+
+def groups_of(videos: pa.Table) -> Column:
+    """Return the group of each row of `videos` (video_id, extractor, channel_id), as `group_of` does of one."""
+    names = pc.unique(pc.coalesce(videos["extractor"], pa.scalar("unknown"))).to_pylist()
+    keys = pa.array([f"{slug(str(name or 'unknown').lower())}:channel:" for name in names], pa.string())
+    place = pc.index_in(pc.coalesce(videos["extractor"], pa.scalar("unknown")), value_set=pa.array(names, pa.string()))
+    of_channel = pc.binary_join_element_wise(
+        keys.take(place.combine_chunks()), videos["channel_id"].combine_chunks(), ""
+    )
+    alone = pc.binary_join_element_wise(pa.scalar("video:"), videos["video_id"].combine_chunks(), "")
+    known = pc.fill_null(pc.not_equal(videos["channel_id"], ""), False).combine_chunks()
+    return pc.if_else(known, of_channel, alone)
 
 
 def split_of(group_id: str, config: SplitConfig) -> Split:

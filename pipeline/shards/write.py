@@ -24,7 +24,7 @@ from pipeline.job import Job
 from pipeline.progress import notify
 from pipeline.shards.card import card_facts
 from pipeline.shards.manifest import write_manifest
-from pipeline.shards.plan import plan_shards, planned_version, shard_inputs
+from pipeline.shards.plan import plan_shards, planned_contents, planned_version, shard_inputs
 from pipeline.shards.read import current_shards, manifest_key
 from pipeline.shards.splits import SPLITS
 from pipeline.shards.tars import write_tars
@@ -57,9 +57,15 @@ def shards_are_current(store: Store, config: Config) -> bool:
     version = current_shards(store)
     if version is None or not store.exists(manifest_key(version)):
         return False
-    if store.inputs("shards") == shard_inputs(store, config):
+    recorded, inputs = dict(store.inputs("shards")), shard_inputs(store, config)
+    contents = recorded.pop("contents", None)
+    if recorded == inputs:
         return True
+    # a set of an earlier version of Lampworks recorded none, and one after a takedown may be of no plan
+    same = contents is not None and all(recorded.get(name) == inputs[name] for name in ("settings", "clip_spec"))
     try:
+        if same and (planned := planned_contents(store, config)) is not None:
+            return bool(planned == contents)
         return planned_version(store, config) == version
     except UserError:
         return False
@@ -87,7 +93,7 @@ def write_shards(job: Job) -> ShardReport:
         notify(note, job.on_progress)
     write_manifest(store, config, plan.version, plan.spec, rows, card)
     shared = {"version": plan.version, "curated_version": store.version("curated"), "curated_sha256": plan.kept_sha256}
-    store.replace("shards", [row | shared for row in rows], inputs=inputs)
+    store.replace("shards", [row | shared for row in rows], inputs=inputs | {"contents": plan.contents})
     return _report(store, written=True)
 
 

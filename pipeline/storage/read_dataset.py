@@ -42,7 +42,8 @@ def dataset_of(table: DeltaTable, folder: str | None, where: pc.Expression | Non
     if (where is None or len(names) <= _FEW_FILES) and _is_plain(table, names):
         import pyarrow.dataset as ds
 
-        options = ds.ParquetFragmentScanOptions(pre_buffer=True)
+        # on a disk, columns that are fetched before they are needed save nothing and stay until the file is read
+        options = ds.ParquetFragmentScanOptions(pre_buffer=False)
         parquet = ds.ParquetFileFormat(default_fragment_scan_options=options)
         fragments = [parquet.make_fragment(name, files) for name in names]
         return ds.FileSystemDataset(fragments, pa.schema(table.schema().to_arrow()), parquet, files)

@@ -153,16 +153,17 @@ def _publish(store: Store, config: Config, before: str, rows: Sequence[Mapping[s
         _LOGGER.warning("the next pass cannot make these shards anew: %s", exc)
         plan = None
     if plan is not None and _order_of(plan) == order:
-        version, kept_sha256 = plan.version, plan.kept_sha256
+        version, kept_sha256, contents = plan.version, plan.kept_sha256, {"contents": plan.contents}
         write_manifest(store, config, version, plan.spec, rows, card_facts(store, config, plan, rows))
     else:
         # the decision has changed since: these are the samples of the set before, and no plan describes them
         version, kept_sha256 = hashlib.sha256(f"{before} {order}".encode()).hexdigest()[:12], None
+        contents = {}
         tars = [listed(row) for row in rows]
         manifest = _manifest(store, manifest_key(before)) | {"version": version, "cards": [], "shards": tars}
         store.write_blob(manifest_key(version), json.dumps(manifest, sort_keys=True, indent=1).encode())
     shared = {"version": version, "curated_sha256": kept_sha256}
-    store.replace("shards", [{**row, **shared} for row in rows], inputs=shard_inputs(store, config))
+    store.replace("shards", [{**row, **shared} for row in rows], inputs=shard_inputs(store, config) | contents)
     return version
 
 

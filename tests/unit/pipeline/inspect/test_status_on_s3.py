@@ -7,12 +7,14 @@ import uuid
 from collections import Counter
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.bench.made_up_store import fill_store, publish_set
 from pipeline.bench.s3_counts import S3Proxy
 from pipeline.config import Config, SourceConfig
 from pipeline.inspect.status import status
+from pipeline.shards.plan import Plan
 from pipeline.storage.schemas import SCHEMAS
 from pipeline.storage.store import Store
 
@@ -29,7 +31,7 @@ def test_status_takes_a_bounded_number_of_requests(
     here = Store(tmp_path)
     for store in (remote, here):
         fill_store(store, CONFIG, 40, 80)
-        publish_set(store, "v1")
+        publish_set(store, Plan(pa.table({}), "v1", "", "", {}), CONFIG)
     s3_proxy.faults()
     found = status(remote, CONFIG)
     seen = s3_proxy.seen()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.clips import SplitConfig
 from pipeline.errors import UserError
-from pipeline.shards.splits import group_of, split_of
+from pipeline.shards.splits import group_of, groups_of, split_of
 
 
 def test_videos_of_one_channel_are_one_group() -> None:
@@ -31,6 +32,18 @@ def test_a_video_without_a_channel_is_its_own_group() -> None:
 def test_a_channel_cannot_pose_as_a_video() -> None:
     channel = group_of({"video_id": "x", "extractor": "video", "channel_id": "abc"})
     assert channel != group_of({"video_id": "abc", "extractor": "video", "channel_id": None})
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+_SITES = st.one_of(st.none(), st.sampled_from(["", "Youtube", "youtube", "unknown", "Übersee TV", "a:b"]), _TEXT)
+
+
+@given(st.lists(st.tuples(_SITES, st.one_of(st.none(), _TEXT))))
+def test_groups_of_a_table_are_those_of_its_rows(rows: list[tuple[str | None, str | None]]) -> None:
+    found = [{"video_id": f"v{k}", "extractor": site, "channel_id": name} for k, (site, name) in enumerate(rows)]
+    schema = pa.schema([(name, pa.string()) for name in ("video_id", "extractor", "channel_id")])
+    table = pa.concat_tables([pa.Table.from_pylist(part, schema) for part in (found[:2], found[2:])])
+    assert groups_of(table).to_pylist() == [group_of(row) for row in found]
 
 
 def test_the_split_never_moves() -> None:

@@ -15,13 +15,13 @@ import pytest
 
 from pipeline.clips.read import read_clip
 from pipeline.clips.tar import TarWriter
-from pipeline.config import ShardConfig, SplitConfig
+from pipeline.config import Config, ShardConfig, SplitConfig
 from pipeline.errors import UserError
 from pipeline.inspect.status import status
 from pipeline.inspect.status_text import format_status
 from pipeline.inspect.why import why
 from pipeline.job import Job
-from pipeline.shards import plan
+from pipeline.shards import plan, write
 from pipeline.shards.read import current_shards, read_samples
 from pipeline.shards.splits import SPLITS, group_of, split_of
 from pipeline.shards.write import shards_are_current, write_shards
@@ -149,6 +149,84 @@ def test_the_version_is_computed_in_parts_as_from_the_whole_plan(
     done.replace("videos", changed)
     assert plan.planned_version(done, CONFIG) == plan.plan_shards(done, CONFIG).version != whole.version
     assert not shards_are_current(done, CONFIG)
+
+
+def test_what_a_set_holds_is_told_in_parts_as_by_the_whole_plan(done: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = plan.plan_shards(done, CONFIG)
+    assert done.inputs("shards")["contents"] == whole.contents
+    assert whole.contents["clips"] == len(whole.clips)
+    for rows in (1, 1 << 17):
+        monkeypatch.setattr(plan, "_PART_ROWS", rows)
+        assert plan.planned_contents(done, CONFIG) == whole.contents
+    changed = [row | {"title": f"{row['title']}!"} for row in done.read("videos").to_pylist()]
+    done.replace("videos", changed)
+    assert plan.planned_contents(done, CONFIG) == plan.plan_shards(done, CONFIG).contents != whole.contents
+
+
+def whole_plans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that gets the version of every plan that is computed in its order."""
+    seen, computed = list[str](), plan.planned_version
+
+    def noted(store: Store, config: Config) -> str:
+        seen.append(computed(store, config))
+        return seen[-1]
+
+    monkeypatch.setattr(write, "planned_version", noted)
+    return seen
+
+
+def test_a_set_whose_inputs_changed_is_current_where_it_holds_the_same(
+    done: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = whole_plans(monkeypatch)
+    decide_again(done, {})
+    assert shards_are_current(done, CONFIG)
+    kept = next(str(row["clip_id"]) for row in decisions(done) if row["decision"] == "keep")
+    decide_again(done, {kept: {"probability": 0.123}})
+    assert not shards_are_current(done, CONFIG)
+    assert not seen, "the clips of the set were put in order for it"
+
+
+def test_copies_that_came_to_lie_in_two_splits_make_a_set_outdated(
+    done: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "_PART_ROWS", 1)
+    assert shards_are_current(done, CONFIG)
+    kept = [row for row in decisions(done) if row["decision"] == "keep"]
+    first, second = (next(str(row["clip_id"]) for row in kept if row["split"] == name) for name in ("train", "val"))
+    rows = done.read("duplicates").to_pylist()
+    for row in rows:
+        if row["clip_id"] in {first, second}:
+            row.update(representative=first, group_size=2)
+    done.replace("duplicates", rows)
+    assert not shards_are_current(done, CONFIG)
+
+
+def test_a_set_of_an_earlier_version_is_current_by_its_whole_plan(done: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, inputs = whole_plans(monkeypatch), done.inputs("shards")
+    del inputs["contents"]
+    done.replace("shards", done.read("shards").to_pylist(), inputs=inputs)
+    assert shards_are_current(done, CONFIG)
+    decide_again(done, {})
+    assert shards_are_current(done, CONFIG)
+    assert seen == [current_shards(done)]
+
+
+def test_rows_that_name_no_batch_are_of_the_set_all_the_same(done: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = whole_plans(monkeypatch)
+    first = str(decisions(done)[0]["clip_id"])
+    decide_again(done, {str(row["clip_id"]): {"batch": None} for row in decisions(done)})
+    assert plan.planned_contents(done, CONFIG) is None
+    assert shards_are_current(done, CONFIG)
+    decide_again(done, {first: {"decision": "drop" if decisions(done)[0]["decision"] == "keep" else "keep"}})
+    assert not shards_are_current(done, CONFIG)
+    assert seen[0] == current_shards(done)
+
+
+def test_a_video_of_another_batch_than_its_clips_is_found_all_the_same(done: Store) -> None:
+    done.replace("videos", [row | {"batch": "elsewhere"} for row in done.read("videos").to_pylist()])
+    assert plan.planned_contents(done, CONFIG) is None
+    assert shards_are_current(done, CONFIG)
 
 
 def test_another_decision_is_another_version_and_the_only_one(done: Store) -> None:
