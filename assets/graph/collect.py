@@ -13,6 +13,7 @@ from assets.graph.ownership import OWNERS
 from assets.graph.partitions import VIDEO_BATCH, register_batches
 from assets.graph.raw_videos import downloaded, failed_metadata
 from assets.graph.resources import Lampworks
+from pipeline.progress import notify
 from pipeline.storage.arrow import counts, pc, rows_with, rows_without, total, unique
 
 if TYPE_CHECKING:
@@ -49,9 +50,16 @@ def search_results(context: dg.AssetExecutionContext, config: SearchConfig, lamp
     which this asset registers as partitions of `video_batch`; rejected ones stay, with the rule that rejected them.
     """
     with working(context, lampworks) as work:
+        from pipeline.inspect.retry import fetch_dropped_actions
         from pipeline.search.search import search_videos
 
         report = search_videos(work.job, round=config.round or None)
+        if again := fetch_dropped_actions(work.job):
+            notify(
+                f"search: {len(again)} videos were fetched without the true actions beside them, the first {again[0]}: "
+                "they are fetched and cut again, to the same clips",
+                work.on_progress,
+            )
         for batch in register_batches(context.instance, work.store):
             context.log.info(f"registered batch {batch}")
         return _searched(work, report)

@@ -18,8 +18,10 @@ def rounds_due(settings: Settings) -> Iterator[int | None]:
     """Yield the searches to make, one after the other: round numbers of the embedded source, None for any other.
 
     The embedded source grows by rounds, and a round that was searched is never searched again. A folder or a list is
-    searched where a dry run, which is cheap, finds something new. A site is searched on every pass.
+    searched where a dry run, which is cheap, finds something new, or where actions that were dropped before lie
+    beside fetched videos. A site is searched on every pass.
     """
+    from pipeline.inspect.dropped_actions import dropped_actions
     from pipeline.job import Job
     from pipeline.search.records import search_is_done
     from pipeline.search.search import search_videos
@@ -33,7 +35,7 @@ def rounds_due(settings: Settings) -> Iterator[int | None]:
     if config.source.kind in {"folder", "recipe", "urls"}:
         dry_run = DryRunStore(store.root, store.storage_options)
         search_videos(Job(dry_run, config, settings.home))
-        if not dry_run.touched:
+        if not dry_run.touched and not dropped_actions(store, config):
             return
     yield None
 

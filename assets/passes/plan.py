@@ -79,6 +79,7 @@ def _collection(settings: Settings) -> Plan:
     from assets.passes.lock import lock_home
     from pipeline.download.due import due_rows, uncut_rows
     from pipeline.download.ledger import fold_all
+    from pipeline.inspect.retry import fetch_dropped_actions
     from pipeline.job import Job
     from pipeline.search.search import search_videos
 
@@ -97,6 +98,7 @@ def _collection(settings: Settings) -> Plan:
         with lock_home(settings.home, store.root):
             store.check_writable()
             search_videos(Job(store, config, settings.home))
+            fetch_dropped_actions(settings.job())
     now = datetime.now(UTC)
     states = fold_all(store)
     fetch = unique(due_rows(store, config, states, now)["video_id"])

@@ -22,6 +22,7 @@ from pipeline.download.ledger import download_states
 from pipeline.download.sidecars import kept_sidecars
 from pipeline.errors import RAW_MISSING, UserError
 from pipeline.inspect.deep import Fault
+from pipeline.inspect.dropped_actions import dropped_actions
 from pipeline.inspect.failed_items import KINDS, FailedItem, failed_items
 from pipeline.inspect.find_id import find_id
 from pipeline.inspect.mend import mend
@@ -99,6 +100,16 @@ def retry_failed(
     met = {item.id for item in wanted} | {item.video_id for item in wanted}
     failed = sum(not item.waits for item in found)
     return Retried(wanted, [name for name in ids if name not in met], failed - sum(not item.waits for item in wanted))
+
+
+def fetch_dropped_actions(job: Job, *, now: datetime | None = None) -> Sequence[str]:
+    """Make due again the videos whose actions were dropped when they were fetched, and return their ids.
+
+    The caller is the search: `download.actions` may say `keep` since, or a sidecar was put beside its video.
+    """
+    video_ids = dropped_actions(job.store, job.config)
+    _retry_actions(job, video_ids, now or datetime.now(UTC))
+    return video_ids
 
 
 def _check_classes(store: Store, found: Collection[FailedItem], classes: Sequence[str]) -> None:

@@ -81,7 +81,7 @@ def _distinct(places: pa.Table) -> pa.Table:
 def _refuse_leaks(what: str, many: str, places: pa.Table) -> None:
     """Raise where a name is in two splits; `places` has each pair once."""
     splits = places.group_by("name").aggregate([("split", "count")])
-    leaks = sorted(splits.filter(pc.greater(splits["split_count"], 1))["name"].to_pylist())
+    leaks = sorted(map(str, splits.filter(pc.greater(splits["split_count"], 1))["name"].to_pylist()))
     if leaks:
         raise UserError(
             f"{len(leaks)} {what if len(leaks) == 1 else many} would lie in two of {', '.join(SPLITS)}, the first "

@@ -70,6 +70,21 @@ def actions_beside(url: str, root: str, options: Mapping[str, str]) -> FoundActi
     return FoundActions()
 
 
+def lie_beside(url: str, root: str, names: Collection[str] | None = None) -> bool:
+    """Tell whether a file that may hold the actions of a video is there, whatever is in it.
+
+    Args:
+        url: of the video.
+        root: folder or prefix of the source.
+        names: all objects of the prefix, as URLs; None: the files are looked for.
+    """
+    video = url if is_remote(url) else str(path_of(url))
+    if not video.startswith(f"{root.rstrip('/')}/"):
+        return False
+    places = (place for kind in _places(url, root) for place in kind)
+    return any(Path(place).is_file() if names is None else place in names for place in places)
+
+
 def _places(url: str, root: str) -> Iterator[list[str]]:
     """Yield the places of each kind of name, the clearer one first."""
     video = url if is_remote(url) else str(path_of(url))

@@ -20,15 +20,16 @@ from pipeline.config import ClipConfig, Config, DecisionConfig, DownloadConfig, 
 from pipeline.download.batch import download_batch
 from pipeline.errors import UserError
 from pipeline.inspect.deep import find_faults
+from pipeline.inspect.dropped_actions import dropped_actions
 from pipeline.inspect.gc import collect_garbage
 from pipeline.inspect.mend import mend
-from pipeline.inspect.retry import retry_failed
+from pipeline.inspect.retry import fetch_dropped_actions, retry_failed
 from pipeline.inspect.why import why
 from pipeline.inspect.why_text import format_why
 from pipeline.job import Job
 from pipeline.search.batches import batches
 from pipeline.search.search import search_videos
-from pipeline.sources.actions import FoundActions, actions_beside, is_sidecar, without_video
+from pipeline.sources.actions import FoundActions, actions_beside, is_sidecar, lie_beside, without_video
 from pipeline.sources.folder import FolderSource
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
@@ -209,6 +210,49 @@ def test_actions_are_dropped_unless_asked_for(store: Store, demonstrations: Path
     assert len(rows) == 5
     assert all(row["actions"] is None and read_actions(store, row) is None for row in rows)
     assert not any(SECRET.encode() in store.read_blob(key) for key in store.list_blobs("raw") if "jsonl" in key)
+
+
+@pytest.mark.usefixtures("inline")
+@pytest.mark.parametrize("keep_raw", [True, False])
+def test_actions_that_were_dropped_are_fetched_once_they_are_asked_for(
+    store: Store, demonstrations: Path, keep_raw: bool
+) -> None:
+    dropped = collected(store, demonstrations, keep_raw=keep_raw)
+    assert fetch_dropped_actions(dropped) == []
+    before = {row["clip_id"]: row["sha256"] for row in read_clips(store, dropped.config).to_pylist()}
+    job = replace(dropped, config=replace(dropped.config, download=replace(dropped.config.download, actions="keep")))
+    # b and d too, whose sidecars lie elsewhere, or hold too few rows; none of a video without a sidecar
+    titles = {row["video_id"]: row["title"] for row in store.read("videos").to_pylist()}
+    assert sorted(titles[video_id] for video_id in fetch_dropped_actions(job)) == ["a", "b", "c", "d"]
+    [batch] = batches(store)
+    download_batch(job.of_batch(batch))
+    cut_batch(job.of_batch(batch))
+    assert labels_of(store, job) == {
+        ("a", 0): whole(0, 24), ("a", 2500): whole(25, 49), ("b", 0): whole(0, 24), ("c", 0): None, ("d", 0): None
+    }  # fmt: skip
+    assert {row["clip_id"]: row["sha256"] for row in read_clips(store, job.config).to_pylist()} == before
+    assert fetch_dropped_actions(job) == [], "what was looked at is not fetched for ever"
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_sidecar_that_comes_after_its_video_is_fetched(
+    store: Store, make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    make_video(tmp_path / "mine" / "a.mp4", pictures(2.5, seed=0), fps=20)
+    job = collected(store, tmp_path / "mine", actions="keep")
+    (tmp_path / "a.actions.jsonl").write_bytes(actions_of(50))
+    assert fetch_dropped_actions(job) == [], "it lies outside of the source's folder"
+    (tmp_path / "mine" / "a.actions.jsonl").write_bytes(actions_of(50))
+    assert len(fetch_dropped_actions(job)) == 1
+    elsewhere = replace(job, config=replace(job.config, source=SourceConfig(spec=f"folder:{tmp_path / 'other'}")))
+    assert dropped_actions(store, elsewhere.config) == []
+
+
+def test_actions_beside_an_object_are_found_in_the_listing_of_its_prefix() -> None:
+    url, there = "s3://bucket/demo/videos/a.mp4", {"s3://bucket/demo/actions/a.jsonl"}
+    assert lie_beside(url, "s3://bucket/demo", there)
+    assert not lie_beside(url, "s3://bucket/demo", {"s3://bucket/demo/actions/b.jsonl"})
+    assert not lie_beside(url, "s3://bucket/demo/videos", there), "it lies outside of the source's prefix"
 
 
 def test_nothing_outside_of_the_sources_folder_is_read_as_actions(demonstrations: Path, tmp_path: Path) -> None:
