@@ -20,9 +20,10 @@ from pipeline.storage.store import Store
 
 TIMES = frozenset({
     "created_at", "finished_at", "found_at", "requested_at", "searched_at", "started_at", "labelled_at", "seen_at",
-    "attempt_id", "search_id", "event_id",
+    "attempt_id", "search_id", "event_id", "new",
 })  # fmt: skip
-"""Columns that say when a row was written, or a name drawn for it."""
+"""Columns that say when a row was written, or a name drawn for it. `new` of a search is one of them: of one that was
+killed between `videos` and `searches` nobody has counted the new videos, and the next one knows them all."""
 USED = frozenset({"costs"})
 """Tables of what work has used: a killed piece of work says nothing, and one that is done twice says so twice."""
 SPEEDS = frozenset({
