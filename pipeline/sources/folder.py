@@ -102,10 +102,14 @@ class FolderSource(ReadySource):
             _LOGGER.warning("%s", link)
         if sentence := self.unread.sentence():
             self.notes.append(sentence)
+        lone = without_video(self._sidecars, videos)
+        if beside := len(self._sidecars) - len(lone):
+            files = "file" if beside == 1 else "files"
+            self.notes.append(f"{beside} {files} of actions beside videos: read where download.actions is keep")
         self.notes += _first(
             (
                 f"{_shown_path(sidecar)!r} holds actions, and no video of that name is there: put it beside its video"
-                for sidecar in without_video(self._sidecars, videos)
+                for sidecar in lone
             ),
             "sidecars",
         )
@@ -150,7 +154,8 @@ class FolderSource(ReadySource):
         if not is_video_name(relative):
             if is_sidecar(relative):
                 self._sidecars.append(relative)
-            self.unread.count(relative)
+            else:
+                self.unread.count(relative)
             return False
         if (
             is_ambiguous(ending)

@@ -193,7 +193,8 @@ def test_a_sidecar_that_is_lost_before_the_cut_is_told_and_a_retry_fetches_it_ag
 def test_a_sidecar_without_its_video_is_named_by_the_search(demonstrations: Path) -> None:
     source = FolderSource(demonstrations)
     list(source.search())
-    [note] = [note for note in source.notes if "actions" in note]
+    beside, note = [note for note in source.notes if "actions" in note]
+    assert beside == "3 files of actions beside videos: read where download.actions is keep"
     assert note.startswith("'videos/e.actions.jsonl' holds actions, and no video of that name is there")
     videos = ["x/ep1.mp4", "x/deep/ep2.mkv", "ep3.mp4"]
     belong = ["x/ep1.actions.jsonl", "x/actions/ep1.jsonl", "actions/ep1.parquet", "x/actions/ep2.actions.jsonl"]
