@@ -19,7 +19,7 @@ from classifier.labels.sampling import Hashes, Ints, Quotas, Rows, Smallest, quo
 from classifier.pool import Pool
 from classifier.training.arrays import Bools
 from pipeline.clips.read import scan_clips
-from pipeline.storage.arrow import pc
+from pipeline.storage.arrow import RowsOfBatches, pc
 
 Kind = Literal["random", "flagged", "duplicate"]
 KINDS: tuple[Kind, ...] = ("random", "flagged", "duplicate")
@@ -82,22 +82,25 @@ class ClipParts:
 
     def __init__(self, pool: Pool, sources: Sources) -> None:
         """Read which clips are copies."""
-        copies = pool.store.read("duplicates", ["clip_id"], ~pc.field("is_representative"))
-        self._copies = copies["clip_id"].combine_chunks()
+        copies = pool.store.read("duplicates", ["clip_id", "batch"], ~pc.field("is_representative"))
+        # looked up among those of the same batches: among all of them each part would cost as much as the store has
+        self._copies = RowsOfBatches(copies)
         self._pool, self._sources = pool, sources
         self._dropping = pa.array(sorted(pool.config.decision.drop_flags), pa.string())
 
     def __iter__(self) -> Iterator[Part]:
         """Yield the clips in parts."""
-        for part in scan_clips(self._pool.store, self._pool.config, ["clip_id", "video_id", "flags"]):
+        for part in scan_clips(self._pool.store, self._pool.config, ["clip_id", "video_id", "flags", "batch"]):
             source_N = self._sources.of(part["video_id"])
             part, source_N = part.filter(pa.array(source_N >= 0)), source_N[source_N >= 0]
             clip_ids = part["clip_id"].combine_chunks()
-            yield clip_ids, source_N, self.kinds(clip_ids, part["flags"].combine_chunks())
+            yield clip_ids, source_N, self.kinds(part)
 
-    def kinds(self, clip_ids: pa.Array[Any], flags: pa.Array[Any]) -> dict[Kind, Bools]:
-        """Return which clips are of each kind."""
-        copy_N = pc.is_in(clip_ids, self._copies).to_numpy(zero_copy_only=False)
+    def kinds(self, clips: pa.Table) -> dict[Kind, Bools]:
+        """Return which clips (clip_id, flags, batch) are of each kind."""
+        clip_ids, flags = clips["clip_id"].combine_chunks(), clips["flags"].combine_chunks()
+        copies = self._copies.of(clips["batch"], may_have_none=True)["clip_id"].combine_chunks()
+        copy_N = pc.is_in(clip_ids, copies).to_numpy(zero_copy_only=False)
         flagged_N = np.zeros(len(clip_ids), bool)
         dropping = pc.is_in(pc.list_flatten(flags), self._dropping).to_numpy(zero_copy_only=False)
         flagged_N[pc.list_parent_indices(flags).to_numpy(zero_copy_only=False)[dropping]] = True

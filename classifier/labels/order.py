@@ -184,10 +184,10 @@ def _offered(pool: Pool, clip_ids: set[str]) -> set[str]:
     """Return those clips that still count, and that no flag drops and no copy repeats by now."""
     if not clip_ids:
         return set()
-    table = pool.scan(["flags"], clip_ids=clip_ids)
+    table = pool.scan(["flags", "batch"], clip_ids=clip_ids)
     parts = ClipParts(pool, Sources([], {}, np.zeros(0, np.uint64)))
     names = table["clip_id"].combine_chunks()
-    judged_N = parts.kinds(names, table["flags"].combine_chunks())["random"]
+    judged_N = parts.kinds(table)["random"]
     return {name for name, judged in zip(texts(names), judged_N.tolist(), strict=True) if judged}
 
 

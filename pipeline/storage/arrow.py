@@ -115,12 +115,16 @@ class RowsOfBatches:
         starts = [0, *ends[:-1]] if ends else []
         self._places = {name: (start, end - start) for name, start, end in zip(names, starts, ends, strict=True)}
 
-    def of(self, batches: Column) -> pa.Table:
+    def of(self, batches: Column, *, may_have_none: bool = False) -> pa.Table:
         """Return the rows of the batches that a column names; all rows where it names one that there is not.
 
-        Rows of older versions may name no batch.
+        Args:
+            batches: the column. Rows of older versions may name no batch.
+            may_have_none: a batch that no row names has none, as long as all rows name one.
         """
         names = pc.unique(batches).to_pylist()
-        if any(name not in self._places for name in names):
+        missing = [name for name in names if name not in self._places]
+        if missing and not (may_have_none and None not in missing and None not in self._places):
             return self._rows
-        return pa.concat_tables([self._rows.slice(0, 0), *(self._rows.slice(*self._places[name]) for name in names)])
+        found = (self._rows.slice(*self._places[name]) for name in names if name in self._places)
+        return pa.concat_tables([self._rows.slice(0, 0), *found])

@@ -25,7 +25,7 @@ from pipeline.storage.damage import (
     stranger_columns,
     telling_damage,
 )
-from pipeline.storage.read_dataset import BATCH_ROWS, TableReader, dataset_of
+from pipeline.storage.read_dataset import BATCH_ROWS, Dataset, TableReader, dataset_of
 from pipeline.storage.rewrites import files_of_log, names_in_log, rewritten, says_gone, steadily, versions_in_log
 from pipeline.storage.root import Root
 from pipeline.storage.schemas import DERIVED_FROM_CLIP_ID, SCHEMA_VERSION, SCHEMAS
@@ -48,6 +48,7 @@ class ReadTables(Root):
         """Open a root without creating it; arguments and errors as of `Root`."""
         super().__init__(root, storage_options)
         self._seen_before: dict[str, tuple[object, DeltaTable]] = {}
+        self._with_statistics: dict[str, tuple[DeltaTable, Dataset]] = {}
         self._s3_tables: S3Tables | None = None
         if self._s3 is not None:
             from pipeline.storage.s3_tables import S3Tables
@@ -258,11 +259,25 @@ class ReadTables(Root):
         return Path(self.url(f"tables/{name}"))
 
     def _reader(self, name: str, table: DeltaTable, where: pc.Expression | None) -> TableReader:
-        dataset = dataset_of(table, self.url(f"tables/{name}") if self.is_local else None, where)
+        dataset = self._dataset(name, table, where)
         derived = DERIVED_FROM_CLIP_ID.get(name, ())
         lacking = [field for field in SCHEMAS[name] if field.name not in {*dataset.schema.names, *derived}]
         strangers = functools.partial(stranger_columns, self.root, name) if self.is_local else None
         return TableReader(dataset, derived, lacking, strangers)
+
+    def _dataset(self, name: str, table: DeltaTable, where: pc.Expression | None) -> Dataset:
+        """Return the files of a table for a condition.
+
+        Whoever reads a store in groups of batches asks each table for many conditions: the statistics of its files are
+        taken in once for a version of it, or the work would grow with files times groups.
+        """
+        of, dataset = self._with_statistics.get(name, (None, None))
+        if where is not None and of is table:
+            return dataset
+        dataset = dataset_of(table, self.url(f"tables/{name}") if self.is_local else None, where)
+        if where is not None and self.is_local:
+            self._with_statistics[name] = table, dataset
+        return dataset
 
     def latest(self, name: str, column: str, where: pc.Expression | None = None) -> datetime | None:
         """Return the latest time in a column, of the rows that match; None while there is none."""

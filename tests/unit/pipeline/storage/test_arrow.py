@@ -6,7 +6,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.storage.arrow import among, counts, parquet_table, rows_with, rows_without, texts, total, unique
+from pipeline.storage.arrow import (
+    RowsOfBatches,
+    among,
+    counts,
+    parquet_table,
+    rows_with,
+    rows_without,
+    texts,
+    total,
+    unique,
+)
 
 TABLE = pa.table({"name": pa.array(["a", "b", None, "a"]), "size": [1, 2, 3, None]})
 
@@ -17,6 +27,22 @@ def test_rows_are_chosen_by_plain_values():
     assert rows_without(TABLE, "name", "a")["size"].to_pylist() == [2, 3]  # a null is not among anything
     assert rows_without(TABLE, "name", [])["size"].to_pylist() == [1, 2, 3, None]
     assert rows_with(TABLE, "name", TABLE["name"].slice(1, 1))["size"].to_pylist() == [2]
+
+
+def test_rows_of_batches_are_all_rows_where_a_batch_may_be_missing_from_their_names():
+    whole = pa.table({"batch": ["b", "a", "b"], "row": [1, 2, 3]})
+    rows, older = RowsOfBatches(whole), RowsOfBatches(pa.table({"batch": ["b", None, "b"], "row": [1, 2, 3]}))
+
+    def found(rows: RowsOfBatches, *names: str | None, **how: bool) -> list[int]:
+        return sorted(rows.of(pa.array(names, pa.string()), **how)["row"].to_pylist())
+
+    assert found(rows, "b", "b") == [1, 3]
+    assert found(rows, "b", "c") == [1, 2, 3]
+    assert found(rows, "b", "c", may_have_none=True) == [1, 3]
+    assert found(rows, "c", may_have_none=True) == []
+    # a row that names no batch may be of any, and so may a row that is asked for
+    assert found(older, "b", "c", may_have_none=True) == [1, 2, 3]
+    assert found(rows, None, may_have_none=True) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("values", [[], set(), frozenset(), ()])
