@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
 from pipeline.storage import read_dataset
 from pipeline.storage.arrow import pc
@@ -56,6 +57,27 @@ def test_a_commit_of_another_is_seen_by_the_next_read(filled: Counting) -> None:
     add(Store(filled.root), "c")
     assert videos(filled) == ["a", "b", "c"]
     assert (filled.version(NAME), filled.inputs(NAME)) == (2, {"of": ["c"]})
+
+
+def test_statistics_of_many_files_are_taken_in_once_for_a_version(
+    filled: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads a store in groups of batches has a condition for each: files times groups would be quadratic."""
+    monkeypatch.setattr(read_dataset, "_FEW_FILES", 0)
+    taken: list[int] = []
+    whole = DeltaTable.to_pyarrow_dataset
+
+    def noted(table: DeltaTable, *args: Any, **options: Any) -> Any:
+        taken.append(table.version())
+        return whole(table, *args, **options)
+
+    monkeypatch.setattr(DeltaTable, "to_pyarrow_dataset", noted)
+    for name in ("a", "b", "c"):
+        assert videos(filled, where=pc.field("video_id") == name) == ([name] if name < "c" else [])
+    assert taken == [1]
+    add(Store(filled.root), "c")
+    assert videos(filled, where=pc.field("video_id") == "c") == ["c"]
+    assert taken == [1, 2]
 
 
 def test_another_table_of_the_same_version_in_its_place_is_read(filled: Counting, tmp_path: Path) -> None:
