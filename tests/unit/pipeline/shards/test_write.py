@@ -47,6 +47,15 @@ def decide_again(store: Store, change: dict[str, dict[str, object]]) -> None:
     store.replace("curated", [row | change.get(str(row["clip_id"]), {}) for row in decisions(store)])
 
 
+def make_copies(store: Store, *clip_ids: str) -> None:
+    """Make clips one group of near-duplicates, the first of them its representative."""
+    rows = store.read("duplicates").to_pylist()
+    for row in rows:
+        if row["clip_id"] in clip_ids:
+            row.update(representative=clip_ids[0], group_size=len(clip_ids))
+    store.replace("duplicates", rows)
+
+
 def tars(store: Store) -> dict[str, bytes]:
     return {key.split("/", 2)[2]: store.read_blob(key) for key in store.list_blobs("shards")}
 
@@ -194,11 +203,7 @@ def test_copies_that_came_to_lie_in_two_splits_make_a_set_outdated(
     assert shards_are_current(done, CONFIG)
     kept = [row for row in decisions(done) if row["decision"] == "keep"]
     first, second = (next(str(row["clip_id"]) for row in kept if row["split"] == name) for name in ("train", "val"))
-    rows = done.read("duplicates").to_pylist()
-    for row in rows:
-        if row["clip_id"] in {first, second}:
-            row.update(representative=first, group_size=2)
-    done.replace("duplicates", rows)
+    make_copies(done, first, second)
     assert not shards_are_current(done, CONFIG)
 
 
@@ -345,11 +350,7 @@ def test_copies_in_train_and_test_are_refused_by_name(done: Store) -> None:
     one_source_to(done, "test")
     kept = [row for row in decisions(done) if row["decision"] == "keep"]
     first, second = (next(str(row["clip_id"]) for row in kept if row["split"] == name) for name in ("train", "test"))
-    rows = done.read("duplicates").to_pylist()
-    for row in rows:
-        if row["clip_id"] in {first, second}:
-            row.update(representative=first, group_size=2)
-    done.replace("duplicates", rows)
+    make_copies(done, first, second)
     assert first in refusal(done)
 
 
@@ -367,11 +368,7 @@ def test_copies_in_two_splits_are_refused_by_name(done: Store) -> None:
     kept = [row for row in decisions(done) if row["decision"] == "keep"]
     first = next(str(row["clip_id"]) for row in kept if row["split"] == "train")
     second = next(str(row["clip_id"]) for row in kept if row["split"] == "val")
-    rows = done.read("duplicates").to_pylist()
-    for row in rows:
-        if row["clip_id"] in {first, second}:
-            row.update(representative=first, group_size=2)
-    done.replace("duplicates", rows)
+    make_copies(done, first, second)
     assert first in refusal(done)
 
 
