@@ -51,7 +51,7 @@ def run_doctor(store: Store, home: Home, config: Config, *, today: date | None =
         check_python(sys.version_info[:3]),
         check_ffmpeg(),
         check_ytdlp(importlib.metadata.version("yt-dlp"), today or datetime.now(UTC).date()),
-        check_javascript(runtimes(), needed=config.source.kind == "youtube"),
+        check_javascript(runtimes(), wrong_script(), needed=config.source.kind == "youtube"),
         check_disk(home.folder, config.download.min_free_gb),
         check_store(store),
     ]
@@ -90,7 +90,7 @@ def check_ytdlp(version: str, today: date) -> Finding:
     age = (today - date(*(int(part) for part in match.groups()))).days
     detail = f"{version}, {age} days old"
     if age > YTDLP_MAX_AGE_DAYS:
-        return Finding("yt-dlp", False, detail, "update it: pip install --upgrade yt-dlp")
+        return Finding("yt-dlp", False, detail, "update it: pip install --upgrade yt-dlp yt-dlp-ejs")
     return Finding("yt-dlp", True, detail)
 
 
@@ -105,16 +105,37 @@ def runtimes() -> dict[str, str]:
     return found
 
 
-def check_javascript(found: dict[str, str], *, needed: bool) -> Finding:
-    """Check the JavaScript runtimes: without one, YouTube offers no formats and all videos seem to be gone."""
+def wrong_script() -> str:
+    """Return what is wrong with the script that such a runtime is given; nothing where it is the one of this yt-dlp."""
+    from yt_dlp.extractor.youtube.jsc._builtin.vendor import VERSION
+
+    try:
+        version = importlib.metadata.version("yt-dlp-ejs")
+    except importlib.metadata.PackageNotFoundError:
+        return f"the script yt-dlp-ejs {VERSION} is missing"
+    return "" if version.split(".")[:2] == VERSION.split(".")[:2] else f"yt-dlp-ejs {version} is not {VERSION}"
+
+
+def check_javascript(found: dict[str, str], script: str, *, needed: bool) -> Finding:
+    """Check the JavaScript runtimes: without one, YouTube offers no formats and all videos seem to be gone.
+
+    Args:
+        found: runtimes, by name, and their versions.
+        script: what is wrong with the script that they are given.
+        needed: whether the source is YouTube.
+    """
     name = "javascript"
     for runtime, minimum in (("deno", _DENO_MIN), ("node", _NODE_MIN)):
         if runtime in found and int(found[runtime].split(".")[0]) >= minimum:
-            return Finding(name, True, f"{runtime} {found[runtime]}")
-    old = ", ".join(f"{runtime} {version} is too old" for runtime, version in found.items()) or "no runtime"
-    if not needed:
-        return Finding(name, True, f"{old}; only YouTube needs one")
-    return Finding(name, False, old, f"pip install deno (or install node {_NODE_MIN} or newer)")
+            detail, fix = f"{runtime} {found[runtime]}", "pip install --upgrade yt-dlp yt-dlp-ejs"
+            if not script:
+                return Finding(name, True, detail)
+            detail = f"{detail}, but {script}"
+            break
+    else:
+        old = ", ".join(f"{runtime} {version} is too old" for runtime, version in found.items()) or "no runtime"
+        detail, fix = old, f"pip install 'lampworks[youtube]' (or install node {_NODE_MIN} or newer)"
+    return Finding(name, False, detail, fix) if needed else Finding(name, True, f"{detail}; only YouTube needs one")
 
 
 def check_disk(folder: Path, min_free_gb: float) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -18,6 +20,7 @@ from pipeline.inspect.doctor import (
     check_store,
     check_ytdlp,
     run_doctor,
+    wrong_script,
 )
 from pipeline.storage.home import home_of
 from pipeline.storage.store import Store
@@ -61,18 +64,43 @@ def test_yt_dlp_is_judged_by_its_age() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "ok", "detail"),
+    ("found", "script", "ok", "detail"),
     [
-        ({}, False, "no runtime"),
-        ({"node": "20.20.2"}, False, "node 20.20.2 is too old"),
-        ({"node": "22.1.0"}, True, "node 22.1.0"),
-        ({"deno": "2.9.8", "node": "20.20.2"}, True, "deno 2.9.8"),
+        ({}, "", False, "no runtime"),
+        ({"node": "20.20.2"}, "", False, "node 20.20.2 is too old"),
+        ({"node": "22.1.0"}, "", True, "node 22.1.0"),
+        ({"deno": "2.9.8", "node": "20.20.2"}, "", True, "deno 2.9.8"),
+        ({"deno": "2.9.8"}, "yt-dlp-ejs 0.7.0 is not 0.8.0", False, "deno 2.9.8, but yt-dlp-ejs 0.7.0 is not 0.8.0"),
     ],
 )
-def test_only_youtube_needs_a_javascript_runtime(found: dict[str, str], ok: bool, detail: str) -> None:
-    finding = check_javascript(found, needed=True)
-    assert (finding.ok, finding.detail) == (ok, detail)
-    assert check_javascript(found, needed=False).ok
+def test_only_youtube_needs_a_javascript_runtime(found: dict[str, str], script: str, ok: bool, detail: str) -> None:
+    finding = check_javascript(found, script, needed=True)
+    assert (finding.ok, finding.detail, bool(finding.fix)) == (ok, detail, not ok)
+    assert check_javascript(found, script, needed=False).ok
+
+
+def test_yt_dlp_gets_the_script_that_a_runtime_is_given_from_a_package_and_downloads_none() -> None:
+    pytest.importorskip("yt_dlp_ejs", reason="this environment is older than the dependency: make setup-dev")
+    import yt_dlp
+    from yt_dlp.extractor.youtube.jsc._builtin.deno import DenoJCP
+    from yt_dlp.extractor.youtube.jsc._builtin.ejs import ScriptSource, ScriptType
+    from yt_dlp.extractor.youtube.jsc._director import initialize_jsc_director
+
+    assert wrong_script() == ""
+    with yt_dlp.YoutubeDL({"quiet": True}) as client:
+        providers = initialize_jsc_director(client.get_info_extractor("Youtube")).providers
+        [deno] = [one for one in providers.values() if isinstance(one, DenoJCP)]
+        assert {deno._get_script(kind).source for kind in ScriptType} == {ScriptSource.PYPACKAGE}
+
+
+def test_a_script_that_is_missing_or_of_another_yt_dlp_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    assert re.fullmatch(r"the script yt-dlp-ejs [\d.]+ is missing", wrong_script())
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
+    assert wrong_script().startswith("yt-dlp-ejs 0.0.1 is not ")
 
 
 def test_a_full_disk_and_a_root_that_cannot_be_written_are_findings_not_errors(tmp_path: Path) -> None:
