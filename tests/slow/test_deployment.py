@@ -136,7 +136,7 @@ def test_the_health_of_a_service_is_asked_by_a_command(deployment: Deployment) -
     done = commanded(deployment, "health", *deployment.where)
     assert (done.returncode, done.stderr) == (0, "")
     assert {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()} == dict.fromkeys(
-        ("storage", "store", "daemon", "pages"), "ok"
+        ("storage", "store", "daemon", "pages", "metrics"), "ok"
     )
 
 

@@ -52,10 +52,10 @@ def add_commands(commands: Parsers) -> None:
         "health",
         run_health,
         "Say whether the services of a deployment work; exit code 1 where one does not.",
-        "Asks what `/ready` of the metrics service asks: Dagster's storage, the store, and the services.",
+        "Asks what `/ready` of the metrics service asks (storage, store, services), and that service too.",
         "  lampworks health --only code --code-server code:4266",
     )
-    _add_place_options(health, "storage, store, code, daemon, pages")
+    _add_place_options(health, "storage, store, code, daemon, pages, metrics")
     metrics = commands.add(
         "metrics",
         run_metrics,
@@ -73,6 +73,10 @@ def _add_place_options(command: argparse.ArgumentParser, names: str) -> None:
         "--code-server", metavar="HOST:PORT",
         help="where the code server is; it takes orders from everyone who reaches it, so keep it in a closed network "
         "(default: a socket that only this user reaches)",
+    )  # fmt: skip
+    group.add_argument(
+        "--pages", metavar="URL", help="where the pages are, if another command serves them, as http://pages:3000: "
+        "`/ready` asks them too"
     )  # fmt: skip
     group.add_argument("--host", default="127.0.0.1", help="address of pages and metrics (default: this machine alone)")
     group.add_argument("--port", type=int, default=_PORTS["pages"], metavar="N", help="of the pages (%(default)s)")
@@ -184,14 +188,21 @@ def _parts(
     args: argparse.Namespace, only: Sequence[str], code_server: str | None, listeners: Mapping[str, Listener]
 ) -> Parts:
     """Return what `/ready` asks: the services of this command, and a code server elsewhere."""
-    pages = listeners["pages"].url.partition("?")[0].rstrip("/") if "pages" in listeners else None
+    pages = listeners["pages"].url.partition("?")[0].rstrip("/") if "pages" in listeners else _elsewhere(args)
     asked = code_server if "code" in only or args.code_server else None
     return Parts(code_server=asked, daemon=True, pages=pages)
 
 
+def _elsewhere(args: argparse.Namespace) -> str | None:
+    """Return where other pages are, as `--pages` says; UserError where that is no address."""
+    if args.pages is not None and not re.fullmatch(r"https?://[^\s/?#]+/?", args.pages):
+        raise UserError(f"--pages {args.pages!r}: expected an address, as http://pages:3000")
+    return args.pages and str(args.pages).rstrip("/")
+
+
 def run_health(args: argparse.Namespace) -> int:
     """Print what is wrong with each part; return 1 where anything is."""
-    parts = ("storage", "store", *(role for role in ROLES if role != "metrics"))
+    parts = ("storage", "store", *ROLES)
     only = [name.strip() for name in args.only.split(",")] if args.only else []
     if unknown := [name for name in only if name not in parts]:
         raise UserError(f"--only: {unknown[0]!r} is not asked; there are {', '.join(parts)}")
@@ -201,8 +212,9 @@ def run_health(args: argparse.Namespace) -> int:
     os.environ.update(_environment(settings))
     if args.token is not None:
         os.environ[TOKEN] = args.token
-    pages = f"http://{args.host}:{args.port}"
-    answers = ask_all(Parts(code_server=args.code_server, daemon=True, pages=pages), only)
+    pages = _elsewhere(args) or f"http://{args.host}:{args.port}"
+    metrics = f"http://{args.host}:{args.metrics_port}"
+    answers = ask_all(Parts(code_server=args.code_server, daemon=True, pages=pages, metrics=metrics), only)
     for name, why in answers.items():
         print(f"{name:8} {why or 'ok'}")
     return 1 if any(answers.values()) else 0

@@ -5,6 +5,7 @@ store     the tables of the root can be read
 code      the code server answers
 daemon    all parts of the daemon have reported within the last minutes
 pages     the web server answers
+metrics   the server of metrics answers
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ def ask_all(parts: Parts, only: Collection[str] = ()) -> Answers:
     if parts.daemon:
         questions["daemon"] = _daemon
     if parts.pages is not None:
-        questions["pages"] = lambda: _pages(parts.pages or "")
+        questions["pages"] = lambda: _server(f"{parts.pages}/server_info")
+    if parts.metrics is not None:
+        questions["metrics"] = lambda: _server(f"{parts.metrics}/live")
     return {name: _answer(ask) for name, ask in questions.items() if not only or name in only}
 
 
@@ -101,12 +104,14 @@ def heartbeat_ages() -> dict[str, float | None]:
     return {name: max(0.0, time.time() - known[name].timestamp) if name in known else None for name in names}
 
 
-def _pages(address: str) -> str | None:
-    request = urllib.request.Request(f"{address}/server_info")
+def _server(url: str) -> str | None:
+    request = urllib.request.Request(url)
     if token := os.environ.get(TOKEN):
         request.add_header("Authorization", f"Bearer {token}")
+    # services of one deployment are beside each other: a proxy of the environment does not know them by these names
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with closing(urllib.request.urlopen(request, timeout=_ANSWER_S)):
+        with closing(opener.open(request, timeout=_ANSWER_S)):
             return None
     except urllib.error.HTTPError as exc:
         return f"it answers with status {exc.code}"

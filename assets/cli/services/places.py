@@ -29,6 +29,8 @@ class Parts:
     daemon: bool = False
     pages: str | None = None
     """Address of the web server, as http://127.0.0.1:3000."""
+    metrics: str | None = None
+    """Address of the server of metrics, as http://127.0.0.1:9464."""
 
 
 def code_patience_s() -> float:

@@ -41,7 +41,8 @@ def test_the_workspace_names_the_code_server(code_server: str, where: dict[str, 
         (["services", "--only", "code"], "set DAGSTER_PG_URL to its address"),
         (["services", "--only", "pages", "--code-server", "nowhere"], "expected HOST:PORT"),
         (["services", "--host", "0.0.0.0"], "give --token"),
-        (["health", "--only", "metrics"], "'metrics' is not asked; there are storage, store, code, daemon, pages"),
+        (["health", "--only", "ray"], "'ray' is not asked; there are storage, store, code, daemon, pages, metrics"),
+        (["health", "--only", "pages", "--pages", "pages:3000"], "expected an address, as http://pages:3000"),
         (["health", "--only", "code"], "--code-server HOST:PORT"),
     ],
 )
@@ -79,6 +80,18 @@ def test_the_sample_deployment_starts_every_service_by_commands_that_exist() -> 
     published = {name: one["ports"] for name, one in compose["services"].items() if "ports" in one}
     assert published == {"pages": ["127.0.0.1:3000:3000"], "metrics": ["127.0.0.1:9464:9464"]}
     assert isinstance(parsed[0], argparse.Namespace)
+    # who is asked by the name of a service answers to that name
+    for asked in {one.pages.removeprefix("http://").partition(":")[0] for one in parsed if one.pages}:
+        assert compose["services"][asked]["hostname"] == asked
+
+
+def test_the_objects_of_every_ray_node_fit_in_its_shared_memory() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    nodes = {name: one for name, one in compose["services"].items() if "ray start" in " ".join(one.get("command", []))}
+    assert nodes.keys() == {"code", "ray-head", "ray-worker"}
+    for one in nodes.values():
+        [objects] = re.findall(r"--object-store-memory=(\d+)", " ".join(one["command"]))
+        assert int(objects) < int(one["shm_size"].removesuffix("gb")) * 2**30
 
 
 def test_the_sample_settings_and_variables_are_known() -> None:
@@ -91,8 +104,11 @@ def test_the_sample_settings_and_variables_are_known() -> None:
     asked = set(re.findall(r"\$\{(\w+)", compose))
     assert asked <= told
     image = (DEPLOY / "Dockerfile").read_text()
-    for name in re.findall(r"^COPY (.*) \S+$", image, re.MULTILINE):
-        assert all((ROOT / part).exists() for part in name.split())
+    copied = [part for names in re.findall(r"^COPY (.*) \S+$", image, re.MULTILINE) for part in names.split()]
+    assert all((ROOT / part).exists() for part in copied)
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in ignored
+    assert {line[1:] for line in ignored if line.startswith("!")} == {*copied}
 
 
 def test_the_alerts_ask_for_figures_that_there_are() -> None:
