@@ -71,6 +71,8 @@ SLOW: Mapping[str, float] = {
     "tests/e2e/test_interruption.py": 90,
     "tests/threats/test_at_once.py": 80,
     "tests/slow/test_documented_procedures.py": 80,
+    # nothing, unless it is asked for: then 540, of which two cores do little else
+    "tests/slow/test_containers.py": 78,
     "tests/slow/test_trainings_in_processes.py": 75,
     "tests/slow/test_pages_of_many_partitions.py": 30,
     "tests/laws/test_takedown_to_the_last_byte.py": 60,
