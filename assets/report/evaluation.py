@@ -12,6 +12,7 @@ from markupsafe import Markup
 from assets.report.charts import Series, curves_chart
 from assets.report.wording import interval
 from models.evaluation.fidelity.text import fidelity_figures
+from pipeline.bootstrap import stored_ends
 from pipeline.storage.models_table import ModelRecord
 
 Metrics = Mapping[str, Any]
@@ -147,7 +148,7 @@ class EvaluationView:
 
 def evaluation_view(evaluation: ModelRecord) -> EvaluationView:
     """Return what the report shows of a published evaluation."""
-    found = evaluation.metrics
+    found = {name: _with_ends(value) for name, value in evaluation.metrics.items()}
     names, chart = _horizon(found)
     fidelity = fidelity_figures(found)
     networks = {figure["net"]["name"]: figure["net"] for figure in fidelity.values() if figure.get("net")}
@@ -169,6 +170,13 @@ def evaluation_view(evaluation: ModelRecord) -> EvaluationView:
             if isinstance(value, Mapping) and "value" in value and name not in fidelity
         },
     )
+
+
+def _with_ends(metric: Any) -> Any:
+    if not isinstance(metric, Mapping) or "low" not in metric:
+        return metric
+    low, high = stored_ends(metric)
+    return {**metric, "low": low, "high": high}
 
 
 def action_views(evaluation: ModelRecord) -> list[ActionView]:
@@ -212,7 +220,7 @@ def _character(character: Mapping[str, Any]) -> CharacterView:
         steps = [(k, step) for k, step in enumerate(character.get(name, []), 1) if step.get("value") is not None]
         if steps:
             series[title] = [(k, step["value"]) for k, step in steps]
-            bands[title] = [(k, step["low"], step["high"]) for k, step in steps]
+            bands[title] = [(k, step["low"], step["high"]) for k, step in steps if step.get("low") is not None]
     frames = len(character.get("character_kept", []))
     shown = [k for k in (1, 8, 30) if k <= frames]
     rows = [

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.evaluation.chance import TOO_FEW, How, no_chance_level, rearranged
-from models.evaluation.metric import LEAST_FOR_INTERVAL, Metrics, unknown, with_interval
+from models.evaluation.metric import Metrics, unknown, with_interval
 from models.metrics import Interval, bootstrap, count_pairs
 from pipeline.config import EvaluationConfig
 
@@ -69,7 +69,7 @@ def accuracy_metrics(
         tables, draws=config.bootstrap_draws, seed=config.seed, reduce=lambda drawn: balanced_accuracy(drawn.sum(1))
     )
     assert interval is not None
-    found: Metrics = {name: with_interval(interval, least=LEAST_FOR_INTERVAL)}
+    found: Metrics = {name: with_interval(interval)}
     if few := no_chance_level([wanted[wanted >= 0] for wanted in true], names, how, config, unit=unit):
         return {**found, f"{name}_shuffled": unknown(few)}
     rng = np.random.default_rng(config.seed)

@@ -10,7 +10,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from pipeline.bootstrap import draw_counts
+from pipeline.bootstrap import LEAST_FOR_INTERVAL, draw_counts
 from pipeline.config import EvaluationConfig
 
 
@@ -24,7 +24,7 @@ class ActionMatrix(TypedDict):
     share: list[list[float | None]]
     """Of the transitions of the latent action; None for one that was never inferred."""
     low: list[list[float | None]]
-    """Lower ends of the 95 % intervals of the shares, over sources."""
+    """Lower ends of the 95 % intervals of the shares, over sources; None of fewer than `LEAST_FOR_INTERVAL`."""
     high: list[list[float | None]]
     num_sources: int
 
@@ -36,7 +36,7 @@ def action_matrix(tables_SKA: np.ndarray, names: Sequence[str], config: Evaluati
     shares = _shares(np.einsum("ds,ska->dka", drawn, tables_SKA))
     low, high = np.full(counts.shape, np.nan), np.full(counts.shape, np.nan)
     used = counts.sum(1) > 0
-    if used.any():
+    if used.any() and len(tables_SKA) >= LEAST_FOR_INTERVAL:
         low[used], high[used] = np.nanpercentile(shares[:, used], [2.5, 97.5], axis=0)
     return {
         "actions": list(names),

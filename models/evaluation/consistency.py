@@ -21,7 +21,7 @@ import numpy as np
 from models.evaluation.accuracy import LEAST_SOURCES
 from models.evaluation.chance import TOO_FEW
 from models.evaluation.effects import LEAST, Effects
-from models.evaluation.metric import LEAST_FOR_INTERVAL, Metric, Metrics, unknown, with_interval
+from models.evaluation.metric import Metric, Metrics, unknown, with_interval
 from models.metrics import Interval
 from pipeline.bootstrap import draw_counts, interval_95
 from pipeline.config import EvaluationConfig
@@ -117,4 +117,4 @@ def _metric(values_D: np.ndarray, num_sources: int) -> Metric:
     known = values_D[1:][~np.isnan(values_D[1:])]
     if np.isnan(values_D[0]) or not len(known):
         return unknown(f"{TOO_FEW}: {num_sources} of the held-out sources have it, and {LEAST_SOURCES} are needed")
-    return with_interval(Interval(float(values_D[0]), *interval_95(known), num_sources), least=LEAST_FOR_INTERVAL)
+    return with_interval(Interval(float(values_D[0]), *interval_95(known), num_sources))

@@ -8,6 +8,7 @@ from typing import Required, TypedDict
 import numpy as np
 
 from models.metrics import Interval, bootstrap, per_source
+from pipeline.bootstrap import LEAST_FOR_INTERVAL, too_few
 from pipeline.config import EvaluationConfig
 
 
@@ -22,8 +23,6 @@ class Metric(TypedDict, total=False):
     """Why the value, or its interval, is unknown."""
 
 
-LEAST_FOR_INTERVAL = 5
-"""With fewer sources no interval is given: of two a draw is one of three, and of four one of 35."""
 Metrics = dict[str, Metric]
 """Metrics by name."""
 
@@ -40,7 +39,7 @@ def mean_over_sources(values_N: np.ndarray, sources: Sequence[str], config: Eval
     return with_interval(interval) if interval is not None else unknown("nothing moves in the held-out windows")
 
 
-def with_interval(interval: Interval, *, least: int = 0) -> Metric:
+def with_interval(interval: Interval, *, least: int = LEAST_FOR_INTERVAL) -> Metric:
     """Return a value and its interval as a metric; of fewer sources than `least` the value alone, and why."""
     few = interval.num_sources < least
     found: Metric = {
@@ -50,7 +49,7 @@ def with_interval(interval: Interval, *, least: int = 0) -> Metric:
         "num_sources": interval.num_sources,
     }
     if few:
-        found["reason"] = f"too few to tell an interval: {interval.num_sources} sources, and {least} are needed"
+        found["reason"] = too_few(interval.num_sources, least)
     return found
 
 

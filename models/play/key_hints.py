@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.evaluation.action_keys import Effect, all_chords, own_chords
+from pipeline.bootstrap import stored_ends
 from pipeline.config import Config
 from pipeline.model_choice import models_in_use
 from pipeline.storage.store import Store
@@ -73,7 +74,7 @@ def hints_from(metrics: Mapping[str, Any] | None) -> WorldHints:
     """Return the hints in the metrics of an evaluation; None stands for no evaluation."""
     if metrics is None:
         return WorldHints("This world has not been evaluated yet, so the effect of its keys is unknown.")
-    return WorldHints(_note(metrics), key_hints(metrics["latent_actions"]))
+    return WorldHints(control_note(metrics), key_hints(metrics["latent_actions"]))
 
 
 def key_hints(latent_actions: Sequence[Mapping[str, Any]]) -> dict[int, KeyHint]:
@@ -108,14 +109,17 @@ def _most_frequent(true_actions: Mapping[str, float]) -> str:
     return f"{share:.0%} {name}" if share >= 0.5 else ""
 
 
-def _note(metrics: Mapping[str, Any]) -> str:
+def control_note(metrics: Mapping[str, Any]) -> str:
+    """Return whether keys control a world, by the metrics of its evaluation."""
     control = metrics["delta_t_psnr_permuted"]
     if control["value"] is None:
         return "Whether the keys control this world is unknown: nothing moves in the held-out videos."
-    measured = (
-        f"{control['value']:.1f} dB [{control['low']:.1f}, {control['high']:.1f}] on {control['num_sources']} "
-        "held-out videos"
-    )
+    low, high = stored_ends(control)
+    ends = "" if low is None else f" [{low:.1f}, {high:.1f}]"
+    many = "video" if control["num_sources"] == 1 else "videos"
+    measured = f"{control['value']:.1f} dB{ends} on {control['num_sources']} held-out {many}"
+    if low is None:
+        return f"Whether the keys control this world is unknown: delta-t PSNR, permuted actions, {measured}: too few."
     if metrics["gates"]["delta_t_psnr_permuted"]["passed"]:
         return f"The keys control this world: delta-t PSNR, permuted actions, is {measured}."
     return f"The keys do not control this world well yet: delta-t PSNR, permuted actions, is {measured}."

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pipeline.bootstrap import stored_ends
 from pipeline.config import Config
 from pipeline.config.renamed import with_present_names
 from pipeline.errors import UserError
@@ -258,7 +259,8 @@ def _figures(kind: str, metrics: Mapping[str, Any]) -> dict[str, Figure]:
     for name in _HEADLINES[kind]:
         metric = metrics.get(name)
         if isinstance(metric, Mapping) and metric.get("value") is not None:
-            found[name] = Figure(value=metric["value"], low=metric.get("low"), high=metric.get("high"))
+            low, high = stored_ends(metric)
+            found[name] = Figure(value=metric["value"], low=low, high=high)
         elif isinstance(metric, int | float):
             found[name] = Figure(value=float(metric))
     return found

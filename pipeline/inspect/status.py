@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.bootstrap import few_sources, stored_ends
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.duplicates import duplicates_are_current
 from pipeline.clips.read import scan_clips
@@ -364,10 +365,17 @@ def _evaluation(record: ModelRecord | None) -> dict[str, MetricStatus]:
     """Return the metrics of an evaluation that are single values."""
     metrics = record.metrics if record is not None else {}
     return {
-        name: MetricStatus(value=metric["value"], low=metric.get("low"), high=metric.get("high"))
+        name: _metric(metric)
         for name, metric in sorted(metrics.items())
         if isinstance(metric, dict) and "value" in metric
     }
+
+
+def _metric(metric: Mapping[str, Any]) -> MetricStatus:
+    low, high = stored_ends(metric)
+    return MetricStatus(
+        value=metric["value"], low=low, high=high, reason=metric.get("reason") or few_sources(metric) or None
+    )
 
 
 def _fvd(record: ModelRecord | None) -> FvdStatus | None:
@@ -386,9 +394,6 @@ def _fvd(record: ModelRecord | None) -> FvdStatus | None:
         sha256=figure.get("net", {}).get("sha256"),
         num_sources=figure.get("num_sources", 0),
         num_samples=figure.get("num_samples"),
-        floors={
-            floor: MetricStatus(value=value["value"], low=value.get("low"), high=value.get("high"))
-            for floor, value in figure.get("floors", {}).items()
-        },
+        floors={floor: _metric(value) for floor, value in figure.get("floors", {}).items()},
         reason=figure.get("reason"),
     )

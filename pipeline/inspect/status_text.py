@@ -212,7 +212,9 @@ def _evaluation(evaluation: Mapping[str, MetricStatus], current: bool) -> list[s
     lines = [] if current else ["of other settings, older shards or before a takedown; `lampworks run` measures again"]
     for name, metric in shown.items():
         label, unit = _METRICS[name]
-        interval = "" if metric.low is None else f"  [{metric.low:.2f}, {metric.high:.2f}]"
+        interval = f"  ({metric.reason})" if metric.reason else ""
+        if metric.low is not None:
+            interval = f"  [{metric.low:.2f}, {metric.high:.2f}]"
         lines.append(f"{label:<{width}}  {metric.value:6.2f} {unit:<3}{interval}".rstrip())
     return [_line("" if number else "metrics", line) for number, line in enumerate(lines)]
 

@@ -244,6 +244,8 @@ class MetricStatus:
     value: float | None
     low: float | None
     high: float | None
+    reason: str | None = None
+    """Why there is no value, or no interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,8 +261,6 @@ class FvdStatus(MetricStatus):
     """Videos of each set."""
     floors: Mapping[str, MetricStatus]
     """The same figure of the tokenizer's reconstructions, and of two halves of the true videos."""
-    reason: str | None
-    """Why there is no value."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -285,6 +285,13 @@ def test_the_matrix_has_shares_of_each_latent_action_with_intervals_over_sources
     assert matrix["num_sources"] == 8
 
 
+def test_the_matrix_of_few_sources_has_shares_and_no_intervals():
+    tables = true_tables(ACTIONS[:1], ACTIONS[:1], SOURCES[:1], 4, 3)
+    matrix = action_matrix(tables, ("none", "left", "right"), CONFIG)
+    assert matrix["share"][1] == [0, 1, 0]
+    assert matrix["low"] == matrix["high"] == [[None] * 3] * 4, "of one source an interval has no width"
+
+
 def test_latent_actions_are_told_by_true_ones_or_the_reason_is_given(ring_clips, ring_world):
     codes, _ = infer_clip_actions(ring_world, ring_clips)
     told = measure_latent_actions(ring_clips, codes, 4, CONFIG)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.play.key_hints import WorldHints, key_hints
+from models.play.key_hints import WorldHints, control_note, key_hints
 
 
 def hints(symbols, **changed):
@@ -63,3 +63,20 @@ def test_an_evaluation_of_an_earlier_version_gives_keys_without_groups():
     world = WorldHints("", key_hints([old]))
     assert world.keys[2].keys == ("ArrowLeft", "KeyA")
     assert (world.chords["KeyA"], world.groups) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("low", "sources", "passed", "words"),
+    [
+        (3.0, 8, True, "The keys control this world: delta-t PSNR, permuted actions, is 4.0 dB [3.0, 5.0] on 8 held-"),
+        (0.2, 8, False, "The keys do not control this world well yet"),
+        (None, 4, None, "Whether the keys control this world is unknown: delta-t PSNR, permuted actions, 4.0 dB on 4"),
+        # of one source, as evaluations of earlier versions gave it
+        (4.0, 1, True, "is unknown: delta-t PSNR, permuted actions, 4.0 dB on 1 held-out video: too few"),
+    ],
+)
+def test_whether_keys_control_a_world_is_said_of_enough_videos_alone(low, sources, passed, words):
+    high = None if low is None else 8.0 - low if sources == 1 else 5.0
+    control = {"value": 4.0, "low": low, "high": high, "num_sources": sources}
+    gates = {"delta_t_psnr_permuted": {"passed": passed}}
+    assert words in control_note({"delta_t_psnr_permuted": control, "gates": gates})

@@ -89,8 +89,8 @@ def test_a_finished_store_is_counted_stage_by_stage(finished: Store):
     assert "drop: duplicate" in found["curated"]["reasons"]  # of whichever clip
     assert found["shards"]["current"] is True
     assert found["models"]["world_model"] == {"model_id": "wm1", "parameters": 2_100_000, "steps": STEPS}
-    assert found["evaluation"]["delta_t_psnr_permuted"] == {"value": 3.9, "low": 3.3, "high": 4.5}
-    assert found["evaluation"]["code_entropy"] == {"value": 1.91, "low": None, "high": None}
+    assert found["evaluation"]["delta_t_psnr_permuted"] == {"value": 3.9, "low": 3.3, "high": 4.5, "reason": None}
+    assert found["evaluation"]["code_entropy"] == {"value": 1.91, "low": None, "high": None, "reason": None}
     assert found["conserved"] is True
 
 

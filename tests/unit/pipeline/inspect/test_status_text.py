@@ -76,13 +76,15 @@ def test_each_metric_is_a_label_a_number_and_a_unit(found: StoreStatus) -> None:
     evaluation = {
         "psnr_t1_above_copy": MetricStatus(value=6.571, low=4.48, high=8.68),
         "delta_t_psnr_permuted": MetricStatus(value=4.97, low=None, high=None),
+        "distinct_actions": MetricStatus(value=2.0, low=None, high=None, reason="too few"),
         "latent_action_mutual_information": MetricStatus(value=None, low=None, high=None),
     }
     lines = format_status(dataclasses.replace(found, evaluation=evaluation, fvd=None)).splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("metrics"))
-    assert [re.split(r" {2,}", line) for line in lines[start : start + 3]] == [
+    assert [re.split(r" {2,}", line) for line in lines[start : start + 4]] == [
         ["metrics", "next-frame PSNR gain over copying", "6.57 dB", "[4.48, 8.68]"],
         ["", "delta-t PSNR, permuted actions", "4.97 dB"],
+        ["", "actions with an effect of their own", "2.00", "(too few)"],
         ["accounting", "OK: all totals balance"],
     ]
     assert lines[start].index("6.57") == lines[start + 1].index("4.97"), "as wide as the longest label that there is"
