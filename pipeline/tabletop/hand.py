@@ -1,7 +1,8 @@
 """Decide what the pusher does: go behind a thing, push it to some place, choose another, with pauses and detours.
 
 The hand looks at places and knows no physics. It commands one of eight directions or none, each for two frames or
-more, as a person with a stick does.
+more, as a person with a stick does. Where something holds the pusher it lets go at once, and goes another way: of
+demonstrations in which a stick pushes on against a wall, a world learns that commands do nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pipeline.tabletop.look import SIDE, Command, Points
 _BEHIND = 17.0
 """From the centre of a thing to where pushing it begins."""
 _NEAR = 5.0
+_HELD = 1.5
+"""The pusher moves less than that in a frame where something holds it, of 4.5 where nothing does."""
 _PAUSE_SHARE, _DETOUR_SHARE = 0.06, 0.15
 
 
@@ -26,6 +29,7 @@ class Hand:
         self._frames = 0  # for which the command still holds
         self._push = 0  # decisions for which the thing is still pushed
         self._aim: tuple[int, Points] | None = None  # a thing, and where it shall go
+        self._was: Points | None = None  # the pusher's place a frame ago
 
     def command(self, pusher: Points, centres: Points) -> Command:
         """Return the command of the next frame.
@@ -34,11 +38,24 @@ class Hand:
             pusher: its place, (2,).
             centres: of the things, (things, 2).
         """
-        if self._frames <= 0:
+        if self._is_held(pusher):
+            self._aim, self._push = None, 0
+            self._command = self._away(pusher)
+            self._frames = int(self._rng.integers(2, 5))
+        elif self._frames <= 0:
             self._command = self._decide(pusher, centres)
             self._frames = int(self._rng.integers(2, 5))
         self._frames -= 1
+        self._was = pusher
         return self._command
+
+    def _is_held(self, pusher: Points) -> bool:
+        return self._command != (0, 0) and self._was is not None and bool((abs(pusher - self._was) < _HELD).all())
+
+    def _away(self, pusher: Points) -> Command:
+        """Return a direction other than the last one, rather inwards."""
+        ways = self._rng.normal(size=(8, 2)) + (SIDE / 2 - pusher) / SIDE
+        return next((command for command in map(compass, ways) if command != self._command), (0, 0))
 
     def _decide(self, pusher: Points, centres: Points) -> Command:
         chance = self._rng.random()
