@@ -173,7 +173,7 @@ def evaluation_view(evaluation: ModelRecord) -> EvaluationView:
 
 
 def _with_ends(metric: Any) -> Any:
-    if not isinstance(metric, Mapping) or "low" not in metric:
+    if not isinstance(metric, Mapping) or not {"value", "low"} <= metric.keys():
         return metric
     low, high = stored_ends(metric)
     return {**metric, "low": low, "high": high}

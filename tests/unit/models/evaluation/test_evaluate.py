@@ -52,7 +52,7 @@ def trained(tmp_path_factory):
     return store, report
 
 
-def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
+def test_the_row_holds_every_figure_with_why_it_has_no_interval_and_the_gates(trained):
     store, report = trained
     record = newest_model(store, "world_evaluation")
     metrics = record.metrics
@@ -65,8 +65,8 @@ def test_the_row_holds_every_figure_with_its_interval_and_the_gates(trained):
         "drift_psnr_prefill", "drift_psnr_ring", "drift_ring_below_prefill",
         "latent_action_mutual_information", "latent_action_direction_information",
     ):  # fmt: skip
-        assert metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"], name
-        assert metrics[name]["num_sources"] == 3, name
+        assert metrics[name]["low"] is metrics[name]["high"] is None, name
+        assert metrics[name]["reason"] == "too few to tell an interval: 3 sources, and 5 are needed", name
     assert {"code_entropy_within_clip", "code_entropy_within_time", "tokenizer_perplexity"} <= set(metrics)
     # three contexts of three frames
     assert [

@@ -53,9 +53,9 @@ def test_kinds_are_compared_with_held_out_frames_and_too_few_pictures_are_said()
 
     found = by_kind(
         {
-            REFERENCE: pictures([0.1, 0.2, 0.3]),
-            "sketches": pictures([0.4, 0.5, 0.6]),
-            "alike": pictures([0.1, 0.2, 0.3]),
+            REFERENCE: pictures([0.1, 0.2, 0.3, 0.2, 0.1]),
+            "sketches": pictures([0.4, 0.5, 0.6, 0.5, 0.4]),
+            "alike": pictures([0.1, 0.2, 0.3, 0.2, 0.1]),
             "one": pictures([0.9]),
             "unknown": pictures([None, None]),
             "none": [],
