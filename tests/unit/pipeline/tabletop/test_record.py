@@ -49,6 +49,16 @@ def test_only_what_is_missing_is_recorded_and_more_episodes_add_to_a_folder(tmp_
 
 
 @pytest.mark.usefixtures("inline")
+def test_a_folder_of_an_earlier_hand_gets_no_episodes_of_this_one(tmp_path: Path) -> None:
+    record_tabletop(SMALL, tmp_path)
+    settings = json.loads((tmp_path / "tabletop.json").read_text())
+    del settings["hand"]  # as it was written before there was another one
+    (tmp_path / "tabletop.json").write_text(json.dumps(settings))
+    with pytest.raises(UserError, match=r"episodes of other settings.*name another folder"):
+        record_tabletop(TabletopSettings(episodes=3, seconds=2, seed=3, size=48), tmp_path)
+
+
+@pytest.mark.usefixtures("inline")
 def test_a_folder_with_more_episodes_than_are_asked_for_is_refused(tmp_path: Path) -> None:
     """All that it holds would be trained on, and the report would say 1."""
     record_tabletop(SMALL, tmp_path)
