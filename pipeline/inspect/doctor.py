@@ -107,8 +107,11 @@ def runtimes() -> dict[str, str]:
 
 def wrong_script() -> str:
     """Return what is wrong with the script that such a runtime is given; nothing where it is the one of this yt-dlp."""
-    from yt_dlp.extractor.youtube.jsc._builtin.vendor import VERSION
-
+    try:
+        from yt_dlp.extractor.youtube.jsc._builtin.vendor import VERSION
+    except ImportError:
+        # a place of its own inside yt-dlp: another release may have it elsewhere, or no such script
+        return ""
     try:
         version = importlib.metadata.version("yt-dlp-ejs")
     except importlib.metadata.PackageNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import sys
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -101,6 +102,11 @@ def test_a_script_that_is_missing_or_of_another_yt_dlp_is_named(monkeypatch: pyt
     assert re.fullmatch(r"the script yt-dlp-ejs [\d.]+ is missing", wrong_script())
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
     assert wrong_script().startswith("yt-dlp-ejs 0.0.1 is not ")
+
+
+def test_a_yt_dlp_that_tells_no_version_of_its_script_is_not_judged_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yt_dlp.extractor.youtube.jsc._builtin.vendor", None)
+    assert wrong_script() == ""
 
 
 def test_a_full_disk_and_a_root_that_cannot_be_written_are_findings_not_errors(tmp_path: Path) -> None:
