@@ -220,7 +220,12 @@ def per_source(values: np.ndarray, sources: Sequence[str]) -> np.ndarray:
 
 
 def bootstrap(
-    per_source_values: np.ndarray, *, draws: int, seed: int, reduce: Callable[[np.ndarray], np.ndarray] | None = None
+    per_source_values: np.ndarray,
+    *,
+    draws: int,
+    seed: int,
+    reduce: Callable[[np.ndarray], np.ndarray] | None = None,
+    least: float | None = None,
 ) -> Interval | None:
     """Return a value and its 95 % interval over resampled sources; None where no source has a value.
 
@@ -231,11 +236,16 @@ def bootstrap(
         draws: number of draws.
         seed: seed of the draws.
         reduce: maps (draws, S, ...) to (draws,); the mean over sources by default.
+        least: of a figure that is larger the fewer sources there are (information), what it cannot be below. A draw has
+            some sources twice, so it is larger too: the interval is moved down by as much as the draws are larger on
+            average, or it would lie above a small value.
     """
     values = np.asarray(per_source_values, np.float64)
     values = values[~np.isnan(values).reshape(len(values), -1).any(1)]
     if not len(values):
         return None
     take = reduce or (lambda resampled: resampled.mean(1))
-    resampled = take(values[draw_indices(len(values), draws, seed)])
-    return Interval(float(take(values[None])[0]), *interval_95(resampled), len(values))
+    resampled, value = take(values[draw_indices(len(values), draws, seed)]), float(take(values[None])[0])
+    if least is not None:
+        resampled = np.maximum(resampled - max(0.0, resampled.mean() - value), least)
+    return Interval(value, *interval_95(resampled), len(values))

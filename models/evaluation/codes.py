@@ -178,6 +178,7 @@ def _information(
         draws=config.bootstrap_draws,
         seed=config.seed,
         reduce=lambda drawn: part.information(drawn.sum(1)),
+        least=0.0,
     )
     assert interval is not None
     count = len(by_source)

@@ -42,7 +42,7 @@ def measure_explained(
     codes = [own for _, own in known]
     by_source = _moments(sources, codes, scaled, num_codes)
     interval = bootstrap(
-        by_source, draws=config.bootstrap_draws, seed=config.seed, reduce=lambda drawn: _share(drawn.sum(1))
+        by_source, draws=config.bootstrap_draws, seed=config.seed, reduce=lambda drawn: _share(drawn.sum(1)), least=0.0
     )
     assert interval is not None
     metrics: Metrics = {NAME: with_interval(interval)}

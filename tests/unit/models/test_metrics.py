@@ -169,3 +169,18 @@ def test_information_is_resampled_by_whole_sources(rng):
     interval = bootstrap(tables, draws=100, seed=0, reduce=lambda drawn: mutual_information(drawn.sum(1)))
     assert interval.low <= interval.value <= interval.high <= np.log(2) + 1e-9
     assert interval.value == pytest.approx(np.log(2), abs=0.05)
+
+
+def test_an_interval_of_little_information_holds_its_value_and_none_below_zero(rng):
+    """A draw of few sources says more about itself than all of them do."""
+    codes, actions = rng.integers(0, 8, (17, 40)), rng.integers(0, 9, (17, 40))
+    tables = np.stack([count_pairs(own, other, 8, 9) for own, other in zip(codes, actions, strict=True)])
+
+    def information(drawn: np.ndarray) -> np.ndarray:
+        return mutual_information(drawn.sum(1))
+
+    as_drawn = bootstrap(tables, draws=200, seed=0, reduce=information)
+    assert as_drawn.low > as_drawn.value, "what is mended"
+    moved = bootstrap(tables, draws=200, seed=0, reduce=information, least=0.0)
+    assert 0 <= moved.low < moved.value < moved.high < as_drawn.high
+    assert moved.high - moved.low == pytest.approx(as_drawn.high - as_drawn.low)
