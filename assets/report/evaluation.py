@@ -12,7 +12,7 @@ from markupsafe import Markup
 from assets.report.charts import Series, curves_chart
 from assets.report.wording import interval
 from models.evaluation.fidelity.text import fidelity_figures
-from pipeline.bootstrap import stored_ends
+from pipeline.bootstrap import few_sources, stored_ends
 from pipeline.storage.models_table import ModelRecord
 
 Metrics = Mapping[str, Any]
@@ -176,7 +176,8 @@ def _with_ends(metric: Any) -> Any:
     if not isinstance(metric, Mapping) or not {"value", "low"} <= metric.keys():
         return metric
     low, high = stored_ends(metric)
-    return {**metric, "low": low, "high": high}
+    reason = metric.get("reason") or few_sources(metric)
+    return {**metric, "low": low, "high": high} | ({"reason": reason} if reason else {})
 
 
 def action_views(evaluation: ModelRecord) -> list[ActionView]:

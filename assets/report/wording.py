@@ -118,6 +118,8 @@ def metric_unit(name: str) -> str:
         return "px"
     if "psnr" in name or name.startswith("copy_t"):
         return "dB"
+    if name.endswith("_ratio"):
+        return "times"
     return "nat" if "information" in name and not name.endswith("_p") else ""
 
 

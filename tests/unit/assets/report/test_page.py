@@ -15,6 +15,7 @@ import pytest
 
 from assets.report.classifier import classifier_view
 from assets.report.economy import economy_view
+from assets.report.evaluation import evaluation_view
 from assets.report.page import FOLDER, report_html, write_report
 from pipeline.shards.read import current_shards
 from pipeline.storage.models_table import ModelRecord, append_model, newest_model
@@ -338,3 +339,12 @@ def test_metrics_of_other_settings_are_said_to_be_of_those(finished: Store, fini
     assert "measured with other settings" not in finished_page[0]
     other = replace(CONFIG, evaluation=replace(CONFIG.evaluation, seed=5))
     assert "measured with other settings" in report_html(finished, other)[0]
+
+
+def test_a_stored_interval_of_one_source_is_shown_as_too_few_to_tell(finished: Store) -> None:
+    evaluation = newest_model(finished, "world_evaluation")
+    assert evaluation is not None
+    one = {"value": 20.3, "low": 20.3, "high": 20.3, "num_sources": 1}
+    shown = evaluation_view(replace(evaluation, metrics={**evaluation.metrics, "psnr": one})).metrics["psnr"]
+    assert (shown["value"], shown["low"], shown["high"]) == (20.3, None, None)
+    assert shown["reason"] == "too few to tell an interval: 1 source, and 5 are needed"

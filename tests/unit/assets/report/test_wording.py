@@ -2,7 +2,7 @@
 
 import pytest
 
-from assets.report.wording import figure, interval, number
+from assets.report.wording import figure, interval, metric_unit, number
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,12 @@ def test_what_rounds_to_nothing_has_no_sign() -> None:
     assert interval(-0.004, 0.004) == "[0.00, 0.00]"
     assert interval(-0.006, 0.0) == "[-0.01, 0.00]"
     assert number(float("nan")) == "nan"
+
+
+def test_a_ratio_of_information_has_no_nats() -> None:
+    names = (
+        "latent_action_jump_information",
+        "latent_action_jump_information_ratio",
+        "latent_action_jump_information_p",
+    )
+    assert [metric_unit(name) for name in names] == ["nat", "times", ""]
