@@ -55,6 +55,6 @@ def few_sources(metric: Mapping[str, Any]) -> str:
     return too_few(count)
 
 
-def too_few(sources: int, least: int = LEAST_FOR_INTERVAL) -> str:
-    """Return what is said of a value whose sources are too few for an interval."""
-    return f"too few to tell an interval: {sources} source{'s' if sources > 1 else ''}, and {least} are needed"
+def too_few(count: int, least: int = LEAST_FOR_INTERVAL, *, of: str = "source") -> str:
+    """Return what is said of a value whose sources (or what `of` names) are too few for an interval."""
+    return f"too few to tell an interval: {count} {of}{'s' if count > 1 else ''}, and {least} are needed"

@@ -39,8 +39,8 @@ def mean_over_sources(values_N: np.ndarray, sources: Sequence[str], config: Eval
     return with_interval(interval) if interval is not None else unknown("nothing moves in the held-out windows")
 
 
-def with_interval(interval: Interval, *, least: int = LEAST_FOR_INTERVAL) -> Metric:
-    """Return a value and its interval as a metric; of fewer sources than `least` the value alone, and why."""
+def with_interval(interval: Interval, *, least: int = LEAST_FOR_INTERVAL, of: str = "source") -> Metric:
+    """Return a value and its interval as a metric; of fewer sources (`of` names them) the value alone, and why."""
     few = interval.num_sources < least
     found: Metric = {
         "value": interval.value,
@@ -49,7 +49,7 @@ def with_interval(interval: Interval, *, least: int = LEAST_FOR_INTERVAL) -> Met
         "num_sources": interval.num_sources,
     }
     if few:
-        found["reason"] = too_few(interval.num_sources, least)
+        found["reason"] = too_few(interval.num_sources, least, of=of)
     return found
 
 

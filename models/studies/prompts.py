@@ -148,7 +148,7 @@ def _mean(values: Sequence[float | None]) -> Metric:
         return unknown(f"{TOO_FEW}: {len(known)} picture, and {LEAST_PICTURES} are needed")
     interval = bootstrap(known, draws=_DRAWS, seed=0)
     assert interval is not None
-    return with_interval(interval)
+    return with_interval(interval, of="picture")
 
 
 def _told_apart(values: Sequence[float | None], usual: Sequence[float | None]) -> Metric:
@@ -158,4 +158,4 @@ def _told_apart(values: Sequence[float | None], usual: Sequence[float | None]) -
     more = (one[:, None] > other).astype(float) + 0.5 * (one[:, None] == other)
     drawn = zip(draw_indices(len(one), _DRAWS, 0), draw_indices(len(other), _DRAWS, 1), strict=True)
     draws = np.array([more[np.ix_(rows, columns)].mean() for rows, columns in drawn])
-    return with_interval(Interval(float(more.mean()), *interval_95(draws), min(len(one), len(other))))
+    return with_interval(Interval(float(more.mean()), *interval_95(draws), min(len(one), len(other))), of="picture")

@@ -46,7 +46,9 @@ def test_a_study_of_prompts_goes_on_and_says_what_it_found(
     assert before["pictures"] == {
         "held-out frames": 2, "sketches": 2, "photo-like": 2, "other games": 2, "photographs": 1,
     }  # fmt: skip
-    assert before["figures"]["sketches"]["round_trip"]["low"] is not None
+    few = before["figures"]["sketches"]["round_trip"]
+    assert few["value"] is not None
+    assert few["reason"] == "too few to tell an interval: 2 pictures, and 5 are needed"
     assert "not evaluated" in before["figures"]["sketches"]["doubt"]["reason"]
     assert before["figures"]["photographs"]["round_trip"]["reason"] == "too few to tell: 1 picture, and 2 are needed"
     evaluate(job_of(store, CONFIG))
