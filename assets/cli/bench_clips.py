@@ -36,6 +36,8 @@ def run_clips(args: argparse.Namespace) -> int:
         print(f"    ffmpeg -f null    {limit:7.2f} CPU-s  limit: it decodes and throws away")
         print(f"    frames in memory  {frames:7.2f} CPU-s  {one.frames_ratio:.2f} x limit")
         print(f"    everything        {everything:7.2f} CPU-s  {one.everything_ratio:.2f} x limit")
+        for name, values in one.parts_ms.items():
+            print(f"      {name:21} {statistics.median(values):6.1f} CPU-ms a clip")
     print(f"  memory of a worker at 1080 rows  {memory.peak_mb:5.0f} MB at its peak  limit {MEMORY_LIMIT_MB} MB")
     print(
         f"  after {memory.videos} videos               {memory.late_mb:5.0f} MB  "

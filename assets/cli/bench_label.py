@@ -37,9 +37,9 @@ def run_label_page(args: argparse.Namespace) -> int:
         QUEUE_MS,
         measure_answers,
         measure_keys,
-        why_no_browser,
         write_made_up_root,
     )
+    from pipeline.bench.browser import why_no_browser
 
     clips = _CLIPS if args.clips is None else args.clips
     for name, value, least in (("labels", args.labels, 1), ("clips", clips, 100)):

@@ -1,4 +1,4 @@
-"""`lampworks bench play`: how soon a key is answered with its frame, over the real websocket of the play page."""
+"""`lampworks bench play`: how soon a key is answered with its frame, by the play page or by an exported page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
 import psutil
@@ -22,6 +23,10 @@ import psutil
 from assets.cli.bench_clips import processor
 from assets.cli.options import bench_settings
 from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from assets.settings import Settings
+    from models.export.export_page import Weights
 
 _PRESSES, _WARM_UP, _PLAYERS = 100, 5, (1, 2)
 _LIMIT_FRAMES = 2
@@ -46,8 +51,11 @@ class KeyTimes:
 
 
 def add_options(bench: argparse.ArgumentParser) -> None:
-    """Add the option that only `play` has."""
+    """Add the options that only `play` has."""
     bench.add_argument("--presses", type=int, default=_PRESSES, metavar="N", help="of play: keys of each player (100)")
+    bench.add_argument(
+        "--exported", action="store_true", help="of play: measure the page that `lampworks export world.html` writes"
+    )
 
 
 def run_play_keys(args: argparse.Namespace) -> int:
@@ -55,6 +63,8 @@ def run_play_keys(args: argparse.Namespace) -> int:
     if args.presses < 1:
         raise UserError(f"--presses = {args.presses}: must be at least 1")
     settings = bench_settings(args)
+    if args.exported:
+        return _run_exported(args, settings)
     with _served(settings.store.root) as (url, server):
         with urlopen(f"{url}api/world") as answer:
             about = json.load(answer)
@@ -74,6 +84,35 @@ def run_play_keys(args: argparse.Namespace) -> int:
             "    memory of the server after each quarter: " + ", ".join(f"{mb:,.0f}" for mb in times.server_mb) + " MB"
         )
     return 0
+
+
+def _run_exported(args: argparse.Namespace, settings: Settings) -> int:
+    from models.export.page_bench import bench_page
+    from models.runtime.compute import intra_op_threads
+
+    weights: tuple[Weights, ...] = ("fp16", "fp32")
+    with intra_op_threads():
+        found = [
+            bench_page(settings.store, settings.config, None, each, args.presses, on_progress=_print_progress)
+            for each in weights
+        ]
+    if args.json:
+        print(json.dumps({"fps": settings.config.play.fps, "pages": [asdict(page) for page in found]}))
+        return 0
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    print(f"an exported page, opened from disk without network ({processor()}, {cores} cores, load {load:.1f})")
+    for page in found:
+        print(f"  --weights {page.weights}: {page.size_mb:.1f} MB, computed by {page.backend}, {page.presses} keys")
+        print(f"    median {page.median_ms:6.1f} ms a frame, p95 {page.p95_ms:.1f}, slowest {page.worst_ms:.1f}")
+        print(
+            f"    equal to a server's in fp32: {page.equal} of {page.presses} frames, the first {page.equal_until} "
+            f"(a pixel of them is at most {page.largest_difference} of 255 off)"
+        )
+    return 0
+
+
+def _print_progress(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _measured(url: str, server: psutil.Process, about: dict[str, object], players: int, presses: int) -> KeyTimes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import statistics
 import time
 import urllib.request
@@ -23,6 +22,7 @@ import numpy as np
 
 from classifier.labels.queue import load_queue, write_queue
 from pipeline.arcade.platformer import record_platformer
+from pipeline.bench.browser import browser_page
 from pipeline.clip_spec import clip_spec
 from pipeline.clips.encode import encode_clip, encode_frames
 from pipeline.clips.tar import TarWriter
@@ -36,7 +36,6 @@ KEY_MEDIAN_MS, KEY_P95_MS, QUEUE_MS = 50.0, 120.0, 20.0
 """Limits: from a key to the first frame of the next clip, and of an answer about the queue."""
 ANNOTATOR = "bench"
 _EARLIER = datetime(2026, 1, 1, tzinfo=UTC)
-_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _CLIPS_PER_VIDEO = 40
 _FILMS = 8
 _LOOK_S = 0.35
@@ -119,28 +118,12 @@ def measure_answers(url: str, clips: int, rounds: int = 50) -> dict[str, Times]:
     return found
 
 
-def why_no_browser() -> str | None:
-    """Return why no page can be measured here and what mends it; None where one can."""
-    if not any(shutil.which(name) for name in _CHROMIUM):
-        return "there is no Chromium (install it: apt-get install chromium)"
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError:
-        return "playwright is not installed (pip install playwright)"
-    return None
-
-
 def measure_keys(url: str, labels: int, on_progress: Callable[[str], None]) -> Times:
     """Rate clips in Chromium, and return the time from each key to the first frame of the next clip.
 
     It is taken from the time stamp of the key's event until the page's `requestVideoFrameCallback` of the next clip.
     """
-    from playwright.sync_api import sync_playwright
-
-    chromium = next(path for name in _CHROMIUM if (path := shutil.which(name)))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
+    with browser_page() as page:
         page.add_init_script(_WATCH)
         page.goto(url)
         clip = _painted(page, "")
@@ -153,7 +136,6 @@ def measure_keys(url: str, labels: int, on_progress: Callable[[str], None]) -> T
             if (number + 1) % 25 == 0:
                 on_progress(f"{number + 1} of {labels} clips rated")
         _until(page, "document.getElementById('unsaved').dataset.count === '0'")
-        browser.close()
     return times_of(taken)
 
 

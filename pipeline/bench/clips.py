@@ -14,7 +14,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -24,9 +25,20 @@ from pipeline.progress import ProgressCallback
 MEMORY_LIMIT_MB = 400
 """What a worker may hold while it cuts a video of 1080 rows."""
 
+PARTS = {
+    "encoding": ["cut_video.encode_clip"],
+    "strip of frames": ["cut_video.encode_frames"],
+    "scene cuts": ["features.coarse_pictures", "features.cuts_of"],
+    "measurements of play": ["features.play_of"],
+    "hashes and signature": ["features.look_of"],
+}
+"""Functions of `pipeline.clips` that a clip's time goes into, by the name of their part. What `measure` does beside the
+last three is the part `other measurements`."""
+_OTHER = "other measurements"
+
 # a worker as the engine starts it: cut each file that is named, and print CPU-seconds and memory after each
 _WORKER = """
-import hashlib, json, sys, tempfile, time
+import hashlib, importlib, json, sys, tempfile, time
 from pathlib import Path
 from pipeline.clips.cut_video import CutJob, cut_video
 from pipeline.clips.decode import open_video
@@ -37,7 +49,23 @@ def memory(field):
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) / 1024
 
-step, film, times = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+step, film, times, parts = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
+spent = dict.fromkeys(parts, 0.0)
+
+def timed(part, function):
+    def call(*args, **kwargs):
+        begun = time.process_time()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            spent[part] += time.process_time() - begun
+    return call
+
+for part, functions in parts.items():
+    for name in functions:
+        module, function = name.split(".")
+        module = importlib.import_module(f"pipeline.clips.{module}")
+        setattr(module, function, timed(part, getattr(module, function)))
 config = ClipConfig()
 with tempfile.TemporaryDirectory() as folder:
     store = Store(Path(folder) / "root")
@@ -51,7 +79,7 @@ with tempfile.TemporaryDirectory() as folder:
             job = CutJob(store, config, "bench", f"film-{number}", "raw/film", digest, folder)
             clips = cut_video(job).clipping["num_clips"]
         used = time.process_time() - start
-        print(json.dumps({"cpu_s": used, "clips": clips, "mb": memory("VmRSS"), "peak_mb": memory("VmHWM")}))
+        print(json.dumps({"cpu_s": used, "clips": clips, "mb": memory("VmRSS"), "peak_mb": memory("VmHWM"), **spent}))
 """
 
 
@@ -69,6 +97,8 @@ class Cutting:
     """Our frames in memory."""
     everything: list[float]
     """Our whole stage."""
+    parts_ms: dict[str, list[float]] = field(default_factory=dict)
+    """CPU-ms a clip of the parts of our whole stage, by name, from a process of its own per round."""
 
     @property
     def frames_ratio(self) -> float:
@@ -102,10 +132,13 @@ def bench_cutting(rows: int, rounds: int, on_progress: ProgressCallback, seconds
         limit: list[float] = []
         frames: list[float] = []
         everything: list[float] = []
+        parts_ms: dict[str, list[float]] = {}
         for number in range(rounds):
             limit.append(_decode_alone(film))
             (shown,) = _worker("frames", film, 1)
             (whole,) = _worker("everything", film, 1)
+            for name, cpu_s in _parts(film).items():
+                parts_ms.setdefault(name, []).append(1000 * cpu_s / whole["clips"])
             frames.append(shown["cpu_s"])
             everything.append(whole["cpu_s"])
             if not whole["clips"] == shown["clips"] == seconds // 16:
@@ -114,7 +147,7 @@ def bench_cutting(rows: int, rounds: int, on_progress: ProgressCallback, seconds
                 f"{rows} rows, round {number + 1}: ffmpeg {limit[-1]:.2f} CPU-s, frames {frames[-1]:.2f}, "
                 f"everything {everything[-1]:.2f}"
             )
-        return Cutting(rows, seconds, seconds // 16, limit, frames, everything)
+        return Cutting(rows, seconds, seconds // 16, limit, frames, everything, parts_ms)
 
 
 def bench_memory(videos: int, on_progress: ProgressCallback) -> Memory:
@@ -147,8 +180,19 @@ def _decode_alone(film: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _worker(step: str, film: Path, times: int) -> list[dict[str, float]]:
+def _parts(film: Path) -> dict[str, float]:
+    """Return the CPU-seconds of each part of cutting a film; wrapped functions cost microseconds a call."""
+    whole = "measure"
+    (found,) = _worker("everything", film, 1, PARTS | {whole: ["cut_video.measure"]})
+    inside = [name for name, functions in PARTS.items() if any(each.startswith("features.") for each in functions)]
+    parts = {name: found[name] for name in PARTS}
+    return parts | {_OTHER: found[whole] - sum(parts[name] for name in inside)}
+
+
+def _worker(
+    step: str, film: Path, times: int, parts: Mapping[str, Sequence[str]] | None = None
+) -> list[dict[str, float]]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", _WORKER, step, str(film), str(times)]
+    command = [sys.executable, "-c", _WORKER, step, str(film), str(times), json.dumps(parts or {})]
     done = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE)
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -10,7 +10,8 @@ import pytest
 from assets.cli import bench_label
 from assets.cli.main import main
 from classifier.labels import page_bench
-from classifier.labels.page_bench import times_of, why_no_browser
+from classifier.labels.page_bench import times_of
+from pipeline.bench.browser import why_no_browser
 
 
 def test_times_are_summarized_by_median_and_percentile():

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from assets.cli import bench_clips
-from pipeline.bench.clips import MEMORY_LIMIT_MB, Cutting, Memory, bench_cutting, bench_memory
+from pipeline.bench.clips import MEMORY_LIMIT_MB, PARTS, Cutting, Memory, bench_cutting, bench_memory
 from pipeline.errors import UserError
 
 
@@ -18,13 +18,19 @@ def test_each_part_cuts_the_same_clips_of_the_same_film() -> None:
     assert (found.clips, len(found.limit), len(found.frames), len(found.everything)) == (1, 1, 1, 1)
     assert found.limit[0] > 0
     assert 0 < found.frames[0] < found.everything[0]
+    assert found.parts_ms.keys() == {*PARTS, "other measurements"}
+    assert all(len(values) == 1 and values[0] > 0 for values in found.parts_ms.values())
+    # they are parts of a whole that was timed in another process, beside decoding and storing
+    assert sum(values[0] for values in found.parts_ms.values()) < 2000 * found.everything[0]
     assert len(lines) == 1
 
 
 def test_each_figure_has_its_limit_beside_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cutting = Cutting(360, 64, 4, limit=[2.0, 1.0, 3.0], frames=[2.0], everything=[3.0])
+    cutting = Cutting(
+        360, 64, 4, limit=[2.0, 1.0, 3.0], frames=[2.0], everything=[3.0], parts_ms={"encoding": [55.25, 60.0, 50.0]}
+    )
     monkeypatch.setattr("pipeline.bench.clips.bench_cutting", lambda *_: cutting)
     monkeypatch.setattr("pipeline.bench.clips.bench_memory", lambda *_: Memory(188.0, 1000, 140.0, 141.0))
     args = argparse.Namespace(videos=None, rounds=1, json=False)
@@ -32,6 +38,7 @@ def test_each_figure_has_its_limit_beside_it(
     said = capsys.readouterr().out
     assert "1.00 x limit" in said
     assert "1.50 x limit" in said
+    assert "encoding                55.2 CPU-ms a clip" in said
     assert "188 MB at its peak  limit 400 MB" in said
     args.json = True
     bench_clips.run_clips(args)
