@@ -58,7 +58,7 @@ def add_study(studies: Parsers) -> None:
 
 def run_read_actions(args: argparse.Namespace) -> int:
     """Measure the recordings that are missing, write the study, and print its section."""
-    from models.studies.cells import Cells
+    from models.studies.cells import Cells, on_days
     from models.studies.read_actions import read_recording
     from models.studies.recordings import with_actions
     from models.studies.runner import processor
@@ -93,7 +93,7 @@ def run_read_actions(args: argparse.Namespace) -> int:
 
         found[each.name] = cells.get(f"recording-{name}", measure)
     cpu_s = sum(each["cpu_s"] for each in found.values())
-    about = f"{processor()}; {cpu_s:.0f} CPU-s"
+    about = f"{processor()}{on_days(cells.days)}; {cpu_s:.0f} CPU-s"
     steps = "" if args.steps == _STEPS else f" --steps {args.steps}"
     command = f"lampworks study {NAME} --recordings DIR{steps}"
     study = Study(

@@ -52,7 +52,7 @@ def add_study(studies: Parsers) -> None:
 def run_cloning(args: argparse.Namespace) -> int:
     """Measure what is missing, write the study, and print its section."""
     from models.runtime.compute import choose_compute, intra_op_threads
-    from models.studies.cells import Cells
+    from models.studies.cells import Cells, on_days
     from models.studies.cloning import CloningSettings, inputs_of, study_cloning
     from models.world.load import load_world
 
@@ -66,14 +66,14 @@ def run_cloning(args: argparse.Namespace) -> int:
         world = load_world(settings.store, args.model or settings.config, compute)
         cells = Cells(args.out, inputs_of(world, wanted))
         found = study_cloning(world, wanted, cells, on_progress=_print_progress)
-    study = study_of(found, wanted, world.model_id, f"lampworks study cloning{_options(args)}")
+    study = study_of(found, wanted, world.model_id, f"lampworks study cloning{_options(args)}", on_days(cells.days))
     written = write_study(study, args.out, page=args.page)
     print(json.dumps(study.figures) if args.json else section(study), flush=True)
     print(f"written: {', '.join(map(str, written))}", file=sys.stderr)
     return 0
 
 
-def study_of(found: Cloning, wanted: CloningSettings, world: str, command: str) -> Study:
+def study_of(found: Cloning, wanted: CloningSettings, world: str, command: str, when: str = "") -> Study:
     """Return the study: a table of all arms against the oracle, the curve over the labels, and the codes."""
     by_key = {(arm.name, arm.labels): arm for arm in found.arms}
     rules = [name for name in dict.fromkeys(arm.name for arm in found.arms) if name not in _REFERENCES]
@@ -99,9 +99,9 @@ def study_of(found: Cloning, wanted: CloningSettings, world: str, command: str) 
         "with the true actions. Other than in the paper, a small convolutional network sees one frame and not four, "
         "because a picture of this game says all that the next one depends on.",
         command=command,
-        conditions=f"{processor()}; world `{world}`; seeds 0 to {wanted.seeds - 1}; {wanted.episodes} recorded levels "
-        f"({wanted.episodes * wanted.length:,} transitions), {wanted.levels} played ones, {wanted.steps} steps a "
-        "policy. Differences are of the same levels, starts and random numbers.",
+        conditions=f"{processor()}{when}; world `{world}`; seeds 0 to {wanted.seeds - 1}; {wanted.episodes} recorded "
+        f"levels ({wanted.episodes * wanted.length:,} transitions), {wanted.levels} played ones, {wanted.steps} steps "
+        "a policy. Differences are of the same levels, starts and random numbers.",
         found=sentences(found, wanted),
         tables=[
             Table(

@@ -124,7 +124,8 @@ def study_of(
         about="Procgen's CoinRun in hard mode through the whole graph: recorded with true actions, cut to 64x64, "
         "sharded, tokenizer, latent actions and dynamics, evaluation. Levels are held out by their seed.",
         command=f"make coinrun        # or, once its environment is there:\nlampworks study coinrun {options}",
-        conditions=f"{processor()}; procgen {versions['procgen']}; seed {args.seed}, one training. "
+        conditions=f"{processor()}, {used.evaluation.created_at:%Y-%m-%d}; procgen {versions['procgen']}; "
+        f"seed {args.seed}, one training. "
         f"Recorded: {_counts(manifest)}. {_intervals(sources, settings.config)}",
         found=[*own_state(metrics), *differs(args, values, settings.config, trained_on(settings.store))],
         tables=[

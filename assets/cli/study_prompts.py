@@ -71,7 +71,7 @@ def run_prompts(args: argparse.Namespace) -> int:
 
 def _study(args: argparse.Namespace, job: Job) -> Study:
     from models.runtime.compute import choose_compute, intra_op_threads
-    from models.studies.cells import Cells
+    from models.studies.cells import Cells, on_days
     from models.studies.prompts import by_kind, look_at
     from models.studies.runner import processor
     from models.uncertainty.calibration import read_calibration
@@ -111,7 +111,7 @@ def _study(args: argparse.Namespace, job: Job) -> Study:
             notify(f"study {NAME}: {kind}: {count} pictures", job.on_progress)
     figures = by_kind({kind: [each["figures"] for each in parts] for kind, parts in found.items()})
     cpu_s = sum(each["cpu_s"] for parts in found.values() for each in parts)
-    about = f"{processor()}; {cpu_s:.0f} CPU-s"
+    about = f"{processor()}{on_days(cells.days)}; {cpu_s:.0f} CPU-s"
     command = _command(args)
     return Study(
         name=NAME,

@@ -14,6 +14,7 @@ from assets.cli.options import Parsers, add_study_options, used_settings
 from assets.report.charts import curves_chart, intervals_chart
 from assets.report.study import Chart, Study, Table, section, write_study
 from models.studies.catalogue import STUDIES
+from models.studies.cells import on_days
 from models.studies.study import Curves, Finished, Intervals, Scope, Size
 from pipeline.errors import UserError
 
@@ -89,8 +90,7 @@ def _study(args: argparse.Namespace, runs: Runs, report: Report, finished: Seque
     command = _command(args)
     machines = ", ".join(sorted({each.result["machine"] for each in finished}))
     # results of older versions have no date
-    dates = sorted({each.result["date"] for each in finished if "date" in each.result})
-    when = "".join(f", {date}" for date in dates[:1]) + "".join(f" to {date}" for date in dates[1:][-1:])
+    when = on_days(each.result["date"] for each in finished if "date" in each.result)
     seeds = ", ".join(str(seed) for seed in sorted({each.run.seed for each in finished}))
     known = [each.result["cpu_s"] for each in finished if each.result["cpu_s"] is not None]
     more = f" ({len(finished) - len(known)} more were stopped and went on)" if len(known) < len(finished) else ""

@@ -11,13 +11,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import fingerprint
 from pipeline.errors import UserError
 
+_DAY = "measured_on"
+"""Key of a part's file that is no part of its value."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 
 
@@ -29,6 +32,8 @@ class Cells:
         self.folder = folder / "cells" / fingerprint(json.dumps(inputs, sort_keys=True))
         self.measured = 0
         """Parts that were measured and not read."""
+        self.days: set[str] = set()
+        """Days (UTC) on which the parts were measured that were asked for; parts of earlier versions have none."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # what a person who looks into the folder wants to know
@@ -51,11 +56,21 @@ class Cells:
         path = self.folder / f"{name}.json"
         found = _read(path)
         if found is not None:
+            if isinstance(day := found.pop(_DAY, None), str):
+                self.days.add(day)
             return found
         value = measure()
-        _write(path, value)
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        _write(path, {**value, _DAY: today})
         self.measured += 1
+        self.days.add(today)
         return value
+
+
+def on_days(days: Iterable[str]) -> str:
+    """Return days as they follow the name of a machine: `, 2026-11-26`, with the last day where there are several."""
+    ordered = sorted(set(days))
+    return "".join(f", {day}" for day in ordered[:1]) + "".join(f" to {day}" for day in ordered[1:][-1:])
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.studies.cells import Cells
+from models.studies.cells import Cells, on_days
 from pipeline.errors import UserError
 
 
@@ -27,6 +27,22 @@ def test_what_was_measured_before_a_kill_is_not_measured_again(tmp_path: Path) -
     assert again.get("latent-seed0", no_measurement) == {"score": 0.5}
     assert again.get("latent-seed1", lambda: {"score": 0.25}) == {"score": 0.25}
     assert (first.measured, again.measured) == (1, 1)
+
+
+def test_the_days_of_parts_are_known_whether_they_are_measured_or_read(tmp_path: Path) -> None:
+    first = Cells(tmp_path, {})
+    first.get("seed0", lambda: {"score": 0.5})
+    [today] = first.days
+    part = first.folder / "seed0.json"
+    part.write_text(part.read_text().replace(today, "2026-01-31"))
+    (first.folder / "old.json").write_text('{"score": 1}')
+    again = Cells(tmp_path, {})
+    assert again.get("seed0", no_measurement) == {"score": 0.5}
+    assert again.get("old", no_measurement) == {"score": 1}
+    assert again.days == {"2026-01-31"}
+    again.get("seed1", lambda: {"score": 0.25})
+    assert on_days(again.days) == f", 2026-01-31 to {today}"
+    assert (on_days([today, today]), on_days([])) == (f", {today}", "")
 
 
 def test_parts_of_other_inputs_are_not_taken(tmp_path: Path) -> None:
