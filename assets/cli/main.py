@@ -15,6 +15,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from importlib import metadata
 
 from assets.cli.options import Parsers, root_options
 from assets.logs import json_wanted, set_up_logging
@@ -68,6 +69,7 @@ def parser(modules: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    top.add_argument("--version", action="version", version=f"%(prog)s {metadata.version('lampworks')}")
     commands = Parsers(top.add_subparsers(title="commands", metavar="COMMAND", required=True))
     for name in modules:
         importlib.import_module(name).add_commands(commands)
@@ -77,6 +79,8 @@ def parser(modules: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
 def parser_for(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser of the command that is asked for; of all where none is, or one that does not exist."""
     asked = argv[0] if argv else ""
+    if asked == "--version":
+        return parser(())
     return parser([name for name, commands in COMMANDS.items() if asked in commands] or COMMANDS)
 
 

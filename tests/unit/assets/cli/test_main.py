@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def _commands_of(top: argparse.ArgumentParser) -> list[str]:
 
 
 COMMANDS = _commands_of(parser())
+
+
+def test_the_version_is_told_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"lampworks {metadata.version('lampworks')}\n"
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
