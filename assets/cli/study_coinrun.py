@@ -276,8 +276,7 @@ def differs(args: argparse.Namespace, values: Mapping[str, Any], config: Config,
         sentences.insert(
             1,
             f"Toy width: one block of width 64 a network, {maskgit} MaskGIT steps; this shows that the path works, and "
-            "not what the method gives. The LAM is the demo's (pairs of frames, noise, steps of its own): the "
-            "published one is left with one code after a hundred steps.",
+            "not what the method gives. The LAM is the demo's (pairs of frames, noise, steps of its own).",
         )
     return sentences
 

@@ -15,7 +15,7 @@ _SOURCE: dict[str, Any] = {
 _NARROW = {"layers": 1, "d_model": 64, "heads": 2, "head_dim": 32}
 _OF_PAIRS = {**_NARROW, "temporal_attention": False, "depthwise_conv": "frame"}
 _QUICK = {"warmup_steps": 5, "schedule": "late_linear"}
-# the demo's ways (pipeline.config.demo_world): in a hundred steps the published LAM is left with one code
+# the demo's ways (pipeline.config.demo_world): the published LAM needs more than a hundred steps to use its codes
 _LAM: dict[str, Any] = {
     "patch": 8, "encoder": _OF_PAIRS, "decoder": _OF_PAIRS, "pooling": "antisymmetric", "normalize_latent": True,
     "latent_noise": 1.0, "update_every": 0, "decoder_output": "residual", "pca_start": True, "ema_decay": 0.95,

@@ -62,6 +62,7 @@ def test_keys_of_one_player_and_of_two_are_timed(root: str, capsys: pytest.Captu
     assert (one["players"], one["presses"], two["players"], two["presses"]) == (1, 4, 2, 8)
     assert 0 < one["median_ms"] <= one["p95_ms"] <= one["worst_ms"]
     assert one["parts_ms"]["dynamics"] > 0
+    assert one["parts_ms"]["doubt"] > 0, "the residual is measured at every second frame"
 
 
 def test_without_a_browser_an_exported_page_is_not_measured_and_the_way_to_get_one_is_told(
