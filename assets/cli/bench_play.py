@@ -45,8 +45,8 @@ class KeyTimes:
     p95_ms: float
     worst_ms: float
     parts_ms: dict[str, float] = field(default_factory=dict)
-    """Mean of each part of a frame on the server; the rest is the way there and back. `doubt` (0 for a world that was not
-    evaluated) takes a pass of the tokenizer at every second frame, so a median would say nothing."""
+    """Mean of each part of a frame on the server; the rest is the way there and back. `doubt` takes a pass of the
+    tokenizer at every second frame, so a median would say nothing; it is 0 for a world that was not evaluated."""
     server_mb: list[float] = field(default_factory=list)
     """Memory of the server after each quarter of the keys."""
 
