@@ -3,8 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --progress-bar off
 ROOT ?= lampworks-data
+# procgen has builds for Python 3.11 and 3.12 alone
+COINRUN := $(shell $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo coinrun)
 # the longest first, as two of them are made beside each other
-STUDIES ?= tokenizers curation scaling lam-input decoding injection cloning prompts
+STUDIES ?= tokenizers curation scaling lam-input $(COINRUN) decoding injection cloning prompts
 JOBS ?= 2
 SLOW_JOBS ?= 3
 # torch pins CUDA packages that no CPU build needs; the lock leaves all of them to pip
@@ -48,8 +50,9 @@ demo: .venv/.runtime
 
 # every study at toy size, and docs/studies.md from them; one that was stopped goes on with what is missing.
 # `curation` reads the clips of $(ROOT), `cloning` and `prompts` its world: `make demo` makes both
-studies: .venv/.runtime
-	@printf '%s\n' $(STUDIES) | LAMPWORKS_ROOT=$(ROOT) xargs -P $(JOBS) -I NAME $(BIN)/lampworks study NAME --page docs/studies.md
+studies: .venv/.runtime $(if $(filter coinrun,$(STUDIES)),build/coinrun/.venv/.ready)
+	@printf '%s\n' $(STUDIES) | sed 's|^coinrun$$|coinrun --out build/coinrun|' | \
+	  LAMPWORKS_ROOT=$(ROOT) xargs -P $(JOBS) -I NAME sh -c '$(BIN)/lampworks study NAME --page docs/studies.md'
 
 # the paper's case study at toy width, in an environment of its own: procgen needs numpy below 2
 coinrun: .venv/.runtime build/coinrun/.venv/.ready
