@@ -119,6 +119,7 @@ CHECKS: dict[str, dict[str, tuple[bool, str]]] = {
     "curation_ablation": {
         "beats_random": (False, "Trained on curated clips, the model is better than on as many random clips.")
     },
+    "study": {"tells": (False, "The study has the seeds and held-out sources that its differences need.")},
 }
 
 

@@ -1,4 +1,4 @@
-"""The asset graph: 18 assets in 8 groups, their checks, jobs and resources, without what starts runs by itself.
+"""The asset graph: 19 assets in 8 groups, their checks, jobs and resources, without what starts runs by itself.
 
 The driver launches its runs from here; `assets.definitions` adds the schedule and the sensor, which start the driver.
 """

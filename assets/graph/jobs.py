@@ -20,6 +20,7 @@ JOBS: dict[str, tuple[str, ...]] = {
     "encode_tokens": ("token_shards",),
     "evaluate": ("world_evaluation", "playable_world"),
     "ablate": ("curation_ablation",),
+    "make_study": ("study",),
 }
 _DESCRIPTIONS = {
     "discover": "Search the source and register new batches.",
@@ -33,14 +34,15 @@ _DESCRIPTIONS = {
     "encode_tokens": "Encode the training shards with the frozen tokenizer. Made on request only.",
     "evaluate": "Measure the configured world on held-out sources and see that it can be played.",
     "ablate": "Compare worlds of all, curated and random clips. Trains nine, on request only: needs `confirm: true`.",
+    "make_study": "Make one study of small models, on request only: needs `confirm: true` and the study's name.",
 }
-ON_REQUEST = frozenset([*JOBS["encode_tokens"], *JOBS["ablate"]])
+ON_REQUEST = frozenset([*JOBS["encode_tokens"], *JOBS["ablate"], *JOBS["make_study"]])
 """Assets that a pass makes only where they are named."""
 
 UP_TO_SHARDS: tuple[str, ...] = tuple(
     asset
     for job, assets in JOBS.items()
-    if job not in {"train_world_model", "encode_tokens", "evaluate", "ablate"}
+    if job not in {"train_world_model", "encode_tokens", "evaluate", "ablate", "make_study"}
     for asset in assets
 )
 """What is made without training: a re-curation ends there."""

@@ -42,6 +42,10 @@ def resolve_selection(select: Sequence[str] | None) -> frozenset[str]:
             chosen |= upstream_of(name)
         if text[-1] in _MARKS:
             chosen |= downstream_of(name) - ON_REQUEST
+    if "study" in chosen:
+        raise UserError(
+            "--select study: a study is made by its name, with `lampworks study NAME`, or in the launchpad of the asset"
+        )
     if not chosen:
         raise UserError(f"--select is empty; choose from {', '.join(sorted(assets))}")
     return frozenset(chosen)

@@ -21,7 +21,9 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline.errors import UserError
+from pipeline.storage.store import Store
 
+FOLDER = "reports/studies"
 _PAGE = """\
 # Studies
 
@@ -112,6 +114,16 @@ def write_study(study: Study, folder: Path, *, page: Path | None = None) -> list
     except OSError as exc:
         raise UserError(f"study {study.name} cannot be written ({exc}): name another folder with --out") from exc
     return written
+
+
+def publish_study(study: Study, store: Store) -> list[str]:
+    """Write a study's files into the store, the page last; return their keys, `reports/studies/NAME/...`."""
+    folder = f"{FOLDER}/{study.name}"
+    files = {"study.json": json.dumps(dict(study.figures), indent=1).encode() + b"\n", **_drawings(study)}
+    files["study.md"] = section(study).encode()
+    for name, data in files.items():
+        store.write_blob(f"{folder}/{name}", data)
+    return [f"{folder}/{name}" for name in files]
 
 
 def section(study: Study, folder: str = "") -> str:

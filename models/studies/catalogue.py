@@ -66,3 +66,11 @@ STUDIES: dict[str, Entry] = {
     "injection": Entry(_injection, "Compare the ways in which an action enters the dynamics.", 5.0),
     "decoding": Entry(_decoding, "Compare steps and orders of MaskGIT by quality and time.", 7.0),
 }
+
+
+def study_command(name: str, size: str, seeds: int, steps: int | None, on: str | None = None) -> str:
+    """Return the command that repeats a study, without where its files go: a page names no folder of this machine."""
+    parts = [f"lampworks study {name}"]
+    parts += [f"--size {size}"] * (size != "toy") + [f"--seeds {seeds}"] * (seeds != 3)
+    parts += [f"--steps {steps}"] * (steps is not None) + [f"--on {on}"] * bool(on)
+    return " ".join([*parts, *["--root DIR"] * STUDIES[name].reads_clips])

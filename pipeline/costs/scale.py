@@ -18,7 +18,7 @@ from pipeline.usage import NAMES, Usage
 
 FIXED = frozenset({
     "label_queue", "quality_labels", "quality_classifier", "curation_audit", "video_tokenizer", "world_model",
-    "world_evaluation", "playable_world", "curation_ablation",
+    "world_evaluation", "playable_world", "curation_ablation", "study",
 })  # fmt: skip
 """Stages whose work does not grow with the hours of video: they are not scaled, and not in a plan."""
 EXPONENTS: Mapping[str, float] = {"near_duplicates": 1.1}

@@ -31,6 +31,7 @@ STAGES = (
     "search_results", "raw_videos", "clips", "clip_embeddings", "near_duplicates", "label_queue", "quality_labels",
     "quality_classifier", "clip_scores", "curated_clips", "training_shards", "curation_audit", "video_tokenizer",
     "world_model", "token_shards", "world_evaluation", "playable_world", "curation_ablation",
+    "study",
 )  # fmt: skip
 """In the order of a pass."""
 ADDS_UP = frozenset({"search_results", "raw_videos"})

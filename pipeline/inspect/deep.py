@@ -51,6 +51,7 @@ _BY_KEY = (
     ("reports/spot-check", "the look at a search", " and draws it again"),
     ("reports/models/", "the report of a world", ": `lampworks report --model` writes it again"),
     ("reports/compare/", "the comparison of runs", ": `lampworks models --compare` writes it again"),
+    ("reports/studies/", "a study", "; the asset `study` writes it again, from the parts that it keeps"),
     ("reports/training/", "a picture of a training", "; no run draws it again, and nothing reads it"),
     ("models/", "what a training run says of itself", ": a training that goes on writes it again"),
 )

@@ -20,7 +20,7 @@ from assets.graph.checks import CHECKS
 from assets.graph.collect import SearchConfig
 from assets.graph.jobs import JOBS
 from assets.graph.label import LabelSource
-from assets.graph.on_request import AblationConfig
+from assets.graph.on_request import AblationConfig, StudyConfig
 from assets.graph.resources import Lampworks
 from assets.passes.instance import TEMPLATE
 from assets.passes.selection import upstream_of
@@ -85,7 +85,7 @@ def test_the_jobs_make_every_asset_once_and_none_before_what_it_is_made_from() -
         assert upstream_of(asset) <= set(order[:position]), asset
 
 
-@pytest.mark.parametrize("config", [SearchConfig, LabelSource, AblationConfig, PassConfig, Lampworks])
+@pytest.mark.parametrize("config", [SearchConfig, LabelSource, AblationConfig, StudyConfig, PassConfig, Lampworks])
 def test_every_field_of_the_launchpad_is_described(config: type[dg.Config]) -> None:
     fields = config.model_fields
     assert fields
@@ -152,5 +152,5 @@ print(len(loaded.resolve_asset_graph().get_all_asset_keys()), "assets")
         timeout=110,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "18 assets"
+    assert done.stdout.strip() == "19 assets"
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -75,9 +76,13 @@ def instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         yield found
 
 
-def run_job(name: str, settings: Settings, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
-    """Run a job quietly in this process."""
+def run_job(
+    name: str, settings: Settings, instance: dg.DagsterInstance, config: dict[str, dict[str, object]] | None = None
+) -> dg.ExecuteInProcessResult:
+    """Run a job quietly in this process; `config` is that of its assets, by name."""
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    if config:
+        quiet["ops"] = {asset: {"config": values} for asset, values in config.items()}
     bound = dg.Definitions.merge(graph_of(settings), dg.Definitions(jobs=[recurate]))
     return bound.resolve_job_def(name).execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
 
@@ -217,6 +222,39 @@ def test_the_ablation_refuses_to_train_unless_its_config_asks_for_it(
     assert not result.success
     assert "set `confirm: true` in its config" in failure_of(result)
     assert "lampworks run --select curation_ablation" in failure_of(result)
+
+
+def test_a_study_refuses_to_train_unless_its_config_asks_for_it(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    result = run_job("make_study", settings, instance, {"study": {"study": "lam_input"}})
+    assert not result.success
+    assert "`ops: {study: {config: {confirm: true, study: lam_input}}}`" in failure_of(result)
+    assert "run `lampworks study lam-input`." in failure_of(result)
+
+
+@pytest.mark.slow
+def test_a_study_that_was_asked_for_is_a_page_of_the_root_and_is_not_measured_again(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    asked = {"study": {"confirm": True, "study": "lam_input", "size": "tiny", "seeds": 2}}
+    first = run_job("make_study", settings, instance, asked)
+    assert first.success
+    read = settings.store.read_blob
+    page = read("reports/studies/lam-input/study.md").decode()
+    assert "lampworks study lam-input --size tiny --seeds 2" in page
+    assert read("reports/studies/lam-input/lam-input-1.svg").startswith(b"<svg")
+    found = json.loads(read("reports/studies/lam-input/study.json"))
+    [made] = first.asset_materializations_for_node("study")
+    assert made.metadata["page"].value == page
+    assert made.metadata["parts"].value == 6
+    [check] = first.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == ("tells", False)
+    assert "too few to tell" in str(check.metadata) + str(check.description)
+    # the parts are kept: what is shown again has the CPU-seconds that were measured
+    again = run_job("make_study", settings, instance, asked)
+    assert again.success
+    assert json.loads(read("reports/studies/lam-input/study.json")) == found
 
 
 @pytest.mark.usefixtures("inline")

@@ -33,7 +33,7 @@ ASSETS = (
     "quality_classifier", "clip_scores", "curated_clips", "curation_audit", "training_shards", "video_tokenizer",
     "world_model", "token_shards", "world_evaluation", "playable_world", "curation_ablation",
 )  # fmt: skip
-"""In an order in which they can be made."""
+"""In an order in which they can be made. `study` is none of them: no pass makes it."""
 BY_TIME = 0.3
 """Share of the kills that come after a random time; the others come at a random point."""
 BALANCED = 0.5

@@ -15,7 +15,7 @@ def chosen(*select: str) -> set[str]:
 
 def test_nothing_selected_means_all_but_what_runs_on_request() -> None:
     every = {asset for assets in JOBS.values() for asset in assets}
-    assert resolve_selection(None) == every - {"curation_ablation", "token_shards"}
+    assert resolve_selection(None) == every - {"curation_ablation", "token_shards", "study"}
 
 
 def test_a_name_is_that_asset_and_a_plus_adds_what_is_before_or_behind_it() -> None:
@@ -34,7 +34,12 @@ def test_the_older_spelling_of_dagster_means_the_same() -> None:
 
 def test_what_runs_on_request_comes_only_by_its_name() -> None:
     assert chosen("curation_ablation") == {"curation_ablation"}
-    assert "curation_ablation" not in chosen("clips+")
+    assert not {"curation_ablation", "study"} & chosen("clips+")
+
+
+def test_a_study_is_made_by_its_name_and_by_no_pass() -> None:
+    with pytest.raises(UserError, match="`lampworks study NAME`"):
+        chosen("study")
 
 
 @pytest.mark.parametrize(("text", "told"), [("clip", "did you mean clips"), ("xyz", "choose from"), (",", "is empty")])
