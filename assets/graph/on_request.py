@@ -164,7 +164,7 @@ def study(context: dg.AssetExecutionContext, config: StudyConfig, lampworks: Lam
                 f"config (`ops: {{study: {{config: {{confirm: true, study: {config.study.name}}}}}}}`), or run "
                 f"`lampworks study {name}`."
             )
-        from assets.report.study import publish_study, section
+        from assets.report.study import publish_study, self_contained
         from models.studies.intervals import MIN_SEEDS, TOO_FEW
 
         folder = work.job.home.folder / "studies" / name
@@ -185,7 +185,7 @@ def study(context: dg.AssetExecutionContext, config: StudyConfig, lampworks: Lam
             ],
             {
                 "found": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in shown.found)),
-                "page": dg.MetadataValue.md(section(shown)),
+                "page": dg.MetadataValue.md(self_contained(shown)),
                 "files": f"{work.store.root}/{keys[-1]}",
                 "study": name,
                 "size": size,

@@ -20,6 +20,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from assets.report.thumbnails import data_uri
 from pipeline.errors import UserError
 from pipeline.storage.store import Store
 
@@ -124,6 +125,15 @@ def publish_study(study: Study, store: Store) -> list[str]:
     for name, data in files.items():
         store.write_blob(f"{folder}/{name}", data)
     return [f"{folder}/{name}" for name in files]
+
+
+def self_contained(study: Study) -> str:
+    """Return the Markdown of a study with its drawings in it, for a page that can read no other file."""
+    text = section(study)
+    for name, data in _drawings(study).items():
+        kind = "svg+xml" if name.endswith(".svg") else "png"
+        text = text.replace(f"]({name})", f"]({data_uri(data, f'image/{kind}')})")
+    return text
 
 
 def section(study: Study, folder: str = "") -> str:

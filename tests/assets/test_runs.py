@@ -246,7 +246,10 @@ def test_a_study_that_was_asked_for_is_a_page_of_the_root_and_is_not_measured_ag
     assert read("reports/studies/lam-input/lam-input-1.svg").startswith(b"<svg")
     found = json.loads(read("reports/studies/lam-input/study.json"))
     [made] = first.asset_materializations_for_node("study")
-    assert made.metadata["page"].value == page
+    # Dagster's page reads no file of the root: the drawings are in the text
+    shown = str(made.metadata["page"].value)
+    assert shown.startswith(page[: page.index("![")])
+    assert shown.count("](data:image/svg+xml;base64,") == page.count(".svg)") > 0
     assert made.metadata["parts"].value == 6
     [check] = first.get_asset_check_evaluations()
     assert (check.check_name, check.passed) == ("tells", False)
