@@ -94,6 +94,8 @@ SLOW: Mapping[str, float] = {
     "tests/slow/test_cloning.py": 40,
     "tests/slow/test_a_world_led_by_true_actions.py": 40,
     "tests/slow/test_study_prompts.py": 30,
+    "tests/slow/test_bench_play.py": 60,
+    "tests/slow/test_study_asset.py": 15,
     "tests/slow/test_training_on_a_full_disk.py": 30,
     "tests/slow/test_latent_actions_learn.py": 21,
     "tests/slow/test_decide_a_million.py": 37,
