@@ -6,6 +6,7 @@ some numbers and names a clip.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -104,7 +105,7 @@ def gather_looks(parts: Iterable[pa.Table], length_ms: float, folder: Path) -> L
     number = np.empty(len(order), np.int64)
     number[order] = np.arange(len(order))
     line = Timeline(
-        pictures=_mapped(folder / names[0], np.uint8, CELLS),
+        pictures=_mapped(folder / names[0], np.uint8, CELLS, anywhere=True),
         first=np.concatenate(rows)[order],
         steps=np.concatenate(steps)[order],
         video=pc.index_in(clips["video_id"], clips["video_id"].unique()).to_numpy().astype(np.int64),
@@ -160,11 +161,23 @@ def _write(array: npt.NDArray[Any], file: IO[bytes]) -> None:
     file.write(array.tobytes())
 
 
-def _mapped(path: Path, kind: Any, width: int) -> Any:
-    """Return a file's rows as an array that is read from disk where it is used."""
+def _mapped(path: Path, kind: Any, width: int, *, anywhere: bool = False) -> Any:
+    """Return a file's rows as an array that is read from disk where it is used.
+
+    Args:
+        path: the file.
+        kind: of its numbers.
+        width: numbers of a row.
+        anywhere: rows are read in no order. Where the file is larger than the memory for its pages, the system would
+            read 32 pages for each that is asked for, and drop others for them.
+    """
     if not path.stat().st_size:
         return np.empty((0, width), kind)
-    return np.memmap(path, kind, "r").reshape(-1, width)
+    with path.open("rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if anywhere and hasattr(mmap, "MADV_RANDOM"):
+        pages.madvise(mmap.MADV_RANDOM)
+    return np.frombuffer(pages, kind).reshape(-1, width)
 
 
 def _reordered(path: Path, order: Ints, target: Path) -> npt.NDArray[np.uint64]:
