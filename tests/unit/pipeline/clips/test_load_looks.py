@@ -15,9 +15,7 @@ from pipeline.clips.load_looks import gather_looks
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how pages of a file are read")
 def test_no_page_that_nobody_asks_for_is_read_with_one_of_the_signatures(tmp_path: Path) -> None:
-    """Pairs of clips lie anywhere in the file. With the usual reading ahead a file larger than memory is read anew for
-    each few of them: 95 GB of a file of 0.9 GB (200,000 made-up clips in 500 MB of memory), and 0.4 GB without.
-    """
+    """Pairs of clips lie anywhere in the file: one larger than memory would be read hundreds of times (docs/scale.md)."""
     loaded = gather_looks(make_clips(20, Truth()), 200.0, tmp_path)
     assert loaded.line.pictures.sum() > 0
     assert not loaded.line.pictures.flags.writeable
