@@ -15,7 +15,7 @@ from pipeline.clips.load_looks import gather_looks
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says how pages of a file are read")
 def test_no_page_that_nobody_asks_for_is_read_with_one_of_the_signatures(tmp_path: Path) -> None:
-    """Pairs of clips lie anywhere in the file: one larger than memory would be read hundreds of times (docs/scale.md)."""
+    """Pairs of clips lie anywhere in the file: one larger than memory would be read many times (docs/scale.md)."""
     loaded = gather_looks(make_clips(20, Truth()), 200.0, tmp_path)
     assert loaded.line.pictures.sum() > 0
     assert not loaded.line.pictures.flags.writeable
