@@ -49,7 +49,7 @@ class BenchRequest:
     compare_compiled: bool = False
     """Also measure training steps and played frames with compiled blocks."""
     compare_checkpointed: bool = False
-    """Also measure training steps with activation checkpointing."""
+    """Also measure training steps with activation checkpointing; with compiled blocks too where both are asked for."""
 
     def __post_init__(self) -> None:
         for value, known in ((self.dtype, DTYPES), *((task, TASKS) for task in self.tasks)):
@@ -72,16 +72,18 @@ def bench_model(request: BenchRequest, *, on_progress: ProgressCallback | None =
         preset = replace(preset, batch=request.batch)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     compute = Compute(device, DTYPES[request.dtype], "as asked", request.threads)
-    variants = [("compiled", True)] * request.compare_compiled
-    variants += [("checkpointed", False)] * request.compare_checkpointed
+    both = request.compare_compiled and request.compare_checkpointed
+    variants = [("compiled", True, False)] * request.compare_compiled
+    variants += [("checkpointed", False, True)] * request.compare_checkpointed
+    variants += [("compiled_checkpointed", True, True)] * both
     with intra_op_threads(request.threads):
         bench = Bench(preset, compute, request.repeats)
         found: dict[str, Any] = {}
         for task in request.tasks:
             found[task] = bench.measured(task)
-            for name, compiled in variants:
+            for name, compiled, checkpointed in variants:
                 try:
-                    extra = bench.beside(task, compiled=compiled, checkpointed=not compiled)
+                    extra = bench.beside(task, compiled=compiled, checkpointed=checkpointed)
                 except torch.OutOfMemoryError as exc:
                     # a network beside the first one needs memory of its own; what is measured stays
                     extra = {"reason": str(exc).partition(". ")[0]}
@@ -120,10 +122,11 @@ def _summary(task: str, found: dict[str, Any], dtype: str) -> str:
             f"  {found['cpu_s']:.3f} CPU-s per step, {found['gflop']:.0f} GFLOP, {found['gflops']:.1f} GFLOP/s, "
             f"{found['utilisation']:.0%} of the peak, {found['kept_mb']:.0f} MB kept for the backward pass",
         ]
-    for name in ("compiled", "checkpointed"):
+    for name in ("compiled", "checkpointed", "compiled_checkpointed"):
+        said = name.replace("_", " and ")
         if "reason" in found.get(name, {}):
-            lines.append(f"  {name}: not measured ({found[name]['reason']}): lower --batch")
+            lines.append(f"  {said}: not measured ({found[name]['reason']}): lower --batch")
         elif name in found:
             kept = f", {found[name]['kept_mb']:.0f} MB kept" if "kept_mb" in found[name] else ""
-            lines.append(f"  {name}: {found[name]['time_ratio']:.2f} x the time{kept}")
+            lines.append(f"  {said}: {found[name]['time_ratio']:.2f} x the time{kept}")
     return "\n".join(lines)

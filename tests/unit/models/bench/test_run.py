@@ -151,9 +151,13 @@ def test_weights_of_a_timed_frame_are_in_the_dtype_of_the_products(tiny):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_gain_of_compilation_is_measured_beside(tiny):
-    found = bench_model(BenchRequest(preset="tiny", tasks=["dynamics", "play"], repeats=1, compare_compiled=True))
+    both = BenchRequest(
+        preset="tiny", tasks=["dynamics", "play"], repeats=1, compare_compiled=True, compare_checkpointed=True
+    )
+    found = bench_model(both)
     for task in ("dynamics", "play"):
         assert found["tasks"][task]["compiled"]["time_ratio"] > 0
+    assert found["tasks"]["dynamics"]["compiled_checkpointed"]["time_ratio"] > 0
 
 
 def test_what_a_pass_keeps_is_counted_once_a_memory():
@@ -195,6 +199,27 @@ def test_a_batch_that_a_gpu_cannot_hold_is_named_with_the_fix(tiny, monkeypatch)
     monkeypatch.setattr(Dynamics, "loss", full)
     with pytest.raises(UserError, match=r"^dynamics, batch 3: CUDA out of memory. Lower --batch.$"):
         bench_model(BenchRequest(preset="tiny", tasks=("dynamics",), batch=3))
+
+
+@pytest.mark.parametrize(
+    ("compiled", "checkpointed", "expected"),
+    [
+        (True, False, {"compiled": (True, False)}),
+        (False, True, {"checkpointed": (False, True)}),
+        (True, True, {"compiled": (True, False), "checkpointed": (False, True), "compiled_checkpointed": (True, True)}),
+    ],
+)
+def test_each_variant_stands_beside_the_task_and_both_together_where_both_are_asked_for(
+    tiny, monkeypatch, compiled, checkpointed, expected
+):
+    monkeypatch.setattr(Bench, "beside", lambda self, task, **how: {"how": tuple(how.values()), "time_ratio": 0.5})
+    request = BenchRequest(
+        preset="tiny", tasks=("dynamics",), repeats=1, compare_compiled=compiled, compare_checkpointed=checkpointed
+    )
+    told = []
+    found = bench_model(request, on_progress=told.append)["tasks"]["dynamics"]
+    assert {name: value["how"] for name, value in found.items() if isinstance(value, dict)} == expected
+    assert ("  compiled and checkpointed: 0.50 x the time" in told[0]) == (compiled and checkpointed)
 
 
 def test_a_variant_that_a_gpu_cannot_hold_takes_nothing_from_what_was_measured(tiny, monkeypatch):
