@@ -7,6 +7,8 @@ Three kernels give the same numbers up to rounding; `kernel_for` chooses one:
 - `packed`: the fused kernel over several short sequences, concatenated and masked from each other. A GPU computes tiles
   of 128 rows, and a sequence of 16 frames alone leaves most of a tile empty.
 
+A GPU's fused kernel is never cuDNN's (`avoid_cudnn`).
+
 Shapes: N sequences, H heads, G key and value heads (H is a multiple of it), Q queries, K keys, C size of a head.
 """
 
@@ -23,6 +25,21 @@ Kernel = Literal["fused", "plain", "packed"]
 
 _TILE = 128
 _SHORT = 32
+_CACHE_TAG = "attention-without-cudnn"
+
+
+def avoid_cudnn() -> None:
+    """Keep torch from attending by cuDNN in this process, and from reusing compiled code that does.
+
+    Its backward pass returns NaN for finite queries in bf16 where a row's scores are all far below zero and the
+    sequence is 64 longer than a multiple of 128 (pytorch issue 196678): on an H100 with torch 2.11 a LAM of 8 x 8
+    patches met it at step 494, and with flash attention it did not (measured). torch chooses it by itself on an H100.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    # the compiler's cache on disk does not ask which kernels are enabled, so it has code from before (seen)
+    tag = torch.compiler.config.cache_key_tag
+    if _CACHE_TAG not in tag:
+        torch.compiler.config.cache_key_tag = tag + _CACHE_TAG
 
 
 def kernel_for(device: torch.device, dtype: torch.dtype, num_queries: int, num_keys: int) -> Kernel:

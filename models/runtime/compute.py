@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from models.networks.attention import avoid_cudnn
 from models.networks.transformer import STTransformer
 from models.runtime.ranks import ALONE, Ranks, check_device
 from pipeline.config.training import TrainingConfig
@@ -43,6 +44,10 @@ class Compute:
     """The processes that train one model together."""
     sharded: bool = False
     """Whether large networks are divided among them (`training.weights`)."""
+
+    def __post_init__(self) -> None:
+        if self.device.type == "cuda":
+            avoid_cudnn()
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context under which forward passes run."""

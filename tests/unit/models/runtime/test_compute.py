@@ -10,10 +10,17 @@ import pytest
 import torch
 import yaml
 
+from models.networks.attention import attend
 from models.networks.frame_cache import FrameCache
 from models.networks.transformer import STTransformer
 from models.runtime import compute
-from models.runtime.compute import choose_compute, compile_played_frame, intra_op_threads, prepare_training
+from models.runtime.compute import (
+    Compute,
+    choose_compute,
+    compile_played_frame,
+    intra_op_threads,
+    prepare_training,
+)
 from pipeline.config import parse_config
 from pipeline.config.training import TrainingConfig
 from pipeline.config.world import StackConfig
@@ -22,6 +29,39 @@ from tests.networks import randomize
 
 CPU = torch.device("cpu")
 inductor = pytest.mark.filterwarnings("ignore")  # the compiler's own
+
+
+@pytest.fixture
+def attention_flags():
+    """What a process says of attention on a GPU is as it was before."""
+    enabled, tag = torch.backends.cuda.cudnn_sdp_enabled(), torch.compiler.config.cache_key_tag
+    yield
+    torch.backends.cuda.enable_cudnn_sdp(enabled)
+    torch.compiler.config.cache_key_tag = tag
+
+
+def test_a_gpu_never_attends_by_cudnn_nor_by_code_that_was_compiled_to(attention_flags, monkeypatch):
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    monkeypatch.setattr(torch.compiler.config, "cache_key_tag", "mine-")
+    Compute(CPU, torch.float32, "test")
+    assert (torch.backends.cuda.cudnn_sdp_enabled(), torch.compiler.config.cache_key_tag) == (True, "mine-")
+    for _ in range(2):
+        Compute(torch.device("cuda"), torch.bfloat16, "test")
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+        assert torch.compiler.config.cache_key_tag == "mine-attention-without-cudnn"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gradients_of_attention_are_finite_where_all_scores_are_low():
+    Compute(torch.device("cuda"), torch.bfloat16, "test")
+    shape = (4, 8, 64, 32)  # 64 keys, as of 8 x 8 patches
+    q, k, v = (torch.randn(shape, device="cuda", dtype=torch.bfloat16) * 0.1 for _ in range(3))
+    q[..., 0], k[..., 0] = 1.0, -120 * shape[-1] ** 0.5
+    for x in (q, k, v):
+        x.requires_grad_()
+    y = attend(q, k, v)
+    y.backward(torch.randn_like(y))
+    assert all(bool(torch.isfinite(x.grad).all()) for x in (q, k, v))
 
 
 def test_the_dtype_asked_for_is_taken():
