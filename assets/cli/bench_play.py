@@ -103,8 +103,13 @@ def _run_exported(args: argparse.Namespace, settings: Settings) -> int:
     load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
     print(f"an exported page, opened from disk without network ({processor()}, {cores} cores, load {load:.1f})")
     for page in found:
-        print(f"  --weights {page.weights}: {page.size_mb:.1f} MB, computed by {page.backend}, {page.presses} keys")
-        print(f"    median {page.median_ms:6.1f} ms a frame, p95 {page.p95_ms:.1f}, slowest {page.worst_ms:.1f}")
+        threads = "one thread" if page.threads == 1 else f"{page.threads} threads"
+        print(f"  --weights {page.weights}: {page.size_mb:.1f} MB, computed by {page.backend} on {threads}")
+        print(
+            f"    {page.presses} keys, each alone: median {page.median_ms:.1f} ms to its frame, p95 {page.p95_ms:.1f}, "
+            f"slowest {page.worst_ms:.1f}"
+        )
+        print(f"    a key that is held: {page.held_fps:.1f} frames a second")
         print(
             f"    equal to a server's in fp32: {page.equal} of {page.presses} frames, the first {page.equal_until} "
             f"(a pixel of them is at most {page.largest_difference} of 255 off)"

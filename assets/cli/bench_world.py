@@ -55,7 +55,10 @@ def run_world(args: argparse.Namespace) -> int:
         _check_length(variant, LEVELS.num_frames)
         if args.oracle:
             _check_true_actions(variant)
-    rows = bench_worlds(variants, LEVELS, oracle=args.oracle, on_progress=_print_progress)
+    many = len(variants) * (1 + args.oracle) > 1
+    rows = bench_worlds(
+        variants, LEVELS, oracle=args.oracle, on_progress=_print_progress, on_row=_print_row if many else None
+    )
     if args.json:
         held_out, train = len(LEVELS.held_out), len(LEVELS.train)
         about = {"train": train, "held_out": held_out, "frames": LEVELS.num_frames, "processor": processor()}
@@ -224,6 +227,11 @@ def _table(rows: Sequence[Row], columns: _Columns) -> str:
     ]
     ruler = "|" + "|".join("-" * (width + 1) + ("-" if place == 0 else ":") for place, width in enumerate(widths)) + "|"
     return "\n".join([aligned[0], ruler, *aligned[1:]])
+
+
+def _print_row(row: Row) -> None:
+    """Print what one variant gave: a run that is ended before its tables has then not lost it."""
+    _print_progress(f"{_table([row], _CODES)}\n\n{_table([row], _PLAY)}\n")
 
 
 def _print_progress(text: str) -> None:

@@ -38,6 +38,7 @@ from pipeline.config.evaluation import EvaluationConfig
 from pipeline.progress import ProgressCallback
 
 _BATCH = 32
+_SAID_EVERY_S = 60.0
 
 
 class Levels(NamedTuple):
@@ -108,6 +109,7 @@ def bench_worlds(
     *,
     oracle: bool = False,
     on_progress: ProgressCallback | None = None,
+    on_row: Callable[[Row], None] | None = None,
 ) -> list[Row]:
     """Return a row per variant, trained and measured one after another in this process; nothing is stored.
 
@@ -117,10 +119,16 @@ def bench_worlds(
         variants: settings of `tokenizer`, `latent_actions`, `dynamics`, `training` and `evaluation`.
         levels: what is trained and measured on.
         oracle: adds the oracle of each variant behind it.
-        on_progress: called with a line per training.
+        on_progress: called with a line per training, and one a minute within it.
+        on_row: called with each row when it is measured: the next one may take an hour.
     """
+    rows = []
     with intra_op_threads():
-        return list(_Bench(levels, on_progress).rows(variants, oracle=oracle))
+        for row in _Bench(levels, on_progress).rows(variants, oracle=oracle):
+            rows.append(row)
+            if on_row is not None:
+                on_row(row)
+    return rows
 
 
 class _Bench:
@@ -170,8 +178,7 @@ class _Bench:
             prepare_training(training.tokenizer, config.training, compute.device, steps=training.total_steps)
             with _cpu_seconds() as cpu_s:
                 training.initialize()
-                for step in range(training.total_steps):
-                    training.step(step)
+                self._take(training.step, range(training.total_steps), f"{name}: tokenizer")
             training.tokenizer.eval()
             held_out = windows_of(self._held_out, config.training)
             found = tokenizer_metrics(training.tokenizer, held_out, compute, count=config.training.eval_windows)
@@ -203,14 +210,23 @@ class _Bench:
                 prepare_training(network, config.training, compute.device, steps=training.total_steps)
             with _cpu_seconds() as alone:
                 training.initialize()
-                for step in range(training.alone_steps):
-                    training.step(step)
+                self._take(training.step, range(training.alone_steps), f"{name}: LAM")
             with _cpu_seconds() as joint:
-                for step in range(training.alone_steps, training.total_steps):
-                    training.step(step)
+                self._take(training.step, range(training.alone_steps, training.total_steps), f"{name}: joint steps")
             self._worlds[key] = _World(training, 0.0 if oracle else alone(), joint())
             self._say(f"{name}: world after {training.total_steps} steps", alone() + joint())
         return self._worlds[key]
+
+    def _take(self, take: Callable[[int], Any], steps: range, what: str) -> None:
+        """Take the steps of a training, and say once a minute how far it is."""
+        began = said = time.monotonic()
+        for done, step in enumerate(steps, 1):
+            take(step)
+            now = time.monotonic()
+            if self._on_progress is not None and now - said >= _SAID_EVERY_S:
+                said = now
+                left = (now - began) / done * (len(steps) - done) / 60
+                self._on_progress(f"{what}, {done:,} of {len(steps):,} steps, about {left:.0f} minutes left")
 
     def _say(self, what: str, cpu_s: float) -> None:
         if self._on_progress is not None:

@@ -1,8 +1,8 @@
 """Write the page of a world as one HTML file: scripts, styles, runtime and weights inlined, and a strict policy.
 
-The policy (a meta tag) allows the scripts and the style of this page by their hash, WebAssembly, and nothing else: no
-address is ever connected to. Texts are escaped by the template; JSON for the scripts has no `<`. Blobs are gzip'ed and
-in base64: the browser has both decoders.
+The policy (a meta tag) allows the scripts and the style of this page by their hash, WebAssembly, a worker that the page
+makes of its own scripts, and nothing else: no address is ever connected to. Texts are escaped by the template; JSON for
+the scripts has no `<`. Blobs are gzip'ed and in base64: the browser has both decoders.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pipeline.html import template
 
 STATIC = Path(__file__).parent / "static"
 _SCRIPTS = ("noise.js", "sampler.js", "rollout.js", "load.js", "page.js")
+_WORKER = ("rollout.js", "worker.js")
 
 
 def page_html(contents: Contents, graphs: Mapping[str, bytes], builds: Sequence[Build], version: str) -> str:
@@ -34,14 +35,17 @@ def page_html(contents: Contents, graphs: Mapping[str, bytes], builds: Sequence[
         builds: builds of the runtime to carry; `wasm` is always needed.
         version: of lampworks.
     """
-    scripts = [*(module_script(build) for build in builds), page_script()]
+    runtimes = {build: module_script(build) for build in builds}
+    scripts = [*runtimes.values(), page_script()]
     style = (STATIC / "page.css").read_text("utf-8")
     blobs = {f"wasm-{build}": runtime_file(FILES[build][1]) for build in builds} | dict(graphs)
     return template("models.export", "world.html").render(
         policy=_policy(scripts, style),
         title=contents.title,
         style=Markup(style),
-        scripts=[Markup(script) for script in scripts],
+        runtimes=[(build, Markup(script)) for build, script in runtimes.items()],
+        script=Markup(page_script()),
+        worker=Markup(worker_script()),
         blobs=[(name, packed(data)) for name, data in blobs.items()],
         about=json_text(contents.about),
         width=contents.about["width"],
@@ -58,8 +62,16 @@ def page_html(contents: Contents, graphs: Mapping[str, bytes], builds: Sequence[
 
 def page_script() -> str:
     """Return the page's own script: one module of all files, so that it runs without an import."""
-    parts = [(STATIC / name).read_text("utf-8") for name in _SCRIPTS]
-    return "\n".join(parts)
+    return _joined(_SCRIPTS)
+
+
+def worker_script() -> str:
+    """Return the script of the worker, which the page starts behind the runtime's."""
+    return _joined(_WORKER)
+
+
+def _joined(names: Sequence[str]) -> str:
+    return "\n".join((STATIC / name).read_text("utf-8") for name in names)
 
 
 def packed(data: bytes) -> str:
@@ -79,7 +91,7 @@ def _policy(scripts: Sequence[str], style: str) -> str:
 
     return (
         f"default-src 'none'; script-src {' '.join(hashed(script) for script in scripts)} 'wasm-unsafe-eval'; "
-        f"style-src {hashed(style)}; img-src data:; base-uri 'none'; form-action 'none'"
+        f"worker-src blob:; style-src {hashed(style)}; img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 

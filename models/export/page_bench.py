@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import statistics
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 _KEYS = 8  # digits that a page takes as actions
 _ROUNDED = 1  # levels of 255 that a value half way between two may be off; another token differs by far more
 _WAIT_MS = 120_000
+_LOOK_S = 0.1
+_FRAME = "Number(document.body.dataset.t)"
 _PIXELS = """(() => {
   const canvas = document.getElementById("picture");
   return Array.from(canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
@@ -47,11 +50,15 @@ class PageTimes:
     size_mb: float
     backend: str
     """What the browser computed with, as the page names it: `WASM` or `WebGPU`."""
+    threads: int
+    """2 where a worker decodes the pictures."""
     presses: int
     median_ms: float
     """From the start of a frame's computation to the picture on the canvas."""
     p95_ms: float
     worst_ms: float
+    held_fps: float
+    """Frames a second while a key is held and the page may play as fast as it can."""
     equal: int
     """Frames of `presses` of which no pixel is more than 1 of 255 off."""
     equal_until: int
@@ -104,6 +111,8 @@ def bench_page(
             frames.append(_shown(page, about))
             if on_progress is not None and t % max(1, presses // 4) == 0:
                 on_progress(f"{weights}: {t} of {presses} keys, {statistics.median(times):.0f} ms a frame")
+        threads = int(page.evaluate("document.body.dataset.threads"))
+        held_fps = _held(page, presses)
     off = _differences(frames, world, about, actions)
     equal = [each for each in off if each <= _ROUNDED]
     ordered = sorted(times)
@@ -111,14 +120,32 @@ def bench_page(
         weights=weights,
         size_mb=exported.size_bytes / 1e6,
         backend=backend,
+        threads=threads,
         presses=presses,
         median_ms=statistics.median(times),
         p95_ms=ordered[int(0.95 * (presses - 1))],
         worst_ms=ordered[-1],
+        held_fps=held_fps,
         equal=len(equal),
         equal_until=next((t for t, each in enumerate(off) if each > _ROUNDED), presses),
         largest_difference=max(equal, default=0),
     )
+
+
+def _held(page: Page, frames: int) -> float:
+    """Return the frames a second while a paused page goes on with a key held, without a limit of its speed."""
+    page.select_option("#speed", label="as fast as it can")
+    page.locator("#speed").evaluate("element => element.blur()")
+    page.keyboard.press("p")
+    page.keyboard.down("1")
+    shown, began = int(page.evaluate(_FRAME)), time.perf_counter()
+    first = shown
+    while shown < first + frames and time.perf_counter() - began < _WAIT_MS / 1000:
+        time.sleep(_LOOK_S)
+        shown = int(page.evaluate(_FRAME))
+    took = time.perf_counter() - began
+    page.keyboard.up("1")
+    return (shown - first) / took
 
 
 def _shown(page: Page, about: dict[str, Any]) -> np.ndarray:

@@ -90,12 +90,14 @@ def opened(browser, page_text, tmp_path):
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
 
-    def open_with(sampling):
-        before = page_text.index('"sampling":')
-        after = page_text.index("}", before) + 1
+    def open_with(sampling, before=""):
+        if before:
+            page.add_init_script(before)
+        begins = page_text.index('"sampling":')
+        ends = page_text.index("}", begins) + 1
         whole = {name: getattr(SamplingConfig(**sampling), name) for name in SamplingConfig.__dataclass_fields__}
         file = tmp_path / "world.html"
-        file.write_text(f'{page_text[:before]}"sampling":{json.dumps(whole)}{page_text[after:]}', "utf-8")
+        file.write_text(f'{page_text[:begins]}"sampling":{json.dumps(whole)}{page_text[ends:]}', "utf-8")
         page.goto(file.as_uri())
         page.wait_for_selector("body[data-ready]", state="attached")
         # while it is paused a key makes one frame, however long it is down
@@ -105,7 +107,7 @@ def opened(browser, page_text, tmp_path):
     yield open_with
     context.close()
     assert wrong == []
-    assert all(url.startswith(("file:", "data:")) for url in asked)
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
 
 
 def press(page, key, t):
@@ -114,12 +116,22 @@ def press(page, key, t):
     return shown(page)
 
 
-def shown(page):
-    pixels = page.evaluate(
-        "(() => { const c = document.getElementById('picture');"
-        " return Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data); })()"
+def shown(page, canvas="#picture"):
+    pixels = page.locator(canvas).evaluate(
+        "(c) => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)"
     )
     return np.array(pixels, int).reshape(9, 14, 4)[..., :3]
+
+
+def until_still(page, least):
+    """Hold what is held until frame `least` is shown, release it, and return the last frame that was in the making."""
+    before = -1
+    while (t := int(page.evaluate("document.body.dataset.t"))) != before or t < least:
+        if t >= least:
+            page.keyboard.up("2")
+            before = t
+        page.wait_for_timeout(300)
+    return t
 
 
 def of_server(world, start, actions, sampling):
@@ -141,6 +153,43 @@ def test_keys_make_the_frames_of_the_server(opened, world, sampling):
     for t, key in enumerate(KEYS, 1):
         # a value half way between two may be rounded either way; another token differs by far more
         assert np.abs(press(page, str(key), t) - expected[t]).max() <= 1
+
+
+@pytest.mark.parametrize("sampling", [RING, DRAWN], ids=["ring", "prefill"])
+@pytest.mark.parametrize(
+    ("broken", "threads"),
+    [("", "2"), ("delete globalThis.Worker", "1"), ("URL.createObjectURL = () => 'blob:null/none'", "1")],
+    ids=["worker", "no-workers", "a-worker-that-does-not-start"],
+)
+def test_a_key_that_is_held_makes_the_same_frames_with_and_without_a_worker(opened, world, sampling, broken, threads):
+    page = opened(sampling, broken)
+    assert page.evaluate("document.body.dataset.threads") == threads
+    page.keyboard.press("p")
+    page.select_option("#speed", "1000")
+    page.locator("#speed").evaluate("element => element.blur()")
+    page.keyboard.down("2")
+    made = until_still(page, 12)
+    expected = of_server(world, [1, 7, 3, 12, 0, 19], [1] * made, sampling)
+    assert page.locator("#strip button").count() == made + 1
+    for t in range(made + 1):
+        assert np.abs(shown(page, f"#strip button[data-t='{t}'] canvas") - expected[t]).max() <= 1
+    assert np.abs(shown(page) - expected[made]).max() <= 1
+
+
+def test_frames_in_the_making_are_dropped_where_a_player_goes_back(opened, world):
+    page = opened(DRAWN)
+    for t in range(1, 4):
+        press(page, "2", t)
+    # all in one event of the browser: four presses that nothing has answered yet, and a frame of before
+    page.evaluate(
+        "(() => { for (let i = 0; i < 4; i++) document.querySelectorAll('.key')[0].dispatchEvent("
+        "new KeyboardEvent('keydown', { key: 'Enter' }));"
+        " document.querySelector('#strip button[data-t=\"1\"]').click(); })()"
+    )
+    expected = of_server(world, [1, 7, 3, 12, 0, 19], [1, 2, 0], DRAWN)
+    assert np.abs(press(page, "3", 2) - expected[2]).max() <= 1
+    assert np.abs(press(page, "1", 3) - expected[3]).max() <= 1
+    assert page.locator("#strip button").count() == 4
 
 
 def test_an_action_after_an_earlier_frame_goes_on_from_it(opened, world):

@@ -51,7 +51,8 @@ def test_frames_of_an_exported_page_are_timed_and_compared_with_a_servers(
     assert (half["weights"], full["weights"]) == ("fp16", "fp32")
     assert half["size_mb"] < full["size_mb"]
     for page in (half, full):
-        assert page["backend"] == "WASM"
+        assert (page["backend"], page["threads"]) == ("WASM", 2)
+        assert page["held_fps"] > 0
         assert 0 < page["median_ms"] <= page["p95_ms"] <= page["worst_ms"]
     assert (full["equal"], full["equal_until"]) == (6, 6)
     assert full["largest_difference"] <= 1

@@ -18,19 +18,68 @@ async function hasGpu() {
 // `#backend=wasm` or `#backend=webgpu` at the end of the address chooses
 function wanted() { return new URLSearchParams(location.hash.slice(1)).get("backend"); }
 
+// Pictures that a worker makes.
+class PicturesApart {
+  constructor(script) {
+    this.apart = true;
+    this.asked = new Map();
+    this.last = 0;
+    const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+    this.worker = new Worker(address);
+    this.worker.onmessage = ({ data }) => {
+      const { done, failed } = this.asked.get(data.id);
+      this.asked.delete(data.id);
+      if (data.error === undefined) done(data.made);
+      else failed(new Error(data.error));
+    };
+    this.worker.onerror = (event) => {
+      event.preventDefault();
+      for (const { failed } of this.asked.values()) failed(new Error(event.message || "the worker did not start"));
+      this.asked.clear();
+    };
+  }
+
+  ask(work, given) {
+    const id = ++this.last;
+    return new Promise((done, failed) => {
+      this.asked.set(id, { done, failed });
+      this.worker.postMessage({ id, work, ...given });
+    });
+  }
+
+  alone(tokens) { return this.ask("alone", { tokens }); }
+  begin(tokens) { return this.ask("begin", { tokens }); }
+  next(tokens) { return this.ask("next", { tokens }); }
+  rewind(t) { return this.ask("rewind", { t }); }
+  prepare() {}   // the worker does so by itself
+}
+
+// the decoder in a worker, where the browser lets a file have one
+async function loadApart(about, wasm, graph) {
+  let pictures = null;
+  try {
+    const [runtime, own] = ["runtime-wasm", "worker"].map((id) => document.getElementById(id).textContent);
+    // Chromium lets a file start no worker that is a module; own names in a block of their own, beside the runtime's
+    pictures = new PicturesApart(
+      `"use strict";\n${runtime.replaceAll("import.meta.url", "location.href")}\n{\n${own}\n}`);
+    await pictures.ask("load", { about: { window: about.window, decoder_head_dim: about.decoder_head_dim,
+                                          sampling: about.sampling }, wasm, graph });
+    return pictures;
+  } catch (error) {
+    console.info(`The decoder runs in the page: ${error.message}`);
+    pictures?.worker?.terminate();
+    return null;
+  }
+}
+
 async function loadOn(build, provider, about, graphs) {
-  const runtime = globalThis.ort[build];
-  runtime.env.logLevel = "error";
-  runtime.env.wasm.numThreads = 1;   // threads need cross-origin isolation, which a file on disk cannot have
-  runtime.env.wasm.wasmBinary = (await unpacked(`wasm-${build}`)).buffer;
-  const options = { executionProviders: [provider], graphOptimizationLevel: "all", logSeverityLevel: 3 };
-  const dynamics = await runtime.InferenceSession.create(graphs.dynamics, options);
-  const decoder = await runtime.InferenceSession.create(graphs.decoder, options);
-  return {
-    about, backend: provider === "webgpu" ? "WebGPU" : "WASM",
-    dynamics: new Network(runtime, dynamics, about.context, about.head_dim),
-    decoder: new Network(runtime, decoder, about.window, about.decoder_head_dim),
-  };
+  const runtime = globalThis.ort[build], wasm = await unpacked(`wasm-${build}`);
+  const dynamics = await networkOn(runtime, wasm, provider, graphs.dynamics, about.context, about.head_dim);
+  let pictures = provider === "wasm" ? await loadApart(about, wasm, graphs.decoder) : null;
+  pictures ??= new Pictures(
+    about, await networkOn(runtime, wasm, provider, graphs.decoder, about.window, about.decoder_head_dim));
+  const name = provider === "webgpu" ? "WebGPU" : "WASM", threads = pictures.apart ? 2 : 1;
+  return { about, backend: name, threads, dynamics, pictures };
 }
 
 // Compare the first step after the first start frame with what the server computed; a driver may be wrong.

@@ -2,20 +2,24 @@
 const at = (id) => document.getElementById(id);
 const MOST_PICTURES = 240;   // past frames on the strip
 const MAX_WAITING = 12;
-const game = { world: null, rollout: null, start: 0, t: 0, pictures: new Map(), paused: false, last: 0, epoch: 0 };
+// t: the frame that is shown; head: the frame that the next action goes on from; line: of which frames it is the newest
+const game = { world: null, rollout: null, start: 0, t: 0, head: 0, line: 0, pictures: new Map(), paused: false, last: 0 };
 const presses = [];          // presses that wait for their frame; each is answered once
 const held = [];             // {source, code} of what is held down, the newest last; it repeats when no press waits
 const keysDown = new Set();  // keys of the keyboard that are part of a chord
 const answered = [];         // times at which the last frames were shown, for the FPS
 let busy = Promise.resolve(), running = false;
+let coming = Promise.resolve();   // the picture that a worker makes, until it is shown
 globalThis.lampworks = game;   // for the browser's console: lampworks.rollout.frames are the tokens
 
 // one computation at a time: a cache belongs to one
 function alone(work) {
   const done = busy.then(work);
-  busy = done.catch((error) => say(`This page failed: ${error.message}`, true));
+  busy = done.catch(failed);
   return done;
 }
+
+function failed(error) { say(`This page failed: ${error.message}`, true); }
 
 // let the browser show what was drawn and read its events
 function breath() {
@@ -80,37 +84,59 @@ function cut(t) {
 function look(t) {
   if (!game.pictures.has(t)) return;
   presses.length = held.length = 0;
+  game.head = t;
+  game.line++;   // a frame that is in the making is no part of it any more
   show(t);
 }
 
 function begin(index) {
-  const epoch = ++game.epoch;
+  const line = ++game.line;
   presses.length = answered.length = 0;
   game.start = index;
   for (const [i, button] of [...at("starts").children].entries()) button.setAttribute("aria-pressed", i === index);
   return alone(async () => {
-    if (epoch !== game.epoch) return;
-    game.rollout = new Rollout(game.world, tokensOf(game.world.about.starts[index]));
-    const rgb = await game.rollout.picture();
+    if (line !== game.line) return;
+    const { about, dynamics, pictures } = game.world, tokens = tokensOf(about.starts[index]);
+    game.rollout = new Rollout(about, dynamics, tokens);
+    const rgb = await pictures.begin(tokens);
+    game.head = 0;
     cut(-1);
     keep(0, rgb);
     show(0);
     say(game.world.why);
+    await breath();
+    await game.rollout.prepare();
   });
 }
 
 async function step(code) {
-  const began = performance.now(), { rollout } = game;
-  if (game.t < rollout.frames.length - 1) {
-    await rollout.rewind(game.t);
-    cut(game.t);
+  const began = performance.now(), { rollout, line, head, world: { pictures } } = game;
+  if (head < rollout.frames.length - 1) {
+    rollout.rewind(head);
+    await pictures.rewind(head);
+    cut(head);
   }
-  await rollout.step(code);
-  await breath();
-  const rgb = await rollout.picture(), now = performance.now();
-  keep(game.t + 1, rgb);
-  show(game.t + 1);
+  const tokens = await rollout.step(code), t = head + 1;
   game.last = code;
+  if (line !== game.line) return;
+  game.head = t;
+  if (pictures.apart) await coming;   // one frame ahead of the picture at most
+  else await breath();
+  coming = pictures.next(tokens).then((rgb) => {
+    if (line === game.line) arrived(t, rgb, began);
+  }).catch(failed);
+  if (!pictures.apart) {
+    await coming;
+    await breath();
+    await pictures.prepare();
+  }
+  await rollout.prepare();
+}
+
+function arrived(t, rgb, began) {
+  const now = performance.now();
+  keep(t, rgb);
+  show(t);
   at("ms").textContent = Math.round(now - began);
   document.body.dataset.ms = now - began;
   answered.push(now);
@@ -123,10 +149,10 @@ async function run() {
   running = true;
   try {
     while (game.rollout && (presses.length || (held.length && !game.paused))) {
-      const code = presses.length ? presses.shift() : held[held.length - 1].code, epoch = game.epoch;
+      const code = presses.length ? presses.shift() : held[held.length - 1].code, { line } = game;
       mark(code);
       const began = performance.now();
-      await alone(() => (epoch === game.epoch ? step(code) : undefined));
+      await alone(() => (line === game.line ? step(code) : undefined));
       // without a pause, a fast machine would play faster than the world's clips
       const rest = began + 1000 / Number(at("speed").value) - performance.now();
       await (rest > 0 ? new Promise((done) => setTimeout(done, rest)) : breath());
@@ -226,8 +252,9 @@ function build(world) {
     });
     at("keys").append(key);
   }
-  at("backend").textContent = world.backend;
+  at("backend").textContent = `${world.backend} on ${world.threads === 1 ? "one thread" : `${world.threads} threads`}`;
   document.body.dataset.backend = world.backend;
+  document.body.dataset.threads = world.threads;
   const speed = new Option(`${about.fps} FPS`, about.fps, true, true);
   at("speed").replaceChildren(new Option("slow", about.fps / 4), speed, new Option("as fast as it can", 1000));
   at("pause").addEventListener("click", () => pause());
@@ -243,8 +270,7 @@ async function showStarts() {
     button.type = "button";
     button.title = `${start.clip_id} (${start.licence})`;
     button.ariaLabel = `start frame ${index + 1}`;
-    game.world.decoder.forget();
-    draw(canvas, await game.world.decoder.frame(tokensOf(start), 0, false));
+    draw(canvas, await game.world.pictures.alone(tokensOf(start)));
     button.append(canvas);
     button.addEventListener("click", () => { button.blur(); begin(index); });
     at("starts").append(button);

@@ -1,4 +1,5 @@
-// One rollout of a world, as in models/world/session.py: tokens frame by frame, with the states of past frames cached.
+// A rollout of a world, as in models/world/session.py: tokens frame by frame, and their pictures, with the states of past
+// frames cached. The page and its worker both have this script.
 
 // A network with the cache of its past frames.
 class Network {
@@ -54,61 +55,42 @@ class Network {
 
 const MOST_SNAPSHOTS = 24;
 
-class Rollout {
-  constructor(world, start) {
-    this.world = world;
-    this.frames = [Uint16Array.from(start)];
-    this.actions = [null];
+// Frames in their order and a network that has cached some of them.
+class Line {
+  constructor(network, room, ring) { Object.assign(this, { network, room, ring }); }
+
+  start(tokens) {
+    this.frames = [Uint16Array.from(tokens)];
     this.snapshots = [];
     this.every = 8;
     this.restart();
   }
 
   restart() {
-    this.world.dynamics.forget();
-    this.world.decoder.forget();
-    this.begins = this.kept = this.decoded = 0;
+    this.network.forget();
+    this.begins = this.cached = 0;   // the window's first frame, and the first frame that is not cached
   }
 
-  get ring() { return this.world.about.sampling.past_window === "ring"; }
-
-  // generate the next frame
-  async step(action) {
-    const { about, dynamics } = this.world, next = this.frames.length, start = Math.max(0, next + 1 - about.context);
-    if (start && !this.ring) {
-      dynamics.forget();
-      this.begins = this.kept = start;
+  // cache the frames before `until` of the window that ends with frame `last`; return what the last of them gave
+  async cache(last, until) {
+    const begins = this.ring ? 0 : Math.max(0, last + 1 - this.room);
+    if (begins !== this.begins) {
+      this.restart();
+      this.begins = this.cached = begins;
     }
-    // the first frame of a window has no action
-    for (; this.kept < next; this.kept++)
-      await dynamics.frame(this.frames[this.kept], this.kept === this.begins ? about.num_actions : this.actions[this.kept], true);
-    const logitsOf = (frame) => dynamics.frame(frame, action, false);
-    const drawn = await drawTokens(logitsOf, about.grid, about.num_codes, about.sampling, about.seed + next - 1);
-    this.frames.push(Uint16Array.from(drawn));
-    this.actions.push(action);
-    return drawn;
+    let made = null;
+    for (; this.cached < until; this.cached++) made = await this.compute(this.cached);
+    return made;
   }
 
-  // decode the newest frame: RGB, 3 bytes a pixel
-  async picture() {
-    const { about, decoder } = this.world, window = about.window;
-    if (this.frames.length > window && !this.ring) {
-      decoder.forget();
-      this.decoded = this.frames.length - window;
-    }
-    let pixels = null;
-    for (; this.decoded < this.frames.length; this.decoded++)
-      pixels = await decoder.frame(this.frames[this.decoded], 0, true);
-    this.snap();
-    return pixels;
-  }
+  // what a next frame needs of those before it, whatever it will be
+  prepare() { return this.cache(this.frames.length, this.frames.length); }
 
   // cached states of some frames, so that going back does not compute everything again
   snap() {
-    const length = this.frames.length;
+    const { frames: { length }, cached } = this;
     if (!this.ring || length % this.every) return;
-    const { dynamics, decoder } = this.world;
-    this.snapshots.push({ length, kept: this.kept, dynamics: dynamics.remember(), decoder: decoder.remember() });
+    this.snapshots.push({ length, cached, state: this.network.remember() });
     if (this.snapshots.length > MOST_SNAPSHOTS) {
       this.every *= 2;
       this.snapshots = this.snapshots.filter((snapshot) => snapshot.length % this.every === 0);
@@ -116,18 +98,80 @@ class Rollout {
   }
 
   // make frame t the newest one
-  async rewind(t) {
-    this.frames.length = this.actions.length = t + 1;
+  rewind(t) {
+    this.frames.length = t + 1;
     this.snapshots = this.snapshots.filter((snapshot) => snapshot.length <= t + 1);
     const held = this.snapshots[this.snapshots.length - 1];
     this.restart();
     if (held) {
-      this.world.dynamics.recall(held.dynamics);
-      this.world.decoder.recall(held.decoder);
-      this.kept = held.kept;
-      this.decoded = held.length;
+      this.network.recall(held.state);
+      this.cached = held.cached;
     }
-    if (this.ring) for (; this.decoded <= t; this.decoded++)
-      await this.world.decoder.frame(this.frames[this.decoded], 0, true);
   }
+}
+
+class Rollout extends Line {
+  constructor(about, dynamics, start) {
+    super(dynamics, about.context, about.sampling.past_window === "ring");
+    this.about = about;
+    this.actions = [null];
+    this.start(start);
+  }
+
+  // the first frame of a window has no action
+  compute(t) { return this.network.frame(this.frames[t], t === this.begins ? this.about.num_actions : this.actions[t], true); }
+
+  // draw the tokens of the next frame
+  async step(action) {
+    const { about } = this, logitsOf = (frame) => this.network.frame(frame, action, false);
+    await this.prepare();
+    const seed = about.seed + this.frames.length - 1;
+    const drawn = Uint16Array.from(await drawTokens(logitsOf, about.grid, about.num_codes, about.sampling, seed));
+    this.frames.push(drawn);
+    this.actions.push(action);
+    this.snap();
+    return drawn;
+  }
+
+  rewind(t) {
+    super.rewind(t);
+    this.actions.length = t + 1;
+  }
+}
+
+// The pictures of a rollout: RGB, 3 bytes a pixel.
+class Pictures extends Line {
+  constructor(about, decoder) { super(decoder, about.window, about.sampling.past_window === "ring"); }
+
+  compute(t) { return this.network.frame(this.frames[t], 0, true); }
+
+  async alone(tokens) {
+    this.network.forget();
+    return this.network.frame(tokens, 0, false);
+  }
+
+  begin(tokens) {
+    this.start(tokens);
+    return this.newest();
+  }
+
+  next(tokens) {
+    this.frames.push(tokens);
+    return this.newest();
+  }
+
+  async newest() {
+    const pixels = await this.cache(this.frames.length - 1, this.frames.length);
+    this.snap();
+    return pixels;
+  }
+}
+
+// Load a network into a build of the runtime, on one thread: more need cross-origin isolation, which no file can have.
+async function networkOn(runtime, wasm, provider, graph, room, headDim) {
+  runtime.env.logLevel = "error";
+  runtime.env.wasm.numThreads = 1;
+  runtime.env.wasm.wasmBinary = wasm.buffer;
+  const options = { executionProviders: [provider], graphOptimizationLevel: "all", logSeverityLevel: 3 };
+  return new Network(runtime, await runtime.InferenceSession.create(graph, options), room, headDim);
 }

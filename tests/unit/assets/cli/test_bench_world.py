@@ -33,8 +33,9 @@ def few_levels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_each_variant_has_a_row_of_what_it_cost_and_gave_and_the_oracle_one_more(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("models.bench.world._SAID_EVERY_S", 0.0)
     more = ["--variant", f"quick:{TINY},dynamics.steps=1", "--variant", f"again:{TINY},evaluation.maskgit_steps=2"]
     assert main(["bench", "world", "--steps", "2", "--variant", f"tiny:{TINY}", *more, "--oracle", "--json"]) == 0
     shown = capsys.readouterr()
@@ -55,7 +56,11 @@ def test_each_variant_has_a_row_of_what_it_cost_and_gave_and_the_oracle_one_more
     assert again["figures"]["accuracy"] == tiny["figures"]["accuracy"]
     assert quick["figures"] != tiny["figures"]
     assert shown.err.count("world after") == 4
-    assert shown.err.count("tokenizer") == 1
+    # each row as soon as it is measured, before the next one is trained
+    assert shown.err.count("what stays in play") == 6
+    assert shown.err.index("what stays in play") < shown.err.rindex("world after")
+    assert shown.err.count(" dB after") == 1
+    assert "tiny: joint steps, 1 of 2 steps, about 0 minutes left" in shown.err
 
 
 def test_the_tables_are_markdown_with_a_line_for_each_row(

@@ -59,7 +59,8 @@ def test_texts_of_strangers_end_no_element_and_reach_the_script_unchanged():
     assert kinds.count("module") == 3
     assert kinds.count("application/json") == 1
     assert kinds.count("application/octet-stream") == 4
-    assert len(kinds) == 8
+    assert kinds.count("text/plain") == 1  # the worker's
+    assert len(kinds) == 9
     [about] = [text for _, attributes, text in scripts if attributes.get("id") == "about"]
     assert json.loads(about)["actions"] == [{"label": HOSTILE}]
     assert json.loads(about)["starts"] == [HOSTILE]
@@ -74,6 +75,8 @@ def test_the_policy_allows_the_scripts_of_the_page_and_no_connection():
     assert rules["default-src"] == "'none'"
     assert "connect-src" not in rules
     assert "unsafe-inline" not in policy
+    # a worker of the page's own scripts; none from an address
+    assert rules["worker-src"] == "blob:"
     for tag, attributes, text in parts.blocks:
         if attributes.get("type", "module") == "module":
             hashed = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
