@@ -1,10 +1,10 @@
 """The paper's second domain: episodes of robots, cut whole, without their actions.
 
 `robotics` has the published size, `robotics-small` one that two cores train in minutes on the simulated table top
-(`lampworks tabletop`): enough to try the path, and too little for a world that answers; finer settings, whose latent
-actions are directions, are in docs/studies/tabletop.yaml (docs/experiments.md). Both keep
-the recordings' true actions aside (`download.actions`): no training reads them, and the evaluation compares latent
-actions with them.
+(`lampworks tabletop`): enough to try the path, and too little for a world that answers. docs/experiments.md has finer
+settings: docs/studies/tabletop.yaml, whose latent actions are directions, and tabletop-h100.yaml, whose world obeys
+them. Both presets keep the recordings' true actions aside (`download.actions`): no training reads them, and the
+evaluation compares latent actions with them.
 """
 
 from __future__ import annotations
