@@ -6,10 +6,13 @@ import argparse
 import dataclasses
 import json
 import multiprocessing
+import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -146,8 +149,23 @@ def _apart(call: Callable[P, Cost], *args: P.args, **kwargs: P.kwargs) -> Cost:
     # of a server without threads, which no step has run in
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["assets.cli.growth_stages"])
-    with ProcessPoolExecutor(1, context) as pool:
+    with ProcessPoolExecutor(1, context, initializer=_end_with_bench) as pool:
         return pool.submit(call, *args, **kwargs).result()
+
+
+def _end_with_bench() -> None:
+    """Have this process of a step end with the bench: a step of hours would go on where that is killed.
+
+    Its server goes on as long as a step does, so the death of its parent says nothing.
+    """
+    bench = multiprocessing.parent_process()
+    assert bench is not None
+
+    def watch() -> None:
+        bench.join()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _as_json(found: list[Growth], sizes: list[tuple[int, int]], over: list[str]) -> dict[str, Any]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections import Counter
 
+import psutil
 import pytest
 
 from classifier.decision.scoring import batches_to_score
@@ -78,3 +82,27 @@ def test_growth_worse_than_linear_is_named() -> None:
     assert Growth("a", costs, 1.9, 2.1).worse == ("time", "memory")
     small = (Cost(0.1, 0.1, 100.0, 1.0), Cost(0.4, 0.4, 100.0, 8.0))
     assert Growth("too small to tell", small, 2.0, 2.0).worse == ()
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_the_process_of_a_step_ends_where_the_bench_is_killed() -> None:
+    code = "import time; from assets.cli.bench_growth import _apart; _apart(time.sleep, 600)"
+    bench = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        processes: list[psutil.Process] = []
+        deadline = time.monotonic() + 120
+        # the server, what tracks its resources, and the step
+        while len(processes) < 3 and time.monotonic() < deadline:
+            assert bench.poll() is None, "the bench ended by itself"
+            processes = psutil.Process(bench.pid).children(recursive=True)
+            time.sleep(0.1)
+        assert len(processes) == 3
+        time.sleep(1)  # the step has been started, and is told of its parent a moment later
+    finally:
+        bench.kill()
+        bench.wait()
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    for process in alive:
+        process.kill()
+    assert alive == []
