@@ -60,7 +60,7 @@ def test_each_variant_has_a_row_of_what_it_cost_and_gave_and_the_oracle_one_more
     assert shown.err.count("what stays in play") == 6
     assert shown.err.index("what stays in play") < shown.err.rindex("world after")
     assert shown.err.count(" dB after") == 1
-    assert "tiny: joint steps, 1 of 2 steps, about 0 minutes left" in shown.err
+    assert "tiny: joint steps, 2 of 2 steps, about 0 minutes left" in shown.err
 
 
 def test_the_tables_are_markdown_with_a_line_for_each_row(
