@@ -113,8 +113,8 @@ async function step(code) {
   const began = performance.now(), { rollout, line, head, world: { pictures } } = game;
   if (head < rollout.frames.length - 1) {
     rollout.rewind(head);
+    cut(head);   // at once: nobody may choose a frame that is no more
     await pictures.rewind(head);
-    cut(head);
   }
   const tokens = await rollout.step(code), t = head + 1;
   game.last = code;
@@ -252,7 +252,8 @@ function build(world) {
     });
     at("keys").append(key);
   }
-  at("backend").textContent = `${world.backend} on ${world.threads === 1 ? "one thread" : `${world.threads} threads`}`;
+  const threads = world.threads === 1 ? "one thread" : `${world.threads} threads`;
+  at("backend").textContent = world.backend === "WASM" ? `WASM on ${threads}` : world.backend;
   document.body.dataset.backend = world.backend;
   document.body.dataset.threads = world.threads;
   const speed = new Option(`${about.fps} FPS`, about.fps, true, true);
